@@ -11,6 +11,10 @@ from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
 
 THEMES = ("system", "light", "dark")
+TEXT_SIZES = (80, 200)
+"""Percent of the usual size."""
+CHAT_WITH = ("adapter", "gguf")
+"""How Chat opens a run without a GGUF file: as adapter on its base, or by making the file first."""
 
 
 @dataclass
@@ -33,6 +37,12 @@ class Settings:
         price_per_kwh: what the person pays for a kilowatt-hour; None for the default, where there is one.
         currency: of that price, three letters as in ISO 4217; "" for that of the country.
         grams_per_kwh: CO2 of a kilowatt-hour where the person knows better than the country's average.
+        chat_with: one of CHAT_WITH.
+        prepare_starter: prepare the starter model at the start, as long as it isn't there.
+        notifications: tell on the desktop what has ended while the window is behind others.
+        text_size: of the window's text, in percent.
+        reduce_motion: nothing moves by itself; None follows the system.
+        panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
         told: `what` of the notes on this machine that were shown at a start, and need not be again.
         unknown: keys that this version does not know, kept so that going back and forth loses nothing.
     """
@@ -54,6 +64,12 @@ class Settings:
     price_per_kwh: float | None = None
     currency: str = ""
     grams_per_kwh: float | None = None
+    chat_with: str = CHAT_WITH[0]
+    prepare_starter: bool = True
+    notifications: bool = True
+    text_size: int = 100
+    reduce_motion: bool | None = None
+    panes: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
 
@@ -97,12 +113,18 @@ class Settings:
 def _fits(name: str, value: Any, default: Any) -> bool:
     if name == "theme":
         return value in THEMES
+    if name == "text_size":
+        return isinstance(value, int) and not isinstance(value, bool) and TEXT_SIZES[0] <= value <= TEXT_SIZES[1]
+    if name == "reduce_motion":
+        return value is None or isinstance(value, bool)
+    if name == "chat_with":
+        return value in CHAT_WITH
     if name in ("price_per_kwh", "grams_per_kwh"):
         figure = files.number({name: value}, name)
         return value is None or (figure is not None and figure >= 0)
     if name == "datasets":
         return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-    if name == "mappings":
+    if name in ("mappings", "panes"):
         return isinstance(value, dict) and all(isinstance(said, str) for said in value.values())
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)

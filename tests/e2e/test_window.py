@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
+from support.clicks import drop, leave
 
 from slmstudio.core import files
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run import folder
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("garbage_stays_here")]
@@ -31,12 +29,7 @@ def window(qtbot, qapp, starter_home, monkeypatch):
     with qtbot.waitSignal(made.painted, timeout=10_000):
         made.show()
     yield made
-    training = made.page("training")
-    if training.followed.job is not None:
-        training.followed.job.kill()
-    training.followed.detach()
-    made.page("chat").lanes.close_workers()
-    assert tasks.shut_down(60_000)
+    leave(made)
 
 
 def press(qtbot, window: QWidget, name: str) -> None:
@@ -47,18 +40,6 @@ def press(qtbot, window: QWidget, name: str) -> None:
 
     qtbot.waitUntil(lambda: usable() is not None, timeout=2 * MINUTES)
     qtbot.mouseClick(usable(), Qt.MouseButton.LeftButton)
-
-
-def drop(widget: QWidget, file: Path) -> None:
-    """Let a file go over the widget, as the window system would tell it."""
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(file))])
-    place, action = QPointF(widget.rect().center()), Qt.DropAction.CopyAction
-    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    entering = QDragEnterEvent(place.toPoint(), action, mime, buttons, keys)
-    QApplication.sendEvent(widget, entering)
-    assert entering.isAccepted()
-    QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, keys))
 
 
 def type_into(qtbot, window: QWidget, field: str, text: str) -> None:

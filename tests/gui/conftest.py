@@ -24,6 +24,7 @@ from pytestqt.qtbot import QtBot
 from support import evaluated_runs
 
 from slmstudio.core.settings import Settings
+from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import Session
@@ -104,6 +105,19 @@ def drop() -> Callable[..., None]:
         QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, none))
 
     return let_go
+
+
+@pytest.fixture
+def main_window(qtbot: QtBot, session: Session) -> MainWindow:
+    """The whole window, painted and active."""
+    shown = MainWindow(session)
+    qtbot.addWidget(shown)
+    shown.resize(1280, 720)
+    with qtbot.waitSignal(shown.painted):
+        shown.show()
+    shown.activateWindow()
+    qtbot.waitUntil(shown.isActiveWindow)
+    return shown
 
 
 @pytest.fixture

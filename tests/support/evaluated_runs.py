@@ -67,22 +67,27 @@ def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence
         "system": None, "max_new_tokens": 64, "precision": "fp32", "batch_size": None, "judge": None,
         "models": [each if isinstance(each, dict) else {"name": each, "model": each, "adapter": None, "gguf": None}
                    for each in models]} | request)
-    models = [each["name"] if isinstance(each, dict) else each for each in models]
-    digest = files.sha256_of(run / "tests.jsonl")
-    files.write_atomically(job.folder / items_file.ABOUT, items_file.dump(digest, thinks=False))
-    files.write_atomically(job.folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
-    for number, model in enumerate(models):
-        given = base_answer if model == "base" else tuned_answer
-        lines = [{"id": row["id"], "answer": given(row), "tokens": 12, "seconds": 0.5, "finish": "stop",
-                  "reference_nats": [30.0 if model == "base" else 9.0], "reference_tokens": [15],
-                  "choice_logprobs": None, "skipped": None} for row in rows[:None if finished else count // 2]]
-        files.write_atomically(job.folder / f"answers-{number}.jsonl", b"".join(map(files.dump_line, lines)))
-    if finished:
-        _score(job.folder)
+    answer(job.folder, [each["name"] if isinstance(each, dict) else each for each in models], rows,
+           files.sha256_of(run / "tests.jsonl"), finished=finished)
     files.append_line(job.folder / jobs.EVENTS, {"protocol": 1, "time": 1.0, "type": "job_ended",
                                                  "state": "finished" if finished else "cancelled"})
     jobs.write_outcome(job.folder, Outcome("finished" if finished else "cancelled"))
     return job
+
+
+def answer(folder: Path, models: Sequence[str], rows: list[dict[str, Any]], digest: str, *,
+           finished: bool = True) -> None:
+    """Put the answers of these models into an evaluation's folder, and their scores."""
+    files.write_atomically(folder / items_file.ABOUT, items_file.dump(digest, thinks=False))
+    files.write_atomically(folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
+    for number, model in enumerate(models):
+        given = base_answer if model == "base" else tuned_answer
+        lines = [{"id": row["id"], "answer": given(row), "tokens": 12, "seconds": 0.5, "finish": "stop",
+                  "reference_nats": [30.0 if model == "base" else 9.0], "reference_tokens": [15],
+                  "choice_logprobs": None, "skipped": None} for row in rows[:None if finished else len(rows) // 2]]
+        files.write_atomically(folder / f"answers-{number}.jsonl", b"".join(map(files.dump_line, lines)))
+    if finished:
+        _score(folder)
 
 
 _scored: dict[bytes, dict[str, Any]] = {}

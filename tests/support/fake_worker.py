@@ -347,6 +347,16 @@ class Play:
         self.end("finished", result=self._result())
         return 0
 
+    def do_answers(self) -> int:
+        """An evaluation's answers and scores, and its end."""
+        import evaluated_runs
+
+        rows = evaluated_runs.items(24)
+        models = [each["name"] for each in jobs.Job(self.folder).request()["models"]]
+        evaluated_runs.answer(self.folder, models, rows, "0" * 64)
+        self.end("finished", result={})
+        return 0
+
     def do_cancelled(self) -> int:
         self.end("cancelled")
         return 1

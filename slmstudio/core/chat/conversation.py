@@ -129,11 +129,17 @@ class Lane:
     """One model's side of a conversation.
 
     Attributes:
-        model: the GGUF file's path.
+        model: path of the GGUF file, or of the folder of a model or a run.
     """
 
     model: str
     tree: Tree = field(default_factory=Tree)
+
+    @property
+    def name(self) -> str:
+        """What the file or the folder is called; a folder's name may have a dot in it."""
+        path = Path(self.model)
+        return path.stem if path.suffix.lower() == ".gguf" else path.name
 
     @property
     def turns(self) -> list[Message]:
@@ -197,7 +203,7 @@ class Conversation:
 
     def to_markdown(self) -> str:
         """What is shown, to read. Models that were asked the same stand together below each question."""
-        names = [Path(lane.model).stem for lane in self.lanes]
+        names = [lane.name for lane in self.lanes]
         lines = [f"# {self.title}", "", time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)), ""]
         lines += [f"- {key}: {value}" for key, value in {"model": ", ".join(names), **self.settings}.items() if value]
         asked = [[turn.content for turn in lane.turns if turn.role == "user"] for lane in self.lanes]

@@ -11,8 +11,11 @@ from slmstudio.core.run import folder as run_folder
 
 
 def train_file(gguf: Path) -> tuple[Path, str | None] | None:
-    """The dataset that the run learned from whose export `gguf` is, and what was said of its columns; None for a model
-    from elsewhere."""
+    """The dataset that a run learned from, and what was said of its columns; None for a model from elsewhere.
+
+    Args:
+        gguf: an export of the run, or its folder.
+    """
     folder = _run_of(gguf)
     if folder is None:
         return None
@@ -32,7 +35,7 @@ def adapters(model: Path) -> list[LoraFacts]:
     Raises:
         UserError: the model cannot be read.
     """
-    if _run_of(model) is not None:
+    if model.is_dir() or _run_of(model) is not None:
         return []
     runs = paths.runs_dir()
     found = {path.resolve() for path in runs.glob(f"*/{run_folder.EXPORTS}/*.gguf")} if runs.is_dir() else set()
@@ -42,5 +45,7 @@ def adapters(model: Path) -> list[LoraFacts]:
 
 
 def _run_of(gguf: Path) -> Path | None:
+    if (gguf / jobs.RUN).is_file():
+        return gguf
     folder = gguf.parent.parent
     return folder if gguf.parent.name == run_folder.EXPORTS and (folder / jobs.RUN).is_file() else None

@@ -40,9 +40,10 @@ class InteractiveWorker:
         """Start the process.
 
         Raises:
-            UserError: it cannot be started, or there is no chat engine: each kind of such a worker needs it.
+            UserError: it cannot be started, or there is no chat engine, which each kind but "talk" needs.
         """
-        llama.need()
+        if self.kind != "talk":
+            llama.need()
         session: dict[str, Any] = {"start_new_session": True}  # Ctrl-C in a terminal is for the caller alone
         if os.name == "nt":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW  # type: ignore[attr-defined]

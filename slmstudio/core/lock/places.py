@@ -51,7 +51,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     """(path, rights as `landlock` names them) for a worker.
 
     Args:
-        kind: of job, or "chat" or "serve".
+        kind: of job, or "chat", "talk" or "serve".
         request: what it is asked: the job's, or the first command of an interactive worker.
         folder: the job's; None for an interactive worker.
         temporary: the worker's own folder for temporary files.
@@ -66,7 +66,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     found += [(home / name, landlock.READ) for name in ("models", "benchmarks", "settings.json")]
     found += [(paths.cache_dir() / "vetting", landlock.READ), (paths.place_file(), landlock.READ)]
     found += [(path, landlock.WRITE) for path in _kept(kind)]
-    if kind in ("chat", "serve"):  # it looks whether a run is at work, and answers with what any run has left
+    if kind in ("chat", "talk", "serve"):  # it looks whether a run is at work, and answers with what any run has left
         found.append((paths.runs_dir(), landlock.READ))
     found += [(path, landlock.READ) for path in _named(request)]
     if kind == "export":

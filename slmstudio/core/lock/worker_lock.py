@@ -77,7 +77,7 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
     What the system can't do is said, and the work continues without it, for most systems can't.
 
     Args:
-        kind: of job, or "chat", "serve" or "libraries".
+        kind: of job, or "chat", "talk", "serve" or "libraries".
         request: of the job, or the first command of an interactive worker.
         folder: of the job; None for another worker.
     """

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.fingerprint import fingerprint
 
@@ -182,6 +182,8 @@ def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) 
     Raises:
         UserError: a file cannot be read.
     """
+    if path.is_dir():
+        return evaluated_model(_folder_spec(path))
     try:
         state = path.stat()
         digest = _digest(path, state.st_size, state.st_mtime_ns)
@@ -192,6 +194,15 @@ def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) 
                           _digest(adapter, its.st_size, its.st_mtime_ns), strength)
     except OSError as error:
         raise from_os_error(error, "read the model that is compared") from error
+
+
+def _folder_spec(folder: Path) -> dict[str, Any]:
+    """A model folder, or a run with the adapter or the whole model that it has left, as in an evaluation's request."""
+    base = (files.read_json(folder / jobs.RUN) or {}).get("model") if (folder / jobs.RUN).is_file() else None
+    if base is None:
+        return {"model": folder}
+    return {"model": base, "adapter": folder / "adapter"} if (folder / "adapter").is_dir() else {
+        "model": folder / "model"}
 
 
 @functools.lru_cache(maxsize=64)

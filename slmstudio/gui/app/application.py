@@ -25,6 +25,7 @@ from slmstudio.gui.common.session import Session
 if TYPE_CHECKING:
     from slmstudio.core.jobs.job import Job
     from slmstudio.gui.data.tab import DataTab
+    from slmstudio.gui.model.tab import ModelTab
 
 LOG_LIMIT = 2_000_000
 LOG_HANDLER = "slmstudio.log"
@@ -66,7 +67,7 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     home_folder.keep_private(paths.home())
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
-    theme.apply(app, chosen.theme)
+    theme.apply(app, chosen.theme, chosen.text_size)
     session = Session(chosen)
     window = MainWindow(session)
     _catch_defects(window)
@@ -94,14 +95,18 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     from PySide6.QtGui import QIcon
 
     from slmstudio.gui.app import opening
+    from slmstudio.gui.app.desktop.notices import DesktopNotices
     from slmstudio.gui.app.network_lock import NetworkLock
     from slmstudio.gui.app.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     Sensors(session, window.header, window)
     NetworkLock(window.header, window)
+    DesktopNotices(session, window)
+    theme.set_still(app, session.settings.reduce_motion)
     if window.welcome is not None:
         window.welcome.look()
+    prepare_starter(session, window)
     if session.settings.datasets:
         cast("DataTab", window.page("data")).restore()
     look_for_runs(session, window)
@@ -119,6 +124,19 @@ def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:
 
     theme.apply(app)
     return PlaceMissing(missing).exec() == PlaceMissing.DialogCode.Accepted
+
+
+def prepare_starter(session: Session, window: MainWindow) -> None:
+    """Prepare the starter model in the background where it isn't there yet."""
+    from slmstudio.core.model import library
+    from slmstudio.gui.app.starter import StarterPreparation
+
+    if not session.settings.prepare_starter or library.starter_folder().is_dir():
+        return
+    preparation = StarterPreparation(session, cast("ModelTab", window.page("model")).work, window)
+    if window.welcome is not None:
+        window.welcome.show_preparation(preparation)
+    preparation.begin()
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:

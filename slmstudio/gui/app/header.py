@@ -50,7 +50,7 @@ class Header(QFrame):
     def __init__(self, labels: list[str], parent: QWidget | None = None):
         super().__init__(parent)
         self.setObjectName("header")
-        self.setFixedHeight(theme.HEADER_HEIGHT)
+        theme.grow(self, "setFixedHeight", theme.HEADER_HEIGHT)
         brand = text_label("SLM Studio")
         brand.setObjectName("brand")
         self.tabs = QTabBar()
@@ -66,6 +66,7 @@ class Header(QFrame):
                 tab=label, number=number))
             self.set_done(number - 1, False)
         self.tabs.currentChanged.connect(self.tab_chosen)
+        theme.THEME.changed.connect(self._mark_again)
         self.device, self.temperature, self.network = Chip(), Chip(), Chip(self.tr("Offline"))
         self.device.setObjectName("chip_device")
         self.temperature.setObjectName("chip_temperature")
@@ -100,19 +101,28 @@ class Header(QFrame):
 
     def set_done(self, index: int, done: bool) -> None:
         """Put the tick behind a tab's name, or take it away."""
+        old = self.tabs.tabButton(index, QTabBar.ButtonPosition.RightSide)
+        if old is None or done != bool(old.property("tick")):
+            self._mark(index, done)
+
+    def _mark_again(self) -> None:
+        """The bar gives a mark the size that it has when it comes."""
+        for index in range(self.tabs.count()):
+            mark = self.tabs.tabButton(index, QTabBar.ButtonPosition.RightSide)
+            self._mark(index, bool(mark.property("tick")))
+
+    def _mark(self, index: int, done: bool) -> None:
         side = QTabBar.ButtonPosition.RightSide
         old = self.tabs.tabButton(index, side)
-        if old is not None and done == bool(old.property("tick")):
-            return
         # Every tab ends with a label, so that the room at its right is the same with and without the tick.
         label = text_label("✓" if done else "")
         label.setProperty("tick", done)
         label.setAccessibleName(self.tr("done") if done else "")
         label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        label.setFixedWidth(24 if done else 10)
+        theme.grow(label, "setFixedWidth", 24 if done else 10)
         self.tabs.setTabButton(index, side, label)
         if old is not None:
             old.deleteLater()
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(self.tabs.sizeHint().width(), theme.HEADER_HEIGHT)
+        return QSize(self.tabs.sizeHint().width(), theme.scaled(theme.HEADER_HEIGHT))

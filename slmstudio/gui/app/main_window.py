@@ -14,6 +14,7 @@ from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.settings import TEXT_SIZES
 from slmstudio.gui.app.doctor_notice import DoctorNotice
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.app.status_bar import StatusBar
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from slmstudio.gui.training.tab import TrainingTab
 
 _log = logging.getLogger(__name__)
+TEXT_STEP = 10
+"""Percent by which a key makes text larger or smaller."""
 LEAST_SIZE = (640, 360)
 """In device-independent pixels: a screen of 1280×720 at 200 %."""
 
@@ -126,7 +129,9 @@ class MainWindow(QMainWindow):
             add_key(self, f"Ctrl+{number}", partial(self.go_to, tab))
         add_key(self, QKeySequence.StandardKey.Open, self._open_something)
         add_key(self, "Ctrl+,", self.open_settings)
-        add_key(self, QKeySequence.StandardKey.HelpContents, self.open_welcome)
+        add_key(self, QKeySequence.StandardKey.HelpContents, self.open_help)
+        for keys, step in (("Ctrl++", TEXT_STEP), ("Ctrl+=", TEXT_STEP), ("Ctrl+-", -TEXT_STEP), ("Ctrl+0", 0)):
+            add_key(self, keys, partial(self._change_text_size, step))
         add_key(self, "F9", self.open_doctor)
         add_key(self, QKeySequence.StandardKey.Quit, self.close)
 
@@ -156,6 +161,7 @@ class MainWindow(QMainWindow):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.welcome_wanted.connect(self.open_welcome)
         dialog.doctor_wanted.connect(self.open_doctor)
+        dialog.help_wanted.connect(self.open_help)
         dialog.open()
 
     def open_doctor(self) -> None:
@@ -167,8 +173,25 @@ class MainWindow(QMainWindow):
         dialog.open()
         dialog.check()
 
+    def open_help(self) -> None:
+        """Show what words mean, which keys there are, and which version this is (F1)."""
+        from slmstudio.gui.app.help.dialog import HelpDialog
+
+        dialog = HelpDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.welcome_wanted.connect(self.open_welcome)
+        dialog.open()
+
+    def _change_text_size(self, step: int) -> None:
+        """Make the text larger or smaller by so many percent; 0 gives it its usual size."""
+        now = self._session.settings.text_size
+        self._session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
+        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme,
+                    self._session.settings.text_size)
+        self._session.settings_changed.emit()
+
     def open_welcome(self) -> None:
-        """Show over the open tab what this machine has, where things are kept, and how to begin (F1).
+        """Show over the open tab what this machine has, where things are kept, and how to begin.
 
         Before the first paint nothing is read: who opens it calls `welcome.look` then.
         """
@@ -210,7 +233,8 @@ class MainWindow(QMainWindow):
 
     def _place_changed(self) -> None:
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
-        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme)
+        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme,
+                    self._session.settings.text_size)
         model = self._pages.get("model")
         if model is not None:
             model.refresh()  # type: ignore[attr-defined]

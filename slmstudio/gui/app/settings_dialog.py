@@ -9,14 +9,19 @@ from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, Q
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.settings import THEMES
+from slmstudio.gui.app.desktop.comfort import ComfortRows
 from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
 from slmstudio.gui.app.hub_address import HubAddress
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.labels import text_label
+
+LEAST_HEIGHT, MARGIN = 240, 40
+"""Pixels that the rows keep at least, and that stay visible of the window around the dialog."""
 
 
 class SettingsDialog(QDialog):
@@ -25,16 +30,17 @@ class SettingsDialog(QDialog):
     Signals:
         welcome_wanted: show the welcome page.
         doctor_wanted: check this machine.
+        help_wanted: show what words mean, the keys, and which version this is.
     """
 
     welcome_wanted = Signal()
     doctor_wanted = Signal()
+    help_wanted = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
         self.setWindowTitle(self.tr("Settings"))
-        self.setMinimumWidth(520)
         self.scheme = SegmentedControl([self.tr("Like the system"), self.tr("Light"), self.tr("Dark")])
         self.scheme.setObjectName("settings_theme")
         self.scheme.setAccessibleName(self.tr("Colours"))
@@ -42,12 +48,18 @@ class SettingsDialog(QDialog):
         self.scheme.set_current(THEMES.index(session.settings.theme))
         self.scheme.changed.connect(self._set_theme)
         self.banner = ErrorBanner()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
+        page = QWidget()
+        page.setProperty("plain", True)
+        page.setMinimumWidth(520)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.banner)
         column.addWidget(text_label(self.tr("Colours"), "section"))
         column.addWidget(self.scheme)
+        self.comfort = ComfortRows(session)
+        self.comfort.changed.connect(self._save)
+        column.addWidget(self.comfort)
         column.addSpacing(theme.SPACE_M)
         column.addWidget(text_label(self.tr("Electricity"), "section"))
         self.energy = EnergyRow(session)
@@ -61,16 +73,22 @@ class SettingsDialog(QDialog):
         self.hub = HubAddress(session)
         self.hub.refused.connect(self._hub_refused)
         column.addWidget(self.hub)
-        column.addSpacing(theme.SPACE_M)
         column.addStretch(1)
-        column.addLayout(self._close_row())
+        self._area = ScrolledIfNeeded(page, LEAST_HEIGHT)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(*[theme.SPACE_L] * 4)
+        outer.setSpacing(theme.SPACE_M)
+        outer.addWidget(self._area, 1)
+        outer.addLayout(self._close_row())
+        if parent is not None:
+            self.setMaximumHeight(max(LEAST_HEIGHT, parent.height() - MARGIN))
 
     def _close_row(self) -> QHBoxLayout:
         close = PrimaryButton(self.tr("Done"), self.tr("Close the settings. They are saved already."))
         close.setObjectName("settings_close")
         close.clicked.connect(self.accept)
         welcome = SecondaryButton(self.tr("Welcome page"), self.tr(
-            "Show again what this machine has and how to begin (F1)."))
+            "Show again what this machine has and how to begin."))
         welcome.setObjectName("settings_welcome")
         welcome.clicked.connect(self.accept)
         welcome.clicked.connect(self.welcome_wanted)
@@ -79,11 +97,16 @@ class SettingsDialog(QDialog):
         doctor.setObjectName("settings_doctor")
         doctor.clicked.connect(self.accept)
         doctor.clicked.connect(self.doctor_wanted)
-        for button in (close, welcome, doctor):
+        about = SecondaryButton(self.tr("Help and about"), self.tr(
+            "Shows what words mean, which keys there are, and which version this is (F1)."))
+        about.setObjectName("settings_help")
+        about.clicked.connect(self.accept)
+        about.clicked.connect(self.help_wanted)
+        for button in (close, welcome, doctor, about):
             button.setAutoDefault(False)  # Enter ends what is typed, not the dialog
         row = QHBoxLayout()
-        row.addWidget(welcome)
-        row.addWidget(doctor)
+        for button in (welcome, doctor, about):
+            row.addWidget(button)
         row.addStretch(1)
         row.addWidget(close)
         return row

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
 
 from slmstudio.core import units
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressBar
 
 BAR_WIDTHS = (40, 180)
 
@@ -32,12 +33,11 @@ class StatusBar(QFrame):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self.setObjectName("status_bar")
-        self.setFixedHeight(theme.STATUS_HEIGHT)
+        theme.grow(self, "setFixedHeight", theme.STATUS_HEIGHT)
         self._session = session
         self.job = ElidedLabel(self.tr("Ready"), "small", Qt.TextElideMode.ElideRight)
         self.job.setObjectName("status_job")
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar = ProgressBar()
         self.bar.setMinimumWidth(BAR_WIDTHS[0])
         self.bar.setMaximumWidth(BAR_WIDTHS[1])
         self.bar.setAccessibleName(self.tr("Progress of the running job"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
@@ -18,6 +20,10 @@ from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, Seco
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+if TYPE_CHECKING:
+    from slmstudio.gui.app.starter import StarterPreparation
 
 CARD_WIDTH = 720
 LOGO_SIZE = 28
@@ -63,7 +69,7 @@ class Welcome(QWidget):
 
     def _card(self) -> Card:
         card = Card()
-        card.setFixedWidth(CARD_WIDTH)
+        theme.grow(card, "setFixedWidth", CARD_WIDTH)
         card.layout().setContentsMargins(*[2 * theme.CARD_PADDING] * 4)
         card.body.addLayout(self._head())
         card.body.addWidget(text_label(self.tr(
@@ -77,11 +83,15 @@ class Welcome(QWidget):
         card.body.addWidget(text_label(self.tr("Where things are kept: runs, models and chats"), "section"))
         card.body.addWidget(self.place)
         card.body.addWidget(_rule())
+        self.starter = ProgressStrip()
+        self.starter.setObjectName("welcome_starter")
+        self.starter.hide()
+        card.body.addWidget(self.starter)
         card.body.addLayout(self._buttons())
         return card
 
     def _head(self) -> QHBoxLayout:
-        close = IconButton("close", self.tr("Close this page (Esc). F1 opens it again."))
+        close = IconButton("close", self.tr("Close this page (Esc). The help (F1) opens it again."))
         close.setObjectName("welcome_close")
         close.clicked.connect(self.left)
         row = QHBoxLayout()
@@ -117,6 +127,18 @@ class Welcome(QWidget):
         row.addWidget(text_label(self.tr("The sample and a small model come along; nothing is downloaded."),
                                  "small", wrap=True), 1)
         return row
+
+    def show_preparation(self, preparation: StarterPreparation) -> None:
+        """Show how far the starter model is, and let the person cancel it."""
+        def progressed(text: str, done: int, total: int) -> None:
+            if self.starter.isHidden():
+                self.starter.start(self.tr("Preparing the starter model"))
+                self.starter.show()
+            self.starter.set_progress(done, total)
+
+        preparation.progressed.connect(progressed)
+        preparation.ended.connect(self.starter.end)
+        self.starter.cancelled.connect(preparation.cancel)
 
     def look(self) -> None:
         """Read the machine, off the UI thread, and show what was found."""
@@ -180,7 +202,7 @@ class FactsGrid(QWidget):
         mark = Chip(_MARKS.get(fact.kind, "…"), fact.kind or "plain")
         mark.setAccessibleName(f"{fact.name}: {meaning}")
         mark.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        mark.setFixedWidth(MARK_WIDTH)
+        theme.grow(mark, "setFixedWidth", MARK_WIDTH)
         name = text_label(fact.name, "muted")
         found = text_label(fact.text, "body" if fact.kind else "muted", wrap=True)
         for label in (name, found):

@@ -18,6 +18,7 @@ class ChatThread(LivingThread):
     """One worker process with one model. It ends with this thread.
 
     Args:
+        kind: "chat" for a GGUF file, "talk" for the folder of a model or a run.
         before: the thread of the model that was there before. Its worker ends first, so that its memory is free.
 
     Signals:
@@ -27,8 +28,9 @@ class ChatThread(LivingThread):
 
     message = Signal(dict)
 
-    def __init__(self, before: ChatThread | None = None, parent: QObject | None = None):
+    def __init__(self, kind: str, before: ChatThread | None = None, parent: QObject | None = None):
         super().__init__(parent)
+        self._kind = kind
         self._before = before
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._closing = False
@@ -48,7 +50,7 @@ class ChatThread(LivingThread):
             self._before = None
         if self._closing:
             return
-        worker = InteractiveWorker("chat")
+        worker = InteractiveWorker(self._kind)
         worker.start()
         writer = threading.Thread(target=_write, args=(worker, self._outbox), name="chat-writer", daemon=True)
         writer.start()

@@ -81,6 +81,7 @@ class ChatPane(QFrame):
         self._answer_id = 0
         self._answer: Message | None = None
         self._load: dict[str, Any] = {}
+        self._told = ("", "")
         self.request: Request | None = None
         self._lay_out()
 
@@ -126,11 +127,11 @@ class ChatPane(QFrame):
         self.adapter, self.strength = None, 0.0
         self._load = {"path": str(path), "context_length": context_length, "gpu_layers": None}
         self.banner.clear()
-        self._thread = ChatThread(before)
+        self._thread = ChatThread("chat" if path.suffix.lower() == ".gguf" else "talk", before)
         self._thread.message.connect(self._hear)
         self._thread.failed.connect(self._died)
         self._thread.start()
-        self.line.setText(path.stem)
+        self.line.setText(self.name)
         self._set_state("loading")
         self.send("load", **self._load)
 
@@ -165,7 +166,8 @@ class ChatPane(QFrame):
 
     @property
     def name(self) -> str:
-        return Path(self.lane.model).stem
+        model, name = self._told
+        return name if name and model == self.lane.model else self.lane.name
 
     # -- the conversation ------------------------------------------------------------------------------------
 
@@ -299,6 +301,8 @@ class ChatPane(QFrame):
     def _loaded(self, message: dict[str, Any]) -> None:
         self.context_length = int(message.get("context_length") or 0)
         self.completion = message.get("chat_template") is False
+        if Path(self.lane.model).suffix.lower() != ".gguf":  # a run's folder has a longer name than the run
+            self._told = self.lane.model, str(message.get("name") or "")
         device = str(message.get("device") or "").rstrip(".")
         self.line.setText(" · ".join(part for part in (self.name, device) if part))
         self._set_state("ready")

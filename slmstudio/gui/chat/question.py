@@ -62,7 +62,7 @@ class ChatInput(QWidget):
         self.editor.setAccessibleName(self.tr("Your question"))
         self.editor.setToolTip(self.tr("Enter sends it, Shift+Enter makes a new line, Esc stops the answer, and Up in "
                                        "the empty field edits your last question."))
-        self.editor.setFixedHeight(HEIGHT)
+        theme.grow(self.editor, "setFixedHeight", HEIGHT)
         self.editor.setTabChangesFocus(True)
         self.send_button = PrimaryButton(self.tr("Send"), self.tr("Put the question (Enter)."))
         self.send_button.setObjectName("chat_send")

@@ -12,6 +12,7 @@ from slmstudio.core import paths
 from slmstudio.core.chat import store
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -59,7 +60,7 @@ class ChatList(Card):
         super().__init__(self.tr("Chats"), actions=[new], parent=parent)
         new.setObjectName("new_chat")
         new.clicked.connect(self.new_wanted)
-        self.setFixedWidth(WIDTH)
+        theme.grow(self, "setFixedWidth", WIDTH)
         self._found: list[tuple[Path, Conversation]] = []
         self._damaged: list[tuple[Path, UserError]] = []
         self._current: Path | None = None

@@ -88,7 +88,7 @@ class ChatSettings(Card):
         super().__init__(self.tr("How it answers"), actions=[self._reset], parent=parent)
         self._reset.setObjectName("reset_sampling")
         self._reset.clicked.connect(self.reset)
-        self.setFixedWidth(WIDTH)
+        theme.grow(self, "setFixedWidth", WIDTH)
         self._make_system()
         self.rows = self._make_rows()
         self.context = SliderRow(self.tr("Context, tokens"), self.tr(
@@ -111,7 +111,7 @@ class ChatSettings(Card):
         self.system.setToolTip(self.tr("Said to the model before the conversation. Use the one it was trained with, "
                                        "or none if there was none."))
         self.system.setTabChangesFocus(True)
-        self.system.setFixedHeight(80)
+        theme.grow(self.system, "setFixedHeight", 80)
         self.system.textChanged.connect(self.system_changed)
 
     def _make_rows(self) -> dict[str, SliderRow]:
@@ -155,7 +155,7 @@ class ChatSettings(Card):
         self.stop.setToolTip(self.tr("An answer ends before any of these texts, which is never shown. Use them when a "
                                      "model continues with the next question by itself."))
         self.stop.setTabChangesFocus(True)
-        self.stop.setFixedHeight(56)
+        theme.grow(self.stop, "setFixedHeight", 56)
 
     def _lay_out(self) -> None:
         widgets = {**{name: row.slider for name, row in self.rows.items()}, "context": self.context.slider,

@@ -18,12 +18,13 @@ from slmstudio.gui.chat.lanes import ChatLane, ChatLanes
 from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput
+from slmstudio.gui.chat.run_opening import RunOpening
 from slmstudio.gui.chat.saved_chats import ChatList
 from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.chat.talk import Talk
 from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.known_models import ModelChoice, known_models
+from slmstudio.gui.common.known_models import ModelChoice, chat_models
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
@@ -47,7 +48,7 @@ class ChatTab(QWidget):
         self.lanes, self.votes = ChatLanes(), VoteBar()
         self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
-        self.correct = CorrectPanel(session)
+        self.correct, self.opening = CorrectPanel(session), RunOpening(session)
         self.chat = OpenChat(lambda: [pane.lane for pane in self.lanes.panes()], self.settings.to_dict, self)
         self.talk = Talk(self.lanes, self.input, self.settings, self.comparison, self.chat, self)
         self._models: list[tuple[str, Path]] = []
@@ -74,7 +75,8 @@ class ChatTab(QWidget):
 
     def _lay_out(self) -> None:
         self.middle = Card(self.tr("Chat"), actions=[self.compare, self.save])
-        self.middle.body.addWidget(self.banner)
+        for widget in (self.banner, self.opening):
+            self.middle.body.addWidget(widget)
         self.middle.body.addWidget(self.lanes, 1)
         for widget in (self.votes, self.correct, self.input):
             self.middle.body.addWidget(widget)
@@ -132,6 +134,9 @@ class ChatTab(QWidget):
         self.chat.exported.connect(self._show_exported)
         self.chat.failed.connect(self.banner.show_error)
         self._session.chat_requested.connect(self.open_models)
+        self._session.run_chat_requested.connect(self.opening.open)
+        self.opening.ready.connect(self.open_models)
+        self.opening.failed.connect(self.banner.show_error)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.lanes.close_workers)
@@ -151,7 +156,7 @@ class ChatTab(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self._look_for_engine():  # it may have been set up meanwhile
-            run_task(self, lambda task: known_models(), self._offer, self.banner.show_error)
+            run_task(self, lambda task: chat_models(), self._offer, self.banner.show_error)
             self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:

@@ -50,7 +50,7 @@ class ChatWaiting(QWidget):
             widget.setVisible(state == "empty")
         if state == "empty":
             self.text.setText(self.tr(
-                "Choose a model, or drop a GGUF file here. A run gets one when you export it in Results."))
+                "Choose a model or a finished run, or drop a GGUF file here."))
         elif state == "loading":
             self.text.setText(self.tr("Loading {name} …").format(name=name))
         elif state == "ready" and completion:

@@ -28,6 +28,13 @@ def known_models() -> list[tuple[str, Path]]:
     return [*found, (f"{library.STARTER_NAME} (base)", starter)] if starter is not None else found
 
 
+def chat_models() -> list[tuple[str, Path]]:
+    """What can be talked to: finished runs that have no GGUF file yet, then `known_models`."""
+    from slmstudio.core.chat import partners
+
+    return [*partners.without_export(), *known_models()]
+
+
 class ModelChoice(ComboBox):
     """A list of GGUF files, with a way to open another.
 
@@ -40,7 +47,8 @@ class ModelChoice(ComboBox):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self._what = self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
+        self._what = self.tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped "
+                             "here.")
         self.setPlaceholderText(self.tr("Choose a model…"))
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
@@ -77,7 +85,7 @@ class ModelChoice(ComboBox):
             self.setCurrentIndex(-1)
             return
         if self.findData(str(path)) < 0:
-            self._add(path.stem, path, 0)
+            self._add(path.stem if path.suffix.lower() == ".gguf" else path.name, path, 0)
         self.setCurrentIndex(self.findData(str(path)))
 
     def _choose(self, index: int) -> None:

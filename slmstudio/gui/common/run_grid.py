@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import QCoreApplication, Qt
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.meaning import meaning_of
 
 
 def page_and_column() -> tuple[QWidget, QVBoxLayout]:
@@ -62,7 +63,21 @@ class Grid(QGridLayout):
                     label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
                 if figures and column:
                     label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.addWidget(label, number, column)
+                button = meaning_of(text) if head else None
+                if button is None:
+                    self.addWidget(label, number, column)
+                    continue
+                pair = QWidget()
+                line = QHBoxLayout(pair)
+                line.setContentsMargins(0, 0, 0, 0)
+                line.setSpacing(2)
+                if figures:
+                    line.addStretch(1)
+                line.addWidget(label)
+                line.addWidget(button)
+                if not figures:
+                    line.addStretch(1)
+                self.addWidget(pair, number, column)
 
 
 def number_text(value: float | None) -> str:

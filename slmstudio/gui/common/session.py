@@ -44,6 +44,21 @@ class JobStatus:
     alarming: bool = False
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something has ended, or needs the person.
+
+    Attributes:
+        title: a short sentence without a full stop.
+        text: which run, and what is wrong with it.
+        urgent: it failed, or waits for an answer.
+    """
+
+    title: str
+    text: str
+    urgent: bool = False
+
+
 class Session(QObject):
     """The choices of one sitting, and who must hear of them.
 
@@ -57,11 +72,14 @@ class Session(QObject):
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
+        notice(Notice): a run, an export or an evaluation has ended, or needs the person.
+        starter_ready: the starter model was prepared in the background.
         server_changed: `server` is different now.
         data_requested(list[Path], int): open these datasets in Data, and show the row of that line of the last; 0 for
             the first.
         rows_written(Path): rows were added to a dataset, or taken out of it again.
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
+        run_chat_requested(Path): open this finished run in Chat, beside its base.
         continue_wanted(Path, dict): plan a run that continues from this finished one, with these fields changed.
         again_wanted(Path, dict): plan this run once more from its base model, with these fields changed.
         go_to(str): show this tab, one of TABS.
@@ -80,10 +98,13 @@ class Session(QObject):
     run_started = Signal(object)
     run_changed = Signal()
     job_changed = Signal()
+    notice = Signal(object)
+    starter_ready = Signal()
     server_changed = Signal()
     data_requested = Signal(object, int)
     rows_written = Signal(object)
     chat_requested = Signal(object)
+    run_chat_requested = Signal(object)
     continue_wanted = Signal(object, object)
     again_wanted = Signal(object, object)
     go_to = Signal(str)
@@ -206,6 +227,11 @@ class Session(QObject):
         """Show the Chat tab with these GGUF files."""
         self.go_to.emit("chat")
         self.chat_requested.emit(models)
+
+    def open_run_chat(self, run: Path) -> None:
+        """Show the Chat tab with what a finished run has learned, beside its base."""
+        self.go_to.emit("chat")
+        self.run_chat_requested.emit(run)
 
     def mark_done(self, tab: str, done: bool = True) -> None:
         """Put the tick beside a tab's name, or take it away."""

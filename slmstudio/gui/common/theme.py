@@ -6,11 +6,14 @@ rules stand in resources/styles/studio.qss, where `$name` is replaced by the val
 
 from __future__ import annotations
 
+import re
+import weakref
 from typing import cast
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionViewItem, QWidget
+from shiboken6 import isValid
 
 from slmstudio.core import paths
 
@@ -41,18 +44,29 @@ TEXT_SIZE, SMALL_SIZE = 13, 12
 FONT_FAMILIES = ["Noto Sans", "Noto Sans Devanagari"]
 
 
+_GROWS = re.compile(r"((?:font-size|min-height|(?<!-)width|(?<!-)height): )(\d+)px(?= *[;}])")
+"""Sizes in the style sheet that grow with the text."""
+_MANY = 2000
+
+
 class Theme(QObject):
     """The colour scheme that is on.
 
     Signals:
-        changed: the colours are different now; whoever painted with them paints again.
+        changed: the colours or sizes are different now; whoever painted with them paints again.
+
+    Attributes:
+        scale: of the text, 1 being the usual size.
+        still: nothing moves by itself.
     """
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.dark = False
+        self.dark = self.still = False
+        self.scale = 1.0
+        self.growing: list[tuple[weakref.ref[QObject], str, int]] = []
         self._icons: dict[tuple[str, str], QIcon] = {}
         self._rich_text = ""
 
@@ -68,6 +82,21 @@ class Theme(QObject):
         self._rich_text = ""
         app = cast("QApplication | None", QApplication.instance())
         if app is not None:
+            _dress(app)
+        self.changed.emit()
+
+    def set_scale(self, scale: float) -> None:
+        """Make the text larger or smaller, and what must be as high as text with it."""
+        if scale == self.scale:
+            return
+        self.scale = scale
+        for known, setter, size in self.growing:
+            target = known()
+            if target is not None and isValid(target):
+                getattr(target, setter)(scaled(size))
+        app = cast("QApplication | None", QApplication.instance())
+        if app is not None and app.property("slm_theme"):
+            app.setFont(base_font())
             _dress(app)
         self.changed.emit()
 
@@ -100,12 +129,15 @@ def icon(name: str, colour_name: str = "muted") -> QIcon:
     return THEME.icon(name, colour_name)
 
 
-def apply(app: QApplication, scheme: str = "system") -> None:
+def apply(app: QApplication, scheme: str = "system", text_percent: int | None = None) -> None:
     """Give the program its look, and keep it in step with the system.
 
     Args:
         scheme: "system", "light" or "dark".
+        text_percent: of the usual size of text; None leaves it.
     """
+    if text_percent is not None:
+        THEME.set_scale(text_percent / 100)
     hints = app.styleHints()
     if app.property("slm_theme") is None:
         app.setProperty("slm_theme", True)
@@ -128,10 +160,45 @@ def apply(app: QApplication, scheme: str = "system") -> None:
 def base_font(size: int = TEXT_SIZE, bold: bool = False) -> QFont:
     """The window's font. Scripts that its families lack come from the system."""
     font = QFont(FONT_FAMILIES)
-    font.setPixelSize(size)
+    font.setPixelSize(scaled(size))
     if bold:
         font.setWeight(QFont.Weight.DemiBold)
     return font
+
+
+def scaled(size: int) -> int:
+    """A size in pixels that grows with the text."""
+    return round(size * THEME.scale)
+
+
+def grow(target: QObject, setter: str, size: int) -> None:
+    """Give something a size in pixels that grows with the text, now and whenever that changes.
+
+    Args:
+        setter: its method that takes the size, as in "setFixedWidth".
+    """
+    getattr(target, setter)(scaled(size))
+    THEME.growing.append((weakref.ref(target), setter, size))
+    if len(THEME.growing) > _MANY:
+        THEME.growing = [each for each in THEME.growing if _is_there(each[0]())]
+
+
+def _is_there(target: QObject | None) -> bool:
+    return target is not None and isValid(target)
+
+
+def set_still(app: QApplication, wanted: bool | None) -> None:
+    """Let nothing move by itself, or let it.
+
+    Args:
+        wanted: None follows the system.
+    """
+    from slmstudio.gui.common.motion import system_is_still
+
+    THEME.still = system_is_still() if wanted is None else wanted
+    for effect in (Qt.UIEffect.UI_AnimateMenu, Qt.UIEffect.UI_FadeMenu, Qt.UIEffect.UI_AnimateCombo,
+                   Qt.UIEffect.UI_AnimateTooltip, Qt.UIEffect.UI_FadeTooltip):
+        app.setEffectEnabled(effect, not THEME.still)
 
 
 def restyle(widget: QWidget) -> None:
@@ -146,6 +213,8 @@ def stylesheet(tokens: dict[str, str]) -> str:
     from string import Template
 
     text = (paths.resources() / "styles" / "studio.qss").read_text(encoding="utf-8")
+    if THEME.scale != 1:
+        text = _GROWS.sub(lambda found: f"{found[1]}{scaled(int(found[2]))}px", text)
     icons = (paths.resources() / "icons").as_posix()
     scheme = "dark" if tokens is DARK else "light"
     return Template(text).substitute(tokens, icons=icons, scheme=scheme)

@@ -57,7 +57,7 @@ class CorrectPanel(Card):
         self.answer = QPlainTextEdit()
         self.answer.setAccessibleName(self.tr("The answer as it should be"))
         self.answer.setToolTip(self.tr("Write the answer as it should have been."))
-        self.answer.setFixedHeight(EDITOR_HEIGHT)
+        theme.grow(self.answer, "setFixedHeight", EDITOR_HEIGHT)
         self.answer.setTabChangesFocus(True)
         self.as_row = QCheckBox(self.tr("Learn it, as a row of"))
         self.as_row.setToolTip(self.tr("The conversation up to here with your answer, for the next training."))

@@ -41,7 +41,7 @@ class _Row(QWidget):
         self.button.setToolTip(plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
         self.name, self.where = ElidedLabel(path.name), ElidedLabel("", "small")
         self.where.setText(str(path.parent) if missing is None else _short(missing))
-        self.name.setFixedWidth(NAME_WIDTH)
+        theme.grow(self.name, "setFixedWidth", NAME_WIDTH)
         inner = QHBoxLayout(self.button)
         inner.setContentsMargins(theme.SPACE_S, 0, theme.SPACE_S, 0)
         inner.setSpacing(theme.SPACE_M)

@@ -9,6 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.data.record import message_text
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
 
@@ -132,7 +133,7 @@ class RowsTable(QTableView):
         self.setTabKeyNavigation(False)
         self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.verticalHeader().setDefaultSectionSize(33)
+        theme.grow(self.verticalHeader(), "setDefaultSectionSize", 33)
         self.horizontalHeader().setHighlightSections(False)
         self.rows = RowsModel(self)
         self.setModel(self.rows)

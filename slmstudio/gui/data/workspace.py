@@ -79,6 +79,7 @@ class DataWorkspace(QWidget):
         column.addWidget(self.strip)
         column.addLayout(row, 1)
         session.model_changed.connect(self.update_model)
+        session.starter_ready.connect(self.update_model)
         session.template_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
         session.dataset_changed.connect(self.changed)
@@ -155,8 +156,8 @@ class DataWorkspace(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         narrow = event.size().width() < NARROW
-        self._left.setFixedWidth(172 if narrow else 210)
-        self._right.setFixedWidth(268 if narrow else 300)
+        self._left.setFixedWidth(theme.scaled(178 if narrow else 210))
+        self._right.setFixedWidth(theme.scaled(268 if narrow else 300))
         self.desk.lengths.set_flat(event.size().height() < LOW)
 
     @property

@@ -11,6 +11,7 @@ from slmstudio.core import units
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
+from slmstudio.gui.common.notices import EVALUATION, tell_end
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -138,6 +139,7 @@ class EvaluationRun(QFrame):
         self.setVisible(running or self.banner.error is not None)
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
+        tell_end(self._session, EVALUATION, self._name, outcome)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self._over(job)

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.terms import find
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
@@ -15,6 +16,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.figures import FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import Said, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
@@ -80,6 +82,7 @@ class ScoresView(QWidget):
         self.tested = text_label("", "small", wrap=True)
         self.table = FigureTable(self.tr("Scores"), grows=True, most=MOST_ROWS)
         self.table.setObjectName("scores_table")
+        self.meaning = MeaningButton()
         self.group_verdicts = text_label("", "body", wrap=True)
         self.group_verdicts.setObjectName("group_verdicts")
         self.remarks = text_label("", "small", wrap=True)
@@ -124,7 +127,10 @@ class ScoresView(QWidget):
             rows.addWidget(button)
         rows.addStretch(1)
         inner.addWidget(self.verdict)
-        inner.addWidget(self.tested)
+        tested = QHBoxLayout()
+        tested.addWidget(self.tested, 1)
+        tested.addWidget(self.meaning, 0, Qt.AlignmentFlag.AlignTop)
+        inner.addLayout(tested)
         inner.addLayout(rows)
         inner.addLayout(switch)
         inner.addWidget(self.table)
@@ -236,6 +242,8 @@ class ScoresView(QWidget):
             return
         which = self.groups.current()
         key = GROUPS.get(which, "")
+        names = [row[0].text for row in metric_rows(evaluation)[1]]
+        self.meaning.set_terms([*filter(None, map(find, names)), "interval"])
         self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
         self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
         self.group_verdicts.setVisible(bool(self.group_verdicts.text()))

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import main_comparisons, sentence
 from slmstudio.gui.evaluation.texts import model_label, verdict_kind
@@ -45,7 +46,11 @@ class VerdictView(QWidget):
         self.sentence.setObjectName("verdict_sentence")
         inner = QVBoxLayout(self.frame)
         inner.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        for label in (self.headline, self.caveat, self.sentence):
+        head = QHBoxLayout()
+        head.addWidget(self.headline, 1)
+        head.addWidget(MeaningButton("verdict", "p_value", "interval"), 0, Qt.AlignmentFlag.AlignTop)
+        inner.addLayout(head)
+        for label in (self.caveat, self.sentence):
             inner.addWidget(label)
         self.title = text_label(self.tr("What to try next"), "section")
         self._proposals = QWidget()

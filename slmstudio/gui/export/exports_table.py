@@ -138,8 +138,9 @@ class ExportsTable(QTableView):
             self.selectRow(paths.index(kept.path))
         elif exports:
             self.selectRow(proven[-1] if proven else len(exports) - 1)
-        height = self.horizontalHeader().sizeHint().height() + ROW_HEIGHT * max(1, len(exports)) + 2 * theme.FOCUS_RING
-        self.setFixedHeight(min(height, 6 * ROW_HEIGHT))
+        rows = theme.scaled(ROW_HEIGHT) * max(1, len(exports))
+        height = self.horizontalHeader().sizeHint().height() + rows + 2 * theme.FOCUS_RING
+        self.setFixedHeight(min(height, 6 * theme.scaled(ROW_HEIGHT)))
 
     def selected(self) -> Export | None:
         rows = self.selectionModel().selectedRows()

@@ -16,6 +16,7 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
+from slmstudio.gui.common.notices import EXPORT, tell_end
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -162,6 +163,8 @@ class ExportPanel(QFrame):
                                             int(history.total), None, text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
+        if self._exporting is not None:
+            tell_end(self._session, EXPORT, self._exporting.config.name, outcome)
         self._stop_showing()
         if outcome.was_successful():
             self.finished.emit()

@@ -122,6 +122,6 @@ class ParityTable(QWidget):
         self.checks.set_checks(checks)
         self.remedy.setText("\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
         self.remedy.setVisible(bool(self.remedy.text()))
-        height = self.table.horizontalHeader().sizeHint().height() + ROW_HEIGHT * len(checks)
+        height = self.table.horizontalHeader().sizeHint().height() + theme.scaled(ROW_HEIGHT) * len(checks)
         self.table.setFixedHeight(height + 2 * theme.FOCUS_RING)
         self.setVisible(bool(checks))

@@ -107,7 +107,7 @@ class ModelCard(Card):
         self.strip.setObjectName("model_progress")
         self.strip.cancelled.connect(self._work.cancel)
         column = QWidget()
-        column.setFixedWidth(520)
+        theme.grow(column, "setFixedWidth", 520)
         inner = QVBoxLayout(column)
         inner.setSpacing(theme.SPACE_L)
         for widget in (title, self.explain, self.strip):

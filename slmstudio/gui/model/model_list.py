@@ -56,7 +56,7 @@ class ModelListCard(Card):
         self._entries: list[ModelEntry] = []
         self._current: ModelEntry | None = None
         self._told: object = self  # what was last said to be looked at; at first nothing was
-        self.setFixedWidth(WIDTH)
+        theme.grow(self, "setFixedWidth", WIDTH)
         self.view.setObjectName("model_view")
         self.view.changed.connect(self._fill)
         self.list = TwoLineList(self.tr("Models"))

@@ -163,11 +163,20 @@ class ModelTab(QWidget):
         looked_at = self.card.shows(entry.folder)
         if looked_at:
             self.models.search.clear()
-        self._put(entry, select=looked_at)
+        self._put(entry, select=looked_at or self._proposed([entry]) is not None)
 
     def _show_list(self, found: list[ModelEntry]) -> None:
-        self.models.put(found)
+        self.models.put(found, self._proposed(found))
         self.refreshed.emit()
+
+    def _proposed(self, found: list[ModelEntry]) -> ModelEntry | None:
+        """The starter model while nobody has chosen another: who is new needs no model to be picked."""
+        from slmstudio.core.model import library
+
+        if self._session.model is not None or self.models.current() is not None:
+            return None
+        place = library.starter_folder()
+        return next((each for each in found if each.facts is not None and each.folder == place), None)
 
     def _show_entry(self, entry: ModelEntry | None) -> None:
         if entry is None:

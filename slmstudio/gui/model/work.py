@@ -39,6 +39,7 @@ class ModelWork(QObject):
         changed: one begins or ended.
         progressed(str, int, int): what it does, and how much of how much is done; 0 of 0 when nobody knows.
         finished(str, Path, dict): the kind, the model's folder, and what the job found.
+        cancelled(Path): the person ends the work on this folder.
         failed(UserError): it didn't work, and why. Nothing comes when the person ended it.
     """
 
@@ -46,6 +47,7 @@ class ModelWork(QObject):
     progressed = Signal(str, object, object)
     finished = Signal(str, object, object)
     failed = Signal(object)
+    cancelled = Signal(object)
 
     def __init__(self, session: Session, parent: QObject):
         super().__init__(parent)
@@ -76,6 +78,8 @@ class ModelWork(QObject):
 
     def cancel(self) -> None:
         """End it. Nothing of it is kept."""
+        if self.target is not None:
+            self.cancelled.emit(self.target)
         self._end("cancel", self.tr("Cancelling"))
 
     def _give_way(self) -> None:

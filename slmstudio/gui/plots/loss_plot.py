@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import change_text
 from slmstudio.gui.common.widgets.fields import Slider
 from slmstudio.gui.common.widgets.labels import text_label
@@ -46,7 +47,7 @@ class LossPlot(Plot):
         self.weight.setObjectName("smoothing")
         self.weight.setRange(0, 99)
         self.weight.setValue(round(SMOOTHING * 100))
-        self.weight.setFixedWidth(80)
+        theme.grow(self.weight, "setFixedWidth", 80)
         self.weight.setAccessibleName(self.tr("Smoothing of the train loss"))
         self.weight.setToolTip(self.tr(
             "How much of the average so far each point of the thick line keeps. "

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.meaning import meaning_of
 from slmstudio.gui.plots.axis import Form, NumberAxis, plain
 from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve
 from slmstudio.gui.plots.legend import Legend
@@ -55,6 +56,8 @@ class Plot(QWidget):
         self.header = QHBoxLayout()
         self.header.setSpacing(theme.SPACE_S)
         self.header.addWidget(self.title)
+        if (meaning := meaning_of(title)) is not None:
+            self.header.addWidget(meaning)
         self.header.addStretch(1)
         self.limit = text_label("", "small")
         self.limit.hide()

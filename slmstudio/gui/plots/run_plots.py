@@ -58,6 +58,7 @@ class RunPlots(QScrollArea):
         self.loss = LossPlot()
         self.loss.setMinimumHeight(LOSS_HEIGHT)
         self.loss.changed.connect(self.refresh)
+        self.setAccessibleName(self.tr("Plots of the run"))
         self.small: dict[str, Plot] = {}
         self._to_make = self._recipes()
         self._to_draw: list[str] = []

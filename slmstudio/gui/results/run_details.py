@@ -248,6 +248,8 @@ class RunDetails(Card):
         tabs = {proposals.TRAIN: "training", proposals.AGAIN: "training", proposals.MODEL: "model",
                 proposals.CHAT: "chat", proposals.STRENGTH: "chat"}
         self._session.go_to.emit(tabs.get(proposal.action, "data"))  # first, as in _learn_more
+        if self._run is not None and tabs.get(proposal.action) == "chat":
+            self._session.run_chat_requested.emit(self._run.folder)
         signals = {proposals.TRAIN: self._session.continue_wanted, proposals.AGAIN: self._session.again_wanted}
         if self._run is not None and proposal.action in signals:
             signals[proposal.action].emit(self._run.folder, proposal.changes)
@@ -281,9 +283,11 @@ class RunDetails(Card):
         if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()
-        self.chat_button.setEnabled(exports)
+        self.chat_button.setEnabled(made)
         self.chat_button.setToolTip(self.tr("Talk to the file that is marked above.") if exports else
-                                    self.tr("Export the result first: Chat opens its GGUF file."))
+                                    self.tr("Talk to what the run has learned, beside its base model. No export is "
+                                            "needed.") if made else
+                                    self.tr("The run has left no adapter or model yet."))
 
     def open_export(self) -> None:
         """Offer the types below the exports."""
@@ -313,3 +317,5 @@ class RunDetails(Card):
         chosen = self.exports.selected()
         if chosen is not None:
             self.chat.emit(chosen.path)
+        elif self._run is not None:
+            self._session.open_run_chat(self._run.folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
@@ -30,6 +30,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
 from slmstudio.gui.export.panel import running_export
@@ -79,19 +80,15 @@ class ResultsTab(QWidget):
         self.table.chosen.connect(self._load)
         self.compare = ComparePanel()
         self.details = RunDetails(session)
-        self.details.setMinimumWidth(DETAILS_WIDTH)
-        self.details.setMaximumWidth(DETAILS_MOST)
+        theme.grow(self.details, "setMinimumWidth", DETAILS_WIDTH)
+        theme.grow(self.details, "setMaximumWidth", DETAILS_MOST)
         self.rows = RowsPage(session)
         self._lay_out()
         self._connect()
 
     def _lay_out(self) -> None:
-        page = QWidget()
-        row = QHBoxLayout(page)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self._runs_card(), 5)
-        row.addWidget(self.details, 3)
+        page = Panes(self._session.settings, "results", (self._runs_card(), self.details), (5, 3))
+        page.restore((760, DETAILS_WIDTH))
         to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
         to_training.setObjectName("to_training")
         to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
@@ -122,7 +119,7 @@ class ResultsTab(QWidget):
             column.setSpacing(theme.SPACE_S)
         above.addWidget(self.bar.note)
         above.addWidget(self.table, 1)
-        self.hint = text_label(self.tr("Hold Ctrl and click other runs to compare them."), "small", wrap=True)
+        self.hint = text_label(self.tr("Ctrl+click other runs to compare."), "small", wrap=True)
         self.save_plots = IconButton("save", self.tr("Save these plots as PNG or SVG"))
         self.save_plots.setObjectName("plots_save")
         self.save_plots.clicked.connect(self._save_plots)
@@ -140,12 +137,8 @@ class ResultsTab(QWidget):
         self._plot_pages.addWidget(QWidget())
         self._plot_pages.addWidget(self.compare)
         below.addWidget(self._plot_pages, 1)
-        halves = QSplitter(Qt.Orientation.Vertical)
-        halves.setChildrenCollapsible(False)
-        for number, half in enumerate((upper, lower)):
-            halves.addWidget(half)
-            halves.setStretchFactor(number, 2 + number)
-        halves.setSizes([220, 330])
+        halves = Panes(self._session.settings, "runs", (upper, lower), (2, 3), Qt.Orientation.Vertical)
+        halves.restore((220, 330))
         runs.body.addLayout(head)
         runs.body.addWidget(halves, 1)
         return runs

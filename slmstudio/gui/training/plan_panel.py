@@ -47,7 +47,7 @@ class PlanPanel(Card):
         self._objectives: tuple[str, ...] = ()
         self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
-        self.setFixedWidth(WIDTH)
+        theme.grow(self, "setFixedWidth", WIDTH)
         self._mode = SegmentedControl([self.tr("Simple"), self.tr("Expert")], tooltips=[
             self.tr("The fields that matter most."), self.tr("Every field of the run.")])
         self._mode.setObjectName("plan_mode")

@@ -60,8 +60,9 @@ class RunEnd(QWidget):
             "Continue from the newest checkpoint with this value. Nothing else is left that would save enough memory."))
         self.more_button = SecondaryButton(self.tr("Continue with more data…"), self.tr(
             "Plan another run that continues from what this one has learned, with other rows."))
-        self.chat_button = SecondaryButton(self.tr("Chat"), "")
-        self.export_button = PrimaryButton(self.tr("Export…"), self.tr(
+        self.chat_button = PrimaryButton(self.tr("Chat"), self.tr(
+            "Talk to what the run has learned, beside its base model. No export is needed."))
+        self.export_button = SecondaryButton(self.tr("Export…"), self.tr(
             "Make a GGUF file of the result, to chat with it and to use it in other programs."))
         self.copy_button.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._details))
         self.resume_button.clicked.connect(self.resume_run)
@@ -81,11 +82,11 @@ class RunEnd(QWidget):
         row.addLayout(column, 1)
         for name, button in (("copy_details", self.copy_button), ("more_data", self.more_button),
                              ("resume_run", self.resume_button), ("consent", self.consent_button),
-                             ("chat", self.chat_button), ("export", self.export_button)):
+                             ("export", self.export_button), ("chat", self.chat_button)):
             button.setObjectName(name)
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
 
-    def show_outcome(self, outcome: Outcome, history: RunHistory, resumable: bool, has_export: bool) -> None:
+    def show_outcome(self, outcome: Outcome, history: RunHistory, resumable: bool) -> None:
         """Show how the run ended."""
         done = outcome.was_successful()
         asked = outcome.result.get("consent")
@@ -101,19 +102,12 @@ class RunEnd(QWidget):
         self.export_button.setVisible(done)
         self.chat_button.setVisible(done)
         self.more_button.setVisible(done)
-        self.set_has_export(has_export)
         self.show()
 
     def set_busy(self, busy: bool) -> None:
         """A button was pressed whose work takes a moment."""
         for button in (self.resume_button, self.consent_button, self.more_button):
             button.setEnabled(not busy)
-
-    def set_has_export(self, on: bool) -> None:
-        """Chat needs a GGUF file of the run."""
-        self.chat_button.setEnabled(on)
-        self.chat_button.setToolTip(self.tr("Talk to the exported model.") if on else
-                                    self.tr("Export the result first: Chat opens its GGUF file."))
 
     def _consent_text(self) -> str:
         if set(self._asked) == {"max_length"}:

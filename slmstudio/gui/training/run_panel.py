@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.jobs.job import Outcome
@@ -19,6 +19,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.training.change_editor import ChangeEditor
 from slmstudio.gui.training.guard.section import GuardSection, is_resting
 from slmstudio.gui.training.run_controls import RunControls
@@ -87,8 +88,7 @@ class RunPanel(Card):
         row = QHBoxLayout(self._progress)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar = ProgressBar()
         self.bar.setAccessibleName(self.tr("Progress of the run"))
         self.count = text_label("", "strong")
         self.count.setObjectName("run_count")
@@ -235,7 +235,7 @@ class RunPanel(Card):
         now = f"{text}: {history.detail}" if history.detail else f"{text} …"
         self._waiting.setText("\n".join([*lines, now]))
 
-    def end(self, outcome: Outcome, history: RunHistory, resumable: bool, has_export: bool) -> None:
+    def end(self, outcome: Outcome, history: RunHistory, resumable: bool) -> None:
         """Show how the run ended."""
         self._live = False
         self.controls.hide()
@@ -246,4 +246,4 @@ class RunPanel(Card):
         self.update_from(history)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
-        self.end_row.show_outcome(outcome, history, resumable, has_export)
+        self.end_row.show_outcome(outcome, history, resumable)

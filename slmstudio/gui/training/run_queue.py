@@ -127,7 +127,7 @@ class QueueCard(Card):
     def __init__(self, runs: RunQueue, parent: QWidget | None = None):
         super().__init__(parent=parent, title=self.tr("Queue"))
         self._runs = runs
-        self.setFixedWidth(WIDTH)
+        theme.grow(self, "setFixedWidth", WIDTH)
         self.start = SecondaryButton(self.tr("Start next"), self.tr("Start the first run that waits."), "small")
         self.start.setObjectName("queue_start")
         self.start.clicked.connect(self.start_wanted)
@@ -156,13 +156,14 @@ class QueueCard(Card):
             column.addWidget(self._line(entry, index, len(entries)))
         column.addStretch(1)
         self._area.setWidget(page)
-        self._area.setFixedHeight(ROW_HEIGHT * max(1, min(SHOWN_ROWS, len(entries))) + 2 * theme.FOCUS_RING)
+        rows = max(1, min(SHOWN_ROWS, len(entries)))
+        self._area.setFixedHeight(theme.scaled(ROW_HEIGHT) * rows + 2 * theme.FOCUS_RING)
         self.start.setEnabled(self._runs.waits())
         self.setVisible(bool(entries))
 
     def _line(self, entry: Entry, index: int, count: int) -> QWidget:
         line = QWidget()
-        line.setFixedHeight(ROW_HEIGHT)
+        theme.grow(line, "setFixedHeight", ROW_HEIGHT)
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, theme.SPACE_XS, 0)
         row.setSpacing(2)

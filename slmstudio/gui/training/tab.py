@@ -14,6 +14,7 @@ from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.notices import TRAINING, tell_end
 from slmstudio.gui.common.run_texts import promise
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
@@ -72,7 +73,6 @@ class TrainingTab(QWidget):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
-        session.run_changed.connect(self._look_for_export)
         session.continue_wanted.connect(coming.go_on_from)
         session.again_wanted.connect(coming.plan_again)
         self.planning.planned.connect(self._show_choice)
@@ -209,18 +209,19 @@ class TrainingTab(QWidget):
     def _ended(self, outcome: Outcome) -> None:
         run = self.followed
         self.machines.ended(outcome)
-        self.run.end(outcome, run.history, status.is_resumable(outcome, run.history), bool(run.exports()))
+        self.run.end(outcome, run.history, status.is_resumable(outcome, run.history))
         if outcome.was_successful():
             self._session.mark_done("training")
         self.planning.look_again()
         self._session.run_changed.emit()
         self._show_news()
         self._show_choice()
+        tell_end(self._session, TRAINING, run.config.name, outcome)
         self.next.after_end(run.job, run.config.name, outcome)
 
     def _not_started(self, outcome: Outcome) -> None:
         run = self.followed
-        self.run.end(outcome, run.history, resumable=run.job.folder.exists(), has_export=False)
+        self.run.end(outcome, run.history, resumable=run.job.folder.exists())
         self.run.banner.clear()
         self._show_choice()
 
@@ -248,11 +249,7 @@ class TrainingTab(QWidget):
 
     def _open_chat(self) -> None:
         if self.followed.job is not None:
-            self._session.open_chat(self.followed.exports()[:1])
-
-    def _look_for_export(self) -> None:
-        if self.followed.job is not None:
-            self.run.end_row.set_has_export(bool(self.followed.exports()))
+            self._session.open_run_chat(self.followed.job.folder)
 
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: do not close."""

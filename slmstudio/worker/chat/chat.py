@@ -6,10 +6,11 @@ The commands and messages are those of `ChatService.handle`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from slmstudio.core.chat import gpu_layers, sampling
 from slmstudio.core.chat.gpu_layers import GpuLayers
@@ -32,16 +33,71 @@ EMIT_SECONDS = 0.02
 """Text that is drawn faster than this goes out together."""
 
 
+class Vocab(Protocol):
+    """A model's tokens, as of `llama_vocab.LlamaVocab`."""
+
+    template: Any
+    is_sentencepiece: bool
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]: ...
+
+    def served(self, text: str) -> list[int]: ...
+
+    def ends(self, token: int) -> bool: ...
+
+    def piece(self, token: int) -> bytes: ...
+
+
+class Model(Protocol):
+    """A loaded model, as of `ChatModel`."""
+
+    context_length: int
+
+    @property
+    def vocab(self) -> Vocab: ...
+
+    def read(self, prompt: Sequence[int], stopped: Callable[[], bool]) -> int: ...
+
+    def draw(self, settings: Sampling) -> Generator[int, None, None]: ...
+
+    def share_processor(self, busy: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, and what is told of it.
+
+    Attributes:
+        trained_context_length: tokens; None where its file doesn't say.
+        device: a sentence on where it computes.
+        adapter: what puts a GGUF LoRA on it; None where none can be put on.
+    """
+
+    model: Model
+    name: str
+    trained_context_length: int | None
+    quantization: str
+    device: str
+    gpu_layers: int = 0
+    all_layers: int = 0
+    adapter: ChatAdapter | None = None
+
+
 class ChatService:
     """One model at a time, and one answer at a time.
+
+    Args:
+        load: makes a model of a "load" command, the one before being gone.
 
     Attributes:
         model: what is loaded, or None.
     """
 
-    def __init__(self, emit: Callable[..., None]):
-        self._emit = emit
-        self.model: ChatModel | None = None
+    def __init__(self, emit: Callable[..., None], load: Callable[[dict[str, Any]], Loaded]):
+        self._emit, self._make = emit, load
+        self.model: Model | None = None
         self._adapter: ChatAdapter | None = None
         self._current: Any = None
         self._stopped: set[Any] = set()
@@ -75,19 +131,15 @@ class ChatService:
         return False
 
     def _load(self, message: dict[str, Any]) -> None:
-        path = Path(message["path"])
-        facts = read_sound_gguf(path)
         self._unload()
-        wanted = message.get("context_length") or DEFAULT_CONTEXT
-        length = min(wanted, facts.context_length or wanted)
         started = time.monotonic()
-        self.model, offload = _load_model(path, length, message.get("gpu_layers"))
-        self._adapter = ChatAdapter(self.model, path)
-        self._emit("loaded", path=str(path), name=facts.name, context_length=length,
-                   trained_context_length=facts.context_length, quantization=facts.quantization,
-                   gpu_layers=offload.layers, all_layers=offload.all_layers, device=offload.reason,
-                   lock=worker_lock.state().to_dict(),
-                   chat_template=self.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
+        found = self._make(message)
+        self.model, self._adapter = found.model, found.adapter
+        self._emit("loaded", path=message["path"], name=found.name, context_length=found.model.context_length,
+                   trained_context_length=found.trained_context_length, quantization=found.quantization,
+                   gpu_layers=found.gpu_layers, all_layers=found.all_layers, device=found.device,
+                   lock=worker_lock.state().to_dict(), chat_template=found.model.vocab.template is not None,
+                   seconds=round(time.monotonic() - started, 3))
 
     def _unload(self) -> None:
         model, self.model, self._adapter = self.model, None, None
@@ -100,13 +152,14 @@ class ChatService:
 
     def _set_adapter(self, message: dict[str, Any]) -> None:
         self._loaded()
-        assert self._adapter is not None
+        if self._adapter is None:
+            raise UserError("This model takes no other adapter.", "", "Choose a GGUF file to put an adapter on.")
         try:
             self._adapter.set(message.get("path"), message.get("scale", 1.0))
         finally:
             self._emit("adapter", **self._adapter.state())
 
-    def _loaded(self) -> ChatModel:
+    def _loaded(self) -> Model:
         if self.model is None:
             raise UserError("No model is loaded.", "", "Choose a model first.")
         return self.model
@@ -130,7 +183,7 @@ class ChatService:
         finally:
             self._stopped.discard(self._current)
 
-    def _answer(self, model: ChatModel, message: dict[str, Any], settings: Sampling) -> None:
+    def _answer(self, model: Model, message: dict[str, Any], settings: Sampling) -> None:
         started = time.monotonic()
         prompt, dropped = _fit(model, message["messages"], settings.max_tokens, bool(message.get("completion")))
         room = model.context_length - len(prompt)
@@ -196,6 +249,21 @@ class _Outlet:
             self._emit(self._waiting)
 
 
+def load_gguf(message: dict[str, Any]) -> Loaded:
+    """Load a GGUF file.
+
+    Raises:
+        UserError: it isn't sound, or llama.cpp can't load it.
+    """
+    path = Path(message["path"])
+    facts = read_sound_gguf(path)
+    wanted = message.get("context_length") or DEFAULT_CONTEXT
+    length = min(wanted, facts.context_length or wanted)
+    model, offload = _load_model(path, length, message.get("gpu_layers"))
+    return Loaded(model, facts.name, facts.context_length, facts.quantization, offload.reason, offload.layers,
+                  offload.all_layers, ChatAdapter(model, path))
+
+
 def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
     """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
     llama_log.install()
@@ -215,7 +283,7 @@ def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[Ch
                                                              "refused the model, whose memory was taken meanwhile.")
 
 
-def _fit(model: ChatModel, messages: list[dict[str, str]], max_tokens: int | None,
+def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
          completion: bool) -> tuple[list[int], int]:
     """The prompt, and how many of the oldest messages were left out so that it fits. A system message always stays.
 
@@ -244,7 +312,7 @@ def _fit(model: ChatModel, messages: list[dict[str, str]], max_tokens: int | Non
     return found, dropped
 
 
-def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) -> list[int]:
+def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> list[int]:
     if completion:
         text = "".join(message["content"] for message in messages)
         if not text:
@@ -261,4 +329,4 @@ def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) 
 
 
 def create(emit: Callable[..., None]) -> ChatService:
-    return ChatService(emit)
+    return ChatService(emit, load_gguf)

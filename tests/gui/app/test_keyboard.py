@@ -35,15 +35,8 @@ around the box of a check box."""
 
 
 @pytest.fixture
-def window(qtbot, session) -> MainWindow:
-    shown = MainWindow(session)
-    qtbot.addWidget(shown)
-    shown.resize(1280, 720)
-    with qtbot.waitSignal(shown.painted):
-        shown.show()
-    shown.activateWindow()
-    qtbot.waitUntil(shown.isActiveWindow)
-    return shown
+def window(main_window) -> MainWindow:
+    return main_window
 
 
 def press_enter(qtbot, widget: QWidget, key: Qt.Key = Qt.Key.Key_Return) -> None:

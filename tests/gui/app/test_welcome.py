@@ -19,6 +19,7 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app import welcome_facts
+from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.home_folder_missing import PlaceMissing
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings_dialog import SettingsDialog
@@ -108,6 +109,7 @@ def test_own_data_a_tab_and_f1(qtbot: QtBot, window: MainWindow):
     window.go_to("model")
     window.activateWindow()
     qtbot.keyClick(window, Qt.Key.Key_F1)
+    press(qtbot, window.findChild(HelpDialog), "help_welcome")
     assert window.welcome_is_open()
     tabs = window.header.tabs
     qtbot.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(1).center())

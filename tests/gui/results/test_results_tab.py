@@ -156,7 +156,10 @@ def test_two_runs_are_compared(qtbot, tab, finished_run):
 def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play):
     job = finished_run("helpdesk")
     show(qtbot, tab, 1)
-    assert not tab.findChild(QPushButton, "results_chat").isEnabled()
+    asked: list = []
+    session.run_chat_requested.connect(asked.append)
+    press(qtbot, tab, "results_chat")
+    assert asked == [job.folder], "without a GGUF file the run itself is talked to"
     press(qtbot, tab, "results_export")
     start = tab.findChild(QPushButton, "export_start")
     qtbot.waitUntil(start.isEnabled, timeout=5000)  # the sizes are known, and the proposal is marked
@@ -174,10 +177,9 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play)
     assert model.index(0, TOKENS).data() == "all 60" and model.index(0, PROOF).data() == "proven"
     (made,) = (job.folder / "jobs").iterdir()
     assert Job(made).request()["types"] == ["Q8_0", "Q4_K_M"] and Job(made).request()["kind"] == "export"
-    asked: list = []
     session.chat_requested.connect(asked.append)
     press(qtbot, tab, "results_chat")
-    assert asked[0][0].suffix == ".gguf" and session.job is None
+    assert asked[1][0].suffix == ".gguf" and session.job is None
 
 
 def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session, finished_run):

@@ -92,7 +92,7 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
     assert started[0].folder.parent == paths.runs_dir()
     assert RunConfig.from_dict(started[0].request()) == plan
     assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
-    assert button(planned, "export").isVisible() and not button(planned, "chat").isEnabled()
+    assert button(planned, "export").isVisible() and button(planned, "chat").isEnabled()
     assert button(planned, "start").isVisible(), "the next run can be planned"
     assert "training" in session.done and session.job is None
 

@@ -102,7 +102,7 @@ def test_without_a_template_a_run_says_what_to_choose(base, rows, tmp_path):
 def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, rows, tmp_path, name, end):
     from slmstudio.worker.answering.model_loader import Models
     from slmstudio.worker.answering.rows import Ask
-    from slmstudio.worker.chat.chat import ChatService
+    from slmstudio.worker.chat.chat import ChatService, load_gguf
     from slmstudio.worker.export import export
 
     config = planned(base, rows, chat_template=name, method="full", epochs=60, learning_rate=3e-3,
@@ -125,7 +125,7 @@ def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, ro
     assert made["parity"]["passed"], made["parity"]["failures"]
     assert made["parity"]["stop_figure"] == "ends"
     said: list[dict] = []
-    service = ChatService(lambda type, **fields: said.append({"type": type, **fields}))
+    service = ChatService(lambda type, **fields: said.append({"type": type, **fields}), load_gguf)
     service.handle({"command": "load", "path": made["path"], "gpu_layers": 0})
     service.handle({"command": "generate", "id": 1, "messages": asked, "temperature": 0, "max_tokens": 64})
     assert next(each for each in said if each["type"] == "loaded")["chat_template"]

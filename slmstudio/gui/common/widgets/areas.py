@@ -51,7 +51,9 @@ class ScrolledIfNeeded(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         hint = self.sizeHint()
-        return QSize(self.widget().minimumSizeHint().width(), min(self._least, hint.height()))
+        inner = self.widget()
+        width = max(inner.minimumSizeHint().width(), inner.minimumWidth()) + self.verticalScrollBar().sizeHint().width()
+        return QSize(width, min(self._least, hint.height()))
 
     def event(self, event: QEvent) -> bool:
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
@@ -116,7 +118,7 @@ class EmptyState(DropArea):
     def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = "",
                  parent: QWidget | None = None):
         super().__init__("", parent)
-        self.setFixedWidth(620)
+        theme.grow(self, "setFixedWidth", 620)
         self.column.setContentsMargins(36, 36, 36, 36)
         self.column.setSpacing(theme.SPACE_L)
         self.title = self._line(title, "title")

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QVBoxLayout, QWidg
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import breakable, counted, plain_tip, text_label
 
@@ -117,10 +118,11 @@ class ErrorBanner(QFrame):
         self._toggle.setText(counted(len(problems), self.tr("1 problem"), self.tr("{count} problems")))
         self._toggle.setVisible(len(problems) > 1)
         self._list.setVisible(0 < len(problems) <= OPEN_UP_TO)
-        self._list.setFixedHeight(min(140, 26 * len(problems) + 2 * theme.FOCUS_RING))
+        self._list.setFixedHeight(min(140, theme.scaled(26) * len(problems) + 2 * theme.FOCUS_RING))
         self.setAccessibleName(what)
         self.setAccessibleDescription(why)
         self.show()
+        announce(self, f"{what} {why}".strip(), urgent=kind == "bad")
 
     def clear(self) -> None:
         self.error = None

@@ -88,7 +88,7 @@ class SegmentedControl(QFrame):
                 button.setToolTip(tooltips[index])
             # The one that is on is bold; all are as wide as that, so that nothing moves or is cut.
             bold = QFontMetrics(theme.base_font(bold=True)).horizontalAdvance(label)
-            button.setFixedWidth(bold + 2 * self.PADDING)
+            theme.grow(button, "setFixedWidth", round(bold / theme.THEME.scale) + 2 * self.PADDING)
             self._group.addButton(button, index)
             row.addWidget(button)
         self._group.idToggled.connect(lambda index, on: self.changed.emit(index) if on else None)

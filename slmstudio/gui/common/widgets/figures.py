@@ -118,7 +118,7 @@ class TightDelegate(CellDelegate):
         width = max(QFontMetrics(theme.base_font(bold=bold)).horizontalAdvance(text),
                     QFontMetrics(theme.base_font(theme.SMALL_SIZE)).horizontalAdvance(detail))
         room = 2 * theme.SPACE_S if index.data(CHIP) else 2
-        return QSize(width + 2 * INSET + room, TWO_LINES if detail else ONE_LINE)
+        return QSize(width + 2 * INSET + room, theme.scaled(TWO_LINES if detail else ONE_LINE))
 
 
 class FigureDelegate(TightDelegate):
@@ -173,7 +173,7 @@ class FigureTable(QTableView):
     def show_rows(self, headers: Sequence[str], rows: Sequence[Sequence[Figure]], figures: bool = True) -> None:
         self.figures.show_rows(headers, rows, figures)
         tall = any(cell.detail for row in rows for cell in row)
-        height = TWO_LINES if tall else ONE_LINE
+        height = theme.scaled(TWO_LINES if tall else ONE_LINE)
         self.verticalHeader().setDefaultSectionSize(height)
         self._share_room()
         if self._grows:

@@ -18,6 +18,21 @@ SOON_MS = 300
 """Work that ends sooner is not shown: a bar that comes and goes only startles."""
 
 
+class ProgressBar(QProgressBar):
+    """A bar without a text. Where nothing is to move, a bar whose end nobody knows stays empty."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setTextVisible(False)
+
+    def setRange(self, least: int, most: int) -> None:
+        if least == most == 0 and theme.THEME.still:
+            super().setRange(0, 1)
+            self.setValue(0)
+        else:
+            super().setRange(least, most)
+
+
 class ProgressStrip(QWidget):
     """A bar, a sentence with the time left, and Cancel.
 
@@ -33,8 +48,7 @@ class ProgressStrip(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)
         self.label = ElidedLabel("", "small")
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar = ProgressBar()
         self.bar.setAccessibleName(self.tr("Progress"))
         self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.cancel = SecondaryButton(self.tr("Cancel"), self.tr("End this work. Nothing is changed."), "small")

@@ -106,7 +106,7 @@ def dress(table: QTableView, row_height: int, name: str) -> None:
     table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     table.setTabKeyNavigation(False)
     table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(row_height)
+    theme.grow(table.verticalHeader(), "setDefaultSectionSize", row_height)
     header = table.horizontalHeader()
     header.setHighlightSections(False)
     header.setTextElideMode(Qt.TextElideMode.ElideRight)

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from slmstudio.core.data.reader import FirstRows
 from slmstudio.core.data.sources.row import one_line
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import plain_tip
 
 _Index = QModelIndex | QPersistentModelIndex
@@ -63,7 +64,7 @@ class RawTable(QTableView):
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(33)
+        theme.grow(self.verticalHeader(), "setDefaultSectionSize", 33)
         self.horizontalHeader().setHighlightSections(False)
         self.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.files import objects
 from slmstudio.gui.common import theme
@@ -20,6 +20,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.evaluation.answers.detail import RowDetail
@@ -78,7 +79,7 @@ class RowsPage(Card):
         self.strip.cancelled.connect(self.close_page)
         self.count, self.undo = self.foot.count, self.foot.undo
         self._make_buttons()
-        self._lay_out()
+        self._lay_out(session)
         self._connect()
 
     def _make_buttons(self) -> None:
@@ -93,7 +94,7 @@ class RowsPage(Card):
         self.vote.setObjectName("rows_vote")
         self.vote.clicked.connect(self._vote)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, session: Session) -> None:
         self.header.insertWidget(0, self.back)
         left = QWidget()
         column = QVBoxLayout(left)
@@ -101,14 +102,8 @@ class RowsPage(Card):
         column.setSpacing(theme.SPACE_XS)
         column.addWidget(self.table, 1)
         column.addWidget(self.foot)
-        halves = QSplitter()
-        halves.setChildrenCollapsible(False)
-        halves.setHandleWidth(theme.SPACE_M)
-        halves.addWidget(left)
-        halves.addWidget(self.detail)
-        halves.setStretchFactor(0, 1)
-        halves.setStretchFactor(1, 2)
-        halves.setSizes([LIST_WIDTH, 710])
+        halves = Panes(session.settings, "answers", (left, self.detail), (1, 2))
+        halves.restore((LIST_WIDTH, 710))
         working = QWidget()
         inner = QVBoxLayout(working)
         inner.addWidget(self.strip)

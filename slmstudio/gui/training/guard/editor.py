@@ -42,7 +42,7 @@ class GuardEditor(QFrame):
             self.mode.addItem(choice_label("heat_guard", value), value)
         self.limit = QLineEdit()
         self.limit.setObjectName("guard_limit")
-        self.limit.setFixedWidth(LIMIT_WIDTH)
+        theme.grow(self.limit, "setFixedWidth", LIMIT_WIDTH)
         self.limit.setPlaceholderText(self.tr("automatic"))
         self.limit.returnPressed.connect(self._apply)
         self.mode.currentIndexChanged.connect(lambda: self.limit.setEnabled(self.mode.currentData() != "off"))

@@ -1,0 +1,44 @@
+"""What Chat opens for a finished run: what it has learned, and beside it the base, so that the difference is seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slmstudio.core import jobs
+from slmstudio.core.chat import memory
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.config import RunConfig
+
+EXPORT_TYPE = "Q8_0"
+"""Of the file that is made where somebody would rather chat with GGUF files: nearly as exact as the weights."""
+BYTES_PER_WEIGHT, BYTES_IN_4_BITS, ROOM = 2.0, 0.6, 1.2
+
+
+def of_run(run: Path) -> list[Path]:
+    """The newest export of a run, else the run itself, which the worker loads as adapter on its base; then the base,
+    where both fit into the memory that is free.
+
+    Raises:
+        UserError: the run has no result, or can't be read.
+    """
+    config = RunConfig.from_dict(jobs.Job(run).request())
+    if run_folder.result_folder(run) is None:
+        raise UserError(f"{config.name} has no result yet.", "It wasn't finished, or its result was deleted.",
+                        "Finish the run first, or choose another one.")
+    tuned = next(iter(run_folder.exported(run)), run)
+    base = Path(config.model)
+    try:
+        weights = read_model(base).parameters
+    except UserError:
+        return [tuned]  # the base was moved or deleted; the worker says so where it needs it
+    each = weights * (BYTES_IN_4_BITS if config.method == "qlora" else BYTES_PER_WEIGHT) * ROOM
+    return [tuned, base] if each + weights * BYTES_PER_WEIGHT * ROOM < memory.free_bytes() else [tuned]
+
+
+def without_export(parent: Path | None = None) -> list[tuple[str, Path]]:
+    """Names and folders of the runs that can be talked to and have no GGUF file, the newest first."""
+    found = [(str(request.get("name") or run.name), run) for run, request in run_folder.requests(parent)
+             if run_folder.result_folder(run) is not None and not run_folder.exported(run)]
+    return sorted(found, key=lambda each: (each[1] / jobs.RUN).stat().st_mtime, reverse=True)

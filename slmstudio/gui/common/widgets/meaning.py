@@ -1,0 +1,53 @@
+"""A small question mark that tells what a figure means, in two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QWhatsThis, QWidget
+
+from slmstudio.core.terms import TERMS, find
+from slmstudio.gui.common.announce import announce
+from slmstudio.gui.common.widgets.buttons import IconButton
+
+
+class MeaningButton(IconButton):
+    """Beside a figure. It shows the meaning until the person clicks anywhere or presses Esc.
+
+    Args:
+        keys: of `TERMS`; several for a table of figures.
+    """
+
+    def __init__(self, *keys: str, parent: QWidget | None = None):
+        super().__init__("question", "", parent)
+        self.setProperty("kind", "meaning")
+        self.setIconSize(QSize(13, 13))
+        self.setObjectName(f"meaning_{keys[0] if keys else ''}")
+        self.clicked.connect(self._show)
+        self.set_terms(keys)
+
+    def set_terms(self, keys: Sequence[str]) -> None:
+        """Tell of other words."""
+        self.keys = tuple(keys)
+        words = ", ".join(self.tr(TERMS[key].name) for key in keys)
+        self.setToolTip(self.tr("What does this mean? {words}").format(words=words))
+        self.setAccessibleName(self.tr("What does this mean: {words}").format(words=words))
+        if self.parent() is not None or not keys:  # else it would be shown as a window of its own
+            self.setVisible(bool(keys))
+
+    def text_shown(self) -> str:
+        """What it tells."""
+        return "\n\n".join(self.tr("{name}: {what} {so}").format(
+            name=self.tr(term.name), what=self.tr(term.what), so=self.tr(term.so))
+            for term in (TERMS[key] for key in self.keys))
+
+    def _show(self) -> None:
+        QWhatsThis.showText(self.mapToGlobal(self.rect().bottomLeft()), self.text_shown(), self)
+        announce(self, self.text_shown())
+
+
+def meaning_of(name: str) -> MeaningButton | None:
+    """The button beside a figure that the window calls `name`; None where that explains itself."""
+    key = find(name)
+    return MeaningButton(key) if key is not None else None

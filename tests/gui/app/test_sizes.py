@@ -1,0 +1,130 @@
+"""Larger text, a small window, both themes: nothing is cut, and everything can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt, QThreadPool
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
+from support import evaluated_runs
+
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import TABS
+from slmstudio.gui.common.widgets.labels import ElidedLabel
+
+READABLE = 4.5
+"""Contrast of text that WCAG 2.2 asks for (1.4.3); what can't be used is left out there too."""
+
+
+LARGE = [(1280, 720, 100), (1280, 720, 150), (900, 600, 200)]
+"""Width and height of the window, and the size of text in percent."""
+
+
+@pytest.fixture
+def window(qtbot, qapp, main_window: MainWindow, tiny_model: Path) -> Iterator[MainWindow]:
+    evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
+    data = main_window.page("data")
+    with qtbot.waitSignal(data.idle):
+        data.open_sample()
+    main_window.go_to("results")
+    results = main_window.page("results")
+    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    yield main_window
+    theme.apply(qapp, "light", 100)
+
+
+def settle() -> None:
+    QThreadPool.globalInstance().waitForDone()
+    for _ in range(3):
+        QApplication.processEvents()
+
+
+def cut(root: QWidget) -> Iterator[str]:
+    """Labels and buttons that have less room than their text takes."""
+    for each in root.findChildren(QWidget):
+        if not isinstance(each, QLabel | QAbstractButton) or isinstance(each, ElidedLabel) or not each.isVisible():
+            continue
+        if not each.text() or each.objectName().startswith("qt_") or each.visibleRegion().isEmpty():
+            continue
+        wraps = isinstance(each, QLabel) and each.wordWrap()
+        wanted = each.sizeHint()
+        narrow = not wraps and each.width() < wanted.width()
+        low = each.height() < (each.heightForWidth(each.width()) if wraps else wanted.height())
+        if narrow or low:
+            yield (f"{type(each).__name__} {each.objectName()} {each.text()[:40]!r}: {each.width()}×{each.height()} "
+                   f"of {wanted.width()}×{wanted.height()}")
+
+
+@pytest.mark.parametrize("looks", [[(900, 600, 100)], pytest.param(LARGE, marks=pytest.mark.full)],
+                         ids=["small", "large"])
+def test_no_text_is_cut_in_a_small_window_or_with_larger_text(qtbot, qapp, window, looks):
+    found: list[str] = []
+    for width, height, percent in looks:
+        theme.apply(qapp, "light", percent)
+        window.resize(width, height)
+        for tab in TABS:
+            window.go_to(tab)
+            settle()
+            found += [f"{width}×{height} {percent} % {tab}: {each}" for each in cut(window)]
+    assert found == [], "\n".join(found)
+
+
+def luminance(colour: QColor) -> float:
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+             for part in (colour.redF(), colour.greenF(), colour.blueF())]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one: QColor, other: QColor) -> float:
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def ground_below(window: QWidget, label: QWidget) -> QColor:
+    """What is painted in the corner of a label, where no letter is."""
+    at = label.mapTo(window, label.rect().topLeft())
+    image = window.grab(label.rect().translated(at)).toImage()
+    inside = 3 if label.property("chip") is not None else 0
+    return image.pixelColor((max(inside, 0) and image.width() // 2) or 0, 1 if inside else 0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_on_the_screen_has_the_contrast_that_wcag_asks_for(qapp, window, scheme):
+    theme.apply(qapp, scheme)
+    poor: list[str] = []
+    looked_at: set[tuple[object, ...]] = set()
+    for tab in TABS:
+        window.go_to(tab)
+        settle()
+        for label in window.findChildren(QLabel):
+            kind = tuple(str(label.property(name)) for name in ("role", "tone", "chip", "faint", "tick", "banner"))
+            if not label.isVisible() or not label.text() or not label.isEnabled() or kind in looked_at or (
+                    label.visibleRegion().boundingRect() != label.rect()):
+                continue
+            looked_at.add(kind)
+            ink = label.palette().color(QPalette.ColorRole.WindowText)
+            found = contrast(ink, ground_below(window, label))
+            if found < READABLE:
+                poor.append(f"{tab}: {label.text()[:40]!r} {kind} {found:.2f}")
+    assert poor == []
+    assert len(looked_at) > 6
+
+
+def test_keys_make_text_larger_and_smaller(qtbot, window, session):
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    height = window.header.height()
+    for _ in range(3):
+        qtbot.keyClick(window, Qt.Key.Key_Plus, Qt.KeyboardModifier.ControlModifier)
+    assert session.settings.text_size == 130 and theme.THEME.scale == 1.3
+    assert window.header.height() == round(1.3 * height)
+    assert window.header.tabs.fontMetrics().height() > 0 and theme.base_font().pixelSize() == round(1.3 * 13)
+    for _ in range(20):
+        qtbot.keyClick(window, Qt.Key.Key_Minus, Qt.KeyboardModifier.ControlModifier)
+    assert session.settings.text_size == 80, "no smaller"
+    qtbot.keyClick(window, Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier)
+    assert (session.settings.text_size, window.header.height()) == (100, height)

@@ -1,0 +1,61 @@
+"""Chat with a finished run: at once beside its base, or by a GGUF file that is made first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.chat import memory, partners
+from slmstudio.core.errors import UserError
+from slmstudio.gui.chat.tab import ChatTab
+
+
+def opened(qtbot, tab: ChatTab, count: int) -> list[str]:
+    """The models that were opened, once all of them are ready."""
+    qtbot.waitUntil(lambda: tab.lanes.count == count and all(pane.state == "ready" for pane in tab.lanes.panes()))
+    return [pane.lane.model for pane in tab.lanes.panes()]
+
+
+def test_a_run_is_opened_beside_its_base(qtbot, chat_tab, session, make_run, tiny_model):
+    run = make_run("helpdesk")
+    session.run_chat_requested.emit(run)
+    assert opened(qtbot, chat_tab, 2) == [str(run), str(tiny_model)]
+    assert [thread._kind for thread in (pane._thread for pane in chat_tab.lanes.panes())] == ["talk", "talk"]
+    chat_tab.hide()
+    chat_tab.show()  # what there is to choose is read again
+    qtbot.waitUntil(lambda: chat_tab.choices[0].currentText() == "helpdesk")
+
+
+def test_where_memory_is_short_the_run_is_opened_alone(chat_tab, make_run, monkeypatch):
+    run = make_run("helpdesk")
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
+    assert partners.of_run(run) == [run]
+
+
+def test_its_newest_export_is_taken_where_there_is_one(make_run, chat_tab, tiny_model):
+    run = make_run("helpdesk")
+    (run / "exports").mkdir()
+    (run / "exports" / "helpdesk-Q8_0.gguf").write_bytes(b"GGUF")
+    assert partners.of_run(run) == [run / "exports" / "helpdesk-Q8_0.gguf", tiny_model]
+    assert partners.without_export() == []
+
+
+def test_a_file_is_made_first_where_the_person_wants_one(qtbot, chat_tab, session, make_run, play):
+    run = make_run("helpdesk")
+    session.settings.chat_with = "gguf"
+    play("start export")
+    session.run_chat_requested.emit(run)
+    first = Path(opened(qtbot, chat_tab, 2)[0])
+    assert first.parent == run / "exports" and first.name.endswith("Q8_0.gguf")
+    assert chat_tab.opening.isHidden()
+
+
+def test_a_run_without_a_result_is_refused(qtbot, chat_tab, session, make_run):
+    run = make_run("helpdesk")
+    (run / "adapter").rmdir()
+    session.run_chat_requested.emit(run)
+    qtbot.waitUntil(lambda: chat_tab.banner.error is not None)
+    assert "has no result yet" in chat_tab.banner.error.what
+    with pytest.raises(UserError):
+        partners.of_run(run)
