@@ -70,9 +70,9 @@ def train(person: Person, window: MainWindow, act: Callable[[str], None]) -> Any
     act("start no_gpu load plan:10 steps:10 finish")
     person.click("start")
     training = window.page("training")
-    person.wait(lambda: training._job is not None and training.run.end_row.chat_button.isVisible())
-    assert training._job.outcome().state == "finished", training._job.log_tail()
-    return training._job
+    person.wait(lambda: training.followed.job is not None and training.run.end_row.chat_button.isVisible())
+    assert training.followed.job.outcome().state == "finished", training.followed.job.log_tail()
+    return training.followed.job
 
 
 def test_from_an_empty_window_to_a_conversation(window: MainWindow, person: Person, act):
