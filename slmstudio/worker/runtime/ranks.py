@@ -20,7 +20,7 @@ from slmstudio.core.units import format_duration
 
 SECONDS = 600.0
 """How long one rank waits for another. A rank that is gone is noticed at once; this is for one that hangs."""
-MEET_SECONDS = 120.0
+MEET_SECONDS = 30.0
 """How long the others may take to start: their libraries are read from a disk that they share, perhaps."""
 BUSY_SECONDS = 20.0
 """How often the first rank says that it is still at work on what the others wait for."""
@@ -70,7 +70,6 @@ def start(gpu: bool) -> None:
     Raises:
         UserError: not all came within the time; it names those that didn't.
     """
-    global _store
     if world_size() == 1:
         return
     import torch
@@ -78,10 +77,9 @@ def start(gpu: bool) -> None:
 
     if gpu:
         torch.cuda.set_device(local_rank())
-    agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     limit = timedelta(seconds=MEET_SECONDS)
     try:
-        _store = _connect(is_first() and not agents)
+        notes()
         threading.Thread(target=_answer, args=(_connect(False),), name="roll call", daemon=True).start()
         _store.set(f"here/{rank()}", b"1")
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
@@ -95,12 +93,25 @@ def start(gpu: bool) -> None:
         world_size=world_size(), timeout=timedelta(seconds=SECONDS))
 
 
+def notes() -> Any:
+    """What the ranks write notes to each other in, which works before they are connected: torchrun's agent keeps it,
+    or the first rank does.
+
+    Raises:
+        RuntimeError: it can't be reached.
+    """
+    global _store
+    if _store is None:
+        _store = _connect(is_first() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+    return _store
+
+
 def _connect(serves: bool) -> Any:
-    """What the ranks write notes to each other in: torchrun's agent keeps it, or the first rank does."""
     from torch import distributed
 
     tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
-                               is_master=serves, timeout=timedelta(seconds=MEET_SECONDS))
+                               is_master=serves, timeout=timedelta(seconds=MEET_SECONDS),
+                               wait_for_workers=False)
     return distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
 
 

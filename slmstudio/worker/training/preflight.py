@@ -21,7 +21,7 @@ from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
 from slmstudio.core.run.rows import kept_rows
-from slmstudio.core.units import format_bytes
+from slmstudio.core.units import format_bytes, format_duration
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods
@@ -83,21 +83,20 @@ def _card() -> Report:
 
 
 def _store() -> Any:
-    """The store at which torchrun's processes meet.
+    """Where the processes write notes to each other.
 
     Raises:
         UserError: it doesn't answer.
     """
-    from torch.distributed import DistError, PrefixStore, TCPStore
+    from torch.distributed import PrefixStore
 
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     try:
-        found = TCPStore(host, port, None, False, timedelta(seconds=SECONDS), wait_for_workers=False)
-    except (DistError, RuntimeError) as error:
-        raise UserError(f"{socket.gethostname()} can't reach the first machine at {host}:{port} within {SECONDS:.0f} "
-                        "seconds.", "It is off, or a firewall drops the connection.",
+        return PrefixStore("preflight", ranks.notes())
+    except RuntimeError as error:
+        host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+        raise UserError(f"{socket.gethostname()} can't reach the first machine at {host}:{port} within "
+                        f"{format_duration(ranks.MEET_SECONDS)}.", "It is off, or a firewall drops the connection.",
                         f"Open TCP port {port} of the first machine, and start again.") from error
-    return PrefixStore("slmstudio/preflight", found)
 
 
 def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world_size: int | None = None,
