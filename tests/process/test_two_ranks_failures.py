@@ -36,7 +36,7 @@ def test_a_killed_rank_is_named(zygote, tiny_model, tmp_path, parallelism):
     codes = zygote.wait()
     assert codes[0] == 1 and codes[2] == -signal.SIGKILL, said_by(run, 3)
     error = failed(run).error
-    assert error["what"] == "Rank 2 ended unexpectedly." and "3 ranks" in error["why"] and "Resume" in error["remedy"]
+    assert error["what"] == "Process 3 ended unexpectedly." and "3 processes" in error["why"] and "Resume" in error["remedy"]
 
 
 def test_without_the_first_rank_the_others_end(zygote, tiny_model, tmp_path):
@@ -76,9 +76,9 @@ def furthest_in_order(run: Path, other: Path) -> float:
 
 
 @pytest.mark.parametrize(("plant", "what"), [
-    ("out_of_memory_on_rank_1", "On rank 1: Memory ran out."),
+    ("out_of_memory_on_rank_1", "In process 2: Memory ran out."),
     ("no_number_on_rank_1", "The loss of step 3 isn't a number (NaN or Inf)."),
-    ("rank_1_hangs", "Rank 1 hangs."),
+    ("rank_1_hangs", "Process 2 hangs."),
 ])
 def test_what_went_wrong_on_another_rank_is_said(zygote, tiny_model, tmp_path, plant, what):
     run = make(tiny_model, tmp_path, processes=2)

@@ -245,7 +245,7 @@ def failure_of_another(error: Exception) -> UserError:
     try:
         return _what_others_say()
     except RuntimeError:  # what the notes were written in is gone too
-        return UserError("The ranks lost each other.", f"{error}".splitlines()[0], _RESUME)
+        return UserError("The processes lost each other.", f"{error}".splitlines()[0], _RESUME)
 
 
 def _what_others_say() -> UserError:
@@ -256,7 +256,7 @@ def _what_others_say() -> UserError:
         for each in range(1, world_size()):
             if _store.check([f"failed/{each}"]):
                 told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
-                return UserError(f"On {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
+                return UserError(f"In {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
         time.sleep(0.1)
     if missing := _without("alive"):
         return UserError(f"{_named(missing).capitalize()} ended unexpectedly.",
@@ -264,7 +264,7 @@ def _what_others_say() -> UserError:
     if hanging := _without("noticed"):
         return UserError(f"{_named(hanging).capitalize()} hangs.",
                          f"The others waited {format_duration(SECONDS)} for it. {_counted()}", _RESUME)
-    return UserError("The ranks lost each other.", f"The network between them broke. {_counted()}", _RESUME)
+    return UserError("The processes lost each other.", f"The network between them broke. {_counted()}", _RESUME)
 
 
 def _without(key: str) -> list[int]:
@@ -273,8 +273,8 @@ def _without(key: str) -> list[int]:
 
 
 def _named(missing: list[int]) -> str:
-    return " and ".join(f"rank {each}" for each in missing)
+    return " and ".join(f"process {each + 1}" for each in missing)
 
 
 def _counted() -> str:
-    return f"There are {world_size()} ranks, counted from 0."
+    return f"{world_size()} processes train together."
