@@ -95,8 +95,8 @@ class MachinesDialog(QDialog):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         column.addWidget(self.state)
-        column.addWidget(text_label(self.tr("Type this in a terminal on each of the other machines. The id is good for "
-                                            "this start alone."), wrap=True))
+        column.addWidget(text_label(self.tr("Type this in a terminal on each of the other machines. The id works for "
+                                            "this start only."), wrap=True))
         column.addWidget(self.command)
         column.addWidget(self.list)
         column.addStretch(1)
