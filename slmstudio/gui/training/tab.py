@@ -236,7 +236,8 @@ class TrainingTab(QWidget):
         self._session.run_changed.emit()
         self._show_news()
         self._show_choice()
-        tell_end(self._session, TRAINING, run.config.name, outcome)
+        if not run.was_over:
+            tell_end(self._session, TRAINING, run.config.name, outcome)
         self.next.after_end(run.job, run.config.name, outcome)
 
     def _not_started(self, outcome: Outcome) -> None:

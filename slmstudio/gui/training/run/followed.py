@@ -29,6 +29,7 @@ class FollowedRun(QObject):
     Attributes:
         job, config: the run, and its configuration when it began; None before there is one.
         history: everything that has happened to it.
+        was_over: whether its end, of which `ended` tells, was there before it was followed.
 
     Signals:
         begun: another run is followed from now on.
@@ -53,6 +54,7 @@ class FollowedRun(QObject):
         self.job: Job | None = None
         self.config: RunConfig | None = None
         self.history = RunHistory()
+        self.was_over = False
         self._session = session
         self._thread: TrainingThread | None = None
         self._caught_up = False
@@ -151,8 +153,8 @@ class FollowedRun(QObject):
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
-        if self.sender() is self._thread:
-            self._thread = None
+        if self._thread is not None and self.sender() is self._thread:
+            self.was_over, self._thread = self._thread.was_over, None
             self._session.set_job(None)
             self.ended.emit(outcome)
 
