@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTranslator
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton, QWidget
 
@@ -27,7 +27,7 @@ from slmstudio.gui.common import notices, theme
 from slmstudio.gui.common.session import JobStatus, Notice
 from slmstudio.gui.common.widgets import banner
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.meaning import MeaningButton, meaning_of
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressBar
 
@@ -141,8 +141,7 @@ def test_each_term_has_two_sentences_and_each_score_a_meaning():
     for key, term in terms.TERMS.items():
         assert term.what.endswith(".") and term.so.endswith("."), key
         assert all(len(part) < 160 for part in (term.what, term.so)), key
-    known = [metric.label for metric in METRICS.values()]
-    assert [label for label in known if terms.find(label) is None] == []
+    assert [metric for metric in METRICS if terms.of_metric(metric) not in terms.TERMS] == []
     assert terms.meaning("rank").startswith("How many directions")
 
 
@@ -169,9 +168,30 @@ def test_the_diagnosis_is_copied_with_the_version(qtbot, qapp, monkeypatch):
     assert copied.startswith("Version 0.1.0 · Python 3.") and "SLM Studio" in copied
 
 
+class Shouting(QTranslator):
+    """A translation of the terms."""
+
+    def translate(self, context: str, text: str, disambiguation: str | None = None, n: int = -1) -> str | None:
+        return {"Adapter": "ZUSATZ"}.get(text, text.upper()) if context == "Terms" else None
+
+
+def test_the_glossary_is_searched_and_sorted_in_the_language_of_the_window(qtbot, qapp):
+    shouting = Shouting()
+    qapp.installTranslator(shouting)
+    try:
+        dialog, button = HelpDialog(), MeaningButton("adapter")
+    finally:
+        qapp.removeTranslator(shouting)
+    for each in (dialog, button):
+        qtbot.addWidget(each)
+    assert dialog.words.entries[-1][0].startswith("zusatz ") and "ZUSATZ" in button.toolTip()
+    dialog.open()
+    qtbot.keyClicks(dialog.findChild(QLineEdit, "glossary_search"), "zusatz")
+    assert [words[:6] for words, entry in dialog.words.entries if not entry.isHidden()] == ["zusatz"]
+
+
 def test_a_figure_says_what_it_means(qtbot, qapp):
-    button = meaning_of("Eval loss")
-    assert isinstance(button, MeaningButton) and meaning_of("Data") is None
+    button = MeaningButton("eval_loss")
     qtbot.addWidget(button)
     assert not button.isVisible(), "no window of its own before it has a place"
     assert button.text_shown() == f"Eval loss: {terms.meaning('eval_loss')}"
