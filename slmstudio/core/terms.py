@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 
@@ -11,7 +10,7 @@ class Term:
     """One word.
 
     Attributes:
-        name: as it stands in the window.
+        name: as the window writes it in English; the window translates it, and looks terms up by their keys.
         what: one sentence on what it is.
         so: one sentence on what to make of it.
     """
@@ -27,7 +26,7 @@ class Term:
 
 TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
     "row": ("Row", "One example of your data: a question with its answer, a conversation, a pair of answers, or "
-            "a piece of text.", "A few hundred good rows teach a manner of answering; knowledge takes many more."),
+            "a piece of text.", "A few hundred good rows teach a way of answering; knowledge takes many more."),
     "token": ("Token", "A piece of text as the model reads it: a short word, or a part of a longer one.",
               "Languages that the model has seen little of take more tokens for the same text, and so more time and "
               "memory."),
@@ -42,7 +41,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
     "rank": ("Rank", "How many directions an adapter has in each layer: its size.",
              "More can learn more and overfits sooner; 8 to 64 is usual."),
     "alpha": ("Alpha", "How strongly the adapter acts on the base model, in proportion to its rank.",
-              "Leave it at the proposal unless you change the rank."),
+              "Keep the proposed value unless you change the rank."),
     "train_loss": ("Train loss", "How far the model's guesses are from the rows that it learns; 0 would be perfect.",
                    "It should fall; on its own it doesn't say that the model has become better."),
     "eval_loss": ("Eval loss", "How far the model's guesses are from rows that it never learned.",
@@ -68,16 +67,17 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
                       "It must be the one that the model was taught with, or its answers don't end where they should."),
     "checkpoint": ("Checkpoint", "The state of a run at one step, saved so that it can be resumed.",
                    "After a crash or a pause, training continues from the newest one."),
-    "chrf": ("chrF++", "How much of the letters and words of an answer agree with the reference, from 0 to 100.",
-             "It works for Indian languages too; a difference below 1 or 2 points is seldom felt."),
-    "bleu": ("BLEU", "How many words and word groups of an answer stand in the reference too, from 0 to 100.",
+    "chrf": ("chrF++", "How many of the letters and words of an answer match the reference, from 0 to 100.",
+             "It works for Indian languages too; a difference below 1 or 2 points is rarely noticeable."),
+    "bleu": ("BLEU", "How many words and word groups of an answer also appear in the reference, from 0 to 100.",
              "It is for translations; trust chrF++ more where words have many endings."),
     "rouge": ("ROUGE-L", "How long a sequence of words an answer and the reference share, from 0 to 100.",
               "It is for summaries; it doesn't see whether a fact is right."),
     "exact": ("Exact match", "How many answers are the same as the reference, apart from spaces and case.",
               "It is strict: a right answer in other words counts as wrong."),
-    "normalised": ("Normalised match", "How many answers are the same as the reference once case, spaces and marks are "
-                   "left out.", "It forgives spelling that doesn't matter; other words still count as wrong."),
+    "normalised": ("Normalised match", "How many answers are the same as the reference once case, spaces and "
+                   "punctuation are ignored.", "It forgives spelling that doesn't matter; other words still count as "
+                   "wrong."),
     "number": ("Right number", "How many answers hold the number that the reference holds.",
                "It is for sums and amounts; the words around the number don't count."),
     "pattern": ("Pattern met", "How many answers have the form that the row asks for, as in a date or a code.",
@@ -95,7 +95,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
     "test_set": ("Test set", "Rows with reference answers that the model never learned from.",
                  "Scores on learned rows say nothing about new questions."),
     "judge": ("Judge", "Another model that reads two answers and says which is better.",
-              "It has tastes of its own, so look at where it disagrees with people."),
+              "It has biases of its own, so look at where it disagrees with people."),
     "gguf": ("GGUF", "A file that holds a whole model for programs such as llama.cpp, Ollama and LM Studio.",
              "Export one to use what you trained elsewhere, and for faster answers without a graphics card."),
     "quantization": ("Quantization", "Weights are stored with fewer bits, so that the model is smaller and faster.",
@@ -126,16 +126,10 @@ def meaning(key: str) -> str:
     return TERMS[key].text
 
 
-_BY_NAME = {term.name.casefold(): key for key, term in TERMS.items()} | {
-    "loss": "eval_loss", "tokens/s": "tokens_per_second", "method": "lora", "network": "network_lock",
-    "micro-batch": "effective_batch_size", "batch": "effective_batch_size", "length": "epoch", "cost": "energy",
-    "co₂": "energy", "exact": "exact", "f1": "token_f1", "chrf": "chrf"}
+_OF_METRICS = {"accuracy_norm": "accuracy", "numeric": "number", "loss": "eval_loss", "bleu_intl": "bleu",
+               "rouge_l": "rouge"}
 
 
-def find(name: str) -> str | None:
-    """The key of the term that the window calls `name`; None where there is none.
-
-    >>> find("Eval loss"), find("Accuracy, by length"), find("Colour")
-    ('eval_loss', 'accuracy', None)
-    """
-    return _BY_NAME.get(name.casefold()) or _BY_NAME.get(re.split(r",| \(", name.casefold())[0])
+def of_metric(metric: str) -> str:
+    """The key of the term that a score of scores.json is explained by."""
+    return _OF_METRICS.get(metric, metric)

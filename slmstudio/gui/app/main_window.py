@@ -233,8 +233,9 @@ class MainWindow(QMainWindow):
 
     def _place_changed(self) -> None:
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
-        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme,
-                    self._session.settings.text_size)
+        app, known = cast("QApplication", QApplication.instance()), self._session.settings
+        theme.apply(app, known.theme, known.text_size)
+        theme.set_still(app, known.reduce_motion)
         model = self._pages.get("model")
         if model is not None:
             model.refresh()  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
@@ -45,7 +45,8 @@ class SettingsDialog(QDialog):
         self.scheme.setObjectName("settings_theme")
         self.scheme.setAccessibleName(self.tr("Colours"))
         self.scheme.setToolTip(self.tr("Colours of the window. Change them when the system's choice tires your eyes."))
-        self.scheme.set_current(THEMES.index(session.settings.theme))
+        self._show_theme()
+        session.settings_changed.connect(self._show_theme)  # another folder has settings of its own
         self.scheme.changed.connect(self._set_theme)
         self.banner = ErrorBanner()
         page = QWidget()
@@ -116,6 +117,10 @@ class SettingsDialog(QDialog):
             self.banner.hide()
         else:
             self.banner.show_error(error)
+
+    def _show_theme(self) -> None:
+        with QSignalBlocker(self.scheme):
+            self.scheme.set_current(THEMES.index(self._session.settings.theme))
 
     def _set_theme(self, index: int) -> None:
         self._session.settings.theme = THEMES[index]

@@ -29,6 +29,9 @@ class JobThread(LivingThread):
 
     The worker is a process of its own: when this thread ends, it works on.
 
+    Attributes:
+        was_over: whether the job had ended before this thread began.
+
     Signals:
         events(list[dict]): events in their order, from the first; at most 20 signals a second.
         caught_up(RunHistory): everything that had happened before this thread began has been emitted, and is folded
@@ -45,7 +48,7 @@ class JobThread(LivingThread):
     def __init__(self, job: Job, parent: QObject | None = None, *, start_worker: bool = False,
                  grace_seconds: float = GRACE_SECONDS):
         super().__init__(parent)
-        self.job = job
+        self.job, self.was_over = job, False
         self._start_worker, self._grace = start_worker, grace_seconds
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -109,6 +112,7 @@ class JobThread(LivingThread):
             self._read(reader)
             if self._replay is not None:
                 replay, self._replay = self._replay, None
+                self.was_over = outcome is not None and not self._start_worker
                 self.caught_up.emit(replay)
             if outcome is not None:
                 over_since = over_since or time.monotonic()

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
-PORTAL, PATH = "org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop"
-WAIT_MS = 200
 SPI_GETCLIENTAREAANIMATION = 0x1042
 
 
-def system_is_still() -> bool:
-    """Asks the desktop: Linux by its portal, Windows by SystemParametersInfo (not tried there yet)."""
+def ask_system(told: Callable[[bool], object]) -> None:
+    """Ask the desktop: Linux by its portal, Windows by SystemParametersInfo (not tried there yet).
+
+    Args:
+        told: is given whether nothing is to move, at once or as soon as the desktop has answered.
+    """
     if sys.platform == "win32":
         import ctypes
 
         moves = ctypes.c_int(1)
         ctypes.windll.user32.SystemParametersInfoW(SPI_GETCLIENTAREAANIMATION, 0, ctypes.byref(moves), 0)
-        return not moves.value
+        told(not moves.value)
+        return
     if not sys.platform.startswith("linux"):
-        return False
-    from PySide6.QtDBus import QDBus, QDBusConnection, QDBusMessage
+        told(False)
+        return
+    from PySide6.QtDBus import QDBusMessage
 
-    bus = QDBusConnection.sessionBus()
-    if not bus.isConnected() or not bus.interface().isServiceRegistered(PORTAL).value():
-        return False
-    question = QDBusMessage.createMethodCall(PORTAL, PATH, "org.freedesktop.portal.Settings", "ReadOne")
+    from slmstudio.gui.common.session_bus import PORTAL, PORTAL_PATH, ask
+
+    def answered(answer: list[Any] | None) -> None:
+        found = answer[0] if answer else True
+        told((found.variant() if hasattr(found, "variant") else found) is False)
+
+    question = QDBusMessage.createMethodCall(PORTAL, PORTAL_PATH, "org.freedesktop.portal.Settings", "ReadOne")
     question.setArguments(["org.gnome.desktop.interface", "enable-animations"])
-    answer = bus.call(question, QDBus.CallMode.Block, WAIT_MS).arguments()
-    found = answer[0] if answer else True
-    return (found.variant() if hasattr(found, "variant") else found) is False
+    ask(question, answered)

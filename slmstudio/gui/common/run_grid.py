@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.meaning import meaning_of
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 
 def page_and_column() -> tuple[QWidget, QVBoxLayout]:
@@ -46,7 +47,13 @@ class Grid(QGridLayout):
         for column in range(1, columns + 1):
             self.setColumnStretch(column, 1)
 
-    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1) -> None:
+    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1,
+                 terms: Mapping[str, str] | None = None) -> None:
+        """Show other rows.
+
+        Args:
+            terms: key of what a text at the head of a row or a column means.
+        """
         while (item := self.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
@@ -63,8 +70,8 @@ class Grid(QGridLayout):
                     label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
                 if figures and column:
                     label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                button = meaning_of(text) if head else None
-                if button is None:
+                term = (terms or {}).get(text) if head else None
+                if term is None:
                     self.addWidget(label, number, column)
                     continue
                 pair = QWidget()
@@ -74,7 +81,7 @@ class Grid(QGridLayout):
                 if figures:
                     line.addStretch(1)
                 line.addWidget(label)
-                line.addWidget(button)
+                line.addWidget(MeaningButton(term))
                 if not figures:
                     line.addStretch(1)
                 self.addWidget(pair, number, column)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from functools import partial
 from typing import cast
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -193,12 +194,19 @@ def set_still(app: QApplication, wanted: bool | None) -> None:
     Args:
         wanted: None follows the system.
     """
-    from slmstudio.gui.common.motion import system_is_still
+    from slmstudio.gui.common.motion import ask_system
 
-    THEME.still = system_is_still() if wanted is None else wanted
+    if wanted is None:
+        ask_system(partial(_set_still, app))
+    else:
+        _set_still(app, wanted)
+
+
+def _set_still(app: QApplication, still: bool) -> None:
+    THEME.still = still
     for effect in (Qt.UIEffect.UI_AnimateMenu, Qt.UIEffect.UI_FadeMenu, Qt.UIEffect.UI_AnimateCombo,
                    Qt.UIEffect.UI_AnimateTooltip, Qt.UIEffect.UI_FadeTooltip):
-        app.setEffectEnabled(effect, not THEME.still)
+        app.setEffectEnabled(effect, not still)
 
 
 def restyle(widget: QWidget) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.terms import find
+from slmstudio.core.terms import of_metric
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
@@ -26,6 +26,7 @@ from slmstudio.gui.evaluation.tables import (
     group_sentences,
     judge_sentences,
     metric_rows,
+    metrics_of,
     speed_text,
     tested_text,
     title,
@@ -242,8 +243,7 @@ class ScoresView(QWidget):
             return
         which = self.groups.current()
         key = GROUPS.get(which, "")
-        names = [row[0].text for row in metric_rows(evaluation)[1]]
-        self.meaning.set_terms([*filter(None, map(find, names)), "interval"])
+        self.meaning.set_terms([*map(of_metric, metrics_of(evaluation)), "interval"])
         self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
         self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
         self.group_verdicts.setVisible(bool(self.group_verdicts.text()))

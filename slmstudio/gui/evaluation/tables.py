@@ -90,6 +90,15 @@ def speed_text(scores: Mapping[str, Any]) -> str:
     return "; ".join(parts) + ("." if parts else "")
 
 
+def metrics_of(evaluation: Evaluation) -> list[str]:
+    """Keys of the scores that any of the models has, the deciding ones first."""
+    scores = [evaluation.model_scores(name) for name in evaluation.model_names()]
+    deciding = [str(each.get("metric")) for each in objects((evaluation.scores or {}).get("comparisons"))
+                if each.get("main")]
+    return [metric for metric in sorted(METRICS, key=lambda metric: metric not in deciding)
+            if any(metric in each for each in scores)]
+
+
 def metric_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Figure]]]:
     """Scores in rows, models in columns."""
     names = evaluation.model_names()
@@ -97,12 +106,10 @@ def metric_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Figure]]]:
     rows = []
     verdicts = {(str(each.get("of")), str(each.get("metric"))): each
                 for each in objects((evaluation.scores or {}).get("comparisons"))}
-    deciding = [str(each.get("metric")) for each in verdicts.values() if each.get("main")]
-    for metric in sorted(METRICS, key=lambda metric: metric not in deciding):
-        if any(metric in each for each in scores):
-            rows.append([Figure(metric_label(metric), tip=metric_help(metric)),
-                         *(score_figure(metric, each.get(metric), name == "tuned", verdicts.get((name, metric)))
-                           for each, name in zip(scores, names, strict=True))])
+    for metric in metrics_of(evaluation):
+        rows.append([Figure(metric_label(metric), tip=metric_help(metric)),
+                     *(score_figure(metric, each.get(metric), name == "tuned", verdicts.get((name, metric)))
+                       for each, name in zip(scores, names, strict=True))])
     return ["", *map(model_label, names)], rows
 
 

@@ -55,13 +55,14 @@ class ModelListCard(Card):
         self._session = session
         self._entries: list[ModelEntry] = []
         self._current: ModelEntry | None = None
+        self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
         theme.grow(self, "setFixedWidth", WIDTH)
         self.view.setObjectName("model_view")
         self.view.changed.connect(self._fill)
         self.list = TwoLineList(self.tr("Models"))
         self.list.setObjectName("model_list")
-        self.list.currentItemChanged.connect(lambda: self._choose())
+        self.list.currentItemChanged.connect(self._choose_row)
         add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
         self.nothing = text_label("", "small", wrap=True)
         self.nothing.setObjectName("model_nothing")
@@ -128,6 +129,10 @@ class ModelListCard(Card):
         """The entry that is looked at."""
         return self._current
 
+    def is_default(self) -> bool:
+        """Whether what is looked at is the first of the list, and nobody has chosen it."""
+        return not self._by_person
+
     def set_languages(self, names: dict[str, str]) -> None:
         """Offer these languages, by code, to filter by."""
         for code, name in sorted(names.items(), key=lambda pair: pair[1]):
@@ -145,7 +150,7 @@ class ModelListCard(Card):
             else:
                 self._entries.append(entry)
         if select is not None:
-            self._current = select
+            self._current, self._by_person = select, True
             if not self._is_shown(select):
                 self._show_all()
         self._fill()
@@ -154,7 +159,7 @@ class ModelListCard(Card):
         """Take an entry off the list."""
         self._entries.remove(entry)
         if entry is self._current:
-            self._current = None
+            self._current, self._by_person = None, False
         self._fill()
 
     def _show_all(self) -> None:
@@ -184,6 +189,10 @@ class ModelListCard(Card):
         self.nothing.setText(self._why_nothing())
         self._choose()
         self.repo_typed.emit("" if shown else self.search.text().strip())
+
+    def _choose_row(self) -> None:
+        self._by_person = True
+        self._choose()
 
     def _choose(self) -> None:
         value = self.list.value()

@@ -173,7 +173,7 @@ class ModelTab(QWidget):
         """The starter model while nobody has chosen another: who is new needs no model to be picked."""
         from slmstudio.core.model import library
 
-        if self._session.model is not None or self.models.current() is not None:
+        if self._session.model is not None or not self.models.is_default():
             return None
         place = library.starter_folder()
         return next((each for each in found if each.facts is not None and each.folder == place), None)

@@ -69,7 +69,7 @@ class ModelWork(QObject):
         """
         if self.target is not None:
             self.failed.emit(UserError(self.tr("{name} is still in progress.").format(name=self.target.name), "",
-                                       self.tr("Wait until it is, or cancel it.")))
+                                       self.tr("Wait until it is done, or cancel it.")))
             return
         self.kind, self.target, self._ending = kind, target, ""
         self._show(self.tr("Starting"), 0, 0)

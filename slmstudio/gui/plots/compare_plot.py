@@ -30,7 +30,8 @@ class ComparePlot(QWidget):
         super().__init__(parent)
         self.plot = Plot(self.tr("Loss"), x_unit=self.tr("steps"),
                          x_form=lambda x: self.tr("step {x}").format(x=f"{x:,.0f}"),
-                         value_form=lambda value: f"{value:.3f}", empty=self.tr("None of these runs has a loss yet."))
+                         value_form=lambda value: f"{value:.3f}", empty=self.tr("None of these runs has a loss yet."),
+                         term="eval_loss")
         self._runs: list[tuple[str, RunHistory]] = []
         self.which = SegmentedControl([self.tr("Both"), self.tr("Eval"), self.tr("Train")], tooltips=[
             self.tr("Eval losses as thick lines, train losses as thin ones."),

@@ -32,7 +32,7 @@ class LossPlot(Plot):
         super().__init__(self.tr("Loss"), x_unit=self.tr("steps"),
                          x_form=lambda x: self.tr("step {x}").format(x=f"{x:,.0f}"),
                          value_form=lambda value: f"{value:.3f}",
-                         empty=self.tr("The loss appears with the first step."), parent=parent)
+                         empty=self.tr("The loss appears with the first step."), term="eval_loss", parent=parent)
         self.add_curve("raw", "train", label=self.tr("train"), width=1, alpha=0.35)
         self.add_curve("smooth", "train", label=self.tr("train, smoothed"))
         self.add_curve("eval", "eval", label=self.tr("eval"), dots=True)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.meaning import meaning_of
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.plots.axis import Form, NumberAxis, plain
 from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve
 from slmstudio.gui.plots.legend import Legend
@@ -40,11 +40,12 @@ class Plot(QWidget):
         value_form: writes a value in the read-out and at the title's right.
         floor: a value that is always in sight, as 0 for a rate.
         empty: what stands there before the first point.
+        term: key of what the title means; empty where that explains itself.
     """
 
     def __init__(self, title: str, *, x_unit: str, x_form: Callable[[float], str], form: Form = plain,
                  value_form: Callable[[float], str] = lambda value: f"{value:,.2f}", floor: float | None = None,
-                 empty: str = "", parent: QWidget | None = None):
+                 empty: str = "", term: str = "", parent: QWidget | None = None):
         super().__init__(parent)
         self._value_form, self._floor = value_form, floor
         self._curves: dict[str, Curve] = {}
@@ -56,8 +57,8 @@ class Plot(QWidget):
         self.header = QHBoxLayout()
         self.header.setSpacing(theme.SPACE_S)
         self.header.addWidget(self.title)
-        if (meaning := meaning_of(title)) is not None:
-            self.header.addWidget(meaning)
+        if term:
+            self.header.addWidget(MeaningButton(term))
         self.header.addStretch(1)
         self.limit = text_label("", "small")
         self.limit.hide()

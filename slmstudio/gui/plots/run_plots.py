@@ -79,11 +79,12 @@ class RunPlots(QScrollArea):
 
         size = {"value_form": lambda value: units.format_bytes(value * GB)}
         return {
-            "tokens_per_second": {"title": self.tr("Tokens per second"), **whole()},
+            "tokens_per_second": {"title": self.tr("Tokens per second"), "term": "tokens_per_second", **whole()},
             "temperature_c": {"title": self.tr("GPU temperature, °C"), **whole(" °C"), "floor": None},
             "cpu_temperature_c": {"title": self.tr("Processor temperature, °C"), **whole(" °C"), "floor": None},
-            "learning_rate": {"title": self.tr("Learning rate"), "form": rate, "value_form": lambda v: rate(v, v)},
-            "grad_norm": {"title": self.tr("Gradient norm")},
+            "learning_rate": {"title": self.tr("Learning rate"), "term": "learning_rate", "form": rate,
+                              "value_form": lambda v: rate(v, v)},
+            "grad_norm": {"title": self.tr("Gradient norm"), "term": "gradient_norm"},
             "power_w": {"title": self.tr("GPU power, W"), **whole(" W")},
             "memory_used": {"title": self.tr("GPU memory, GB"), **size},
             "process_memory": {"title": self.tr("Memory of the worker, GB"), **size},

@@ -52,7 +52,8 @@ class RunOverview(QWidget):
             (self.tr("Before"), number_text(before), perplexity_text(before), number_text(first)),
             (self.tr("After"), self.tr("not measured") if missing else number_text(after), perplexity_text(after),
              number_text(run.train_loss if last is None else last)),
-        ], strong_row=2)
+        ], strong_row=2, terms={self.tr("Eval loss"): "eval_loss", self.tr("Perplexity"): "perplexity",
+                                self.tr("Train loss"): "train_loss"})
         self.advice.setText(self._judge(before, after))
         self.advice.setVisible(bool(self.advice.text()))
 
@@ -82,4 +83,7 @@ class RunOverview(QWidget):
         self.facts.set_rows([
             (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
             (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch),
-            *([(self.tr("Heat"), run.heat)] if run.heat else []), *energy, (self.tr("Network"), run.locked)])
+            *([(self.tr("Heat"), run.heat)] if run.heat else []), *energy, (self.tr("Network"), run.locked)],
+            terms={self.tr("Base model"): "base_model", self.tr("Method"): "lora", self.tr("Length"): "epoch",
+                   self.tr("Batch"): "effective_batch_size", self.tr("Energy"): "energy", self.tr("Cost"): "energy",
+                   self.tr("CO₂"): "energy", self.tr("Network"): "network_lock"})

@@ -87,7 +87,7 @@ class ResultsTab(QWidget):
         self._connect()
 
     def _lay_out(self) -> None:
-        page = Panes(self._session.settings, "results", (self._runs_card(), self.details), (5, 3))
+        page = Panes(self._session, "results", (self._runs_card(), self.details), (5, 3))
         page.restore((760, DETAILS_WIDTH))
         to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
         to_training.setObjectName("to_training")
@@ -137,7 +137,7 @@ class ResultsTab(QWidget):
         self._plot_pages.addWidget(QWidget())
         self._plot_pages.addWidget(self.compare)
         below.addWidget(self._plot_pages, 1)
-        halves = Panes(self._session.settings, "runs", (upper, lower), (2, 3), Qt.Orientation.Vertical)
+        halves = Panes(self._session, "runs", (upper, lower), (2, 3), Qt.Orientation.Vertical)
         halves.restore((220, 330))
         runs.body.addLayout(head)
         runs.body.addWidget(halves, 1)

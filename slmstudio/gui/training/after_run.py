@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder
@@ -63,6 +63,7 @@ class NextRun(QObject):
         planning_on: the plan goes on from a finished run now.
         begun: what stood in the tab's banner is over.
         failed(Exception): it did not work.
+        not_shared(Exception): no run of several machines could be made.
     """
 
     made = Signal(object)
@@ -70,13 +71,14 @@ class NextRun(QObject):
     planning_on = Signal()
     begun = Signal()
     failed = Signal(object)
+    not_shared = Signal(object)
 
     def __init__(self, session: Session, plan: PlanPanel, planning: Planning, parent: QWidget):
         super().__init__(parent)
         self._session, self._plan, self._planning = session, plan, planning
         self.queue = RunQueue(self)
         self.code = ScriptSaver(parent)
-        self._wanted: Callable[[RunConfig], object] | None = None
+        self._wanted: tuple[Callable[[RunConfig], object], Callable[[list[Problem]], object] | None] | None = None
         buttons = plan.buttons
         buttons.start_wanted.connect(self.start)
         buttons.queue_wanted.connect(lambda: self._use(self.queue.add))
@@ -93,11 +95,16 @@ class NextRun(QObject):
         """Make a run of the plan."""
         self._use(self._make)
 
-    def _use(self, act: Callable[[RunConfig], object]) -> None:
-        """Do it with the plan; with the coming one, when the person has just changed a field."""
+    def _use(self, act: Callable[[RunConfig], object],
+             refused: Callable[[list[Problem]], object] | None = None) -> None:
+        """Do it with the plan; with the coming one, when the person has just changed a field.
+
+        Args:
+            refused: is told where that one can't be used; without it, the plan's fields alone say so.
+        """
         self.begun.emit()
         if self._planning.is_busy():
-            self._wanted = act
+            self._wanted = act, refused
         elif self._planning.config is not None:
             self._plan.buttons.set_ready(False)
             act(self._planning.config)
@@ -105,10 +112,12 @@ class NextRun(QObject):
     def _plan_made(self) -> None:
         wanted, self._wanted = self._wanted, None
         if wanted is not None:
-            self._use(wanted)
+            self._use(*wanted)
 
-    def _forget(self) -> None:
-        self._wanted = None
+    def _forget(self, problems: list[Problem]) -> None:
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None and wanted[1] is not None:
+            wanted[1](problems)
 
     def _make(self, config: RunConfig) -> None:
         run_task(self, lambda task: folder.create(config), self._made, self._not_done)
@@ -123,7 +132,19 @@ class NextRun(QObject):
             invitation.make(job.folder, address, port)
             return job
 
-        self._use(lambda config: run_task(self, lambda task: make(config), self._made, self._not_done))
+        def refused(error: Exception) -> None:
+            self._show_ready()
+            self.not_shared.emit(error)
+
+        def no_plan(problems: list[Problem]) -> None:
+            self.not_shared.emit(UserError(
+                self.tr("There is no plan that can be started."), "",
+                self.tr("Close this window and look at the plan: it says what is missing or wrong."), problems))
+
+        if self._planning.can_start():
+            self._use(lambda config: run_task(self, lambda task: make(config), self._made, refused), no_plan)
+        else:
+            no_plan([])
 
     def _made(self, job: Job) -> None:
         self._plan.buttons.set_ready(True)
@@ -133,9 +154,12 @@ class NextRun(QObject):
         self._plan.buttons.set_ready(True)
         self._plan.buttons.say(self.tr("“{name}” waits in the queue.").format(name=name))
 
-    def _not_done(self, error: Exception) -> None:
+    def _show_ready(self) -> None:
         self._plan.buttons.set_ready(self._planning.config is not None)
         self._plan.buttons.say("")
+
+    def _not_done(self, error: Exception) -> None:
+        self._show_ready()
         self.failed.emit(error)
 
     def after_end(self, job: Job, name: str, outcome: Outcome) -> None:

@@ -187,6 +187,11 @@ class FieldRow(QWidget):
         self._reset.setVisible(changed)
         self.show_problem("")
 
+    def show_typed(self, text: str) -> None:
+        """Show what the person typed, which is no value of the field."""
+        if isinstance(self.editor, QLineEdit) and not self.editor.isModified():
+            self.editor.setText(text)
+
     def show_problem(self, text: str) -> None:
         self.problem.setText(text)
         self.problem.setVisible(bool(text))

@@ -181,10 +181,14 @@ class PlanPanel(Card):
     def _show_problems(self, problems: Sequence[Problem]) -> None:
         """Show each problem at its field."""
         for name, row in self.rows.items():
-            row.show_problem(next((problem.message for problem in reversed(problems) if problem.field == name), ""))
+            told = next((problem.message for problem in reversed(problems) if problem.field == name), "")
+            if told and name in self.planning.overrides:
+                row.show_typed(str(self.planning.overrides[name]))
+            row.show_problem(told)
         self._show_rows()
         self.buttons.set_ready(False)
 
     def _set_editable(self, on: bool) -> None:
         for row in self.rows.values():
             row.set_editable(on)
+        self.cards.set_editable(on)

@@ -88,8 +88,9 @@ class Planning(QObject):
     Signals:
         active_changed(bool): `active` is different now.
         planned: `config` and `train_rows` are different now.
-        confirmed: the plan holds; what the person typed last changed nothing.
+        confirmed: `config` is to be shown again; what the person typed last changed nothing of it.
         refused(list[Problem]): no plan could be made: what is wrong with which field; `failed` told anything else.
+            `config` is the plan before. It comes after each `confirmed` as long as that is so.
         failed(Exception): no plan can be made, for a reason that is no field's.
     """
 
@@ -112,12 +113,17 @@ class Planning(QObject):
         self._lengths: tuple[Any, list[int]] | None = None
         self._made_for: _Wish | None = None
         self._task: Task | None = None
+        self._refused: list[Problem] | None = None
         session.machine_changed.connect(self.refresh)
         session.template_changed.connect(self.refresh)
 
     def is_busy(self) -> bool:
         """Whether a plan is being made: `config` is the one before."""
         return self._task is not None
+
+    def can_start(self) -> bool:
+        """Whether `config` is the plan of what is chosen now, or will be as soon as it is made."""
+        return self.active and (self.is_busy() or (self.config is not None and self._refused is None))
 
     def set_active(self, on: bool) -> None:
         """Plan from now on, or leave the plan as it is."""
@@ -175,6 +181,8 @@ class Planning(QObject):
         if wish == self._made_for:
             if self.config is not None and self._task is None:
                 self.confirmed.emit()
+                if self._refused is not None:
+                    self.refused.emit(self._refused)
             return
         self._made_for = wish
         if self._task is not None:
@@ -187,7 +195,7 @@ class Planning(QObject):
         lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
 
         def done(answer: _Answer) -> None:
-            self._task = None
+            self._task = self._refused = None
             self._lengths = (about, answer.lengths) if answer.lengths is not None else self._lengths
             self.config, self.train_rows, self.outlook = answer.config, answer.train_rows, answer.outlook
             self.objectives = answer.objectives
@@ -226,6 +234,7 @@ class Planning(QObject):
         if not problems or len(of_fields) < len(problems):
             self._made_for = None  # a later try may go better
             self.failed.emit(error)
+        self._refused = of_fields
         self.refused.emit(of_fields)
 
 

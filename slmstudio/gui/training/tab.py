@@ -68,8 +68,9 @@ class TrainingTab(QWidget):
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
-                (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, coming.start_on),
-                (self.machines.stop_wanted, partial(self.followed.ask, "stop")), (coming.failed, self.machines.failed)):
+                (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, self._start_on),
+                (self.machines.stop_wanted, partial(self.followed.ask, "stop")),
+                (coming.not_shared, self._not_shared)):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
@@ -102,6 +103,7 @@ class TrainingTab(QWidget):
         self.run.guard.wanted.connect(self._ask_guard)
         run.begun.connect(self._begun)
         run.replayed.connect(lambda: self.run.show_history(run.history, run.config))
+        run.replayed.connect(lambda: self.machines.replayed(run.history))
         run.moved.connect(self._show_news)
         run.renamed.connect(lambda: self.run.title.setText(status.title(run.config)))
         run.ended.connect(self._ended)
@@ -169,9 +171,27 @@ class TrainingTab(QWidget):
     # -- a run -----------------------------------------------------------------------------------------------
 
     def _start_made(self, job: Job) -> None:
-        if not self.followed.is_running():
-            self.followed.follow(job, start_worker=True)
-            self._session.start_run(job)
+        if self.followed.is_running():
+            self._not_done(self._busy(
+                self.tr("Its folder is made. Start it from Results when the other run has ended.")))
+            self._session.run_changed.emit()
+            return
+        self.followed.follow(job, start_worker=True)
+        self._session.start_run(job)
+
+    def _busy(self, remedy: str) -> UserError:
+        return UserError(self.tr("The run wasn't started."), self.tr("“{name}” is still at work.").format(
+            name=self.followed.now().name), remedy)
+
+    def _start_on(self, machines: int, address: str, port: int) -> None:
+        if self.followed.is_running():
+            self._not_shared(self._busy(self.tr("Stop it or wait until it has ended, and try again.")))
+        else:
+            self.next.start_on(machines, address, port)
+
+    def _not_shared(self, error: Exception) -> None:
+        if not self.machines.failed(error):
+            self._not_done(error)
 
     def _turn_has_come(self, job: Job) -> None:
         if not self.followed.is_running():
@@ -216,7 +236,8 @@ class TrainingTab(QWidget):
         self._session.run_changed.emit()
         self._show_news()
         self._show_choice()
-        tell_end(self._session, TRAINING, run.config.name, outcome)
+        if not run.was_over:
+            tell_end(self._session, TRAINING, run.config.name, outcome)
         self.next.after_end(run.job, run.config.name, outcome)
 
     def _not_started(self, outcome: Outcome) -> None:

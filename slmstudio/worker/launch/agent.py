@@ -39,7 +39,7 @@ def run(job: JobContext) -> jobs.Outcome:
         machines = None
         meeting = ranks_of.Meeting(ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
     else:
-        machines = first_machine.FirstMachine(job, config, invitation.read(job.folder))
+        machines = first_machine.FirstMachine(job, config, invitation.take(job.folder))
         meeting = machines.gather()
     try:
         codes = ranks_of.train(job.folder, config, meeting)

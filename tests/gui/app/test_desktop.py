@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTranslator
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton, QWidget
 
 from slmstudio.core import settings as kept_settings
 from slmstudio.core import terms
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.jobs.job import Outcome
-from slmstudio.core.settings import Settings
+from slmstudio.core.settings import THEMES, Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.desktop import linux
+from slmstudio.gui.app.desktop import notices as desktop_notices
 from slmstudio.gui.app.desktop.notices import DesktopNotices
 from slmstudio.gui.app.help.dialog import ABOUT, HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings_dialog import SettingsDialog
 from slmstudio.gui.common import notices, theme
 from slmstudio.gui.common.session import JobStatus, Notice
-from slmstudio.gui.common.widgets.meaning import MeaningButton, meaning_of
+from slmstudio.gui.common.widgets import banner
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressBar
 
@@ -37,9 +41,8 @@ class Shown:
         self.notices: list[Notice] = []
         self.progress: list[float | None] = []
 
-    def notify(self, notice: Notice) -> bool:
+    def notify(self, notice: Notice, otherwise: Callable[[], object]) -> None:
         self.notices.append(notice)
-        return True
 
     def show_progress(self, done: float | None) -> None:
         self.progress.append(done)
@@ -66,15 +69,50 @@ def test_an_end_is_told_while_the_window_is_behind_others(behind: Shown, session
     assert len(behind.notices) == 2, "switched off"
 
 
-def test_nothing_is_told_to_who_looks_at_the_window(qtbot, session):
+@pytest.mark.parametrize("with_dialog", [False, True])
+def test_nothing_is_told_to_who_looks_at_the_window(qtbot, session, with_dialog):
     window, shown = QWidget(), Shown()
     qtbot.addWidget(window)
     DesktopNotices(session, window, shown)
     window.show()
-    window.activateWindow()
-    qtbot.waitUntil(window.isActiveWindow)
+    active = QDialog(window) if with_dialog else window
+    active.show()
+    active.activateWindow()
+    qtbot.waitUntil(active.isActiveWindow)
     notices.tell_end(session, notices.TRAINING, "helpdesk", Outcome("finished"))
     assert shown.notices == []
+
+
+def test_what_a_banner_tells_already_is_not_announced_again(qtbot, session, monkeypatch):
+    said: list[str] = []
+    for module in (desktop_notices, banner):
+        monkeypatch.setattr(module, "announce", lambda widget, text, urgent=False: said.append(text))
+    window = QWidget()
+    qtbot.addWidget(window)
+    shown, hidden = ErrorBanner(window), ErrorBanner(QWidget(window))
+    hidden.parentWidget().hide()
+    DesktopNotices(session, window, Shown())
+    window.show()
+    hidden.show_error(FAILED.user_error())
+    notices.tell_end(session, notices.EXPORT, "helpdesk", FAILED)
+    qtbot.waitUntil(lambda: bool(said))
+    assert said == ["The export failed: helpdesk: Memory ran out."], "the banner is on a page that nobody sees"
+    said.clear()
+    notices.tell_end(session, notices.EXPORT, "helpdesk", FAILED)
+    shown.show_error(FAILED.user_error())
+    notices.tell_end(session, notices.TRAINING, "other", Outcome("finished"))
+    qtbot.waitUntil(lambda: len(said) == 2)
+    assert said == ["Memory ran out.", "Training is finished: other"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="D-Bus is of Linux")
+def test_where_nobody_shows_a_notice_the_tray_does(qtbot, qapp):
+    asked: list[str] = []
+    linux.LinuxDesktop().notify(Notice("Training is finished", "helpdesk"), lambda: asked.append("tray"))
+    qtbot.waitUntil(lambda: asked == ["tray"])
+    theme.set_still(qapp, True)
+    theme.set_still(qapp, None)
+    qtbot.waitUntil(lambda: not theme.THEME.still)
 
 
 def test_the_taskbar_shows_how_far_the_job_is(behind: Shown, session):
@@ -103,8 +141,7 @@ def test_each_term_has_two_sentences_and_each_score_a_meaning():
     for key, term in terms.TERMS.items():
         assert term.what.endswith(".") and term.so.endswith("."), key
         assert all(len(part) < 160 for part in (term.what, term.so)), key
-    known = [metric.label for metric in METRICS.values()]
-    assert [label for label in known if terms.find(label) is None] == []
+    assert [metric for metric in METRICS if terms.of_metric(metric) not in terms.TERMS] == []
     assert terms.meaning("rank").startswith("How many directions")
 
 
@@ -131,9 +168,30 @@ def test_the_diagnosis_is_copied_with_the_version(qtbot, qapp, monkeypatch):
     assert copied.startswith("Version 0.1.0 · Python 3.") and "SLM Studio" in copied
 
 
+class Shouting(QTranslator):
+    """A translation of the terms."""
+
+    def translate(self, context: str, text: str, disambiguation: str | None = None, n: int = -1) -> str | None:
+        return {"Adapter": "ZUSATZ"}.get(text, text.upper()) if context == "Terms" else None
+
+
+def test_the_glossary_is_searched_and_sorted_in_the_language_of_the_window(qtbot, qapp):
+    shouting = Shouting()
+    qapp.installTranslator(shouting)
+    try:
+        dialog, button = HelpDialog(), MeaningButton("adapter")
+    finally:
+        qapp.removeTranslator(shouting)
+    for each in (dialog, button):
+        qtbot.addWidget(each)
+    assert dialog.words.entries[-1][0].startswith("zusatz ") and "ZUSATZ" in button.toolTip()
+    dialog.open()
+    qtbot.keyClicks(dialog.findChild(QLineEdit, "glossary_search"), "zusatz")
+    assert [words[:6] for words, entry in dialog.words.entries if not entry.isHidden()] == ["zusatz"]
+
+
 def test_a_figure_says_what_it_means(qtbot, qapp):
-    button = meaning_of("Eval loss")
-    assert isinstance(button, MeaningButton) and meaning_of("Data") is None
+    button = MeaningButton("eval_loss")
     qtbot.addWidget(button)
     assert not button.isVisible(), "no window of its own before it has a place"
     assert button.text_shown() == f"Eval loss: {terms.meaning('eval_loss')}"
@@ -164,11 +222,27 @@ def test_settings_apply_at_once_and_are_kept(qtbot, qapp, session):
     assert Settings.from_dict({"text_size": 900, "chat_with": "x", "reduce_motion": 3}).text_size == 100
 
 
-def test_panes_stay_as_they_were(qtbot, qapp):
-    kept = Settings()
+def test_settings_of_another_folder_take_the_place_of_those_before(qtbot, qapp, session):
+    dialog = SettingsDialog(session)
+    qtbot.addWidget(dialog)
+    before = session.settings
+    session.settings = Settings(text_size=120, theme="dark", chat_with="gguf", notifications=False, reduce_motion=True)
+    session.settings_changed.emit()
+    rows = dialog.comfort
+    assert (rows.size.value(), rows.notices.isChecked(), rows.still.isChecked(), rows.chat.current()) == (
+        120, False, True, 1)
+    assert dialog.scheme.current() == THEMES.index("dark") and before == Settings()
+    rows.size.setValue(130)
+    assert (session.settings.text_size, before.text_size) == (130, 100)
+    assert rows.size.focusPolicy() == Qt.FocusPolicy.StrongFocus, "the wheel scrolls the page"
+    theme.apply(qapp, "light", 100)
+
+
+def test_panes_stay_as_they_were(qtbot, session):
+    kept = session.settings
 
     def make() -> Panes:
-        panes = Panes(kept, "runs", (QWidget(), QWidget()), (1, 1))
+        panes = Panes(session, "runs", (QWidget(), QWidget()), (1, 1))
         qtbot.addWidget(panes)
         panes.resize(600, 200)
         panes.show()
@@ -195,10 +269,14 @@ def test_the_starter_model_is_prepared_at_the_first_start(qtbot, session, studio
     program.prepare_starter(session, window)
     work = window.page("model").work
     qtbot.waitUntil(lambda: work.target is not None and work.target.name == "SmolLM2-135M-Instruct")
-    qtbot.waitUntil(lambda: window.welcome.starter.isVisible() and work._thread is not None)
-    assert session.job.name == "Preparing SmolLM2-135M-Instruct"
-    qtbot.mouseClick(window.welcome.starter.cancel, Qt.MouseButton.LeftButton)
-    assert not session.settings.prepare_starter, "nor at the next start"
-    work._thread.end_now()
+    qtbot.waitUntil(lambda: window.welcome.starter.isVisible() and work.followed.thread is not None)
+    thread = work.followed.thread
+    try:
+        assert session.job.name == "Preparing SmolLM2-135M-Instruct"
+        qtbot.mouseClick(window.welcome.starter.cancel, Qt.MouseButton.LeftButton)
+        assert not session.settings.prepare_starter, "nor at the next start"
+    finally:
+        thread.end_now()
+        thread.wait()
     qtbot.waitUntil(lambda: work.target is None)
     qtbot.waitUntil(window.welcome.starter.isHidden)

@@ -14,9 +14,10 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.model import library
+from slmstudio.core.model import facts, library
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.two_line import CHIP
+from slmstudio.gui.model.entry import ModelEntry
 from slmstudio.gui.model.tab import ModelTab
 
 LEFT = Qt.MouseButton.LeftButton
@@ -173,6 +174,16 @@ def test_the_starter_model_is_offered(tab: ModelTab):
     assert entry.folder == library.starter_folder()
     assert tab.models.list.currentItem().data(CHIP) == "prepare"
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
+
+
+def test_the_starter_model_that_was_prepared_in_the_background_is_proposed(tab: ModelTab, studio_home, tiny_model):
+    other = ModelEntry(studio_home / "a", facts=facts.read_model(tiny_model))
+    tab.models.put([other])
+    assert tab.models.is_default()
+    ready = ModelEntry(library.starter_folder(), facts=facts.read_model(tiny_model))
+    assert tab._proposed([other, ready]) is ready
+    tab.models.list.setCurrentRow(1 - tab.models.list.currentRow())
+    assert tab._proposed([other, ready]) is None, "the person looks at one of their own choice"
 
 
 def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):

@@ -6,14 +6,21 @@ import dataclasses
 
 import pytest
 from PySide6.QtGui import QGuiApplication
+from support import training_window
+from support.training_window import ENDLESS, wait_for_plan
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.launch import invitation
 from slmstudio.core.run.launch.invitation import Invitation
 from slmstudio.gui.training.several.cards import CardsSection
 from slmstudio.gui.training.several.machines import MachinesDialog
+from slmstudio.gui.training.tab import TrainingTab
 
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
 CARD = Gpu(0, "NVIDIA GeForce RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
 ONE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (CARD,), False, False)
 TWO = dataclasses.replace(ONE, gpus=(CARD, dataclasses.replace(CARD, index=1)))
@@ -102,3 +109,77 @@ def test_what_went_wrong_is_shown_and_one_can_ask_again(dialog):
     dialog.show_error(UserError("This machine can't wait there."))
     assert dialog.banner.isVisible() and dialog.go.isVisible() and dialog.go.isEnabled()
     assert not dialog.stop.isVisible()
+
+
+def test_cards_that_are_known_late_are_ticked_as_the_plan_says(section):
+    section.show_config(dataclasses.replace(PLAN, processes=2), editable=True)
+    section.set_machine(TWO)
+    assert [box.isChecked() for box in section.boxes] == [True, True] and section.share.isVisible()
+    section.set_editable(False)
+    assert not section.boxes[1].isEnabled() and not section.share.isEnabled()
+
+
+def open_dialog(tab: TrainingTab) -> MachinesDialog:
+    tab.machines.open()
+    dialog = tab.machines.dialog
+    dialog.address.clear()
+    dialog.address.addItem(invitation.own_addresses()[0])
+    dialog.ask()
+    return dialog
+
+
+def test_without_a_plan_or_beside_a_run_the_dialog_says_why_nothing_starts(qtbot, planned, session, run, play):
+    dialog = open_dialog(planned)
+    planned.planning.decide("epochs", "many")
+    dialog.go.click()
+    assert "no plan" in dialog.banner.error.what and dialog.go.isEnabled()
+    planned.planning.decide("epochs", "2")
+    dialog.go.click()  # the plan is being made anew
+    planned.planning.decide("epochs", "many")
+    assert [problem.field for problem in dialog.banner.error.problems] == ["epochs"] and dialog.go.isEnabled()
+    planned.planning.propose("epochs")
+    wait_for_plan(qtbot, planned)
+    session.set_dataset(None)
+    dialog.go.click()
+    assert "no plan" in dialog.banner.error.what, "the plan before is of data that is gone"
+    play(ENDLESS)
+    planned._start_made(run())
+    dialog.go.click()
+    assert "“helpdesk” is still at work." in dialog.banner.error.why
+    assert len(list(paths.runs_dir().iterdir())) == 1 and not planned.banner.isVisible()
+
+
+def test_a_run_that_was_made_while_another_began_is_not_forgotten_silently(planned, run, play):
+    play(ENDLESS)
+    planned._start_made(run("first"))
+    planned._start_made(run("second"))
+    assert planned.followed.config.name == "first" and "Start it from Results" in planned.banner.error.remedy
+
+
+def test_other_failures_are_not_told_in_the_dialog(planned):
+    dialog = open_dialog(planned)
+    planned.next.queue.failed.emit(UserError("The queue is damaged."))
+    assert dialog.banner.error is None and planned.banner.error.what == "The queue is damaged."
+
+
+def test_a_run_that_begins_to_wait_is_shown_once_with_the_id_of_this_start(qtbot, tab, run, play):
+    job = run(nodes=3)
+    first = invitation.make(job.folder, "127.0.0.1")
+    invitation.take(job.folder)
+    tab.machines.follow(job, RunConfig.from_dict(job.request()))
+    again = invitation.take(job.folder)  # as the worker does
+    history = RunHistory()
+    tab.machines.update_from(history)
+    assert tab.machines.dialog is None
+    history.add({"type": "machines", "address": again.address, "joined": 2, "wanted": 3, "machines": []})
+    tab.machines.update_from(history)
+    dialog = tab.machines.dialog
+    assert dialog.isVisible() and again.id in dialog.command.field.toPlainText() and first.id != again.id
+    dialog.close()
+    history.add({"type": "machines", "address": again.address, "joined": 1, "wanted": 3, "machines": []})
+    tab.machines.update_from(history)
+    assert not dialog.isVisible()
+    history.add({"type": "machines", "address": again.address, "joined": 2, "wanted": 3, "machines": []})
+    tab.machines.update_from(history)
+    tab.machines.open()
+    assert dialog.state.text() == "Waiting for machines: 2 of 3 are there.", "as it was when it was closed"

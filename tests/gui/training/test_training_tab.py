@@ -68,6 +68,8 @@ def test_all_problems_are_shown_at_their_fields(qtbot, planned):
     assert "number" in plan.rows["epochs"].problem.text()
     assert plan.rows["max_length"].problem.isVisible(), "both at once"
     assert not plan.start.isEnabled() and not planned.banner.isVisible()
+    planned.planning.refresh()  # as when the tab is shown again
+    assert plan.rows["epochs"].problem.isVisible() and plan.rows["epochs"].editor.text() == "many"
     planned.planning.decide("epochs", "2")
     assert plan.rows["max_length"].problem.isVisible() and not plan.rows["epochs"].problem.isVisible()
     planned.planning.propose("epochs")

@@ -55,6 +55,28 @@ def make(folder: Path, host: str | None = None, port: int | None = None) -> Invi
     return made
 
 
+def take(folder: Path) -> Invitation:
+    """The invitation for a start of the run: used up by that, so that the next start has another id.
+
+    A new one keeps the port, and the address where this machine still has it.
+
+    Raises:
+        UserError: there is none, or it is damaged, or can't be written.
+    """
+    found = read(folder)
+    if (formats.read("invitation", folder / FILE) or {}).get("used"):
+        found = make(folder, _still_own(found.host), found.port)
+    files.write_atomically(folder / FILE, files.dump_pretty({**found.to_dict(), "used": True}), private=True)
+    return found
+
+
+def _still_own(host: str) -> str | None:
+    try:
+        return own_address(host)
+    except UserError:
+        return None
+
+
 def read(folder: Path) -> Invitation:
     """The invitation to the run of this folder.
 

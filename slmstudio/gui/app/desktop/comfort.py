@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import cast
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QApplication, QCheckBox, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QApplication, QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
-from slmstudio.gui.common.widgets.fields import number_field
+from slmstudio.gui.common.widgets.fields import SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import text_label
 
 
@@ -26,23 +26,21 @@ class ComfortRows(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
-        self._settings = session.settings
+        self._session = session
         self._make_text_size()
         self.still = QCheckBox(self.tr("Show no animations"))
         self.still.setObjectName("settings_still")
-        self.still.setToolTip(self.tr("Nothing moves by itself. The system's setting counts until you change this."))
-        self.still.setChecked(theme.THEME.still)
-        self.notices = QCheckBox(self.tr("Tell on the desktop when training, an export or an evaluation ends"))
+        self.still.setToolTip(self.tr("Nothing moves by itself. The system's setting applies until you change "
+                                      "this."))
+        self.notices = QCheckBox(self.tr("Notify me when training, an export or an evaluation ends"))
         self.notices.setObjectName("settings_notifications")
         self.notices.setToolTip(self.tr("Only while this window is behind others. The taskbar shows progress too, "
                                         "where the desktop can."))
-        self.notices.setChecked(session.settings.notifications)
         self.chat = SegmentedControl([self.tr("At once"), self.tr("As a GGUF file")], tooltips=[
             self.tr("Loads the adapter on its base model. It needs no export and more memory."),
             self.tr("Makes a GGUF file first where there is none. It answers faster without a graphics card.")])
         self.chat.setObjectName("settings_chat")
         self.chat.setAccessibleName(self.tr("How Chat opens a finished run"))
-        self.chat.set_current(CHAT_WITH.index(session.settings.chat_with))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
@@ -50,12 +48,14 @@ class ComfortRows(QWidget):
         column.addWidget(self.still)
         column.addWidget(self.notices)
         column.addLayout(_line(self.tr("Chat opens a finished run"), self.chat))
+        self._show()
+        session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.still.toggled.connect(self._set_still)
         self.notices.toggled.connect(self._set_notices)
         self.chat.changed.connect(self._set_chat)
 
     def _make_text_size(self) -> None:
-        self.size = QSpinBox()
+        self.size = SpinBox()
         self.size.setObjectName("settings_text_size")
         self.size.setAccessibleName(self.tr("Text size"))
         self.size.setToolTip(self.tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
@@ -63,25 +63,35 @@ class ComfortRows(QWidget):
         self.size.setSingleStep(10)
         self.size.setSuffix(self.tr(" %"))
         self.size.setKeyboardTracking(False)
-        self.size.setValue(self._settings.text_size)
         self.size.valueChanged.connect(self._set_size)
 
+    def _show(self) -> None:
+        known = self._session.settings
+        parts = (self.size, self.still, self.notices, self.chat)
+        blocked = [QSignalBlocker(each) for each in parts]
+        self.size.setValue(known.text_size)
+        self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
+        self.notices.setChecked(known.notifications)
+        self.chat.set_current(CHAT_WITH.index(known.chat_with))
+        for each in blocked:
+            each.unblock()
+
     def _set_size(self, percent: int) -> None:
-        self._settings.text_size = percent
-        theme.apply(cast("QApplication", QApplication.instance()), self._settings.theme, percent)
+        self._session.settings.text_size = percent
+        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme, percent)
         self.changed.emit()
 
     def _set_still(self, on: bool) -> None:
-        self._settings.reduce_motion = on
+        self._session.settings.reduce_motion = on
         theme.set_still(cast("QApplication", QApplication.instance()), on)
         self.changed.emit()
 
     def _set_notices(self, on: bool) -> None:
-        self._settings.notifications = on
+        self._session.settings.notifications = on
         self.changed.emit()
 
     def _set_chat(self, index: int) -> None:
-        self._settings.chat_with = CHAT_WITH[index]
+        self._session.settings.chat_with = CHAT_WITH[index]
         self.changed.emit()
 
 

@@ -7,12 +7,14 @@ Ubuntu's dock, KDE's taskbar and others understand).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtDBus import QDBusConnection, QDBusMessage
 
 from slmstudio.gui.common.session import Notice
+from slmstudio.gui.common.session_bus import PORTAL, PORTAL_PATH, ask
 
-PORTAL, PORTAL_PATH = "org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop"
 NOTIFICATIONS = "org.freedesktop.portal.Notification"
 LAUNCHER = "com.canonical.Unity.LauncherEntry"
 DESKTOP_FILE = "slmstudio.desktop"
@@ -44,11 +46,13 @@ class LinuxDesktop:
     def __init__(self) -> None:
         self._bus = QDBusConnection.sessionBus()
 
-    def notify(self, notice: Notice) -> bool:
-        """Returns whether somebody shows it."""
-        if not self._bus.isConnected() or not self._bus.interface().isServiceRegistered(PORTAL).value():
-            return False
-        return self._bus.send(notification(notice))
+    def notify(self, notice: Notice, otherwise: Callable[[], object]) -> None:
+        """Show a notice.
+
+        Args:
+            otherwise: is called, perhaps later, where nobody shows it.
+        """
+        ask(notification(notice), lambda answer: otherwise() if answer is None else None)
 
     def show_progress(self, done: float | None) -> None:
         if self._bus.isConnected():

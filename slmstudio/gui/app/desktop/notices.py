@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.session import Notice, Session
+from slmstudio.gui.common.widgets.banner import ErrorBanner
 
 SHOWN_MS = 10_000
 
@@ -17,7 +20,7 @@ SHOWN_MS = 10_000
 class Desktop(Protocol):
     """What shows notices and progress."""
 
-    def notify(self, notice: Notice) -> bool: ...
+    def notify(self, notice: Notice, otherwise: Callable[[], object]) -> None: ...
 
     def show_progress(self, done: float | None) -> None: ...
 
@@ -39,18 +42,22 @@ class DesktopNotices(QObject):
         session.job_changed.connect(self._show_progress)
 
     def _tell(self, notice: Notice) -> None:
-        text = self.tr("{title}: {text}").format(title=notice.title, text=notice.text)
-        announce(self._window, text, urgent=notice.urgent)
-        if self._window.isActiveWindow() or not self._session.settings.notifications:
-            return
+        QTimer.singleShot(0, self, partial(self._announce, notice))  # only then a banner tells of it, too
+        if QApplication.activeWindow() is not None or not self._session.settings.notifications:
+            return  # the window itself is not the active one while a dialog of its own is open
         QApplication.alert(self._window)
-        if not self._desktop.notify(notice):
-            self.show_in_tray(notice)
+        self._desktop.notify(notice, partial(self.show_in_tray, notice))
 
-    def show_in_tray(self, notice: Notice) -> bool:
-        """A message beside the clock, where there is such a place. Returns whether there is one."""
+    def _announce(self, notice: Notice) -> None:
+        banners = self._window.findChildren(ErrorBanner)
+        if not any(each.isVisible() and each.accessibleName() in notice.text for each in banners):
+            announce(self._window, self.tr("{title}: {text}").format(title=notice.title, text=notice.text),
+                     urgent=notice.urgent)
+
+    def show_in_tray(self, notice: Notice) -> None:
+        """A message beside the clock, where there is such a place."""
         if not QSystemTrayIcon.isSystemTrayAvailable():
-            return False
+            return
         if self._tray is None:
             self._tray = QSystemTrayIcon(self._window.windowIcon(), self)
             self._tray.messageClicked.connect(self._come_forward)
@@ -58,7 +65,6 @@ class DesktopNotices(QObject):
         self._tray.show()
         icon = QSystemTrayIcon.MessageIcon.Warning if notice.urgent else QSystemTrayIcon.MessageIcon.Information
         self._tray.showMessage(notice.title, notice.text, icon, SHOWN_MS)
-        return True
 
     def _come_forward(self) -> None:
         self._window.showNormal() if self._window.isMinimized() else self._window.show()
@@ -85,8 +91,8 @@ class _TrayAlone:
         self._notices = notices
         self._taskbar = WindowsTaskbar(int(window.winId())) if sys.platform == "win32" else None
 
-    def notify(self, notice: Notice) -> bool:
-        return self._notices.show_in_tray(notice)
+    def notify(self, notice: Notice, otherwise: Callable[[], object]) -> None:
+        self._notices.show_in_tray(notice)
 
     def show_progress(self, done: float | None) -> None:
         if self._taskbar is not None:

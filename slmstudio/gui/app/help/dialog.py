@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from PySide6.QtCore import QSize, Qt, Signal, qVersion
+from PySide6.QtCore import QCollator, QCoreApplication, QSize, Qt, Signal, qVersion
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QDialog,
@@ -21,7 +21,7 @@ import slmstudio
 from slmstudio.core.terms import TERMS
 from slmstudio.gui.app.header import Logo
 from slmstudio.gui.app.help.keys import shortcuts
-from slmstudio.gui.common import theme
+from slmstudio.gui.common import term_words, theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.labels import text_label
@@ -90,16 +90,19 @@ class Glossary(QWidget):
         self.search.setAccessibleName(self.tr("Find a word"))
         self.search.setToolTip(self.tr("Shows the words whose name or meaning has this in it."))
         self.search.textChanged.connect(self._narrow)
-        self._none = text_label(self.tr("No word has this in it."), "muted")
+        self._none = text_label(self.tr("No matches."), "muted")
         page = QWidget()
         page.setProperty("plain", True)
         lines = QVBoxLayout(page)
         lines.setContentsMargins(0, 0, theme.SPACE_S, 0)
         lines.setSpacing(theme.SPACE_M)
         self.entries: list[tuple[str, QWidget]] = []
-        for term in sorted(TERMS.values(), key=lambda each: each.name.lower()):
-            entry = _entry(self.tr(term.name), self.tr(term.what), self.tr(term.so))
-            self.entries.append((f"{term.name} {term.text}".lower(), entry))
+        alphabet = QCollator()
+        alphabet.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        words = [(term_words.name(key), *term_words.sentences(key)) for key in TERMS]
+        for name, what, so in sorted(words, key=lambda each: alphabet.sortKey(each[0])):
+            entry = _entry(name, what, so)
+            self.entries.append((f"{name} {what} {so}".lower(), entry))
             lines.addWidget(entry)
         lines.addWidget(self._none)
         lines.addStretch(1)
@@ -200,7 +203,7 @@ def _keys_page() -> QWidget:
         grid.addWidget(text_label(keys, "mono"), row, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(text_label(does, wrap=True), row, 1)
     grid.setRowStretch(grid.rowCount(), 1)
-    return _scrolled(page, page.tr("Keys and what they do"))
+    return _scrolled(page, QCoreApplication.translate("HelpDialog", "Keys and what they do"))
 
 
 def _scrolled(page: QWidget, name: str) -> QScrollArea:

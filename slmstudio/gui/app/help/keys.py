@@ -14,7 +14,7 @@ def shortcuts() -> list[tuple[str, str]]:
     return [
         ("F1", _tr("This help")),
         ("Ctrl+1 … Ctrl+5", _tr("Data, Model, Training, Results, Chat")),
-        ("Ctrl+O", _tr("Open files, or what the open tab opens")),
+        ("Ctrl+O", _tr("Open a file in this tab")),
         ("Ctrl+,", _tr("Settings")),
         ("F9", _tr("Check this machine")),
         ("Ctrl++, Ctrl+-, Ctrl+0", _tr("Larger text, smaller text, usual size")),

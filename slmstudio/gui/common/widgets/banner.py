@@ -122,7 +122,8 @@ class ErrorBanner(QFrame):
         self.setAccessibleName(what)
         self.setAccessibleDescription(why)
         self.show()
-        announce(self, f"{what} {why}".strip(), urgent=kind == "bad")
+        if self.isVisible():  # on a page that nobody sees, what failed is told by a notice, if at all
+            announce(self, f"{what} {why}".strip(), urgent=kind == "bad")
 
     def clear(self) -> None:
         self.error = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QWhatsThis, QWidget
 
-from slmstudio.core.terms import TERMS, find
+from slmstudio.gui.common import term_words
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import IconButton
 
@@ -30,7 +30,7 @@ class MeaningButton(IconButton):
     def set_terms(self, keys: Sequence[str]) -> None:
         """Tell of other words."""
         self.keys = tuple(keys)
-        words = ", ".join(self.tr(TERMS[key].name) for key in keys)
+        words = ", ".join(map(term_words.name, keys))
         self.setToolTip(self.tr("What does this mean? {words}").format(words=words))
         self.setAccessibleName(self.tr("What does this mean: {words}").format(words=words))
         if self.parent() is not None or not keys:  # else it would be shown as a window of its own
@@ -38,16 +38,10 @@ class MeaningButton(IconButton):
 
     def text_shown(self) -> str:
         """What it tells."""
-        return "\n\n".join(self.tr("{name}: {what} {so}").format(
-            name=self.tr(term.name), what=self.tr(term.what), so=self.tr(term.so))
-            for term in (TERMS[key] for key in self.keys))
+        told = ((term_words.name(key), *term_words.sentences(key)) for key in self.keys)
+        return "\n\n".join(self.tr("{name}: {what} {so}").format(name=name, what=what, so=so)
+                           for name, what, so in told)
 
     def _show(self) -> None:
         QWhatsThis.showText(self.mapToGlobal(self.rect().bottomLeft()), self.text_shown(), self)
         announce(self, self.text_shown())
-
-
-def meaning_of(name: str) -> MeaningButton | None:
-    """The button beside a figure that the window calls `name`; None where that explains itself."""
-    key = find(name)
-    return MeaningButton(key) if key is not None else None

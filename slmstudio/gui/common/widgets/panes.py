@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtWidgets import QSplitter, QWidget
 
-from slmstudio.core.settings import Settings
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
 
 
 class Panes(QSplitter):
@@ -20,10 +20,10 @@ class Panes(QSplitter):
         stretches: how the panes share what is added to the window.
     """
 
-    def __init__(self, settings: Settings, name: str, panes: Sequence[QWidget], stretches: Sequence[int],
+    def __init__(self, session: Session, name: str, panes: Sequence[QWidget], stretches: Sequence[int],
                  orientation: Qt.Orientation = Qt.Orientation.Horizontal):
         super().__init__(orientation)
-        self._settings, self._name = settings, name
+        self._session, self._name = session, name
         self.setObjectName(f"panes_{name}")
         self.setChildrenCollapsible(False)
         self.setHandleWidth(theme.CARD_GAP)
@@ -34,10 +34,10 @@ class Panes(QSplitter):
 
     def restore(self, usual: Sequence[int]) -> None:
         """Take the sizes that were kept, else these in pixels."""
-        kept = self._settings.panes.get(self._name, "")
+        kept = self._session.settings.panes.get(self._name, "")
         if not (kept and self.restoreState(QByteArray.fromBase64(kept.encode("ascii", "ignore")))):
             self.setSizes(list(usual))
 
     def _keep(self) -> None:
         """Remembered here; the window saves the settings when it closes."""
-        self._settings.panes[self._name] = base64.b64encode(self.saveState().data()).decode()
+        self._session.settings.panes[self._name] = base64.b64encode(self.saveState().data()).decode()

@@ -102,7 +102,7 @@ class RowsPage(Card):
         column.setSpacing(theme.SPACE_XS)
         column.addWidget(self.table, 1)
         column.addWidget(self.foot)
-        halves = Panes(session.settings, "answers", (left, self.detail), (1, 2))
+        halves = Panes(session, "answers", (left, self.detail), (1, 2))
         halves.restore((LIST_WIDTH, 710))
         working = QWidget()
         inner = QVBoxLayout(working)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job, Outcome
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.guard import settings as guard_settings
@@ -30,6 +29,7 @@ class FollowedRun(QObject):
     Attributes:
         job, config: the run, and its configuration when it began; None before there is one.
         history: everything that has happened to it.
+        was_over: whether its end, of which `ended` tells, was there before it was followed.
 
     Signals:
         begun: another run is followed from now on.
@@ -54,6 +54,7 @@ class FollowedRun(QObject):
         self.job: Job | None = None
         self.config: RunConfig | None = None
         self.history = RunHistory()
+        self.was_over = False
         self._session = session
         self._thread: TrainingThread | None = None
         self._caught_up = False
@@ -130,10 +131,6 @@ class FollowedRun(QObject):
 
         run_task(self, prepare, proceed, self.failed.emit)
 
-    def exports(self) -> list[Path]:
-        """The GGUF files made of it."""
-        return folder.exported(self.job.folder) if self.job is not None else []
-
     @Slot(list)
     def _take(self, events: list[dict[str, Any]]) -> None:
         if self.sender() is not self._thread or not self._caught_up:
@@ -156,8 +153,8 @@ class FollowedRun(QObject):
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
-        if self.sender() is self._thread:
-            self._thread = None
+        if self._thread is not None and self.sender() is self._thread:
+            self.was_over, self._thread = self._thread.was_over, None
             self._session.set_job(None)
             self.ended.emit(outcome)
 

@@ -31,7 +31,8 @@ class CardsSection(QWidget):
         super().__init__(parent)
         self.boxes: list[QCheckBox] = []
         self._cards: tuple[str, ...] = ()
-        self._showing = self._editable = False
+        self._showing = self._editable = self._windows = False
+        self._config: RunConfig | None = None
         self._title = text_label(self.tr("Cards that train together"), "small")
         self._ticks = QVBoxLayout()
         self._ticks.setSpacing(theme.SPACE_XS)
@@ -72,6 +73,11 @@ class CardsSection(QWidget):
             self.boxes = [self._box(number, name) for number, name in enumerate(cards)] if len(cards) > 1 else []
         self._show()
 
+    def set_editable(self, on: bool) -> None:
+        """Let the person choose, or only look."""
+        self._editable = on
+        self._show()
+
     def _box(self, number: int, name: str) -> QCheckBox:
         box = QCheckBox(self.tr("{number}: {name}").format(number=number + 1, name=name))
         box.setObjectName(f"card_{number + 1}")
@@ -82,35 +88,35 @@ class CardsSection(QWidget):
 
     def show_config(self, config: RunConfig, editable: bool) -> None:
         """Show what a run says."""
-        self._showing, self._editable = True, editable
-        self._processes, self._parallelism = config.processes, config.parallelism
-        for number, box in enumerate(self.boxes):
-            box.setChecked(number < config.processes and config.device != "cpu")
-        self.share.set_current(SHARES.index(config.parallelism) if config.parallelism in SHARES else 0)
-        self._showing = False
+        self._config, self._editable = config, editable
         self._show()
 
     def _show(self) -> None:
-        several = len(self.boxes) > 1
-        together = several and getattr(self, "_processes", 1) > 1
+        several, config = len(self.boxes) > 1, self._config
+        together = several and config is not None and config.processes > 1
+        if config is not None:
+            self._showing = True
+            for number, box in enumerate(self.boxes):
+                box.setChecked(number < config.processes and config.device != "cpu")
+            self.share.set_current(SHARES.index(config.parallelism) if config.parallelism in SHARES else 0)
+            self._showing = False
         self._title.setVisible(several)
         self.share.setVisible(together)
         for box in self.boxes:
             box.setEnabled(self._editable and not self._windows)
         self.share.setEnabled(self._editable)
-        self.machines.setVisible(True)
         self.why.setVisible(several)
         if self._windows:
             self.why.setText(self.tr("On Windows one card trains, since there is no NCCL. Inside WSL2 all of them do."))
-        elif not together:
+        elif config is None or not together:
             self.why.setText(self.tr("One card trains. Tick more, and they train together; the effective batch stays "
                                      "the same."))
-        elif self._parallelism == "ddp":
+        elif config.parallelism == "ddp":
             self.why.setText(self.tr("Each card holds the whole model and learns from its share of each batch. What is "
                                      "learned stays the same."))
         else:
-            self.why.setText(self.tr("The cards share the model, so one fits that is too big for a single card. It is "
-                                     "slower than Faster."))
+            self.why.setText(self.tr("The cards share the model, so one fits that is too big for a single card. Slower "
+                                     "than “Faster”."))
 
     def _choose(self, name: str, value: object) -> None:
         if not self._showing:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.run.launch.invitation import PORT, Invitation, own_addresses
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox
 from slmstudio.gui.common.widgets.labels import text_label
 
 WIDTH, MOST = 560, 16
@@ -49,14 +49,14 @@ class MachinesDialog(QDialog):
     def _make_question(self) -> QWidget:
         page = QWidget()
         page.setProperty("plain", True)
-        self.count = QSpinBox()
+        self.count = SpinBox()
         self.count.setObjectName("machines_count")
         self.count.setRange(2, MOST)
         self.count.setToolTip(self.tr("How many machines train together, this one among them."))
         self.address = ComboBox()
         self.address.setObjectName("machines_address")
         self.address.setToolTip(self.tr("The address of this machine at which the others reach it."))
-        self.port = QSpinBox()
+        self.port = SpinBox()
         self.port.setObjectName("machines_port")
         self.port.setRange(1024, 65535)
         self.port.setValue(PORT)
@@ -95,8 +95,8 @@ class MachinesDialog(QDialog):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         column.addWidget(self.state)
-        column.addWidget(text_label(self.tr("Type this in a terminal on each of the other machines. The id is good for "
-                                            "this start alone."), wrap=True))
+        column.addWidget(text_label(self.tr("Type this in a terminal on each of the other machines. The id works for "
+                                            "this start only."), wrap=True))
         column.addWidget(self.command)
         column.addWidget(self.list)
         column.addStretch(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_an_invitation_is_kept_with_the_run_and_each_is_another(tmp_path):
     assert made.command().endswith(f" join 127.0.0.1:4711 --id {made.id}")
     assert invitation.make(tmp_path, "127.0.0.1").port == 29500 != made.port
     assert invitation.read(tmp_path).id != made.id
+
+
+def test_each_start_takes_an_invitation_of_its_own(tmp_path):
+    made = invitation.make(tmp_path, "127.0.0.1", 4711)
+    assert invitation.take(tmp_path) == made, "its command has been shown already"
+    again = invitation.take(tmp_path)
+    assert again == invitation.read(tmp_path) and again.id != made.id and again.address == made.address
+    (tmp_path / invitation.FILE).write_text(json.dumps({**again.to_dict(), "host": "192.0.2.1", "used": True}))
+    assert invitation.take(tmp_path).host in invitation.own_addresses(), "the machine has another address by now"
 
 
 def test_only_an_address_of_this_machine_will_do():
