@@ -289,7 +289,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 return
 
     def _wait(self, seconds: float) -> None:
-        self.sensors.step_made()  # it makes none because it waits, not because its card hangs
+        self.sensors.step_made()  # it makes none because it's paused
         time.sleep(seconds)
 
     def _before_rest(self, long: bool) -> None:
