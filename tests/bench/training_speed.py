@@ -95,7 +95,7 @@ def child(*arguments: str, ours: bool = False) -> tuple[float, dict[str, Any]]:
     it printed last."""
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=complaints, cwd=ROOT, text=True,
-                                   env=processes.worker_environment() if ours else None)
+                                   env=processes.worker_environment("train") if ours else None)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)

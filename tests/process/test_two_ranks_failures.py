@@ -94,10 +94,12 @@ def test_what_went_wrong_on_another_rank_is_said(zygote, tiny_model, tmp_path, p
     assert [event["global_step"] for event in events(run, "step")] == [1, 2]
 
 
-def test_the_rows_without_a_number_are_named_whichever_rank_has_them(zygote, tiny_model, tmp_path):
-    run = make(tiny_model, tmp_path, processes=2)
+@pytest.mark.parametrize("parallelism", ["ddp", "fsdp"])
+def test_the_rows_without_a_number_are_named_whichever_rank_has_them(zygote, tiny_model, tmp_path, parallelism):
+    run = make(tiny_model, tmp_path, processes=2, parallelism=parallelism)
     assert zygote.run(run, 2, "no_number_on_rank_1") == [1, 1]
-    assert failed(run).error["problems"]
+    error = failed(run).error
+    assert error["what"] == "The loss of step 3 isn't a number (NaN or Inf)." and error["problems"], said_by(run, 2)
 
 
 def test_the_others_wait_for_a_first_rank_at_work(zygote, tiny_model, tmp_path):

@@ -154,7 +154,7 @@ def run_case(case: Case, place: Path) -> dict[str, Any]:
     job = folder.create(config, place / "runs")
     with open(job.folder / "said.txt", "wb") as said:
         process = subprocess.Popen([sys.executable, "-P", "-m", "slmstudio.worker", str(job.folder)], stdout=said,
-                                   stderr=said, env=processes.worker_environment())
+                                   stderr=said, env=processes.worker_environment("train"))
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     outcome = job.outcome()
@@ -179,7 +179,7 @@ def run_case_on_card(case: Case, place: Path) -> dict[str, Any]:
                      eval_steps=10**6, save_steps=10**6, sample_max_tokens=0)
     job = folder.create(config, place / "runs")
     done = subprocess.run([sys.executable, "-P", "-c", ON_CARD, str(job.folder)], capture_output=True, text=True,
-                          env=processes.worker_environment(), check=True)
+                          env=processes.worker_environment("train"), check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -196,7 +196,7 @@ class Job:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=processes.worker_environment(),
+                env=processes.worker_environment(self._kind()),
                 **processes.detached(),
             )
         write_process_file(self.folder, self._process.pid)

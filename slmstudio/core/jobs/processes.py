@@ -12,6 +12,8 @@ from typing import Any
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 """Large pages where the system offers them; blocks of up to 32 MiB, the most that glibc takes here, and 4 GiB of free
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
+TRAINS = ("train", "fit_check", "join")
+"""Kinds of job that make training steps."""
 
 
 def worker_command() -> list[str]:
@@ -31,8 +33,16 @@ def search_path(*first: Path) -> str:
     return os.pathsep.join(dict.fromkeys([*map(str, first), *given]))
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment of a worker: offline, silent, and able to find this package from any folder."""
+def worker_environment(kind: str = "") -> dict[str, str]:
+    """The environment of a worker: offline, silent, and able to find this package from any folder.
+
+    Args:
+        kind: of its job, where it does one.
+    """
+    # Large tensors come and go with every step. glibc gives each back to the system, which clears its pages when they
+    # are asked for again: 6 to 13 % of a step on the processor, by the model. A chat or a server lives too long to keep
+    # so much that it doesn't use. Other systems don't read this.
+    memory = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEPS_MEMORY)} if kind in TRAINS else {}
     return {
         **os.environ,
         "PYTHONPATH": search_path(Path(__file__).resolve().parents[3]),
@@ -42,9 +52,7 @@ def worker_environment() -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
         "KMP_BLOCKTIME": "0",
-        # Large tensors come and go with every step. glibc gives each back to the system, which clears its pages when
-        # they are asked for again: a tenth of a step on the processor. Other systems don't read this.
-        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEPS_MEMORY),
+        **memory,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",

@@ -181,7 +181,8 @@ class RunConfig:
         "let PyTorch compile the model's layers: a minute or so at the start, faster steps; NVIDIA GPUs only.",
         reason="Compiling takes a minute or so, which most runs never earn back.")
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
-        "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
+        "CPU threads to use on each machine; 0 leaves it to torch.",
+        reason="The GPU does the work.", told=False)
     processes: int = described(1, Whole(1, 64), MACHINE, "Cards or processes",
         "how many processes of each machine train together, one on each card; the effective batch stays the same.",
         reason="One process trains.", told=False)

@@ -15,6 +15,7 @@ from slmstudio.core.hardware.gpu_path import PER_ROW, VARLEN
 
 _way = PER_ROW
 TRIED_ROWS = [5, 3]
+LARGEST_HEAD = 256
 
 
 def use(way: str) -> None:
@@ -23,9 +24,14 @@ def use(way: str) -> None:
     _way = way
 
 
-def serves(query: torch.Tensor, dropout: float) -> bool:
-    """Whether these packed rows are attended to in one call."""
-    return _way != PER_ROW and query.is_cuda and not dropout
+def serves(query: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:
+    """Whether these packed rows are attended to in one call; the values of some models are narrower than their keys."""
+    return _way != PER_ROW and query.is_cuda and not dropout and fits(query.shape[-1], value.shape[-1])
+
+
+def fits(size: int, value_size: int) -> bool:
+    """Whether FlashAttention's kernels take heads of this size."""
+    return size == value_size and size % 8 == 0 and size <= LARGEST_HEAD
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_lengths: list[int], scaling: float,

@@ -75,7 +75,7 @@ def head_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor)
     """
     if liger.serves(hidden):
         return liger.head_loss(hidden, weight, targets)
-    return _HeadLoss.apply(hidden, weight, targets)  # type: ignore[no-any-return]
+    return _HeadLoss.apply(hidden, weight, targets)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _TokenLogProbs(torch.autograd.Function):
@@ -127,4 +127,4 @@ def token_log_probs(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.T
     Returns:
         [positions], differentiable once with respect to `hidden` and `weight`.
     """
-    return _TokenLogProbs.apply(hidden, weight, targets)  # type: ignore[no-any-return]
+    return _TokenLogProbs.apply(hidden, weight, targets)  # type: ignore[no-any-return, no-untyped-call]

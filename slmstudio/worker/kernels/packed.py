@@ -61,17 +61,18 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
         REACHED.add(NAME)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = sliding_window or query.shape[2]
-    plain = query.device.type == "cpu" and not dropout and query.dtype in (torch.bfloat16, torch.float32)
+    device = query.device.type
+    if row_lengths is not None and torch.is_autocast_enabled(device):
+        # The rotated queries and keys are fp32 then and the values bf16; of what follows, only PyTorch's own casts.
+        query, key, value = (x.to(torch.get_autocast_dtype(device)) for x in (query, key, value))
+    plain = device == "cpu" and not dropout and query.dtype in (torch.bfloat16, torch.float32)
     if row_lengths is not None and plain:
-        # Under autocast the rotated queries and keys are fp32 and the values bf16; PyTorch's own would cast them too.
-        if torch.is_autocast_enabled("cpu"):
-            query, key, value = (x.to(torch.get_autocast_dtype("cpu")) for x in (query, key, value))
         return _PerRow.apply(query, key, value, row_lengths, scaling, window), None
     if row_lengths is None or len(row_lengths) == query.shape[0]:
         if attention_mask is None and window < query.shape[2] == key.shape[2]:
             attention_mask = ~_hidden(0, query.shape[2], 0, window, query.device)
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    if gpu_attention.serves(query, dropout):
+    if gpu_attention.serves(query, value, dropout):
         return gpu_attention.attend(query, key, value, row_lengths, scaling, window), None
     parts = []
     for q, k, v in zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True):

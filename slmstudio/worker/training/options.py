@@ -20,6 +20,7 @@ from slmstudio.core.hardware import gpu_path
 from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Installed, Way
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods
 
@@ -45,9 +46,11 @@ class Option:
 
 
 def settle(job: JobContext, config: RunConfig) -> RunConfig:
-    """The configuration with what starts here. Kernels are told, too."""
+    """The configuration with what starts here, and on every other rank: or their weights would drift apart. Kernels are
+    told, too."""
     for option in OPTIONS:
-        if option.wanted(config) and (reason := option.why_not(config)):
+        reasons = ranks.gather(option.why_not(config)) if option.wanted(config) else []
+        if reason := next(filter(None, reasons), None):
             config = replace(config, **option.instead)
             job.warn(option.code, option.sentence.format(reason=reason))
     liger.use(config.use_liger_kernel)

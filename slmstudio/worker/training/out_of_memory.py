@@ -117,14 +117,14 @@ def start_anew(job: JobContext) -> None:
     sys.stderr.flush()
     if os.name != "nt":
         os.execve(command[0], command,
-                  {**processes.worker_environment(), **worker_lock.environment_for_successor()})
+                  {**processes.worker_environment("train"), **worker_lock.environment_for_successor()})
     hand_over(job, command)
 
 
 def hand_over(job: JobContext, command: list[str]) -> None:
     """Start the successor and wait until process.json names it."""
-    successor = subprocess.Popen(command, cwd=job.folder, env=processes.worker_environment(), stdin=subprocess.DEVNULL,
-                                 stdout=sys.stdout, stderr=sys.stderr, **processes.detached())
+    successor = subprocess.Popen(command, cwd=job.folder, env=processes.worker_environment("train"),
+                                 stdin=subprocess.DEVNULL, stdout=sys.stdout, stderr=sys.stderr, **processes.detached())
     deadline = time.monotonic() + HANDOVER_SECONDS
     while time.monotonic() < deadline and successor.poll() is None:
         if (files.read_json(job.folder / jobs.PROCESS) or {}).get("pid") == successor.pid:

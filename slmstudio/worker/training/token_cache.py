@@ -8,7 +8,6 @@ KEY is made of everything that decides the tokens, so that an entry is right or 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -37,7 +36,7 @@ from slmstudio.worker.training.preference_data import encode_preferences
 FORMAT = 3
 """Raised whenever the encoding of rows changes: entries of before are not found then, and go as they age."""
 MOST_BYTES = 2 * 1024**3
-"""Of all entries together. Beyond it those go that were not used for the longest time."""
+"""Of all entries together. Beyond it those go that were not used for the longest time, but not the one just made."""
 ROOM = 2 * 1024**3
 """Bytes that must be left on the disk: checkpoints need them more."""
 LOOK_EVERY = 100
@@ -129,9 +128,12 @@ def _keep(place: Path, batches: Callable[[Losses], Iterator[pyarrow.RecordBatch]
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         about = {"sha256": files.sha256_of(partial / ROWS), "losses": asdict(losses)}
         (partial / ABOUT).write_bytes(files.dump_line(about))
-        with contextlib.suppress(FileExistsError):
+        try:
             os.replace(partial, place)
-        make_room(place.parent, MOST_BYTES)
+        except OSError:  # each system has an error of its own for it
+            if not place.is_dir():  # an equal run was faster
+                raise
+        make_room(place, MOST_BYTES)
         return datasets.Dataset.from_file(str(place / ROWS)), losses
     except OSError as error:
         job.log(f"The tokens are not kept for the next run: {error}")

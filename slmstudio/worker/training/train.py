@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def run(job: JobContext) -> dict[str, Any]:
     machine = read_machine()  # as it is before this process uses its GPU
     preflight.check(job, config)
     ranks.start(gpu=methods.on_gpu(config))
-    config = ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None)
+    # Each machine has the model in a folder of its own.
+    config = replace(ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None),
+                     model=config.model)
     ready(config)
     config = options.settle(job, config)
     cards = methods.cards(config)
@@ -85,7 +87,8 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def ready(config: RunConfig) -> None:
-    """See that a run can be done here, before anything is loaded, and use as many threads as it says.
+    """See that a run can be done here, before anything is loaded, and use as many threads as it says: the ranks of a
+    machine share them.
 
     Raises:
         UserError: with everything that is in the way.
@@ -96,7 +99,7 @@ def ready(config: RunConfig) -> None:
         )
     methods.check(config)
     if config.threads:
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(max(1, config.threads // ranks.local_world_size()))
 
 
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:

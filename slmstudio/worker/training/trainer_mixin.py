@@ -248,7 +248,7 @@ class Exact:
         named = ", ".join(f"{row:,}" for row in rows[:SHOWN_ROWS]) + (" …" if len(rows) > SHOWN_ROWS else "")
         lines = "line" if len(rows) == 1 else "lines"
         why = (f"The {lines} {named} of the training file {verb} no number." if exactly else
-               f"Its batch holds the {lines} {named} of the training file; no single row is the cause.")
+               f"Its batch holds the {lines} {named} of the training file; no single row stands out as the cause.")
         return UserError(
             f"The {what} of step {self.state.global_step + 1:,} isn't a number (NaN or Inf).",
             f"{why} The step was not made, so the weights are as they were.",
@@ -261,7 +261,8 @@ class Exact:
         for inputs, _ in window:
             rows = inputs["rows"].tolist() if "rows" in inputs else []
             everyone += rows
-            losses = self.losses_by_row(inputs)
+            # Where the ranks share the model, none can use it by itself.
+            losses = [] if self.is_fsdp_enabled else self.losses_by_row(inputs)
             spoiling += [row for row, loss in zip(rows, losses, strict=False) if not math.isfinite(loss)]
         found = ranks.gather((everyone, spoiling))
         everyone, spoiling = (sorted(row for rank in found for row in rank[which]) for which in (0, 1)) \

@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import varlen
 
 from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN
-from slmstudio.worker.kernels import gpu_attention
+from slmstudio.worker.kernels import gpu_attention, packed
 
 LENGTHS, HEADS, KEY_HEADS, SIZE, SCALING = [7, 1, 12], 4, 2, 16, 0.3
 
@@ -76,9 +76,47 @@ def test_what_does_not_start_is_named_in_the_librarys_words():
 def test_nothing_changes_on_the_processor():
     gpu_attention.use(VARLEN)
     try:
-        assert not gpu_attention.serves(inputs()[0], 0.0)
+        assert not gpu_attention.serves(*inputs()[1:], 0.0)
     finally:
         gpu_attention.use(PER_ROW)
+
+
+@pytest.mark.parametrize(("size", "value_size", "fits"), [
+    (64, 64, True), (256, 256, True), (96, 64, False), (60, 60, False), (264, 264, False)])
+def test_heads_that_the_kernels_do_not_take_are_left_out(size, value_size, fits):
+    """Values are narrower than keys in MiniCPM 3 and DeepSeek V3."""
+    assert gpu_attention.fits(size, value_size) == fits
+
+
+def under_autocast(device: str, dropout: float = 0.0) -> torch.Tensor:
+    """Packed rows, as full fine-tuning attends to them: the rotated queries and keys are fp32, and the values bf16."""
+    query, key, value = inputs(device=device)
+    with torch.autocast(device, torch.bfloat16):
+        found, _ = packed._attention(torch.nn.Module(), query, key, value.bfloat16(), None, LENGTHS, dropout, SCALING)
+    return found
+
+
+def test_under_autocast_all_inputs_have_one_format(monkeypatch):
+    """The card's kernel is stood in for. With dropout the processor has none of its own."""
+    formats = []
+    monkeypatch.setattr(gpu_attention, "serves", lambda *asked: True)
+    monkeypatch.setattr(gpu_attention, "attend", lambda *given: formats.extend(x.dtype for x in given[:3]))
+    under_autocast("cpu", dropout=0.1)
+    assert formats == [torch.bfloat16] * 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+@pytest.mark.parametrize("way", [VARLEN, FLEX])
+def test_under_autocast_on_a_card(way):
+    gpu_attention.use(way)
+    try:
+        found = under_autocast("cuda")
+        found.float().sum().backward()
+    finally:
+        gpu_attention.use(PER_ROW)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), row_by_row(*inputs(device="cuda"), 100), atol=3e-2, rtol=3e-2)
 
 
 @pytest.mark.gpu

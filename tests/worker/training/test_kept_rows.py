@@ -285,6 +285,34 @@ def test_those_not_used_for_the_longest_time_go(make_job, monkeypatch):
     assert len(entries()) == 2 and oldest in entries()
 
 
+def test_tokens_beyond_what_is_kept_are_encoded_once_all_the_same(make_job, monkeypatch, counted):
+    monkeypatch.setattr(token_cache, "MOST_BYTES", 1)
+    job = make_job()
+    wanted = encoded(job).to_list()
+    calls, [entry] = len(counted), entries()
+    assert calls == len(wanted) and encoded(job).to_list() == wanted and len(counted) == calls
+    encoded(job, max_length=127)
+    assert len(entries()) == 1 and entry not in entries()
+
+
+def test_the_second_of_two_equal_runs_takes_the_tokens_of_the_first(make_job, monkeypatch, counted):
+    """Both begin before either is done."""
+    job, honest = make_job(), token_cache._keep
+    both = [make_job()]
+
+    def keep(*arguments):
+        if both:
+            encoded(both.pop())
+        return honest(*arguments)
+
+    monkeypatch.setattr(token_cache, "_keep", keep)
+    rows = encoded(job)
+    [entry] = entries()
+    assert len(counted) == 2 * len(rows)
+    assert [file["filename"] for file in rows.cache_files] == [str(entry / token_cache.ROWS)]
+    assert not [event for event in jobs.Job(job.folder).events() if "are not kept" in event.get("message", "")]
+
+
 def test_nothing_is_kept_where_checkpoints_need_the_room(make_job, monkeypatch):
     monkeypatch.setattr(disk_space, "free", lambda where: token_cache.ROOM)
     job = make_job()

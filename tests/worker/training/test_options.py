@@ -12,6 +12,7 @@ from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Way
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, options, train
 
@@ -101,6 +102,17 @@ def test_a_library_that_cannot_be_loaded(make_job, monkeypatch, fields, module, 
     assert {name: getattr(found, name) for name in left} == left
     assert (f"{module.partition('.')[0]} can't be loaded (OSError: libcudart.so.13: cannot open shared object file)"
             in warned(job)[code])
+
+
+def test_what_another_rank_lacks_no_rank_uses(make_job, monkeypatch):
+    """Their weights would drift apart."""
+    monkeypatch.setattr(importlib, "import_module", lambda name: None)
+    job = make_job(optimizer="adamw_8bit")
+    assert settled(job).optimizer == "adamw_8bit" and not warned(job)
+    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded"])
+    assert settled(job).optimizer == "adamw_torch"
+    assert warned(job) == {"eight_bit_optimizer_off":
+                           "The optimizer keeps its state in 32 bits, because bitsandbytes can't be loaded."}
 
 
 @without_a_card

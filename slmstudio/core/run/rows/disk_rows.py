@@ -89,8 +89,9 @@ class Spool:
             yield from file
 
 
-def raw_lines(records: Sequence[Record], columns: Iterable[Any] | None) -> Iterator[bytes]:
+def raw_lines(records: Sequence[Record], columns: Iterable[Any] | None,
+              dump: Callable[[Record, Any], bytes] = lines.dump) -> Iterator[bytes]:
     """Each record as a line, with its columns where there are any; of rows on the disk without, as they lie there."""
-    if columns is None and isinstance(records, DiskRows):
+    if columns is None and isinstance(records, DiskRows) and dump is lines.dump:
         return records.lines()
-    return (lines.dump(record, row) for record, row in zip(records, columns or repeat(None), strict=False))
+    return (dump(record, row) for record, row in zip(records, columns or repeat(None), strict=False))

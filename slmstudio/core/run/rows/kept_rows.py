@@ -44,6 +44,7 @@ PUT_BACK = f"Put the run's folder {FOLDER}, or the file as it was, back from a c
 
 Progress = Callable[[int, int], None] | None
 Cancelled = Callable[[], bool] | None
+Dump = Callable[[Record, Any], bytes]
 
 
 class Damaged(UserError):
@@ -137,23 +138,25 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
     return _kept(run, manifest)
 
 
-def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None) -> Manifest:
+def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None,
+               dump: Dump = lines.dump) -> Manifest:
     """What is to be said of the rows; they are written on the way, where there is a folder for them."""
     # Where a person said what the columns hold, they tell nobody else.
     has_columns = rows.evaluation and not rows.evaluated.given
     columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
-    train = _written(rows.train, None, folder and _file(folder, TRAIN), cancelled)
-    held_out = _written(rows.evaluation, columns, folder and _file(folder, EVALUATION), cancelled)
+    train = _written(rows.train, None, folder and _file(folder, TRAIN), cancelled, dump)
+    held_out = _written(rows.evaluation, columns, folder and _file(folder, EVALUATION), cancelled, dump)
     return Manifest({TRAIN: Side(len(rows.train), rows.layout, train),
                      EVALUATION: Side(len(rows.evaluation), rows.evaluated.layout, held_out)},
                     {name: SourceFile.of(dataset) for name, dataset in rows.files.items()}, split_of(config))
 
 
-def _written(records: Sequence[Record], columns: Iterable[Any] | None, path: Path | None, cancelled: Cancelled) -> str:
+def _written(records: Sequence[Record], columns: Iterable[Any] | None, path: Path | None, cancelled: Cancelled,
+             dump: Dump) -> str:
     """The SHA-256 of the rows' lines."""
     digest = hashlib.sha256()
     with _packed(path) as write_line:
-        for number, line in enumerate(raw_lines(records, columns)):
+        for number, line in enumerate(raw_lines(records, columns, dump)):
             if number % CHECK_EVERY == 0 and cancelled is not None and cancelled():
                 raise ReadingCancelled("Keeping the rows was cancelled.")
             digest.update(line)
@@ -202,7 +205,9 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
         raise Damaged(damage.what, f"They cannot be read from their file again: {error.what}", PUT_BACK) from error
     found = _described(config, rows, None, cancelled)
     other = [dataset.path.name for name, dataset in rows.files.items() if known.get(name) != dataset.sha256]
-    if other or (manifest is not None and found.sides != manifest.sides):
+    same = manifest is None or found.sides == manifest.sides or \
+        _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
+    if other or not same:
         why = f"{other[0]} was changed since" if other else "the file is divided in another way now"
         raise Damaged(damage.what, f"They cannot be read from their file again: {why}.", PUT_BACK)
     return rows, found

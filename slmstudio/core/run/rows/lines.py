@@ -20,6 +20,11 @@ def dump(record: Record, columns: Any = None) -> bytes:
     if columns is None and record.text is None and not record.has_tools:
         with contextlib.suppress(orjson.JSONEncodeError):  # half a character
             return orjson.dumps(_without_empty(record, None)) + b"\n"
+    return dump_spaced(record, columns)
+
+
+def dump_spaced(record: Record, columns: Any = None) -> bytes:
+    """As `dump` wrote each record before it took the quicker writer: with a space after each comma and colon."""
     return as_json(_without_empty(record, columns))
 
 

@@ -28,7 +28,7 @@ FORMAT = 1
 LEAST_BYTES = 1 << 20
 """Of a file; a smaller one is read in a moment."""
 MOST_BYTES = 1 << 30
-"""Of all entries together. Beyond it those go that were not used for the longest time."""
+"""Of all entries together. Beyond it those go that were not used for the longest time, but not the one just made."""
 OLD_SECONDS = 24 * 3600
 """What was left half written so long ago belongs to no process any more."""
 
@@ -76,25 +76,28 @@ def put(run: Path, key: str) -> None:
             return
         shutil.copytree(source, partial)
         os.replace(partial, entry)
-        make_room(entry.parent, MOST_BYTES)
+        make_room(entry, MOST_BYTES)
     except OSError:  # the run has its own
         pass
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def make_room(parent: Path, most: int) -> None:
-    """Remove what was left half written, and above `most` bytes the entries that were not used for the longest time."""
-    entries = []
-    for path in parent.iterdir():
+def make_room(new: Path, most: int) -> None:
+    """Remove what was left half written, and above `most` bytes the entries that were not used for the longest time.
+    The entry `new` stays, however large it is."""
+    entries, total = [], 0
+    for path in new.parent.iterdir():
         with contextlib.suppress(OSError):  # another run may remove it meanwhile
             used = path.stat().st_mtime
             if path.name.endswith(".partial"):
                 if used < time.time() - OLD_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
-            else:
-                entries.append((used, sum(file.stat().st_size for file in path.iterdir()), path))
-    total = sum(size for _, size, _ in entries)
+                continue
+            size = sum(file.stat().st_size for file in path.iterdir())
+            total += size
+            if path != new:
+                entries.append((used, size, path))
     for _, size, path in sorted(entries):
         if total <= most:
             break

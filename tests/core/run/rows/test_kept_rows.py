@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from slmstudio.core.run import checkpoints, folder, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.follow_up import follow_up
 from slmstudio.core.run.rows import kept_rows, source_rows
+from slmstudio.core.run.rows import lines as rows_lines
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
 from slmstudio.core.run.script import script
 
@@ -229,6 +231,27 @@ def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run,
     assert held(kept_rows.of_run(place, config)) == wanted
     assert held(kept_rows.mend(place, config, caught.value)) == held(kept_rows.read(place)) == wanted
     assert not list(place.glob(".*"))
+
+
+def test_damaged_rows_of_a_run_of_before_are_read_again_too(run):
+    """Its lines have a space after each comma and colon."""
+    place, config = run()
+    wanted, data = held(kept_rows.keep(place, config))[:2], place / kept_rows.FOLDER
+    manifest = files.read_json(data / kept_rows.MANIFEST)
+    for side in (TRAIN, EVALUATION):
+        packed = data / f"{side}.jsonl.gz"
+        lines = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
+        before = b"".join(rows_lines.as_json(line) for line in lines)
+        packed.write_bytes(gzip.compress(before))
+        manifest["sides"][side]["sha256"] = hashlib.sha256(before).hexdigest()
+    (data / kept_rows.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    assert held(kept_rows.read(place))[:2] == wanted
+    cut_off(data)
+    assert held(kept_rows.of_run(place, config))[:2] == wanted
+    with pytest.raises(kept_rows.Damaged) as caught:
+        kept_rows.read(place)
+    assert held(kept_rows.mend(place, config, caught.value)) == held(kept_rows.read(place))
+    assert held(kept_rows.read(place))[:2] == wanted
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "split"])

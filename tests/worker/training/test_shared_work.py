@@ -1,0 +1,47 @@
+"""What one of several ranks does for itself. Ranks that really are several are in tests/process/test_two_ranks*.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training import train
+from slmstudio.worker.training.control import Control
+
+
+@pytest.fixture
+def config(tiny_model, rows_file) -> RunConfig:
+    return RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=1, max_length=64,
+                     micro_batch_size=2, gradient_accumulation_steps=1, device="cpu", threads=1, eval_fraction=0.0,
+                     sample_max_tokens=0)
+
+
+def test_what_the_first_rank_says_holds_but_for_the_models_folder(config, tmp_path, monkeypatch):
+    """Another machine has the model elsewhere."""
+    job = folder.create(config, tmp_path / "runs")
+    first = replace(config, model=str(tmp_path / "on the first machine"), max_steps=2)
+    monkeypatch.setattr(ranks, "broadcast", lambda value: first if isinstance(value, RunConfig) else value)
+    assert train.run(JobContext(job.folder, job.request()))["steps"] == 2
+
+
+@pytest.mark.parametrize(("threads", "count", "used"), [(4, 2, 2), (4, 1, 4), (1, 2, 1)])
+def test_the_ranks_of_a_machine_share_its_threads(config, monkeypatch, threads, count, used):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
+    train.ready(replace(config, threads=threads))
+    assert asked == [used]
+
+
+def test_every_rank_tells_its_sensors_that_it_waits():
+    """Else one whose card is lost for a minute, or whose driver hangs, would end a run that is paused."""
+    told = []
+    Control._wait(SimpleNamespace(sensors=SimpleNamespace(step_made=lambda: told.append(1))), 0.0)
+    assert told == [1]
