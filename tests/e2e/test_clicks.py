@@ -45,7 +45,7 @@ def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool) -> Iter
     with qtbot.waitSignal(made.painted):
         made.show()
     yield made
-    running = made.page("results").details.evaluation.running._thread
+    running = made.page("results").details.evaluation.running.followed.thread
     if running is not None:
         running.end_now()
         running.wait()
