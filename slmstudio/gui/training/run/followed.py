@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job, Outcome
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.guard import settings as guard_settings
@@ -129,10 +128,6 @@ class FollowedRun(QObject):
             self._session.start_run(job)
 
         run_task(self, prepare, proceed, self.failed.emit)
-
-    def exports(self) -> list[Path]:
-        """The GGUF files made of it."""
-        return folder.exported(self.job.folder) if self.job is not None else []
 
     @Slot(list)
     def _take(self, events: list[dict[str, Any]]) -> None:
