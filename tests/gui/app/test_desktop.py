@@ -195,10 +195,14 @@ def test_the_starter_model_is_prepared_at_the_first_start(qtbot, session, studio
     program.prepare_starter(session, window)
     work = window.page("model").work
     qtbot.waitUntil(lambda: work.target is not None and work.target.name == "SmolLM2-135M-Instruct")
-    qtbot.waitUntil(lambda: window.welcome.starter.isVisible() and work._thread is not None)
-    assert session.job.name == "Preparing SmolLM2-135M-Instruct"
-    qtbot.mouseClick(window.welcome.starter.cancel, Qt.MouseButton.LeftButton)
-    assert not session.settings.prepare_starter, "nor at the next start"
-    work._thread.end_now()
+    qtbot.waitUntil(lambda: window.welcome.starter.isVisible() and work.followed.thread is not None)
+    thread = work.followed.thread
+    try:
+        assert session.job.name == "Preparing SmolLM2-135M-Instruct"
+        qtbot.mouseClick(window.welcome.starter.cancel, Qt.MouseButton.LeftButton)
+        assert not session.settings.prepare_starter, "nor at the next start"
+    finally:
+        thread.end_now()
+        thread.wait()
     qtbot.waitUntil(lambda: work.target is None)
     qtbot.waitUntil(window.welcome.starter.isHidden)
