@@ -46,3 +46,9 @@ def test_a_base_in_4_bits_that_does_not_fit_is_refused(run: Path, monkeypatch: p
     monkeypatch.setattr(talk.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(UserError, match="helpdesk doesn't fit into memory"):
         talk.load({"path": str(run)})
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path):
+    with pytest.raises(UserError) as caught:
+        talk.load({"path": str(tmp_path)})
+    assert "isn't a run, a model folder" in caught.value.why
