@@ -89,6 +89,7 @@ def test_from_an_empty_window_to_a_conversation(window: MainWindow, person: Pers
     assert len(person.clicks) <= TO_TALK, person.clicks
 
 
+@pytest.mark.full
 def test_from_an_own_csv_to_a_verdict(window: MainWindow, person: Person, act, real: bool, tmp_path: Path):
     file = tmp_path / "questions.csv"
     with file.open("w", encoding="utf-8", newline="") as out:

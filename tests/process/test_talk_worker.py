@@ -59,7 +59,8 @@ def by_transformers(base: Path, adapter: Path | None, count: int) -> str:
     return str(tokenizer.decode(found[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))
 
 
-@pytest.mark.parametrize("tuned", [pytest.param(True, id="run"), pytest.param(False, id="base", marks=pytest.mark.full)])
+@pytest.mark.parametrize("tuned", [pytest.param(True, id="run"),
+                                   pytest.param(False, id="base", marks=pytest.mark.full)])
 def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path, ask: Ask, tuned: bool):
     (loaded,) = ask("loaded", command="load", path=str(run if tuned else tiny_model), context_length=None)
     assert loaded["type"] == "loaded", loaded
