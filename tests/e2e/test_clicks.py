@@ -45,7 +45,7 @@ def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool) -> Iter
     with qtbot.waitSignal(made.painted):
         made.show()
     yield made
-    running = made.page("results").details.evaluation.running._thread
+    running = made.page("results").details.evaluation.running.followed.thread
     if running is not None:
         running.end_now()
         running.wait()
@@ -89,6 +89,7 @@ def test_from_an_empty_window_to_a_conversation(window: MainWindow, person: Pers
     assert len(person.clicks) <= TO_TALK, person.clicks
 
 
+@pytest.mark.full
 def test_from_an_own_csv_to_a_verdict(window: MainWindow, person: Person, act, real: bool, tmp_path: Path):
     file = tmp_path / "questions.csv"
     with file.open("w", encoding="utf-8", newline="") as out:

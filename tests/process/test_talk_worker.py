@@ -59,7 +59,8 @@ def by_transformers(base: Path, adapter: Path | None, count: int) -> str:
     return str(tokenizer.decode(found[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))
 
 
-@pytest.mark.parametrize("tuned", [True, False], ids=["run", "base"])
+@pytest.mark.parametrize("tuned", [pytest.param(True, id="run"),
+                                   pytest.param(False, id="base", marks=pytest.mark.full)])
 def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path, ask: Ask, tuned: bool):
     (loaded,) = ask("loaded", command="load", path=str(run if tuned else tiny_model), context_length=None)
     assert loaded["type"] == "loaded", loaded
@@ -77,9 +78,11 @@ def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path
     assert second["cached_tokens"] >= done["prompt_tokens"], "only what is new is read"
     again = [ask("done", command="generate", id=number, messages=QUESTION, temperature=1.0, seed=7, max_tokens=8)[:-1]
              for number in (3, 4)]
-    assert [each["text"] for each in again[0]] == [each["text"] for each in again[1]], "the same seed"
+    first, other = ("".join(each["text"] for each in tokens) for tokens in again)  # it's cut as time goes
+    assert first == other, "the same seed"
 
 
+@pytest.mark.full
 def test_what_cannot_be_loaded_is_said(run: Path, ask: Ask, tmp_path: Path):
     (error,) = ask("loaded", command="load", path=str(tmp_path), context_length=None)
     assert error["type"] == "error"

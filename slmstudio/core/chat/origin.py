@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.model import library
 from slmstudio.core.model.gguf_lora import LoraFacts, fitting
 from slmstudio.core.run import folder as run_folder
 
@@ -42,6 +44,26 @@ def adapters(model: Path) -> list[LoraFacts]:
     found |= {path.resolve() for path in model.parent.glob("*.gguf")}
     found.discard(model.resolve())
     return fitting(model, sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+
+
+def base_for_strength(run: Path) -> Path:
+    """A GGUF file of the base that a run's GGUF LoRA fits: Chat puts the LoRA on it at any strength.
+
+    Raises:
+        UserError: the run has no GGUF LoRA yet, or no file of its base is known.
+    """
+    what = "The strength of this adapter can't be set yet."
+    loras = list((run / run_folder.EXPORTS).glob(f"*{paths.LORA_ENDING}"))
+    if not loras:
+        raise UserError(what, "Chat sets the strength of a GGUF LoRA, and the run has no such file.",
+                        "Export the run as GGUF LoRA first.")
+    base = Path(jobs.Job(run).request()["model"])
+    for found in filter(None, (library.starter_gguf(), *base.glob("*.gguf"), *base.parent.glob("*.gguf"))):
+        with contextlib.suppress(UserError):
+            if fitting(found, loras):
+                return found
+    raise UserError(what, f"It needs a GGUF file of {base.name} as it was before training; none is beside it.",
+                    "Open such a file in Chat: the strength is set at the right.")
 
 
 def _run_of(gguf: Path) -> Path | None:

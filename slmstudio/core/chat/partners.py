@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, llama
 from slmstudio.core.chat import memory
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
@@ -18,7 +18,7 @@ BYTES_PER_WEIGHT, BYTES_IN_4_BITS, ROOM = 2.0, 0.6, 1.2
 
 def of_run(run: Path) -> list[Path]:
     """The newest export of a run, else the run itself, which the worker loads as adapter on its base; then the base,
-    where both fit into the memory that is free.
+    where both fit into the memory that is free. Without the chat engine, exports can't be opened.
 
     Raises:
         UserError: the run has no result, or can't be read.
@@ -27,7 +27,7 @@ def of_run(run: Path) -> list[Path]:
     if run_folder.result_folder(run) is None:
         raise UserError(f"{config.name} has no result yet.", "It wasn't finished, or its result was deleted.",
                         "Finish the run first, or choose another one.")
-    tuned = next(iter(run_folder.exported(run)), run)
+    tuned = next(iter(run_folder.exported(run)), run) if llama.trouble() is None else run
     base = Path(config.model)
     try:
         weights = read_model(base).parameters
@@ -39,6 +39,19 @@ def of_run(run: Path) -> list[Path]:
 
 def without_export(parent: Path | None = None) -> list[tuple[str, Path]]:
     """Names and folders of the runs that can be talked to and have no GGUF file, the newest first."""
-    found = [(str(request.get("name") or run.name), run) for run, request in run_folder.requests(parent)
-             if run_folder.result_folder(run) is not None and not run_folder.exported(run)]
+    return [(name, run) for name, run, _ in _finished(parent) if not run_folder.exported(run)]
+
+
+def without_engine(parent: Path | None = None) -> list[tuple[str, Path]]:
+    """What can be talked to without the chat engine: all runs that have a result, the newest first, then their bases.
+    """
+    runs = _finished(parent)
+    bases = dict.fromkeys(base for *_, base in runs if base.is_dir())
+    return [*((name, run) for name, run, _ in runs), *((f"{base.name} (base)", base) for base in bases)]
+
+
+def _finished(parent: Path | None) -> list[tuple[str, Path, Path]]:
+    """Name, folder and base of each run that has a result, the newest first."""
+    found = [(str(request.get("name") or run.name), run, Path(str(request.get("model") or "")))
+             for run, request in run_folder.requests(parent) if run_folder.result_folder(run) is not None]
     return sorted(found, key=lambda each: (each[1] / jobs.RUN).stat().st_mtime, reverse=True)

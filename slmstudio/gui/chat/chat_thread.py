@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from typing import Any
@@ -75,5 +74,4 @@ def _write(worker: InteractiveWorker, outbox: queue.SimpleQueue[dict[str, Any] |
             worker.send(message)
         except UserError:
             return
-    with contextlib.suppress(UserError):
-        worker.send({"command": "close"})
+    worker.close()  # a worker that is still loading reads nothing, and is ended

@@ -8,11 +8,13 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.jobs.job import Outcome
-from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.core import llama
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
-from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
@@ -32,50 +34,54 @@ class RunOpening(ProgressStrip):
         super().__init__(parent)
         self.setObjectName("chat_export")
         self._session = session
-        self._thread: JobThread | None = None
-        self._run: Path | None = None
-        self._history = RunHistory()
-        self.cancelled.connect(self._cancel)
+        self.followed = FollowedJob(self, session)
+        self.followed.moved.connect(self._show_progress)
+        self.followed.ended.connect(self._ended)
+        self.followed.lost.connect(self._stop_showing)
+        self.followed.failed.connect(self.failed)
+        self._wanted: Path | None = None
+        self._exporting: Path | None = None
+        self._name = ""
+        self.cancelled.connect(lambda: self.followed.send("cancel"))
         self.hide()
 
     def open(self, run: Path) -> None:
-        """Find out what to open for a run; make a GGUF file before, where the person would rather have one."""
-        if self._thread is not None:
+        """Find out what to open for a run; make a GGUF file before, where the person would rather have one. Of several
+        runs, the one that was asked for last is opened."""
+        if self._exporting is not None:
+            self.failed.emit(UserError(
+                self.tr("A GGUF file of {name} is still being made.").format(name=self._name), "",
+                self.tr("Wait until it is done, or cancel it.")))
             return
-        self._run = run
-        export_first = self._session.settings.chat_with == "gguf"
+        self._wanted = run
+        export_first = self._session.settings.chat_with == "gguf" and llama.trouble() is None
 
-        def found(models: list[Path]) -> None:
+        def found(name_and_models: tuple[str, list[Path]]) -> None:
+            name, models = name_and_models
+            if run != self._wanted or self._exporting is not None:
+                return  # another run was asked for meanwhile, or the same one twice
             if export_first and models[0] == run:
-                run_task(self, lambda task: _export(run), self._follow, self.failed.emit)
+                self._exporting, self._name = run, name
+                run_task(self, lambda task: _export(run), self._follow, self._not_made)
             else:
                 self.ready.emit(models)
 
-        run_task(self, lambda task: _partners(run), found, self.failed.emit)
+        run_task(self, lambda task: (_name(run), _partners(run)), found, self.failed.emit)
 
-    def _follow(self, job: Any) -> None:
-        self._history = RunHistory()
+    def _follow(self, job: Job) -> None:
         self.start(self.tr("Making a GGUF file to chat with"))
         self.show()
-        self._thread = thread = JobThread(job, self, start_worker=True)
-        thread.events.connect(self._take)
-        thread.ended.connect(self._ended)
-        thread.failed.connect(self._lost)
-        thread.start()
+        self.followed.follow(job, start_worker=True)
 
-    def _take(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self._history.add(event)
-        self.set_progress(int(self._history.done), int(self._history.total), phase_text(self._history.phase))
+    def _show_progress(self) -> None:
+        history, text = self.followed.history, phase_text(self.followed.history.phase)
+        self.set_progress(int(history.done), int(history.total), text)
+        self.followed.show_status(JobStatus(self.tr("Exporting {name}").format(name=self._name),
+                                            int(history.done), int(history.total), None, text))
 
-    def _cancel(self) -> None:
-        if self._thread is not None:
-            self._thread.cancel()
-
-    def _ended(self, outcome: Outcome) -> None:
-        self._thread = None
-        self.end()
-        run = self._run
+    def _ended(self, job: Job, outcome: Outcome) -> None:
+        run = self._exporting
+        self._stop_showing()
         if outcome.state == "cancelled" or run is None:
             return
         if not outcome.was_successful():
@@ -84,10 +90,17 @@ class RunOpening(ProgressStrip):
         self._session.run_changed.emit()
         run_task(self, lambda task: _partners(run), self.ready.emit, self.failed.emit)
 
-    def _lost(self, error: Exception) -> None:
-        self._thread = None
-        self.end()
+    def _not_made(self, error: Exception) -> None:
+        self._stop_showing()
         self.failed.emit(error)
+
+    def _stop_showing(self) -> None:
+        self._exporting = None
+        self.end()
+
+
+def _name(run: Path) -> str:
+    return RunConfig.from_dict(Job(run).request()).name
 
 
 def _partners(run: Path) -> list[Path]:

@@ -56,7 +56,7 @@ class ChatTab(QWidget):
         self._lay_out()
         self._connect()
         self._set_count(1)
-        self._look_for_engine()
+        self._show_page()
 
     @property
     def panes(self) -> list[ChatPane]:
@@ -87,21 +87,30 @@ class ChatTab(QWidget):
         row.addWidget(self.middle, 1)
         row.addWidget(self.settings)
         self.off = EmptyState(self.tr("Chat is switched off"), "", note=self.tr(
-            "Training, evaluation and exports for other programs work without it."))
+            "Training, evaluation, exports for other programs and a chat with a finished run work without it."))
         self.off.setAcceptDrops(False)
         self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._off_page = EmptyState.centred(self.off)
         row.addWidget(self._off_page, 1)
 
-    def _look_for_engine(self) -> bool:
-        """Whether there is a chat engine; else the tab says why not, and nothing can be pressed in vain."""
+    def _show_page(self) -> None:
+        """Without the chat engine there may be nothing to talk to: the tab says why then, and nothing can be pressed in
+        vain."""
         missing = llama.trouble()
+        usable = missing is None or bool(self._models or self.lanes.models())
         if missing is not None:
             self.off.text.setText("\n\n".join((missing.what, missing.why, missing.remedy)))
         for widget in (self.saved, self.middle, self.settings):
-            widget.setVisible(missing is None)
-        self._off_page.setVisible(missing is not None)
+            widget.setVisible(usable)
+        self._off_page.setVisible(not usable)
         self.setAcceptDrops(missing is None)
+
+    def _can_open_files(self) -> bool:
+        """Whether GGUF files can be opened; else the tab says why not."""
+        self._show_page()
+        missing = llama.trouble()
+        if missing is not None and self._off_page.isHidden():
+            self.banner.show_error(missing)
         return missing is None
 
     def _connect(self) -> None:
@@ -155,29 +164,30 @@ class ChatTab(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._look_for_engine():  # it may have been set up meanwhile
-            run_task(self, lambda task: chat_models(), self._offer, self.banner.show_error)
-            self.saved.read()
+        self._show_page()  # the engine may have been set up meanwhile
+        run_task(self, lambda task: chat_models(), self._offer, self.banner.show_error)
+        self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:
         self._models = models
         for choice in self.choices:
             choice.set_models(models)
+        self._show_page()
 
     def open_models(self, models: list[Path]) -> None:
         """Load one model, or up to four side by side, for a new conversation."""
-        if not self._look_for_engine():
+        if any(path.suffix.lower() == ".gguf" for path in models) and not self._can_open_files():
             return
         self.new_chat()
         self._set_count(len(models))
         for number, path in enumerate(models[:self.lanes.count]):
             self._load(number, path)
+        self._show_page()
 
     def choose_files(self) -> None:
         """Open a GGUF file: what Ctrl+O does here."""
-        if not self._look_for_engine():
-            return
-        self.choices[0].choose_file()
+        if self._can_open_files():
+            self.choices[0].choose_file()
 
     def _load(self, number: int, path: Path) -> None:
         self.comparison.end()

@@ -76,16 +76,21 @@ class FollowedJob(QObject):
 
     @Slot(list)
     def _take(self, events: list[dict[str, Any]]) -> None:
+        if self.sender() is not self.thread:
+            return  # of a job that was let go
         for event in events:
             self.history.add(event)
         self.moved.emit(events)
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
-        self.ended.emit(self._let_go(), outcome)
+        if self.sender() is self.thread:
+            self.ended.emit(self._let_go(), outcome)
 
     @Slot(object)
     def _failed(self, error: Exception) -> None:
+        if self.sender() is not self.thread:
+            return
         self.failed.emit(error)
         if self.thread is not None and not self.thread.job.is_alive():
             self.lost.emit(self._let_go())

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from slmstudio.core import jobs, paths
+from slmstudio.core import jobs, llama, paths
 from slmstudio.core.run import folder as run_folder
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -29,9 +29,12 @@ def known_models() -> list[tuple[str, Path]]:
 
 
 def chat_models() -> list[tuple[str, Path]]:
-    """What can be talked to: finished runs that have no GGUF file yet, then `known_models`."""
+    """What can be talked to: finished runs that have no GGUF file yet, then `known_models`; without the chat engine
+    runs and their bases alone."""
     from slmstudio.core.chat import partners
 
+    if llama.trouble() is not None:
+        return partners.without_engine()
     return [*partners.without_export(), *known_models()]
 
 
@@ -67,7 +70,8 @@ class ModelChoice(ComboBox):
         self.clear()
         for name, path in models:
             self._add(name, path)
-        self.addItem(self.tr("Open a GGUF file…"), _OPEN)
+        if llama.trouble() is None:
+            self.addItem(self.tr("Open a GGUF file…"), _OPEN)
         self.set_current(self._current)
 
     def _add(self, name: str, path: Path, at: int | None = None) -> None:

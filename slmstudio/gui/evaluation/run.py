@@ -38,7 +38,7 @@ class EvaluationRun(QFrame):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self.setProperty("inset", True)
-        self.name = ""
+        self._session, self.name = session, ""
         self.followed = FollowedJob(self, session)
         self.followed.moved.connect(self._show_events)
         self.followed.ended.connect(self._ended)
@@ -139,7 +139,7 @@ class EvaluationRun(QFrame):
         self.setVisible(running or self.banner.error is not None)
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
-        tell_end(self._session, EVALUATION, self._name, outcome)
+        tell_end(self._session, EVALUATION, self.name, outcome)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self._over(job)

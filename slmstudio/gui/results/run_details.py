@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 
+from slmstudio.core import llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
@@ -15,6 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import page_and_column, scrolled
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
@@ -245,14 +247,25 @@ class RunDetails(Card):
         """Open the tab where it is done, prepared as far as that goes."""
         from slmstudio.core.evaluation.advice import proposals
 
+        if self._run is not None and proposal.action == proposals.STRENGTH:
+            self._open_base(self._run.folder)
+            return
         tabs = {proposals.TRAIN: "training", proposals.AGAIN: "training", proposals.MODEL: "model",
-                proposals.CHAT: "chat", proposals.STRENGTH: "chat"}
+                proposals.CHAT: "chat"}
         self._session.go_to.emit(tabs.get(proposal.action, "data"))  # first, as in _learn_more
-        if self._run is not None and tabs.get(proposal.action) == "chat":
+        if self._run is not None and proposal.action == proposals.CHAT:
             self._session.run_chat_requested.emit(self._run.folder)
         signals = {proposals.TRAIN: self._session.continue_wanted, proposals.AGAIN: self._session.again_wanted}
         if self._run is not None and proposal.action in signals:
             signals[proposal.action].emit(self._run.folder, proposal.changes)
+
+    def _open_base(self, run: Path) -> None:
+        """Open the base in Chat, where the adapter's strength is set; or say what that needs."""
+        def found(base: Path) -> None:
+            self._session.go_to.emit("chat")
+            self._session.chat_requested.emit([base])
+
+        run_task(self, lambda task: _base_for_strength(run), found, self.banner.show_error)
 
     def _show_buttons(self) -> None:
         run = self._run
@@ -315,7 +328,13 @@ class RunDetails(Card):
 
     def _chat(self) -> None:
         chosen = self.exports.selected()
-        if chosen is not None:
+        if chosen is not None and llama.trouble() is None:
             self.chat.emit(chosen.path)
         elif self._run is not None:
             self._session.open_run_chat(self._run.folder)
+
+
+def _base_for_strength(run: Path) -> Path:
+    from slmstudio.core.chat.origin import base_for_strength
+
+    return base_for_strength(run)

@@ -84,7 +84,7 @@ class Models:
         if self._base and self._base[0] == (folder, packed):
             return self._base[1]
         self._forget()
-        model = load(folder, self._dtype, packed) if packed else load(folder, self._dtype).to(self._device)
+        model = load(folder, self._dtype, self._device, packed)
         self._base = (folder, packed), model
         return model
 
@@ -114,21 +114,22 @@ def _gpu_free() -> int:
     return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0
 
 
-def load(folder: Path, dtype: torch.dtype, packed: bool = False) -> Any:
-    """A model folder in memory, to be read from only.
+def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = False) -> Any:
+    """A model folder on a device, to be read from only.
 
     Args:
-        packed: in 4 bits, as QLoRA holds a base; it is on its device then.
+        device: "cpu" or "cuda".
+        packed: in 4 bits, as QLoRA holds a base.
 
     Raises:
         UserError: it is none, or damaged.
         torch.OutOfMemoryError: it does not fit.
     """
-    options = four_bits(dtype, torch.cuda.is_available()) if packed else {}
+    options = four_bits(dtype, device == "cuda") if packed else {}
     try:
         model = whole_model.load(folder, dtype=dtype, **options)
         never_repack(model)
-        return model.eval()
+        return (model if packed else model.to(device)).eval()
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:

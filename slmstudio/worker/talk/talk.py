@@ -46,7 +46,7 @@ def load(message: dict[str, Any]) -> Loaded:
     dtype = DTYPES[precision]
     template = _template(folder, spec)
     try:
-        model = model_loader.load(folder, dtype, packed) if packed else model_loader.load(folder, dtype).to(device)
+        model = model_loader.load(folder, dtype, device, packed)
         if adapter:
             model = (model_loader.put_on if packed else model_loader.merge)(model, Path(adapter))
     except torch.OutOfMemoryError as error:
@@ -72,16 +72,20 @@ def _place(facts: ModelFacts, spec: dict[str, Any]) -> tuple[str, str, str]:
     gpus = read_gpus()[0] if torch.cuda.is_available() else ()
     if gpus and run_folder.running() is None:
         precision = precision_of([spec], gpus[0])
-        size = DTYPES[precision].itemsize
-        needed = (four_bit_bytes(facts, size) if spec.get("load_in_4bit") else facts.parameters * size) * ROOM
-        if needed < torch.cuda.mem_get_info()[0]:
+        if _needed(facts, spec, precision) < torch.cuda.mem_get_info()[0]:
             return "cuda", precision, f"On the {gpus[0].name}, in {precision}."
     free = psutil.virtual_memory().available
-    if facts.parameters * 4 * ROOM < free or spec.get("load_in_4bit"):
+    if _needed(facts, spec, "fp32") < free:
         return "cpu", "fp32", "On the processor."
-    if facts.parameters * 2 * ROOM < free:
+    if _needed(facts, spec, "bf16") < free:
         return "cpu", "bf16", "On the processor, in bf16 to save memory."
     raise UserError(f"{spec['name']} doesn't fit into memory.",
-                    f"Its weights need about {units.format_bytes(int(facts.parameters * 2 * ROOM))}; "
+                    f"Its weights need about {units.format_bytes(_needed(facts, spec, 'bf16'))}; "
                     f"{units.format_bytes(free)} is free.",
                     "Close other programs, or export the run and chat with a GGUF file of a smaller quantization type.")
+
+
+def _needed(facts: ModelFacts, spec: dict[str, Any], precision: str) -> int:
+    """Bytes that its weights take, with what computing takes beside them."""
+    size = DTYPES[precision].itemsize
+    return int((four_bit_bytes(facts, size) if spec.get("load_in_4bit") else facts.parameters * size) * ROOM)

@@ -36,6 +36,26 @@ def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: S
     assert tab.middle.isVisible() and tab.saved.isVisible() and not tab._off_page.isVisible()
 
 
+def test_a_run_is_talked_to_without_the_engine(qtbot: QtBot, session: Session, no_engine: None, chat_tab: ChatTab,
+                                               make_run, tiny_model: Path):
+    run = make_run("helpdesk")
+    (run / "exports").mkdir()
+    (run / "exports" / "helpdesk-Q8_0.gguf").write_bytes(b"GGUF")
+    session.settings.chat_with = "gguf"
+    chat_tab.hide()
+    chat_tab.show()
+    assert chat_tab._off_page.isVisible(), "no run has been found yet"
+    qtbot.waitUntil(chat_tab.middle.isVisible)
+    assert chat_tab.choices[0].models() == [run, tiny_model] and chat_tab._off_page.isHidden()
+    assert chat_tab.choices[0].findText("Open a GGUF file…") < 0
+    session.run_chat_requested.emit(run)
+    panes = chat_tab.lanes.panes
+    qtbot.waitUntil(lambda: len(panes()) == 2 and all(pane.state == "ready" for pane in panes()))
+    assert [pane.lane.model for pane in panes()] == [str(run), str(tiny_model)]
+    session.chat_requested.emit([run / "exports" / "helpdesk-Q8_0.gguf"])
+    assert chat_tab.banner.error.what == llama.trouble().what and len(panes()) == 2
+
+
 def test_exports_for_other_programs_can_be_chosen_and_no_gguf(qtbot: QtBot, session: Session, no_engine: None,
                                                              tiny_model: Path):
     choice = ExportChoice()

@@ -10,8 +10,13 @@ from support import compared_chats, model_files
 from support.compared_chats import ask, press, ready, start, vote
 
 from slmstudio.core import paths
+from slmstudio.core.chat.origin import base_for_strength
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.advice import proposals
+from slmstudio.core.run import folder
 from slmstudio.core.votes import store as votes
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
+from slmstudio.gui.results.run_details import RunDetails
 
 models, tab = compared_chats.models, compared_chats.tab
 
@@ -58,6 +63,31 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
     assert not tab.settings._strength_title.isVisible()
     assert pane.adapter is None and pane.strength == 0
+
+
+def test_the_proposal_to_use_less_opens_the_base_or_says_what_it_needs(qtbot, session, studio_home, with_adapter,
+                                                                             make_run):
+    base, lora = with_adapter
+    lora.rename(lora.with_name("lora"))
+    run = make_run("forgetful", model=base.parent / "base")
+    details = RunDetails(session)
+    qtbot.addWidget(details)
+    details._run = folder.summarise(run)
+    asked: list[object] = []
+    session.run_chat_requested.connect(asked.append)
+    session.chat_requested.connect(asked.append)
+    less = proposals.Proposal(proposals.STRENGTH, "Use the adapter at less strength", "It got worse.")
+    details._follow_proposal(less)
+    qtbot.waitUntil(lambda: details.banner.error is not None)
+    assert "no such file" in details.banner.error.why and asked == []
+    own = run / "exports" / lora.name
+    own.parent.mkdir()
+    lora.with_name("lora").rename(own)
+    details._follow_proposal(less)
+    qtbot.waitUntil(lambda: asked == [[base]])
+    base.unlink()
+    with pytest.raises(UserError, match="GGUF file of base as it was"):
+        base_for_strength(run)
 
 
 def test_a_vote_is_for_the_strength_that_answered(qtbot, tab, session, models, with_adapter):

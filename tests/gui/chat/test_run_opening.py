@@ -51,6 +51,34 @@ def test_a_file_is_made_first_where_the_person_wants_one(qtbot, chat_tab, sessio
     assert chat_tab.opening.isHidden()
 
 
+def test_of_two_runs_the_last_that_was_asked_for_is_opened(qtbot, chat_tab, session, make_run, play):
+    first, second = make_run("first"), make_run("second")
+    session.settings.chat_with = "gguf"
+    play("start export")
+    session.run_chat_requested.emit(first)
+    session.run_chat_requested.emit(second)
+    assert Path(opened(qtbot, chat_tab, 2)[0]).parent == second / "exports"
+    assert not (first / "exports").exists()
+
+
+def test_the_file_that_is_made_is_seen_in_the_status_bar_and_another_run_waits(qtbot, chat_tab, session, make_run,
+                                                                               play):
+    run, other = make_run("helpdesk"), make_run("other")
+    session.settings.chat_with = "gguf"
+    play("start wait:cancel cancelled")
+    session.run_chat_requested.emit(run)
+    qtbot.waitUntil(lambda: session.job is not None)
+    assert session.job.name == "Exporting helpdesk" and chat_tab.opening.isVisible()
+    session.run_chat_requested.emit(other)
+    assert chat_tab.banner.error.what == "A GGUF file of helpdesk is still being made."
+    chat_tab.opening.cancel.click()
+    qtbot.waitUntil(chat_tab.opening.isHidden)
+    assert session.job is None and chat_tab.opening.followed.job is None
+    play("start export")
+    session.run_chat_requested.emit(other)
+    assert Path(opened(qtbot, chat_tab, 2)[0]).parent == other / "exports"
+
+
 def test_a_run_without_a_result_is_refused(qtbot, chat_tab, session, make_run):
     run = make_run("helpdesk")
     (run / "adapter").rmdir()

@@ -1,0 +1,29 @@
+"""The job that a view follows."""
+
+from __future__ import annotations
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.gui.common.followed_job import FollowedJob
+
+
+def test_a_job_that_was_let_go_is_not_heard_any_more(qapp, studio_home, tmp_path):
+    followed = FollowedJob(qapp)
+    told: list[str] = []
+    followed.lost.connect(lambda: told.append("lost"))
+    followed.ended.connect(lambda: told.append("ended"))
+    followed.failed.connect(lambda error: told.append(error.what))
+    followed.follow(Job.create(tmp_path / "first", "export"))
+    first = followed.thread
+    try:
+        first.failed.emit(UserError("It couldn't be commanded."))
+        assert followed.thread is None and told == ["It couldn't be commanded.", "lost"]
+        first.ended.emit(Outcome("finished"))
+        followed.follow(Job.create(tmp_path / "second", "export"))
+        first.events.emit([{"type": "job_started", "time": 1.0}])
+        first.failed.emit(UserError("Too late."))
+        first.ended.emit(Outcome("finished"))
+        assert followed.job.folder == tmp_path / "second" and len(told) == 2
+    finally:
+        for thread in (first, followed.thread):
+            thread.leave_and_wait()

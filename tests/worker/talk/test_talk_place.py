@@ -1,0 +1,54 @@
+"""Where a model that is talked to goes: on the processor while the card is taken, and nowhere it doesn't fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from support import evaluated_runs, gguf_models
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import Gpu
+from slmstudio.worker.answering import model_loader
+from slmstudio.worker.talk import talk
+
+
+@pytest.fixture
+def run(tiny_model: Path, studio_home: Path) -> Path:
+    """A run that learned on a base in 4 bits."""
+    folder = evaluated_runs.ended_run("helpdesk", tiny_model, method="qlora")
+    gguf_models.adapter_on(tiny_model, folder / "adapter")
+    return folder
+
+
+def test_beside_a_training_a_base_in_4_bits_stays_on_the_processor(run: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+
+    def load(folder: Path, **options: Any) -> Any:
+        asked.append(options["device_map"])
+        raise ValueError("loaded far enough")
+
+    card = Gpu(0, "RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(talk, "read_gpus", lambda: ((card,), None))
+    monkeypatch.setattr(talk.run_folder, "running", lambda: run)
+    monkeypatch.setattr(model_loader.whole_model, "load", load)
+    with pytest.raises(UserError, match="loaded far enough"):
+        talk.load({"path": str(run)})
+    assert asked == [{"": "cpu"}]
+
+
+def test_a_base_in_4_bits_that_does_not_fit_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(talk.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(UserError, match="helpdesk doesn't fit into memory"):
+        talk.load({"path": str(run)})
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path):
+    with pytest.raises(UserError) as caught:
+        talk.load({"path": str(tmp_path)})
+    assert "isn't a run, a model folder" in caught.value.why
