@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 from slmstudio.core import jobs
-from slmstudio.worker.runtime import child
 
 AGENT = "SLMSTUDIO_AGENT"
 """Environment variable with the agent's pid."""
@@ -46,6 +45,8 @@ def begin(folder: Path, rank: int) -> None:
         if os.getppid() != agent:
             os._exit(1)
     else:
+        from slmstudio.worker.runtime import child
+
         threading.Thread(target=child.end_with, args=(agent,), daemon=True).start()
     if rank != 0:
         log = log_of(folder, rank)
