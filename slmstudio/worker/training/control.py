@@ -281,7 +281,6 @@ class Control(TrainerCallback):  # type: ignore[misc]
             if self.stopped or self.freed or (last and not paused):
                 return
             if paused:
-                self.sensors.step_made()  # it makes none because it's paused
                 self._all("_wait", POLL_SECONDS)
             elif seconds := self.rests.wait(step, self._before_rest):
                 ranks.broadcast(("_wait", (seconds,)))
@@ -290,6 +289,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 return
 
     def _wait(self, seconds: float) -> None:
+        self.sensors.step_made()  # it makes none because it's paused
         time.sleep(seconds)
 
     def _before_rest(self, long: bool) -> None:
