@@ -14,11 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from torch.distributed import DistError, Store, TCPStore
+from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing.api import SignalException
 
 from slmstudio.core import files, jobs, program
@@ -31,13 +30,12 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
 from slmstudio.core.run.launch import checks
 from slmstudio.core.run.rows import kept_rows
-from slmstudio.worker.launch import blame, ranks_of
+from slmstudio.worker.launch import blame, ranks_of, way
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 RUN = "run"
 COMPARED = ("slmstudio", "torch", "transformers", "peft", "trl")
-CONNECT_SECONDS = 20.0
 ALIVE_SECONDS = 1.0
 _ROWS = re.compile(kept_rows.FOLDER + r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
@@ -80,8 +78,8 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
     """
     host, port = job.request["host"], int(job.request["port"])
     job.phase("looking for the first machine", f"{host}:{port}")
-    address, first = reach(host, port)
-    room = words.Room(connect(first, port), job.request["id"])
+    address, first = way.reach(host, port)
+    room = words.Room(way.connect(first, port), job.request["id"])
     try:
         if room.hear(words.HERE) is None:
             raise UserError(f"The machine at {host}:{port} offers no run with this id.", "Each start of a run has an "
@@ -108,62 +106,6 @@ def _offer(job: JobContext, room: words.Room) -> dict[str, Any]:
     if not isinstance(offer, dict):
         raise TypeError("an offer has names")
     return {**offer, "host": str(offer["host"])[:100], "name": str(offer["name"])[:200]}
-
-
-def reach(host: str, port: int) -> tuple[str, str]:
-    """This machine's own address on the way to the first one, and that one's.
-
-    Raises:
-        UserError: nobody answers there, with the reason as far as it can be told.
-    """
-    remedy = "Check the address, and that the first machine is waiting."
-    try:
-        return _knock(host, port)
-    except socket.gaierror as error:
-        raise UserError(f"{host} can't be looked up: it isn't the name or address of a machine known here.", "", remedy
-                        ) from error
-    except TimeoutError as error:
-        raise UserError(
-            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall "
-            "drops the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
-    except ConnectionRefusedError as error:
-        raise UserError(f"Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
-                        "", remedy) from error
-    except OSError as error:
-        raise UserError(f"{host}:{port} can't be reached: {error.strerror}.", "", remedy) from error
-
-
-def _knock(host: str, port: int) -> tuple[str, str]:
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        try:
-            with socket.create_connection((host, port), CONNECT_SECONDS) as trial:
-                return str(trial.getsockname()[0]), str(trial.getpeername()[0])
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(ALIVE_SECONDS)  # it shows the command before it waits
-
-
-def connect(host: str, port: int) -> Store:
-    """
-    Raises:
-        UserError: what answers there isn't the first machine of a run.
-    """
-    found: list[Store] = []
-
-    def ask() -> None:
-        with suppress(DistError, RuntimeError):
-            found.append(TCPStore(host, port, None, False, timedelta(seconds=CONNECT_SECONDS), wait_for_workers=False))
-
-    # It waits without end for a program that takes the connection and says nothing.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(CONNECT_SECONDS)
-    if not found:
-        raise UserError(f"What answers at {host}:{port} isn't SLM Studio waiting for machines.", "",
-                        "Check address and port.")
-    return found[0]
 
 
 @dataclass
