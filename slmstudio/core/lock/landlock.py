@@ -72,9 +72,9 @@ def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: b
         raise Unavailable("this kernel's Landlock is too old, since it would let no file be moved to another folder")
     handled = sum(rights for since, rights in _KNOWN if since <= abi)
     net = _TCP_BIND_AND_CONNECT if network and abi >= _NET_SINCE else 0
-    scoped = _ABSTRACT_SOCKETS_AND_SIGNALS if scoped and abi >= _SCOPES_SINCE else 0
+    scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if scoped and abi >= _SCOPES_SINCE else 0
     size = 8 if abi < _NET_SINCE else 16 if abi < _SCOPES_SINCE else 24
-    attributes = struct.pack("=QQQ", handled, net, scoped)[:size]
+    attributes = struct.pack("=QQQ", handled, net, scopes)[:size]
     ruleset = _checked(_call(processor, "landlock_create_ruleset", attributes, ctypes.c_size_t(size),
                              ctypes.c_uint32(0)))
     try:

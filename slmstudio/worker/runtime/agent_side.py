@@ -13,9 +13,9 @@ import threading
 from pathlib import Path
 
 from slmstudio.core import jobs
+from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime.ranks import AGENT
 
-AGENT = "SLMSTUDIO_AGENT"
-"""Environment variable with the agent's pid."""
 ADDRESS = "SLMSTUDIO_ADDRESS"
 """Environment variable with this machine's address, as the others of the run reach it."""
 LOGS = "logs"
@@ -45,8 +45,6 @@ def begin(folder: Path, rank: int) -> None:
         if os.getppid() != agent:
             os._exit(1)
     else:
-        from slmstudio.worker.runtime import child
-
         threading.Thread(target=child.end_with, args=(agent,), daemon=True).start()
     if rank != 0:
         log = log_of(folder, rank)

@@ -13,7 +13,7 @@ import psutil
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run.history import number
-from slmstudio.worker.runtime import agent_side, ranks
+from slmstudio.worker.runtime import ranks
 
 
 class Cancelled(Exception):
@@ -37,7 +37,7 @@ class JobContext:
         self._last_progress = 0.0
         # Commands of an earlier life of this folder are history; those sent while this process started count, and those
         # sent while the agent that started it waited for machines.
-        self._born = psutil.Process(int(os.environ.get(agent_side.AGENT) or os.getpid())).create_time()
+        self._born = psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time()
 
     def emit(self, type: str, **fields: Any) -> None:
         """Append one event. A full disk must not end a run: the event is lost, and the run continues."""

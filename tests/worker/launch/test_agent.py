@@ -14,7 +14,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import invitation
 from slmstudio.worker.launch import agent, first_machine, ranks_of
-from slmstudio.worker.runtime import agent_side
+from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 
@@ -79,5 +79,5 @@ def test_a_command_sent_while_the_agent_waits_reaches_the_first_process(make_job
         return json.loads(subprocess.run([sys.executable, "-P", "-c", code, str(job.folder)], check=True, text=True,
                                          env={**os.environ, **environment}, capture_output=True).stdout)
 
-    assert rank(**{agent_side.AGENT: str(os.getpid())})
+    assert rank(**{ranks.AGENT: str(os.getpid())})
     assert not rank(), "it began after the command, with no agent before it"
