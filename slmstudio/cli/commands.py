@@ -248,14 +248,11 @@ def train(
         {**planner.parse_settings(set_ or []), **launch.chosen(processes, parallelism)})
     launch.need_machine(replace(config, **changed))
     if run.is_dir():
-        job = jobs.Job(run)
-        ended = job.outcome()
-        if ended is not None and ended.state == "finished":
-            raise UserError(f"{run.name} is finished already.", "",
-                            f"Export it: {program.command('export', run)}\n"
-                            f"Or learn more: {program.command('continue', run, '--out', 'M.json')}")
+        job = launch.unfinished(run)
         if changed:
             adjust.consent(job.folder, changed)
+        if adjust.apply(config, job.folder).nodes > 1:
+            launch.invite_again(job.folder)
     else:
         config = replace(config, **changed)
         config.check()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, say
-from slmstudio.core import jobs
+from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.launch.invitation import Invitation
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -40,6 +43,43 @@ def need_machine(config: Any) -> None:
         checks.need(config, read_machine())
 
 
+def unfinished(run: Path) -> jobs.Job:
+    """The job of a run folder, to be resumed.
+
+    Raises:
+        UserError: it is finished, or at work.
+    """
+    job = jobs.Job(run)
+    ended = job.outcome()
+    if ended is not None and ended.state == "finished":
+        raise UserError(f"{run.name} is finished already.", "",
+                        f"Export it: {program.command('export', run)}\n"
+                        f"Or learn more: {program.command('continue', run, '--out', 'M.json')}")
+    if ended is None and job.is_alive():
+        raise UserError(f"{run.name} is running already.", "Another process works on it.", "Stop it first.")
+    return job
+
+
+def invite_again(run: Path) -> None:
+    """Make and show another invitation to a run of several machines that is resumed: an id is good for one start.
+
+    Raises:
+        UserError: this machine no longer has the address at which it waited; or nothing says where that was.
+    """
+    from slmstudio.core.run.launch import invitation
+
+    before = invitation.read(run)
+    show(invitation.make(run, before.host, before.port))
+
+
+def show(invited: Invitation) -> None:
+    """Say how other machines join, and what that takes."""
+    say("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
+        f"  {invited.command()}\n"
+        "Do so only in a network that you trust: while they train, what they send each other isn't encrypted.",
+        file=sys.stderr, flush=True)
+
+
 @app.command()
 def launch(
     run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
@@ -64,7 +104,7 @@ def launch(
     need_machine(config)
     invitation.own_address(address)
     if run.is_dir():
-        job = jobs.Job(run)
+        job = unfinished(run)
         adjust.consent(job.folder, changed)
     else:
         config.check()
@@ -73,8 +113,7 @@ def launch(
     since = time.time()
     job.start()
     say(f"Run folder: {job.folder}", file=sys.stderr)
-    say("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
-        f"  {invited.command()}", file=sys.stderr, flush=True)
+    show(invited)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
     return _told(outcome, as_json, {"run_dir": str(job.folder), "address": invited.address, "id": invited.id,

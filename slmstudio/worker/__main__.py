@@ -116,6 +116,9 @@ def _run_rank(folder: Path, rank: int) -> int:
     log = log_limit.opened(agent_side.log_of(folder, rank))
     _be_nice()
     job = JobContext(folder, jobs.Job(folder).request())
+    if job.request["kind"] != "train":  # of other kinds, some may do more
+        print("only a training run is shared by several processes", file=sys.stderr)
+        return 2
     outcome = _outcome_of(job, log)
     ending.write_outcome(job, outcome or jobs.Outcome(ending.LOST))
     if outcome is None:

@@ -5,7 +5,8 @@ What each process does stands in the variable LAUNCH_PROBE, a JSON object by ran
 until the first process is told to stop, "fail" raises, "refuse" raises what a person can mend, "leave" ends without a
 word, "lost" fails as one whose neighbour is gone, "neighbour" does so once process 1 is really gone; "check" makes the
 preflight first; "check other torch", "check other model", "check other data" make it with another report; "late" never
-comes to it. Each leaves its pid in the folder that the run calls "beside", before it is locked.
+comes to it. Each leaves its pid in the folder LAUNCH_PROBE_BESIDE, before it is locked; the first machine's run calls
+it "beside", so that its processes may look there.
 """
 
 from __future__ import annotations
@@ -73,7 +74,6 @@ def _check(job: JobContext, what: str) -> None:
 if __name__ == "__main__":
     sys.modules["launch_probe"] = sys.modules["__main__"]
     worker.KINDS["train"] = "launch_probe"
-    run_file = json.loads((Path(sys.argv[1]) / "run.json").read_text()) if "RANK" in os.environ else {}
-    if "beside" in run_file:
-        Path(run_file["beside"], f"pid-{ranks.rank()}").write_text(str(os.getpid()))
+    if "RANK" in os.environ:
+        Path(os.environ["LAUNCH_PROBE_BESIDE"], f"pid-{ranks.rank()}").write_text(str(os.getpid()))
     sys.exit(worker.main(sys.argv[1:]))

@@ -50,13 +50,13 @@ def holds() -> bool:
     return False
 
 
-def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: bool) -> int:
+def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: bool, scoped: bool) -> int:
     """Leave this thread, and what it starts, the rights of `rules` alone. Paths that can't be opened are passed over.
 
     Args:
         rules: (path, rights); for a folder, of everything below it.
-        network: whether also to refuse TCP, sockets without a path of other programs, and signals to these, as far as
-            the kernel can.
+        network: whether also to refuse TCP, as far as the kernel can.
+        scoped: the same for sockets without a path of other programs, and signals to these.
 
     Returns:
         The kernel's version of Landlock.
@@ -72,9 +72,9 @@ def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: b
         raise Unavailable("this kernel's Landlock is too old, since it would let no file be moved to another folder")
     handled = sum(rights for since, rights in _KNOWN if since <= abi)
     net = _TCP_BIND_AND_CONNECT if network and abi >= _NET_SINCE else 0
-    scoped = _ABSTRACT_SOCKETS_AND_SIGNALS if network and abi >= _SCOPES_SINCE else 0
+    scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if scoped and abi >= _SCOPES_SINCE else 0
     size = 8 if abi < _NET_SINCE else 16 if abi < _SCOPES_SINCE else 24
-    attributes = struct.pack("=QQQ", handled, net, scoped)[:size]
+    attributes = struct.pack("=QQQ", handled, net, scopes)[:size]
     ruleset = _checked(_call(processor, "landlock_create_ruleset", attributes, ctypes.c_size_t(size),
                              ctypes.c_uint32(0)))
     try:

@@ -222,8 +222,12 @@ class _Watch:
             if not peer.may(address, self._peers):
                 return False
             borrowed = peer.borrow(self._processor, pid, arguments[0] & 0x7FFFFFFF)
-            fcntl.ioctl(self._listener, IS_VALID, struct.pack("=Q", number))  # else it was another process's by now
         except (OSError, StopIteration):
+            return False
+        try:
+            fcntl.ioctl(self._listener, IS_VALID, struct.pack("=Q", number))  # else it was another process's by now
+        except OSError:
+            os.close(borrowed)
             return False
 
         def connect() -> None:

@@ -93,7 +93,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
     others = peers.allowed() if ranks else frozenset()
-    network = not online and (not ranks or bool(others))
+    network = scoped = not online and (not ranks or bool(others))
     temporary = _temporary()
     os.environ.update(places.prepare(kind, temporary))
     tempfile.tempdir = None  # it may have been asked for before
@@ -108,7 +108,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
         except OSError as error:
             reason = f"The kernel refuses a filter of system calls: {error.strerror}."
     found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary,
-                                                            network and not others)
+                                                            network and not others, scoped)
     if threads > 1:
         found, files_open = 0, f"{threads} threads ran before the lock, and Landlock holds one of them"
     if not network:
@@ -138,10 +138,10 @@ def _threads() -> int:
 
 
 def _close_files(processor: syscalls.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
-                 temporary: Path | None, network: bool) -> tuple[int, str]:
+                 temporary: Path | None, network: bool, scoped: bool) -> tuple[int, str]:
     """Landlock's version, and why it doesn't hold where it doesn't."""
     try:
-        return landlock.restrict(processor, places.rules(kind, request, folder, temporary), network), ""
+        return landlock.restrict(processor, places.rules(kind, request, folder, temporary), network, scoped), ""
     except landlock.Unavailable as error:
         return 0, str(error)
     except (OSError, UserError) as error:

@@ -12,12 +12,13 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from slmstudio.core import jobs
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import processes
-from slmstudio.core.run import adjust
+from slmstudio.core.run import adjust, checkpoints
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import CHECKPOINTS
 from slmstudio.core.run.launch import checks, invitation
 from slmstudio.worker.launch import blame, first_machine, ranks_of
 from slmstudio.worker.runtime import agent_side
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 
 def run(job: JobContext) -> jobs.Outcome:
@@ -28,7 +29,7 @@ def run(job: JobContext) -> jobs.Outcome:
 
     Raises:
         UserError: it can't be started.
-        Cancelled: the user asked for it while machines were waited for.
+        Cancelled: the user asked for it while machines were waited for, and nothing was learned before.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     checks.need(config, read_machine())
@@ -40,7 +41,12 @@ def run(job: JobContext) -> jobs.Outcome:
         meeting = ranks_of.Meeting(ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
     else:
         machines = first_machine.FirstMachine(job, config, invitation.take(job.folder))
-        meeting = machines.gather()
+        try:
+            meeting = machines.gather()
+        except Cancelled:
+            if not (kept := checkpoints.all_checkpoints(job.folder / CHECKPOINTS)):
+                raise
+            return jobs.Outcome("stopped", result={"steps": kept[-1].global_step})  # so it can be resumed
     try:
         codes = ranks_of.train(job.folder, config, meeting)
     except SignalException as error:
@@ -50,7 +56,21 @@ def run(job: JobContext) -> jobs.Outcome:
     if not codes:
         outcome = ended[0].outcome
         return outcome or jobs.Outcome("crashed", details=ended[0].log)
+    if done := _done_before(job, ended):
+        return done
     return _failed(job, config, ended, processes.oom_kills() > kills, machines)
+
+
+def _done_before(job: JobContext, ended: list[blame.Ended]) -> jobs.Outcome | None:
+    """What the first process has done and said, where others fail only after that: as they leave."""
+    said = jobs.Job(agent_side.report_folder(job.folder, 0)).outcome()
+    if said is None or not (said.was_successful() or said.state == "paused"):
+        return None
+    for each in ended:
+        if each.rank != 0:
+            job.log(f"Process {each.rank + 1} ended with {each.code} after the run's work was done.\n{each.log}",
+                    "warning")
+    return said
 
 
 def _failed(job: JobContext, config: RunConfig, ended: list[blame.Ended], memory_kill: bool,

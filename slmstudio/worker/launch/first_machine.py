@@ -42,10 +42,11 @@ class FirstMachine:
     def __init__(self, job: JobContext, config: RunConfig, invitation: Invitation):
         self._job, self._config, self._invitation = job, config, invitation
         self._server = ranks_of.open_store(invitation.host, invitation.port)
-        self._store = words.room(self._server, invitation.id)
-        words.say(self._store, words.HERE, True)
+        self._room = words.Room(self._server, invitation.id)
+        self._room.say(words.HERE, True)
         self._heard: dict[int, tuple[int, float]] = {}
         self._told: list[dict[str, Any]] | None = None
+        self._sent: list[str] = []
 
     def gather(self) -> ranks_of.Meeting:
         """Wait for the other machines; each that comes is told as an event.
@@ -68,19 +69,22 @@ class FirstMachine:
                                 "hour.", "", "Start it again when the others are ready.")
             time.sleep(LOOK_SECONDS)
         hosts = [self._invitation.host, *(each["address"] for each in states if each["number"] in there)]
-        words.say(self._store, words.GO, {"numbers": there, "addresses": hosts})
+        self._room.say(words.GO, {"numbers": there, "addresses": hosts})
+        for key in self._sent:  # all who take part have them, and they lie in this process's memory
+            self._room.store.delete_key(key)
         self._joined = [each for each in states if each["number"] in there]
-        return ranks_of.Meeting(self._invitation.host, self._invitation.port, self._invitation.id,
-                                self._invitation.host, peers=tuple(hosts))
+        return ranks_of.Meeting(self._invitation.host, self._invitation.port, self._room.name, self._invitation.host,
+                                peers=tuple(hosts))
 
     def who_left(self) -> jobs.Outcome | None:
         """How another machine says that it ended; None where all are silent."""
         deadline = time.monotonic() + GOODBYE_SECONDS
         while time.monotonic() < deadline:
             for machine in self._joined:
-                with suppress(DistError):
-                    if said := words.hear(self._store, f"left/{machine['number']}"):
-                        return jobs.Outcome("crashed", said["error"], details=said["log"])
+                with suppress(DistError, ValueError, KeyError, TypeError, AttributeError):
+                    if said := self._room.hear(f"left/{machine['number']}"):
+                        error = UserError.from_dict(said["error"])
+                        return jobs.Outcome("crashed", error.to_dict(), details=str(said["log"]))
             time.sleep(LOOK_SECONDS)
         if len(self._joined) == 1:
             host = self._joined[0]["host"]
@@ -100,7 +104,7 @@ class FirstMachine:
         needed = [jobs.RUN, *([adjust.FILE] if (run / adjust.FILE).exists() else []),
                   *(f"{kept_rows.FOLDER}/{path.name}" for path in sorted((run / kept_rows.FOLDER).iterdir()))]
         files = [self._put(number, name) for number, name in enumerate(needed)]
-        words.say(self._store, words.OFFER, {
+        self._room.say(words.OFFER, {
             "protocol": words.PROTOCOL, "name": config.name, "host": socket.gethostname(), "nodes": config.nodes,
             "processes": config.processes, "model": Path(config.model).name, "path": config.model,
             "weights": fingerprint(Path(config.model)), "versions": folder.versions(), "files": files})
@@ -109,24 +113,35 @@ class FirstMachine:
         content = (self._job.folder / name).read_bytes()
         pieces = [content[at:at + words.PIECE_BYTES] for at in range(0, len(content), words.PIECE_BYTES)]
         for place, piece in enumerate(pieces):
-            self._store.set(f"file/{number}/{place}", piece)
+            self._sent.append(f"file/{number}/{place}")
+            self._room.put(self._sent[-1], piece)
         return {"name": name, "sha256": hashlib.sha256(content).hexdigest(), "pieces": len(pieces)}
 
     def _look(self) -> list[dict[str, Any]]:
         """The machines that have come so far, as {"number", "host", "address", "state", "message"}."""
         found, now = [], time.monotonic()
-        for number in range(1, self._store.add(words.NUMBERS, 0) + 1):
-            said = words.hear(self._store, f"machine/{number}")
-            if said is None:
-                continue
-            alive = self._store.add(f"alive/{number}", 0)
-            if self._heard.get(number, (-1, 0.0))[0] != alive:
-                self._heard[number] = alive, now
-            gone = now - self._heard[number][1] > SILENT_SECONDS
-            state = "refused" if said["problem"] else "left" if gone or said.get("left") else "joined"
-            found.append({"number": number, "host": str(said["host"])[:100], "address": str(said["address"])[:100],
-                          "state": state, "message": str(said["problem"])[:500]})
+        for number in range(1, min(self._room.store.add(words.NUMBERS, 0), words.MOST_MACHINES) + 1):
+            # What can't be understood is of another version, or of somebody who wasn't invited.
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                if (said := self._room.hear(f"machine/{number}")) is None:
+                    continue
+                alive = self._room.store.add(f"alive/{number}", 0)
+                if self._heard.get(number, (-1, 0.0))[0] != alive:
+                    self._heard[number] = alive, now
+                gone = now - self._heard[number][1] > SILENT_SECONDS
+                address, problem = self._address_of(said)
+                state = "refused" if problem else "left" if gone or said.get("left") else "joined"
+                found.append({"number": number, "host": str(said["host"])[:100], "address": address, "state": state,
+                              "message": problem})
         return found
+
+    def _address_of(self, said: dict[str, Any]) -> tuple[str, str]:
+        """A machine's address, and why it can't take part; "" where it can."""
+        problem = str(said["problem"])[:500]
+        try:
+            return words.checked_address(said["address"], self._invitation.host), problem
+        except ValueError:
+            return "", problem or "It names an address that isn't one of another machine."
 
     def _tell(self, states: list[dict[str, Any]], there: int) -> None:
         if states != self._told:

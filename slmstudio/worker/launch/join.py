@@ -4,6 +4,7 @@ the same model and versions, and then runs its own processes."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -12,12 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch.distributed import DistError, Store, TCPStore
+from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing.api import SignalException
 
 from slmstudio.core import files, jobs, program
@@ -29,15 +29,15 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
 from slmstudio.core.run.launch import checks
-from slmstudio.worker.launch import blame, ranks_of
+from slmstudio.core.run.rows import kept_rows
+from slmstudio.worker.launch import blame, ranks_of, way
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 RUN = "run"
 COMPARED = ("slmstudio", "torch", "transformers", "peft", "trl")
-CONNECT_SECONDS = 20.0
 ALIVE_SECONDS = 1.0
-_NAME = re.compile(r"(data/)?[A-Za-z0-9._-]{1,80}")
+_ROWS = re.compile(kept_rows.FOLDER + r"/[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
 
 def run(job: JobContext) -> jobs.Outcome:
@@ -47,20 +47,8 @@ def run(job: JobContext) -> jobs.Outcome:
         UserError: it can't be reached, or this machine can't take part: other versions, another model.
         Cancelled: the user asked for it.
     """
-    host, port, one_time = job.request["host"], int(job.request["port"]), job.request["id"]
-    job.phase("looking for the first machine", f"{host}:{port}")
-    address = reach(host, port)
-    server = connect(host, port)
-    store = words.room(server, one_time)
-    if words.hear(store, words.HERE) is None:
-        raise UserError(f"The machine at {host}:{port} offers no run with this id.",
-                        "Each start of a run has an id of its own; this one may be of an earlier start, or misspelt.",
-                        "Copy the command from the first machine again.")
-    offer = _offer(job, store)
-    place = _Place(job, store, offer, address, Path(job.request["model"]) if job.request.get("model") else None)
-    node, peers = place.wait()
-    config = place.config()
-    meeting = ranks_of.Meeting(peers[0], port, one_time, address, node, peers)
+    place, meeting = _meet(job)
+    offer, config = place.offer, place.config()
     job.phase("training", f"with {offer['host']}")
     with _leaves_when_asked(job):
         try:
@@ -82,74 +70,42 @@ def run(job: JobContext) -> jobs.Outcome:
     return outcome
 
 
-def _offer(job: JobContext, store: Store) -> dict[str, Any]:
-    """What the first machine offers, once it has read its rows."""
-    while True:
-        job.check_cancelled()
-        try:
-            if (offer := words.hear(store, words.OFFER)) is not None:
-                found: dict[str, Any] = offer
-                return found
-        except DistError as error:
-            raise UserError("The first machine no longer waits: the run was ended there, or the connection broke.", "",
-                            "Start it there again, and copy the new command.") from error
-        time.sleep(ALIVE_SECONDS)
-
-
-def reach(host: str, port: int) -> str:
-    """This machine's own address on the way to the first one.
+def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
+    """Wait until the first machine begins.
 
     Raises:
-        UserError: nobody answers there, with the reason as far as it can be told.
+        UserError, Cancelled: as `run`.
     """
-    remedy = "Check the address, and that the first machine is waiting."
+    host, port = job.request["host"], int(job.request["port"])
+    job.phase("looking for the first machine", f"{host}:{port}")
+    address, first = way.reach(host, port)
+    room = words.Room(way.connect(first, port), job.request["id"])
     try:
-        return _knock(host, port)
-    except socket.gaierror as error:
-        raise UserError(f"{host} can't be looked up: it isn't the name or address of a machine known here.", "", remedy
-                        ) from error
-    except TimeoutError as error:
-        raise UserError(
-            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall "
-            "drops the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
-    except ConnectionRefusedError as error:
-        raise UserError(f"Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
-                        "", remedy) from error
-    except OSError as error:
-        raise UserError(f"{host}:{port} can't be reached: {error.strerror}.", "", remedy) from error
+        if room.hear(words.HERE) is None:
+            raise UserError(f"The machine at {host}:{port} offers no run with this id.", "Each start of a run has an "
+                            "id of its own; this one may be of an earlier start, or misspelt.",
+                            "Copy the command from the first machine again.")
+        place = _Place(job, room, _offer(job, room), address, first,
+                       Path(job.request["model"]) if job.request.get("model") else None)
+        node, peers = place.wait()
+    except DistError as error:
+        raise UserError("The first machine no longer waits: the run was ended there, or the connection broke.", "",
+                        "Start it there again, and copy the new command.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"What the machine at {host}:{port} says can't be understood.",
+                        "It may have another version of SLM Studio, or another program disturbs the meeting.",
+                        "Install the same version on both machines, and start the run again.") from error
+    return place, ranks_of.Meeting(first, port, room.name, address, node, peers)
 
 
-def _knock(host: str, port: int) -> str:
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        try:
-            with socket.create_connection((host, port), CONNECT_SECONDS) as trial:
-                return str(trial.getsockname()[0])
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(ALIVE_SECONDS)  # it shows the command before it waits
-
-
-def connect(host: str, port: int) -> Store:
-    """
-    Raises:
-        UserError: what answers there isn't the first machine of a run.
-    """
-    found: list[Store] = []
-
-    def ask() -> None:
-        with suppress(DistError, RuntimeError):
-            found.append(TCPStore(host, port, None, False, timedelta(seconds=CONNECT_SECONDS), wait_for_workers=False))
-
-    # It waits without end for a program that takes the connection and says nothing.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(CONNECT_SECONDS)
-    if not found:
-        raise UserError(f"What answers at {host}:{port} isn't SLM Studio waiting for machines.", "",
-                        "Check address and port.")
-    return found[0]
+def _offer(job: JobContext, room: words.Room) -> dict[str, Any]:
+    """What the first machine offers, once it has read its rows."""
+    while (offer := room.hear(words.OFFER)) is None:
+        job.check_cancelled()
+        time.sleep(ALIVE_SECONDS)
+    if not isinstance(offer, dict):
+        raise TypeError("an offer has names")
+    return {**offer, "host": str(offer["host"])[:100], "name": str(offer["name"])[:200]}
 
 
 @dataclass
@@ -157,9 +113,10 @@ class _Place:
     """This machine's place in a run: whether it may take part, its copy of the run, and its number."""
 
     job: JobContext
-    store: Store
+    room: words.Room
     offer: dict[str, Any]
     address: str
+    first: str
     wanted: Path | None
     number: int = 0
 
@@ -175,9 +132,11 @@ class _Place:
 
         Raises:
             UserError, Cancelled: as `run`.
+            DistError: the first machine is gone.
+            ValueError, KeyError, TypeError, AttributeError: it says what can't be understood.
         """
         me: dict[str, Any] = {"host": socket.gethostname(), "address": self.address, "problem": ""}
-        self.number = self.store.add(words.NUMBERS, 1)
+        self.number = self.room.store.add(words.NUMBERS, 1)
         key = f"machine/{self.number}"
         try:
             self._compare_versions()
@@ -185,35 +144,38 @@ class _Place:
             self._fetch(model)
             self._check_cards()
         except UserError as error:
-            words.say(self.store, key, {**me, "problem": error.what})
+            self.room.say(key, {**me, "problem": error.what})
             raise
-        words.say(self.store, key, me)
+        self.room.say(key, me)
         self.job.phase("waiting for the start", f"with {self.offer['host']}")
         try:
             while True:
-                self.store.add(f"alive/{self.number}", 1)
-                if (go := words.hear(self.store, words.GO)) is not None:
+                self.room.store.add(f"alive/{self.number}", 1)
+                if (go := self.room.hear(words.GO)) is not None:
                     break
                 self.job.check_cancelled()
                 time.sleep(ALIVE_SECONDS)
         except Cancelled:
-            words.say(self.store, key, {**me, "left": True})
+            self.room.say(key, {**me, "left": True})
             raise
-        except DistError as error:
-            raise UserError(f"{self.offer['host']} no longer waits: the run was ended there, or the connection broke.",
-                            "", "Start it there again, and copy the new command.") from error
         if self.number not in go["numbers"]:
-            raise UserError(f"The run on {self.offer['host']} has all its machines already.", "",
-                            "To train with more, start it there with more machines.")
-        return int(go["numbers"].index(self.number)) + 1, tuple(map(str, go["addresses"]))
+            raise self._full()
+        peers = tuple(words.checked_address(each, self.address) for each in go["addresses"])
+        if len(peers) != self.offer["nodes"] or peers[0] != words.checked_address(self.first, self.address):
+            raise ValueError("the addresses aren't those of the run's machines")
+        return int(go["numbers"].index(self.number)) + 1, peers
+
+    def _full(self) -> UserError:
+        return UserError(f"The run on {self.offer['host']} has all its machines already.", "",
+                         "To train with more, start it there with more machines.")
 
     def config(self) -> RunConfig:
-        """The run's, as it was sent."""
-        return adjust.apply(RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {}), self.folder)
+        """The run's, as it is trained here."""
+        return RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {})
 
     def say_left(self, error: UserError, log: str) -> None:
         with suppress(DistError, RuntimeError):
-            words.say(self.store, f"left/{self.number}", {"error": error.to_dict(), "log": log})
+            self.room.say(f"left/{self.number}", {"error": error.to_dict(), "log": log})
 
     def _compare_versions(self) -> None:
         if self.offer.get("protocol") != words.PROTOCOL:
@@ -235,7 +197,7 @@ class _Place:
             candidates = [Path(self.offer["path"]), *sorted(local_models(), key=lambda path: path.name != name)]
         for path in candidates:
             with suppress(OSError):
-                if path.is_dir() and fingerprint(path) == weights:
+                if weights is not None and path.is_dir() and fingerprint(path) == weights:
                     return path.absolute()
         same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
         if same_name is not None:
@@ -250,26 +212,41 @@ class _Place:
         checks.need(self.config(), read_machine())
 
     def _fetch(self, model: Path) -> None:
-        """The run's configuration and rows, into a folder of this machine's own."""
+        """The run's configuration and rows, into a folder of this machine's own.
+
+        What the first machine sends decides what the processes here learn, but not what they may do: which kind of job
+        they are, and which files of this machine they are given (`core.lock`), is decided here.
+        """
         self.job.phase("fetching the run", self.offer["name"])
+        sent: dict[str, dict[str, Any]] = {}
         for number, each in enumerate(self.offer["files"]):
-            if not _NAME.fullmatch(each["name"]) or ".." in each["name"]:
+            content = self._file(number, each)
+            if each["name"] in (jobs.RUN, adjust.FILE):
+                sent[each["name"]] = json.loads(content)
+            elif _ROWS.fullmatch(each["name"]):
+                target = self.folder / each["name"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.write_atomically(target, content, private=True)
+            else:
                 raise UserError(f"{self.offer['host']} offers a file that isn't part of a run.", "", "")
-            pieces = []
-            for piece in range(each["pieces"]):
-                self.job.check_cancelled()
-                key = f"file/{number}/{piece}"
-                self.store.wait([key], words.PATIENCE)
-                pieces.append(self.store.get(key))
-            content = b"".join(pieces)
-            if hashlib.sha256(content).hexdigest() != each["sha256"]:
-                raise UserError(f"{each['name']} didn't arrive as {self.offer['host']} has it.", "", "Join again.")
-            target = self.folder / each["name"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files.write_atomically(target, content, private=True)
-        path = self.folder / jobs.RUN
-        state = {**(files.read_json(path) or {}), "model": str(model)}
-        files.write_atomically(path, files.dump_pretty(state), private=True)
+        config = RunConfig.from_dict({**sent[jobs.RUN], **sent.get(adjust.FILE, {}).get("values", {})})
+        if not config.nodes == self.offer["nodes"] > 1:
+            raise ValueError("it isn't a run of several machines")
+        rows = self.folder / kept_rows.FOLDER / "train.jsonl.gz"
+        config = replace(config, model=str(model), train_file=str(rows), eval_file=None, start_from=None)
+        files.write_atomically(self.folder / jobs.RUN, files.dump_pretty(config.to_dict()), private=True)
+
+    def _file(self, number: int, about: dict[str, Any]) -> bytes:
+        pieces = []
+        for piece in range(about["pieces"]):
+            self.job.check_cancelled()
+            if self.room.hear(words.GO) is not None:  # from then on, the pieces aren't kept
+                raise self._full()
+            pieces.append(self.room.get(f"file/{number}/{piece}"))
+        content = b"".join(pieces)
+        if hashlib.sha256(content).hexdigest() != about["sha256"]:
+            raise UserError(f"{about['name']} didn't arrive as {self.offer['host']} has it.", "", "Join again.")
+        return content
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
 from slmstudio.core.lock import peers
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.runtime import agent_side
+from slmstudio.worker.runtime import agent_side, ranks
 
 SECONDS = 30
 """That machines wait for each other, and processes for the store."""
@@ -117,7 +117,7 @@ def end_by(error: SignalException) -> None:
 @contextlib.contextmanager
 def _environment(config: RunConfig, meeting: Meeting) -> Iterator[None]:
     """What the processes are given beside torchrun's own variables."""
-    given = {agent_side.AGENT: str(os.getpid()), agent_side.ADDRESS: meeting.address,
+    given = {ranks.AGENT: str(os.getpid()), agent_side.ADDRESS: meeting.address,
              peers.VARIABLE: ",".join(meeting.peers or (meeting.address,)), **NO_UNIX_SOCKETS}
     if "OMP_NUM_THREADS" not in os.environ:
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1

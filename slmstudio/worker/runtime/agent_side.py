@@ -14,9 +14,8 @@ from pathlib import Path
 
 from slmstudio.core import jobs
 from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime.ranks import AGENT
 
-AGENT = "SLMSTUDIO_AGENT"
-"""Environment variable with the agent's pid."""
 ADDRESS = "SLMSTUDIO_ADDRESS"
 """Environment variable with this machine's address, as the others of the run reach it."""
 LOGS = "logs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,9 @@ class JobContext:
         self._cancelled = False
         self._pending: list[dict[str, Any]] = []
         self._last_progress = 0.0
-        # Commands of an earlier life of this folder are history; those sent while this process started count.
-        self._born = psutil.Process().create_time()
+        # Commands of an earlier life of this folder are history; those sent while this process started count, and those
+        # sent while the agent that started it waited for machines.
+        self._born = psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time()
 
     def emit(self, type: str, **fields: Any) -> None:
         """Append one event. A full disk must not end a run: the event is lost, and the run continues."""

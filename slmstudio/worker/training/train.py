@@ -59,7 +59,7 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: the configuration, the data or the model cannot be used, or a step came to no number.
         StartAnew: memory ran out, and a fresh process must continue with less.
     """
-    config = RunConfig.from_dict(job.request)
+    config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     machine = read_machine()  # as it is before this process uses its GPU
     preflight.check(job, config)
     ranks.start(gpu=methods.on_gpu(config))

@@ -12,11 +12,11 @@ import threading
 import pytest
 
 from slmstudio.core.jobs import processes
-from slmstudio.core.lock import syscalls, told
+from slmstudio.core.lock import landlock, syscalls, told
 
 pytestmark = pytest.mark.skipif(syscalls.here() is None, reason="only Linux has such a lock")
 TRIES = """
-import json, socket, subprocess, sys
+import json, os, socket, subprocess, sys
 from slmstudio.core.lock import worker_lock
 state = worker_lock.install("train", {})
 port, other = map(int, sys.argv[1:])
@@ -45,6 +45,7 @@ print(json.dumps({"state": state.to_dict(), "gave": {
     "another address of this machine": give(lambda: connect("127.0.0.2", other)),
     "nobody": give(lambda: connect("192.0.2.1", 80)), "IPv6": give(lambda: connect("::1", port, socket.AF_INET6)),
     "datagram": give(send), "raw": give(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)),
+    "its warden": give(lambda: os.kill(worker_lock.warden().pid, 0)),
     "own": give(listen), "interfaces": "lo" in psutil.net_if_addrs(),
     "child": subprocess.run([sys.executable, "-c",
                              "import socket; socket.create_connection(('127.0.0.2', %d), 3)" % other],
@@ -78,6 +79,7 @@ def test_peers_alone_are_reached(tmp_path):
         "peer": "welcome", "peer, blocking": "welcome", "mapped": "welcome",
         "another address of this machine": "PermissionError", "nobody": "PermissionError", "IPv6": "PermissionError",
         "datagram": "PermissionError", "raw": "PermissionError", "own": "127.0.0.1", "interfaces": True,
+        "its warden": "PermissionError" if landlock.version(syscalls.here()) >= 6 else None,
         "child": "PermissionError: [Errno 13] Permission denied"}
     state = said["state"]
     assert (state["enforced"], state["peers"], state["reason"]) == (True, ["127.0.0.1"], "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slmstudio.core.lock import landlock
+from slmstudio.core.lock import landlock, peers, warden
 
 LOCKED = """
 import os, signal, socket, sys, tempfile
@@ -247,3 +248,17 @@ print(state.reason)
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
     assert done.stdout == "The kernel refuses a filter of system calls: Invalid argument.\n", done.stderr
+
+
+def test_a_borrowed_socket_is_let_go_where_who_asked_is_gone(linux, monkeypatch):
+    """Then the notification is no longer valid; here it's the listener that is none, which the kernel says alike."""
+    borrowed, nobody = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+    monkeypatch.setattr(peers, "read_address", lambda *of: bytes([2, 0, 0, 80, 127, 0, 0, 1]) + bytes(8))
+    monkeypatch.setattr(peers, "borrow", lambda *of: borrowed)
+    with socket.socketpair()[0] as channel:
+        watch = warden._Watch(linux, channel, {"127.0.0.1"})
+        watch._listener = nobody
+        assert not watch._connects(1, os.getpid(), [3, 0, 16, 0, 0, 0])
+    os.close(nobody)
+    with pytest.raises(OSError):
+        os.fstat(borrowed)

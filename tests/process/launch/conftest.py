@@ -21,6 +21,7 @@ def shared_run(tmp_path, monkeypatch):
     def make(todo: dict[str, str], processes: int = 2, **fields: object) -> jobs.Job:
         monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, "-P", str(PROBE)]))
         monkeypatch.setenv("LAUNCH_PROBE", json.dumps(todo))
+        monkeypatch.setenv("LAUNCH_PROBE_BESIDE", str(tmp_path))
         folder = tmp_path / f"run-{len(made)}"
         folder.mkdir()
         run = {"format": 1, "kind": "train", "name": "probe", "model": str(tmp_path / "model"), "device": "cpu",

@@ -10,7 +10,9 @@ import sys
 
 import pytest
 
+from slmstudio.cli import commands
 from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
 from slmstudio.core.run.launch import invitation
 
 pytestmark = pytest.mark.timeout(180)
@@ -50,6 +52,49 @@ def test_more_processes_than_the_machine_has_are_refused_before_anything_is_made
 def test_an_address_without_a_port_is_refused(studio_home):
     status, said, _ = ended(slmstudio("join", "desk", "--id", "1", "--json"))
     assert (status, said["error"]["what"]) == (2, "desk isn't an address with a port.")
+
+
+@pytest.fixture
+def resumed(shared_run, studio_home, tmp_path):
+    """A run of two machines that was invited to before."""
+    for name in ("model", "rows.jsonl"):
+        (tmp_path / name).mkdir()
+    job = shared_run({}, processes=1, nodes=2)
+    state = files.read_json(job.folder / jobs.RUN)
+    state.pop("beside")
+    files.write_atomically(job.folder / jobs.RUN, files.dump_pretty(state))
+    return job, invitation.make(job.folder, "127.0.0.1", 4711)
+
+
+@pytest.mark.parametrize("state", ["finished", "at work"])
+def test_a_run_that_is_finished_or_at_work_is_not_launched_and_stays_as_it_is(resumed, capsys, state):
+    job, before = resumed
+    if state == "finished":
+        jobs.write_outcome(job.folder, jobs.Outcome("finished", result={"steps": 9}))
+    else:
+        jobs.write_process_file(job.folder, os.getpid())
+    try:
+        kept = {path.name: path.read_bytes() for path in job.folder.iterdir()}
+        assert commands.main(["launch", str(job.folder), "--address", "127.0.0.1"]) == 2
+        said = "is finished already." if state == "finished" else "is running already."
+        assert f"{job.folder.name} {said}" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in job.folder.iterdir()} == kept
+        assert invitation.read(job.folder) == before
+    finally:
+        (job.folder / jobs.PROCESS).unlink(missing_ok=True)
+
+
+def test_a_run_of_several_machines_that_is_resumed_by_train_invites_them_again(resumed, capsys, monkeypatch):
+    job, before = resumed
+
+    def start(job: jobs.Job) -> None:
+        raise UserError("Not today.")
+
+    monkeypatch.setattr(jobs.Job, "start", start)
+    assert commands.main(["train", str(job.folder)]) == 2
+    now = invitation.read(job.folder)
+    assert (now.host, now.port) == (before.host, before.port) and now.id != before.id
+    assert now.command() in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.full

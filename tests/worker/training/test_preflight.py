@@ -17,16 +17,16 @@ VERSIONS = {"slmstudio": "1.0", "torch": "2.13.0", "transformers": "5.24", "peft
 CARD = {"name": "RTX 4090", "uuid": "GPU-1", "free": 20 * 1024**3, "total": 24 * 1024**3, "holders": []}
 
 
-def reports(**other: object) -> list[preflight.Report]:
+def reports(first_card: object = None, **other: object) -> list[preflight.Report]:
     """Of two processes on two machines; `other` is what the second one says differently."""
     first = {"host": "desk", "pid": 10, "group": "0", "versions": VERSIONS, "model": "aa", "path": "/m",
-             "rows": {"train": "bb"}, "card": None, "address": ["127.0.0.1", 1]}
+             "rows": {"train": "bb"}, "card": first_card, "address": ["127.0.0.1", 1]}
     return [first, {**copy.deepcopy(first), "host": "attic", "pid": 11, "group": "1", **other}]
 
 
 def test_processes_that_are_alike_may_begin():
     preflight.compare(reports())
-    preflight.compare(reports(card=CARD))
+    preflight.compare(reports(CARD))
 
 
 @pytest.mark.parametrize(("other", "sentence"), [
@@ -37,9 +37,13 @@ def test_processes_that_are_alike_may_begin():
     ({"model": "cc", "path": "/other"},
      "Process 2 of 2, on attic, has another model: the weights in /other are not those of process 1, on desk."),
     ({"rows": {"train": "dd"}}, "Process 2 of 2, on attic, has other data than process 1, on desk."),
-    ({"card": {**CARD, "free": 1024**3, "holders": [[99, "ollama", 20 * 1024**3], [11, "python", 2 * 1024**3]]}},
+    ({"card": CARD}, "Process 2 of 2, on attic, has a card, and process 1, on desk, trains on its processor."),
+    ({"first_card": CARD, "card": None},
+     "Process 2 of 2, on attic, has no card that can be used, and process 1, on desk, trains on a card."),
+    ({"first_card": {**CARD, "uuid": "GPU-2"},
+      "card": {**CARD, "free": 1024**3, "holders": [[99, "ollama", 20 * 1024**3], [11, "python", 2 * 1024**3]]}},
      "The card of process 2, on attic (RTX 4090), is used by another program: ollama holds 20 GB of it."),
-], ids=["version", "missing package", "model", "data", "card"])
+], ids=["version", "missing package", "model", "data", "card too many", "card missing", "card"])
 def test_what_differs_is_named(other, sentence):
     with pytest.raises(UserError) as error:
         preflight.compare(reports(**other))

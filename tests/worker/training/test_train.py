@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import checkpoints, folder
+from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, token_cache, train
+from slmstudio.worker.training import methods, preflight, token_cache, train
+from slmstudio.worker.training.control import Control
 
 
 @pytest.fixture
@@ -240,3 +243,26 @@ def test_a_gpu_that_is_not_there_is_refused(make_job):
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="no NVIDIA GPU"):
         train.run(make_job(device="cuda"))
+
+
+def test_the_processes_are_compared_with_what_the_run_has_become(make_job, monkeypatch):
+    """A run of one machine that is launched on two has that beside its run.json."""
+    job = make_job()
+    adjust.consent(job.folder, {"nodes": 2})
+
+    def check(job: JobContext, config: RunConfig) -> None:
+        raise UserError(f"{config.nodes} machines")
+
+    monkeypatch.setattr(preflight, "check", check)
+    with pytest.raises(UserError, match="2 machines"):
+        train.run(job)
+
+
+def test_every_process_says_to_its_sensors_that_a_pause_is_one(monkeypatch):
+    said = []
+    control = Control.__new__(Control)
+    control.sensors = SimpleNamespace(step_made=lambda: said.append("step made"))
+    orders = iter([("_wait", (0.0,)), ("_wait", (0.0,)), None])
+    monkeypatch.setattr(ranks, "broadcast", lambda value: next(orders))
+    control._follow()
+    assert said == ["step made"] * 2

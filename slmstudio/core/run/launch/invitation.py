@@ -15,6 +15,8 @@ from slmstudio.core.errors import UserError
 FILE = "launch.json"
 PORT = 29500
 """torchrun's own."""
+ID_BYTES = 16
+"""Of an id: nobody can guess it, nor find it by trying from what the machines send each other."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Invitation:
     """
     Attributes:
         host: address of the first machine, as the others reach it.
-        id: one-time: every start of a run has another one.
+        id: one-time: every start of a run has another one. It seals what the machines say before they train.
     """
 
     host: str
@@ -50,7 +52,7 @@ def make(folder: Path, host: str | None = None, port: int | None = None) -> Invi
     Raises:
         UserError: this machine has no such address, or the folder can't be written.
     """
-    made = Invitation(own_address(host), PORT if port is None else port, secrets.token_hex(8))
+    made = Invitation(own_address(host), PORT if port is None else port, secrets.token_hex(ID_BYTES))
     files.write_atomically(folder / FILE, files.dump_pretty(made.to_dict()), private=True)
     return made
 

@@ -75,8 +75,9 @@ class MachinesDialog(QDialog):
             "them. The run's folder stays on this machine."), wrap=True))
         column.addLayout(form)
         note = text_label(self.tr(
-            "What the machines send each other isn't encrypted, and whoever reaches their ports can disturb or take "
-            "over the training. Use a network that you trust."), "small", wrap=True)
+            "Do so only in a network that you trust: the rows are sent encrypted, but what the machines exchange while "
+            "they train isn't, and whoever reaches their ports can disturb or take over the training."),
+            "small", wrap=True)
         note.setProperty("tone", "faint")
         column.addWidget(note)
         column.addStretch(1)

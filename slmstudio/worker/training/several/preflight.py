@@ -154,6 +154,10 @@ def compare(reports: Sequence[Report]) -> None:
         if other["rows"] != first["rows"]:
             raise UserError(f"{here} has other data than {there}.", "",
                             "Join the run again: that sends the rows once more.")
+        if (other["card"] is None) != (first["card"] is None):
+            has, trains = ("no card that can be used", "a card") if first["card"] else ("a card", "its processor")
+            raise UserError(f"{here} has {has}, and {there}, trains on {trains}.", "",
+                            "Leave that machine out, or train on the processors of all of them: set Device to cpu.")
     _compare_cards(reports)
 
 

@@ -54,7 +54,7 @@ def test_plain_words_for_how_cards_share_a_run():
 def test_an_invitation_is_kept_with_the_run_and_each_is_another(tmp_path):
     made = invitation.make(tmp_path, "127.0.0.1", 4711)
     assert invitation.read(tmp_path) == made
-    assert re.fullmatch("[0-9a-f]{16}", made.id) and made.address == "127.0.0.1:4711"
+    assert re.fullmatch("[0-9a-f]{32}", made.id) and made.address == "127.0.0.1:4711"
     assert made.command().endswith(f" join 127.0.0.1:4711 --id {made.id}")
     assert invitation.make(tmp_path, "127.0.0.1").port == 29500 != made.port
     assert invitation.read(tmp_path).id != made.id

@@ -8,25 +8,25 @@ import threading
 import pytest
 
 from slmstudio.core.errors import UserError
-from slmstudio.worker.launch import join, ranks_of
+from slmstudio.worker.launch import ranks_of, way
 
 
 def refused(host: str, port: int) -> str:
     with pytest.raises(UserError) as error:
-        join.reach(host, port)
-        join.connect(host, port)
+        way.reach(host, port)
+        way.connect(host, port)
     return error.value.what
 
 
 def test_a_machine_that_waits_is_reached_from_an_address_of_ones_own():
     store = ranks_of.open_store("127.0.0.1")
-    assert join.reach("127.0.0.1", store.port) == "127.0.0.1"
-    join.connect("127.0.0.1", store.port).set("here", "1")
+    assert way.reach("localhost", store.port) == ("127.0.0.1", "127.0.0.1")
+    way.connect("127.0.0.1", store.port).set("here", "1")
     assert store.get("here") == b"1"
 
 
 def test_nobody_listens(monkeypatch):
-    monkeypatch.setattr(join, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(way, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert refused("127.0.0.1", port) == (
@@ -40,7 +40,7 @@ def test_a_name_that_nobody_has():
 
 def test_a_firewall_that_drops(monkeypatch):
     """A full backlog answers no further connection, as a firewall that drops does."""
-    monkeypatch.setattr(join, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(way, "CONNECT_SECONDS", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
@@ -54,7 +54,7 @@ def test_a_firewall_that_drops(monkeypatch):
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "another server"])
 def test_what_answers_is_another_program(monkeypatch, says):
-    monkeypatch.setattr(join, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(way, "CONNECT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 

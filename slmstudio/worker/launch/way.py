@@ -1,0 +1,72 @@
+"""The way from another machine to the first one of a run: who answers there, and what stands in between."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+
+from torch.distributed import DistError, Store, TCPStore
+
+from slmstudio.core.errors import UserError
+
+CONNECT_SECONDS = 20.0
+AGAIN_SECONDS = 1.0
+
+
+def reach(host: str, port: int) -> tuple[str, str]:
+    """This machine's own address on the way to the first one, and that one's.
+
+    Raises:
+        UserError: nobody answers there, with the reason as far as it can be told.
+    """
+    remedy = "Check the address, and that the first machine is waiting."
+    try:
+        return _knock(host, port)
+    except socket.gaierror as error:
+        raise UserError(f"{host} can't be looked up: it isn't the name or address of a machine known here.", "", remedy
+                        ) from error
+    except TimeoutError as error:
+        raise UserError(
+            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall "
+            "drops the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
+    except ConnectionRefusedError as error:
+        raise UserError(f"Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
+                        "", remedy) from error
+    except OSError as error:
+        raise UserError(f"{host}:{port} can't be reached: {error.strerror}.", "", remedy) from error
+
+
+def _knock(host: str, port: int) -> tuple[str, str]:
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host, port), CONNECT_SECONDS) as trial:
+                return str(trial.getsockname()[0]), str(trial.getpeername()[0])
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(AGAIN_SECONDS)  # it shows the command before it waits
+
+
+def connect(host: str, port: int) -> Store:
+    """
+    Raises:
+        UserError: what answers there isn't the first machine of a run.
+    """
+    found: list[Store] = []
+
+    def ask() -> None:
+        with suppress(DistError, RuntimeError):
+            found.append(TCPStore(host, port, None, False, timedelta(seconds=CONNECT_SECONDS), wait_for_workers=False))
+
+    # It waits without end for a program that takes the connection and says nothing.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not found:
+        raise UserError(f"What answers at {host}:{port} isn't SLM Studio waiting for machines.", "",
+                        "Check address and port.")
+    return found[0]
