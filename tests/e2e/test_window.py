@@ -91,13 +91,14 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
     question = chat.findChild(QPlainTextEdit, "chat_input")
     question.setPlainText("What is the emergency number?")
     press(qtbot, window, "chat_send")
-    qtbot.waitUntil(lambda: len(turns(chat)) == 2 and "reason" in turns(chat)[1].figures, timeout=3 * MINUTES)
-    asked, reply = turns(chat)
-    assert (asked.role, asked.content) == ("user", "What is the emergency number?")
-    assert reply.role == "assistant" and (model == "tiny" or len(reply.content.split()) > 1)
-    assert reply.figures["completion_tokens"] > 1, reply.figures
+    qtbot.waitUntil(lambda: [len(turns) for turns in said(chat)] == [2, 2] and
+                    all("reason" in turns[1].figures for turns in said(chat)), timeout=3 * MINUTES)
+    for asked, reply in said(chat):  # what was trained, and its base
+        assert (asked.role, asked.content) == ("user", "What is the emergency number?")
+        assert reply.role == "assistant" and (model == "tiny" or len(reply.content.split()) > 1)
+        assert reply.figures["completion_tokens"] > 1, reply.figures
 
 
-def turns(chat):
-    """What stands in the conversation."""
-    return [turn for lane in chat.chat.conversation().lanes for turn in lane.turns]
+def said(chat):
+    """What was asked and answered, by model."""
+    return [lane.turns for lane in chat.chat.conversation().lanes]
