@@ -105,7 +105,7 @@ def test_what_a_banner_tells_already_is_not_announced_again(qtbot, session, monk
     assert said == ["Memory ran out.", "Training is finished: other"]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="D-Bus is of Linux")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has D-Bus")
 def test_where_nobody_shows_a_notice_the_tray_does(qtbot, qapp):
     asked: list[str] = []
     linux.LinuxDesktop().notify(Notice("Training is finished", "helpdesk"), lambda: asked.append("tray"))
@@ -122,7 +122,7 @@ def test_the_taskbar_shows_how_far_the_job_is(behind: Shown, session):
     assert behind.progress == [0.0, 0.25, 1.0, None]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="D-Bus is of Linux")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has D-Bus")
 def test_what_is_sent_on_the_bus():
     call = linux.notification(Notice("Training ended early", "helpdesk: Memory ran out.", urgent=True))
     assert (call.service(), call.member()) == ("org.freedesktop.portal.Desktop", "AddNotification")

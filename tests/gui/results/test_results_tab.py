@@ -269,7 +269,7 @@ def test_the_export_of_another_run_does_not_stay_in_the_pane(qtbot, tab, make_ru
     assert panel.isVisible() and panel.strip.isVisible()
     choose_one("other")
     press(qtbot, tab, "results_export")
-    panel.followed._take([{"type": "phase", "phase": "quantizing"}])
+    panel.followed.thread.events.emit([{"type": "phase", "phase": "quantizing"}])
     assert panel.isVisible() and panel.strip.label.text().startswith("helpdesk: ")
     qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not panel.is_running())

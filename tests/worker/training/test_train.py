@@ -18,8 +18,9 @@ from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, preflight, token_cache, train
+from slmstudio.worker.training import methods, token_cache, train
 from slmstudio.worker.training.control import Control
+from slmstudio.worker.training.several import preflight
 
 
 @pytest.fixture
