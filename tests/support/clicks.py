@@ -33,7 +33,10 @@ def leave(window: MainWindow) -> None:
     if training.followed.job is not None:
         training.followed.job.kill()
     training.followed.detach()
-    window.page("chat").lanes.close_workers()
+    chat = window.page("chat")
+    threads = [pane._thread for pane in chat.panes if pane._thread is not None]
+    chat.lanes.close_workers()
+    assert all(thread.wait(60_000) for thread in threads)  # the program waits for them too before it quits
     assert tasks.shut_down(60_000)
 
 
