@@ -37,7 +37,7 @@ class Rows:
     """The rows of one dataset, those of each kind apart: the kind with the most rows is the file's.
 
     Args:
-        store: makes what the records of a kind are kept in; None counts them alone.
+        store: makes the store for records of a kind; None only counts them.
     """
 
     def __init__(self, store: Callable[[], Store] | None = list) -> None:

@@ -94,7 +94,7 @@ class DataFile:
 
     Args:
         said: names of columns that a person knows.
-        whole: whether all rows will be read; else there is no checksum.
+        whole: whether all rows will be read; a checksum is made only then.
 
     Attributes:
         path: it.

@@ -109,7 +109,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         cancelled: asked about every MB, and every few rows of a table; True ends the reading.
         columns: the column of each target, where a person knows better; see `mapping.look.TARGETS`.
         choices: which sheet is read, and how a text is cut.
-        store: makes what the records of a kind are kept in; None keeps none. Where that is no list, memory stays
+        store: makes the store for records of a kind; None keeps none. With a store on disk, memory stays
             bounded for any number of rows.
 
     Raises:

@@ -40,7 +40,7 @@ class InteractiveWorker:
         """Start the process.
 
         Raises:
-            UserError: it cannot be started, or there is no chat engine, which each kind but "talk" needs.
+            UserError: it can't be started, or the chat engine is missing, which every kind but "talk" needs.
         """
         if self.kind != "talk":
             llama.need()

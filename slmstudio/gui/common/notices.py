@@ -1,4 +1,4 @@
-"""What is told when something has ended that takes long, wherever the person is looking."""
+"""Tells a person that long work has ended, whichever tab they are looking at."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class GuardSummary:
 
     @property
     def stands_still(self) -> bool:
-        """Whether the run rests now; holding a temperature is no standstill."""
+        """Whether the run rests now; while it holds a temperature, it still works."""
         return self.resting is not None and self.resting.get("why") != HOLD
 
     @property

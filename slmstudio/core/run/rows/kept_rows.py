@@ -108,7 +108,7 @@ def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
         raise from_os_error(error, f"keep the rows in {run.name}") from error
     finally:
         for each in spools:
-            with contextlib.suppress(OSError):  # what it could not write is told by then
+            with contextlib.suppress(OSError):  # a write that failed has been reported already
                 each.close()
         shutil.rmtree(place, ignore_errors=True)
 

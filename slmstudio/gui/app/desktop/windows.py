@@ -1,7 +1,7 @@
 """Progress in Windows' taskbar: ITaskbarList3, a COM interface, called by its place in the table of methods.
 
-Source: shobjidl_core.h of the Windows SDK. Not tried on a Windows machine yet; whatever fails is logged once, and there
-is no progress then.
+Source: shobjidl_core.h of the Windows SDK. Not tried on a Windows machine yet; whatever fails is logged once, and the
+taskbar then shows no progress.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"
 
 
 def is_resting(history: RunHistory) -> bool:
-    """Whether the run stands still for the guard; holding a temperature is no standstill."""
+    """Whether the run stands still for the guard; while it holds a temperature, it still moves."""
     return history.guard.stands_still
 
 
