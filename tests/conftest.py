@@ -24,6 +24,7 @@ from support import once, tiers
 # A screen as people have one: the platform's own is 800×800, and a window makes itself no larger than its screen.
 if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
     os.environ["QT_QPA_PLATFORM"] = f"offscreen:configfile={Path(__file__).with_name('screen.json')}"
+os.environ["SLMSTUDIO_LANGUAGE"] = "en"  # whatever the system speaks, for child processes, too
 # As for the workers: threads that wait must not spin, or training inside the tests takes many times as long beside
 # other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -17,6 +17,7 @@ from slmstudio.core import jobs, llama, program
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
 app = typer.Typer()
@@ -80,9 +81,9 @@ def _no_run(path: Path) -> None:
     if (path / jobs.RUN).is_file():
         jobs.Job(path).request()
         newest = next(iter(folder.exported(path)), None)
-        raise UserError(f"{path} is a run, not a GGUF file.", "",
-                        f"Give one of its exports: {program.command('chat', newest)}" if newest
-                        else f"Export it first: {program.command('export', path)}")
+        raise UserError(tr("{path} is a run, not a GGUF file.", path=path), "",
+                        tr("Give one of its exports: {command}", command=program.command("chat", newest)) if newest
+                        else tr("Export it first: {command}", command=program.command("export", path)))
 
 
 class Talk:
@@ -139,7 +140,7 @@ class Talk:
         """Answer the last question again, with another seed."""
         turns = self._lane.turns
         if not turns:
-            raise UserError("Nothing was asked yet.", "", "Type a question.")
+            raise UserError(tr("Nothing was asked yet."), "", tr("Type a question."))
         tries = 1
         if turns[-1].role == "assistant":
             tries = len(self._lane.tree.siblings(turns[-1]))
@@ -245,14 +246,16 @@ def _obey(talk: Talk, line: str) -> None:
         talk.save(path)
         say(f"Saved as {path.with_suffix('.json')} and {path.with_suffix('.md')}.")
     else:
-        raise UserError(f"{command} is not known, or lacks something.", "", "/help lists what can be typed.")
+        raise UserError(tr("{command} is not known, or lacks something.", command=command), "",
+                        tr("/help lists what can be typed."))
 
 
 def _set(talk: Talk, rest: str) -> None:
     name, _, value = rest.partition(" ")
     name = name.replace("-", "_")
     if name not in talk.settings:
-        raise UserError(f"There is no setting {name!r}.", "", f"There are {', '.join(talk.settings)}.")
+        raise UserError(tr("There is no setting {name!r}.", name=name), "",
+                        tr("There are {settings}.", settings=", ".join(talk.settings)))
     taken: Any = [value.strip()] if name == "stop" else value.strip()
     if name != "stop":
         with contextlib.suppress(ValueError):

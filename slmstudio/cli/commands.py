@@ -38,13 +38,14 @@ from slmstudio.cli.progress import Follower, figure, print_error, print_json, pr
 from slmstudio.cli.targets import spare
 from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import visible
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Fine-tune a small language model on your own machine, on your own data, offline.",
+    help=tr("Fine-tune a small language model on your own machine, on your own data, offline."),
 )
 app.add_typer(data.app, name="data")
 app.add_typer(exports.app)
@@ -82,7 +83,7 @@ def main(arguments: list[str]) -> int:
         error.message = visible(getattr(error, "message", str(error)))
         show() if show else say(error, file=sys.stderr)
         if as_json:
-            print_json({"error": UserError(str(error), "", "See --help.").to_dict()})
+            print_json({"error": UserError(str(error), "", tr("See --help.")).to_dict()})
         return 2
     except BrokenPipeError:  # whoever reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -99,9 +100,9 @@ def main(arguments: list[str]) -> int:
         say(traceback.format_exc(), file=sys.stderr, end="")
         print_error(
             UserError(
-                "Something went wrong in SLM Studio itself.",
+                tr("Something went wrong in SLM Studio itself."),
                 f"{type(error).__name__}: {error}",
-                "Please report the lines above.",
+                tr("Please report the lines above."),
             ),
             as_json,
         )
@@ -133,14 +134,14 @@ def _show_first_run(result: dict[str, Any]) -> None:
         ("chrF++ of its answers to questions it never saw (higher is better)",
          *(figure(result[f"chrf_{when}"], ".1f") for when in WHEN)),
     ], ("", "Before training", "After training"))
-    rows = [("Run folder", result["run_dir"]), ("Training steps", str(result["steps"]))]
+    rows = [(tr("Run folder"), result["run_dir"]), (tr("Training steps"), str(result["steps"]))]
     if not result["left_out"]:
         parity = result["parity"]
         figures = f"NMSE {figure(parity['nmse'], '.1e')}, top-1 {figure(parity['top1'], '.1%')}"
         rows += [
-            ("Exported file", result["gguf"]),
-            ("Same answers as the trained model", f"{'yes' if parity['passed'] else 'NO'} ({figures})"),
-            ("The exported file in chat", result["reply"]),
+            (tr("Exported file"), result["gguf"]),
+            (tr("Same answers as the trained model"), f"{'yes' if parity['passed'] else 'NO'} ({figures})"),
+            (tr("The exported file in chat"), result["reply"]),
         ]
     say()
     print_table("What was made", [*rows, ("Time", units.format_duration(result["seconds"]["total"]))])

@@ -14,12 +14,12 @@ from slmstudio.cli.progress import Follower, print_error, print_json, print_tabl
 from slmstudio.cli.targets import spare
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.units import counted
+from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-app = typer.Typer(no_args_is_help=True, help="Read, check and mend datasets.")
+app = typer.Typer(no_args_is_help=True, help=tr("Read, check and mend datasets."))
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "
@@ -84,7 +84,8 @@ def check(
     left_out = [report for report in reports if report["problems"]]
     for report in left_out:
         if report["records"]:
-            say(f"error: {report['file']}: {counted(report['rows_left_out'], 'row')} can't be used.", file=sys.stderr)
+            say(f"error: {report['file']}: {ntr('{n:,} row', '{n:,} rows', report['rows_left_out'])} can't be used.",
+                file=sys.stderr)
     return 2 if left_out else 0
 
 
@@ -141,7 +142,7 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
     from slmstudio.core.data import layouts
 
     kind = " · ".join(filter(None, (report["format"], report["encoding"])))
-    say(f"{report['file']}: {counted(report['records'], 'row')}, {report['layout']}, {kind}")
+    say(f"{report['file']}: {ntr('{n:,} row', '{n:,} rows', report['records'])}, {report['layout']}, {kind}")
     say(layouts.sentence(report["layout"]))
     if report["mapping"] != {"text": "text"}:
         say("Columns: " + ", ".join(f"{target} = {column}" for target, column in report["mapping"].items()))
@@ -151,7 +152,7 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
         say(f"Note: {note}")
     for line in told.first(problems, report["file"]):
         say(f"  {line}")
-    say(counted(len(problems), "problem") if problems else "No problems.")
+    say(ntr("{n:,} problem", "{n:,} problems", len(problems)) if problems else "No problems.")
     if report["tokens"]:
         tokens = report["tokens"]
         say(f"Tokens a row with {tokens['model']}: {tokens['min']:,} to {tokens['max']:,}, "
@@ -192,9 +193,10 @@ def clean(
     spare([file], out)
     wanted = [kind for each in fix for kind in each.split(",") if kind]
     if unknown := [kind for kind in wanted if kind not in KINDS or not KINDS[kind].fix]:
-        raise UserError(f"{', '.join(unknown)} can't be mended.",
-                        "The report has no finding of that name, or it can only be mended by hand.",
-                        f"Choose among {', '.join(kind for kind, about in KINDS.items() if about.fix)}.")
+        raise UserError(tr("{unknown} can't be mended.", unknown=", ".join(unknown)),
+                        tr("The report has no finding of that name, or it can only be mended by hand."),
+                        tr("Choose among {names}.",
+                           names=", ".join(kind for kind, about in KINDS.items() if about.fix)))
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)
@@ -289,8 +291,8 @@ def _weighted(text: str) -> tuple[Path, float]:
     try:
         return Path(name), float(weight)
     except ValueError:
-        raise UserError(f'"{weight}" is not a weight.', "A weight is a number, as in rows.jsonl=0.5.",
-                        "Correct it.") from None
+        raise UserError(tr('"{weight}" is not a weight.', weight=weight),
+                        tr("A weight is a number, as in rows.jsonl=0.5."), tr("Correct it.")) from None
 
 
 def _done(result: dict[str, Any], as_json: bool) -> int:

@@ -11,6 +11,7 @@ import typer
 from slmstudio.cli.progress import print_json, print_table, say
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     from slmstudio.core.run.energy.forecast import Forecast
@@ -65,10 +66,11 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     known, trouble = settings.load(put_aside=False)
     if trouble is not None:
         raise trouble
-    problems = [Problem(f"{value:g} isn't a number of 0 or more.", field=f"--{name}")
+    problems = [Problem(tr("{value:g} isn't a number of 0 or more.", value=value), field=f"--{name}")
                 for name, value in (("price", price), ("grams", grams)) if value is not None and not 0 <= value < 1e6]
     if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
-        problems.append(Problem(f"{currency} isn't a currency of three letters, such as INR.", field="--currency"))
+        problems.append(Problem(tr("{currency} isn't a currency of three letters, such as INR.", currency=currency),
+                                field="--currency"))
     if default:
         known.price_per_kwh, known.currency, known.grams_per_kwh = None, "", None
     known.price_per_kwh = known.price_per_kwh if price is None else price
@@ -77,10 +79,10 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     if known.price_per_kwh is not None:  # a price stays in its currency when the locale changes
         known.currency = tariff(known).currency
     if not problems and known.price_per_kwh is not None and not known.currency:
-        problems.append(Problem("Nothing says which country this machine is in. Give the currency too.",
+        problems.append(Problem(tr("Nothing says which country this machine is in. Give the currency too."),
                                 field="--currency"))
     if problems:
-        raise UserError("The price wasn't set.", "Some values can't be used.", "Correct them.", problems)
+        raise UserError(tr("The price wasn't set."), tr("Some values can't be used."), tr("Correct them."), problems)
     known.save()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -22,7 +23,7 @@ GPUS = {"T4": 16, "L4": 24, "A10": 24, "L40S": 48, "H100": 80, "RTX 2060": 6, "R
         "RTX 4070 Ti": 12, "RTX 4080": 16, "RTX 4090": 24, "RTX 5070": 12, "RTX 5070 Ti": 16, "RTX 5080": 16,
         "RTX 5090": 32, "RTX A4000": 16, "RTX A5000": 24, "RTX A6000": 48, "RTX 6000 Ada": 48}
 """GB of cards that come with one size of memory, as their maker's tables have it."""
-VERDICTS = {"fits": "It fits.", "tight": "It may just fit.", "does not fit": "It doesn't fit as it is."}
+VERDICTS = {"fits": tr("It fits."), "tight": tr("It may just fit."), "does not fit": tr("It doesn't fit as it is.")}
 
 
 @app.command()
@@ -96,8 +97,8 @@ def card_memory(name: str) -> int:
     for card, gigabytes in GPUS.items():
         if plain == card.lower().replace(" ", ""):
             return gigabytes * GB
-    raise UserError(f"{name!r} isn't a card whose memory is known.", "",
-                    f'Give its memory, as in --gpu 12GB, or one of these: {", ".join(GPUS)}.')
+    raise UserError(tr("{name!r} isn't a card whose memory is known.", name=name), "",
+                    tr("Give its memory, as in --gpu 12GB, or one of these: {gpus}.", gpus=", ".join(GPUS)))
 
 
 def _place(gpu: str | None, device: str) -> tuple[int, str, str, str]:
@@ -129,7 +130,7 @@ def _config(facts: ModelFacts, chosen: dict[str, Any], precision: str) -> RunCon
     usual = {"precision": precision, "packing": packing, "max_length": min(1024, facts.context_length)}
     config = RunConfig(**{"name": facts.name, "model": str(facts.path), "train_file": "", **usual, **chosen})
     if problems := [problem for problem in config.problems() if problem.field != "train_file"]:
-        raise UserError("These values can't be used.", "", "Correct them.", problems)
+        raise UserError(tr("These values can't be used."), "", tr("Correct them."), problems)
     return config
 
 
@@ -162,7 +163,7 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     say(f"\n{VERDICTS[verdict]} {format_bytes(free)} are free {where}.")
     if pulls:
         say()
-        columns = ("Change", "Saves", "Cost", "Enough by itself")
+        columns = ("Change", "Saves", "Cost", tr("Enough by itself"))
         print_table("What would make it less", [
             (", ".join(f"{field}={value}" for field, value in pull.change.items()), format_bytes(pull.saves),
              pull.cost, "yes" if pull.enough else "no") for pull in pulls], columns)

@@ -10,14 +10,14 @@ import typer
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import files, formats, jobs, llama
 from slmstudio.core.errors import UserError
-from slmstudio.core.units import counted
+from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Advice
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
+RUBRIC = tr("The better answer is right, complete and short, and is written in the language of the question.")
 TOKENS = 256
 MOST_WARNINGS = 20
 TOLD_AFTER = ("judge_unreadable",)
@@ -137,7 +137,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise from_os_error(error, "read the rubric") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} isn't UTF-8 text.", "", "Save it as UTF-8.") from error
+        raise UserError(tr("{path} isn't UTF-8 text.", path=path.name), "", tr("Save it as UTF-8.")) from error
 
 
 def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
@@ -227,7 +227,7 @@ def print_scores(scores: dict[str, Any]) -> None:
         keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
         rows = [(METRICS[key].name.removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
                 for key in keys]
-        print_table(f"Scores of {counted(scores['test']['rows'], 'row')}", rows,
+        print_table(f"Scores of {ntr('{n:,} row', '{n:,} rows', scores['test']['rows'])}", rows,
                     ("", *(model["name"] for model in models)))
     said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
     for result in scores.get("benchmarks") or []:
@@ -246,7 +246,7 @@ def print_benchmark(result: dict[str, Any]) -> None:
     rows = [("all", *(_figure(model["accuracy"]) for model in models))]
     if len(subjects) > 1:
         rows += [(subject, *(_figure(model["by_subject"].get(subject)) for model in models)) for subject in subjects]
-    questions = counted(models[0]["accuracy"]["rows"], "question")
+    questions = ntr("{n:,} question", "{n:,} questions", models[0]["accuracy"]["rows"])
     print_table(f"{result['title']}, {questions}", rows, ("Accuracy in %", *(model["name"] for model in models)))
 
 

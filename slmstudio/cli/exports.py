@@ -13,6 +13,7 @@ from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 from slmstudio.core.export.types import DEFAULT_TYPES, choose
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.units import format_bytes
 
@@ -40,7 +41,8 @@ def export(
     """
     chosen, others = choose(types or DEFAULT_TYPES)
     if not run.is_dir():
-        raise UserError(f"{run} isn't a folder.", "", f"Give a run folder. To see them: {program.command('runs')}")
+        raise UserError(tr("{run} isn't a folder.", run=run), "",
+                        tr("Give a run folder. To see them: {command}", command=program.command("runs")))
     if chosen:
         llama.need()
     outcome = _work(new.export(run, [kind.name for kind in (*chosen, *others)], out, importance), "export")
@@ -52,7 +54,7 @@ def export(
     if as_json:
         print_json({"run_dir": str(run), "outcome": outcome.state, **outcome.result, "error": outcome.error})
     elif made:
-        columns = ("File", "Size", "Tokens equal", "Top-1", "NMSE", "Proof")
+        columns = ("File", "Size", tr("Tokens equal"), "Top-1", "NMSE", "Proof")
         print_table("Exports", [_row(file) for file in made], columns)
         for note in outcome.result["notes"]:
             say(note)
@@ -83,7 +85,7 @@ def parity(
     """
     for path in (run, gguf):
         if not path.exists():
-            raise UserError(f"{path} does not exist.", "", "Check the path.")
+            raise UserError(tr("{path} does not exist.", path=path), "", tr("Check the path."))
     llama.need()
     outcome = _work(new.parity(run, gguf), "parity")
     if not outcome.was_successful():

@@ -9,6 +9,7 @@ import typer
 
 from slmstudio.cli.progress import Follower, print_json, print_table, say
 from slmstudio.core import program
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ def told(outlook: Outlook) -> str:
     best, free = outlook.best, outlook.free
     of = f" of {format_bytes(free)} free" if free is not None else ""
     if best.measured is not None and best.measured.ran_out:
-        return f"When it was tried here, memory ran out at {format_bytes(best.measured.peak_bytes)}."
+        return tr("When it was tried here, memory ran out at {size}.", size=format_bytes(best.measured.peak_bytes))
     if best.measured is not None:
         took = f"{format_about(outlook.seconds).capitalize()}, needs" if outlook.seconds else "Needs"
         return f"{took} {format_bytes(best.measured.peak_bytes)}{of} (measured here)."
     how = "estimated, corrected by what was measured here" if best.corrected_by else "estimated"
     line = f"Needs {format_span(best.estimate.low, best.estimate.high)}{of} ({how})."
-    return line if outlook.fits != "no" else f"{line} That doesn't fit, but you may start it all the same."
+    return line if outlook.fits != "no" else tr("{line} That doesn't fit, but you may start it all the same.",
+                                                line=line)

@@ -12,6 +12,7 @@ import typer
 from slmstudio.cli.progress import Follower, print_error, print_json, say
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     from slmstudio.core.run.launch.invitation import Invitation
@@ -52,11 +53,12 @@ def unfinished(run: Path) -> jobs.Job:
     job = jobs.Job(run)
     ended = job.outcome()
     if ended is not None and ended.state == "finished":
-        raise UserError(f"{run.name} is finished already.", "",
-                        f"Export it: {program.command('export', run)}\n"
-                        f"Or learn more: {program.command('continue', run, '--out', 'M.json')}")
+        raise UserError(tr("{run} is finished already.", run=run.name), "",
+                        tr("Export it: {command}\nOr learn more: {command2}", command=program.command("export", run),
+                           command2=program.command("continue", run, "--out", "M.json")))
     if ended is None and job.is_alive():
-        raise UserError(f"{run.name} is running already.", "Another process works on it.", "Stop it first.")
+        raise UserError(tr("{run} is running already.", run=run.name), tr("Another process works on it."),
+                        tr("Stop it first."))
     return job
 
 
@@ -133,8 +135,8 @@ def join(
 
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UserError(f"{address} isn't an address with a port.", "", "Write it as the first machine shows it: "
-                        "HOST:PORT.")
+        raise UserError(tr("{address} isn't an address with a port.", address=address), "",
+                        tr("Write it as the first machine shows it: HOST:PORT."))
     job = new.join(host.strip("[]"), int(port), id_, model)
     since = time.time()
     job.start()

@@ -18,11 +18,12 @@ from slmstudio.cli import problems
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
+from slmstudio.core.i18n import ntr
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.launch import told
 from slmstudio.core.time_left import ProgressLeft
-from slmstudio.core.units import counted, format_about, format_energy
+from slmstudio.core.units import format_about, format_energy
 
 HOLD_SHARE, HOLD_SECONDS = 0.1, 3600.0
 """A held temperature is printed again once the share of work has changed by this much, or after this long."""
@@ -137,7 +138,7 @@ class Follower:
             self._tell_hold(event)
         elif kind == "changed":
             self._total_steps = _count(event, "total_steps")
-            self._say(f"changed: learning rate {event['learning_rate']:g}, {counted(self._total_steps, 'step')}",
+            self._say(f"changed: learning rate {event['learning_rate']:g}, {ntr('{n:,} step', '{n:,} steps', self._total_steps)}",
                       always=True)
         elif kind == "machines":
             self._say(told.sentence(event), always=True)

@@ -16,9 +16,10 @@ from slmstudio.cli.progress import Follower, print_error, print_json, print_tabl
 from slmstudio.cli.targets import spare
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 app = typer.Typer()
-queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait their turn.")
+queue_app = typer.Typer(no_args_is_help=True, help=tr("Runs that wait their turn."))
 app.add_typer(queue_app, name="queue")
 runs_app = typer.Typer()
 app.add_typer(runs_app, name="runs")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 
 def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:
@@ -21,5 +22,7 @@ def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:
             continue
         for source in read:
             if target.samefile(source) if not source.is_dir() else target.resolve().is_relative_to(source.resolve()):
-                why = "It holds what is read" if not source.is_dir() else f"It belongs to {source}, which is read"
-                raise UserError(f"{target} would be written over.", f"{why}.", "Choose another name for the result.")
+                why = tr("It holds what is read") if not source.is_dir() else tr("It belongs to {source}, which is "
+                                                                                 "read", source=source)
+                raise UserError(tr("{target} would be written over.", target=target), f"{why}.",
+                                tr("Choose another name for the result."))

@@ -17,6 +17,7 @@ from slmstudio.core.hardware.doctor import gather, line, packages, share
 from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Facts
 from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "bitsandbytes", "llama_cpp")
@@ -55,7 +56,7 @@ def look(*, measure: bool = True) -> Facts:
     from slmstudio.core.model.hub import on_disk
 
     home, missing = place()
-    caches = [("Models in the hub's cache", on_disk.hub_cache())]
+    caches = [(tr("Models in the hub's cache"), on_disk.hub_cache())]
     if home is not None:
         caches.append(("SLM Studio's own cache", home / "cache"))
     return replace(gather.everything(home, caches, measure=measure), home_missing=missing, engine=llama.trouble())
@@ -137,8 +138,8 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int]
         process.stdout.close()
         process.wait()
     if late.is_set():
-        return f"It didn't load within {seconds:.0f} s."
-    return f"Loading it crashed the process ({_ending(code)})."
+        return tr("It didn't load within {seconds:.0f} s.", seconds=seconds)
+    return tr("Loading it crashed the process ({ending}).", ending=_ending(code))
 
 
 def _answer(text: bytes) -> dict[str, Any] | None:

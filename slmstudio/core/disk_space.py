@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 LEAST = 256 * 1024
 """Bytes without which no job begins: its events and its outcome would find no place."""
@@ -46,20 +47,24 @@ def require(folder: Path, needed: int = 0) -> None:
     except OSError:
         return  # what is wrong there shows when it is written to
     if LEAST <= left < LEAST + needed:
-        raise UserError(f"The disk has too little room: {units.format_bytes(left)} are left where {folder} lies.",
-                        f"About {units.format_bytes(needed)} are needed.", "Free some room and start again.")
+        raise UserError(tr("The disk has too little room: {size} are left where {folder} lies.",
+                           size=units.format_bytes(left), folder=folder),
+                        tr("About {size} are needed.", size=units.format_bytes(needed)),
+                        tr("Free some room and start again."))
     if left < LEAST:
-        raise UserError(f"The disk is full: {units.format_bytes(left)} are left where {folder} lies.",
-                        "What would be done there could not be written down.", "Free some room and start again.")
+        raise UserError(tr("The disk is full: {size} are left where {folder} lies.", size=units.format_bytes(left),
+                           folder=folder), tr("What would be done there could not be written down."),
+                        tr("Free some room and start again."))
 
 
 def little_room(free: int) -> UserError | None:
     """What to say when so many bytes are free at the place; None when they will do."""
     if free >= LITTLE_ROOM:
         return None
-    return UserError(f"Only {units.format_bytes(free)} are free.",
-                     f"A model with its checkpoints and exports soon takes {units.format_bytes(LITTLE_ROOM)}.",
-                     "Choose a folder on a larger disk, or free some space.")
+    return UserError(tr("Only {size} are free.", size=units.format_bytes(free)),
+                     tr("A model with its checkpoints and exports soon takes {size}.",
+                        size=units.format_bytes(LITTLE_ROOM)),
+                     tr("Choose a folder on a larger disk, or free some space."))
 
 
 def keep_reserve(folder: Path) -> None:

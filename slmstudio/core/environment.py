@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 BOOTSTRAP = Path(__file__).resolve().parent.parent.parent / "packaging" / "bootstrap.py"
 
@@ -17,7 +18,8 @@ def command() -> list[str]:
         UserError: the program was put here by other means, as by pip.
     """
     if not BOOTSTRAP.is_file():
-        raise UserError("This copy of SLM Studio cannot set itself up.",
-                        f"The set-up, {BOOTSTRAP}, is not there: the program came here by other means than its own.",
-                        "Use the installer, the package or a checkout; or install what is missing with pip.")
+        raise UserError(tr("This copy of SLM Studio cannot set itself up."),
+                        tr("The set-up, {bootstrap}, is not there: the program came here by other means than its own.",
+                           bootstrap=BOOTSTRAP),
+                        tr("Use the installer, the package or a checkout; or install what is missing with pip."))
     return [getattr(sys, "_base_executable", sys.executable), str(BOOTSTRAP), "setup"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from slmstudio.core.i18n import tr
+
 MOST_SAID = 20
 """Problems that are said one by one; a file may have as many as it has rows."""
 
@@ -84,7 +86,7 @@ class UserError(Exception):
                             problem.get("file"), tuple(problem.get("lines") or ()))
                     for problem in (listed if isinstance(listed, list) else [])
                     if isinstance(problem, dict) and isinstance(problem.get("message"), str)]
-        return cls(what if isinstance(what, str) else "It failed, and what it said of it is damaged.",
+        return cls(what if isinstance(what, str) else tr("It failed, and what it said of it is damaged."),
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
 
@@ -102,20 +104,22 @@ def from_os_error(error: OSError, doing: str) -> UserError:
     import errno
 
     path = f" ({error.filename})" if error.filename else ""
-    what = f"Could not {doing}{path}."
+    what = tr("Could not {doing}{path}.", doing=doing, path=path)
     if error.errno == errno.ENOSPC or getattr(error, "winerror", None) == 112:
-        return UserError(what, "The disk is full.", "Free some space and try again.")
+        return UserError(what, tr("The disk is full."), tr("Free some space and try again."))
     if error.errno == errno.EROFS:
-        return UserError(what, "The disk is read-only.", "Choose a folder on a disk that can be written to.")
+        return UserError(what, tr("The disk is read-only."), tr("Choose a folder on a disk that can be written to."))
     if error.errno in (errno.EACCES, errno.EPERM):
-        return UserError(what, "Permission was refused.", "Choose another folder, or change its permissions.")
+        return UserError(what, tr("Permission was refused."), tr("Choose another folder, or change its permissions."))
     if error.errno == errno.ENOENT:
-        return UserError(what, "It does not exist.", "Check the path; it may have been moved or deleted.")
+        return UserError(what, tr("It does not exist."), tr("Check the path; it may have been moved or deleted."))
     if isinstance(error, NotAFile):
-        return UserError(what, f"{error.strerror}.", "Put a file in its place, or choose another one.")
+        return UserError(what, f"{error.strerror}.", tr("Put a file in its place, or choose another one."))
     if error.errno == errno.ELOOP:
-        return UserError(what, "A link lies in its place, and isn't followed: it could lead to somebody else's file.",
-                         "Remove the link, or put the file itself in its place.")
+        return UserError(what,
+                         tr("A link lies in its place, and isn't followed: it could lead to somebody else's file."),
+                         tr("Remove the link, or put the file itself in its place."))
     if error.errno == errno.EISDIR:
-        return UserError(what, "It is a folder, not a file.", "Choose a file.")
-    return UserError(what, f"The system says: {error.strerror or error}.", "Check the disk and the path.")
+        return UserError(what, tr("It is a folder, not a file."), tr("Choose a file."))
+    return UserError(what, tr("The system says: {strerror}.", strerror=error.strerror or error),
+                     tr("Check the disk and the path."))

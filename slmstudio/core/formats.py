@@ -16,6 +16,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 State = dict[str, Any]
 
@@ -86,13 +87,13 @@ def check(kind: str, state: State, where: Path | str) -> State:
     known = KINDS[kind]
     found = state.get(known.key, state.get(known.older_key, 1))
     if type(found) is not int or found < 1:
-        raise UserError(f"{_name(known, where)} cannot be used.",
-                        f"Its {known.key} is {str(found)[:40]!r}, which isn't a whole number of 1 or more.",
-                        "Put back the file as SLM Studio wrote it.")
+        raise UserError(tr("{name} cannot be used.", name=_name(known, where)),
+                        tr("Its {key} is {found!r}, which isn't a whole number of 1 or more.", key=known.key,
+                           found=str(found)[:40]), tr("Put back the file as SLM Studio wrote it."))
     if found > known.format:
-        raise NewerFormat(f"{_name(known, where)} was written by a newer SLM Studio.",
-                          f"Its format is {found}, this program reads up to {known.format}.",
-                          "Update SLM Studio, or open it with the version that wrote it.")
+        raise NewerFormat(tr("{name} was written by a newer SLM Studio.", name=_name(known, where)),
+                          tr("Its format is {found}, this program reads up to {format}.", found=found,
+                             format=known.format), tr("Update SLM Studio, or open it with the version that wrote it."))
     if found == known.format:
         return state
     for step in range(found, known.format):

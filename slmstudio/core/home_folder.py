@@ -17,6 +17,7 @@ from pathlib import Path
 
 from slmstudio.core import disk_space, files, formats, paths, program
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
 
 KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
@@ -24,7 +25,7 @@ KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "vot
 _SETTINGS = "settings.json"
 PRIVATE = ".private"
 """This file says that the folder was closed to others once."""
-_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", "System Volume Information", "$RECYCLE.BIN",
+_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", noop("System Volume Information"), "$RECYCLE.BIN",
                             "desktop.ini", ".DS_Store"})
 
 
@@ -44,11 +45,12 @@ def missing() -> UserError | None:
     if folder is None or _has(folder, KEPT):
         return None
     there = os.path.isdir(folder)
-    return UserError(f"The folder with your runs and models ({folder}) is missing.",
-                     "It holds no runs or models; its disk may not be connected." if there
-                     else "It is missing; its disk may not be connected.",
-                     "Connect the disk and start again, or choose another folder: "
-                     f"{program.command('place', 'FOLDER')} ({program.command('place', '--usual')} for the usual one).")
+    return UserError(tr("The folder with your runs and models ({folder}) is missing.", folder=folder),
+                     tr("It holds no runs or models; its disk may not be connected.") if there
+                     else tr("It is missing; its disk may not be connected."),
+                     tr("Connect the disk and start again, or choose another folder: {command} ({command2} for the "
+                        "usual one).", command=program.command("place", "FOLDER"),
+                        command2=program.command("place", "--usual")))
 
 
 def require() -> None:
@@ -93,8 +95,9 @@ def explain(error: OSError, doing: str) -> UserError:
     with contextlib.suppress(UserError, OSError, TypeError):
         home = absolute(paths.home())
         if named is not None and absolute(Path(named)).is_relative_to(home):
-            return UserError(said.what, f"{said.why} Runs, models and chats are kept in {home}.",
-                             f"Make that folder writable, or choose another one: {_other_place()}")
+            return UserError(said.what, tr("{why} Runs, models and chats are kept in {home}.", why=said.why, home=home),
+                             tr("Make that folder writable, or choose another one: {other_place}",
+                                other_place=_other_place()))
     return said
 
 
@@ -118,8 +121,8 @@ def what_stays(old: Path, new: Path) -> str:
     names = kept(old) if old != new else []
     if not names:
         return ""
-    return (f"What was kept until now stays in {old}: {', '.join(names)}. To bring it along, copy these into {new}. "
-            "Copy, do not move: runs remember where their base model lay.")
+    return tr("What was kept until now stays in {old}: {names}. To bring it along, copy these into {new}. Copy, do not "
+              "move: runs remember where their base model lay.", old=old, names=", ".join(names), new=new)
 
 
 def check(folder: Path) -> list[UserError]:
@@ -134,8 +137,8 @@ def check(folder: Path) -> list[UserError]:
     from slmstudio.core.hardware.machine import disk_free
 
     if is_fixed():
-        raise UserError("The folder is set by SLMSTUDIO_HOME.", f"It is {paths.home()}.",
-                        "Unset SLMSTUDIO_HOME and start again to choose a folder here.")
+        raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is {home}.", home=paths.home()),
+                        tr("Unset SLMSTUDIO_HOME and start again to choose a folder here."))
     folder = absolute(folder)
     _refuse_own(folder)
     _refuse_foreign(folder)
@@ -147,9 +150,10 @@ def check(folder: Path) -> list[UserError]:
     except OSError as error:
         raise from_os_error(error, f"write to {folder}") from error
     if free < disk_space.LEAST_ROOM:
-        raise UserError(f"There is too little room in {folder}.",
-                        f"{format_bytes(free)} are free; a first run needs {format_bytes(disk_space.LEAST_ROOM)}.",
-                        "Choose a folder on another disk, or free some space.")
+        raise UserError(tr("There is too little room in {folder}.", folder=folder),
+                        tr("{size} are free; a first run needs {size2}.", size=format_bytes(free),
+                           size2=format_bytes(disk_space.LEAST_ROOM)),
+                        tr("Choose a folder on another disk, or free some space."))
     return notes(folder, free)
 
 
@@ -159,9 +163,9 @@ def notes(folder: Path, free: int) -> list[UserError]:
 
     found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
     if mounts.is_network(folder):
-        found.append(UserError("This folder lies on another machine.",
-                               "Models load at the network's speed, and a run stops when the connection does.",
-                               "A folder on a disk of this machine is faster and safer."))
+        found.append(UserError(tr("This folder lies on another machine."),
+                               tr("Models load at the network's speed, and a run stops when the connection does."),
+                               tr("A folder on a disk of this machine is faster and safer.")))
     return [note for note in found if note is not None]
 
 
@@ -224,8 +228,9 @@ def _has(folder: Path, names: Iterable[str]) -> bool:
 def _refuse_own(folder: Path) -> None:
     for own, name in ((paths.resources().parent, "program"), (Path(sys.prefix), "program's Python environment")):
         if folder.is_relative_to(own.resolve()):
-            raise UserError(f"{folder} lies inside the {name}.", "An update or a removal would take your work along.",
-                            "Choose a folder elsewhere, for example in your home folder.")
+            raise UserError(tr("{folder} lies inside the {name}.", folder=folder, name=name),
+                            tr("An update or a removal would take your work along."),
+                            tr("Choose a folder elsewhere, for example in your home folder."))
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -236,10 +241,11 @@ def _refuse_foreign(folder: Path) -> None:
             raise from_os_error(error, "look into the folder") from error
         names = {name for name in names if not name.startswith(".Trash")}
         if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
-            raise UserError(f"{folder} holds other files.", f"Among them {min(names)}.",
-                            "Make an empty folder in it, and choose that.")
+            raise UserError(tr("{folder} holds other files.", folder=folder),
+                            tr("Among them {names}.", names=min(names)),
+                            tr("Make an empty folder in it, and choose that."))
     elif os.path.lexists(folder):
-        raise UserError(f"{folder} isn't a folder.", "It is a file.", "Choose a folder.")
+        raise UserError(tr("{folder} isn't a folder.", folder=folder), tr("It is a file."), tr("Choose a folder."))
 
 
 def _refuse_while_running(home: Path) -> None:
@@ -247,8 +253,9 @@ def _refuse_while_running(home: Path) -> None:
 
     for folder in _job_folders(home):
         if Job(folder).is_alive():
-            raise UserError("The folder cannot be changed while something is running.", f"At work: {folder}.",
-                            "Wait until it is done, or stop it, and change the folder then.")
+            raise UserError(tr("The folder cannot be changed while something is running."),
+                            tr("At work: {folder}.", folder=folder),
+                            tr("Wait until it is done, or stop it, and change the folder then."))
 
 
 def _job_folders(home: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 NOTE = "chat-engine.txt"
 """In the environment: a sentence of the set-up on why the engine is missing."""
@@ -24,8 +25,8 @@ def trouble() -> UserError | None:
         found = None
     if found is not None:
         return None
-    return UserError("The chat engine llama.cpp is not set up, so chat and GGUF files are switched off.", _reason(),
-                     f"To set it up, run: {program.setup_command()}")
+    return UserError(tr("The chat engine llama.cpp is not set up, so chat and GGUF files are switched off."), _reason(),
+                     tr("To set it up, run: {setup_command}", setup_command=program.setup_command()))
 
 
 def need() -> None:
@@ -43,4 +44,4 @@ def _reason() -> str:
         text = (Path(sys.prefix) / NOTE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         text = ""
-    return " ".join(text.split()) or "The package llama-cpp-python is missing from the program's environment."
+    return " ".join(text.split()) or tr("The package llama-cpp-python is missing from the program's environment.")

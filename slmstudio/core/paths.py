@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slmstudio.core import formats
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 EXPORTS = "exports"
 """The folder in a run's with what it was exported to."""
@@ -62,8 +63,9 @@ def chosen_home() -> Path | None:
         raise from_os_error(error, "read where your runs and models are kept") from error
     folder = (state or {}).get("folder")
     if not isinstance(folder, str) or not os.path.isabs(folder):
-        raise UserError(f"{file} does not say where your runs and models are kept.", "The file is damaged.",
-                        "Choose their folder again, or delete this file to use the usual one.")
+        raise UserError(tr("{file} does not say where your runs and models are kept.", file=file),
+                        tr("The file is damaged."),
+                        tr("Choose their folder again, or delete this file to use the usual one."))
     return Path(folder)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8765
@@ -47,9 +48,10 @@ def check_host(host: str, allow_network: bool) -> None:
         UserError: other machines could reach `host`, and nobody has allowed that.
     """
     if not is_loopback(host) and not allow_network:
-        raise UserError(f"{host} can be reached from other machines.", "The server listens on this machine alone "
-                        "unless you say otherwise: whoever has the key could use the model, and the connection is "
-                        "not encrypted.", f"Leave the host at {LOOPBACK}, or add --allow-network.")
+        raise UserError(tr("{host} can be reached from other machines.", host=host),
+                        tr("The server listens on this machine alone unless you say otherwise: whoever has the key "
+                           "could use the model, and the connection is not encrypted."),
+                        tr("Leave the host at {loopback}, or add --allow-network.", loopback=LOOPBACK))
 
 
 def free_port(host: str, first: int) -> int | None:
@@ -65,15 +67,16 @@ def free_port(host: str, first: int) -> int | None:
 def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserError:
     """Why the server cannot listen there, in words."""
     if error.errno == errno.EADDRINUSE:
-        refusal = PortInUse(f"Port {port} is in use.", "Another program listens there.",
-                            f"Port {free} is free: take that one." if free else "Choose another port.")
+        refusal = PortInUse(tr("Port {port} is in use.", port=port), tr("Another program listens there."),
+                            tr("Port {free} is free: take that one.", free=free) if free else tr("Choose another port."))
         refusal.free_port = free
         return refusal
     if error.errno in (errno.EACCES, errno.EPERM):
-        return UserError(f"Port {port} may not be used.", "Ports below 1024 belong to the system.",
-                         f"Choose a port from 1024 on, {DEFAULT_PORT} for instance.")
-    return UserError(f"The server cannot listen at {host}, port {port}.",
-                     f"The system says: {error.strerror or error}.", f"Use {LOOPBACK}.")
+        return UserError(tr("Port {port} may not be used.", port=port), tr("Ports below 1024 belong to the system."),
+                         tr("Choose a port from 1024 on, {default_port} for instance.", default_port=DEFAULT_PORT))
+    return UserError(tr("The server cannot listen at {host}, port {port}.", host=host, port=port),
+                     tr("The system says: {strerror}.", strerror=error.strerror or error),
+                     tr("Use {loopback}.", loopback=LOOPBACK))
 
 
 def url(host: str, port: int) -> str:

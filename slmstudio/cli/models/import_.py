@@ -11,11 +11,12 @@ import typer
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import jobs, paths, program, settings, units
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 
 KIND = {"gguf": "GGUF file, unpacked", "model": "model folder", "adapter": "adapter", "starter": "starter model"}
-OTHER_TEMPLATE = ("The adapter's folder holds another chat template than its base. The base's is used here; if the "
-                  "adapter learned with the other one, its answers are worse.")
+OTHER_TEMPLATE = tr("The adapter's folder holds another chat template than its base. The base's is used here; if the "
+                    "adapter learned with the other one, its answers are worse.")
 
 
 def import_(
@@ -34,10 +35,10 @@ def import_(
     from slmstudio.core.model.gguf import is_gguf
 
     if (what is None) == (starter is None):
-        raise UserError("Give either a file or folder, or --starter NAME.")
+        raise UserError(tr("Give either a file or folder, or --starter NAME."))
     if starter is not None:
         if name is not None or base is not None:
-            raise UserError("A starter model has its own name and no base.", "", "Leave out --name and --base.")
+            raise UserError(tr("A starter model has its own name and no base."), "", tr("Leave out --name and --base."))
         return _fetch(starter, accept_licence, as_json)
     assert what is not None
     try:
@@ -46,7 +47,8 @@ def import_(
         raise from_os_error(error, f"read {what}") from error
     if gguf:
         if base is not None:
-            raise UserError(f"{what.name} is a GGUF file, and needs no base model.", "", "Leave out --base.")
+            raise UserError(tr("{what} is a GGUF file, and needs no base model.", what=what.name), "",
+                            tr("Leave out --base."))
         return _unpack(what.absolute(), name, as_json)
     if what.is_dir() and peft_adapter.is_adapter(what):
         return _adapter(what.absolute(), base, name, as_json)
@@ -68,7 +70,8 @@ def _checked(name: str) -> str:
         UserError: it can't be a folder's name.
     """
     if name in ("", ".", "..") or name.startswith(".") or any(char in name for char in '/\\:*?"<>|\0'):
-        raise UserError(f"{name!r} can't be a model's name.", "It names its folder.", "Choose another name: --name.")
+        raise UserError(tr("{name!r} can't be a model's name.", name=name), tr("It names its folder."),
+                        tr("Choose another name: --name."))
     return name
 
 
@@ -130,7 +133,8 @@ def _adapter(folder: Path, base: Path | None, name: str | None, as_json: bool) -
         found = base.absolute() if base else peft_adapter.find_base(adapter, library.local_models())
     except UserError as error:
         command = program.command("models", "import", folder, "--base", "FOLDER")
-        raise UserError(error.what, error.why, f"{error.remedy} In the terminal: {command}") from error
+        raise UserError(error.what, error.why,
+                        tr("{remedy} In the terminal: {command}", remedy=error.remedy, command=command)) from error
     run = adapter_import.import_adapter(adapter, found, name)
     warning = OTHER_TEMPLATE if adapter_import.template_differs(adapter, found) else ""
     if warning:

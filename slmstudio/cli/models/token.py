@@ -10,6 +10,7 @@ import typer
 from slmstudio.cli.progress import print_json, say
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 
 def token(
@@ -27,7 +28,7 @@ def token(
 
     hub = endpoints.current(endpoint)
     if set_ and remove:
-        raise UserError("--set and --remove can't be used together.", "", "Give --set or --remove.")
+        raise UserError(tr("--set and --remove can't be used together."), "", tr("Give --set or --remove."))
     if set_:
         tokens.save(hub, _asked())
     removed = tokens.remove(hub) if remove else None

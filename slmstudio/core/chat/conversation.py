@@ -15,6 +15,7 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 TITLE_CHARACTERS = 60
 ROLES = ("user", "assistant")
@@ -198,8 +199,9 @@ class Conversation:
         except OSError as error:
             raise from_os_error(error, "open the conversation") from error
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"{path.name} isn't a conversation.", f"It cannot be read: {_said(error)}.",
-                            "Choose a file that Chat has saved.") from error
+            raise UserError(tr("{path} isn't a conversation.", path=path.name),
+                            tr("It cannot be read: {said}.", said=_said(error)),
+                            tr("Choose a file that Chat has saved.")) from error
 
     def to_markdown(self) -> str:
         """What is shown, to read. Models that were asked the same stand together below each question."""

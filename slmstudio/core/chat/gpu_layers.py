@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf_header import Header, read_header
 from slmstudio.core.units import format_bytes
 
@@ -90,12 +91,12 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
     everything = shape.layers + 1
     free = {gpu: max(0, gpu.memory_free - RESERVE) for gpu in gpus if gpu.memory_free is not None}
     if not free:
-        return GpuLayers(0, everything, "On the processor: " + (
+        return GpuLayers(0, everything, tr("On the processor: ") + (
             "the NVIDIA driver does not say how much memory is free." if gpus else "there is no NVIDIA GPU."))
     if not supported:
-        return GpuLayers(0, everything, "On the processor: this llama.cpp was built without GPU support.")
+        return GpuLayers(0, everything, tr("On the processor: this llama.cpp was built without GPU support."))
     if training:
-        return GpuLayers(0, everything, "On the processor: a run is training on this machine.")
+        return GpuLayers(0, everything, tr("On the processor: a run is training on this machine."))
     compute = compute_bytes(shape, context_length)
     each = (shape.file_bytes + cache_bytes(shape, context_length)) / everything
     # Each card holds a compute buffer of its own.
@@ -104,11 +105,15 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
     needs = f"needs about {format_bytes(each * everything + compute)}"
     there = f"{format_bytes(sum(gpu.memory_free or 0 for gpu in free))} free"
     if fits >= everything:
-        return GpuLayers(everything, everything, f"On the {cards}: {needs}, {there}.")
+        return GpuLayers(everything, everything,
+                         tr("On the {cards}: {needs}, {there}.", cards=cards, needs=needs, there=there))
     if fits > 0:
-        return GpuLayers(fits, everything, f"{fits} of {everything} layers on the {cards}, the rest on the processor: "
-                         f"{needs}, {there}.")
-    return GpuLayers(0, everything, f"On the processor: it {needs}, and the {cards} has {there}.")
+        return GpuLayers(fits, everything,
+                         tr("{fits} of {everything} layers on the {cards}, the rest on the processor: {needs}, "
+                            "{there}.", fits=fits, everything=everything, cards=cards, needs=needs, there=there))
+    return GpuLayers(0, everything,
+                     tr("On the processor: it {needs}, and the {cards} has {there}.", needs=needs, cards=cards,
+                        there=there))
 
 
 def cache_bytes(shape: Shape, context_length: int) -> int:

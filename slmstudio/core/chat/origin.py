@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
 from slmstudio.core.model.gguf_lora import LoraFacts, fitting
 from slmstudio.core.run import folder as run_folder
@@ -52,18 +53,19 @@ def base_for_strength(run: Path) -> Path:
     Raises:
         UserError: the run has no GGUF LoRA yet, or no file of its base is known.
     """
-    what = "The strength of this adapter can't be set yet."
+    what = tr("The strength of this adapter can't be set yet.")
     loras = list((run / run_folder.EXPORTS).glob(f"*{paths.LORA_ENDING}"))
     if not loras:
-        raise UserError(what, "Chat sets the strength of a GGUF LoRA, and the run has no such file.",
-                        "Export the run as GGUF LoRA first.")
+        raise UserError(what, tr("Chat sets the strength of a GGUF LoRA, and the run has no such file."),
+                        tr("Export the run as GGUF LoRA first."))
     base = Path(jobs.Job(run).request()["model"])
     for found in filter(None, (library.starter_gguf(), *base.glob("*.gguf"), *base.parent.glob("*.gguf"))):
         with contextlib.suppress(UserError):
             if fitting(found, loras):
                 return found
-    raise UserError(what, f"It needs a GGUF file of {base.name} as it was before training; none is beside it.",
-                    "Open such a file in Chat: the strength is set at the right.")
+    raise UserError(what,
+                    tr("It needs a GGUF file of {base} as it was before training; none is beside it.", base=base.name),
+                    tr("Open such a file in Chat: the strength is set at the right."))
 
 
 def _run_of(gguf: Path) -> Path | None:

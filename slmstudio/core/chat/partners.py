@@ -7,6 +7,7 @@ from pathlib import Path
 from slmstudio.core import jobs, llama
 from slmstudio.core.chat import memory
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
@@ -25,8 +26,9 @@ def of_run(run: Path) -> list[Path]:
     """
     config = RunConfig.from_dict(jobs.Job(run).request())
     if run_folder.result_folder(run) is None:
-        raise UserError(f"{config.name} has no result yet.", "It wasn't finished, or its result was deleted.",
-                        "Finish the run first, or choose another one.")
+        raise UserError(tr("{config} has no result yet.", config=config.name),
+                        tr("It wasn't finished, or its result was deleted."),
+                        tr("Finish the run first, or choose another one."))
     tuned = next(iter(run_folder.exported(run)), run) if llama.trouble() is None else run
     base = Path(config.model)
     try:

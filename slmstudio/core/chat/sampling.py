@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 
 LIMITS: dict[str, tuple[float, float]] = {
     "temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "top_k": (0, 1000), "min_p": (0.0, 1.0),
@@ -64,7 +65,7 @@ def parse(values: Mapping[str, Any]) -> Sampling:
         else:
             taken[name] = tuple(values[name]) if name == "stop" else values[name]
     if problems:
-        raise UserError("The answer's settings cannot be used.", " ".join(map(str, problems)), "Change them.",
+        raise UserError(tr("The answer's settings cannot be used."), " ".join(map(str, problems)), tr("Change them."),
                         problems)
     return Sampling(**taken)
 
@@ -76,17 +77,19 @@ def _number_problem(name: str, value: Any) -> str:
     kinds = (int,) if name in WHOLE else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         kind = "a whole number" if name in WHOLE else "a number"
-        return f"{value!r} is not {kind} from {low:g} to {high:,.0f}."
+        return tr("{value!r} is not {kind} from {low:g} to {high:,.0f}.", value=value, kind=kind, low=low, high=high)
     return ""
 
 
 def _stops_problem(value: Any) -> str:
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        return "Stop strings are a list of texts."
+        return tr("Stop strings are a list of texts.")
     if len(value) > MAX_STOPS:
-        return f"There are {len(value)} stop strings; at most {MAX_STOPS} are looked for."
+        return tr("There are {value} stop strings; at most {max_stops} are looked for.", value=len(value),
+                  max_stops=MAX_STOPS)
     if any(not each for each in value):
-        return "A stop string is empty; every answer would end at once."
+        return tr("A stop string is empty; every answer would end at once.")
     if any(len(each) > MAX_STOP_CHARACTERS for each in value):
-        return f"A stop string is longer than {MAX_STOP_CHARACTERS} characters."
+        return tr("A stop string is longer than {max_stop_characters} characters.",
+                  max_stop_characters=MAX_STOP_CHARACTERS)
     return ""

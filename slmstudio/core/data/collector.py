@@ -15,6 +15,7 @@ from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 
 ALONE = 3
 """Rows with the same fault that are named one by one; more of them are one problem."""
@@ -180,6 +181,7 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
             found += each
             continue
         lines = tuple(problem.line for problem in each if problem.line is not None)
-        message = f"{message[:-1]} ({len(each):,} rows are like this, lines {lines[0]:,} to {lines[-1]:,})."
+        message = tr("{message_} ({each:,} rows are like this, lines {lines:,} to {lines2:,}).", message_=message[:-1],
+                     each=len(each), lines=lines[0], lines2=lines[-1])
         found.append(Problem(message, lines[0], each[0].column, field, file, lines))
     return found

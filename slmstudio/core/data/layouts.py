@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slmstudio.core.i18n import noop
+
 _CHAT = ("sft", "text")
 
 _OBJECTIVES = {
@@ -12,12 +14,12 @@ _OBJECTIVES = {
 }
 
 _SENTENCES = {
-    "instruction": "Each row is a question with its answer.",
-    "messages": "Each row is a conversation.",
-    "mixed": "The rows are questions with their answers, and conversations.",
-    "preference": "Each row is a question with a better and a worse answer.",
-    "labelled": "Each row is a question with one answer, marked good or bad.",
-    "text": "Each row is plain text, which is learned whole.",
+    "instruction": noop("Each row is a question with its answer."),
+    "messages": noop("Each row is a conversation."),
+    "mixed": noop("The rows are questions with their answers, and conversations."),
+    "preference": noop("Each row is a question with a better and a worse answer."),
+    "labelled": noop("Each row is a question with one answer, marked good or bad."),
+    "text": noop("Each row is plain text, which is learned whole."),
 }
 
 _ROWS = {

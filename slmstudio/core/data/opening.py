@@ -17,6 +17,7 @@ from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
@@ -190,10 +191,11 @@ class DataFile:
             self.left_out = held_out
             fit = [name for name in fit if name not in held_out]
         if not fit:
-            raise UserError(f"{self.path.name} holds no file with rows or text.", "", CHOOSE)
+            raise UserError(tr("{path} holds no file with rows or text.", path=self.path.name), "", tr(CHOOSE))
         if len(fit) > MOST_FILES:
-            raise UserError(f"{self.path.name} holds {len(fit):,} files.", f"At most {MOST_FILES:,} are read at once.",
-                            "Join them into fewer files.")
+            raise UserError(tr("{path} holds {fit:,} files.", path=self.path.name, fit=len(fit)),
+                            tr("At most {most_files:,} are read at once.", most_files=MOST_FILES),
+                            tr("Join them into fewer files."))
         return fit
 
     def _file_part(self, source: Source, name: str) -> Iterator[Part]:
@@ -227,7 +229,7 @@ class DataFile:
         everything = chain([first], chunks)
         is_json = suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None
         table = not is_json and (suffix in TABLE_SUFFIXES or (suffix not in TEXT_SUFFIXES and _is_table(first)))
-        notes = [f"The encoding was assumed to be {source.encoding}, by the file's bytes."] if source.assumed else []
+        notes = [tr("The encoding was assumed to be {encoding}, by the file's bytes.", encoding=source.encoding)] if source.assumed else []
         if is_json:
             kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
                 suffix == ".json" and _has_lines(first)) else "json"
@@ -339,12 +341,13 @@ def _binary_format(source: Source, head: bytes) -> str:
         names = opened.namelist()
     found = _zip_format(names)
     if found == "pkl":
-        raise UserError(f"{source.name} isn't a dataset: it is a PyTorch file.", "", IN_MODEL_TAB)
+        raise UserError(tr("{source} isn't a dataset: it is a PyTorch file.", source=source.name), "", tr(IN_MODEL_TAB))
     if not found:
-        raise UserError(f"{source.name} is an archive within an archive.", "", "Unpack it and open the files in it.")
+        raise UserError(tr("{source} is an archive within an archive.", source=source.name), "",
+                        tr("Unpack it and open the files in it."))
     if found == "ods" and source.suffix == ".odt":
-        raise UserError(f"{source.name} is an OpenDocument text.", "Texts are read from Word and PDF files.",
-                        "Save it as .docx, and open that file.")
+        raise UserError(tr("{source} is an OpenDocument text.", source=source.name),
+                        tr("Texts are read from Word and PDF files."), tr("Save it as .docx, and open that file."))
     return found
 
 

@@ -19,6 +19,7 @@ from slmstudio.core.data.source import CHOOSE, ReadingCancelled
 from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import noop, tr
 
 __all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
 
@@ -27,7 +28,7 @@ REMEDY = ("Say which columns hold the question and the answer (--map instruction
           f"give each row on a line of its own, like this: {EXAMPLE}")
 SAMPLE_BYTES = 8 << 20
 """About so much of a file at most is held by which its columns are guessed."""
-AS_UTF8 = "Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again."
+AS_UTF8 = noop("Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again.")
 
 
 @dataclass
@@ -120,8 +121,9 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
     file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, store)
     if found is None:
-        raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
-                        "Close other programs, or split the file.")
+        raise UserError(tr("{path} does not fit into memory.", path=file.path.name),
+                        tr("It has {file_size:,} bytes.", file_size=file.size),
+                        tr("Close other programs, or split the file."))
     return found
 
 
@@ -167,7 +169,7 @@ def _ratings(unused: tuple[str, ...]) -> list[str]:
     if not names:
         return []
     rate = f"{names[0]} rates" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} rate"
-    return [f"{rate} the answers, but all answers are learned equally. Remove the rows with low ratings."]
+    return [tr("{rate} the answers, but all answers are learned equally. Remove the rows with low ratings.", rate=rate)]
 
 
 def _numbered_classes(found: Dataset) -> list[str]:
@@ -176,8 +178,8 @@ def _numbered_classes(found: Dataset) -> list[str]:
     said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
     if column_names.column(answer) not in KINDS or not said or not all(map(str.isdecimal, map(str, said))):
         return []
-    return [f'The number in "{answer}" is learned as the answer to each text. A name says more to a model: write what '
-            "each number stands for, if you know it."]
+    return [tr('The number in "{answer}" is learned as the answer to each text. A name says more to a model: write '
+               "what each number stands for, if you know it.", answer=answer)]
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
@@ -225,14 +227,17 @@ def _within(rows: Iterator[Raw], most: int) -> Iterator[Raw]:
 def _nothing_usable(found: Dataset) -> UserError:
     name, problems = found.path.name, found.problems
     if found.bytes == 0:
-        return UserError(f"{name} is empty.", "It has 0 bytes.", CHOOSE)
+        return UserError(tr("{name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
     if not problems:
-        return UserError(f"{name} holds no rows.", "There is nothing in it but blanks or an empty list.", CHOOSE)
-    what = f"{name} has no row that can be used."
+        return UserError(tr("{name} holds no rows.", name=name),
+                         tr("There is nothing in it but blanks or an empty list."), tr(CHOOSE))
+    what = tr("{name} has no row that can be used.", name=name)
     remedy = AS_UTF8 if found.format in ("text", "markdown") else REMEDY
     first = str(problems[0])
     if len(problems) > 1:
-        return NoUsableRow(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
+        return NoUsableRow(what,
+                           tr("There are {problems:,} problems; the first: {first}", problems=len(problems),
+                              first=first), remedy, problems)
     return NoUsableRow(what, first[0].upper() + first[1:], remedy, problems)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from slmstudio.core.data import split
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 MOST = 20
 
@@ -120,8 +121,9 @@ def trouble(path: Path) -> Missing | None:
     except OSError:  # as without permission to look: reading it says so
         return None
     if folder:
-        return Missing(f"{path.name} is no longer in {path.parent}.", "It was moved, renamed or deleted.",
-                       "Open it from its new place, or remove it from the recent files.", whole_folder=False)
-    return Missing(f"{path.name} can't be reached.",
-                   f"Its folder {path.parent} isn't there; the disk may be unplugged.",
-                   "Plug it in, or remove the file from the recent files.", whole_folder=True)
+        return Missing(tr("{path} is no longer in {parent}.", path=path.name, parent=path.parent),
+                       tr("It was moved, renamed or deleted."),
+                       tr("Open it from its new place, or remove it from the recent files."), whole_folder=False)
+    return Missing(tr("{path} can't be reached.", path=path.name),
+                   tr("Its folder {parent} isn't there; the disk may be unplugged.", parent=path.parent),
+                   tr("Plug it in, or remove the file from the recent files."), whole_folder=True)

@@ -16,12 +16,13 @@ from slmstudio.core import files
 from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.encodings import SNIFF_BYTES, Encoding, encoding_of, utf16_order
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 
 CHUNK_BYTES = 1 << 21
-CHOOSE = ("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
-AS_JSONL = "Save the data as JSONL (one JSON object a line) or CSV, and open that file."
-IN_MODEL_TAB = "Open it in the Model tab; here a file with rows or text is needed."
-UNPACK = "Unpack it and open the files in it."
+CHOOSE = noop("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
+AS_JSONL = noop("Save the data as JSONL (one JSON object a line) or CSV, and open that file.")
+IN_MODEL_TAB = noop("Open it in the Model tab; here a file with rows or text is needed.")
+UNPACK = noop("Unpack it and open the files in it.")
 
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 SIGNATURES = (
@@ -36,11 +37,11 @@ SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", AS_JSONL),
     (b"SQLite format 3\x00", "an SQLite database", AS_JSONL),
     (OLD_OFFICE, "an old Office document (.doc or .ppt), or one with a password",
-     "Open it in the program that made it, and save it as .docx or .xlsx without a password."),
+     noop("Open it in the program that made it, and save it as .docx or .xlsx without a password.")),
     (b"\x7fELF", "a Linux program", CHOOSE),
-    (b"{\\rtf", "an RTF document", "Save it as .docx or as plain text, and open that file."),
+    (b"{\\rtf", "an RTF document", noop("Save it as .docx or as plain text, and open that file.")),
     (b"version https://git-lfs", "a Git LFS pointer, not the data itself",
-     "Download the file itself (`git lfs pull`), then open it."),
+     noop("Download the file itself (`git lfs pull`), then open it.")),
 )
 TEXT_SIGNATURES = ((b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML document"))
 
@@ -165,7 +166,8 @@ class Source:
                     yield chunk
             after = self.path.stat()
         except ValueError as error:  # a NUL in the path
-            raise UserError(f"{str(self.path)!r} isn't a file name.", f"The system says: {error}.", CHOOSE) from error
+            raise UserError(tr("{path!r} isn't a file name.", path=str(self.path)),
+                            tr("The system says: {error}.", error=error), tr(CHOOSE)) from error
         except OSError as error:
             raise self._cannot_read(error, begun=done > 0) from error
         if done != self.size or _identity(before) != _identity(after):
@@ -175,35 +177,37 @@ class Source:
     def check_cancelled(self) -> None:
         """Raise ReadingCancelled where the user said so."""
         if self._cancelled is not None and self._cancelled():
-            raise ReadingCancelled(f"Reading {self.name} was cancelled.")
+            raise ReadingCancelled(tr("Reading {name} was cancelled.", name=self.name))
 
     def _changed(self) -> UserError:
-        return UserError(f"{self.name} changed while it was read.", "Another program wrote to it.",
-                         "Wait until that program is done, then open the file again.")
+        return UserError(tr("{name} changed while it was read.", name=self.name), tr("Another program wrote to it."),
+                         tr("Wait until that program is done, then open the file again."))
 
     def _refuse_special(self, mode: int) -> None:
         if stat.S_ISDIR(mode):
-            raise UserError(f"{self.path} is a folder, not a file.", "", "Choose a file in it.")
+            raise UserError(tr("{path} is a folder, not a file.", path=self.path), "", tr("Choose a file in it."))
         if not stat.S_ISREG(mode):
-            raise UserError(f"{self.path} isn't an ordinary file.", "It is a device or a pipe.", CHOOSE)
+            raise UserError(tr("{path} isn't an ordinary file.", path=self.path), tr("It is a device or a pipe."),
+                            tr(CHOOSE))
 
     def _cannot_read(self, error: OSError, begun: bool) -> UserError:
         if begun and isinstance(error, FileNotFoundError):
-            return UserError(f"{self.path.name} vanished while it was read.", "It was moved or deleted.",
-                             "Put it back, or choose another file.")
+            return UserError(tr("{path} vanished while it was read.", path=self.path.name),
+                             tr("It was moved or deleted."), tr("Put it back, or choose another file."))
         if isinstance(error, FileNotFoundError):
-            return UserError(f"{self.path} does not exist.", "It may have been moved, renamed or deleted.",
-                             "Check the path, or choose another file.")
+            return UserError(tr("{path} does not exist.", path=self.path),
+                             tr("It may have been moved, renamed or deleted."),
+                             tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):
-            return UserError(f"{self.path} cannot be read.", "Permission was refused.",
-                             "Change the permissions of the file, or copy it to a folder of your own.")
+            return UserError(tr("{path} cannot be read.", path=self.path), tr("Permission was refused."),
+                             tr("Change the permissions of the file, or copy it to a folder of your own."))
         return from_os_error(error, f"read {self.path}")
 
     def _refuse_binary(self, first: bytes) -> None:
         found = binary_kind(first)
         if found is not None:
             kind, remedy = found
-            raise UserError(f"{self.name} isn't a dataset: it is {kind}.", "", remedy)
+            raise UserError(tr("{name} isn't a dataset: it is {kind}.", name=self.name, kind=kind), "", remedy)
 
 
 def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
@@ -223,12 +227,12 @@ def binary_kind(first: bytes) -> tuple[str, str] | None:
     if first[8:9] == b"{" and b'"data_offsets"' in first:
         return "a safetensors file", IN_MODEL_TAB
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "text in UTF-32", "Save it as UTF-8 and open it again."
+        return "text in UTF-32", tr("Save it as UTF-8 and open it again.")
     # NULs among JSON are damage in single rows; the rows say so themselves.
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return "damaged, or was never written: it holds zero bytes where text should be", "Get the file again."
+        return "damaged, or was never written: it holds zero bytes where text should be", tr("Get the file again.")
     return "binary data, not text", CHOOSE
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.statistics import script_shares
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,7 @@ def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str
     import numpy as np
 
     if by not in BY:
-        raise UserError(f"Rows cannot be split by {by}.", "", f"Choose one of {', '.join(BY)}.")
+        raise UserError(tr("Rows cannot be split by {by}.", by=by), "", tr("Choose one of {by}.", by=", ".join(BY)))
     drawn, groups, first = bytearray(), array("H"), dict[bytes, int]()
     names: dict[str, int] = {}
     for record in records:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from slmstudio.core.data.record import Record
+from slmstudio.core.i18n import noop
 
 SAMPLE_CHARACTERS = 5_000_000
 OTHER = "Other"
@@ -22,10 +23,10 @@ BLOCKS = (
     (0x0C80, 0x0CFF, "Kannada"), (0x0D00, 0x0D7F, "Malayalam"), (0x0D80, 0x0DFF, "Sinhala"),
     (0x0E00, 0x0E7F, "Thai"), (0x0E80, 0x0EFF, "Lao"), (0x0F00, 0x0FFF, "Tibetan"), (0x1000, 0x109F, "Myanmar"),
     (0x10A0, 0x10FF, "Georgian"), (0x1100, 0x11FF, "Korean"), (0x1200, 0x137F, "Ethiopic"),
-    (0x1780, 0x17FF, "Khmer"), (0x1C50, 0x1C7F, "Ol Chiki"),
+    (0x1780, 0x17FF, "Khmer"), (0x1C50, 0x1C7F, noop("Ol Chiki")),
     (0x1CD0, 0x1CFF, "Devanagari"), (0x1E00, 0x1EFF, "Latin"), (0x3040, 0x30FF, "Japanese"), (0x3400, 0x4DBF, "Han"),
-    (0x4E00, 0x9FFF, "Han"), (0xA8E0, 0xA8FF, "Devanagari"), (0xAAE0, 0xAAFF, "Meetei Mayek"),
-    (0xABC0, 0xABFF, "Meetei Mayek"), (0xAC00, 0xD7AF, "Korean"), (0xFB50, 0xFDFF, "Arabic"),
+    (0x4E00, 0x9FFF, "Han"), (0xA8E0, 0xA8FF, "Devanagari"), (0xAAE0, 0xAAFF, noop("Meetei Mayek")),
+    (0xABC0, 0xABFF, noop("Meetei Mayek")), (0xAC00, 0xD7AF, "Korean"), (0xFB50, 0xFDFF, "Arabic"),
     (0xFE70, 0xFEFF, "Arabic"), (0x20000, 0x3FFFF, "Han"),
 )
 """(first, last, script) by the blocks of the Unicode Standard, https://www.unicode.org/Public/UNIDATA/Blocks.txt.

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any, NoReturn
 
+from slmstudio.core.i18n import tr
+
 SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf]")
 TEXT_OR_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
 FOREIGN_WORDS = {"True": "true", "False": "false", "None": "null", "undefined": "null", "nan": "null", "inf": "null"}
@@ -96,7 +98,7 @@ def _bad_bytes(data: bytes, at: int) -> NotJson:
 def _bad_constant(text: str) -> NotJson:
     found = next(match for match in TEXT_OR_CONSTANT.finditer(text) if match.group(1))
     at = found.start()
-    return NotJson(f"{found.group(1)} isn't a JSON value; write null, or leave the key out.",
+    return NotJson(tr("{group} isn't a JSON value; write null, or leave the key out.", group=found.group(1)),
                    text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
@@ -149,7 +151,7 @@ def _no_value(rest: str) -> str:
     word = re.match(r"\w+", rest)
     instead = FOREIGN_WORDS.get(word.group()) if word else None
     if word and instead:
-        return f"{word.group()} isn't a JSON value; write {instead}."
+        return tr("{group} isn't a JSON value; write {instead}.", group=word.group(), instead=instead)
     if rest[0] == "\0":
         return "there are NUL bytes here; the file is damaged at this place."
     if rest[0] in ",:}]":

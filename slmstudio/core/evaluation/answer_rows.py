@@ -13,6 +13,7 @@ from slmstudio.core.evaluation import corrections, items_file
 from slmstudio.core.evaluation.reasoning import KEY, OPEN, answer_of, as_scored
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
+from slmstudio.core.i18n import tr
 
 ITEMS = "items.jsonl"
 
@@ -175,8 +176,9 @@ def read_rows(folder: Path) -> Rows:
         raise from_os_error(error, "read the answers") from error
     if not items or not any(answers):
         what = "no test rows" if not items else "no answers"
-        raise UserError(f"There is nothing to score in {folder.name}.", f"The evaluation has {what} yet.",
-                        "Start it, or let it continue, and come back.")
+        raise UserError(tr("There is nothing to score in {folder}.", folder=folder.name),
+                        tr("The evaluation has {what} yet.", what=what),
+                        tr("Start it, or let it continue, and come back."))
     found = corrections.read(folder)
     answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}
                for each in answers] if found.values else answers

@@ -18,6 +18,7 @@ from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes import store
 from slmstudio.core.votes.tally import LEVEL, by_chance
 
@@ -137,10 +138,11 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
     if not voted:
         sentence = ""
     elif p < LEVEL:
-        sentence = f"In your own blind votes {of if wins > losses else with_} is better: {figures}."
+        sentence = tr("In your own blind votes {of} is better: {figures}.", of=of if wins > losses else with_,
+                      figures=figures)
     else:
         votes = "one blind vote shows" if len(voted) == 1 else f"{len(voted):,} blind votes show"
-        sentence = f"Your own {votes} no difference yet: {figures}."
+        sentence = tr("Your own {votes} no difference yet: {figures}.", votes=votes, figures=figures)
     return {"votes": len(voted), "wins_of": wins, "wins_with": losses, "ties": ties, "p": p, "sentence": sentence,
             "agreement": _agreement(folder, voted, of, with_) if voted else None}
 

@@ -15,6 +15,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
+from slmstudio.core.i18n import tr
 
 FILE = "benchmark-rows.jsonl"
 METRIC = "accuracy"
@@ -45,9 +46,9 @@ def read(folder: Path, progress: Callable[[int, int], None] | None = None) -> li
         if (row := _row(line)) is not None:
             rows.append(row)
     if not rows:
-        raise UserError(f"{folder.name} has no answers to a benchmark.",
-                        "They are written when a benchmark ends; older versions did not." if not lines else
-                        f"{FILE} is damaged.", "Run the benchmark again.")
+        raise UserError(tr("{folder} has no answers to a benchmark.", folder=folder.name),
+                        tr("They are written when a benchmark ends; older versions did not.") if not lines else
+                        tr("{file} is damaged.", file=FILE), tr("Run the benchmark again."))
     return rows
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 SOURCE = "source.json"
 DATA = "data"
@@ -115,14 +116,14 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
     """
     source = formats.read("data set", folder / SOURCE)
     if source is None:
-        raise not_whole(folder, "Its folder is gone, or has no source.json.")
+        raise not_whole(folder, tr("Its folder is gone, or has no source.json."))
     splits = {}
     for split, about in source["splits"].items():
         path = folder / about["file"]
         if not path.is_file() or path.stat().st_size != about["bytes"]:
-            raise not_whole(folder, f"{path.name} was cut off, changed or deleted.")
+            raise not_whole(folder, tr("{path} was cut off, changed or deleted.", path=path.name))
         if hashes and files.sha256_of(path) != about["sha256"]:
-            raise not_whole(folder, f"{path.name} has other bytes than were fetched.")
+            raise not_whole(folder, tr("{path} has other bytes than were fetched.", path=path.name))
         splits[split] = path
     about = source["splits"].values()
     return DataSet(folder, source["dataset"], source["part"], source["revision"], splits,
@@ -145,8 +146,8 @@ def is_whole(folder: Path) -> bool:
 
 
 def not_whole(folder: Path, why: str) -> UserError:
-    return UserError(f"The benchmark data in {folder} are no longer complete.", why,
-                     "Delete that folder and fetch the benchmark again.")
+    return UserError(tr("The benchmark data in {folder} are no longer complete.", folder=folder), why,
+                     tr("Delete that folder and fetch the benchmark again."))
 
 
 def folder_of(dataset: str, part: str, options: Mapping[str, Any]) -> str:
@@ -181,11 +182,11 @@ def write_record(name: str, tasks: Mapping[str, str]) -> None:
 
 def missing(name: str) -> UserError:
     """For a benchmark without data: how they come here."""
-    return UserError(
-        f"The data of {name} are not on this machine.",
-        "They are fetched once, on your word, and used offline from then on. How large they are is not known before.",
-        f"Fetch them: {program.command('evaluate', 'starter', '--benchmark', name, '--fetch')}. "
-        "Or choose a folder that holds them (--data).")
+    return UserError(tr("The data of {name} are not on this machine.", name=name),
+                     tr("They are fetched once, on your word, and used offline from then on. How large they are is not "
+                        "known before."),
+                     tr("Fetch them: {command}. Or choose a folder that holds them (--data).",
+                        command=program.command("evaluate", "starter", "--benchmark", name, "--fetch")))
 
 
 def names(fetched: Iterable[DataSet]) -> list[dict[str, str]]:

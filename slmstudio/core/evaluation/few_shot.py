@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from slmstudio.core.i18n import tr
+
 
 def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
     """Why a benchmark cannot show so many examples before each question, and what can be done; None where it can.
@@ -19,6 +21,7 @@ def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
     least = short[subject]
     others = f", and {len(short) - 1:,} more have too few" if len(short) > 1 else ""
     has = f"{least:,} besides its questions" if least else "none besides its questions"
-    instead = f"Ask with {least:,} or fewer (--shots {least})" if least else "Ask without examples (--shots 0)"
-    return (f"{shots:,} examples are wanted before each question, and {subject} has {has}{others}.",
-            f"{instead}, or add examples to its data: in a folder as MMLU's, rows of a dev file.")
+    instead = tr("Ask with {least:,} or fewer (--shots {least})", least=least) if least else tr("Ask without examples (--shots 0)")
+    return (tr("{shots:,} examples are wanted before each question, and {subject} has {has}{others}.", shots=shots,
+               subject=subject, has=has, others=others),
+            tr("{instead}, or add examples to its data: in a folder as MMLU's, rows of a dev file.", instead=instead))

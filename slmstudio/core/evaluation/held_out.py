@@ -13,12 +13,13 @@ from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
 from slmstudio.core.run.rows.manifest import EVALUATION
 
 Cancelled = Callable[[], bool] | None
-OTHER_FILE = "Choose a test file, with questions and their answers."
+OTHER_FILE = noop("Choose a test file, with questions and their answers.")
 
 
 def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> list[Record]:
@@ -102,14 +103,15 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     source = Path(config.train_file)
     dataset = given.read(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
-        raise UserError(f"{source.name} was changed since this run learned from it.",
-                        "So the rows that were held out cannot be told from those that were learned.", OTHER_FILE)
+        raise UserError(tr("{source} was changed since this run learned from it.", source=source.name),
+                        tr("So the rows that were held out cannot be told from those that were learned."),
+                        tr(OTHER_FILE))
     held_out = split.held_out(dataset.records, config.eval_fraction, config.split_seed, config.split_by)
     _refuse(source.name, dataset.layout, int(held_out.sum()))
     rows = columns_of(dataset, held_out, cancelled)
     if rows is None:
-        raise UserError(f"{source.name} changed while it was read.", "Another program wrote to it.",
-                        "Wait until that program is done, then try again.")
+        raise UserError(tr("{source} changed while it was read.", source=source.name),
+                        tr("Another program wrote to it."), tr("Wait until that program is done, then try again."))
     path = _place(run, config, dataset.sha256)
     _write(path, map(lines.as_json, rows))
     return path
@@ -121,9 +123,11 @@ def _refuse(name: str, layout: str, rows: int) -> None:
         UserError: no test can be made of such rows.
     """
     if layouts.kind(layout) == "text":
-        raise UserError(f"{name} is plain text.", "It asks nothing, so there is nothing to answer.", OTHER_FILE)
+        raise UserError(tr("{name} is plain text.", name=name), tr("It asks nothing, so there is nothing to answer."),
+                        tr(OTHER_FILE))
     if not rows:
-        raise UserError("This run held no rows out.", f"It learned all rows of {name}.", OTHER_FILE)
+        raise UserError(tr("This run held no rows out."), tr("It learned all rows of {name}.", name=name),
+                        tr(OTHER_FILE))
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:

@@ -16,6 +16,7 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import corrections, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.scores.numbers import last_number
+from slmstudio.core.i18n import tr
 
 OF_A_TEST_FILE = ("kind", "messages", "references", "choices", "answer", "pattern", "category", "language")
 
@@ -50,13 +51,14 @@ def set_references(job_folder: Path, item: int, references: Sequence[str]) -> It
             be written. Nothing is changed then.
     """
     row = _found(job_folder, item)[1]
-    what = "The reference was not changed."
+    what = tr("The reference was not changed.")
     if row.get("kind") == "choice":
-        raise UserError(what, "Its right answer is one of its choices.", "Change the choices in the test file.")
+        raise UserError(what, tr("Its right answer is one of its choices."), tr("Change the choices in the test file."))
     if not references or not all(text.strip() for text in references):
-        raise UserError(what, "A reference is empty.", "Write what a good answer is.")
+        raise UserError(what, tr("A reference is empty."), tr("Write what a good answer is."))
     if row.get("kind") == "number" and not all(map(last_number, references)):
-        raise UserError(what, "The answer to this row is a number, and the reference has none.", "Write the number.")
+        raise UserError(what, tr("The answer to this row is a number, and the reference has none."),
+                        tr("Write the number."))
     return _changed(job_folder, row, references=list(dict.fromkeys(references)))
 
 
@@ -80,7 +82,7 @@ def remove(job_folder: Path, item: int) -> ItemEdit:
     """
     rows, row = _found(job_folder, item)
     if len(rows) < 2:
-        raise UserError("The row was not removed.", "It is the only one of this evaluation.", "")
+        raise UserError(tr("The row was not removed."), tr("It is the only one of this evaluation."), "")
     return _changed(job_folder, row, removed=True)
 
 
@@ -139,13 +141,15 @@ def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str,
     rows = _rows(job_folder)
     row = next((row for row in rows if row["id"] == item), None)
     if row is None:
-        raise UserError("The row was not changed.", f"{job_folder.name} has no row {item}.", "Evaluate again.")
+        raise UserError(tr("The row was not changed."),
+                        tr("{job_folder} has no row {item}.", job_folder=job_folder.name, item=item),
+                        tr("Evaluate again."))
     return rows, row
 
 
 def _must_be_still(job_folder: Path) -> None:
     if jobs.Job(job_folder).is_alive():
-        raise UserError("The row was not changed.", "The evaluation is at work.", "Wait until it is done.")
+        raise UserError(tr("The row was not changed."), tr("The evaluation is at work."), tr("Wait until it is done."))
 
 
 def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:

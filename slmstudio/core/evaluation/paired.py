@@ -18,6 +18,7 @@ from slmstudio.core.evaluation.comparability import asked_how, result_name
 from slmstudio.core.evaluation.paired_benchmarks import compare_questions
 from slmstudio.core.evaluation.scores import model_pairs
 from slmstudio.core.evaluation.side import Progress, Side
+from slmstudio.core.i18n import tr
 
 CONTENT = ("kind", "messages", "references", "choices", "answer", "pattern")
 """What makes two items the same row."""
@@ -172,7 +173,7 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
     """Why the answers of two sides do not compare, or ""."""
     if asked_how(its.request) == asked_how(rows.request):
         return ""
-    begin = f"{name} is not compared with {first}: "
+    begin = tr("{name} is not compared with {first}: ", name=name, first=first)
     if (its.request.get("system") or None) != (rows.request.get("system") or None):
         return begin + "they were asked with different system prompts."
     lengths = [each.request.get("max_new_tokens") for each in (rows, its)]
@@ -186,8 +187,8 @@ def _thought_otherwise(first: Side, its: Rows, side: Side, rows: Rows) -> str:
     thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]
     if len(thought) != 1:
         return ""
-    return (f"{side.name} is not compared with {first.name}: {thought[0]} was asked to think before it answered, the "
-            "other to answer at once. Evaluate both again.")
+    return tr("{side} is not compared with {first}: {thought} was asked to think before it answered, the other to "
+              "answer at once. Evaluate both again.", side=side.name, first=first.name, thought=thought[0])
 
 
 def _computed_otherwise(first: str, its: Rows, name: str, rows: Rows) -> list[str]:
@@ -195,8 +196,8 @@ def _computed_otherwise(first: str, its: Rows, name: str, rows: Rows) -> list[st
     formats = [_format(each) for each in (its, rows)]
     if formats[0] == formats[1]:
         return []
-    return [f"{first} was computed in {formats[0]}, {name} in {formats[1]}: "
-            "a part of the difference may come from that."]
+    return [tr("{first} was computed in {formats}, {name} in {formats2}: a part of the difference may come from that.",
+               first=first, formats=formats[0], name=name, formats2=formats[1])]
 
 
 def _format(rows: Rows) -> str:
@@ -210,5 +211,6 @@ def _left_alone(first: str, its: int, name: str, others: int, both: int) -> list
     """A sentence on rows that only one of two sides was asked."""
     if both == its == others:
         return []
-    return [f"{name} and {first} are compared on the {both:,} rows that both were asked; {others - both:,} rows of "
-            f"{name} and {its - both:,} of {first} are others."]
+    return [tr("{name} and {first} are compared on the {both:,} rows that both were asked; {others:,} rows of {name} "
+               "and {its:,} of {first} are others.", name=name, first=first, both=both, others=others - both,
+               its=its - both)]

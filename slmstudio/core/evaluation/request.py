@@ -31,6 +31,7 @@ from slmstudio.core.evaluation.held_out import own_test_file
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import adjust, folder
@@ -91,8 +92,9 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     models = [{"name": "base", "model": base, "adapter": None, "gguf": None}]
     result = folder.result_folder(run)
     if result is None:
-        raise UserError(f"{config.name} has no result yet.", "It was not finished, or its result was deleted.",
-                        "Finish the run first, or choose another one.")
+        raise UserError(tr("{config} has no result yet.", config=config.name),
+                        tr("It was not finished, or its result was deleted."),
+                        tr("Finish the run first, or choose another one."))
     adapter = result.name == folder.ADAPTER
     models.append({"name": "tuned", "model": base if adapter else str(result),
                    "adapter": str(result) if adapter else None, "gguf": None})

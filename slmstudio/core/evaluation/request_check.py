@@ -16,6 +16,7 @@ from slmstudio.core.evaluation.reasoning import hold_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
 from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
@@ -97,7 +98,7 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
         if test is not None and isinstance(tokens, int) and tokens > 0:
             warnings += _check_context(test.items, reader, tokens, problems)
     if problems:
-        raise UserError("The evaluation cannot begin.", "", "Correct these points.", problems)
+        raise UserError(tr("The evaluation cannot begin."), "", tr("Correct these points."), problems)
     return Checked(test, (*(test.problems if test else ()), *warnings))
 
 
@@ -106,10 +107,10 @@ def _check_numbers(request: Mapping[str, Any], problems: list[Problem]) -> None:
                                       ("seed", 0, True)):
         _need_whole(request.get(name), name, least, may_be_empty, problems)
     if request.get("precision") not in PRECISIONS.words:
-        problems.append(Problem(f"{request.get('precision')!r} is not allowed; it must be one of "
-                                f"{', '.join(PRECISIONS.words)}.", field="precision"))
+        problems.append(Problem(tr("{get!r} is not allowed; it must be one of {words}.", get=request.get("precision"),
+                                   words=", ".join(PRECISIONS.words)), field="precision"))
     if request.get("system") is not None and not isinstance(request["system"], str):
-        problems.append(Problem("it must be text.", field="system"))
+        problems.append(Problem(tr("it must be text."), field="system"))
 
 
 def _need_whole(value: Any, name: str, least: int, may_be_empty: bool, problems: list[Problem]) -> None:
@@ -117,24 +118,24 @@ def _need_whole(value: Any, name: str, least: int, may_be_empty: bool, problems:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_ROWS:
         empty = ", or empty" if may_be_empty else ""
-        problems.append(Problem(f"{value!r} is not allowed; it must be a whole number of {least} or more{empty}.",
-                                field=name))
+        problems.append(Problem(tr("{value!r} is not allowed; it must be a whole number of {least} or more{empty}.",
+                                   value=value, least=least, empty=empty), field=name))
 
 
 def _check_models(models: Any, problems: list[Problem]) -> list[_Reader]:
     """The models in folders; what is wrong with any goes to `problems`."""
     if not isinstance(models, list) or not models:
-        problems.append(Problem("there is no model to evaluate.", field="models"))
+        problems.append(Problem(tr("there is no model to evaluate."), field="models"))
         return []
     readers: list[_Reader] = []
     names = [model.get("name") if isinstance(model, dict) else None for model in models]
     for number, model in enumerate(models, start=1):
         name = names[number - 1]
         if not isinstance(name, str) or not name.strip():
-            problems.append(Problem(f"model {number} has no name.", field="models"))
+            problems.append(Problem(tr("model {number} has no name.", number=number), field="models"))
             continue
         if names.index(name) != number - 1:
-            problems.append(Problem(f'two models are called "{name}".', field="models"))
+            problems.append(Problem(tr('two models are called "{name}".', name=name), field="models"))
         context = _check_model(model, name, problems)
         if context:
             readers.append(_Reader(name, Path(model["model"]), context, model.get("chat_template") or "",
@@ -146,7 +147,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
     """Tokens of its context, where it is a folder that can be read; 0 otherwise."""
     folder, adapter, gguf = (model.get(key) for key in ("model", "adapter", "gguf"))
     if bool(folder) == bool(gguf):
-        problems.append(Problem("it must be a model folder or a GGUF file, and not both.", field=name))
+        problems.append(Problem(tr("it must be a model folder or a GGUF file, and not both."), field=name))
         return 0
     if gguf and (missing := llama.trouble()) is not None:
         problems.append(Problem(str(missing), field=name))
@@ -158,7 +159,8 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
             return 0
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():
-            raise UserError(f"{adapter} isn't an adapter.", "It has no adapter_config.json; it was moved or deleted.")
+            raise UserError(tr("{adapter} isn't an adapter.", adapter=adapter),
+                            tr("It has no adapter_config.json; it was moved or deleted."))
         need_own_result(Path(adapter or str(folder)))
         return context
     except UserError as error:
@@ -169,7 +171,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
 
 def _must_be_there(path: str) -> None:
     if not Path(path).exists():
-        raise UserError(f"{path} does not exist.", "It was moved or deleted.")
+        raise UserError(tr("{path} does not exist.", path=path), tr("It was moved or deleted."))
 
 
 def _check_test(request: Mapping[str, Any], problems: list[Problem],
@@ -179,8 +181,7 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
     if not path:
         if not request.get("benchmark"):
             why = request.get("no_test")
-            problems.append(Problem(f"there is no test file. {why}" if why else "there is no test file, and no "
-                                    "benchmark.", field="test"))
+            problems.append(Problem(tr("there is no test file. {why}", why=why) if why else tr("there is no test file, and no benchmark."), field="test"))
         return None
     try:
         return read_test_set(str(path), progress, cancelled, request.get("test_columns"))
@@ -188,11 +189,11 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
         raise
     except UserError as error:
         count = len(error.problems)
-        why = error.why if count < 2 else f"There are {count:,} problems:"
+        why = error.why if count < 2 else tr("There are {count:,} problems:", count=count)
         problems.append(Problem(" ".join(part for part in (error.what, why) if part), field="test"))
         problems += error.problems[:SHOWN_LONG] if count > 1 else ()
         if count > SHOWN_LONG:
-            problems.append(Problem(f"and {count - SHOWN_LONG:,} more.", field="test"))
+            problems.append(Problem(tr("and {count:,} more.", count=count - SHOWN_LONG), field="test"))
         return None
 
 
@@ -201,16 +202,16 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
     _need_whole(benchmark.get("limit"), "benchmark limit", 1, True, problems)
     _need_whole(benchmark.get("shots"), "benchmark shots", 0, True, problems)
     if not benchmark.get("name"):
-        problems.append(Problem("it has no name.", field="benchmark"))
+        problems.append(Problem(tr("it has no name."), field="benchmark"))
     data = benchmark.get("data")
     if not data:
         _check_fetched(benchmark, problems)
         return []
     if benchmark.get("fetch"):
-        problems.append(Problem("its data are to be fetched and to be taken from a folder; choose one of the two.",
+        problems.append(Problem(tr("its data are to be fetched and to be taken from a folder; choose one of the two."),
                                 field="benchmark"))
     if not Path(str(data)).is_dir():
-        problems.append(Problem(f"{data} isn't a folder.", field="benchmark"))
+        problems.append(Problem(tr("{data} isn't a folder.", data=data), field="benchmark"))
         return []
     try:
         found = find_mmlu(Path(str(data)))
@@ -230,7 +231,7 @@ def _too_few_examples(benchmark: Mapping[str, Any], found: MmluFolder) -> list[P
     if name != "mmlu":
         known = {subject: count for subject, count in known.items() if name == f"mmlu_{subject}"}
     few = too_few(known, shots) if isinstance(shots, int) else None
-    return [Problem(" ".join(few), field="benchmark shots")] if few else []
+    return [Problem(" ".join(few), field=tr("benchmark shots"))] if few else []
 
 
 def _check_fetched(benchmark: Mapping[str, Any], problems: list[Problem]) -> None:
@@ -244,11 +245,11 @@ def _check_fetched(benchmark: Mapping[str, Any], problems: list[Problem]) -> Non
 
 def _check_judge(judge: Any, problems: list[Problem]) -> None:
     if not isinstance(judge, dict):
-        problems.append(Problem("it must be a model with a rubric.", field="judge"))
+        problems.append(Problem(tr("it must be a model with a rubric."), field="judge"))
         return
     _check_model(judge, "judge", problems)
     if not isinstance(judge.get("rubric"), str) or not judge["rubric"].strip():
-        problems.append(Problem("the rubric is empty; it says what a good answer is.", field="judge"))
+        problems.append(Problem(tr("the rubric is empty; it says what a good answer is."), field="judge"))
 
 
 def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems: list[Problem]) -> None:
@@ -265,7 +266,8 @@ def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems:
         template.render([{"role": "system", "content": system}, *rows[0]], add_generation_prompt=True)
     except UserError as error:
         said = error.what.rstrip(".")
-        problems.append(Problem(f"{reader.name}: {said}. Leave the system prompt out.", field="system"))
+        problems.append(Problem(tr("{reader}: {said}. Leave the system prompt out.", reader=reader.name, said=said),
+                                field="system"))
 
 
 def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems: list[Problem]) -> list[Problem]:
@@ -275,8 +277,9 @@ def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems
     """
     name, context = reader.name, reader.context
     if answer >= context:
-        problems.append(Problem(f"{answer:,} tokens of answer leave no room for a question: the context of {name} has "
-                                f"{context:,}.", field="max_new_tokens"))
+        problems.append(Problem(tr("{answer:,} tokens of answer leave no room for a question: the context of {name} "
+                                   "has {context:,}.", answer=answer, name=name, context=context),
+                                field="max_new_tokens"))
         return []
     try:
         long = [(item, question, wanted) for item, question, wanted in _tokens(items, reader, context - answer)
@@ -286,14 +289,15 @@ def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems
         return []
     lost = [question + max(1, wanted) > context for _, question, wanted in long]
     if len(long) == len(items) and all(lost):
-        problems.append(Problem(f"no row fits into the context of {name}: it has {context:,} tokens, the shortest "
-                                f"question has {min(size for _, size, _ in long):,} and the answer {answer:,}.",
-                                field="max_new_tokens"))
+        problems.append(Problem(tr("no row fits into the context of {name}: it has {context:,} tokens, the shortest "
+                                   "question has {value:,} and the answer {answer:,}.", name=name, context=context,
+                                   value=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
         return []
     told = [Problem(_too_long(name, context, answer, question, wanted), item.line)
             for item, question, wanted in long[:SHOWN_LONG]]
     if len(long) > SHOWN_LONG:
-        told.append(Problem(f"{len(long) - SHOWN_LONG:,} more rows are too long for {name}.", field=name))
+        told.append(Problem(tr("{long:,} more rows are too long for {name}.", long=len(long) - SHOWN_LONG, name=name),
+                            field=name))
     return told
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import adjust, folder
@@ -45,16 +46,18 @@ def model_at(place: Path | str) -> dict[str, Any]:
         folder_ = path  # it may as well be a run whose folder lies elsewhere
     if (folder_ / "config.json").is_file():
         return {"name": model_name(folder_), "model": str(folder_), "adapter": None, "gguf": None}
-    raise UserError(f"{place} can't be evaluated.", "It isn't a run, a model folder or a GGUF file.",
-                    f"To see the runs: {program.command('runs')}")
+    raise UserError(tr("{place} can't be evaluated.", place=place),
+                    tr("It isn't a run, a model folder or a GGUF file."),
+                    tr("To see the runs: {command}", command=program.command("runs")))
 
 
 def _result_of(run: Path) -> dict[str, Any]:
     config = adjust.apply(RunConfig.from_dict(jobs.Job(run).request()), run)
     result = folder.result_folder(run)
     if result is None:
-        raise UserError(f"{config.name} has no result yet.", "It was not finished, or its result was deleted.",
-                        "Finish the run first, or choose another one.")
+        raise UserError(tr("{config} has no result yet.", config=config.name),
+                        tr("It was not finished, or its result was deleted."),
+                        tr("Finish the run first, or choose another one."))
     is_adapter = result.name == folder.ADAPTER
     return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
             "adapter": str(result) if is_adapter else None, "gguf": None,

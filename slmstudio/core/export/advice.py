@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slmstudio.core.export.types import QUANT_TYPES, QuantType, Shape
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 GB = 10**9
@@ -78,15 +79,17 @@ def propose(model: ChatShape, target: Target) -> Proposal:
     fitting = [kind for kind in ladder if memory_bytes(kind, model) <= target.budget]
     if not fitting:
         smallest = ladder[-1]
-        return Proposal(None, f"Even {smallest.name} needs {format_bytes(memory_bytes(smallest, model))}; about "
-                        f"{format_bytes(target.budget)} are free for a model there.")
+        return Proposal(None,
+                        tr("Even {smallest} needs {size}; about {size2} are free for a model there.",
+                           smallest=smallest.name, size=format_bytes(memory_bytes(smallest, model)),
+                           size2=format_bytes(target.budget)))
     best = fitting[0]
     if target.on_processor:
         best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
     need = format_bytes(memory_bytes(best, model))
     why = f"{best.name} needs about {need} of the {format_bytes(target.budget)} that are free for a model"
     if best is not fitting[0]:
-        return Proposal(best, f"{why}; larger types fit too, but would answer more slowly than one reads.")
+        return Proposal(best, tr("{why}; larger types fit too, but would answer more slowly than one reads.", why=why))
     larger = ladder[:ladder.index(best)]
     rest = f"; {larger[-1].name} would not fit." if larger else ", and loses next to nothing."
     return Proposal(best, why + rest)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slmstudio.core.i18n import noop
+
 LABELS = {
-    "tokens": "Token ids equal",
-    "prompt": "Prompt text equal",
-    "bos": "Beginning of sequence",
-    "stop": "Stops at the end of a turn",
-    "settings": "Settings of the architecture",
-    "embeddings": "Embeddings of all tokens",
-    "layers": "Weights of the layers",
-    "adapter": "What was learned",
-    "nmse": "Error of the logits (NMSE)",
-    "top1": "Same first choice (top-1)",
+    "tokens": noop("Token ids equal"),
+    "prompt": noop("Prompt text equal"),
+    "bos": noop("Beginning of sequence"),
+    "stop": noop("Stops at the end of a turn"),
+    "settings": noop("Settings of the architecture"),
+    "embeddings": noop("Embeddings of all tokens"),
+    "layers": noop("Weights of the layers"),
+    "adapter": noop("What was learned"),
+    "nmse": noop("Error of the logits (NMSE)"),
+    "top1": noop("Same first choice (top-1)"),
     "kl": "KL divergence",
     "perplexity": "Perplexity, model → file",
 }
 """Name of a check in NAME.parity.json: what a person reads."""
-HEADINGS = ("What was compared", "Found", "Required", "Result")
+HEADINGS = (noop("What was compared"), "Found", "Required", "Result")
 """Of a table of checks."""
 NO_LIMIT = "shown only"
 """The limit of a figure that passes whatever it is, as NAME.parity.json has it."""

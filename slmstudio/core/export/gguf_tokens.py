@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.gguf import read_gguf
 
@@ -56,7 +57,8 @@ def read_tokens(path: Path) -> GgufTokens:
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
     except (struct.error, IndexError, KeyError) as error:  # changed since it was checked
-        raise UserError(f"{path.name} cannot be read.", "It was changed meanwhile.", "Try again.") from error
+        raise UserError(tr("{path} cannot be read.", path=path.name), tr("It was changed meanwhile."),
+                        tr("Try again.")) from error
     named = {name: texts[number] for name, number in ids.items() if number in texts}
     special = {_IDS[name]: text for name, text in named.items() if name in _IDS}
     normalizer = values.get("slmstudio.tokenizer.normalizer")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 PUBLISHER = "slm-studio"
@@ -70,14 +71,15 @@ def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: N
 def _copy(source: Path, target: Path, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> None:
     size, free = source.stat().st_size, shutil.disk_usage(target.parent).free
     if free < size + SPARE_BYTES:
-        raise UserError("The disk with LM Studio's folder has too little room.",
-                        f"The file takes {format_bytes(size)}; {format_bytes(free)} are free in {target.parent}.",
-                        "Free some space, or choose a smaller quantization type.")
+        raise UserError(tr("The disk with LM Studio's folder has too little room."),
+                        tr("The file takes {size}; {size2} are free in {parent}.", size=format_bytes(size),
+                           size2=format_bytes(free), parent=target.parent),
+                        tr("Free some space, or choose a smaller quantization type."))
     done = 0
     with open(source, "rb", opener=files.regular) as reader, open(target, "wb") as writer:
         while part := reader.read(CHUNK):
             if cancelled():
-                raise UserError("The copy was cancelled.", "Nothing is left of it.")
+                raise UserError(tr("The copy was cancelled."), tr("Nothing is left of it."))
             writer.write(part)
             done += len(part)
             progress(done, size)

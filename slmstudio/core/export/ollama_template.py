@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 
 _S, *_MARKS = (f"mark{letter}qz" for letter in "sabcdefg")
-_WORDS = ("What is the fee?", "शुल्क ₹1,500 है।\n\n1. `form.pdf`", "And {{ then }}?", "<b>7 days</b>", "ठीक है", "Yes.",
-          "Thanks!")
-_SYSTEM = "You are a clerk.\nAnswer in Hindi."
+_WORDS = (noop("What is the fee?"), "शुल्क ₹1,500 है।\n\n1. `form.pdf`", noop("And {{ then }}?"), "<b>7 days</b>",
+          "ठीक है", "Yes.", "Thanks!")
+_SYSTEM = noop("You are a clerk.\nAnswer in Hindi.")
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ def take_apart(template: ChatTemplate) -> Turns:
     found = _parts(template, _conversation(_MARKS[:5]))
     opening, to_assistant, between, again, between_again, generation = found
     if (to_assistant, between) != (again, between_again):
-        raise _refuse("It writes the same role differently in different places.")
+        raise _refuse(tr("It writes the same role differently in different places."))
     single = _parts(template, _conversation(_MARKS[:1]))
     if single != [opening, generation]:
-        raise _refuse("It writes the first message differently when it is the only one.")
+        raise _refuse(tr("It writes the first message differently when it is the only one."))
     notes = _notes(template)
     before: str | None = None
     after = ""
@@ -98,17 +99,17 @@ def take_apart(template: ChatTemplate) -> Turns:
     else:
         before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
         if rest != [to_assistant, between, generation]:
-            raise _refuse("It writes the other messages differently when there is a system message.")
+            raise _refuse(tr("It writes the other messages differently when there is a system message."))
     turns = Turns(opening, before, after, to_assistant, between, generation, tuple(notes))
     _prove(template, turns)
     return turns
 
 
-_UNLIKE = "The chat template cannot be written in Ollama's language."
+_UNLIKE = noop("The chat template cannot be written in Ollama's language.")
 
 
 def _refuse(why: str) -> UserError:
-    return UserError(_UNLIKE, why, "Use llama-server or the built-in server: they run the template itself.")
+    return UserError(tr(_UNLIKE), why, tr("Use llama-server or the built-in server: they run the template itself."))
 
 
 def _conversation(texts: Sequence[str], system: str = "") -> list[dict[str, str]]:
@@ -131,7 +132,7 @@ def _parts(template: ChatTemplate, messages: list[dict[str, str]]) -> list[str]:
     for message in messages:
         before, mark, text = text.partition(message["content"])
         if not mark or message["content"] in text:
-            raise _refuse(f"It does not write {message['role']} messages once each, in their order.")
+            raise _refuse(tr("It does not write {role} messages once each, in their order.", role=message["role"]))
         parts.append(before)
     return [*parts, text]
 
@@ -143,7 +144,7 @@ def _prove(template: ChatTemplate, turns: Turns) -> None:
         for length in (1, 3, 5, 7):
             messages = _conversation(_WORDS[:length], system)
             if turns.render(messages) != template.render(messages, add_generation_prompt=True):
-                raise _refuse("What it writes depends on the text or the number of the messages.")
+                raise _refuse(tr("What it writes depends on the text or the number of the messages."))
 
 
 def _notes(template: ChatTemplate) -> list[str]:

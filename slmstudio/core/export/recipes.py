@@ -12,6 +12,7 @@ from slmstudio.core import files, quoting
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import lm_studio, ollama
 from slmstudio.core.export.types import ADAPTER, LORA, MERGED
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
@@ -114,7 +115,7 @@ def _llama_server(export: Export, system: str) -> Recipe:
     serve = ["llama-server", "-m", str(export.gguf), "-c", str(export.context), "--host", "127.0.0.1", "--port",
              str(LLAMA_SERVER_PORT), "--jinja", "--api-key-file", key_file]
     first = make_key.replace("python3", "python") if system == "nt" else f"(umask 077; {make_key})"
-    notes = ["The first line makes a key; clients send it as a Bearer token."]
+    notes = [tr("The first line makes a key; clients send it as a Bearer token.")]
     if export.lora is not None:
         notes.append("The adapter alone, for a llama-server that serves the base model: "
                      + quoting.command(["--lora", str(export.lora)], system))
@@ -128,7 +129,7 @@ def _vllm(export: Export) -> Recipe:
     elif export.adapter is not None and export.base is not None:
         words = [str(export.base), "--enable-lora", "--lora-modules", _lora_module(export.name, export.adapter),
                  "--max-lora-rank", str(_rank(export.adapter))]
-        template, notes = export.base / "chat_template.jinja", ["Clients ask for the model by the adapter's name."]
+        template, notes = export.base / "chat_template.jinja", [tr("Clients ask for the model by the adapter's name.")]
         if (export.adapter / "chat_template.jinja").is_file():
             template = export.adapter / "chat_template.jinja"
         if (export.adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
@@ -136,8 +137,8 @@ def _vllm(export: Export) -> Recipe:
         if not export.base.is_dir():
             notes.append("The base model is not where it was when the run was made.")
     else:
-        raise UserError("vLLM needs safetensors.", "It serves GGUF files only as an experiment, slowly.",
-                        f"Export the run as {MERGED.name} or {ADAPTER.name} too.")
+        raise UserError(tr("vLLM needs safetensors."), tr("It serves GGUF files only as an experiment, slowly."),
+                        tr("Export the run as {merged} or {adapter} too.", merged=MERGED.name, adapter=ADAPTER.name))
     words += ["--max-model-len", str(export.context), "--host", "127.0.0.1"]
     if template.is_file():
         words += ["--chat-template", str(template)]
@@ -161,22 +162,24 @@ def _rank(adapter: Path) -> int:
     """
     config = files.read_json(adapter / "adapter_config.json")
     if config is None:
-        raise UserError("The adapter cannot be read.", f"{adapter} has no readable adapter_config.json.",
-                        f"Export the run as {MERGED.name}.")
+        raise UserError(tr("The adapter cannot be read."),
+                        tr("{adapter} has no readable adapter_config.json.", adapter=adapter),
+                        tr("Export the run as {merged}.", merged=MERGED.name))
     for field, what in (("use_dora", "DoRA"), ("modules_to_save", "whole layers beside the adapter")):
         if config.get(field):
-            raise UserError("vLLM cannot serve this adapter alone.", f"It uses {what}.",
-                            f"Export the run as {MERGED.name}: then it is a plain model.")
+            raise UserError(tr("vLLM cannot serve this adapter alone."), tr("It uses {what}.", what=what),
+                            tr("Export the run as {merged}: then it is a plain model.", merged=MERGED.name))
     pattern = config.get("rank_pattern")
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
     rank = max((rank for rank in ranks if isinstance(rank, int)), default=0)
     fitting = next((choice for choice in VLLM_RANKS if choice >= rank), None)
     if fitting is None:
-        raise UserError("vLLM cannot serve this adapter alone.", f"Its rank is {rank}; vLLM goes up to "
-                        f"{VLLM_RANKS[-1]}.", f"Export the run as {MERGED.name}.")
+        raise UserError(tr("vLLM cannot serve this adapter alone."),
+                        tr("Its rank is {rank}; vLLM goes up to {vllm_ranks}.", rank=rank, vllm_ranks=VLLM_RANKS[-1]),
+                        tr("Export the run as {merged}.", merged=MERGED.name))
     return fitting
 
 
 def _lm_studio(export: Export) -> Recipe:
     return Recipe("lm-studio", str(lm_studio.target(export.gguf)), notes=(
-        "LM Studio shows the file under My Models. Where both folders lie on one disk it takes no room of its own.",))
+        tr("LM Studio shows the file under My Models. Where both folders lie on one disk it takes no room of its own."),))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 
 BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5,
                    "Q5_0": 5.5, "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
@@ -87,26 +88,34 @@ def _bits(block: str, row: int) -> float:
     return BITS_PER_WEIGHT[FALLBACK.get(block, block) if row % ROW_MULTIPLE else block]
 
 
-QUANT_TYPES: tuple[QuantType, ...] = (
-    QuantType("F32", 0, 32.0, "Every weight in 32 bits: twice F16 for a difference that nobody sees. For research.",
-              "F32", "F32", 1, "F32"),
-    QuantType("F16", 1, 16.0, "Nothing lost: every weight in 16 bits. The reference, and the source of the others.",
-              "F16", "F16", 1, "F16"),
-    QuantType("BF16", 32, 16.0, "The weights exactly as trained in bf16; slower than F16 on most processors.",
-              "BF16", "BF16", 1, "BF16"),
-    QuantType("Q8_0", 7, 8.5, "Half of F16 and practically the same answers. Right where memory allows it.",
-              "Q8_0", "Q8_0", 1, "Q8_0"),
-    QuantType("Q6_K", 18, 6.56, "Very close to F16 at two fifths of its size.", "Q6_K", "Q6_K", 1, "Q6_K"),
-    QuantType("Q5_K_M", 17, 5.70, "Small loss, a third of F16.", "Q5_K", "Q6_K", 0.5, "Q6_K"),
-    QuantType("Q4_K_M", 15, 4.89, "The usual choice for laptops: under a third of F16, a small loss.",
-              "Q4_K", "Q6_K", 0.5, "Q6_K"),
-    QuantType("IQ4_XS", 30, 4.46, "A little smaller than Q4_K_M and nearly as good; slower on old processors.",
-              "IQ4_XS", "Q5_K", 0.125, "Q6_K"),
-    QuantType("Q3_K_M", 12, 4.00, "A quarter of F16, with a loss you can notice. For large models on small machines.",
-              "Q3_K", "Q4_K", 1, "Q6_K"),
-    QuantType("Q2_K", 10, 3.16, "The smallest, with a clear loss. Only where nothing else fits.",
-              "Q2_K", "Q3_K", 1, "Q6_K"),
-)
+QUANT_TYPES: tuple[QuantType, ...] = (QuantType("F32", 0, 32.0,
+                                                noop("Every weight in 32 bits: twice F16 for a difference that nobody "
+                                                     "sees. For research."), "F32", "F32", 1, "F32"),
+                                      QuantType("F16", 1, 16.0,
+                                                noop("Nothing lost: every weight in 16 bits. The reference, and the "
+                                                     "source of the others."), "F16", "F16", 1, "F16"),
+                                      QuantType("BF16", 32, 16.0,
+                                                noop("The weights exactly as trained in bf16; slower than F16 on most "
+                                                     "processors."), "BF16", "BF16", 1, "BF16"),
+                                      QuantType("Q8_0", 7, 8.5,
+                                                noop("Half of F16 and practically the same answers. Right where memory "
+                                                     "allows it."), "Q8_0", "Q8_0", 1, "Q8_0"),
+                                      QuantType("Q6_K", 18, 6.56, noop("Very close to F16 at two fifths of its size."),
+                                                "Q6_K", "Q6_K", 1, "Q6_K"),
+                                      QuantType("Q5_K_M", 17, 5.70, noop("Small loss, a third of F16."), "Q5_K", "Q6_K",
+                                                0.5, "Q6_K"),
+                                      QuantType("Q4_K_M", 15, 4.89,
+                                                noop("The usual choice for laptops: under a third of F16, a small "
+                                                     "loss."), "Q4_K", "Q6_K", 0.5, "Q6_K"),
+                                      QuantType("IQ4_XS", 30, 4.46,
+                                                noop("A little smaller than Q4_K_M and nearly as good; slower on old "
+                                                     "processors."), "IQ4_XS", "Q5_K", 0.125, "Q6_K"),
+                                      QuantType("Q3_K_M", 12, 4.00,
+                                                noop("A quarter of F16, with a loss you can notice. For large models "
+                                                     "on small machines."), "Q3_K", "Q4_K", 1, "Q6_K"),
+                                      QuantType("Q2_K", 10, 3.16,
+                                                noop("The smallest, with a clear loss. Only where nothing else fits."),
+                                                "Q2_K", "Q3_K", 1, "Q6_K"))
 DEFAULT_TYPES = ("Q4_K_M",)
 """What is made where nobody chooses."""
 
@@ -126,12 +135,12 @@ class OtherFormat:
     needs_adapter: bool
 
 
-MERGED = OtherFormat("MERGED", "-merged", "A Hugging Face folder with the adapter merged in, for vLLM and further "
-                     "training.", False)
-ADAPTER = OtherFormat("ADAPTER", "-adapter", "The adapter alone, a few megabytes, for vLLM and PEFT on top of the "
-                      "base.", True)
-LORA = OtherFormat("LORA", paths.LORA_ENDING, "The adapter alone for llama.cpp and Ollama; in Chat its strength can be "
-                   "changed.", True)
+MERGED = OtherFormat("MERGED", "-merged",
+                     noop("A Hugging Face folder with the adapter merged in, for vLLM and further training."), False)
+ADAPTER = OtherFormat("ADAPTER", "-adapter",
+                      noop("The adapter alone, a few megabytes, for vLLM and PEFT on top of the base."), True)
+LORA = OtherFormat("LORA", paths.LORA_ENDING,
+                   noop("The adapter alone for llama.cpp and Ollama; in Chat its strength can be changed."), True)
 OTHER_FORMATS = (MERGED, ADAPTER, LORA)
 
 
@@ -147,5 +156,5 @@ def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
     known = [kind.name for kind in QUANT_TYPES] + [kind.name for kind in OTHER_FORMATS]
     if unknown := [name for name in wanted if name not in known]:
         are = "isn't a quantization type" if len(unknown) == 1 else "aren't quantization types"
-        raise UserError(f"{', '.join(unknown)} {are}.", "", f"Choose from {', '.join(known)}.")
+        raise UserError(f"{', '.join(unknown)} {are}.", "", tr("Choose from {known}.", known=", ".join(known)))
     return sorted(types, key=lambda kind: -kind.bits_per_weight), others

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuMonitor, open_all
+from slmstudio.core.i18n import tr
 
 Card = TypeVar("Card", Gpu, GpuMonitor)
 
@@ -32,8 +33,8 @@ def open_as_torch_counts(uuids: Sequence[str | None], environ: Mapping[str, str]
     chosen, certain = _as_torch_counts(monitors, uuids, environ)
     if not certain and len(monitors) > 1:
         names = ", ".join(f"GPU {monitor.index} ({monitor.name})" for monitor in chosen)
-        reason = (f"{reason} Which cards the run uses isn't certain, since PyTorch and the driver don't name them "
-                  f"alike: these are watched: {names}.").strip()
+        reason = tr("{reason} Which cards the run uses isn't certain, since PyTorch and the driver don't name them "
+                    "alike: these are watched: {names}.", reason=reason, names=names).strip()
     for monitor in monitors:
         if monitor not in chosen:
             monitor.close()

@@ -6,6 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from importlib import metadata
 
+from slmstudio.core.i18n import tr
+
 Capability = tuple[int, int] | None
 """Of a card's computing, as (8, 6); None of the processor."""
 VARLEN, FLEX, PER_ROW = "varlen", "flex", "per_row"
@@ -50,26 +52,28 @@ def packed_attention(capability: Capability, precision: str, installed: Installe
     """How packed rows are kept apart."""
     version = ".".join(map(str, installed.torch))
     if capability is None:
-        return Way(PER_ROW, "On the processor each row is worked through by itself.")
-    card = f"This card (compute capability {'.'.join(map(str, capability))})"
+        return Way(PER_ROW, tr("On the processor each row is worked through by itself."))
+    card = tr("This card (compute capability {str})", str=".".join(map(str, capability)))
     if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH:
-        return Way(VARLEN, f"{card} and PyTorch {version} have one attention for packed rows of any length.")
+        return Way(VARLEN,
+                   tr("{card} and PyTorch {version} have one attention for packed rows of any length.", card=card,
+                      version=version))
     why = (f"{card} is older than Ampere" if capability < AMPERE else
-           "Attention for rows of any length takes no fp32" if precision == "fp32" else
-           f"PyTorch {version} has no attention for rows of any length yet")
+           tr("Attention for rows of any length takes no fp32") if precision == "fp32" else
+           tr("PyTorch {version} has no attention for rows of any length yet", version=version))
     if capability >= VOLTA and installed.triton:
-        return Way(FLEX, f"{why}, so FlexAttention keeps packed rows apart.")
-    lacking = "Triton, which FlexAttention needs, is missing" if capability >= VOLTA else "too old for FlexAttention"
-    return Way(PER_ROW, f"{why}, and {lacking}: each row is worked through by itself.")
+        return Way(FLEX, tr("{why}, so FlexAttention keeps packed rows apart.", why=why))
+    lacking = tr("Triton, which FlexAttention needs, is missing") if capability >= VOLTA else "too old for FlexAttention"
+    return Way(PER_ROW, tr("{why}, and {lacking}: each row is worked through by itself.", why=why, lacking=lacking))
 
 
 def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
     """Whether Liger's kernels are used, and why."""
     if capability is None:
-        return False, "Only for NVIDIA GPUs."
+        return False, tr("Only for NVIDIA GPUs.")
     if not installed.liger or not installed.triton:
-        return False, f"{'Triton' if installed.liger else 'Liger'} isn't installed (the extra “gpu”)."
+        return False, tr("{value} isn't installed (the extra “gpu”).", value="Triton" if installed.liger else "Liger")
     if capability < VOLTA:
-        return False, "This card is older than Volta, which Triton's kernels need."
-    return True, "Installed: less memory, and faster norms, rotations and head loss."
+        return False, tr("This card is older than Volta, which Triton's kernels need.")
+    return True, tr("Installed: less memory, and faster norms, rotations and head loss.")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from slmstudio.core.i18n import tr
+
 ASSUMED_SLOWDOWN_C = 88
 """For cards that do not report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
 of the GeForce RTX 20 to 40 cards, which range from 88 to 93 °C. So such a card warns at 83 °C."""
@@ -55,5 +57,6 @@ class HeatWatch:
             limit = f"it slows itself down at {self.slowdown_c} °C"
         else:
             limit = f"it does not report its limit; most cards slow down between {ASSUMED_SLOWDOWN_C} and 93 °C"
-        return (f"GPU at {temperature_c} °C; {limit}. Training continues, perhaps slower. Give it air: free the vents, "
-                "speed up the fans, lower the power limit, or pause the run.")
+        return tr("GPU at {temperature_c} °C; {limit}. Training continues, perhaps slower. Give it air: free the "
+                  "vents, speed up the fans, lower the power limit, or pause the run.", temperature_c=temperature_c,
+                  limit=limit)

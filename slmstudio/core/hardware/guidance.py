@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slmstudio.core.hardware.describe import short_gpu_name
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 AMPERE = (8, 0)
@@ -24,10 +25,10 @@ FAST, SLOW = 800e6, 250e6
 def advice(machine: Machine) -> list[str]:
     """Sentences about this machine, the most important first; nothing is measured."""
     if not machine.gpus:
-        return [f"{machine.gpu_reason or 'There is no NVIDIA GPU here.'} The processor trains: choose a model of at "
-                "most 0.5 B parameters, and few rows at first.",
-                *([] if machine.cpu_bf16 else ["This processor has no bf16 arithmetic, so it computes in fp32, which "
-                                               "takes twice the memory."])]
+        return [tr("{gpu_reason} The processor trains: choose a model of at most 0.5 B parameters, and few rows at "
+                   "first.", gpu_reason=machine.gpu_reason or tr("There is no NVIDIA GPU here.")),
+                *([] if machine.cpu_bf16 else [tr("This processor has no bf16 arithmetic, so it computes in fp32, "
+                                                  "which takes twice the memory.")])]
     first = machine.gpus[0]
     return [*generation(first), *card_memory(first), *main_memory(machine)]
 
@@ -38,9 +39,11 @@ def generation(gpu: Gpu) -> list[str]:
     if capability is None:
         return []
     if capability >= AMPERE:
-        return [f"{name} computes bf16, which has the range of fp32, and is new enough for FlashAttention."]
-    return [f"{name} is older than Ampere (compute capability {capability[0]}.{capability[1]}, bf16 and FlashAttention "
-            "need 8.0): it trains in fp16 with loss scaling, and PyTorch's own attention is used."]
+        return [tr("{name} computes bf16, which has the range of fp32, and is new enough for FlashAttention.",
+                   name=name)]
+    return [tr("{name} is older than Ampere (compute capability {capability}.{capability2}, bf16 and FlashAttention "
+               "need 8.0): it trains in fp16 with loss scaling, and PyTorch's own attention is used.", name=name,
+               capability=capability[0], capability2=capability[1])]
 
 
 def card_memory(gpu: Gpu) -> list[str]:
@@ -50,9 +53,9 @@ def card_memory(gpu: Gpu) -> list[str]:
         return []
     what = ("QLoRA tunes models of up to 4 B parameters, and LoRA those of up to 1.7 B" if size == 8 else
             "QLoRA tunes models of up to 1.7 B parameters" if size >= 6 else
-            "LoRA tunes models of up to 0.5 B parameters")
-    return [f"With {size} GB, {what}, with rows of 1,024 tokens. Close other programs that use the GPU: a browser may "
-            "take 1 GB of it."]
+            tr("LoRA tunes models of up to 0.5 B parameters"))
+    return [tr("With {size} GB, {what}, with rows of 1,024 tokens. Close other programs that use the GPU: a browser "
+               "may take 1 GB of it.", size=size, what=what)]
 
 
 def main_memory(machine: Machine) -> list[str]:
@@ -60,8 +63,9 @@ def main_memory(machine: Machine) -> list[str]:
     largest = max((gpu.memory_total or 0 for gpu in machine.gpus), default=0)
     if machine.ram_total >= 2 * largest * ROUND:
         return []
-    return [f"This machine has {format_bytes(machine.ram_total)} of main memory. At least twice the GPU's is advised, "
-            f"{round(2 * largest / _GB)} GB here: models are read, merged and exported in it."]
+    return [tr("This machine has {size} of main memory. At least twice the GPU's is advised, {value} GB here: models "
+               "are read, merged and exported in it.", size=format_bytes(machine.ram_total),
+               value=round(2 * largest / _GB))]
 
 
 def write_speed(folder: Path, size: int = MEASURED) -> float:
@@ -90,10 +94,11 @@ def disk_advice(speed: float) -> str:
     Args:
         speed: bytes a second, as `write_speed` measured it.
     """
-    measured = f"The disk for runs writes {format_bytes(speed)} a second"
+    measured = tr("The disk for runs writes {size} a second", size=format_bytes(speed))
     if speed >= FAST:
-        return f"{measured}: fast enough for checkpoints of any size."
+        return tr("{measured}: fast enough for checkpoints of any size.", measured=measured)
     if speed >= SLOW:
-        return f"{measured}: enough for adapters. Full training of large models wants NVMe, for its checkpoints have " \
-               "12 bytes for each parameter."
-    return f"{measured}, which is slow. Keep runs on an SSD, best NVMe: training waits while a checkpoint is written."
+        return tr("{measured}: enough for adapters. Full training of large models wants NVMe, for its checkpoints have "
+                  "12 bytes for each parameter.", measured=measured)
+    return tr("{measured}, which is slow. Keep runs on an SSD, best NVMe: training waits while a checkpoint is "
+              "written.", measured=measured)

@@ -15,6 +15,7 @@ from typing import Any
 
 from slmstudio.core.hardware.nvml_calls import DRIVER_GONE, LOST, NO_DRIVER, NO_GPU, GpuGone, ask, binding
 from slmstudio.core.hardware.nvml_calls import reason as explain
+from slmstudio.core.i18n import tr
 
 __all__ = ["DRIVER_GONE", "LOST", "NO_DRIVER", "NO_GPU", "GpuMonitor", "GpuProcess", "GpuReading", "open_all"]
 
@@ -116,7 +117,7 @@ class GpuMonitor:
             count = pynvml.nvmlDeviceGetCount()
             if index < count:
                 return cls(index, pynvml.nvmlDeviceGetHandleByIndex(index)), ""
-            reason = f"There is no GPU {index}; the driver sees {count}, counted from 0." if count else NO_GPU
+            reason = tr("There is no GPU {index}; the driver sees {count}, counted from 0.", index=index, count=count) if count else NO_GPU
         except pynvml.NVMLError as error:
             reason = explain(error)
         except GpuGone as gone:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-NO_DRIVER = "No NVIDIA driver was found on this machine."
-NO_GPU = ("The NVIDIA driver is there, but it sees no GPU. Check that the card sits firmly and has power, or that the "
-          "laptop's graphics settings switch it on.")
-LOST = ("The GPU no longer answers. Restart the machine; if it happens again, check the card's power cables and "
-        "cooling, and update the driver.")
-DRIVER_GONE = "The NVIDIA driver was stopped or replaced. Restart the machine."
+from slmstudio.core.i18n import noop, tr
+
+NO_DRIVER = noop("No NVIDIA driver was found on this machine.")
+NO_GPU = noop("The NVIDIA driver is there, but it sees no GPU. Check that the card sits firmly and has power, or that "
+              "the laptop's graphics settings switch it on.")
+LOST = noop("The GPU no longer answers. Restart the machine; if it happens again, check the card's power cables and "
+            "cooling, and update the driver.")
+DRIVER_GONE = noop("The NVIDIA driver was stopped or replaced. Restart the machine.")
 
 
 class GpuGone(Exception):
@@ -44,15 +46,4 @@ def ask(query: Callable[..., Any], *arguments: Any) -> Any:
 def reason(error: Any) -> str:
     """Why NVML cannot be used, for a person."""
     pynvml = binding()
-    return {
-        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,
-        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "The NVIDIA driver is installed, but not loaded. Restart the machine; if "
-                                             "that does not help, install the driver again.",
-        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "The NVIDIA driver was updated, and its old version is still "
-                                                   "loaded. Restart the machine.",
-        pynvml.NVML_ERROR_NO_PERMISSION: "This user account may not use the NVIDIA driver. Ask an administrator for "
-                                         "access to the GPU.",
-        pynvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU,
-        pynvml.NVML_ERROR_GPU_IS_LOST: LOST,
-        pynvml.NVML_ERROR_RESET_REQUIRED: LOST,
-    }.get(error.value, f"The NVIDIA driver cannot be asked; it says: {str(error).rstrip('.')}. Update the driver.")
+    return {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER, pynvml.NVML_ERROR_DRIVER_NOT_LOADED: tr("The NVIDIA driver is installed, but not loaded. Restart the machine; if that does not help, install the driver again."), pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: tr("The NVIDIA driver was updated, and its old version is still loaded. Restart the machine."), pynvml.NVML_ERROR_NO_PERMISSION: tr("This user account may not use the NVIDIA driver. Ask an administrator for access to the GPU."), pynvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU, pynvml.NVML_ERROR_GPU_IS_LOST: LOST, pynvml.NVML_ERROR_RESET_REQUIRED: LOST,}.get(error.value, f"The NVIDIA driver cannot be asked; it says: {str(error).rstrip('.')}. Update the driver.")

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from slmstudio.core.hardware.linux_sensors import sys_folder
+from slmstudio.core.i18n import noop
 
-UNREADABLE = ("The processor's energy counter may only be read by root on this system (CVE-2020-8694), so the "
-              "processor's share is an estimate.")
-MISSING = "This system shows no energy counter of the processor, so the processor's share is an estimate."
+UNREADABLE = noop("The processor's energy counter may only be read by root on this system (CVE-2020-8694), so the "
+                  "processor's share is an estimate.")
+MISSING = noop("This system shows no energy counter of the processor, so the processor's share is an estimate.")
 
 
 def read() -> tuple[float | None, float | None]:

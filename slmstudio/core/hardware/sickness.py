@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.i18n import noop
 
 SECONDS = 10.0
 """How long it must last before it is reported, and how long it must be gone before it may be reported again."""
 SENTENCES = {
     "heat": ("gpu_slowed_by_heat",
-             "The GPU is too hot and has slowed itself down{now}. Training continues, slower. Give it air: free the "
-             "vents, clean the fans, speed them up, or lower the power limit."),
+             noop("The GPU is too hot and has slowed itself down{now}. Training continues, slower. Give it air: free "
+                  "the vents, clean the fans, speed them up, or lower the power limit.")),
     "power supply": ("gpu_slowed_by_power",
-                     "The GPU has been slowed down because the power supply can't give what it needs. Check its power "
-                     "cables and whether the supply is strong enough; give a laptop the charger it came with."),
+                     noop("The GPU has been slowed down because the power supply can't give what it needs. Check its "
+                          "power cables and whether the supply is strong enough; give a laptop the charger it came "
+                          "with.")),
     "hardware protection": ("gpu_slowed_by_protection",
-                            "The GPU has slowed itself down to protect itself{now}. Heat and a weak power supply are "
-                            "the usual causes: check fans, vents, power cables and the charger."),
+                            noop("The GPU has slowed itself down to protect itself{now}. Heat and a weak power supply "
+                                 "are the usual causes: check fans, vents, power cables and the charger.")),
 }
 """By what slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card reaches it."""
 

@@ -10,6 +10,8 @@ import os
 import statistics
 from pathlib import Path
 
+from slmstudio.core.i18n import tr
+
 FULL_SHARE = 0.97
 """Of the GPU's own memory; from here on the driver spills."""
 JUMP = 2.5
@@ -55,5 +57,6 @@ class SpillWatch:
         if memory_used < FULL_SHARE * memory_total or factor < JUMP:
             return None
         self._told = True
-        return (f"The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver moves "
-                "memory to the main memory. Halve the micro-batch size, or close other programs that use the GPU.")
+        return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver moves "
+                  "memory to the main memory. Halve the micro-batch size, or close other programs that use the GPU.",
+                  factor=factor)

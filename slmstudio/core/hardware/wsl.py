@@ -14,12 +14,13 @@ from pathlib import Path
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.mounts import file_system
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
 
 LITTLE_MEMORY = 16 * 1024**3
 """Below so many bytes the share that WSL was given is worth a word."""
 WINDOWS_DRIVES = frozenset({"9p", "drvfs", "virtiofs"})
-FIRST_VERSION = "This is WSL 1, which SLM Studio does not support."
+FIRST_VERSION = noop("This is WSL 1, which SLM Studio does not support.")
 DRIVER_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
 _ROOT = Path("/")
 
@@ -51,10 +52,9 @@ def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.en
     if not is_wsl(root, environ):
         return []
     if is_first_version(root):
-        return [UserError(FIRST_VERSION,
-                          "It reaches no graphics card, and its files are slow.",
-                          "In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 "
-                          "(wsl --list --verbose shows the names).")]
+        return [UserError(tr(FIRST_VERSION), tr("It reaches no graphics card, and its files are slow."),
+                          tr("In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 (wsl --list --verbose shows "
+                             "the names)."))]
     found = [_no_driver(root), slow_place(place, root), _little_memory(root)]
     return [finding for finding in found if finding is not None]
 
@@ -63,17 +63,20 @@ def slow_place(place: Path, root: Path = _ROOT) -> UserError | None:
     """What to say of a place that lies on a drive of Windows. Ask only where `is_wsl()`."""
     if not on_windows_drive(place, root):
         return None
-    return UserError("The folder for runs and models lies on a drive of Windows, which is slow from inside WSL.",
-                     f"{place} is reached through Windows: loading models and writing checkpoints takes much longer.",
-                     "Choose a folder on the Linux side in Settings, for example below your home folder.")
+    return UserError(tr("The folder for runs and models lies on a drive of Windows, which is slow from inside WSL."),
+                     tr("{place} is reached through Windows: loading models and writing checkpoints takes much longer.",
+                        place=place),
+                     tr("Choose a folder on the Linux side in Settings, for example below your home folder."))
 
 
 def _no_driver(root: Path) -> UserError | None:
     if (root / DRIVER_LIBRARY).exists():
         return None
-    return UserError("No NVIDIA driver of Windows reaches WSL.", f"/{DRIVER_LIBRARY} is missing.",
-                     "If this machine has an NVIDIA card: install NVIDIA's driver in Windows, then run wsl --shutdown "
-                     "in PowerShell and start again. Never install a Linux driver inside WSL: it would take its place.")
+    return UserError(tr("No NVIDIA driver of Windows reaches WSL."),
+                     tr("/{driver_library} is missing.", driver_library=DRIVER_LIBRARY),
+                     tr("If this machine has an NVIDIA card: install NVIDIA's driver in Windows, then run wsl "
+                        "--shutdown in PowerShell and start again. Never install a Linux driver inside WSL: it would "
+                        "take its place."))
 
 
 def _little_memory(root: Path) -> UserError | None:
@@ -82,11 +85,12 @@ def _little_memory(root: Path) -> UserError | None:
         return None
     # Half of the machine's was given: so half as much again leaves Windows a quarter.
     more = max(2, round(1.5 * total / 1024**3))
-    return UserError("WSL has only a part of this machine's memory.",
-                     f"It has {format_bytes(total)}; Windows gives it half of what there is unless told otherwise.",
-                     f"If the machine has more, write these two lines into the file .wslconfig in your Windows user "
-                     f"folder: [wsl2] and, below it, memory={more}GB. Then run wsl --shutdown in PowerShell and start "
-                     "again.")
+    return UserError(tr("WSL has only a part of this machine's memory."),
+                     tr("It has {size}; Windows gives it half of what there is unless told otherwise.",
+                        size=format_bytes(total)),
+                     tr("If the machine has more, write these two lines into the file .wslconfig in your Windows user "
+                        "folder: [wsl2] and, below it, memory={more}GB. Then run wsl --shutdown in PowerShell and "
+                        "start again.", more=more))
 
 
 def _memory_is_set(root: Path) -> bool:

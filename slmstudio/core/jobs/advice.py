@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core import program
+from slmstudio.core.i18n import tr
 
 
 def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
@@ -15,21 +16,21 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
         left: what it has left half done.
     """
     if kind == "train":
-        return "What was saved is kept. Resume continues from the last checkpoint."
+        return tr("What was saved is kept. Resume continues from the last checkpoint.")
     if kind == "evaluate":
-        return ("Every answer that was written is kept. To continue, give the folder again: "
-                f"{program.command('evaluate', folder)}")
+        return tr("Every answer that was written is kept. To continue, give the folder again: {command}",
+                  command=program.command("evaluate", folder))
     if kind == "download":
-        return "What was fetched is kept. Start it again to fetch the rest."
+        return tr("What was fetched is kept. Start it again to fetch the rest.")
     if left:
-        return f"What it left half done could not be removed: {', '.join(map(str, left))}. Start it again."
-    return "Nothing half done was left behind. Start it again."
+        return tr("What it left half done could not be removed: {str}. Start it again.", str=", ".join(map(str, left)))
+    return tr("Nothing half done was left behind. Start it again.")
 
 
 def need_less(kind: str) -> str:
     """How it needs less memory."""
     if kind == "train":
-        return "Close other programs, or lower the micro-batch size or the sequence length."
+        return tr("Close other programs, or lower the micro-batch size or the sequence length.")
     if kind == "evaluate":
-        return "Close other programs, or choose a smaller batch size or model."
-    return "Close other programs."
+        return tr("Close other programs, or choose a smaller batch size or model.")
+    return tr("Close other programs.")

@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, jobs, llama, paths, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 
 CLOSE_SECONDS = 3.0
@@ -57,8 +58,10 @@ class InteractiveWorker:
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
         except OSError as error:
-            raise UserError(f"The {self.kind} worker could not be started.", f"The system says: {error}.",
-                            f"Run the set-up again: {program.setup_command()}") from error
+            raise UserError(tr("The {kind} worker could not be started.", kind=self.kind),
+                            tr("The system says: {error}.", error=error),
+                            tr("Run the set-up again: {setup_command}",
+                               setup_command=program.setup_command())) from error
 
     def _remove_older_logs(self) -> None:
         logs = sorted(self.log.parent.glob(f"{self.kind}-worker*.log"), key=lambda log: log.lstat().st_mtime)
@@ -123,14 +126,16 @@ class InteractiveWorker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(1)
         if code == -9:
-            why = "It was killed, perhaps for lack of memory."
+            why = tr("It was killed, perhaps for lack of memory.")
         elif code is not None and code == -getattr(signal, "SIGBUS", 0):
-            why = "A file that it was reading, most likely the model, was cut short or its disk went away."
+            why = tr("A file that it was reading, most likely the model, was cut short or its disk went away.")
         elif code is not None and code < 0:
-            why = f"Signal {-code} ended it: a library crashed, or somebody ended it."
+            why = tr("Signal {code} ended it: a library crashed, or somebody ended it.", code=-code)
         else:
-            why = "It was not started." if self._process is None else f"It ended with exit status {code}."
-        return UserError("The worker is gone.", why, f"Load the model again. What it printed is in {self.log}.")
+            why = tr("It was not started.") if self._process is None else tr("It ended with exit status {code}.",
+                                                                             code=code)
+        return UserError(tr("The worker is gone."), why,
+                         tr("Load the model again. What it printed is in {log}.", log=self.log))
 
     def __enter__(self) -> InteractiveWorker:
         self.start()

@@ -24,6 +24,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, leftovers, program
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import go_on, need_less
 
@@ -42,8 +43,8 @@ MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
-DAMAGED_SENTENCE = ("Some lines of events.jsonl could not be read and were skipped; the job itself is not affected "
-                    "by that.")
+DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped; the job itself is not affected "
+                        "by that.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
 
@@ -73,7 +74,7 @@ class Outcome:
         return (
             UserError.from_dict(self.error)
             if self.error
-            else UserError(f"The job was {self.state} before anything was saved.")
+            else UserError(tr("The job was {state} before anything was saved.", state=self.state))
         )
 
 
@@ -87,8 +88,9 @@ def need_own_files(folder: Path) -> None:
     for name in (REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG):
         path = os.path.join(folder, name)  # a thousand runs are looked at so, and a Path takes longer than the look
         if os.path.islink(path) and not Path(path).resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{folder} can't be used: {name} is a link that leads out of it.",
-                            f"It leads to {os.readlink(path)[:200]}.", f"Put {name} itself in its place.")
+            raise UserError(tr("{folder} can't be used: {name} is a link that leads out of it.", folder=folder,
+                               name=name), tr("It leads to {readlink}.", readlink=os.readlink(path)[:200]),
+                            tr("Put {name} itself in its place.", name=name))
 
 
 class EventReader(files.LineReader):
@@ -139,9 +141,9 @@ class Job:
         value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)
         if value is None:
             raise UserError(
-                f"{self.folder} isn't a job.",
-                "It has no readable request.json or run.json.",
-                "Choose a run folder that SLM Studio made.",
+                tr("{folder} isn't a job.", folder=self.folder),
+                tr("It has no readable request.json or run.json."),
+                tr("Choose a run folder that SLM Studio made."),
             )
         return value
 
@@ -162,17 +164,15 @@ class Job:
             with filelock.FileLock(self.folder / START_LOCK):
                 if self.is_alive() and not self._is_leaving():
                     raise UserError(
-                        f"{self.folder.name} is running already.",
-                        "Another process works on it.",
-                        "Watch it in the Training tab, or stop it first.",
+                        tr("{folder} is running already.", folder=self.folder.name),
+                        tr("Another process works on it."),
+                        tr("Watch it in the Training tab, or stop it first."),
                     )
                 self._spawn()
         except OSError as error:
-            raise UserError(
-                "The worker could not be started.",
-                f"The system says: {error}.",
-                f"Check the disk. If that is well, run the set-up again: {program.setup_command()}",
-            ) from error
+            raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
+                            tr("Check the disk. If that is well, run the set-up again: {setup_command}",
+                               setup_command=program.setup_command())) from error
 
     def _is_leaving(self) -> bool:
         """Whether the process has written its outcome; then wait until it is gone, which takes PyTorch a moment."""
@@ -336,11 +336,12 @@ class Job:
         self._remove_leftovers(state)
         remedy = self.advice()
         if state.get("boot_id") != processes.boot_id():
-            return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
+            return UserError(tr("The machine was restarted while this ran."), tr("A power cut or a reboot ended it."),
+                             remedy)
         if processes.oom_kills() > state.get("oom_kills", 0):
             return UserError(
-                "The system ended the worker because memory ran out.",
-                "More memory was needed than the machine has.",
+                tr("The system ended the worker because memory ran out."),
+                tr("More memory was needed than the machine has."),
                 f"{need_less(self._kind())} {remedy}",
             )
         if code is not None and code < 0:
@@ -348,15 +349,15 @@ class Job:
 
             name = signal.Signals(-code).name
             causes = {
-                "SIGKILL": "Somebody, or the system for lack of memory, killed the process (SIGKILL).",
-                "SIGSEGV": "A library crashed (SIGSEGV).",
-                "SIGTERM": "It was asked to end (SIGTERM).",
+                "SIGKILL": tr("Somebody, or the system for lack of memory, killed the process (SIGKILL)."),
+                "SIGSEGV": tr("A library crashed (SIGSEGV)."),
+                "SIGTERM": tr("It was asked to end (SIGTERM)."),
             }
             return UserError(
-                "The worker process ended unexpectedly.", causes.get(name, f"Signal {name} ended it."), remedy
+                tr("The worker process ended unexpectedly."), causes.get(name, f"Signal {name} ended it."), remedy
             )
-        why = f"It ended with exit status {code}." if code is not None else "It was killed, or a library in it crashed."
-        return UserError("The worker process ended unexpectedly.", why, remedy)
+        why = tr("It ended with exit status {code}.", code=code) if code is not None else tr("It was killed, or a library in it crashed.")
+        return UserError(tr("The worker process ended unexpectedly."), why, remedy)
 
 
 def _outcome_of(state: dict[str, Any]) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import REQUEST, RUN, Job
 
 IMPORTANCE = True
@@ -48,8 +49,9 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
         OSError: the folder cannot be made.
     """
     if out is not None and paths.is_too_wide(out.absolute()):
-        raise UserError(f"{out} can't take the files.", "An export may write everything in the folder it is given, and "
-                        "this one holds all that is yours.", "Choose a folder in it.")
+        raise UserError(tr("{out} can't take the files.", out=out),
+                        tr("An export may write everything in the folder it is given, and this one holds all that is "
+                           "yours."), tr("Choose a folder in it."))
     return make(_parent(run), "export", run=str(run.absolute()), types=list(types),
                 out=str(out.absolute()) if out else None, importance=importance)
 

@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.lock import syscalls
 from slmstudio.core.lock.worker_lock import LockState
 
 SECONDS = 60.0
-NOT_LINUX = "This system offers no lock that a program can put on itself without rights: it's enforced on Linux alone."
+NOT_LINUX = noop("This system offers no lock that a program can put on itself without rights: it's enforced on Linux "
+                 "alone.")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def prove(locked: bool = True) -> Proof:
     try:
         return _prove(locked)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = f"It couldn't be tried: {error}"
+        reason = tr("It couldn't be tried: {error}", error=error)
         return Proof(False, False, LockState(reason=reason), reason=reason)
 
 
@@ -104,6 +106,7 @@ def _prove(locked: bool) -> Proof:
     ways = [each for each in attempts if each.network]
     through = [each.what for each in ways if not each.blocked]
     enforced = state.enforced and not through and not (set(arrived) - {"a file"})
-    reason = "" if enforced else state.reason or f"Not refused: {', '.join(through) or ', '.join(arrived)}."
+    reason = "" if enforced else state.reason or tr("Not refused: {through}.",
+                                                    through=", ".join(through) or ", ".join(arrived))
     return Proof(enforced, all(each.blocked for each in attempts if not each.network) and "a file" not in arrived,
                  state, attempts, tuple(arrived), tuple(done.stderr.splitlines()), reason)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-LOCKED = "The system kept it from the network and from other files than its own."
-WITH_PEERS = ("The system kept it from the network but for those that trained with it ({peers}), and from other files "
-              "than its own.")
-NETWORK_ONLY = "The system kept it from the network. Files were open to it: {reason}."
+from slmstudio.core.i18n import noop, tr
+
+LOCKED = noop("The system kept it from the network and from other files than its own.")
+WITH_PEERS = noop("The system kept it from the network but for those that trained with it ({peers}), and from other "
+                  "files than its own.")
+NETWORK_ONLY = noop("The system kept it from the network. Files were open to it: {reason}.")
 NO_LANDLOCK = "this kernel has no Landlock"
-NOT_KNOWN = "Whether it was kept from the network isn't recorded."
+NOT_KNOWN = noop("Whether it was kept from the network isn't recorded.")
 
 
 def sentence(events: Sequence[dict[str, Any]]) -> str:
@@ -21,8 +23,9 @@ def sentence(events: Sequence[dict[str, Any]]) -> str:
     if open_:
         reason = str(open_[-1].get("reason") or "the reason isn't recorded")
         if len(open_) == len(events):
-            return f"It wasn't kept from the network: {reason}"
-        return f"In {len(open_):,} of {len(events):,} starts it wasn't kept from the network: {reason}"
+            return tr("It wasn't kept from the network: {reason}", reason=reason)
+        return tr("In {open:,} of {events:,} starts it wasn't kept from the network: {reason}", open=len(open_),
+                  events=len(events), reason=reason)
     with_peers = [event["peers"] for event in events if event.get("peers")]
     reasons = [event.get("files_open") or NO_LANDLOCK for event in events if not event.get("landlock")]
     if reasons:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.lock import syscalls, worker_lock
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.ENOSYS)
@@ -32,7 +33,7 @@ _NEW_USER_AND_NETWORK = 0x50000000
 
 def main() -> int:
     request = json.loads(sys.stdin.read())
-    state = worker_lock.LockState(reason="Nobody asked for it.")
+    state = worker_lock.LockState(reason=tr("Nobody asked for it."))
     if request["lock"]:
         state = worker_lock.install("trial", {"path": request["inside"]})
     attempts = [_made(what, network, attempt) for what, network, attempt in _attempts(request)]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 
 _SENTINEL = "\ue000\ue001\ue000"
@@ -41,9 +42,9 @@ def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, 
         if span:
             spans.append(span)
         elif last or names:
-            raise UserError("What should be learned cannot be found in the rendered conversation.",
-                            "The chat template changes the assistant's text.",
-                            "Switch completion-only loss off, or choose a model with another chat template.")
+            raise UserError(tr("What should be learned cannot be found in the rendered conversation."),
+                            tr("The chat template changes the assistant's text."),
+                            tr("Switch completion-only loss off, or choose a model with another chat template."))
     return spans
 
 

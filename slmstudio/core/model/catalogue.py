@@ -16,6 +16,7 @@ from typing import Any
 
 from slmstudio.core import formats, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import CONTEXT_IF_UNKNOWN, ModelFacts
 
 FILE = "catalogue.json"
@@ -45,7 +46,7 @@ class Licence:
     def use(self) -> str:
         """What it allows and asks for, in sentences."""
         if not self.id:
-            return "No source for its licence: read it on the model's page before you use the model."
+            return tr("No source for its licence: read it on the model's page before you use the model.")
         return f"{_sentence(self.allows)} {_sentence(self.duties)}"
 
 
@@ -220,8 +221,9 @@ def _check(what: str, given: str | None, known: object, names: list[str]) -> Non
     if given is None or known:
         return
     close = difflib.get_close_matches(given, names, n=1)
-    raise UserError(f"The catalogue has no {what} {given!r}.", "",
-                    f"Did you mean {close[0]!r}?" if close else f"It has: {', '.join(names)}.")
+    raise UserError(tr("The catalogue has no {what} {given!r}.", what=what, given=given), "",
+                    tr("Did you mean {close!r}?", close=close[0]) if close else tr("It has: {names}.",
+                                                                                   names=", ".join(names)))
 
 
 def _allows(licence: Licence, wanted: str) -> bool:
@@ -259,8 +261,8 @@ def _state() -> dict[str, Any]:
     file = paths.resources() / FILE
     state = formats.read("catalogue", file)
     if state is None:
-        raise UserError(f"The catalogue of models can't be read: {file}", "The file is missing or damaged.",
-                        "Install SLM Studio again.")
+        raise UserError(tr("The catalogue of models can't be read: {file}", file=file),
+                        tr("The file is missing or damaged."), tr("Install SLM Studio again."))
     return state
 
 

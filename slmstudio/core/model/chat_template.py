@@ -10,14 +10,15 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.foreign import where
 from slmstudio.core.model.json_files import printable, read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""
-_CHOOSE = "Choose a model with another chat template."
-TAKE_TOOLS = ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, or remove the rows with "
-              "tools.")
+_CHOOSE = noop("Choose a model with another chat template.")
+TAKE_TOOLS = noop("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, or remove the rows "
+                  "with tools.")
 _PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")
 """A tool's name, what it is called with, and what it returns: words that no template writes by itself."""
 
@@ -47,9 +48,10 @@ class ChatTemplate:
         folder = Path(folder)
         source = find_template(folder)
         if source is None:
-            raise UserError(f"{folder.name} has no chat template.", "Neither chat_template.jinja nor "
-                            "tokenizer_config.json holds one; models that were never taught to chat have none.",
-                            "Choose a chat template for it, or the instruct version of the model.")
+            raise UserError(tr("{folder} has no chat template.", folder=folder.name),
+                            tr("Neither chat_template.jinja nor tokenizer_config.json holds one; models that were "
+                               "never taught to chat have none."),
+                            tr("Choose a chat template for it, or the instruct version of the model."))
         template = cls(source, special_tokens(folder))
         template.check()
         return template
@@ -119,8 +121,8 @@ class ChatTemplate:
             UserError: there are some, and the template takes none.
         """
         if (tools or any(map(_of_tools, messages))) and not self.takes_tools():
-            raise UserError("This model's chat template takes no tools.",
-                            "The model was trained without them, and the row has some.", TAKE_TOOLS)
+            raise UserError(tr("This model's chat template takes no tools."),
+                            tr("The model was trained without them, and the row has some."), tr(TAKE_TOOLS))
 
     def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
                  said: str) -> UserError:
@@ -132,16 +134,16 @@ class ChatTemplate:
             except UserError:
                 pass
             else:
-                return UserError(f"The chat template refuses system messages: {said}",
-                                 "The model was trained without them.",
-                                 "Remove the system messages, or put their text into the first user message.")
+                return UserError(tr("The chat template refuses system messages: {said}", said=said),
+                                 tr("The model was trained without them."),
+                                 tr("Remove the system messages, or put their text into the first user message."))
         if any(map(_of_tools, messages)):
-            return UserError(f"The chat template refuses this conversation: {said}",
-                             "The model was trained on other calls of tools, or on another order of roles.",
-                             "Change or remove such rows, or choose another model.")
-        return UserError(f"The chat template refuses this conversation: {said}",
-                         "The model was trained on another order of roles.",
-                         "Let user and assistant take turns, the user first, or choose another model.")
+            return UserError(tr("The chat template refuses this conversation: {said}", said=said),
+                             tr("The model was trained on other calls of tools, or on another order of roles."),
+                             tr("Change or remove such rows, or choose another model."))
+        return UserError(tr("The chat template refuses this conversation: {said}", said=said),
+                         tr("The model was trained on another order of roles."),
+                         tr("Let user and assistant take turns, the user first, or choose another model."))
 
 
 def _of_tools(message: Mapping[str, Any]) -> bool:
@@ -160,7 +162,7 @@ def _size(value: Any) -> int:
 @lru_cache(maxsize=32)
 def _takes_tools(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
     template, (name, argument, result) = ChatTemplate(source, dict(tokens)), _PROBE
-    tool = {"type": "function", "function": {"name": name, "description": "Looks up.", "parameters": {
+    tool = {"type": "function", "function": {"name": name, "description": tr("Looks up."), "parameters": {
         "type": "object", "properties": {"key": {"type": "string", "description": "A key."}}, "required": ["key"]}}}
     # Some templates want each call to have an id of nine letters.
     call = {"id": "call00001", "type": "function", "function": {"name": name, "arguments": {"key": argument}}}
@@ -184,15 +186,19 @@ def _broken(error: Exception) -> UserError:
 
     said = printable(str(error).rstrip("."), 300)
     if isinstance(error, MemoryError):
-        return UserError("The chat template was stopped.", "It asked for more memory than any template needs.", _CHOOSE)
+        return UserError(tr("The chat template was stopped."), tr("It asked for more memory than any template needs."),
+                         tr(_CHOOSE))
     if isinstance(error, LimitReached):
-        return UserError("The chat template was stopped.", f"For this conversation {said}.", _CHOOSE)
+        return UserError(tr("The chat template was stopped."), tr("For this conversation {said}.", said=said),
+                         tr(_CHOOSE))
     if isinstance(error, jinja2.exceptions.SecurityError):
-        return UserError("The chat template was stopped.", f"It does what no chat template needs: {said}.", _CHOOSE)
+        return UserError(tr("The chat template was stopped."),
+                         tr("It does what no chat template needs: {said}.", said=said), tr(_CHOOSE))
     if isinstance(error, jinja2.TemplateSyntaxError):
-        return UserError(f"The chat template is broken at line {error.lineno}.", f"{said}.", _CHOOSE)
+        return UserError(tr("The chat template is broken at line {lineno}.", lineno=error.lineno), f"{said}.",
+                         tr(_CHOOSE))
     kind = type(error).__name__
-    return UserError("The chat template does not work.", f"{kind}: {said}." if said else f"{kind}.", _CHOOSE)
+    return UserError(tr("The chat template does not work."), f"{kind}: {said}." if said else f"{kind}.", tr(_CHOOSE))
 
 
 def find_template(folder: Path) -> str | None:
@@ -213,7 +219,7 @@ def find_template(folder: Path) -> str | None:
         except OSError as error:
             raise from_os_error(error, "read chat_template.jinja") from error
         except UnicodeDecodeError as error:
-            raise UserError("chat_template.jinja isn't UTF-8 text.", "", _CHOOSE) from error
+            raise UserError(tr("chat_template.jinja isn't UTF-8 text."), "", tr(_CHOOSE)) from error
     value = _tokenizer_config(folder).get("chat_template")
     if value is None or isinstance(value, str):
         return value
@@ -221,7 +227,8 @@ def find_template(folder: Path) -> str | None:
     default = next((entry.get("template") for entry in entries
                     if isinstance(entry, dict) and entry.get("name") == "default"), None)
     if not isinstance(default, str):
-        raise UserError("tokenizer_config.json has several chat templates, and none is the default.", "", _CHOOSE)
+        raise UserError(tr("tokenizer_config.json has several chat templates, and none is the default."), "",
+                        tr(_CHOOSE))
     return default
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
@@ -128,10 +129,11 @@ def read_model(folder: Path | str) -> ModelFacts:
 
 def refusal(name: str, problems: list[Problem]) -> UserError:
     """What a person reads of a folder that can't be used: all that is wrong with it."""
-    what, remedy = f"{name} cannot be used as a base model.", "Fix the folder, or choose another model."
+    what, remedy = tr("{name} cannot be used as a base model.", name=name), tr("Fix the folder, or choose another "
+                                                                               "model.")
     if len(problems) == 1:
         return UserError(what, problems[0].message, remedy)
-    return UserError(what, f"{len(problems)} things are wrong with the folder.", remedy, problems)
+    return UserError(what, tr("{problems} things are wrong with the folder.", problems=len(problems)), remedy, problems)
 
 
 def examine(folder: Path) -> Examined:
@@ -170,8 +172,8 @@ def model_name(folder: Path) -> str:
 def _refuse_files(folder: Path, name: str) -> None:
     """Say what was chosen when it isn't a folder."""
     if not folder.exists():
-        raise UserError(f"{folder} does not exist.", "It may have been moved or deleted.",
-                        "Choose the model's folder again.")
+        raise UserError(tr("{folder} does not exist.", folder=folder), tr("It may have been moved or deleted."),
+                        tr("Choose the model's folder again."))
     if folder.is_file():
         raise _not_a_folder(folder, name)
 
@@ -179,38 +181,40 @@ def _refuse_files(folder: Path, name: str) -> None:
 def _refuse_other_things(folder: Path, name: str, present: frozenset[str]) -> None:
     """Say what was chosen when the folder is something else than one of a base model."""
     if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
-        raise UserError(f"{name} is an adapter, not a base model.", _whose_adapter(folder),
-                        "Choose the base model's folder. An adapter from elsewhere becomes a run, to be continued, "
-                        f"exported and asked in Chat, with: {program.command('models', 'import', folder)}")
+        raise UserError(tr("{name} is an adapter, not a base model.", name=name), _whose_adapter(folder),
+                        tr("Choose the base model's folder. An adapter from elsewhere becomes a run, to be continued, "
+                           "exported and asked in Chat, with: {command}",
+                           command=program.command("models", "import", folder)))
     ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
     if "config.json" not in present and ggufs:
-        raise UserError(f"{name} holds a GGUF file ({ggufs[0]}), not a base model.", "GGUF is for running a model.",
-                        f"{_how_to_import(folder / ggufs[0])} Or choose the folder that it was made from.")
+        raise UserError(tr("{name} holds a GGUF file ({ggufs}), not a base model.", name=name, ggufs=ggufs[0]),
+                        tr("GGUF is for running a model."),
+                        tr("{how_to_import} Or choose the folder that it was made from.",
+                           how_to_import=_how_to_import(folder / ggufs[0])))
     if "config.json" not in present and "snapshots" in present:
-        raise UserError(f"{name} is the hub cache's folder around the model.", "The model lies deeper.",
-                        "Choose the folder inside its `snapshots` folder.")
+        raise UserError(tr("{name} is the hub cache's folder around the model.", name=name),
+                        tr("The model lies deeper."), tr("Choose the folder inside its `snapshots` folder."))
 
 
 def _how_to_import(gguf: Path | str) -> str:
     """What makes a folder of a GGUF file, in the window and in the terminal."""
-    return (f'To train it, import it: choose it with "GGUF…" in the Model tab, or run '
-            f"{program.command('models', 'import', gguf)}, which unpacks it into such a folder.")
+    return tr('To train it, import it: choose it with "GGUF…" in the Model tab, or run {command}, which unpacks it '
+              "into such a folder.", command=program.command("models", "import", gguf))
 
 
 def _not_a_folder(file: Path, name: str) -> UserError:
     """What to do with a file that was chosen as a base model."""
     if is_gguf(file):
-        return UserError(f"{name} is a GGUF file, which runs a model but can't be trained as it is.",
-                         "A base model is a folder with safetensors weights.",
-                         f"{_how_to_import(file)} Or choose the folder that it was made from.")
+        return UserError(tr("{name} is a GGUF file, which runs a model but can't be trained as it is.", name=name),
+                         tr("A base model is a folder with safetensors weights."),
+                         tr("{how_to_import} Or choose the folder that it was made from.",
+                            how_to_import=_how_to_import(file)))
     inside = (file.parent / "config.json").is_file()
-    return UserError(f"{name} is a single file, not a base model.",
-                     "A base model is a folder that holds config.json, tokenizer.json and the weights "
-                     "(model.safetensors); a GGUF file, which can be made into one, begins with the letters GGUF, and "
-                     "this file doesn't.",
-                     f"Choose the folder it is in: {file.parent}" if inside else
-                     'Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab or '
-                     f"{program.command('models', 'import', 'FILE')}.")
+    return UserError(tr("{name} is a single file, not a base model.", name=name),
+                     tr("A base model is a folder that holds config.json, tokenizer.json and the weights "
+                        "(model.safetensors); a GGUF file, which can be made into one, begins with the letters GGUF, "
+                        "and this file doesn't."),
+                     tr("Choose the folder it is in: {parent}", parent=file.parent) if inside else tr("Choose the model's folder, or a GGUF file with \"GGUF…\" in the Model tab or {command}.", command=program.command("models", "import", "FILE")))
 
 
 def _whose_adapter(folder: Path) -> str:
@@ -219,13 +223,13 @@ def _whose_adapter(folder: Path) -> str:
     except UserError:
         base = None
     known = isinstance(base, str) and base
-    return f"It was trained on {printable(str(base), 200)}." if known else "It changes a base model."
+    return tr("It was trained on {printable}.", printable=printable(str(base), 200)) if known else tr("It changes a base model.")
 
 
 def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None:
     """config.json with the text model's part on top, or None and the reasons."""
     if not (folder / "config.json").is_file():
-        problems.append(Problem("config.json is missing, so the architecture is unknown."))
+        problems.append(Problem(tr("config.json is missing, so the architecture is unknown.")))
         return None
     try:
         config = read_json_object(folder / "config.json")
@@ -253,21 +257,22 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
         others = [name for name in ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
                   if (folder / name).is_file()]
         problems.append(Problem(
-            f"tokenizer.json is missing. There is {' and '.join(others)}, which must be converted to it first: "
-            "transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it." if others else
-            "There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion)."))
+            tr("tokenizer.json is missing. There is {others}, which must be converted to it first: transformers' "
+               "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it.",
+               others=" and ".join(others)) if others else
+            tr("There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion).")))
         return
     with open(path, "rb", opener=files.regular) as file:
         head = file.read(64)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         tail = file.read()
     if not head.lstrip().startswith(b"{"):
-        problems.append(Problem(f"tokenizer.json is {what_is(head) or 'not a JSON object'}."))
+        problems.append(Problem(tr("tokenizer.json is {what_is}.", what_is=what_is(head) or tr("not a JSON object"))))
     elif path.stat().st_size > MAX_TOKENIZER:
-        problems.append(Problem(f"tokenizer.json is larger than {format_bytes(MAX_TOKENIZER)}, and no model's is. Put "
-                                "the model's own tokenizer.json in its place."))
+        problems.append(Problem(tr("tokenizer.json is larger than {size}, and no model's is. Put the model's own "
+                                   "tokenizer.json in its place.", size=format_bytes(MAX_TOKENIZER))))
     elif not tail.rstrip().endswith(b"}"):
-        problems.append(Problem("tokenizer.json is truncated: its end is missing."))
+        problems.append(Problem(tr("tokenizer.json is truncated: its end is missing.")))
 
 
 def _has_template(folder: Path, problems: list[Problem]) -> bool:
@@ -288,18 +293,19 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     sizes = _sizes(folder, config, model_type, embedding)
     missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
     if missing:
-        problems += [Problem(f"config.json gives no possible value for {_SIZES[key][0]}.", field=_SIZES[key][0])
+        problems += [Problem(tr("config.json gives no possible value for {sizes}.", sizes=_SIZES[key][0]),
+                             field=_SIZES[key][0])
                      for key in missing]
         return None
     hidden = sizes["hidden_size"]
     # OPT alone, of the families with a label, has embeddings of another width than its layers.
     if embedding and hidden != embedding.shape[1] and model_type in LABELS and model_type != "opt":
-        problems.append(Problem(f"config.json and the weights do not belong together: hidden size {hidden:,} against "
-                                f"{embedding.shape[1]:,}.", field="hidden_size"))
+        problems.append(Problem(tr("config.json and the weights do not belong together: hidden size {hidden:,} against "
+                                   "{shape:,}.", hidden=hidden, shape=embedding.shape[1]), field="hidden_size"))
     held = found.layers()
     if held is not None and held < sizes["layers"]:
-        problems.append(Problem(f"config.json promises {sizes['layers']} layers, the weights hold {held}.",
-                                field="num_hidden_layers"))
+        problems.append(Problem(tr("config.json promises {layers} layers, the weights hold {held}.",
+                                   layers=sizes["layers"], held=held), field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))
     settings.check_weights(config, found, bool(quantization), problems)
@@ -368,5 +374,5 @@ def refused_quantization(config: dict[str, Any]) -> str | None:
     if method == "bitsandbytes":
         return None
     by = f"with {printable(method)}" if isinstance(method, str) else "in a way that is not named"
-    return (f"The weights are quantized {by}, which cannot be trained on. "
-            "Choose the model's original, unquantized version.")
+    return tr("The weights are quantized {by}, which cannot be trained on. Choose the model's original, unquantized "
+              "version.", by=by)

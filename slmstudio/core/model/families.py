@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from slmstudio.core.i18n import noop, tr
+
 LABELS = {
     "llama": "Llama", "mistral": "Mistral", "ministral": "Ministral", "ministral3": "Ministral", "mixtral": "Mixtral",
-    "qwen2": "Qwen2", "qwen2_moe": "Qwen2 MoE", "qwen3": "Qwen3", "qwen3_moe": "Qwen3 MoE", "qwen3_next": "Qwen3 Next",
-    "qwen3_5": "Qwen3.5", "qwen3_5_text": "Qwen3.5", "phi": "Phi", "phi3": "Phi-3", "phimoe": "Phi MoE",
+    "qwen2": "Qwen2", "qwen2_moe": noop("Qwen2 MoE"), "qwen3": "Qwen3", "qwen3_moe": noop("Qwen3 MoE"), "qwen3_next": noop("Qwen3 Next"),
+    "qwen3_5": "Qwen3.5", "qwen3_5_text": "Qwen3.5", "phi": "Phi", "phi3": "Phi-3", "phimoe": noop("Phi MoE"),
     "gemma": "Gemma", "gemma2": "Gemma 2", "gemma3": "Gemma 3", "gemma3_text": "Gemma 3", "gemma3n": "Gemma 3n",
     "gemma3n_text": "Gemma 3n", "smollm3": "SmolLM3", "granite": "Granite", "olmo": "OLMo", "olmo2": "OLMo 2",
     "olmo3": "OLMo 3", "falcon": "Falcon", "falcon_h1": "Falcon H1", "gpt2": "GPT-2", "gpt_neo": "GPT-Neo",
@@ -17,7 +19,7 @@ LABELS = {
     "glm4": "GLM-4", "lfm2": "LFM2", "mamba": "Mamba", "mamba2": "Mamba 2", "sarvam_mla": "Sarvam",
     "sarvam_moe": "Sarvam",
     "deepseek_v2": "DeepSeek V2", "deepseek_v3": "DeepSeek V3", "ernie4_5": "ERNIE 4.5", "nemotron": "Nemotron",
-    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": "Granite MoE",
+    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": noop("Granite MoE"),
     "granitemoehybrid": "Granite 4", "minicpm3": "MiniCPM3", "arcee": "Arcee", "apertus": "Apertus",
     "seed_oss": "Seed-OSS", "mpt": "MPT",
 }
@@ -71,13 +73,13 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
         return "config.json has no `model_type`, so the architecture is unknown."
     if model_type not in CAUSAL:
         if config.get("auto_map"):
-            return (f"The architecture {printable(model_type)} needs Python code from the model's folder. That code is "
-                    "never run here (trust_remote_code stays off). Choose a model of an architecture that transformers "
-                    "brings itself.")
-        return (f"The architecture {printable(model_type)} isn't a language model that this program can train. "
-                "Choose a text-generating model.")
+            return tr("The architecture {printable} needs Python code from the model's folder. That code is never run "
+                      "here (trust_remote_code stays off). Choose a model of an architecture that transformers brings "
+                      "itself.", printable=printable(model_type))
+        return tr("The architecture {printable} isn't a language model that this program can train. Choose a "
+                  "text-generating model.", printable=printable(model_type))
     if why := UNTRAINABLE.get(model_type):
-        return f"{LABELS.get(model_type, model_type)} {why}. Choose a model of another family."
+        return tr("{get} {why}. Choose a model of another family.", get=LABELS.get(model_type, model_type), why=why)
     architectures = config.get("architectures")
     names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 
@@ -75,8 +76,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"memory": True}
     except BaseException as error:  # tokenizers is written in Rust: it raises `Exception` itself, or panics
         if type(error) is Exception or type(error).__name__ == "PanicException":
-            return {"error": UserError("The tokenizer can't handle this text.", f"{str(error)[:200].rstrip('.')}.",
-                                       "Choose another model.").to_dict()}
+            return {"error": UserError(tr("The tokenizer can't handle this text."), f"{str(error)[:200].rstrip('.')}.",
+                                       tr("Choose another model.")).to_dict()}
         return {"defect": traceback.format_exc()}
 
 

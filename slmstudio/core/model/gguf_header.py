@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import printable, truncated, what_is
 
 VERSION = 3
@@ -41,7 +42,7 @@ MAX_DIMENSIONS, MAX_NAME = 4, 63
 """Of a tensor, and the bytes of its name; ggml has no more."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 STRING, _ARRAY = 8, 9
-DOWNLOAD = "Download or make the file again."
+DOWNLOAD = noop("Download or make the file again.")
 Check = Callable[[dict[str, Any], dict[str, int], int], None]
 """Looks at the scalars, the arrays' lengths and the number of tensors, and raises where the file is of no use."""
 
@@ -77,7 +78,8 @@ def read_header(path: Path, check: Check) -> Header:
     """
     name = printable(path.name)
     if path.exists() and not path.is_file():
-        raise UserError(f"{name} isn't a file.", "A GGUF model is one file.", "Choose the file that ends in .gguf.")
+        raise UserError(tr("{name} isn't a file.", name=name), tr("A GGUF model is one file."),
+                        tr("Choose the file that ends in .gguf."))
     try:
         with open(path, "rb", opener=files.regular) as file:
             size = os.fstat(file.fileno()).st_size
@@ -87,15 +89,15 @@ def read_header(path: Path, check: Check) -> Header:
             check(values, lengths, tensors)
             shapes, types, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
     except Damaged as error:
-        raise UserError(f"{name} is damaged.", f"{error}.", DOWNLOAD) from error
+        raise UserError(tr("{name} is damaged.", name=name), f"{error}.", tr(DOWNLOAD)) from error
     except _Unknown as error:
-        raise UserError(f"{name} is newer than this program.", f"{error}.", "Update SLM Studio.") from error
+        raise UserError(tr("{name} is newer than this program.", name=name), f"{error}.", tr("Update SLM Studio.")) from error
     except _Short as error:
-        raise UserError(f"{name} is truncated.", "It ends inside its header.", DOWNLOAD) from error
+        raise UserError(tr("{name} is truncated.", name=name), tr("It ends inside its header."), tr(DOWNLOAD)) from error
     except OSError as error:
         raise from_os_error(error, "read the GGUF file") from error
     if end > size:
-        raise UserError(f"{name} is {truncated(size, end)}.", "Its end is missing.", DOWNLOAD)
+        raise UserError(f"{name} is {truncated(size, end)}.", tr("Its end is missing."), tr(DOWNLOAD))
     return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)
 
 
@@ -177,21 +179,23 @@ def _read_preamble(reader: _Reader, name: str) -> int:
     head = reader.peek(64)
     if head[:4] != b"GGUF":
         if head[:8] in (b"ggjt\x03\0\0\0", b"tjgg\x03\0\0\0") or head[:4] in (b"lmgg", b"fmgg", b"tjgg"):
-            raise UserError(f"{name} is an old GGML file.", "GGUF replaced that format in 2023.", "Choose a GGUF file.")
-        raise UserError(f"{name} isn't a GGUF file.", f"It is {what_is(head)}." if what_is(head) else
-                        "It does not begin with the letters GGUF.", "Choose a file that ends in .gguf.")
+            raise UserError(tr("{name} is an old GGML file.", name=name), tr("GGUF replaced that format in 2023."),
+                            tr("Choose a GGUF file."))
+        raise UserError(tr("{name} isn't a GGUF file.", name=name), tr("It is {what_is}.", what_is=what_is(head)) if what_is(head) else
+                        tr("It does not begin with the letters GGUF."), tr("Choose a file that ends in .gguf."))
     reader.skip(4)
     version = reader.number("<I")
     if version & 0xFFFF == 0 and version:
-        raise UserError(f"{name} is a GGUF file for big-endian machines.", "",
-                        "Choose the little-endian version of the model.")
+        raise UserError(tr("{name} is a GGUF file for big-endian machines.", name=name), "",
+                        tr("Choose the little-endian version of the model."))
     if version > NEWEST:
-        raise Damaged(f"Its header says GGUF version {version:,}, which does not exist")
+        raise Damaged(tr("Its header says GGUF version {version:,}, which does not exist", version=version))
     if version > VERSION:
-        raise _Unknown(f"Its GGUF version is {version}; this program reads up to {VERSION}")
+        raise _Unknown(tr("Its GGUF version is {version}; this program reads up to {version2}", version=version,
+                          version2=VERSION))
     if version < 2:
-        raise UserError(f"{name} is GGUF version {version}, which is too old.", "llama.cpp reads version 2 and later.",
-                        "Choose a newer GGUF file of the model.")
+        raise UserError(tr("{name} is GGUF version {version}, which is too old.", name=name, version=version),
+                        tr("llama.cpp reads version 2 and later."), tr("Choose a newer GGUF file of the model."))
     return reader.count(24, 10**6)  # a tensor's entry takes at least its lengths, its type and its offset
 
 
@@ -204,9 +208,9 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
     for _ in range(reader.count(13, 10**5)):
         key = reader.text()
         if not key:
-            raise Damaged("Its header has a key without a name")
+            raise Damaged(tr("Its header has a key without a name"))
         if key in values or key in lengths:
-            raise Damaged(f"The key {printable(key)} is in it twice")
+            raise Damaged(tr("The key {printable} is in it twice", printable=printable(key)))
         kind = reader.number("<I")
         if kind == _ARRAY:
             lengths[key], kinds[key] = _skip_array(reader)
@@ -215,9 +219,11 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
         elif kind in _SCALARS:
             values[key] = reader.number(_SCALARS[kind])
         elif kind > NEWEST_KIND:
-            raise Damaged(f"The value of {printable(key)} is of kind {kind:,}, which does not exist")
+            raise Damaged(tr("The value of {printable} is of kind {kind:,}, which does not exist",
+                             printable=printable(key), kind=kind))
         else:
-            raise _Unknown(f"The value of {printable(key)} is of kind {kind}, which is not known here")
+            raise _Unknown(tr("The value of {printable} is of kind {kind}, which is not known here",
+                              printable=printable(key), kind=kind))
     return values, lengths, kinds
 
 
@@ -230,7 +236,7 @@ def _skip_array(reader: _Reader) -> tuple[int, int]:
         reader.skip(count * width)
         return count, kind
     if kind != STRING:
-        raise Damaged(f"An array in its header is of kind {kind}")
+        raise Damaged(tr("An array in its header is of kind {kind}", kind=kind))
     count = reader.count(8, 2**24)
     unpack = struct.Struct("<Q").unpack
     for _ in range(count):
@@ -241,7 +247,7 @@ def _skip_array(reader: _Reader) -> tuple[int, int]:
 def _alignment(values: dict[str, Any]) -> int:
     alignment = values.get("general.alignment", 32)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
-        raise Damaged("Its alignment isn't a power of two")
+        raise Damaged(tr("Its alignment isn't a power of two"))
     return alignment
 
 
@@ -259,29 +265,32 @@ def _read_tensors(reader: _Reader, count: int, alignment: int
         name = reader.text()
         dimensions = reader.number("<I")
         if dimensions > MAX_DIMENSIONS:
-            raise Damaged(f"The tensor {printable(name)} has {dimensions} dimensions")
+            raise Damaged(tr("The tensor {printable} has {dimensions} dimensions", printable=printable(name),
+                             dimensions=dimensions))
         if not name or len(name.encode()) > MAX_NAME:
-            raise Damaged(f"The name of a tensor has {len(name.encode()):,} bytes")
+            raise Damaged(tr("The name of a tensor has {count:,} bytes", count=len(name.encode())))
         shape = [reader.number("<Q") for _ in range(dimensions)]
         kind, offset = reader.number("<I"), reader.number("<Q")
         if kind > NEWEST_TYPE:
-            raise Damaged(f"The tensor {printable(name)} is of type {kind:,}, which does not exist")
+            raise Damaged(tr("The tensor {printable} is of type {kind:,}, which does not exist",
+                             printable=printable(name), kind=kind))
         if kind not in TENSOR_TYPES:
-            raise _Unknown(f"The tensor {printable(name)} is of type {kind}, which is not known here")
+            raise _Unknown(tr("The tensor {printable} is of type {kind}, which is not known here",
+                              printable=printable(name), kind=kind))
         label, block, block_bytes = TENSOR_TYPES[kind]
         number = math.prod(shape)
         if number > 2**48 or offset > 2**56 or offset % alignment or (shape and shape[0] % block):
-            raise Damaged(f"The entry of the tensor {printable(name)} is impossible")
+            raise Damaged(tr("The entry of the tensor {printable} is impossible", printable=printable(name)))
         if not number:
-            raise Damaged(f"The tensor {printable(name)} is empty")
+            raise Damaged(tr("The tensor {printable} is empty", printable=printable(name)))
         size = number // block * block_bytes
         if name in shapes:
-            raise Damaged(f"The tensor {printable(name)} is in it twice")
+            raise Damaged(tr("The tensor {printable} is in it twice", printable=printable(name)))
         shapes[name], types[name] = tuple(shape), label
         sizes[label] += size
         extents.append((offset, offset + size))
     start = -(-reader.position // alignment) * alignment
     extents.sort()
     if any(end > begin for (_, end), (begin, _) in pairwise(extents)):
-        raise Damaged("Its tensors overlap")
+        raise Damaged(tr("Its tensors overlap"))
     return shapes, types, sizes, start + max((end for _, end in extents), default=0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 MAX_JSON = 4 * 2**20
@@ -55,18 +56,18 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
     if len(data) > MAX_JSON:
-        raise UserError(f"{path.name} is larger than {format_bytes(MAX_JSON)}.")
+        raise UserError(tr("{path} is larger than {size}.", path=path.name, size=format_bytes(MAX_JSON)))
     try:
         value = json.loads(data)
     except RecursionError as error:
-        raise UserError(f"{path.name} is nested too deeply.") from error
+        raise UserError(tr("{path} is nested too deeply.", path=path.name)) from error
     except ValueError as error:
         looks = what_is(data[:64])
         known = isinstance(error, json.JSONDecodeError) and not looks
-        where = f"It breaks at line {error.lineno}, column {error.colno}." if known else ""  # type: ignore[attr-defined]
-        raise UserError(f"{path.name} is {looks or 'not JSON'}.", where) from error
+        where = tr("It breaks at line {lineno}, column {colno}.", lineno=error.lineno, colno=error.colno) if known else ""  # type: ignore[attr-defined]
+        raise UserError(f"{path.name} is {looks or tr('not JSON')}.", where) from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.name} isn't a JSON object.")
+        raise UserError(tr("{path} isn't a JSON object.", path=path.name))
     return value
 
 

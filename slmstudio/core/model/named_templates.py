@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model import trained_rows
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.json_files import printable
@@ -43,18 +44,21 @@ class Named:
 
 
 NAMED: Mapping[str, Named] = {
-    "chatml": Named("ChatML", "The format of Qwen, SmolLM and many others; each turn says who speaks.",
+    "chatml": Named("ChatML", noop("The format of Qwen, SmolLM and many others; each turn says who speaks."),
                     ("<|im_start|>", "<|im_end|>"), "<|im_end|>"),
-    "llama3": Named("Llama 3", "The format of Llama 3 and its successors.",
+    "llama3": Named("Llama 3", noop("The format of Llama 3 and its successors."),
                     ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|eot_id|>"),
-    "gemma": Named("Gemma", "The format of Gemma; a system message is put before the first question.",
+    "gemma": Named("Gemma", noop("The format of Gemma; a system message is put before the first question."),
                    ("<start_of_turn>", "<end_of_turn>"), "<end_of_turn>"),
-    "phi3": Named("Phi-3", "The format of Phi-3 and Phi-3.5.", ("<|user|>", "<|assistant|>", "<|end|>"), "<|end|>"),
-    "mistral": Named("Mistral", "Questions in [INST] brackets; a system message is put before the first one.",
+    "phi3": Named("Phi-3", noop("The format of Phi-3 and Phi-3.5."), ("<|user|>", "<|assistant|>", "<|end|>"),
+                  "<|end|>"),
+    "mistral": Named("Mistral", noop("Questions in [INST] brackets; a system message is put before the first one."),
                      ("[INST]", "[/INST]")),
-    "zephyr": Named("Zephyr", "Each turn says who speaks, in plain characters; suits every model with an EOS token."),
-    "vicuna": Named("Vicuna", "USER and ASSISTANT in plain words, on one line; the fewest tokens a turn."),
-    "alpaca": Named("Alpaca", "Instruction and response under headings; for single questions, not conversations."),
+    "zephyr": Named("Zephyr",
+                    noop("Each turn says who speaks, in plain characters; suits every model with an EOS token.")),
+    "vicuna": Named("Vicuna", noop("USER and ASSISTANT in plain words, on one line; the fewest tokens a turn.")),
+    "alpaca": Named("Alpaca",
+                    noop("Instruction and response under headings; for single questions, not conversations.")),
 }
 """By the name that a run's configuration has. Those of plain words come last, in the order of their proposal."""
 
@@ -134,14 +138,14 @@ def fitting(folder: Path) -> list[Fitting]:
         end = about.end or eos
         if end not in special or not all(token in special for token in about.own):
             continue
-        said = (f"{_listed(about.own)} are tokens of its vocabulary." if about.own else
-                "It has no tokens of a chat format, so plain words say who speaks." if not found else
-                "Plain words say who speaks.")
+        said = (tr("{listed} are tokens of its vocabulary.", listed=_listed(about.own)) if about.own else
+                tr("It has no tokens of a chat format, so plain words say who speaks.") if not found else
+                tr("Plain words say who speaks."))
         found.append(Fitting(name, end, f"{said} {end} ends each turn.", _never_learned(folder, end)))
     if not found:
-        raise UserError(f"No chat template suits {printable(folder.name)}.",
-                        "Its tokenizer names no EOS token, so nothing could end an answer.",
-                        "Name its eos_token in tokenizer_config.json, or choose another model.")
+        raise UserError(tr("No chat template suits {printable}.", printable=printable(folder.name)),
+                        tr("Its tokenizer names no EOS token, so nothing could end an answer."),
+                        tr("Name its eos_token in tokenizer_config.json, or choose another model."))
     return sorted(found, key=lambda each: bool(each.warning))
 
 
@@ -189,7 +193,8 @@ def _source(folder: Path, name: str) -> str:
         UserError: no template has this name.
     """
     if name not in NAMED:
-        raise UserError(f'There is no chat template called "{printable(name)}".', "", f"Choose one of {_names()}.")
+        raise UserError(tr('There is no chat template called "{printable}".', printable=printable(name)), "",
+                        tr("Choose one of {names}.", names=_names()))
     text = (paths.resources() / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8").strip()
     if NAMED[name].end and NAMED[name].end not in _vocabulary(folder).special:
         text = text.replace(f"'{NAMED[name].end}'", "eos_token")
@@ -235,9 +240,9 @@ def _look_at_rows(folder: Path, changed: tuple[int, ...], end: str) -> str:
     special = _vocabulary(folder).special
     if not trained_rows.untrained(folder, [special[end]], special.values()):
         return ""
-    return (f"{end}, which ends each turn, was never trained in this model, and an adapter doesn't change that: the "
-            "model may never stop by itself. Choose a chat template whose turns end with the model's EOS token, or "
-            "train all weights.")
+    return tr("{end}, which ends each turn, was never trained in this model, and an adapter doesn't change that: the "
+              "model may never stop by itself. Choose a chat template whose turns end with the model's EOS token, or "
+              "train all weights.", end=end)
 
 
 def _names() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
@@ -78,17 +79,18 @@ def read_adapter(folder: Path) -> PeftAdapter:
     Raises:
         UserError: it isn't a LoRA adapter, is damaged, or does what isn't known here; `problems` names everything.
     """
-    what = f"The adapter {printable(folder.name)} can't be used."
+    what = tr("The adapter {printable} can't be used.", printable=printable(folder.name))
     _need_weights(folder, what)
     config = read_json_object(folder / CONFIG)
     if config.get("peft_type") != "LORA":
-        raise UserError(what, f"It is an {printable(str(config.get('peft_type')))!r} adapter.",
-                        "LoRA, rank-stabilised LoRA and DoRA adapters can be used.")
+        raise UserError(what, tr("It is an {printable!r} adapter.", printable=printable(str(config.get("peft_type")))),
+                        tr("LoRA, rank-stabilised LoRA and DoRA adapters can be used."))
     problems = _problems_of(config)
     shapes, whole, ranks = _changes(read_header(folder / WEIGHTS), config, problems)
     if problems:
-        raise UserError(what, "", "Use an adapter that only changes linear layers, or merge it into its base with the "
-                        "program that made it.", problems)
+        raise UserError(what, "",
+                        tr("Use an adapter that only changes linear layers, or merge it into its base with the program "
+                           "that made it."), problems)
     named = config.get("base_model_name_or_path")
     rank = ranks.most_common(1)[0][0]
     return PeftAdapter(folder, printable(named, 200) if isinstance(named, str) and named else None, rank,
@@ -102,24 +104,25 @@ def need_loadable(folder: Path) -> None:
     Raises:
         UserError: it can't.
     """
-    what = f"The adapter {printable(folder.name)} can't be used."
+    what = tr("The adapter {printable} can't be used.", printable=printable(folder.name))
     _need_weights(folder, what)
     read_header(folder / WEIGHTS)
     config = read_json_object(folder / CONFIG)
     slow = [key for key in ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern")
             if not all(map(is_quick, _patterns(config.get(key))))]
     if slow:
-        raise UserError(what, "", "Import the adapter's folder as a model, which takes its layers from its weights.", [
-            Problem("It is a regular expression that may take forever.", field=key) for key in slow])
+        raise UserError(what, "",
+                        tr("Import the adapter's folder as a model, which takes its layers from its weights."),
+                        [Problem(tr("It is a regular expression that may take forever."), field=key) for key in slow])
 
 
 def _need_weights(folder: Path, what: str) -> None:
     if (folder / WEIGHTS).is_file():
         return
     pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]
-    why = (f"Its weights are a Python pickle ({pickled[0]}), which can run code when it is opened." if pickled
+    why = (tr("Its weights are a Python pickle ({pickled}), which can run code when it is opened.", pickled=pickled[0]) if pickled
            else f"{WEIGHTS} is missing.")
-    raise UserError(what, why, f"Ask for the adapter as {WEIGHTS}, which PEFT writes by default.")
+    raise UserError(what, why, tr("Ask for the adapter as {weights}, which PEFT writes by default.", weights=WEIGHTS))
 
 
 def _patterns(value: Any) -> list[str]:
@@ -130,34 +133,34 @@ def _patterns(value: Any) -> list[str]:
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     """What adapter_config.json asks for and isn't done here."""
     known = {*_KEPT, *_OF_THE_TENSORS, *_WITHOUT_EFFECT}
-    found = [Problem(f"{printable(str(key))} isn't known here.", field=printable(str(key)))
+    found = [Problem(tr("{printable} isn't known here.", printable=printable(str(key))), field=printable(str(key)))
              for key, value in config.items() if key not in known and value]
     if config.get("bias") not in (None, "none"):
-        found.append(Problem("It also has trained biases.", field="bias"))
+        found.append(Problem(tr("It also has trained biases."), field="bias"))
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
-        found.append(Problem(f"It began with {printable(str(config['init_lora_weights']))!r}, which changes the base's "
-                             "own weights, and those aren't in the adapter. PEFT can convert it as it saves.",
-                             field="init_lora_weights"))
+        found.append(Problem(tr("It began with {printable!r}, which changes the base's own weights, and those aren't "
+                                "in the adapter. PEFT can convert it as it saves.",
+                                printable=printable(str(config["init_lora_weights"]))), field="init_lora_weights"))
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library") if isinstance(mapping, dict) else None
     if mapping and not str(library).startswith("transformers."):
-        found.append(Problem("It leads to code that would be run.", field="auto_mapping"))
+        found.append(Problem(tr("It leads to code that would be run."), field="auto_mapping"))
     alpha, dropout = config.get("lora_alpha"), config.get("lora_dropout") or 0.0
     if type(config.get("r")) is not int or not 0 < config["r"] <= 4096:
-        found.append(Problem("The rank must be a whole number from 1 to 4,096.", field="r"))
+        found.append(Problem(tr("The rank must be a whole number from 1 to 4,096."), field="r"))
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 2**16:
-        found.append(Problem("Alpha must be a number above 0.", field="lora_alpha"))
+        found.append(Problem(tr("Alpha must be a number above 0."), field="lora_alpha"))
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        found.append(Problem("Dropout must be a number from 0 to below 1.", field="lora_dropout"))
+        found.append(Problem(tr("Dropout must be a number from 0 to below 1."), field="lora_dropout"))
     for key in ("rank_pattern", "alpha_pattern"):
         pattern = config.get(key) or {}
         if not isinstance(pattern, dict) or not all(
                 _PATTERN.fullmatch(name) and isinstance(value, (int, float)) and 0 < value < 2**16
                 for name, value in pattern.items()):
-            found.append(Problem("It must give a number above 0 for names of layers.", field=key))
+            found.append(Problem(tr("It must give a number above 0 for names of layers."), field=key))
     saved = config.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
-        found.append(Problem("It must be a list of names.", field="modules_to_save"))
+        found.append(Problem(tr("It must be a list of names."), field="modules_to_save"))
     return found
 
 
@@ -188,8 +191,9 @@ def _changes(tensors: dict[str, Tensor], config: Mapping[str, Any], problems: li
     if isinstance(saved, list):
         strange += [name for name in whole if not any(part in saved for part in name.split("."))]
     if strange:
-        problems.append(Problem(f"{len(strange):,} of its tensors aren't those of a LoRA adapter on linear layers: "
-                                f"{printable(summed_up(sorted(strange)), 300)}."))
+        problems.append(Problem(tr("{strange:,} of its tensors aren't those of a LoRA adapter on linear layers: "
+                                   "{printable}.", strange=len(strange),
+                                   printable=printable(summed_up(sorted(strange)), 300))))
     ranks: Counter[int] = Counter()
     broken = []
     for layer, parts in pairs.items():
@@ -202,10 +206,11 @@ def _changes(tensors: dict[str, Tensor], config: Mapping[str, Any], problems: li
         if not problems and of_pattern(config.get("rank_pattern"), layer, config["r"]) != parts[A][0]:
             broken.append(layer)
     if broken:
-        problems.append(Problem(f"The matrices of {len(broken):,} layers aren't whole, or have another rank than "
-                                f"{CONFIG} says: {printable(summed_up(sorted(broken)), 300)}."))
+        problems.append(Problem(tr("The matrices of {broken:,} layers aren't whole, or have another rank than {config} "
+                                   "says: {printable}.", broken=len(broken), config=CONFIG,
+                                   printable=printable(summed_up(sorted(broken)), 300))))
     if not ranks and not problems:
-        problems.append(Problem("It changes no layer."))
+        problems.append(Problem(tr("It changes no layer.")))
     return shapes, whole, ranks
 
 
@@ -236,7 +241,7 @@ def misfits(adapter: PeftAdapter, base: Path) -> list[str]:
         name in adapter.whole and name == "lm_head.weight")]
     said = []
     if absent:
-        head = " (the base's head is its embeddings)" if absent == ["lm_head.weight"] else ""
+        head = tr(" (the base's head is its embeddings)") if absent == ["lm_head.weight"] else ""
         said.append(f"{facts.name} doesn't have {printable(summed_up(sorted(absent)), 300)}, which the adapter "
                     f"changes{head}.")
     for name, shape in adapter.shapes.items() if not facts.quantization else ():
@@ -269,8 +274,10 @@ def find_base(adapter: PeftAdapter, candidates: Iterable[Path]) -> Path:
             return folder
         if fits:
             fitting.append(folder)
-    why = f"It was trained on {named}, which isn't on this machine." if named else "It doesn't say what its base is."
+    why = tr("It was trained on {named}, which isn't on this machine.", named=named) if named else tr("It doesn't say what its base is.")
     if fitting:
         shown = ", ".join(str(folder) for folder in fitting[:_NAMED_SHOWN])
-        why += f" Models of the same layout are here: {shown}. If one of them is the base under another name, say so."
-    raise UserError(f"The base model of {adapter.name} was not found.", why, "Name the base model's folder.")
+        why += tr(" Models of the same layout are here: {shown}. If one of them is the base under another name, say "
+                  "so.", shown=shown)
+    raise UserError(tr("The base model of {adapter} was not found.", adapter=adapter.name), why,
+                    tr("Name the base model's folder."))

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import paths, program
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.units import format_bytes
 
@@ -63,29 +64,29 @@ class Starter:
     def need_consent(self) -> UserError:
         """What a person reads before it is fetched: the terms, and how to accept them."""
         remedy = program.command("models", "import", "--starter", self.key, "--accept-licence")
-        return UserError(f"{self.name} comes under its own terms ({self.licence}), which must be accepted first.",
-                         f"{self.about} {format_bytes(self.download_bytes)} are fetched.", f"To accept them: {remedy}",
-                         [Problem(sentence) for sentence in self.terms])
+        return UserError(tr("{name} comes under its own terms ({licence}), which must be accepted first.",
+                            name=self.name, licence=self.licence),
+                         tr("{about} {size} are fetched.", about=self.about, size=format_bytes(self.download_bytes)),
+                         tr("To accept them: {remedy}", remedy=remedy), [Problem(sentence) for sentence in self.terms])
 
 
-GEMMA_3_270M = Starter(
-    key="gemma-3-270m", name="Gemma 3 270M",
-    about="A base model with a vocabulary of 262,144 tokens that covers Hindi and other Indian languages; it has no "
-          "chat template of its own.",
-    licence="Gemma Terms of Use",
-    terms=(
-        "You may use, copy, change and share the model, and what you train from it, on the conditions of the terms.",
-        "Uses that the Gemma Prohibited Use Policy names, and those against the law, are forbidden; whoever gets the "
-        "model from you must be bound to that too.",
-        "Whoever passes on the model, or one that was trained from it, gives a copy of the terms and a notice along, "
-        "and says which files were changed.",
-        "Google claims no rights in what the model writes, may restrict uses that break the terms, and gives no "
-        "warranty.",
-        "The terms themselves come with the model: GEMMA_TERMS.html in its folder."),
-    licence_files=("GEMMA_TERMS.html", "NOTICE.md"),
-    requirements=paths.resources() / "models" / "gemma-3-270m.txt", download_bytes=238_203_400,
-    gguf_bytes=253_113_024, gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-    parameters=268_098_176)
+GEMMA_3_270M = Starter(key="gemma-3-270m", name="Gemma 3 270M",
+                       about=noop("A base model with a vocabulary of 262,144 tokens that covers Hindi and other Indian "
+                                  "languages; it has no chat template of its own."), licence=noop("Gemma Terms of Use"),
+                       terms=(noop("You may use, copy, change and share the model, and what you train from it, on the "
+                                   "conditions of the terms."),
+                              noop("Uses that the Gemma Prohibited Use Policy names, and those against the law, are "
+                                   "forbidden; whoever gets the model from you must be bound to that too."),
+                              noop("Whoever passes on the model, or one that was trained from it, gives a copy of the "
+                                   "terms and a notice along, and says which files were changed."),
+                              noop("Google claims no rights in what the model writes, may restrict uses that break the "
+                                   "terms, and gives no warranty."),
+                              noop("The terms themselves come with the model: GEMMA_TERMS.html in its folder.")),
+                       licence_files=("GEMMA_TERMS.html", "NOTICE.md"),
+                       requirements=paths.resources() / "models" / "gemma-3-270m.txt", download_bytes=238_203_400,
+                       gguf_bytes=253_113_024,
+                       gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+                       parameters=268_098_176)
 STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
 
 
@@ -97,4 +98,5 @@ def find(key: str) -> Starter:
     try:
         return STARTERS[key.lower()]
     except KeyError:
-        raise UserError(f"There is no starter model {key!r}.", "", f"Choose one of: {', '.join(STARTERS)}.") from None
+        raise UserError(tr("There is no starter model {key!r}.", key=key), "",
+                        tr("Choose one of: {starters}.", starters=", ".join(STARTERS))) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.answer_spans import answer_spans, turn_end_of
 from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
 from slmstudio.core.model.foreign import plain, where
@@ -77,7 +78,8 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
 
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"{path.parent.name} has no tokenizer.json.", "", "Choose a complete model folder.")
+        raise UserError(tr("{parent} has no tokenizer.json.", parent=path.parent.name), "",
+                        tr("Choose a complete model folder."))
     try:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
@@ -86,9 +88,9 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = printable(str(error).rstrip("."), 200)
-        raise UserError(f"The tokenizer of {path.parent.name} cannot be used.",
-                        f"tokenizer.json is damaged, or of a kind that is not known here: {said}.",
-                        "Put the model's own tokenizer.json in its place, or choose another model.") from error
+        raise UserError(tr("The tokenizer of {parent} cannot be used.", parent=path.parent.name),
+                        tr("tokenizer.json is damaged, or of a kind that is not known here: {said}.", said=said),
+                        tr("Put the model's own tokenizer.json in its place, or choose another model.")) from error
     return tokenizer
 
 
@@ -113,9 +115,9 @@ def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
         for content in special_tokens(folder).values():
             wanted.setdefault(content, AddedToken(content, special=True))
     except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"The tokenizer of {folder.name} cannot be used.",
-                        "tokenizer_config.json describes its added tokens in a way that is not known here.",
-                        "Put the model's own tokenizer_config.json in its place, or choose another model.") from error
+        raise UserError(tr("The tokenizer of {folder} cannot be used.", folder=folder.name),
+                        tr("tokenizer_config.json describes its added tokens in a way that is not known here."),
+                        tr("Put the model's own tokenizer_config.json in its place, or choose another model.")) from error
     return [token for content, token in wanted.items() if content not in known]
 
 
@@ -203,8 +205,8 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 def half_a_character() -> UserError:
     """What to say of a text that isn't Unicode."""
-    return UserError("A text cannot be turned into tokens.", "It holds half of a character (a lone surrogate).",
-                     "Remove the broken character.")
+    return UserError(tr("A text cannot be turned into tokens."), tr("It holds half of a character (a lone surrogate)."),
+                     tr("Remove the broken character."))
 
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large

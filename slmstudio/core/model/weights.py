@@ -18,6 +18,7 @@ from typing import Any, TypeGuard
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import printable, read_json_object, truncated, what_is
 
 MAX_HEADER = 6 * 2**20
@@ -142,24 +143,26 @@ def read_header(path: Path) -> dict[str, Tensor]:
                 looks = what_is(head) or "not a safetensors file: its header is wrong"
                 raise UserError(f"{path.name} is {looks}.")
             if length > MAX_HEADER:
-                raise UserError(f"{path.name} isn't a safetensors file of a model: its header claims {length:,} bytes, "
-                                f"and {MAX_HEADER:,} are more than any needs.")
+                raise UserError(tr("{path} isn't a safetensors file of a model: its header claims {length:,} bytes, "
+                                   "and {max_header:,} are more than any needs.", path=path.name, length=length,
+                                   max_header=MAX_HEADER))
             if 8 + length > size:
-                raise UserError(f"{path.name} is truncated: it ends inside its header.")
+                raise UserError(tr("{path} is truncated: it ends inside its header.", path=path.name))
             file.seek(8)
             header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
     except _Repeated as error:
-        raise UserError(f"{path.name} is damaged: its header has {printable(str(error))} twice.") from error
+        raise UserError(tr("{path} is damaged: its header has {printable} twice.", path=path.name,
+                           printable=printable(str(error)))) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} is damaged: its header isn't JSON.") from error
+        raise UserError(tr("{path} is damaged: its header isn't JSON.", path=path.name)) from error
     if not isinstance(header, dict):
-        raise UserError(f"{path.name} is damaged: its header isn't a JSON object.")
+        raise UserError(tr("{path} is damaged: its header isn't a JSON object.", path=path.name))
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
-        raise UserError(f"{path.name} lists {len(header):,} tensors; no model that can be trained here has more than "
-                        f"{MAX_TENSORS:,}.")
+        raise UserError(tr("{path} lists {header:,} tensors; no model that can be trained here has more than "
+                           "{max_tensors:,}.", path=path.name, header=len(header), max_tensors=MAX_TENSORS))
     tensors, ends = {}, []
     for name, entry in header.items():
         tensors[name], begin, end = _tensor(path.name, name, entry, 8 + length)
@@ -182,12 +185,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
     """Read one entry of a header: the tensor, and where its bytes begin and end behind `data_start`."""
-    damaged = UserError(f"{file} is damaged: the header's entry for {printable(name)} is wrong.")
+    damaged = UserError(tr("{file} is damaged: the header's entry for {printable} is wrong.", file=file,
+                           printable=printable(name)))
     if not isinstance(entry, dict):
         raise damaged
     dtype, shape, extent = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if isinstance(dtype, str) and dtype not in BITS:
-        raise UserError(f"{file} uses the number format {printable(dtype)}, which this program does not know.")
+        raise UserError(tr("{file} uses the number format {printable}, which this program does not know.", file=file,
+                           printable=printable(dtype)))
     if not (isinstance(dtype, str) and _are_sizes(shape, MAX_DIMENSIONS) and _are_sizes(extent, 2)
             and len(extent) == 2):
         raise damaged
@@ -195,7 +200,7 @@ def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, 
     if extent[1] - extent[0] != tensor.bytes:
         raise damaged
     if not tensor.values:
-        raise UserError(f"{file} is damaged: its tensor {printable(name)} is empty.")
+        raise UserError(tr("{file} is damaged: its tensor {printable} is empty.", file=file, printable=printable(name)))
     return tensor, extent[0], extent[1]
 
 
@@ -209,12 +214,12 @@ def _check_extents(file: str, extents: list[tuple[int, int]], held: int, before:
     reached = 0
     for begin, end in extents:
         if begin != reached:
-            raise UserError(f"{file} is damaged: its tensors overlap, or there is a gap between them.")
+            raise UserError(tr("{file} is damaged: its tensors overlap, or there is a gap between them.", file=file))
         reached = end
     if reached > held:
         raise UserError(f"{file} is {truncated(before + held, before + reached)}.")
     if reached < held:
-        raise UserError(f"{file} is damaged: {held - reached:,} bytes follow the last tensor.")
+        raise UserError(tr("{file} is damaged: {held:,} bytes follow the last tensor.", file=file, held=held - reached))
 
 
 def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
@@ -230,7 +235,8 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
     names = [SINGLE] if listed is None and len(problems) == count else sorted(set((listed or {}).values()))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        problems.append(Problem(f"{len(missing)} of {len(names)} weight files are missing: {', '.join(missing)}."))
+        problems.append(Problem(tr("{missing} of {names} weight files are missing: {missing2}.", missing=len(missing),
+                                   names=len(names), missing2=", ".join(missing))))
     held: dict[str, dict[str, Tensor]] = {}
     size = 0
     for name in names:
@@ -242,14 +248,14 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
         except UserError as error:
             problems.append(Problem(error.what))
         if sum(map(len, held.values())) > MAX_TENSORS:
-            problems.append(Problem(f"The weight files list more than {MAX_TENSORS:,} tensors, which no model that can "
-                                    "be trained here has."))
+            problems.append(Problem(tr("The weight files list more than {max_tensors:,} tensors, which no model that "
+                                       "can be trained here has.", max_tensors=MAX_TENSORS)))
             return None
     if listed is not None and len(problems) == count:
         _compare_with_index(listed, held, problems)
     tensors = {name: tensor for each in held.values() for name, tensor in each.items()}
     if len(problems) == count and not tensors:
-        problems.append(Problem("The weight files hold no tensor."))
+        problems.append(Problem(tr("The weight files hold no tensor.")))
     return Weights(tensors, tuple(folder / name for name in names), size) if len(problems) == count else None
 
 
@@ -265,22 +271,23 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
         return None
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
-        problems.append(Problem(f"{INDEX} does not say which file holds which tensor."))
+        problems.append(Problem(tr("{index} does not say which file holds which tensor.", index=INDEX)))
         return None
     names = sorted(set(listed.values()))
     # An index may name files of its own folder only, and nothing that a library would unpickle.
     wrong = [name for name in names if not re.fullmatch(r"[\w.\-]+\.safetensors", name)]
     if wrong:
-        problems.append(Problem(f"{INDEX} names files that aren't safetensors files in this folder: "
+        problems.append(Problem(tr("{index} names files that aren't safetensors files in this folder: ", index=INDEX)
                                 + ", ".join(printable(name) for name in wrong[:5]) + "."))
     if len(names) > MAX_FILES:
-        problems.append(Problem(f"{INDEX} names {len(names):,} files; no model that can be trained here has more than "
-                                f"{MAX_FILES}."))
+        problems.append(Problem(tr("{index} names {names:,} files; no model that can be trained here has more than "
+                                   "{max_files}.", index=INDEX, names=len(names), max_files=MAX_FILES)))
         return None
     metadata = index.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     if total is not None and not (type(total) in (int, float) and 0 < total < 2**60):
-        problems.append(Problem(f"{INDEX} gives an impossible total size: {printable(str(total), 40)}."))
+        problems.append(Problem(tr("{index} gives an impossible total size: {printable}.", index=INDEX,
+                                   printable=printable(str(total), 40))))
     return {tensor: name for tensor, name in listed.items() if name not in wrong}
 
 
@@ -295,10 +302,10 @@ def _compare_with_index(listed: dict[str, str], held: dict[str, dict[str, Tensor
     moved = [tensor for tensor, file in listed.items() if places.get(tensor, [file]) != [file] and tensor not in twice]
     unknown = [tensor for tensor in places if tensor not in listed]
     for found, sentence in (
-        (twice, "{} of the tensors are in two weight files at once: {}."),
-        (absent, f"{INDEX} names {{}} tensors that no weight file holds: {{}}."),
-        (moved, f"{INDEX} names the wrong file for {{}} tensors: {{}}."),
-        (unknown, f"The weight files hold {{}} tensors that {INDEX} doesn't know: {{}}."),
+        (twice, tr("{} of the tensors are in two weight files at once: {}.")),
+        (absent, tr("{index} names {{}} tensors that no weight file holds: {{}}.", index=INDEX)),
+        (moved, tr("{index} names the wrong file for {{}} tensors: {{}}.", index=INDEX)),
+        (unknown, tr("The weight files hold {{}} tensors that {index} doesn't know: {{}}.", index=INDEX)),
     ):
         if found:
             names = ", ".join(printable(name) for name in found[:3]) + (", …" if len(found) > 3 else "")
@@ -309,18 +316,20 @@ def _why_no_weights(folder: Path) -> str:
     try:
         present = sorted(printable(path.name) for path in folder.iterdir() if path.is_file())
     except OSError as error:
-        return f"The folder cannot be read: {error.strerror or error}."
+        return tr("The folder cannot be read: {strerror}.", strerror=error.strerror or error)
     wanted = f"{SINGLE} or {INDEX}"
-    for endings, sentence in (
-        (PICKLES, "The weights are pickle files ({}). A pickle can run code when it is opened, so this program opens "
-                  "none. Choose a version of the model with safetensors files, or convert it to safetensors."),
-        ((".safetensors",), f"There is no {wanted}, only {{}}. Shards need their index."),
-        ((".gguf",), "The folder holds a GGUF file ({}) and no safetensors. GGUF is for running a model: import it, or "
-                     "choose the folder it was made from."),
-        ((".incomplete", ".part", ".partial", ".crdownload", ".aria2"),
-         "The download is not complete ({}). Complete it, or choose another model."),
-    ):
+    for endings, sentence in ((PICKLES,
+                               tr("The weights are pickle files ({}). A pickle can run code when it is opened, so this "
+                                  "program opens none. Choose a version of the model with safetensors files, or "
+                                  "convert it to safetensors.")),
+                              ((".safetensors",),
+                               tr("There is no {wanted}, only {{}}. Shards need their index.", wanted=wanted)),
+                              ((".gguf",),
+                               tr("The folder holds a GGUF file ({}) and no safetensors. GGUF is for running a model: "
+                                  "import it, or choose the folder it was made from.")),
+                              ((".incomplete", ".part", ".partial", ".crdownload", ".aria2"),
+                               tr("The download is not complete ({}). Complete it, or choose another model."))):
         found = [name for name in present if name.lower().endswith(endings)]
         if found:
             return sentence.format(", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else ""))
-    return f"There are no weights: neither {SINGLE} nor {INDEX} is there."
+    return tr("There are no weights: neither {single} nor {index} is there.", single=SINGLE, index=INDEX)

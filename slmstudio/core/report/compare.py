@@ -12,6 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, unique
 from slmstudio.core.evaluation.side import Progress, Side
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
 from slmstudio.core.report.gather import Facts, gather
 from slmstudio.core.report.score_tables import interval
@@ -75,7 +76,8 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
         UserError: fewer than two runs, or a folder that is no run.
     """
     if len(folders) < 2:
-        raise UserError("There is nothing to compare.", "Only one run was named.", "Name two or more run folders.")
+        raise UserError(tr("There is nothing to compare."), tr("Only one run was named."),
+                        tr("Name two or more run folders."))
     facts = [gather(folder) for folder in folders]
     configs = [adjust.apply(each.run.config, each.run.folder).to_dict() for each in facts]
     chosen = comparability.choose([(each.evaluations, each.run.config.eval_file) for each in facts])
@@ -93,9 +95,9 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
 
 
 def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]:
-    found = {comparability.ROWS: ["The runs were tested on different rows: their scores do not compare."],
-             comparability.HOW: ["The same rows, but not asked in the same way: answers of another length, or another "
-                             "system prompt."]}.get(comparability.difference(chosen), [])
+    found = {comparability.ROWS: [tr("The runs were tested on different rows: their scores do not compare.")],
+             comparability.HOW: [tr("The same rows, but not asked in the same way: answers of another length, or "
+                                    "another system prompt.")]}.get(comparability.difference(chosen), [])
     for title in dict.fromkeys(title for run in runs for title in run["benchmarks"]):
         if unlike := _unlike(runs, title):
             what = ", ".join(_ASKED[key] for key in unlike)
@@ -134,9 +136,9 @@ def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, 
     }
 
 
-_FIGURES = (("state", "Outcome"), ("steps", "Steps"), ("train_loss", "Train loss, last"),
-            ("eval_loss_before", "Held-out loss, before"), ("eval_loss_after", "Held-out loss, after"),
-            ("seconds", "Time of work"), ("tokens_per_second", "Tokens/s, mean"), ("joules", "Energy"))
+_FIGURES = (("state", "Outcome"), ("steps", "Steps"), ("train_loss", noop("Train loss, last")),
+            ("eval_loss_before", noop("Held-out loss, before")), ("eval_loss_after", noop("Held-out loss, after")),
+            ("seconds", noop("Time of work")), ("tokens_per_second", noop("Tokens/s, mean")), ("joules", "Energy"))
 
 
 def _cell(run: dict[str, Any], key: str) -> str:

@@ -11,6 +11,7 @@ from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names, preferred
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.files import finite
+from slmstudio.core.i18n import tr
 from slmstudio.core.report import expected
 from slmstudio.core.report.text import exact
 
@@ -142,7 +143,8 @@ def why_main(main: Evaluation, evaluations: list[Evaluation], eval_file: str | N
     test = main.scores.get("test") or {}
     why = "the newest evaluation of its own held-out rows" if is_own(main, eval_file) else \
         "the newest of the evaluations with most rows"
-    return f"The run is judged by {exact(test.get('rows')) or 'the'} rows of {test_name(main)}: {why}."
+    return tr("The run is judged by {exact} rows of {test_name}: {why}.", exact=exact(test.get("rows")) or "the",
+              test_name=test_name(main), why=why)
 
 
 def test_name(evaluation: Evaluation) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from slmstudio.core.i18n import tr
+
 NUMBER, SCALAR, TREE = (int, float), (str, int, float), (dict, list)
 SCORE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "rows": NUMBER}
 COMPARISON = {"of": str, "with": str, "metric": str, "difference": NUMBER, "low": NUMBER, "high": NUMBER, "p": NUMBER,
@@ -57,4 +59,5 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
 def sentence(file: str, lost: list[str]) -> str:
     """What is said of a file of which something was left out."""
     more = f" and {len(lost) - MOST_NAMED:,} more" if len(lost) > MOST_NAMED else ""
-    return f"{file} is damaged; what made no sense is left out here: {', '.join(lost[:MOST_NAMED])}{more}."
+    return tr("{file} is damaged; what made no sense is left out here: {names}{more}.", file=file,
+              names=", ".join(lost[:MOST_NAMED]), more=more)

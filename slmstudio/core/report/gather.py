@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import finite
+from slmstudio.core.i18n import tr
 from slmstudio.core.report import expected
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
@@ -125,11 +126,11 @@ def gather(run: Path) -> Facts:
         UserError: it is no run folder, or its run.json cannot be used.
     """
     if not (run / jobs.RUN).is_file():
-        raise UserError(f"{run} isn't a run folder.", "It has no run.json.",
-                        f"To see the run folders: {program.command('runs')}")
+        raise UserError(tr("{run} isn't a run folder.", run=run), tr("It has no run.json."),
+                        tr("To see the run folders: {command}", command=program.command("runs")))
     if files.read_json(run / jobs.RUN) is None:
-        raise UserError(f"run.json of {run.name} is damaged.", "It is cut off, or isn't a JSON object.",
-                        "Without it nothing can be told of the run: copy it back from a backup.")
+        raise UserError(tr("run.json of {run} is damaged.", run=run.name), tr("It is cut off, or isn't a JSON object."),
+                        tr("Without it nothing can be told of the run: copy it back from a backup."))
     summary = folder.summarise(run)
     gaps: list[str] = []
     record = _fitting(files.read_json(run / jobs.RUN) or {}, expected.RECORD, jobs.RUN, gaps)
@@ -194,8 +195,8 @@ def read_base(path: Path) -> BaseModel:
     return BaseModel(model.name, model.licence or "", facts=(
         ("Family", model.family), ("Architecture", model.architecture),
         ("Parameters", f"{format_count(model.parameters)} ({model.parameters:,})"),
-        ("Context length", f"{model.context_length:,} tokens"), ("Vocabulary", f"{model.vocabulary_size:,} tokens"),
-        ("Number format", model.dtype), ("Size of its weights", format_bytes(model.disk_bytes))))
+        (tr("Context length"), f"{model.context_length:,} tokens"), ("Vocabulary", f"{model.vocabulary_size:,} tokens"),
+        (tr("Number format"), model.dtype), (tr("Size of its weights"), format_bytes(model.disk_bytes))))
 
 
 def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
@@ -212,7 +213,8 @@ def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
 def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
-    return [Export(path, _size(path), _fitting(folder.proof(path), expected.PARITY, f"The proof of {path.name}", gaps))
+    return [Export(path, _size(path),
+                   _fitting(folder.proof(path), expected.PARITY, tr("The proof of {path}", path=path.name), gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
 

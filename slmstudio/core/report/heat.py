@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core.files import an_object, finite
 from slmstudio.core.hardware.readings import cards_of
+from slmstudio.core.i18n import noop
 from slmstudio.core.report.text import Table, exact
 from slmstudio.core.units import format_bytes
 
@@ -91,9 +92,9 @@ _OF_A_CARD: tuple[_Line, ...] = (
     ("clock_mhz", "clock", "MHz", ""), ("fan_percent", "fan", "%", ""),
 )
 _OTHERS: tuple[_Line, ...] = (
-    ("temperature_c", "Processor temperature", "°C", "limit_c"),
-    ("process_memory", "Main memory of the worker", "B", ""),
-    ("cpu_percent", "Processor use of the worker (100 % is one core)", "%", ""),
+    ("temperature_c", noop("Processor temperature"), "°C", "limit_c"),
+    ("process_memory", noop("Main memory of the worker"), "B", ""),
+    ("cpu_percent", noop("Processor use of the worker (100 % is one core)"), "%", ""),
 )
 
 

@@ -11,6 +11,7 @@ from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import HEADINGS, required, result
 from slmstudio.core.export.check_names import LABELS as CHECKS
+from slmstudio.core.i18n import tr
 from slmstudio.core.report import evaluations as scores
 from slmstudio.core.report import score_tables, sections, summary, timeline
 from slmstudio.core.report.gather import Export, Facts, gather
@@ -43,8 +44,8 @@ def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], boo
     out = out or run / FILE
     suffix = out.suffix.lower()
     if suffix not in (".html", ".htm", ".pdf"):
-        raise UserError(f"{out.name} cannot be written.", "A report is an HTML or a PDF file.",
-                        "End its name with .html or .pdf.")
+        raise UserError(tr("{out} cannot be written.", out=out.name), tr("A report is an HTML or a PDF file."),
+                        tr("End its name with .html or .pdf."))
     html = render(gather(run))
     if suffix == ".pdf":
         pdf.write_pdf(html, out, cancelled=cancelled)
@@ -122,7 +123,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
     groups = [score_tables.group_table(each, key, title) for key, title in (
         ("by_category", "Category"), ("by_language", "Language"), ("by_training", "Learned"))]
     return {
-        "title": f"Test set: {scores.test_name(each)}" if test.get("path") else "Test set",
+        "title": tr("Test set: {test_name}", test_name=scores.test_name(each)) if test.get("path") else tr("Test set"),
         "when": moment(each.created),
         "path": test.get("path") or "not noted", "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
         "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
@@ -168,7 +169,8 @@ def _judge(judge: Any) -> dict[str, Any]:
 
 
 def _unfinished(facts: Facts) -> list[str]:
-    return [f"The evaluation {each.folder.name} has no scores yet; its state: {each.state}."
+    return [tr("The evaluation {folder} has no scores yet; its state: {state}.", folder=each.folder.name,
+               state=each.state)
             for each in facts.evaluations if not (each.models or each.benchmarks)]
 
 
@@ -182,7 +184,7 @@ def _ranking(facts: Facts) -> Ranking | None:
     try:
         return rank(main, row_scores(main.folder))
     except UserError as error:
-        return Ranking("", [], [], f"The rows cannot be read. {error}")
+        return Ranking("", [], [], tr("The rows cannot be read. {error}", error=error))
 
 
 def _export(export: Export) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
                                    for part in use.parts]
     return {"total": told.energy(use), "joules": f"{use.joules:,.0f} J", "seconds": format_duration(use.seconds),
             "cost": told.cost(use.joules, here), "co2": told.co2(use.joules, here),
-            "table": Table(("Part", "Energy", "How it is known"), "lrw", rows)}
+            "table": Table(("Part", "Energy", tr("How it is known")), "lrw", rows)}
 
 
 def _samples(history: RunHistory) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slmstudio.core.data.record import message_text
 from slmstudio.core.evaluation.answer_rows import Row
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
+from slmstudio.core.i18n import tr
 from slmstudio.core.report.evaluations import Evaluation
 from slmstudio.core.report.text import Cut, shortened
 
@@ -60,7 +61,7 @@ def rank(evaluation: Evaluation, rows: Sequence[Row]) -> Ranking:
     gains = [(gain, row) for row in rows if (gain := _gain(row, names)) is not None]
     ranked = sorted(gains, key=lambda each: -each[0])
     if not ranked:
-        return Ranking("", [], [], "No row has a score of its own.")
+        return Ranking("", [], [], tr("No row has a score of its own."))
     count = min(SHOWN_ROWS, (len(ranked) + 1) // 2)
     worst = list(reversed(ranked))[: min(count, len(ranked) - count)]
     how = f"by how much {names[0]} gained over {names[1]}" if len(names) > 1 else f"by the score of {names[0]}"

@@ -7,6 +7,7 @@ from typing import Any
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.score_table import LEARNED, NEW
 from slmstudio.core.files import finite
+from slmstudio.core.i18n import tr
 from slmstudio.core.report.evaluations import Evaluation, metric_name
 from slmstudio.core.report.text import Table, exact
 
@@ -42,11 +43,11 @@ def score_table(evaluation: Evaluation) -> Table:
         (metric_name(key), *(_stacked((model.get("scores") or {}).get(key), key) for model in models))
         for key in evaluation.metrics]
     speeds = [model.get("speed") or {} for model in models]
-    rows += [("Rows answered", *(exact(model.get("rows")) for model in models)),
-             ("Rows skipped", *(exact(model.get("skipped")) for model in models)),
-             ("Tokens a second", *(_one_digit(speed.get("tokens_per_second")) for speed in speeds)),
-             ("Tokens an answer, mean", *(_one_digit(speed.get("answer_tokens")) for speed in speeds)),
-             ("Answers cut at the limit", *(exact(speed.get("cut")) for speed in speeds))]
+    rows += [(tr("Rows answered"), *(exact(model.get("rows")) for model in models)),
+             (tr("Rows skipped"), *(exact(model.get("skipped")) for model in models)),
+             (tr("Tokens a second"), *(_one_digit(speed.get("tokens_per_second")) for speed in speeds)),
+             (tr("Tokens an answer, mean"), *(_one_digit(speed.get("answer_tokens")) for speed in speeds)),
+             (tr("Answers cut at the limit"), *(exact(speed.get("cut")) for speed in speeds))]
     return Table(("Score", *(str(model.get("name")) for model in models)), "w" + "s" * len(models), rows)
 
 
@@ -91,7 +92,7 @@ def comparison_table(evaluation: Evaluation) -> Table | None:
              metric_name(each.get("metric")) + (", the one to judge by" if each.get("main") else ""),
              _difference(each), p_value(each.get("p")), exact(each.get("rows")), exact(each.get("rows_needed")),
              VERDICTS.get(str(each.get("verdict")), each.get("verdict"))) for each in evaluation.comparisons]
-    head = ("Compared", "Score", "Difference", "p", "Rows", "Rows needed", "Verdict")
+    head = ("Compared", "Score", "Difference", "p", "Rows", tr("Rows needed"), "Verdict")
     return Table(head, "wwsnrrl", rows) if rows else None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, finite
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, flat, moment
@@ -31,8 +32,8 @@ def data_table(facts: Facts) -> Table:
     learned = exact(plan.get("train_rows", counts.get(TRAIN)))
     held_out = exact(plan.get("eval_rows", counts.get(EVALUATION)))
     rows: list[tuple[Any, ...]] = [("Learned", config.train_file, learned, hashes.get("train_file"))]
-    held = ("Held out", config.eval_file, held_out, hashes.get("eval_file")) if config.eval_file else \
-        ("Held out", f"split off {config.train_file}", held_out, hashes.get("train_file"))
+    held = (tr("Held out"), config.eval_file, held_out, hashes.get("eval_file")) if config.eval_file else \
+        (tr("Held out"), f"split off {config.train_file}", held_out, hashes.get("train_file"))
     return Table(("Used", "File", "Rows", "SHA-256 when the run was made"), "lmrm", [*rows, held])
 
 
@@ -44,11 +45,12 @@ def left_out(facts: Facts) -> tuple[list[str], Table | None]:
         return said, None
     found, count = _left_out_of_kept(facts.rows) if facts.rows else _left_out_of_files(facts)
     if not found:
-        return [*said, "Which rows these were is not told here: the file is gone, changed, or too large to read again."
-                ], None
+        return [*said,
+                tr("Which rows these were is not told here: the file is gone, changed, or too large to read "
+                   "again.")], None
     if count > MOST_PROBLEMS:
         said.append(f"The first {MOST_PROBLEMS} of {count:,} problems:")
-    return said, Table(("File", "Line", "Why it was left out"), "wrw", found[:MOST_PROBLEMS])
+    return said, Table(("File", "Line", tr("Why it was left out")), "wrw", found[:MOST_PROBLEMS])
 
 
 def _left_out_of_kept(rows: Manifest) -> tuple[list[tuple[Any, ...]], int]:
@@ -108,7 +110,7 @@ def _value(facts: Facts, name: str) -> str:
 def identity(facts: Facts) -> Table:
     """What run.json holds beside the fields."""
     record = facts.record
-    rows: list[tuple[Any, ...]] = [("Run folder", str(facts.run.folder))]
+    rows: list[tuple[Any, ...]] = [(tr("Run folder"), str(facts.run.folder))]
     if isinstance(record.get("created"), int | float):
         rows.append(("Made", moment(record["created"])))
     rows += [(name.capitalize(), exact(record.get(name))) for name in ("format", "kind", "protocol") if name in record]
@@ -121,12 +123,12 @@ def machines(facts: Facts) -> Table | None:
     rows: list[tuple[Any, ...]] = [(name, value) for name, value in (facts.record.get("versions") or {}).items()]
     for machine in facts.machines:
         rows += [("System", machine.get("system")), ("Processor", machine.get("cpu")),
-                 ("Cores", exact(machine.get("cores"))), ("Main memory", _size(machine.get("ram_total")))]
+                 ("Cores", exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
         cards = machine.get("gpus")
         rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
                  for card in (cards if isinstance(cards, list) else []) if isinstance(card, dict)
                  ] or [("GPU", "no NVIDIA GPU")]
-    return Table(("What", "Version or kind"), "lw", rows) if rows else None
+    return Table(("What", tr("Version or kind")), "lw", rows) if rows else None
 
 
 def _size(value: Any) -> str | None:
@@ -147,20 +149,20 @@ def plots(facts: Facts) -> list[dict[str, Any]]:
 
 def _loss_plot(facts: Facts) -> curves.Plot:
     train, held_out = facts.history.series["train_loss"], facts.history.series["eval_loss"]
-    drawn = [curves.Curve("Train loss", "train", train.x, train.y)]
+    drawn = [curves.Curve(tr("Train loss"), "train", train.x, train.y)]
     if len(train) >= SMOOTHED_FROM:
-        drawn = [curves.Curve("Train loss, each step", "faded", train.x, train.y),
-                 curves.Curve("Train loss, smoothed", "train", train.x, Smoother(0.9).extend(train.y))]
+        drawn = [curves.Curve(tr("Train loss, each step"), "faded", train.x, train.y),
+                 curves.Curve(tr("Train loss, smoothed"), "train", train.x, Smoother(0.9).extend(train.y))]
     drawn.append(curves.Curve("Loss on held-out rows", "eval", held_out.x, held_out.y, dots=True))
     used = facts.history.used_step
-    return curves.Plot("Loss, nats per token", "step", tuple(drawn), lambda value: f"{value:.3g}", wide=True,
+    return curves.Plot(tr("Loss, nats per token"), "step", tuple(drawn), lambda value: f"{value:.3g}", wide=True,
                        mark=None if used is None else (f"kept: step {used:,}", float(used)))
 
 
 def _step_plots(facts: Facts) -> list[curves.Plot]:
-    lines = (("learning_rate", "Learning rate", "extra", lambda value: f"{value:.3g}"),
-             ("grad_norm", "Gradient norm", "teal", lambda value: f"{value:.3g}"),
-             ("tokens_per_second", "Speed, tokens per second", "pink", lambda value: f"{value:,.0f}"))
+    lines = (("learning_rate", tr("Learning rate"), "extra", lambda value: f"{value:.3g}"),
+             ("grad_norm", tr("Gradient norm"), "teal", lambda value: f"{value:.3g}"),
+             ("tokens_per_second", tr("Speed, tokens per second"), "pink", lambda value: f"{value:,.0f}"))
     series = facts.history.series
     return [curves.Plot(title, "step", (curves.Curve(title, style, series[name].x, series[name].y),), form,
                         from_zero=True) for name, title, style, form in lines]
@@ -181,7 +183,7 @@ def _time_plots(facts: Facts) -> list[curves.Plot]:
 _SENSED = (("temperature_c", "GPU temperature, °C", "eval", 1, "slowdown_c", "slows down at"),
            ("power_w", "GPU power, W", "extra", 1, "power_limit_w", "power limit"),
            ("memory_used", "GPU memory, GB", "teal", 1024**3, "memory_total", "all there is:"),
-           ("process_memory", "Main memory of the worker, GB", "teal", 1024**3, "", ""))
+           ("process_memory", noop("Main memory of the worker, GB"), "teal", 1024**3, "", ""))
 """Field, title, style, size of the unit, field of the limit and what it is called."""
 
 
@@ -196,7 +198,8 @@ def steps_table(facts: Facts) -> tuple[Table | None, str]:
     if len(steps) > MOST_STEPS:
         last = len(steps) - 1
         picked = sorted({round(index * last / (MOST_STEPS - 1)) for index in range(MOST_STEPS)})
-        note = f"{len(picked):,} of {len(steps):,} steps, evenly spread; events.jsonl has them all."
+        note = tr("{picked:,} of {steps:,} steps, evenly spread; events.jsonl has them all.", picked=len(picked),
+                  steps=len(steps))
         steps = [steps[index] for index in picked]
     return _events_table(steps, ("global_step", "epoch", "train_loss", "learning_rate", "grad_norm",
                                  "tokens_per_second", "tokens", "step_seconds")), note
@@ -228,7 +231,7 @@ def step_figures(facts: Facts) -> Table | None:
                          f"{low[0]:.4g} at {low[1]:,.0f}", f"{high[0]:.4g} at {high[1]:,.0f}",
                          f"{sum(y for y, _ in points) / len(points):.4g}", exact(len(points)),
                          exact(len(series) - len(points))))
-    head = ("Figure", "First", "Last", "Lowest, at step", "Highest, at step", "Mean", "Points", "No number")
+    head = ("Figure", "First", "Last", tr("Lowest, at step"), tr("Highest, at step"), "Mean", "Points", tr("No number"))
     return Table(head, "lrrrrrrr", rows) if rows else None
 
 
@@ -238,21 +241,21 @@ def outcome_table(facts: Facts) -> Table | None:
         {name: value for name, value in facts.outcome.items() if name not in ("details", "time")})]
     if isinstance(facts.outcome.get("time"), int | float):
         rows.insert(0, ("written", moment(facts.outcome["time"])))
-    return Table(("In outcome.json", "Value"), "mw", rows) if rows else None
+    return Table((tr("In outcome.json"), "Value"), "mw", rows) if rows else None
 
 
 def plan_table(facts: Facts) -> Table | None:
     """Every figure of the plan event."""
     rows = [(name.replace("_", " "), exact(value)) for name, value in flat(facts.history.plan)
             if name not in ("protocol", "time", "type")]
-    return Table(("As the worker counted", "Figure"), "lr", rows) if rows else None
+    return Table((tr("As the worker counted"), "Figure"), "lr", rows) if rows else None
 
 
 def files_table(facts: Facts) -> Table | None:
     rows = [(name, format_bytes(size), digest) for name, size, digest in facts.result_files]
-    return Table(("File of the result", "Size", "SHA-256"), "mrm", rows) if rows else None
+    return Table((tr("File of the result"), "Size", "SHA-256"), "mrm", rows) if rows else None
 
 
 def checkpoints_table(facts: Facts) -> Table | None:
     rows = [(each.path.name, exact(each.global_step), exact(each.eval_loss)) for each in facts.kept]
-    return Table(("Checkpoint kept", "Step", "Eval loss"), "mrr", rows) if rows else None
+    return Table((tr("Checkpoint kept"), "Step", tr("Eval loss")), "mrr", rows) if rows else None

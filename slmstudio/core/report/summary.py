@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.evaluation import advice
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report.evaluations import (
     Evaluation,
     benchmark_results,
@@ -23,7 +24,7 @@ from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import tariff
 
 METHODS = {
-    "lora": "LoRA: an adapter learned, the base model stayed as it was",
+    "lora": noop("LoRA: an adapter learned, the base model stayed as it was"),
     "qlora": "QLoRA: an adapter learned on the base model in 4 bits, which stayed as it was",
     "full": "full fine-tuning: every weight learned",
     "scratch": "training from scratch: a new model began with random weights",
@@ -35,15 +36,16 @@ OBJECTIVES = {
 }
 MOST_VERDICTS, MOST_OF_OTHERS, MOST_TEST_SETS = 6, 2, 4
 STATES = {
-    "finished": "The run finished", "stopped": "The run was stopped by the user and what it had learned was kept",
-    "paused": "The run is paused", "cancelled": "The run was cancelled and nothing was kept",
-    "failed": "The run failed", "crashed": "The run crashed: its process ended without a word",
-    "running": "The run is still in progress", "resting": "The run is resting and not finished yet",
-    "new": "The run was never started",
+    "finished": noop("The run finished"), "stopped": noop("The run was stopped by the user and what it had learned was "
+                                                          "kept"),
+    "paused": noop("The run is paused"), "cancelled": noop("The run was cancelled and nothing was kept"),
+    "failed": noop("The run failed"), "crashed": noop("The run crashed: its process ended without a word"),
+    "running": noop("The run is still in progress"), "resting": noop("The run is resting and not finished yet"),
+    "new": noop("The run was never started"),
 }
 TONES = {"better": "ok", "worse": "bad"}
-NOT_EVALUATED = ("Not evaluated yet: nothing here says whether its answers are better than the base model's. "
-                 "The command `evaluate` and the Results tab measure that.")
+NOT_EVALUATED = noop("Not evaluated yet: nothing here says whether its answers are better than the base model's. The "
+                     "command `evaluate` and the Results tab measure that.")
 
 
 def sentences(facts: Facts) -> list[str]:
@@ -52,10 +54,11 @@ def sentences(facts: Facts) -> list[str]:
     learned, held_out = facts.history.plan.get("train_rows"), facts.history.plan.get("eval_rows")
     train, held = Path(config.train_file).name, Path(config.eval_file or config.train_file).name
     rows = f"{exact(learned)} rows of {train}" if learned else f"the rows of {train}"
-    said = [f"{facts.base.name} was tuned by {METHODS.get(config.method, config.method)}. It learned "
-            f"{OBJECTIVES.get(config.objective, config.objective)}: {rows}.",
-            f"{exact(held_out)} rows of {held} were held out: they were never learned, only used to measure."
-            if held_out else "No rows are known to have been held out."]
+    said = [tr("{base} was tuned by {get}. It learned {get2}: {rows}.", base=facts.base.name,
+               get=METHODS.get(config.method, config.method), get2=OBJECTIVES.get(config.objective, config.objective),
+               rows=rows),
+            tr("{exact} rows of {held} were held out: they were never learned, only used to measure.",
+               exact=exact(held_out), held=held) if held_out else tr("No rows are known to have been held out.")]
     steps = f"{run.steps:,} of {run.total_steps:,} steps" if run.total_steps else units.counted(run.steps, "step")
     device = facts.history.plan.get("device")
     card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
@@ -75,7 +78,7 @@ def _troubles(facts: Facts) -> str:
     line = facts.timeline
     found = [(line.crashes, "its process ended without a word", "times"), (line.pauses, "it was paused", "times")]
     parts = [f"{what} {'once' if count == 1 else f'{count} {unit}'}" for count, what, unit in found if count]
-    return f" On the way {' and '.join(parts)}." if parts else ""
+    return tr(" On the way {parts}.", parts=" and ".join(parts)) if parts else ""
 
 
 def loss_sentences(facts: Facts) -> list[str]:
@@ -105,14 +108,15 @@ def export_sentences(facts: Facts) -> list[str]:
     if not files:
         return []
     passed = sum(export.parity.get("passed") is True for export in files)
-    which = "The exported file was" if passed == len(files) == 1 else \
+    which = tr("The exported file was") if passed == len(files) == 1 else \
         f"{passed:,} of {len(files):,} exported files {'was' if passed == 1 else 'were'}"
-    return [f"{which} proven to answer as the model that was trained."]
+    return [tr("{which} proven to answer as the model that was trained.", which=which)]
 
 
 def alarms(facts: Facts) -> list[str]:
     """What nobody may overlook: files that are not what was trained, test rows that were learned, gaps."""
-    found = [f"{export.path.name} does not answer as the model that was trained: it failed its proof. Do not use it."
+    found = [tr("{path} does not answer as the model that was trained: it failed its proof. Do not use it.",
+                path=export.path.name)
              for export in facts.exports if export.parity.get("passed") is False]
     told = told_in_full(facts.evaluations, facts.main_evaluation)
     for each in told:
@@ -134,7 +138,8 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
             for line in of_evaluation(each)[:MOST_VERDICTS if each is main else MOST_OF_OTHERS]]
     if main is not None and (why := why_main(main, facts.evaluations, facts.run.config.eval_file)):
         said.append(("", why))
-    said += [(benchmark_tone(each), str(each.get("sentence") or f"{each.get('title')} was run; nothing was compared."))
+    said += [(benchmark_tone(each),
+              str(each.get("sentence") or tr("{get} was run; nothing was compared.", get=each.get("title"))))
              for each in benchmarks]
     if main is None:
         said.append(("warn", "No test set of one's own was evaluated, only benchmarks."))
@@ -159,7 +164,7 @@ def of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
     if not evaluation.comparisons:
         found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(name), name)} {metric_name(name)}"
                  for model in evaluation.models for name in evaluation.metrics[:1]]
-        return [("", f"{what}: {'; '.join(found)}. Nothing was compared.")]
+        return [("", tr("{what}: {found}. Nothing was compared.", what=what, found="; ".join(found)))]
     return [(TONES.get(str(each.get("verdict")), ""),
              f"{what}, {each.get('of')} against {each.get('with')}: {each.get('sentence') or each.get('verdict')}")
             for each in evaluation.main_comparisons]
@@ -207,7 +212,7 @@ def not_checked(facts: Facts) -> list[str]:
     if main is None:
         open_points.append("Whether the answers are better than the base model's: no evaluation on a test set.")
     else:
-        open_points += [f"How well it does by {name}: the test rows are not tagged." for key, name in
+        open_points += [tr("How well it does by {name}: the test rows are not tagged.", name=name) for key, name in
                         (("by_category", "category"), ("by_language", "language"))
                         if not any(model.get(key) for model in main.models)]
         if not main.scores.get("judge"):
@@ -221,15 +226,16 @@ def not_checked(facts: Facts) -> list[str]:
     open_points.append("The base model's weights: only config.json and tokenizer.json have a recorded hash."
                        if facts.record.get("hashes") else "Which files were used: no hash is recorded.")
     return [*open_points,
-            "Harmful, biased or untrue answers: no test of them was made.",
-            "Whether the rows hold personal data, and whether they may be used for training: nobody looked here."]
+            tr("Harmful, biased or untrue answers: no test of them was made."),
+            tr("Whether the rows hold personal data, and whether they may be used for training: nobody looked here.")]
 
 
 def _unproven(facts: Facts) -> list[str]:
     files = [export for export in facts.exports if export.path.is_file()]
     if not files:
-        return ["Exports: there is none, so no file was compared with what was trained."]
-    open_points = [f"Whether {export.path.name} answers as the model that was trained: it has no proof beside it."
+        return [tr("Exports: there is none, so no file was compared with what was trained.")]
+    open_points = [tr("Whether {path} answers as the model that was trained: it has no proof beside it.",
+                      path=export.path.name)
                    for export in files if not export.parity]
     for export in files:
         names = [str(check.get("name")) for check in export.parity.get("checks") or [] if check.get("passed") is None]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core.files import finite
+from slmstudio.core.i18n import tr
 
 LONGEST_TEXT, LONGEST_NAME = 1500, 400
 """Characters of an answer, and of a name, that are shown."""
@@ -55,7 +56,8 @@ def shortened(text: str, limit: int = LONGEST_TEXT) -> Cut:
     """At most `limit` characters of a text."""
     if len(text) <= limit:
         return Cut(text)
-    return Cut(text[:limit] + "…", f"Cut here: {limit:,} of {len(text):,} characters are shown.")
+    return Cut(text[:limit] + "…",
+               tr("Cut here: {limit:,} of {text:,} characters are shown.", limit=limit, text=len(text)))
 
 
 def exact(value: Any) -> str | None:

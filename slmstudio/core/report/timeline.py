@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import jobs, units
 from slmstudio.core.files import an_object, finite
+from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run.config import label
 from slmstudio.core.run.history import TOLD
@@ -83,12 +84,13 @@ def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]
     if len(lines) <= most:
         return lines, ""
     kept = [line for line in lines if not line.everyday]
-    note = (f"{len(lines) - len(kept):,} evaluations, checkpoints and rests are left out here; events.jsonl has them "
-            "all.")
+    note = tr("{lines:,} evaluations, checkpoints and rests are left out here; events.jsonl has them all.",
+              lines=len(lines) - len(kept))
     if len(kept) > most:
         half = most // 2
-        note = (f"{len(lines):,} lines are too many for a page: the first and the last {half} that are neither "
-                "evaluations, checkpoints nor rests are shown; events.jsonl has them all.")
+        note = tr("{lines:,} lines are too many for a page: the first and the last {half} that are neither "
+                  "evaluations, checkpoints nor rests are shown; events.jsonl has them all.", lines=len(lines),
+                  half=half)
         kept = [*kept[:half], *kept[-half:]]
     return kept, note
 
@@ -100,7 +102,7 @@ def describe(event: dict[str, Any], is_best: bool = False) -> str:
         return ""
     if kind == "eval":
         loss = event.get("eval_loss")
-        return f"Eval loss {rounded(loss, 4)} at step {_step(event)}" + (", the best so far" if is_best else "")
+        return tr("Eval loss {rounded} at step {step}", rounded=rounded(loss, 4), step=_step(event)) + (", the best so far" if is_best else "")
     if kind in _TEXTS:
         return _TEXTS[kind](event)
     return str(event.get("message") or event.get("code") or "").rstrip(".")
@@ -136,44 +138,44 @@ def _number(event: dict[str, Any], name: str) -> float:
 
 def _saved(event: dict[str, Any]) -> str:
     reason = _REASONS.get(str(event.get("reason")), "")
-    return f"Checkpoint saved at step {_step(event)}" + (f", {reason}" if reason else "")
+    return tr("Checkpoint saved at step {step}", step=_step(event)) + (f", {reason}" if reason else "")
 
 
 def _changed(event: dict[str, Any]) -> str:
-    return (f"Changed by the user at step {_step(event)}: learning rate {exact(event.get('learning_rate')) or '?'}, "
-            f"{exact(event.get('total_steps')) or '?'} steps in all")
+    return tr("Changed by the user at step {step}: learning rate {exact}, {exact2} steps in all", step=_step(event),
+              exact=exact(event.get("learning_rate")) or "?", exact2=exact(event.get("total_steps")) or "?")
 
 
 def _adjusted(event: dict[str, Any]) -> str:
     before = an_object(event.get("was"))
     named = ", ".join(f"{label(name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
                       for name, value in an_object(event.get("changes")).items())
-    return (str(event.get("message") or "The run continues with other values").rstrip(".")
+    return (str(event.get("message") or tr("The run continues with other values")).rstrip(".")
             + (f" ({named})" if named else ""))
 
 
 def _sleep(event: dict[str, Any]) -> str:
-    return f"The machine might have fallen asleep: {event.get('reason') or 'no reason given'}" \
+    return tr("The machine might have fallen asleep: {get}", get=event.get("reason") or "no reason given") \
         if event.get("on") is False else ""
 
 
 def _suspended(event: dict[str, Any]) -> str:
-    return (f"Stood still for {units.format_duration(_number(event, 'seconds'))} "
-            f"({exact(event.get('seconds')) or '?'} s), as the machine slept; not counted as work")
+    return tr("Stood still for {duration} ({exact} s), as the machine slept; not counted as work",
+              duration=units.format_duration(_number(event, "seconds")), exact=exact(event.get("seconds")) or "?")
 
 
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "job_started": lambda event: "Worker started",
+    "job_started": lambda event: tr("Worker started"),
     "plan": _plan,
-    "resumed_from": lambda event: f"Went on from the checkpoint of step {_step(event)}",
+    "resumed_from": lambda event: tr("Went on from the checkpoint of step {step}", step=_step(event)),
     "checkpoint_saved": _saved,
-    "paused": lambda event: f"Paused at step {_step(event)}" + (
+    "paused": lambda event: tr("Paused at step {step}", step=_step(event)) + (
         ", as the disk was full" if event.get("reason") == "disk_full" else ""),
-    "resumed": lambda event: f"Went on at step {_step(event)}",
+    "resumed": lambda event: tr("Went on at step {step}", step=_step(event)),
     "changed": _changed,
     "adjusted": _adjusted,
     "sleep_prevented": _sleep,
     "suspended": _suspended,
     "job_ended": lambda event: f"Ended: {event.get('state') or 'unknown'}",
-    jobs.MEMORY_KILL: lambda event: "The system had ended the worker because memory ran out",
+    jobs.MEMORY_KILL: lambda event: tr("The system had ended the worker because memory ran out"),
 }

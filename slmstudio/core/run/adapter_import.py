@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model import peft_adapter
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.facts import ModelFacts, read_model
@@ -18,7 +19,7 @@ from slmstudio.core.run.config_file import IMPORTED
 
 NO_ROWS = "rows-of-an-imported-adapter"
 """Stands in run.json for the file of the rows that the adapter learned, which nobody knows."""
-_UNKNOWN = "The adapter doesn't say; this is the usual value."
+_UNKNOWN = noop("The adapter doesn't say; this is the usual value.")
 
 
 def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, parent: Path | None = None) -> Path:
@@ -33,8 +34,9 @@ def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, pa
     """
     facts = read_model(base)
     if said := peft_adapter.misfits(adapter, base):
-        raise UserError(f"{adapter.name} doesn't belong to {facts.name}.", "", "Choose the base model that the adapter "
-                        "was trained on.", [Problem(sentence) for sentence in said])
+        raise UserError(tr("{adapter} doesn't belong to {facts}.", adapter=adapter.name, facts=facts.name), "",
+                        tr("Choose the base model that the adapter was trained on."),
+                        [Problem(sentence) for sentence in said])
     job = folder.create(_config(adapter, facts, name), parent)
     try:
         digest = _copy(adapter, facts, job.folder)
@@ -60,7 +62,7 @@ def template_differs(adapter: PeftAdapter, base: Path) -> bool:
 def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConfig:
     reasons = {field.name: _UNKNOWN for field in fields(RunConfig) if field.name != "reasons"}
     of_adapter = dict.fromkeys(("lora_rank", "lora_alpha", "lora_dropout", "target_modules", "use_dora", "use_rslora"),
-                               "As in the adapter.")
+                               tr("As in the adapter."))
     layers = adapter.config["target_modules"]
     return RunConfig(
         name=name or adapter.name, model=str(base.path.absolute()),
@@ -70,9 +72,9 @@ def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConf
         target_modules=_short(layers), use_dora=bool(adapter.config.get("use_dora")),
         use_rslora=bool(adapter.config.get("use_rslora")), max_length=min(1024, base.context_length),
         reasons=reasons | of_adapter | {
-            "name": f"It came from {adapter.path}.", "model": "The adapter's base.",
-            "train_file": "What the adapter learned isn't known here.",
-            "method": "It is an adapter."})
+            "name": tr("It came from {path}.", path=adapter.path), "model": tr("The adapter's base."),
+            "train_file": tr("What the adapter learned isn't known here."),
+            "method": tr("It is an adapter.")})
 
 
 def _short(layers: list[str]) -> list[str]:

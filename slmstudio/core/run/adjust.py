@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 
 FILE = "adjustments.json"
@@ -29,8 +30,8 @@ def load(folder: Path) -> dict[str, Any]:
         return {"values": {}, "schedule": []}
     state = formats.read("adjustments", folder / FILE)
     if state is None:
-        raise UserError(f"{folder / FILE} is damaged.", "It is not a JSON object.",
-                        "Remove it: the run then continues with the values of run.json.")
+        raise UserError(tr("{folder} is damaged.", folder=folder / FILE), tr("It is not a JSON object."),
+                        tr("Remove it: the run then continues with the values of run.json."))
     return {"values": dict(state.get("values") or {}), "schedule": list(state.get("schedule") or [])}
 
 
@@ -89,7 +90,7 @@ def checked(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}, folder / "run.json"), folder)
         problems = replace(config, **fitting).problems()
     if problems:
-        raise UserError("These values cannot be used.", "", "Correct them.", problems)
+        raise UserError(tr("These values cannot be used."), "", tr("Correct them."), problems)
     return fitting
 
 

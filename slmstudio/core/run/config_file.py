@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig, plan_command
 
 IMPORTED = "imported"
@@ -23,19 +24,22 @@ def load(path: Path) -> RunConfig:
         UserError: the file is missing, is no JSON object, or holds wrong fields.
     """
     if not path.exists():
-        raise UserError(f"{path} does not exist.", "", f"Write one: {plan_command()}")
+        raise UserError(tr("{path} does not exist.", path=path), "",
+                        tr("Write one: {plan_command}", plan_command=plan_command()))
     file = path / "run.json" if path.is_dir() else path
     state = files.read_json(file)
     if state is None:
-        raise UserError(f"{path} isn't a run configuration.", "It is not a JSON object.",
-                        f"Write one: {plan_command()}")
+        raise UserError(tr("{path} isn't a run configuration.", path=path), tr("It is not a JSON object."),
+                        tr("Write one: {plan_command}", plan_command=plan_command()))
     config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
-        problems = [Problem("isn't a field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
+        problems = [Problem(tr("isn't a field of a run; it may be misspelt."), field=name) for name in sorted(unknown)]
         if state.get("kind", "train") != "train":
-            problems.append(Problem(f"{state['kind']!r} is not allowed; it must be 'train'.", field="kind"))
-        raise UserError(f"{path} cannot be used.", "", "Correct these fields.", problems + config.problems())
+            problems.append(Problem(tr("{kind!r} is not allowed; it must be 'train'.", kind=state["kind"]),
+                                    field="kind"))
+        raise UserError(tr("{path} cannot be used.", path=path), "", tr("Correct these fields."),
+                        problems + config.problems())
     return config
 
 

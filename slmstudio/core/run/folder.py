@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.lock import told
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
@@ -62,18 +63,20 @@ def rename(folder: Path, name: str) -> str:
         UserError: the name is none, is too long or is taken; or run.json is damaged or cannot be written.
     """
     path, name = Path(folder) / jobs.RUN, names.cleaned(name)
-    refused = f"{Path(folder).name} was not renamed."
+    refused = tr("{name} was not renamed.", name=Path(folder).name)
     if not 0 < len(name) <= names.LONGEST:
-        raise UserError(refused, f"A name has from 1 to {names.LONGEST} characters; this one has {len(name):,}.",
-                        "Choose another name.")
+        raise UserError(refused,
+                        tr("A name has from 1 to {longest} characters; this one has {name:,}.", longest=names.LONGEST,
+                           name=len(name)), tr("Choose another name."))
     taken = names_in(path.absolute().parent.parent, but=path.absolute().parent)
     if names.is_taken(name, taken):
-        raise UserError(refused, f"Another run is called “{name}”.",
-                        f"Choose another name: “{names.free(name, taken)}” is free.")
+        raise UserError(refused, tr("Another run is called “{name}”.", name=name),
+                        tr("Choose another name: “{free}” is free.", free=names.free(name, taken)))
     try:
         state = formats.read("run", path)
         if state is None:
-            raise UserError(refused, "Its run.json is missing or damaged.", "Choose a run folder that SLM Studio made.")
+            raise UserError(refused, tr("Its run.json is missing or damaged."),
+                            tr("Choose a run folder that SLM Studio made."))
         # The file is a new one from now on, and must not say that the run is.
         files.write_atomically(path, files.dump_pretty({**state, "name": name, "created": _created(folder, state)}))
     except OSError as error:
@@ -256,7 +259,7 @@ def _made(folder: Path) -> float:
 def unreadable(error: OSError) -> UserError:
     """Why a run cannot be shown, when the system refuses to read a file of it."""
     told = from_os_error(error, "read the run")
-    return UserError(told.what, told.why, "Make its files readable for you, or move its folder elsewhere.")
+    return UserError(told.what, told.why, tr("Make its files readable for you, or move its folder elsewhere."))
 
 
 PassedOver = Callable[[Path, UserError], None]
@@ -356,9 +359,11 @@ def need_own_result(result: Path) -> None:
     found = files.sha256_of(manifest) if manifest.is_file() else None
     why = None
     if known is not None and known != found:
-        why = "Its manifest isn't the one that the run wrote"
+        why = tr("Its manifest isn't the one that the run wrote")
     elif found is not None and (damage := checkpoints.damage(result)):
-        why = f"Checking its files against its manifest found that {damage}"
+        why = tr("Checking its files against its manifest found that {damage}", damage=damage)
     if why:
-        raise UserError(f"The {result.name} in {run.name} isn't the one that this run trained.", f"{why}.",
-                        "Put the run's own files back, resume the run to write its result again, or train a new one.")
+        raise UserError(tr("The {result} in {run} isn't the one that this run trained.", result=result.name,
+                           run=run.name), f"{why}.",
+                        tr("Put the run's own files back, resume the run to write its result again, or train a new "
+                           "one."))

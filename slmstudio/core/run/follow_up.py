@@ -12,6 +12,7 @@ from slmstudio.core import files, jobs, paths, program
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
 from slmstudio.core.run.config import SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
@@ -32,7 +33,7 @@ FIXED = {
 """Fields that the earlier run's result decides, and why."""
 SLOWER = 0.5
 """The proposed learning rate, as a share of the earlier one."""
-KEPT = "As in the earlier run"
+KEPT = noop("As in the earlier run")
 
 
 def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path | str | None = None,
@@ -68,14 +69,15 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     if not problems:
         config = _with_lost_rows(config, run_folder, earlier)
     if IMPORTED in state and not chosen.get("train_file"):
-        problems.append(Problem("The adapter came from elsewhere, without the rows that it learned: choose the rows to "
-                                "learn.", field="train_file"))
+        problems.append(Problem(tr("The adapter came from elsewhere, without the rows that it learned: choose the rows "
+                                   "to learn."), field="train_file"))
     for name in ("model", "train_file", "eval_file"):
         path = getattr(config, name)
         if path and not (name == "train_file" and IMPORTED in state and name not in chosen) and not Path(path).exists():
-            problems.append(Problem(f"{path} does not exist.", field=name))
+            problems.append(Problem(tr("{path} does not exist.", path=path), field=name))
     if problems:
-        raise UserError(f"{earlier.name} cannot be continued like this.", "", "Correct these points.", problems)
+        raise UserError(tr("{earlier} cannot be continued like this.", earlier=earlier.name), "",
+                        tr("Correct these points."), problems)
     return config
 
 
@@ -85,14 +87,15 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
     ended = job.outcome()
     if ended is None or not ended.was_successful():
         state = ended.state if ended else "at work" if job.is_alive() else "not started"
-        return [Problem(f"The run is {state}, not finished; resume it first: "
-                        f"{program.command('train', run_folder)}")]
+        return [Problem(tr("The run is {state}, not finished; resume it first: {command}", state=state,
+                           command=program.command("train", run_folder)))]
     name = folder.ADAPTER if earlier.has_adapter else folder.MODEL
     result = run_folder / name
     if not result.is_dir():
-        return [Problem(f"Its {name} is gone from {run_folder}; it was moved or deleted.", field="start_from")]
+        return [Problem(tr("Its {name} is gone from {run_folder}; it was moved or deleted.", name=name,
+                           run_folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    return [Problem(f"Its {name} is damaged: {damage}.", field="start_from")] if damage else []
+    return [Problem(tr("Its {name} is damaged: {damage}.", name=name, damage=damage), field="start_from")] if damage else []
 
 
 def _method(earlier: RunConfig) -> str:
@@ -108,7 +111,8 @@ def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Prob
         value = chosen.get(name, kept)
         same = Path(value).absolute() == Path(kept).absolute() if name == "model" else value == kept
         if not same:
-            problems.append(Problem(f"{value!r} is not allowed; it must stay {kept!r}: {why}.", field=name))
+            problems.append(Problem(tr("{value!r} is not allowed; it must stay {kept!r}: {why}.", value=value,
+                                       kept=kept, why=why), field=name))
     return problems
 
 
@@ -120,17 +124,17 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
     }
     reasons = {f.name: _kept(earlier.reasons.get(f.name, "")) for f in fields(RunConfig) if f.name != "reasons"}
     reasons |= {
-        "name": f"It follows {earlier.name}.",
-        "start_from": f"The weights that {earlier.name} learned.",
-        "learning_rate": f"Half of the earlier run's {earlier.learning_rate:g}: the weights have learned already, and "
-                         "large steps would undo it.",
+        "name": tr("It follows {earlier}.", earlier=earlier.name),
+        "start_from": tr("The weights that {earlier} learned.", earlier=earlier.name),
+        "learning_rate": tr("Half of the earlier run's {learning_rate:g}: the weights have learned already, and large "
+                            "steps would undo it.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
-        reasons["method"] = "The model that began with nothing is there now, and all of its weights learn on."
+        reasons["method"] = tr("The model that began with nothing is there now, and all of its weights learn on.")
     if "epochs" in chosen and "max_steps" not in chosen:
-        values["max_steps"], reasons["max_steps"] = None, "The number of epochs decides."
+        values["max_steps"], reasons["max_steps"] = None, tr("The number of epochs decides.")
     if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:
-        reasons["eval_file"] = "The earlier run's evaluation rows, so that its eval losses compare with these."
+        reasons["eval_file"] = tr("The earlier run's evaluation rows, so that its eval losses compare with these.")
     for name, columns in (("train_file", "train_map"), ("eval_file", "eval_map")):
         if chosen.get(name):
             chosen = {columns: None, **chosen, name: str(Path(chosen[name]).absolute())}
@@ -155,7 +159,8 @@ def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> 
         gone, rows = Path(getattr(config, name)), kept.evaluation if name == "eval_file" else whole
         found[name] = str(_among_the_datasets(gone.stem, rows))
         found[name.replace("_file", "_map")] = None
-        found["reasons"][name] = f"{gone.name} is gone; these are its rows, which {earlier.name} kept."
+        found["reasons"][name] = tr("{gone} is gone; these are its rows, which {earlier} kept.", gone=gone.name,
+                                    earlier=earlier.name)
     return replace(config, **found)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from slmstudio.core.i18n import tr
+
 TURNED_AFTER = 2
 """Evaluations in a row above the best before it is called a turn; a single one may be chance."""
 
@@ -39,14 +41,16 @@ class EvalWatch:
             return None
         self._told_of.add(self.best_step)
         if self.best_step == 0:
-            return (f"Eval loss was lowest before the training ({self.best_loss:.3f}): so far the model only gets "
-                    "worse on rows it does not learn. Lower the learning rate, or look whether both files are alike.")
-        return (f"Eval loss was lowest at step {self.best_step:,} ({self.best_loss:.3f}) and has risen since: the "
-                "model begins to overfit. More or other rows help, or fewer epochs.")
+            return tr("Eval loss was lowest before the training ({best_loss:.3f}): so far the model only gets worse on "
+                      "rows it does not learn. Lower the learning rate, or look whether both files are alike.",
+                      best_loss=self.best_loss)
+        return tr("Eval loss was lowest at step {best_step:,} ({best_loss:.3f}) and has risen since: the model begins "
+                  "to overfit. More or other rows help, or fewer epochs.", best_step=self.best_step,
+                  best_loss=self.best_loss)
 
     def wants_to_stop(self) -> str | None:
         """A sentence when patience is at its end."""
         if not self.patience or self.worse < self.patience or self.best_step is None:
             return None
-        return (f"Stopped early: {self.worse} evaluations in a row were no better than the one at step "
-                f"{self.best_step:,} ({self.best_loss:.3f}).")
+        return tr("Stopped early: {worse} evaluations in a row were no better than the one at step {best_step:,} "
+                  "({best_loss:.3f}).", worse=self.worse, best_step=self.best_step, best_loss=self.best_loss)

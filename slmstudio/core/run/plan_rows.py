@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -19,12 +20,12 @@ ENOUGH = 10
 """Distinct rows held back from which eval loss shows more than chance."""
 UNSEEN = "overfitting cannot be seen: add other rows, or choose a test file."
 NOT_EVALUATED = {
-    "eval_file": "No test file was chosen, and no rows are held back.",
-    "eval_steps": "No rows are held back, so nothing is evaluated.",
-    "save_steps": "At most that much is redone after a power cut.",
-    "early_stopping_patience": "No rows are held back, so nothing can end the run early.",
-    "use_best_checkpoint": "No rows are held back to find the best weights by, so the last ones are kept.",
-    "sample_prompts": "No rows are held back whose questions could be asked.",
+    "eval_file": noop("No test file was chosen, and no rows are held back."),
+    "eval_steps": noop("No rows are held back, so nothing is evaluated."),
+    "save_steps": noop("At most that much is redone after a power cut."),
+    "early_stopping_patience": noop("No rows are held back, so nothing can end the run early."),
+    "use_best_checkpoint": noop("No rows are held back to find the best weights by, so the last ones are kept."),
+    "sample_prompts": noop("No rows are held back whose questions could be asked."),
 }
 """Fields that mean nothing without evaluation rows, and what is said of them then."""
 
@@ -37,12 +38,12 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
     """
     distinct = len({row.prompt for row in rows})
     if distinct >= ENOUGH:
-        return "Enough rows to see overfitting, most rows left to learn."
+        return tr("Enough rows to see overfitting, most rows left to learn.")
     if rows:
         are = "row is" if distinct == 1 else "rows are"
-        return (f"Only {distinct} distinct {are} held back, so eval loss is a rough sign of overfitting at best; more "
-                "rows or a test file would show it better.")
-    alike = "The only row is learned" if of == 1 else "The rows are too much alike to hold some back"
+        return tr("Only {distinct} distinct {are} held back, so eval loss is a rough sign of overfitting at best; more "
+                  "rows or a test file would show it better.", distinct=distinct, are=are)
+    alike = tr("The only row is learned") if of == 1 else tr("The rows are too much alike to hold some back")
     return f"{alike}, so {UNSEEN}"
 
 
@@ -59,11 +60,11 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     if named in NAMED:
         return str(named), SET
     if model.has_chat_template:
-        return "", "The model's own, which it was trained with."
+        return "", tr("The model's own, which it was trained with.")
     if all(row.text is not None for row in rows):
-        return "", "Plain text needs none."
+        return "", tr("Plain text needs none.")
     best = named_templates.fitting(model.path)[0]
-    return best.name, f"The model has no chat template. {best.reason}"
+    return best.name, tr("The model has no chat template. {reason}", reason=best.reason)
 
 
 def template_warnings(config: RunConfig) -> list[str]:
@@ -92,8 +93,8 @@ def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = 
     if count and not named_templates.template_of(model.path, chat_template).takes_tools():
         have = "has" if count == 1 else "have"
         whose = f"of {model.name}" if not chat_template else NAMED[chat_template].label
-        raise UserError(f"{count:,} of {len(rows):,} rows {have} tools, and the chat template {whose} takes none.", "",
-                        TAKE_TOOLS)
+        raise UserError(tr("{count:,} of {rows:,} rows {have} tools, and the chat template {whose} takes none.",
+                           count=count, rows=len(rows), have=have, whose=whose), "", tr(TAKE_TOOLS))
 
 
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
@@ -114,14 +115,14 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
         return None
     most, longest = model.context_length or 10**9, max(lengths)
     if needed > most:
-        return Problem(f"No answer begins within {most:,} tokens, the most that this model can read, so there would be "
-                       "nothing to learn. Shorten the questions, or choose a model that reads more.",
+        return Problem(tr("No answer begins within {most:,} tokens, the most that this model can read, so there would "
+                          "be nothing to learn. Shorten the questions, or choose a model that reads more.", most=most),
                        field="max_length")
-    remedy = (f"Set max_length to {min(most, math.ceil(longest / 64) * 64):,}, at which every row fits."
+    remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, math.ceil(longest / 64) * 64))
               if longest <= most else
-              f"Set max_length to {most:,}, the most that this model can read, or shorten the questions.")
-    return Problem(f"No answer begins within {config.max_length:,} tokens, so there would be nothing to learn. "
-                   f"{remedy}", field="max_length")
+              tr("Set max_length to {most:,}, the most that this model can read, or shorten the questions.", most=most))
+    return Problem(tr("No answer begins within {max_length:,} tokens, so there would be nothing to learn. {remedy}",
+                      max_length=config.max_length, remedy=remedy), field="max_length")
 
 
 def _tokens_to_answer(row: Record, tokenizer: tokens.Encoder, template: ChatTemplate, config: RunConfig) -> int:

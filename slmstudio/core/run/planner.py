@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -61,15 +62,16 @@ def plan(request: PlanRequest) -> RunConfig:
     draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
                   request.eval_map)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
-        draft.problems.append(Problem(f"{request.model.name} has no chat template of its own; it must be one of "
-                                      f"{', '.join(NAMED)}.", field="chat_template"))
+        draft.problems.append(Problem(tr("{model} has no chat template of its own; it must be one of {named}.",
+                                         model=request.model.name, named=", ".join(NAMED)), field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *config.file_problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
         problems.append(cut)
     found = {problem.field: problem for problem in problems}
     if found:
-        raise UserError("The plan cannot be used.", "Some values do not fit.", "Correct them.", list(found.values()))
+        raise UserError(tr("The plan cannot be used."), tr("Some values do not fit."), tr("Correct them."),
+                        list(found.values()))
     if no_gguf := why_no_gguf(request.model):
         config.reasons["method"] += f" {no_gguf}"
     config.reasons["chat_template"] = " ".join([config.reasons["chat_template"], *plan_rows.template_warnings(config)])
@@ -82,9 +84,9 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     Raises:
         UserError: an entry without "=".
     """
-    wrong = [Problem('has no "="; write FIELD=VALUE.', field=entry) for entry in settings if "=" not in entry]
+    wrong = [Problem(tr('has no "="; write FIELD=VALUE.'), field=entry) for entry in settings if "=" not in entry]
     if wrong:
-        raise UserError("Some settings cannot be used.", "", "Correct them.", wrong)
+        raise UserError(tr("Some settings cannot be used."), "", tr("Correct them."), wrong)
     return dict(entry.split("=", 1) for entry in settings)
 
 
@@ -100,7 +102,7 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     for given, value in raw.items():
         name = ours.get(given, given)
         if name not in FIELDS:
-            problems.append(Problem("isn't a field of a run. Fields: " + ", ".join(FIELDS), field=given))
+            problems.append(Problem(tr("isn't a field of a run. Fields: ") + ", ".join(FIELDS), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]
@@ -112,7 +114,7 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             problems.append(Problem(str(error), field=given))
     if problems:
-        raise UserError("Some settings cannot be used.", "", "Correct them.", problems)
+        raise UserError(tr("Some settings cannot be used."), "", tr("Correct them."), problems)
     return chosen
 
 

@@ -10,6 +10,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import gpu_path
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory, plan_rows
@@ -33,12 +34,12 @@ def propose(draft: Draft) -> RunConfig:
     draft.set("name", f"{draft.dataset.name}-{draft.base.name}", "From the data and the model.")
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
     if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
-        draft.values["train_map"], draft.reasons["train_map"] = said, "What you said of the file."
+        draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said of the file.")
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)
-        draft.reasons["eval_file"] = "The test rows that you chose; they are never learned."
+        draft.reasons["eval_file"] = tr("The test rows that you chose; they are never learned.")
         if draft.eval_map and "eval_map" not in draft.chosen:
-            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, "What you said of the file."
+            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said of the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
         decide(draft)
     return RunConfig(**draft.values, reasons=draft.reasons)
@@ -54,18 +55,18 @@ def _defaults(draft: Draft) -> None:
         if name in draft.chosen:
             draft.set(name, None, "")
         else:
-            draft.reasons[name] = "What you chose."
+            draft.reasons[name] = tr("What you chose.")
 
 
 def _device(draft: Draft) -> None:
     machine = draft.machine
     gpu = machine.gpus[0] if machine.gpus else None
     device = draft.set("device", "auto",
-                       f"{gpu.name} is used." if gpu else "No NVIDIA GPU here, so the processor trains.")
+                       f"{gpu.name} is used." if gpu else tr("No NVIDIA GPU here, so the processor trains."))
     if device == "cuda" and gpu is None:
-        draft.problems.append(Problem(
-            f"'cuda' is not possible: there is no NVIDIA GPU here to train on. {machine.gpu_reason} "
-            "Set device to auto or cpu.", field="device"))
+        draft.problems.append(Problem(tr("'cuda' is not possible: there is no NVIDIA GPU here to train on. "
+                                         "{gpu_reason} Set device to auto or cpu.", gpu_reason=machine.gpu_reason),
+                                      field="device"))
     draft.gpu = gpu if device != "cpu" else None
     alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
     if draft.gpu and len(alike) > 1 and machine.system != "Windows":
@@ -87,13 +88,14 @@ def _device(draft: Draft) -> None:
 def _objective(draft: Draft) -> None:
     proposed = layouts.objectives(draft.dataset.layout)
     objective = draft.set("objective", proposed[0], {
-        "sft": "The rows are questions with answers.", "text": "The rows are plain text.",
-        "dpo": "The rows are pairs of a better and a worse answer.",
-        "kto": "The rows are answers marked good or bad.",
+        "sft": tr("The rows are questions with answers."), "text": tr("The rows are plain text."),
+        "dpo": tr("The rows are pairs of a better and a worse answer."),
+        "kto": tr("The rows are answers marked good or bad."),
     }[proposed[0]])
     if objective not in proposed and objective in OBJECTIVES.words:
         draft.problems.append(Problem(
-            f"{objective!r} does not fit these rows; it must be {' or '.join(proposed)}. "
+            tr("{objective!r} does not fit these rows; it must be {proposed}. ", objective=objective,
+               proposed=" or ".join(proposed))
             + layouts.sentence(draft.dataset.layout), field="objective"))
     if objective in PREFERENCES:
         draft.set("beta", 0.1, "The usual weight; higher stays closer to what the model said before.")
@@ -102,11 +104,11 @@ def _objective(draft: Draft) -> None:
 def _method(draft: Draft) -> None:
     method = draft.set("method", *_lora_or_qlora(draft))
     if method == "scratch":
-        size = draft.set("scratch_size", "30M", "Small enough to learn whole sentences in hours on one GPU.")
+        size = draft.set("scratch_size", "30M", tr("Small enough to learn whole sentences in hours on one GPU."))
         draft.model = scratch.facts_of(draft.base, size)
     adapter = method in ("lora", "qlora")
     if adapter:
-        rank = draft.set("lora_rank", 16, "16 suits most tasks; 8 is enough for style, 64 for much new knowledge.")
+        rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for much new knowledge."))
         if draft.chosen.get("use_rslora"):
             draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))), "Twice the rank's root: LoRA's usual scale.")
         else:
@@ -118,7 +120,7 @@ def _method(draft: Draft) -> None:
 
 def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     """LoRA where the base fits into memory as it is, QLoRA where only its 4-bit form does."""
-    lora = ("lora", "An adapter learns and the base stays as it is: little memory, and hard to spoil.")
+    lora = ("lora", tr("An adapter learns and the base stays as it is: little memory, and hard to spoil."))
     free = draft.free_memory
     if not free or draft.base.quantization:
         return lora
@@ -130,8 +132,9 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     if need <= free * PHYSICAL_SHARE:
         return lora
     four_bit = draft.need(replace(smallest, method="qlora"))
-    return "qlora", (f"LoRA would need about {units.format_bytes(need)} of {units.format_bytes(free)} free; with "
-                     f"the base in 4 bits it is {units.format_bytes(four_bit)}.")
+    return "qlora", tr("LoRA would need about {size} of {size2} free; with the base in 4 bits it is {size3}.",
+                       size=units.format_bytes(need), size2=units.format_bytes(free),
+                       size3=units.format_bytes(four_bit))
 
 
 def _learning_rate(draft: Draft, method: str) -> None:
@@ -140,13 +143,14 @@ def _learning_rate(draft: Draft, method: str) -> None:
     lora_rate, full_rate = next((lora, full) for limit, lora, full in sizes if parameters < limit)
     rate, what = (full_rate, "all weights") if method == "full" else (lora_rate, "an adapter")
     count = units.format_count(parameters)
-    reason = f"Suits {what} of a model with {count} parameters; larger models take smaller steps."
+    reason = tr("Suits {what} of a model with {count} parameters; larger models take smaller steps.", what=what,
+                count=count)
     if method == "scratch":
-        rate, reason = 1e-3, "Random weights take large steps at first."
+        rate, reason = 1e-3, tr("Random weights take large steps at first.")
     if objective in PREFERENCES:
         part = 4 if objective == "orpo" else 10
         rate /= part
-        reason = f"A {part}th of what answers are learned with: preferences spoil a model quickly."
+        reason = tr("A {part}th of what answers are learned with: preferences spoil a model quickly.", part=part)
     draft.set("learning_rate", rate, reason)
 
 
@@ -155,8 +159,9 @@ def _lengths_and_batch(draft: Draft) -> None:
     limit = min(LONG_GPU if draft.gpu else LONG_CPU, draft.model.context_length or 10**9)
     covering = min(limit, max(64, math.ceil(longest / 64) * 64))
     cut = sum(length > covering for length in draft.lengths) / len(draft.lengths)
-    what = f"Cuts {cut:.1%} of the rows" if cut else "Covers every row"
-    length = draft.set("max_length", covering, f"{what}; the longest has {longest:,} tokens.")
+    what = tr("Cuts {cut:.1%} of the rows", cut=cut) if cut else tr("Covers every row")
+    length = draft.set("max_length", covering,
+                       tr("{what}; the longest has {longest:,} tokens.", what=what, longest=longest))
     draft.batch = 4 if rows < 500 else 8 if rows < 2_000 else 16 if rows < 20_000 else 32
     mean = sum(min(n, length) for n in draft.lengths) / len(draft.lengths)
     draft.most_rows = max(1, min(draft.batch, int((2048 if draft.gpu is None else 8192) // max(mean, 1))))
@@ -228,9 +233,9 @@ def _optimizer(draft: Draft) -> tuple[str, str]:
     """AdamW; with its state in 8 bits where all weights of a large model learn on a GPU."""
     free, full = draft.free_memory, draft.values["method"] in ("full", "scratch")
     if draft.gpu and full and free and spares_optimizer(draft.model.parameters, free):
-        return "paged_adamw_8bit", ("Its state takes a quarter of the memory, and moves to main memory when the "
-                                    "GPU is full.")
-    return "adamw_torch", "AdamW, the standard for language models."
+        return "paged_adamw_8bit", tr("Its state takes a quarter of the memory, and moves to main memory when the GPU "
+                                      "is full.")
+    return "adamw_torch", tr("AdamW, the standard for language models.")
 
 
 def _memory(draft: Draft) -> None:
@@ -255,7 +260,8 @@ def _memory(draft: Draft) -> None:
     if budget and need(micro, checkpointing) > budget:
         checkpointing = True
     total = need(micro, checkpointing)
-    fits = f"Needs about {units.format_bytes(int(total))} of {units.format_bytes(free)} free."
+    fits = tr("Needs about {size} of {size2} free.", size=units.format_bytes(int(total)),
+              size2=units.format_bytes(free))
     if free and total > free:
         fits = _too_much(total, memory.to_fit(draft.base, run(micro, checkpointing), free,
                                               "cuda" if draft.gpu else "cpu", draft.lengths), free)
@@ -269,11 +275,12 @@ def _memory(draft: Draft) -> None:
 
 def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
     """A run that may not fit is planned all the same: the estimate can be wrong, and the person decides."""
-    said = f"May need up to {units.format_bytes(int(needed))}, and {units.format_bytes(free)} are free."
+    said = tr("May need up to {size}, and {size2} are free.", size=units.format_bytes(int(needed)),
+              size2=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't
-        return said if levers is not None else f"{said} A smaller model would fit."
+        return said if levers is not None else tr("{said} A smaller model would fit.", said=said)
     changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
-    return f"{said} It would fit with {changes}."
+    return tr("{said} It would fit with {changes}.", said=said, changes=changes)
 
 
 def _intervals(draft: Draft) -> None:

@@ -28,6 +28,7 @@ from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.model.foreign import where
 from slmstudio.core.run import token_counts
@@ -127,8 +128,8 @@ def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_le
         with contextlib.suppress(OSError):
             process.stdin.close()
     if "ended" not in found:
-        raise UserError("The check of the rows ended unexpectedly.", "It was killed, perhaps for lack of memory.",
-                        "Close other programs and check again.")
+        raise UserError(tr("The check of the rows ended unexpectedly."),
+                        tr("It was killed, perhaps for lack of memory."), tr("Close other programs and check again."))
     return _report(found) if found["ended"] == "done" else None
 
 
@@ -149,7 +150,7 @@ def _messages(stdout: IO[bytes], cancelled: Cancelled) -> Iterator[dict[str, Any
     threading.Thread(target=pump, daemon=True).start()
     while True:
         if cancelled():
-            raise ReadingCancelled("The check was cancelled.")
+            raise ReadingCancelled(tr("The check was cancelled."))
         try:
             line = lines.get(timeout=POLL_SECONDS)
         except queue.Empty:

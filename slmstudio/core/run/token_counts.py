@@ -13,6 +13,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.statistics import script_of
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.run.planner import length_of
 
@@ -66,12 +67,12 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
     for done, record in enumerate(measured):
         if done % 64 == 0:
             if cancelled is not None and cancelled():
-                raise ReadingCancelled("Counting tokens was cancelled.")
+                raise ReadingCancelled(tr("Counting tokens was cancelled."))
             if progress is not None:
                 progress(done, len(measured))
         lengths.append(length_of(record, tokenizer, template))
     if not lengths:
-        raise UserError("There are no rows to measure.", "", "Choose a dataset with rows.")
+        raise UserError(tr("There are no rows to measure."), "", tr("Choose a dataset with rows."))
     ordered = sorted(lengths)
     return TokenCounts(folder.name, len(ordered), ordered[0], _at(ordered, 0.5), _at(ordered, 0.95),
                        _at(ordered, 0.99), ordered[-1], _per_word(records, tokenizer), tuple(lengths))

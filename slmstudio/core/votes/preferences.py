@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.data.appending.new_row import NewRow, as_columns
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import Vote
 from slmstudio.core.votes.tally import Tally
 
@@ -77,9 +78,9 @@ def export(path: Path, votes: Sequence[Vote], between: Tally | None = None) -> E
     """
     rows, result = preference_rows(votes, between)
     if not rows:
-        raise UserError("There is nothing to export.",
-                        "No vote prefers one answer to another one of the same question.",
-                        "Compare some answers first, and vote for the better ones.")
+        raise UserError(tr("There is nothing to export."),
+                        tr("No vote prefers one answer to another one of the same question."),
+                        tr("Compare some answers first, and vote for the better ones."))
     try:
         files.write_atomically(path, b"".join(map(files.dump_line, rows)))
     except OSError as error:

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QApplication
 
 from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks, theme
@@ -167,7 +168,7 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
         session.settings_changed.emit()
         if not window.welcome_is_open():  # that page has them
             window.show_error(new[0] if len(new) == 1 else UserError(
-                window.tr("SLM Studio runs inside Windows (WSL). Some things should be looked at."),
+                tr("SLM Studio runs inside Windows (WSL). Some things should be looked at."),
                 problems=[Problem(str(note)) for note in new]))
 
     tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found,

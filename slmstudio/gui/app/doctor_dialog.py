@@ -7,13 +7,14 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.app.doctor_rows import Rows
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 SIZE = (820, 640)
@@ -26,7 +27,7 @@ class DoctorDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Check of this machine"))
+        self.setWindowTitle(tr("Check of this machine"))
         self.lines: list[Line] = []
         self._task: Task | None = None
         self.summary = text_label("", "heading", wrap=True)
@@ -36,7 +37,7 @@ class DoctorDialog(QDialog):
         self.banner = ErrorBanner(closable=False)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
-        self.area.setAccessibleName(self.tr("What was found"))
+        self.area.setAccessibleName(tr("What was found"))
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_L] * 4)
         column.setSpacing(theme.SPACE_M)
@@ -49,17 +50,16 @@ class DoctorDialog(QDialog):
         self.finished.connect(self._end)
 
     def _buttons(self) -> QHBoxLayout:
-        self.again = SecondaryButton(self.tr("Check again"), self.tr(
-            "Check everything again, for example after a repair."))
+        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a repair."))
         self.again.setObjectName("doctor_again")
         self.again.clicked.connect(self.check)
-        self.copy = SecondaryButton(self.tr("Copy report"), self.tr(
-            "Copy everything as text, to send it to somebody. Names of people, machines and folders, addresses and "
-            "serial numbers are taken out."))
+        self.copy = SecondaryButton(tr("Copy report"),
+                                    tr("Copy everything as text, to send it to somebody. Names of people, machines and "
+                                       "folders, addresses and serial numbers are taken out."))
         self.copy.setObjectName("doctor_copy")
         self.copy.clicked.connect(self._copy)
         self._copied = text_label("", "small")
-        self.close_button = PrimaryButton(self.tr("Close"), self.tr("Close this page (Esc). F9 opens it again."))
+        self.close_button = PrimaryButton(tr("Close"), tr("Close this page (Esc). F9 opens it again."))
         self.close_button.setObjectName("doctor_close")
         self.close_button.clicked.connect(self.accept)
         row = QHBoxLayout()
@@ -77,8 +77,8 @@ class DoctorDialog(QDialog):
         self.banner.clear()
         self.area.setWidget(QWidget())  # empty: its room keeps what is above it at the top
         self._set_working(True)
-        self.summary.setText(self.tr("Checking graphics card, libraries, memory and disk. Nothing is changed."))
-        self.progress.start(self.tr("Checking"))
+        self.summary.setText(tr("Checking graphics card, libraries, memory and disk. Nothing is changed."))
+        self.progress.start(tr("Checking"))
         self._task = run_task(self, _visit, self._show, self._failed, self._show_progress)
 
     def _show_progress(self, done: int, total: int) -> None:
@@ -97,7 +97,7 @@ class DoctorDialog(QDialog):
         column.setSpacing(theme.CARD_GAP)
         wrong = [line for state in ("problem", "warning") for line in lines if line.state == state]
         if wrong:
-            column.addWidget(_card(self.tr("Needs attention"), wrong))
+            column.addWidget(_card(tr("Needs attention"), wrong))
         for topic in TOPICS:
             fine = [line for line in lines if line.topic == topic and line.state == "fine"]
             if fine:
@@ -110,7 +110,7 @@ class DoctorDialog(QDialog):
         self._set_working(False)
         self.copy.setEnabled(False)
         self.again.setFocus()
-        self.summary.setText(self.tr("This machine could not be checked."))
+        self.summary.setText(tr("This machine could not be checked."))
         self.banner.show_error(error)
 
     def _set_working(self, working: bool) -> None:
@@ -123,16 +123,16 @@ class DoctorDialog(QDialog):
         problems, warnings, fine = (sum(line.state == state for line in self.lines)
                                     for state in ("problem", "warning", "fine"))
         if not problems and not warnings:
-            return self.tr("Everything is fine: {count} things were checked.").format(count=fine)
-        found = [counted(problems, self.tr("1 problem"), self.tr("{count} problems"))] if problems else []
-        found += [counted(warnings, self.tr("1 warning"), self.tr("{count} warnings"))] if warnings else []
-        return self.tr("{found}; {fine} things are fine.").format(found=", ".join(found), fine=fine)
+            return tr("Everything is fine: {count} things were checked.", count=fine)
+        found = [ntr("{n:,} problem", "{n:,} problems", problems)] if problems else []
+        found += [ntr("{n:,} warning", "{n:,} warnings", warnings)] if warnings else []
+        return tr("{found}; {fine} things are fine.", found=", ".join(found), fine=fine)
 
     def _copy(self) -> None:
         from slmstudio.core import checkup
 
         QGuiApplication.clipboard().setText(checkup.report(self.lines))
-        self._copied.setText(self.tr("Copied, without personal data."))
+        self._copied.setText(tr("Copied, without personal data."))
 
     def _end(self) -> None:
         if self._task is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -34,12 +35,12 @@ class DoctorNotice(NoteBar):
         close = IconButton("close", "")
         super().__init__("notice_text", "warn", (more, close), parent)
         self.setObjectName("window_notice")
-        more.setText(self.tr("What to do"))
-        more.setToolTip(self.tr("Checks this machine and shows how to fix what is wrong (F9)."))
+        more.setText(tr("What to do"))
+        more.setToolTip(tr("Checks this machine and shows how to fix what is wrong (F9)."))
         more.setObjectName("notice_doctor")
         more.clicked.connect(self._seen)
         more.clicked.connect(self.doctor_wanted)
-        hide = self.tr("Hide this message. F9 shows it again.")
+        hide = tr("Hide this message. F9 shows it again.")
         close.setToolTip(hide)
         close.setAccessibleName(hide)
         close.setObjectName("notice_close")
@@ -53,8 +54,9 @@ class DoctorNotice(NoteBar):
         told = self._session.settings.told
         self._titles = [line.title for line in problems if line.title not in told]
         if self._titles:
-            self.say(self._titles[0] if len(self._titles) == 1 else self.tr("{problem} And {count} more.").format(
-                problem=self._titles[0], count=len(self._titles) - 1))
+            self.say(self._titles[0] if len(self._titles) == 1 else tr("{problem} And {count} more.",
+                                                                       problem=self._titles[0],
+                                                                       count=len(self._titles) - 1))
         self.looked.emit()
 
     def _seen(self) -> None:

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
@@ -18,7 +19,7 @@ class Rows(QWidget):
 
     def __init__(self, lines: list[Line], parent: QWidget | None = None):
         super().__init__(parent)
-        words = {"fine": self.tr("✓ Fine"), "warning": self.tr("! Warning"), "problem": self.tr("✕ Problem")}
+        words = {"fine": tr("✓ Fine"), "warning": tr("! Warning"), "problem": tr("✕ Problem")}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(theme.SPACE_M)
@@ -39,7 +40,7 @@ class Rows(QWidget):
         if line.remedy:
             column.addWidget(_selectable(line.remedy, "body"))
         if line.command:
-            command = CopyLine(self.tr("Command for: {title}").format(title=line.title))
+            command = CopyLine(tr("Command for: {title}", title=line.title))
             command.set_text(line.command)
             column.addWidget(command)
         column.addStretch(1)

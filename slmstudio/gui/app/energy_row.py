@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.money import CURRENCIES, format_price
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
@@ -38,19 +39,22 @@ class EnergyRow(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        self.price = self._field("settings_price", self.tr("Price of a kilowatt-hour"), self.tr(
-            "What you pay for a kilowatt-hour, as your bill says. Set it to see what a run really costs."))
+        self.price = self._field("settings_price", tr("Price of a kilowatt-hour"),
+                                 tr("What you pay for a kilowatt-hour, as your bill says. Set it to see what a run "
+                                    "really costs."))
         self.currency = ComboBox()
         self.currency.setObjectName("settings_currency")
-        self.currency.setAccessibleName(self.tr("Currency of the price"))
-        self.currency.setToolTip(self.tr("The currency that you pay in. Change it when your system is set up for "
-                                         "another country."))
+        self.currency.setAccessibleName(tr("Currency of the price"))
+        self.currency.setToolTip(tr("The currency that you pay in. Change it when your system is set up for another "
+                                    "country."))
         self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
-        self.grams = self._field("settings_grams", self.tr("CO₂ of a kilowatt-hour in grams"), self.tr(
-            "Grams of CO₂ of a kilowatt-hour. Set it when you have your own power, or your supplier names a figure."))
-        self.grams.setSuffix(self.tr(" g"))
-        self.usual = SecondaryButton(self.tr("Usual figures"), self.tr(
-            "Forget your own figures, and use the usual ones of your country again."), "small")
+        self.grams = self._field("settings_grams", tr("CO₂ of a kilowatt-hour in grams"),
+                                 tr("Grams of CO₂ of a kilowatt-hour. Set it when you have your own power, or your "
+                                    "supplier names a figure."))
+        self.grams.setSuffix(tr(" g"))
+        self.usual = SecondaryButton(tr("Usual figures"),
+                                     tr("Forget your own figures, and use the usual ones of your country again."),
+                                     "small")
         self.usual.setObjectName("settings_energy_usual")
         self.usual.clicked.connect(self._forget)
         self.note = text_label("", "small", wrap=True)
@@ -58,7 +62,7 @@ class EnergyRow(QWidget):
         self.note.setMinimumHeight(3 * self.note.fontMetrics().lineSpacing())  # what is below stays in its place
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
-        for label, field in ((self.tr("Per kWh"), self.price), ("", self.currency), (self.tr("CO₂"), self.grams)):
+        for label, field in ((tr("Per kWh"), self.price), ("", self.currency), (tr("CO₂"), self.grams)):
             if label:
                 row.addWidget(text_label(label))
             row.addWidget(field)
@@ -90,23 +94,23 @@ class EnergyRow(QWidget):
         known = self._session.settings
         here, usual = tariff(known), tariff(Settings(currency=known.currency))
         with QSignalBlocker(self.price), QSignalBlocker(self.grams):
-            self.price.setSpecialValueText(self.tr("not set") if usual.price is None
+            self.price.setSpecialValueText(tr("not set") if usual.price is None
                                            else format_price(usual.price, usual.currency))
             self.price.setValue(NOT_SET if known.price_per_kwh is None else known.price_per_kwh)
-            self.grams.setSpecialValueText(self.tr("{grams} g").format(grams=f"{usual.grams:,.0f}"))
+            self.grams.setSpecialValueText(tr("{grams:,.0f} g", grams=usual.grams))
             self.grams.setValue(NOT_SET if known.grams_per_kwh is None else known.grams_per_kwh)
         if self.currency.findText(here.currency) < 0:  # the terminal takes any
             self.currency.addItem(here.currency)
         self.currency.setCurrentText(here.currency)
         if here.price is not None:
-            price = self.tr("Price: {source}.").format(source=here.price_source)
+            price = tr("Price: {source}.", source=here.price_source)
         elif known.price_per_kwh is not None:
-            price = self.tr("Choose the currency, too.")
+            price = tr("Choose the currency, too.")
         else:
-            price = self.tr("Set the price to see what a run costs.")
-        co2 = self.tr("CO₂: {source}.").format(source=here.grams_source)
+            price = tr("Set the price to see what a run costs.")
+        co2 = tr("CO₂: {source}.", source=here.grams_source)
         self.usual.setEnabled((known.price_per_kwh, known.currency, known.grams_per_kwh) != (None, "", None))
-        self.note.setText(self.tr("{price} {co2}").format(price=price, co2=co2))
+        self.note.setText(tr("{price} {co2}", price=price, co2=co2))
 
     def _take_price(self, value: float) -> None:
         known = self._session.settings

@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QTabBar, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import Chip, text_label
@@ -59,21 +60,20 @@ class Header(QFrame):
         self.tabs.setExpanding(False)
         self.tabs.setElideMode(Qt.TextElideMode.ElideNone)
         self.tabs.setUsesScrollButtons(False)
-        self.tabs.setAccessibleName(self.tr("Steps"))
+        self.tabs.setAccessibleName(tr("Steps"))
         self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         for number, label in enumerate(labels, 1):
-            self.tabs.setTabToolTip(self.tabs.addTab(label), self.tr("{tab} (Ctrl+{number})").format(
-                tab=label, number=number))
+            self.tabs.setTabToolTip(self.tabs.addTab(label), tr("{tab} (Ctrl+{number})", tab=label, number=number))
             self.set_done(number - 1, False)
         self.tabs.currentChanged.connect(self.tab_chosen)
         theme.THEME.changed.connect(self._mark_again)
-        self.device, self.temperature, self.network = Chip(), Chip(), Chip(self.tr("Offline"))
+        self.device, self.temperature, self.network = Chip(), Chip(), Chip(tr("Offline"))
         self.device.setObjectName("chip_device")
         self.temperature.setObjectName("chip_temperature")
         self.network.setObjectName("chip_network")
         for chip in (self.device, self.temperature):
             chip.hide()
-        gear = IconButton("settings", self.tr("Settings (Ctrl+,)"))
+        gear = IconButton("settings", tr("Settings (Ctrl+,)"))
         gear.setObjectName("open_settings")
         gear.clicked.connect(self.settings_wanted)
         row = QHBoxLayout(self)
@@ -117,7 +117,7 @@ class Header(QFrame):
         # Every tab ends with a label, so that the room at its right is the same with and without the tick.
         label = text_label("✓" if done else "")
         label.setProperty("tick", done)
-        label.setAccessibleName(self.tr("done") if done else "")
+        label.setAccessibleName(tr("done") if done else "")
         label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         theme.grow(label, "setFixedWidth", 24 if done else 10)
         self.tabs.setTabButton(index, side, label)

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import home_folder, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.app.home_folder_row import PlaceChanger
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -30,9 +31,9 @@ class PlaceMissing(QDialog):
         self.what.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.changer = PlaceChanger(self)
         self.changer.changed.connect(self.accept)
-        hint = text_label(self.tr("Connect the disk and press Try again. With another folder you start fresh; what is "
-                                  "on the missing disk stays there, and you can come back to it in Settings."),
-                          "muted", wrap=True)
+        hint = text_label(tr("Connect the disk and press Try again. With another folder you start fresh; what is on "
+                             "the missing disk stays there, and you can come back to it in Settings."), "muted",
+                          wrap=True)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_L] * 4)
         column.setSpacing(theme.SPACE_M)
@@ -44,16 +45,16 @@ class PlaceMissing(QDialog):
         self._again.setFocus()
 
     def _buttons(self) -> QHBoxLayout:
-        again = self._again = PrimaryButton(self.tr("Try again"), self.tr("Look for the folder again."))
+        again = self._again = PrimaryButton(tr("Try again"), tr("Look for the folder again."))
         again.setObjectName("missing_again")
         again.setDefault(True)
         again.clicked.connect(self.look_again)
-        other = SecondaryButton(self.tr("Choose another…"),
-                                self.tr("Keep everything in another folder from now on."))
+        other = SecondaryButton(tr("Choose another…"),
+                                tr("Keep everything in another folder from now on."))
         other.setObjectName("missing_other")
         other.clicked.connect(self.changer.choose)
-        usual = SecondaryButton(self.tr("Use the usual place"),
-                                self.tr("Keep everything in {folder} from now on.").format(folder=paths.usual_home()))
+        usual = SecondaryButton(tr("Use the usual place"),
+                                tr("Keep everything in {folder} from now on.", folder=paths.usual_home()))
         usual.setObjectName("missing_usual")
         usual.clicked.connect(self.use_usual)
         row = QHBoxLayout()

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QSizePolicy, QVB
 
 from slmstudio.core import home_folder, paths, settings
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
@@ -51,13 +52,13 @@ class PlaceChanger(QObject):
         question.setObjectName("place_question")
         question.setProperty("banner", "warn")
         self.doubts = text_label("", wrap=True)
-        use = SecondaryButton(self.tr("Use it anyway"), self.tr("Keep everything in this folder from now on."), "small")
+        use = SecondaryButton(tr("Use it anyway"), tr("Keep everything in this folder from now on."), "small")
         use.setObjectName("place_anyway")
         use.clicked.connect(lambda: self._change())
-        other = SecondaryButton(self.tr("Choose another…"), self.tr("Look for a better folder."), "small")
+        other = SecondaryButton(tr("Choose another…"), tr("Look for a better folder."), "small")
         other.setObjectName("place_other")
         other.clicked.connect(self.choose)
-        keep = SecondaryButton(self.tr("Keep the present one"), self.tr("Change nothing."), "small")
+        keep = SecondaryButton(tr("Keep the present one"), tr("Change nothing."), "small")
         keep.setObjectName("place_keep")
         keep.clicked.connect(question.hide)
         row = QHBoxLayout()
@@ -73,7 +74,7 @@ class PlaceChanger(QObject):
 
     def choose(self) -> None:
         """Let the user choose a folder."""
-        dialog = QFileDialog(self._owner, self.tr("Choose an empty folder, or one that SLM Studio used before"))
+        dialog = QFileDialog(self._owner, tr("Choose an empty folder, or one that SLM Studio used before"))
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         dialog.setOption(QFileDialog.Option.ShowDirsOnly)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -89,19 +90,19 @@ class PlaceChanger(QObject):
             self.banner.show_error(busy)
             return
         self._folder = folder
-        self._begin(self.tr("Looking at {folder}").format(folder=folder))
+        self._begin(tr("Looking at {folder}", folder=folder))
         run_task(self, lambda task: home_folder.check(folder), self._checked, self._failed)
 
     def _what_runs(self) -> UserError | None:
         session = self._session
         if session is None or (session.job is None and not session.server):
             return None
-        name = self.tr("Serving {server}").format(server=session.server)
+        name = tr("Serving {server}", server=session.server)
         if session.job is not None:
             name = session.job.name
-        return UserError(self.tr("The folder cannot be changed while something is running."),
-                         self.tr("At work: {name}.").format(name=name),
-                         self.tr("Wait until it is done, or stop it, and change the folder then."))
+        return UserError(tr("The folder cannot be changed while something is running."),
+                         tr("At work: {name}.", name=name),
+                         tr("Wait until it is done, or stop it, and change the folder then."))
 
     def _checked(self, warnings: list[UserError]) -> None:
         if not warnings:
@@ -114,7 +115,7 @@ class PlaceChanger(QObject):
 
     def _change(self) -> None:
         self.question.hide()
-        self._begin(self.tr("Changing to {folder}").format(folder=self._folder))
+        self._begin(tr("Changing to {folder}", folder=self._folder))
         run_task(self, partial(_change_to, self._folder), self._changed, self._failed)
 
     def _changed(self, stays: str) -> None:
@@ -161,12 +162,13 @@ class PlaceRow(QWidget):
         self.path = ElidedLabel(str(paths.home()))
         self.path.setObjectName("place_path")
         self.path.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no long path widens a dialog
-        self.path.setAccessibleName(self.tr("The folder with runs, models and chats"))
-        self.show_folder = SecondaryButton(self.tr("Show folder"), self.tr("Open this folder in the file manager."),
+        self.path.setAccessibleName(tr("The folder with runs, models and chats"))
+        self.show_folder = SecondaryButton(tr("Show folder"), tr("Open this folder in the file manager."),
                                            "small")
         self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home()))))
-        self.change = SecondaryButton(self.tr("Change…"), self.tr(
-            "Choose another folder, for example on a larger disk. What is kept already stays where it is."), "small")
+        self.change = SecondaryButton(tr("Change…"),
+                                      tr("Choose another folder, for example on a larger disk. What is kept already "
+                                         "stays where it is."), "small")
         self.change.setObjectName("place_change")
         self.changer = PlaceChanger(self, session)
         self.change.clicked.connect(self.changer.choose)
@@ -176,7 +178,7 @@ class PlaceRow(QWidget):
         self.note.setObjectName("place_note")
         if home_folder.is_fixed():
             self.change.setEnabled(False)
-            self.note.setText(self.tr("Set by SLMSTUDIO_HOME. To choose a folder here, start without that variable."))
+            self.note.setText(tr("Set by SLMSTUDIO_HOME. To choose a folder here, start without that variable."))
         self.note.setVisible(bool(self.note.text()))
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
@@ -192,7 +194,7 @@ class PlaceRow(QWidget):
 
     def _changed(self, stays: str) -> None:
         self.path.setText(str(paths.home()))
-        self.note.setText(" ".join(filter(None, (self.tr("New work is kept here from now on."), stays))))
+        self.note.setText(" ".join(filter(None, (tr("New work is kept here from now on."), stays))))
         self.note.show()
         self.changed.emit()
 

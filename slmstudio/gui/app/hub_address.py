@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLineEdit
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import endpoint
 from slmstudio.gui.common.session import Session
 
@@ -23,11 +24,11 @@ class HubAddress(QLineEdit):
         super().__init__(session.settings.hub_endpoint)
         self._session = session
         self.setObjectName("settings_hub")
-        self.setAccessibleName(self.tr("Address of the model hub"))
-        self.setPlaceholderText(self.tr("The usual hub"))
+        self.setAccessibleName(tr("Address of the model hub"))
+        self.setPlaceholderText(tr("The usual hub"))
         self.setClearButtonEnabled(True)
-        self.setToolTip(self.tr("Where models are downloaded from. Leave it empty unless your organisation has a "
-                                "mirror of its own, such as https://models.example.org."))
+        self.setToolTip(tr("Where models are downloaded from. Leave it empty unless your organisation has a mirror of "
+                           "its own, such as https://models.example.org."))
         self.editingFinished.connect(self._save)
 
     def _save(self) -> None:

@@ -14,6 +14,7 @@ from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
 from slmstudio.gui.app.doctor_notice import DoctorNotice
 from slmstudio.gui.app.header import Header
@@ -80,12 +81,12 @@ class MainWindow(QMainWindow):
         self.welcome: Welcome | None = None
         self.setWindowTitle("SLM Studio")
         self.setAcceptDrops(False)
-        self.header = Header([self.tr("Data"), self.tr("Model"), self.tr("Training"), self.tr("Results"),
-                              self.tr("Chat")])
+        self.header = Header([tr("Data"), tr("Model"), tr("Training"), tr("Results"),
+                              tr("Chat")])
         self.header.tab_chosen.connect(self._show_tab)
         self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
-        self.header.network.setToolTip(self.tr("Testing whether the system keeps processes off the network."))
+        self.header.network.setToolTip(tr("Testing whether the system keeps processes off the network."))
         self.banner = ErrorBanner()
         self.banner.setObjectName("window_banner")
         self.notice = DoctorNotice(session)
@@ -262,7 +263,7 @@ class MainWindow(QMainWindow):
 
         machine = self._session.machine
         assert machine is not None
-        tooltip = self.tr("{machine}\n{reason}").format(machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
+        tooltip = tr("{machine}\n{reason}", machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
         self.header.device.set(describe.gpu_chip(machine), tooltip=tooltip.strip())
         self.header.device.show()
 

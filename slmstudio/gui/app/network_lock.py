@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.common.tasks import run_task
 
@@ -33,29 +34,26 @@ class NetworkLock(QObject):
         """Show what was tried."""
         self.proof = proof
         if proof.enforced:
-            self._header.network.set(self.tr("Locked"), "ok", self._locked(proof))
+            self._header.network.set(tr("Locked"), "ok", self._locked(proof))
         else:
-            self._header.network.set(self.tr("Not enforced"), "warn", self._open(proof.reason))
+            self._header.network.set(tr("Not enforced"), "warn", self._open(proof.reason))
 
     def _failed(self, error: Exception) -> None:
         _log.warning("The network lock cannot be tried: %s", error)
-        self._header.network.set(self.tr("Not enforced"), "warn", self._open(str(error)))
+        self._header.network.set(tr("Not enforced"), "warn", self._open(str(error)))
 
     def _locked(self, proof: Proof) -> str:
-        tried = "\n".join(self.tr("• {what}: {answer}").format(what=each.what, answer=each.gave)
+        tried = "\n".join(tr("• {what}: {answer}", what=each.what, answer=each.gave)
                           for each in proof.attempts if each.network)
-        files = self.tr("Files outside of a job's own are closed to it as well.") if proof.files else self.tr(
-            "Files are open to it: this kernel has no Landlock.")
-        return self.tr(
-            "No process that trains, exports, evaluates or chats can reach the network: the system refuses it. The "
-            "program tried at this start, and nothing got out:\n{tried}\n{files}\n"
-            "Downloads that you ask for, and this window itself, aren't locked.").format(tried=tried, files=files)
+        files = tr("Files outside of a job's own are closed to it as well.") if proof.files else tr("Files are open to it: this kernel has no Landlock.")
+        return tr("No process that trains, exports, evaluates or chats can reach the network: the system refuses it. "
+                  "The program tried at this start, and nothing got out:\n{tried}\n{files}\nDownloads that you ask "
+                  "for, and this window itself, aren't locked.", tried=tried, files=files)
 
     def _open(self, reason: str) -> str:
-        return self.tr(
-            "Training, export and chat run with the model hub's offline switches on and its telemetry off, and this "
-            "window opens no connection. But the system doesn't stop a process from using the network: {reason}\n"
-            "To be certain, unplug the cable or block the program in your firewall.").format(reason=reason)
+        return tr("Training, export and chat run with the model hub's offline switches on and its telemetry off, and "
+                  "this window opens no connection. But the system doesn't stop a process from using the network: "
+                  "{reason}\nTo be certain, unplug the cable or block the program in your firewall.", reason=reason)
 
 
 def _prove() -> Proof:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
@@ -44,11 +45,12 @@ def sort(files: Sequence[Path]) -> Sorted:
         path = file.absolute()
         folder = path.parent if path.name == jobs.RUN else path
         if not path.exists():
-            found.problems.append(Problem(f"{path} does not exist. It may have been moved or deleted."))
+            found.problems.append(Problem(tr("{path} does not exist. It may have been moved or deleted.", path=path)))
         elif (folder / jobs.RUN).is_file():
             _take_run(folder, found)
         elif path.is_dir():
-            found.problems.append(Problem(f"{path} is a folder without a {jobs.RUN}, so it isn't a run."))
+            found.problems.append(Problem(tr("{path} is a folder without a {run}, so it isn't a run.", path=path,
+                                             run=jobs.RUN)))
         elif path.suffix.lower() == ".gguf":
             found.models.append(path)
         else:
@@ -61,14 +63,15 @@ def _take_run(folder: Path, found: Sorted) -> None:
     if folder.resolve().parent == runs.resolve():
         found.run = runs / folder.name
     else:
-        found.problems.append(Problem(f"{folder} lies outside of the runs of this machine. Copy it into {runs}."))
+        found.problems.append(Problem(tr("{folder} lies outside of the runs of this machine. Copy it into {runs}.",
+                                         folder=folder, runs=runs)))
 
 
 def _open(found: Sorted, session: Session, window: MainWindow) -> None:
     if found.problems:
         count = len(found.problems)
-        what = window.tr("This could not be opened.") if count == 1 else window.tr(
-            "{count} of the files could not be opened.").format(count=count)
+        what = tr("This could not be opened.") if count == 1 else tr("{count} of the files could not be opened.",
+                                                                     count=count)
         window.show_error(UserError(what, problems=found.problems))
     if found.datasets:
         session.go_to.emit("data")

@@ -5,21 +5,16 @@ What isn't told is said to be so: a reading that is absent is never 0.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core import units
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 
 FAULTS = ("heat", "power supply", "hardware protection")
 """What holds a card down and wants to be noticed; every card reaches its power limit."""
 MOST_CARDS = 2
 """So many are told one by one; more of them together."""
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("Readings", text)
 
 
 def gauges(reading: MachineReading) -> str:
@@ -30,15 +25,15 @@ def gauges(reading: MachineReading) -> str:
     if len(cards) == 1:
         return _of_a_card(cards[0])
     if len(cards) <= MOST_CARDS:
-        return "  |  ".join(tr("GPU {number}: {gauges}").format(number=card.index, gauges=_of_a_card(card))
+        return "  |  ".join(tr("GPU {number}: {gauges}", number=card.index, gauges=_of_a_card(card))
                             for card in cards)
     used, total = (_sum([getattr(card, name) for card in cards if not card.lost]) for name in
                    ("memory_used", "memory_total"))
     watts = _sum([card.power_w for card in cards if not card.lost])
-    parts = [tr("{count} GPUs").format(count=len(cards)),
+    parts = [tr("{count} GPUs", count=len(cards)),
              describe.memory_of(int(used), int(total)) if used is not None and total is not None else "",
-             tr("{watts} W").format(watts=f"{watts:,.0f}") if watts is not None else "",
-             *(tr("GPU {number}: {trouble}").format(number=card.index, trouble=trouble(card)) for card in cards
+             tr("{watts:,.0f} W", watts=watts) if watts is not None else "",
+             *(tr("GPU {number}: {trouble}", number=card.index, trouble=trouble(card)) for card in cards
                if trouble(card))]
     return " · ".join(filter(None, parts))
 
@@ -62,14 +57,14 @@ def _of_a_card(card: GpuReading) -> str:
         return tr("does not answer")
     parts = [describe.memory_of(card.memory_used, card.memory_total)
              if card.memory_used is not None and card.memory_total is not None else "",
-             tr("{watts} W").format(watts=f"{card.power_w:.0f}") if card.power_w is not None else "", trouble(card)]
+             tr("{watts:.0f} W", watts=card.power_w) if card.power_w is not None else "", trouble(card)]
     return " · ".join(filter(None, parts)) or tr("tells nothing")
 
 
 def _of_the_processor(reading: MachineReading) -> str:
     cpu = reading.cpu
-    parts = [tr("{degrees} °C").format(degrees=f"{cpu.temperature_c:.0f}") if cpu.temperature_c is not None else "",
-             tr("{percent} % busy").format(percent=f"{cpu.percent:.0f}") if cpu.percent is not None else ""]
+    parts = [tr("{degrees:.0f} °C", degrees=cpu.temperature_c) if cpu.temperature_c is not None else "",
+             tr("{percent:.0f} % busy", percent=cpu.percent) if cpu.percent is not None else ""]
     told = " ".join(filter(None, [tr("CPU"), " · ".join(filter(None, parts))])) if any(parts) else ""
     memory = describe.memory_of(reading.memory_used, reading.memory_total) \
         if reading.memory_used is not None and reading.memory_total is not None else ""
@@ -89,7 +84,7 @@ def _told(value: float | None, text: str, **more: float | None) -> str:
 
 
 def _card_tip(card: GpuReading) -> str:
-    name = tr("GPU {number}: {name}").format(number=card.index, name=card.name)
+    name = tr("GPU {number}: {name}", number=card.index, name=card.name)
     if card.lost:
         return f"{name}\n{card.message}"
     causes = {"heat": tr("heat"), "power limit": tr("its power limit"), "power supply": tr("the power supply"),

@@ -8,6 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.settings import THEMES
 from slmstudio.gui.app.desktop.comfort import ComfortRows
 from slmstudio.gui.app.energy_row import EnergyRow
@@ -40,11 +41,11 @@ class SettingsDialog(QDialog):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        self.setWindowTitle(self.tr("Settings"))
-        self.scheme = SegmentedControl([self.tr("Like the system"), self.tr("Light"), self.tr("Dark")])
+        self.setWindowTitle(tr("Settings"))
+        self.scheme = SegmentedControl([tr("Like the system"), tr("Light"), tr("Dark")])
         self.scheme.setObjectName("settings_theme")
-        self.scheme.setAccessibleName(self.tr("Colours"))
-        self.scheme.setToolTip(self.tr("Colours of the window. Change them when the system's choice tires your eyes."))
+        self.scheme.setAccessibleName(tr("Colours"))
+        self.scheme.setToolTip(tr("Colours of the window. Change them when the system's choice tires your eyes."))
         self._show_theme()
         session.settings_changed.connect(self._show_theme)  # another folder has settings of its own
         self.scheme.changed.connect(self._set_theme)
@@ -56,21 +57,21 @@ class SettingsDialog(QDialog):
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.banner)
-        column.addWidget(text_label(self.tr("Colours"), "section"))
+        column.addWidget(text_label(tr("Colours"), "section"))
         column.addWidget(self.scheme)
         self.comfort = ComfortRows(session)
         self.comfort.changed.connect(self._save)
         column.addWidget(self.comfort)
         column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(self.tr("Electricity"), "section"))
+        column.addWidget(text_label(tr("Electricity"), "section"))
         self.energy = EnergyRow(session)
         self.energy.changed.connect(self._save)
         column.addWidget(self.energy)
         column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(self.tr("Where runs, models and chats are kept"), "section"))
+        column.addWidget(text_label(tr("Where runs, models and chats are kept"), "section"))
         column.addWidget(PlaceRow(session))
         column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(self.tr("Address of the model hub"), "section"))
+        column.addWidget(text_label(tr("Address of the model hub"), "section"))
         self.hub = HubAddress(session)
         self.hub.refused.connect(self._hub_refused)
         column.addWidget(self.hub)
@@ -85,21 +86,20 @@ class SettingsDialog(QDialog):
             self.setMaximumHeight(max(LEAST_HEIGHT, parent.height() - MARGIN))
 
     def _close_row(self) -> QHBoxLayout:
-        close = PrimaryButton(self.tr("Done"), self.tr("Close the settings. They are saved already."))
+        close = PrimaryButton(tr("Done"), tr("Close the settings. They are saved already."))
         close.setObjectName("settings_close")
         close.clicked.connect(self.accept)
-        welcome = SecondaryButton(self.tr("Welcome page"), self.tr(
-            "Show again what this machine has and how to begin."))
+        welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."))
         welcome.setObjectName("settings_welcome")
         welcome.clicked.connect(self.accept)
         welcome.clicked.connect(self.welcome_wanted)
-        doctor = SecondaryButton(self.tr("Check this machine"), self.tr(
-            "Shows what on this machine gets in the way of training, and how to fix it (F9)."))
+        doctor = SecondaryButton(tr("Check this machine"),
+                                 tr("Shows what on this machine gets in the way of training, and how to fix it (F9)."))
         doctor.setObjectName("settings_doctor")
         doctor.clicked.connect(self.accept)
         doctor.clicked.connect(self.doctor_wanted)
-        about = SecondaryButton(self.tr("Help and about"), self.tr(
-            "Shows what words mean, which keys there are, and which version this is (F1)."))
+        about = SecondaryButton(tr("Help and about"),
+                                tr("Shows what words mean, which keys there are, and which version this is (F1)."))
         about.setObjectName("settings_help")
         about.clicked.connect(self.accept)
         about.clicked.connect(self.help_wanted)

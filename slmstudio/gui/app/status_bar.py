@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
@@ -35,27 +36,27 @@ class StatusBar(QFrame):
         self.setObjectName("status_bar")
         theme.grow(self, "setFixedHeight", theme.STATUS_HEIGHT)
         self._session = session
-        self.job = ElidedLabel(self.tr("Ready"), "small", Qt.TextElideMode.ElideRight)
+        self.job = ElidedLabel(tr("Ready"), "small", Qt.TextElideMode.ElideRight)
         self.job.setObjectName("status_job")
         self.bar = ProgressBar()
         self.bar.setMinimumWidth(BAR_WIDTHS[0])
         self.bar.setMaximumWidth(BAR_WIDTHS[1])
-        self.bar.setAccessibleName(self.tr("Progress of the running job"))
+        self.bar.setAccessibleName(tr("Progress of the running job"))
         self.progress = text_label("", "small")
         self.progress.setObjectName("status_progress")
         self._dot = text_label("·", "small")
         self.memory = text_label("", "small")
         self.memory.setObjectName("status_memory")
-        self.memory.setToolTip(self.tr("Memory that is free for training now. Close other programs to have more."))
+        self.memory.setToolTip(tr("Memory that is free for training now. Close other programs to have more."))
         self.right = text_label("", "small")
         self.right.setObjectName("status_right")
         self.gauges = _Gauges("", "small", Qt.TextElideMode.ElideRight)
         self.gauges.setObjectName("status_gauges")
-        self.gauges.setAccessibleName(self.tr("What the machine's sensors say"))
+        self.gauges.setAccessibleName(tr("What the machine's sensors say"))
         self.gauges.hide()
         self.server = text_label("", "small")
         self.server.setObjectName("status_server")
-        self.server.setToolTip(self.tr("The server that other programs can talk to. Stop it in the Results tab."))
+        self.server.setToolTip(tr("The server that other programs can talk to. Stop it in the Results tab."))
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_L, 0)
         row.setSpacing(theme.SPACE_L)
@@ -80,14 +81,14 @@ class StatusBar(QFrame):
         """Show what is free of the GPU's memory, or of the machine's, in bytes."""
         from slmstudio.core.hardware import describe
 
-        text = self.tr("GPU memory: {left}") if gpu else self.tr("Memory: {left}")
+        text = tr("GPU memory: {left}") if gpu else tr("Memory: {left}")
         self.memory.setText(text.format(left=describe.memory_left(free, total)))
         for widget in (self.memory, self._dot):
             widget.setVisible(self._session.job is None)
 
     def _show_job(self) -> None:
         job = self._session.job
-        self.job.setText(job.name if job else self.tr("Ready"))
+        self.job.setText(job.name if job else tr("Ready"))
         self.bar.setVisible(job is not None)
         self.progress.setVisible(job is not None)
         self.memory.setVisible(job is None and bool(self.memory.text()))
@@ -102,24 +103,23 @@ class StatusBar(QFrame):
 
     def _show_right(self) -> None:
         job = self._session.job
-        right = job.right if job else "" if self._session.reading else self.tr("No run")
+        right = job.right if job else "" if self._session.reading else tr("No run")
         dot = "· " if right and not self.gauges.isHidden() else ""
         self.right.setText(dot + right)
         self.right.setVisible(bool(right))
 
     def _show_server(self) -> None:
-        self.server.setText(self.tr("Serving {server}").format(server=self._session.server))
+        self.server.setText(tr("Serving {server}", server=self._session.server))
         self.server.setVisible(bool(self._session.server))
 
     def _progress_text(self) -> str:
         job = self._session.job
         if job is None or not job.total:
             return ""
-        percent = self.tr("{percent} %").format(percent=int(100 * job.done / job.total))
+        percent = tr("{percent} %", percent=int(100 * job.done / job.total))
         if job.seconds_left is None:
             return percent
-        return self.tr("{percent} · {duration} left").format(
-            percent=percent, duration=units.format_about(job.seconds_left))
+        return tr("{percent} · {duration} left", percent=percent, duration=units.format_about(job.seconds_left))
 
     def _show_machine(self) -> None:
         machine = self._session.machine

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.hardware.guard import ASSUMED_SLOWDOWN_C
 from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, heats
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 from slmstudio.gui.app.readings import trouble
 from slmstudio.gui.common.widgets.labels import Chip
 
@@ -15,10 +14,6 @@ NEAR_C, HOLD_NEAR_C = 5, 2
 """So few degrees below the limit for pauses the chip warns; where a temperature is held, that is how it should be."""
 CLEAR_C = 2
 """It ceases so many degrees lower, so that it doesn't flicker."""
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("Temperature", text)
 
 
 def show_heat(chip: Chip, reading: MachineReading, settings: Settings, on_cpu: bool = False) -> None:
@@ -34,16 +29,16 @@ def show_heat(chip: Chip, reading: MachineReading, settings: Settings, on_cpu: b
     lost = [card for card in reading.gpus if card.lost]
     slowed = [card for card in reading.gpus if trouble(card) and not card.lost]
     if lost:
-        chip.set(tr("GPU lost") if len(reading.gpus) == 1 else tr("GPU {number} lost").format(number=lost[0].index),
+        chip.set(tr("GPU lost") if len(reading.gpus) == 1 else tr("GPU {number} lost", number=lost[0].index),
                  "bad", "\n".join(card.message for card in lost))
     elif found:
         text = tr("{degrees} °C, slowed") if slowed else tr("{degrees} °C")
         chip.set(text.format(degrees=f"{found[0].temperature_c:.0f}"),
                  "bad" if found[0].room <= 0 or slowed else _kind(found[0], hold, chip.kind),
-                 "\n".join([*(tr("GPU {number} is {trouble}.").format(number=card.index, trouble=trouble(card))
+                 "\n".join([*(tr("GPU {number} is {trouble}.", number=card.index, trouble=trouble(card))
                               for card in slowed),
                             *(_line(heat, reading) for heat in found), _what_then(found[0], settings)]))
-    chip.setAccessibleName(tr("Temperature of the hottest part: {text}").format(text=chip.text()))
+    chip.setAccessibleName(tr("Temperature of the hottest part: {text}", text=chip.text()))
     chip.setVisible(bool(lost or found))
 
 
@@ -62,8 +57,7 @@ def _line(heat: Heat, reading: MachineReading) -> str:
         return tr("{name} is at {degrees} °C; it slows itself down at {limit} °C.").format(
             **says, limit=f"{own:.0f}")
     if heat.what == "gpu":
-        return tr("{name} is at {degrees} °C; it doesn't tell where it slows itself down, so {limit} °C is assumed."
-                  ).format(**says, limit=ASSUMED_SLOWDOWN_C)
+        return tr("{name} is at {degrees} °C; it doesn't tell where it slows itself down, so {limit} °C is assumed.").format(**says, limit=ASSUMED_SLOWDOWN_C)
     return tr("{name} is at {degrees} °C.").format(**says)
 
 
@@ -72,6 +66,6 @@ def _what_then(heat: Heat, settings: Settings) -> str:
     if settings.mode == "off":
         return tr("The heat guard is off: a run only warns.")
     if settings.mode == "hold":
-        return tr("Training holds {held} °C by resting a little after each step, and pauses at {limit} °C.").format(
-            held=held, limit=limit)
-    return tr("Training pauses at {limit} °C.").format(limit=limit)
+        return tr("Training holds {held} °C by resting a little after each step, and pauses at {limit} °C.", held=held,
+                  limit=limit)
+    return tr("Training pauses at {limit} °C.", limit=limit)

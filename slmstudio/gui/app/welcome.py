@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.app.header import Logo
 from slmstudio.gui.app.home_folder_row import PlaceRow
 from slmstudio.gui.app.welcome_facts import Fact, Found, facts, names, read
@@ -72,15 +73,14 @@ class Welcome(QWidget):
         theme.grow(card, "setFixedWidth", CARD_WIDTH)
         card.layout().setContentsMargins(*[2 * theme.CARD_PADDING] * 4)
         card.body.addLayout(self._head())
-        card.body.addWidget(text_label(self.tr(
-            "Teach a small language model from your own data, then talk to it: all of it on this machine."),
-            "muted", wrap=True))
+        card.body.addWidget(text_label(tr("Teach a small language model from your own data, then talk to it: all of it "
+                                          "on this machine."), "muted", wrap=True))
         card.body.addSpacing(theme.SPACE_XS)
-        card.body.addWidget(text_label(self.tr("What was found"), "section"))
+        card.body.addWidget(text_label(tr("What was found"), "section"))
         card.body.addWidget(self._facts)
         card.body.addLayout(self._trouble())
         card.body.addWidget(_rule())
-        card.body.addWidget(text_label(self.tr("Where things are kept: runs, models and chats"), "section"))
+        card.body.addWidget(text_label(tr("Where things are kept: runs, models and chats"), "section"))
         card.body.addWidget(self.place)
         card.body.addWidget(_rule())
         self.starter = ProgressStrip()
@@ -91,18 +91,18 @@ class Welcome(QWidget):
         return card
 
     def _head(self) -> QHBoxLayout:
-        close = IconButton("close", self.tr("Close this page (Esc). The help (F1) opens it again."))
+        close = IconButton("close", tr("Close this page (Esc). The help (F1) opens it again."))
         close.setObjectName("welcome_close")
         close.clicked.connect(self.left)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_M)
         row.addWidget(Logo(LOGO_SIZE))
-        row.addWidget(text_label(self.tr("Welcome to SLM Studio"), "title"), 1)
+        row.addWidget(text_label(tr("Welcome to SLM Studio"), "title"), 1)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
         return row
 
     def _trouble(self) -> QHBoxLayout:
-        self.again = SecondaryButton(self.tr("Look again"), self.tr("Read this machine again."), "small")
+        self.again = SecondaryButton(tr("Look again"), tr("Read this machine again."), "small")
         self.again.setObjectName("welcome_again")
         self.again.clicked.connect(self.look)
         self.again.hide()
@@ -112,11 +112,12 @@ class Welcome(QWidget):
         return row
 
     def _buttons(self) -> QHBoxLayout:
-        self.sample = PrimaryButton(self.tr("Try the sample"), self.tr(
-            "Opens questions and answers of a city's help desk, in English and Hindi. They come with the program."))
+        self.sample = PrimaryButton(tr("Try the sample"),
+                                    tr("Opens questions and answers of a city's help desk, in English and Hindi. They "
+                                       "come with the program."))
         self.sample.setObjectName("welcome_sample")
         self.sample.clicked.connect(self.sample_wanted)
-        own = SecondaryButton(self.tr("Use my own data"), self.tr("Goes to the Data tab, where you choose your files."))
+        own = SecondaryButton(tr("Use my own data"), tr("Goes to the Data tab, where you choose your files."))
         own.setObjectName("welcome_own")
         own.clicked.connect(self.own_wanted)
         row = QHBoxLayout()
@@ -124,7 +125,7 @@ class Welcome(QWidget):
         row.addWidget(self.sample)
         row.addWidget(own)
         row.addSpacing(theme.SPACE_XS)
-        row.addWidget(text_label(self.tr("The sample and a small model come along; nothing is downloaded."),
+        row.addWidget(text_label(tr("The sample and a small model come along; nothing is downloaded."),
                                  "small", wrap=True), 1)
         return row
 
@@ -132,7 +133,7 @@ class Welcome(QWidget):
         """Show how far the starter model is, and let the person cancel it."""
         def progressed(text: str, done: int, total: int) -> None:
             if self.starter.isHidden():
-                self.starter.start(self.tr("Preparing the starter model"))
+                self.starter.start(tr("Preparing the starter model"))
                 self.starter.show()
             self.starter.set_progress(done, total)
 
@@ -178,7 +179,7 @@ class FactsGrid(QWidget):
 
     def show_working(self) -> None:
         """The usual lines, still empty."""
-        self.show_facts([Fact(name, "", self.tr("Looking…")) for name in names()])
+        self.show_facts([Fact(name, "", tr("Looking…")) for name in names()])
 
     def show_facts(self, lines: list[Fact]) -> None:
         """Show these lines in the place of those before."""
@@ -198,7 +199,7 @@ class FactsGrid(QWidget):
 
     def _add(self, grid: QGridLayout, row: int, fact: Fact) -> None:
         top = Qt.AlignmentFlag.AlignTop
-        meaning = {"ok": self.tr("fine"), "warn": self.tr("to be looked at")}.get(fact.kind, "")
+        meaning = {"ok": tr("fine"), "warn": tr("to be looked at")}.get(fact.kind, "")
         mark = Chip(_MARKS.get(fact.kind, "…"), fact.kind or "plain")
         mark.setAccessibleName(f"{fact.name}: {meaning}")
         mark.setAlignment(Qt.AlignmentFlag.AlignCenter)

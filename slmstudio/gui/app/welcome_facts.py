@@ -6,23 +6,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QFontDatabase
 
 from slmstudio.core import disk_space, home_folder, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 _System = QFontDatabase.WritingSystem
 INDIAN_SCRIPTS = {"Devanagari": _System.Devanagari, "Bengali": _System.Bengali, "Tamil": _System.Tamil,
                   "Telugu": _System.Telugu, "Kannada": _System.Kannada, "Malayalam": _System.Malayalam,
                   "Gujarati": _System.Gujarati, "Gurmukhi": _System.Gurmukhi, "Odia": _System.Oriya}
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("WelcomeFacts", text)
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ def _disk(free: int | None) -> Fact:
     little = disk_space.little_room(free)
     if little is not None:
         return Fact(tr("Disk"), "warn", little.what, f"{little.why} {little.remedy}")
-    return Fact(tr("Disk"), "ok", tr("{size} free where your work is kept").format(size=format_bytes(free)))
+    return Fact(tr("Disk"), "ok", tr("{size} free where your work is kept", size=format_bytes(free)))
 
 
 def _fonts(unshown: Sequence[str]) -> Fact:
@@ -119,4 +115,4 @@ def _fonts(unshown: Sequence[str]) -> Fact:
     else:
         note = tr("Their letters appear as boxes. Add the language with its fonts in the system's settings, then start "
                   "SLM Studio again.")
-    return Fact(tr("Fonts"), "warn", tr("No font for {scripts}").format(scripts=", ".join(unshown)), note)
+    return Fact(tr("Fonts"), "warn", tr("No font for {scripts}", scripts=", ".join(unshown)), note)

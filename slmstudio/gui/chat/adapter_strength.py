@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
@@ -49,10 +50,10 @@ class AdapterStrength(QWidget):
         self.hide()
 
     def _make(self) -> None:
-        tooltip = self.tr("How much of what was trained is put on the model: 0 % is the base as it was, 100 % what was "
-                          "trained, more exaggerates it. Lower it when answers sound too much like the training data.")
-        self.adapter.setAccessibleName(self.tr("Adapter"))
-        self.adapter.setToolTip(self.tr("The exported adapter (GGUF LoRA) that is put on the model."))
+        tooltip = tr("How much of what was trained is put on the model: 0 % is the base as it was, 100 % what was "
+                     "trained, more exaggerates it. Lower it when answers sound too much like the training data.")
+        self.adapter.setAccessibleName(tr("Adapter"))
+        self.adapter.setToolTip(tr("The exported adapter (GGUF LoRA) that is put on the model."))
         self.adapter.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.adapter.setMinimumContentsLength(12)
         self.slider.setRange(0, MOST_PERCENT)
@@ -64,7 +65,7 @@ class AdapterStrength(QWidget):
         for widget, name in ((self.slider, "adapter_strength"), (self.percent, "adapter_percent")):
             widget.setObjectName(name)
             widget.setToolTip(tooltip)
-            widget.setAccessibleName(self.tr("Adapter strength"))
+            widget.setAccessibleName(tr("Adapter strength"))
         self.adapter.setObjectName("adapter")
         self.slider.valueChanged.connect(self._moved)
         self.percent.valueChanged.connect(self.slider.setValue)
@@ -117,7 +118,7 @@ class AdapterStrength(QWidget):
             self.adapter.setItemData(self.adapter.count() - 1, plain_tip(str(lora.path)), Qt.ItemDataRole.ToolTipRole)
         self.adapter.setVisible(len(loras) > 1)
         if loras:
-            text = self.tr("{adapter} on {model}") if len(loras) == 1 else self.tr("on {model}")
+            text = tr("{adapter} on {model}") if len(loras) == 1 else tr("on {model}")
             self.name.setText(text.format(adapter=loras[0].path.stem, model=self._pane.name))
         self._set_percent(0)
         self.setVisible(bool(loras))

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QCoreApplication, QObject, Signal
+from PySide6.QtCore import QObject, Signal
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes import store as votes
 from slmstudio.core.votes.store import BEST, Answer, Vote
 from slmstudio.gui.chat.lanes import ChatLanes
@@ -63,8 +64,8 @@ class Comparison(QObject):
         for place, number in enumerate(self._lanes.order):
             lane = self._lanes.lanes[number]
             lane.mask(place_name(place, count))
-            lane.hold(self.tr("All answers appear together, when the last one is complete."))
-        self._bar.say(self.tr("Nobody sees yet who answers, or how fast."))
+            lane.hold(tr("All answers appear together, when the last one is complete."))
+        self._bar.say(tr("Nobody sees yet who answers, or how fast."))
         models = [_model(pane) for pane in self._lanes.panes()]
         # Reading the whole files takes a while for large ones; the votes will need their checksums.
         run_task(self, lambda task: [votes.voted_model(*each) for each in models], lambda _: None, self.failed.emit)
@@ -73,7 +74,7 @@ class Comparison(QObject):
         """Show who is who, without a vote."""
         self._reveal()
         if self.blind:
-            self._bar.say(self.tr("Ask something. The answers come without names, and you vote for the better one."))
+            self._bar.say(tr("Ask something. The answers come without names, and you vote for the better one."))
         else:
             self._bar.hide()
         self._lanes.set_order(tuple(range(self._lanes.count)))
@@ -99,7 +100,7 @@ class Comparison(QObject):
             self._bar.ask(len(panes))
         else:
             self._reveal()
-            self._bar.say(self.tr("Not every model has answered to the end, so there is nothing to vote on."))
+            self._bar.say(tr("Not every model has answered to the end, so there is nothing to vote on."))
 
     def vote(self, verdict: str, place: int | None) -> None:
         """Keep a vote: the verdict, and of `BEST` the place that is better."""
@@ -127,7 +128,7 @@ class Comparison(QObject):
             return  # the next question was asked meanwhile, whose names stay hidden
         self._reveal()
         count = len(vote.answers)
-        who = [self.tr("{place}: {model}").format(place=place_name(place, count), model=vote.answers[number].model.name)
+        who = [tr("{place}: {model}", place=place_name(place, count), model=vote.answers[number].model.name)
                for place, number in enumerate(vote.order)]
         self._bar.say("\n".join([" · ".join(who), *standings(vote, tallies)]))
 
@@ -154,10 +155,10 @@ def room_text(models: list[Path], context_length: int | None) -> str:
     from slmstudio.core.units import format_bytes
 
     needed, free = needed_bytes(models, context_length), free_bytes()
-    text = QCoreApplication.translate("ChatCompare", "{count} models need about {needed} together; {free} is free")
+    text = tr("{count} models need about {needed} together; {free} is free")
     if needed > free:
-        text = QCoreApplication.translate("ChatCompare", "{count} models need about {needed} together, more than the "
-                                          "{free} that is free: expect it to be slow, or leave one")
+        text = tr("{count} models need about {needed} together, more than the {free} that is free: expect it to be "
+                  "slow, or leave one")
     return text.format(count=len(models), needed=format_bytes(needed), free=format_bytes(free))
 
 

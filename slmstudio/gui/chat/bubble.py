@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QVBoxLayout, QWid
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Stream
+from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
@@ -81,8 +82,8 @@ class ChatBubble(QWidget):
         self.figures.setObjectName("answer_figures")
         self.branch = text_label("", "small")
         self.branch.setObjectName("branch")
-        self.steps = [IconButton("chevron-left", self.tr("Show the earlier version")),
-                      IconButton("chevron-right", self.tr("Show the later version"))]
+        self.steps = [IconButton("chevron-left", tr("Show the earlier version")),
+                      IconButton("chevron-right", tr("Show the later version"))]
         for step, name in zip(self.steps, ("previous", "next"), strict=True):
             step.setObjectName(f"{name}_branch")
             step.clicked.connect(partial(self.acted.emit, name))
@@ -162,7 +163,7 @@ class ChatBubble(QWidget):
     def set_branches(self, number: int, count: int) -> None:
         """Say which of several versions is shown."""
         self.branch.setText(f"{number}/{count}")
-        self.branch.setAccessibleName(self.tr("Version {number} of {count}").format(number=number, count=count))
+        self.branch.setAccessibleName(tr("Version {number} of {count}", number=number, count=count))
         for widget in (*self.steps, self.branch):
             widget.setVisible(count > 1)
         self.steps[0].setEnabled(number > 1)
@@ -179,4 +180,4 @@ class ChatBubble(QWidget):
         self.frame.setProperty("dropped", dropped)
         for widget in (self.frame, *self.frame.findChildren(QWidget)):
             theme.restyle(widget)
-        self.frame.setToolTip(self.tr("The context is full; the model does not see this any more.") if dropped else "")
+        self.frame.setToolTip(tr("The context is full; the model does not see this any more.") if dropped else "")

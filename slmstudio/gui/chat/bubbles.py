@@ -10,6 +10,7 @@ from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.conversation import Message
+from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
@@ -32,12 +33,12 @@ class ChatBubbles(QScrollArea):
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setAccessibleName(self.tr("Conversation"))
+        self.setAccessibleName(tr("Conversation"))
         self.bubbles: list[ChatBubble] = []
         self.actions_below = [
-            Action("copy", "copy", self.tr("Copy the whole message")),
-            Action("edit", "edit", self.tr("Ask something else here; both versions are kept"), "user"),
-            Action("again", "again", self.tr("Answer again; both answers are kept"), "assistant")]
+            Action("copy", "copy", tr("Copy the whole message")),
+            Action("edit", "edit", tr("Ask something else here; both versions are kept"), "user"),
+            Action("again", "again", tr("Answer again; both answers are kept"), "assistant")]
         self._at_end = True
         self._writing: ChatBubble | None = None
         self._throttle = Throttle(self._draw_writing, self)
@@ -58,11 +59,11 @@ class ChatBubbles(QScrollArea):
         outer.addWidget(self.turn)
         outer.addStretch(1)
         self.setWidget(page)
-        self.dropped_line = text_label(self.tr("▲ not seen by the model any more"), "small")
+        self.dropped_line = text_label(tr("▲ not seen by the model any more"), "small")
         self.dropped_line.setObjectName("dropped_line")
         self.dropped_line.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.dropped_line.setToolTip(self.tr("The context is full. Load the model with a longer one, or begin a new "
-                                             "conversation, when the answers need what was said above."))
+        self.dropped_line.setToolTip(tr("The context is full. Load the model with a longer one, or begin a new "
+                                        "conversation, when the answers need what was said above."))
         self.dropped_line.setParent(page)
         self.dropped_line.hide()
         bar = self.verticalScrollBar()
@@ -100,7 +101,7 @@ class ChatBubbles(QScrollArea):
             bubble.show_message(message, all_versions.index(message) + 1, len(all_versions), figures(message))
 
     def _add(self, role: str) -> ChatBubble:
-        bubble = ChatBubble(role, self.tr("You") if role == "user" else self.tr("Model"), self.actions_below)
+        bubble = ChatBubble(role, tr("You") if role == "user" else tr("Model"), self.actions_below)
         bubble.acted.connect(lambda name: self._act(name, bubble))
         self._column.addWidget(bubble)
         self.bubbles.append(bubble)

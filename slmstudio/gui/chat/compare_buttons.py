@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -24,14 +25,16 @@ class CompareButtons(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._count = 1
-        self.compare = SecondaryButton(self.tr("Side by side"), self.tr(
-            "Put each question to two models, as to the base and to what you trained."), "small")
-        self.blind = SecondaryButton(self.tr("Blind"), self.tr(
-            "Hide which answer is whose until you have voted. Each question then begins a new conversation."), "small")
+        self.compare = SecondaryButton(tr("Side by side"),
+                                       tr("Put each question to two models, as to the base and to what you trained."),
+                                       "small")
+        self.blind = SecondaryButton(tr("Blind"),
+                                     tr("Hide which answer is whose until you have voted. Each question then begins a "
+                                        "new conversation."), "small")
         for button in (self.compare, self.blind):
             button.setCheckable(True)
-        self.more = IconButton("plus", self.tr("Ask one more model, four at most"))
-        self.fewer = IconButton("minus", self.tr("Leave the last model"))
+        self.more = IconButton("plus", tr("Ask one more model, four at most"))
+        self.fewer = IconButton("minus", tr("Leave the last model"))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)

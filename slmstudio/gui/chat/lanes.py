@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.chat.bubble import Action
 from slmstudio.gui.chat.pane import ChatPane
@@ -25,8 +26,8 @@ class ChatLane(QWidget):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.choice, self.pane = ModelChoice(name), ChatPane()
-        for name, icon, tooltip in (("correct", "correct", self.tr("Correct this answer, for the next training")),
-                                    ("test", "flask", self.tr("Add the question to a test set"))):
+        for name, icon, tooltip in (("correct", "correct", tr("Correct this answer, for the next training")),
+                                    ("test", "flask", tr("Add the question to a test set"))):
             self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
         self.pane.waiting.choose_wanted.connect(self.choice.showPopup)
         self.mask_name = text_label("", "heading")
@@ -76,7 +77,7 @@ class ChatLanes(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._names = (self.tr("Model"), self.tr("Second model"), self.tr("Third model"), self.tr("Fourth model"))
+        self._names = (tr("Model"), tr("Second model"), tr("Third model"), tr("Fourth model"))
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(theme.SPACE_S)
@@ -177,7 +178,7 @@ class ChatLanes(QWidget):
                 waiting.answer()
         at_work = next((pane for pane in panes if pane.state == "answering"), None)
         for pane in panes:
-            pane.bubbles.show_turn(self.tr("Waiting for {model} to finish").format(model=at_work.name)
+            pane.bubbles.show_turn(tr("Waiting for {model} to finish", model=at_work.name)
                                    if at_work is not None and pane.state == "waiting" else "")
 
     def stop(self) -> None:

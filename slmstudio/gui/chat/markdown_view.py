@@ -9,6 +9,7 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication, QTextCursor, QWheel
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPlainTextEdit, QToolTip, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.markdown import Piece
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
@@ -57,9 +58,9 @@ class TextBlock(QLabel):
         menu = QMenu(self)
         menu.setObjectName("link_menu")
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(self.tr("Open {address} in the browser").format(address=address.replace("&", "&&")),
+        menu.addAction(tr("Open {address} in the browser", address=address.replace("&", "&&")),
                        lambda: QDesktopServices.openUrl(QUrl(address)))
-        menu.addAction(self.tr("Copy the address"), lambda: QGuiApplication.clipboard().setText(address))
+        menu.addAction(tr("Copy the address"), lambda: QGuiApplication.clipboard().setText(address))
         menu.popup(self.cursor().pos())
         return menu
 
@@ -82,9 +83,9 @@ class CodeBlock(QFrame):
         self.setProperty("code", True)
         self.content, self.language = "", ""
         self.name = text_label("", "small")
-        self.copy = SecondaryButton(self.tr("Copy"), self.tr("Copy this code"), "small")
+        self.copy = SecondaryButton(tr("Copy"), tr("Copy this code"), "small")
         self.copy.setObjectName("copy_code")
-        self.copy.setAccessibleName(self.tr("Copy this code"))
+        self.copy.setAccessibleName(tr("Copy this code"))
         self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.content))
         self.text = _CodeText()
         self.text.setReadOnly(True)
@@ -93,7 +94,7 @@ class CodeBlock(QFrame):
         self.text.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.text.setTextInteractionFlags(SELECTABLE)
         self.text.setTabChangesFocus(True)
-        self.text.setAccessibleName(self.tr("Code"))
+        self.text.setAccessibleName(tr("Code"))
         self.text.horizontalScrollBar().rangeChanged.connect(self._set_height)
         head = QHBoxLayout()
         head.addWidget(self.name)
@@ -110,7 +111,7 @@ class CodeBlock(QFrame):
         """Show this code. Where it only grew, only the new part is laid out."""
         if language != self.language or not self.name.text():
             self.language = language
-            self.name.setText(language or self.tr("code"))
+            self.name.setText(language or tr("code"))
         if self.content and content.startswith(self.content):
             cursor = QTextCursor(self.text.document())
             cursor.movePosition(QTextCursor.MoveOperation.End)

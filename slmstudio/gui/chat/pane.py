@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, 
 
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubbles import ChatBubbles
 from slmstudio.gui.chat.chat_thread import ChatThread
 from slmstudio.gui.chat.texts import figures_text
@@ -91,7 +92,7 @@ class ChatPane(QFrame):
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_banner")
         self.again = SecondaryButton(
-            self.tr("Start again"), self.tr("Start the worker again and load the model."), "small"
+            tr("Start again"), tr("Start the worker again and load the model."), "small"
         )
         self.again.setObjectName("start_again")
         self.again.clicked.connect(self.reload)

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -58,24 +59,24 @@ class ChatInput(QWidget):
         self._answering = self._ready = self.editing = False
         self.editor = _Editor()
         self.editor.setObjectName("chat_input")
-        self.editor.setPlaceholderText(self.tr("Ask something · Enter sends, Shift+Enter makes a line"))
-        self.editor.setAccessibleName(self.tr("Your question"))
-        self.editor.setToolTip(self.tr("Enter sends it, Shift+Enter makes a new line, Esc stops the answer, and Up in "
-                                       "the empty field edits your last question."))
+        self.editor.setPlaceholderText(tr("Ask something · Enter sends, Shift+Enter makes a line"))
+        self.editor.setAccessibleName(tr("Your question"))
+        self.editor.setToolTip(tr("Enter sends it, Shift+Enter makes a new line, Esc stops the answer, and Up in the "
+                                  "empty field edits your last question."))
         theme.grow(self.editor, "setFixedHeight", HEIGHT)
         self.editor.setTabChangesFocus(True)
-        self.send_button = PrimaryButton(self.tr("Send"), self.tr("Put the question (Enter)."))
+        self.send_button = PrimaryButton(tr("Send"), tr("Put the question (Enter)."))
         self.send_button.setObjectName("chat_send")
-        self.stop_button = SecondaryButton(self.tr("Stop"), self.tr("End the answer at once (Esc)."), "danger")
+        self.stop_button = SecondaryButton(tr("Stop"), tr("End the answer at once (Esc)."), "danger")
         self.stop_button.setObjectName("chat_stop")
         self.note = text_label("", "small")
         self.note.setObjectName("chat_note")
-        self.cancel_edit = IconButton("close", self.tr("Leave the earlier question as it is (Esc)"))
+        self.cancel_edit = IconButton("close", tr("Leave the earlier question as it is (Esc)"))
         self.cancel_edit.setObjectName("cancel_edit")
         self.meter = QProgressBar()
         self.meter.setTextVisible(False)
         self.meter.setFixedWidth(160)
-        self.meter.setAccessibleName(self.tr("How full the context is"))
+        self.meter.setAccessibleName(tr("How full the context is"))
         self.meter_text = text_label("", "small")
         self.meter_text.setObjectName("context_meter")
         self._timer = QTimer(self)
@@ -143,7 +144,7 @@ class ChatInput(QWidget):
             self.editor.setPlainText(text)
             self.editor.moveCursor(self.editor.textCursor().MoveOperation.End)
         self.editing = on
-        self.note.setText(self.tr("Editing an earlier question; both versions are kept.") if on else "")
+        self.note.setText(tr("Editing an earlier question; both versions are kept.") if on else "")
         self.cancel_edit.setVisible(on)
         if on:
             self.editor.setFocus()
@@ -170,5 +171,4 @@ class ChatInput(QWidget):
         self.meter.setVisible(context_length > 0)
         self.meter.setRange(0, max(1, context_length))
         self.meter.setValue(min(tokens, context_length))
-        self.meter_text.setText(self.tr("context {used} of {all}").format(
-            used=f"{tokens:,}", all=f"{context_length:,}") if context_length else "")
+        self.meter_text.setText(tr("context {used:,} of {all:,}", used=tokens, all=context_length) if context_length else "")

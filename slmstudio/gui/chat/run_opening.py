@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common.followed_job import FollowedJob
@@ -50,8 +51,8 @@ class RunOpening(ProgressStrip):
         runs, the one that was asked for last is opened."""
         if self._exporting is not None:
             self.failed.emit(UserError(
-                self.tr("A GGUF file of {name} is still being made.").format(name=self._name), "",
-                self.tr("Wait until it is done, or cancel it.")))
+                tr("A GGUF file of {name} is still being made.", name=self._name), "",
+                tr("Wait until it is done, or cancel it.")))
             return
         self._wanted = run
         export_first = self._session.settings.chat_with == "gguf" and llama.trouble() is None
@@ -69,14 +70,14 @@ class RunOpening(ProgressStrip):
         run_task(self, lambda task: (_name(run), _partners(run)), found, self.failed.emit)
 
     def _follow(self, job: Job) -> None:
-        self.start(self.tr("Making a GGUF file to chat with"))
+        self.start(tr("Making a GGUF file to chat with"))
         self.show()
         self.followed.follow(job, start_worker=True)
 
     def _show_progress(self) -> None:
         history, text = self.followed.history, phase_text(self.followed.history.phase)
         self.set_progress(int(history.done), int(history.total), text)
-        self.followed.show_status(JobStatus(self.tr("Exporting {name}").format(name=self._name),
+        self.followed.show_status(JobStatus(tr("Exporting {name}", name=self._name),
                                             int(history.done), int(history.total), None, text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from slmstudio.core import paths
 from slmstudio.core.chat import store
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.tasks import run_task
@@ -56,8 +57,8 @@ class ChatList(Card):
     failed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
-        new = IconButton("plus", self.tr("Begin a new conversation with the same models"))
-        super().__init__(self.tr("Chats"), actions=[new], parent=parent)
+        new = IconButton("plus", tr("Begin a new conversation with the same models"))
+        super().__init__(tr("Chats"), actions=[new], parent=parent)
         new.setObjectName("new_chat")
         new.clicked.connect(self.new_wanted)
         theme.grow(self, "setFixedWidth", WIDTH)
@@ -78,25 +79,24 @@ class ChatList(Card):
     def _make_fields(self) -> None:
         self.search = QLineEdit()
         self.search.setObjectName("search_chats")
-        self.search.setPlaceholderText(self.tr("Search"))
-        self.search.setAccessibleName(self.tr("Search the conversations"))
-        self.search.setToolTip(self.tr("Shows the conversations in which this was said, by you or by a model."))
+        self.search.setPlaceholderText(tr("Search"))
+        self.search.setAccessibleName(tr("Search the conversations"))
+        self.search.setToolTip(tr("Shows the conversations in which this was said, by you or by a model."))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._show)
         self.name = _Name()
         self.name.setObjectName("rename_chat")
-        self.name.setAccessibleName(self.tr("Name of the conversation"))
-        self.name.setToolTip(self.tr("Enter keeps the name, Esc leaves it; an empty one gives back the first "
-                                     "question."))
+        self.name.setAccessibleName(tr("Name of the conversation"))
+        self.name.setToolTip(tr("Enter keeps the name, Esc leaves it; an empty one gives back the first question."))
         self.name.returnPressed.connect(self._rename)
         self.name.left.connect(self.name.hide)
         self.name.hide()
 
     def _make_list(self) -> None:
         self._none = text_label("", "small", wrap=True)
-        self.list = TwoLineList(self.tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
+        self.list = TwoLineList(tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
         self.list.setObjectName("chats")
-        self.list.setToolTip(self.tr("F2 renames a conversation, Delete puts it into the trash."))
+        self.list.setToolTip(tr("F2 renames a conversation, Delete puts it into the trash."))
         self.list.itemClicked.connect(self._open)
         self.list.itemActivated.connect(self._open)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -107,7 +107,7 @@ class ChatList(Card):
 
     def _make_undo(self) -> None:
         self._undo_text = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Put the conversation back"), "small")
+        self.undo = SecondaryButton(tr("Undo"), tr("Put the conversation back"), "small")
         self.undo.setObjectName("undo_delete")
         self.undo.clicked.connect(self._put_back)
         self._undo_row = QHBoxLayout()
@@ -138,12 +138,12 @@ class ChatList(Card):
         marked = self.list.value()
         self.list.clear()
         for path, conversation in shown:
-            self.list.add(conversation.title or self.tr("Untitled"), when(conversation.created), path)
+            self.list.add(conversation.title or tr("Untitled"), when(conversation.created), path)
         for path, error in self._damaged if not words else ():
-            self.list.add(path.stem, self.tr("cannot be read"), error, chip=self.tr("damaged"), kind="bad",
+            self.list.add(path.stem, tr("cannot be read"), error, chip=tr("damaged"), kind="bad",
                           tooltip=str(error))
-        self._none.setText(self.tr("Nothing was said about that.") if words and not shown else
-                           self.tr("Conversations are kept on this machine and appear here."))
+        self._none.setText(tr("Nothing was said about that.") if words and not shown else
+                           tr("Conversations are kept on this machine and appear here."))
         self._none.setVisible(self.list.count() == 0)
         self.search.setVisible(bool(words) or len(self._found) > 1)
         self.select(self._current)
@@ -168,8 +168,8 @@ class ChatList(Card):
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if isinstance(self.list.value(), Path):
-            menu.addAction(self.tr("Rename"), self.begin_rename)
-            menu.addAction(self.tr("Move to the trash"), self.delete)
+            menu.addAction(tr("Rename"), self.begin_rename)
+            menu.addAction(tr("Move to the trash"), self.delete)
         menu.popup(self.list.viewport().mapToGlobal(place))
 
     def begin_rename(self) -> None:
@@ -212,6 +212,6 @@ class ChatList(Card):
 
     def _show_undo(self) -> None:
         title = next((each.title for path, each in self._found if self._gone and path == self._gone[0]), "")
-        self._undo_text.setText(self.tr("“{title}” is in the trash").format(title=title))
+        self._undo_text.setText(tr("“{title}” is in the trash", title=title))
         for widget in (self._undo_text, self.undo):
             widget.setVisible(self._gone is not None)

@@ -11,6 +11,7 @@ from PySide6.QtGui import QIntValidator, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
+from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import SETTLE_MS, AdapterStrength
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -83,17 +84,18 @@ class ChatSettings(Card):
     system_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        self._reset = IconButton("undo", self.tr("Reset everything in this column, the system prompt too. Ctrl+Z there "
-                                                 "brings the prompt back."))
-        super().__init__(self.tr("How it answers"), actions=[self._reset], parent=parent)
+        self._reset = IconButton("undo",
+                                 tr("Reset everything in this column, the system prompt too. Ctrl+Z there brings the "
+                                    "prompt back."))
+        super().__init__(tr("How it answers"), actions=[self._reset], parent=parent)
         self._reset.setObjectName("reset_sampling")
         self._reset.clicked.connect(self.reset)
         theme.grow(self, "setFixedWidth", WIDTH)
         self._make_system()
         self.rows = self._make_rows()
-        self.context = SliderRow(self.tr("Context, tokens"), self.tr(
-            "How much of the conversation the model sees. Longer takes more memory; changing it loads the model "
-            "again."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
+        self.context = SliderRow(tr("Context, tokens"),
+                                 tr("How much of the conversation the model sees. Longer takes more memory; changing "
+                                    "it loads the model again."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
         self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
         self._settled.timeout.connect(self.context_changed)
         self.context.changed.connect(self._context_moved)
@@ -106,10 +108,10 @@ class ChatSettings(Card):
     def _make_system(self) -> None:
         self.system = QPlainTextEdit()
         self.system.setObjectName("system_prompt")
-        self.system.setPlaceholderText(self.tr("What the model is and how it should speak (optional)"))
-        self.system.setAccessibleName(self.tr("System prompt"))
-        self.system.setToolTip(self.tr("Said to the model before the conversation. Use the one it was trained with, "
-                                       "or none if there was none."))
+        self.system.setPlaceholderText(tr("What the model is and how it should speak (optional)"))
+        self.system.setAccessibleName(tr("System prompt"))
+        self.system.setToolTip(tr("Said to the model before the conversation. Use the one it was trained with, or none "
+                                  "if there was none."))
         self.system.setTabChangesFocus(True)
         theme.grow(self.system, "setFixedHeight", 80)
         self.system.textChanged.connect(self.system_changed)
@@ -126,34 +128,37 @@ class ChatSettings(Card):
                              round(high / scale), 0, scale, form)
 
         return {
-            "temperature": row("temperature", self.tr("Temperature"), self.tr(
-                "How freely it chooses its words. 0 always takes the likeliest; above 1 it rambles.")),
-            "top_p": row("top_p", self.tr("Top-p"), self.tr(
-                "It chooses among the likeliest tokens that together make up this share. Lower it against odd words.")),
-            "max_tokens": row("max_tokens", self.tr("Max tokens"), self.tr(
-                "An answer ends here at the latest. Raise it when answers are cut off."),
-                lambda value: f"{value:,.0f}"),
-            "top_k": SliderRow(self.tr("Top-k"), self.tr(
-                "It chooses among this many of the likeliest tokens. Lower it against odd words; \"off\" leaves all."),
-                0, len(TOP_KS) - 1, 0, 1, lambda value: str(TOP_KS[round(value)]) if value else self.tr("off")),
-            "min_p": row("min_p", self.tr("Min-p"), self.tr(
-                "Tokens less likely than this share of the likeliest are left out. Raise it when a high temperature "
-                "brings nonsense.")),
-            "repeat_penalty": row("repeat_penalty", self.tr("Repeat penalty"), self.tr(
-                "Makes words that it has just used less likely. Raise it a little, to 1.1, when an answer goes round "
-                "in circles; 1 does nothing.")),
+            "temperature": row("temperature", tr("Temperature"),
+                               tr("How freely it chooses its words. 0 always takes the likeliest; above 1 it "
+                                  "rambles.")),
+            "top_p": row("top_p", tr("Top-p"),
+                         tr("It chooses among the likeliest tokens that together make up this share. Lower it against "
+                            "odd words.")),
+            "max_tokens": row("max_tokens", tr("Max tokens"),
+                              tr("An answer ends here at the latest. Raise it when answers are cut off."),
+                              lambda value: f"{value:,.0f}"),
+            "top_k": SliderRow(tr("Top-k"),
+                               tr("It chooses among this many of the likeliest tokens. Lower it against odd words; "
+                                  '"off" leaves all.'), 0, len(TOP_KS) - 1, 0, 1,
+                               lambda value: str(TOP_KS[round(value)]) if value else tr("off")),
+            "min_p": row("min_p", tr("Min-p"),
+                         tr("Tokens less likely than this share of the likeliest are left out. Raise it when a high "
+                            "temperature brings nonsense.")),
+            "repeat_penalty": row("repeat_penalty", tr("Repeat penalty"),
+                                  tr("Makes words that it has just used less likely. Raise it a little, to 1.1, when "
+                                     "an answer goes round in circles; 1 does nothing.")),
         }
 
     def _make_seed_and_stops(self) -> None:
         self.seed.setValidator(QIntValidator(0, 2**31 - 1, self))
-        self.seed.setPlaceholderText(self.tr("another one each time"))
-        self.seed.setAccessibleName(self.tr("Seed"))
-        self.seed.setToolTip(self.tr("The same seed, question and settings give the same answer. "
-                                     "Empty: each answer gets another one."))
-        self.stop.setPlaceholderText(self.tr("one a line; \\n is a line end"))
-        self.stop.setAccessibleName(self.tr("Stop strings"))
-        self.stop.setToolTip(self.tr("An answer ends before any of these texts, which is never shown. Use them when a "
-                                     "model continues with the next question by itself."))
+        self.seed.setPlaceholderText(tr("another one each time"))
+        self.seed.setAccessibleName(tr("Seed"))
+        self.seed.setToolTip(tr("The same seed, question and settings give the same answer. Empty: each answer gets "
+                                "another one."))
+        self.stop.setPlaceholderText(tr("one a line; \\n is a line end"))
+        self.stop.setAccessibleName(tr("Stop strings"))
+        self.stop.setToolTip(tr("An answer ends before any of these texts, which is never shown. Use them when a model "
+                                "continues with the next question by itself."))
         self.stop.setTabChangesFocus(True)
         theme.grow(self.stop, "setFixedHeight", 56)
 
@@ -162,7 +167,7 @@ class ChatSettings(Card):
                    "seed": self.seed, "stop_strings": self.stop}
         for name, widget in widgets.items():
             widget.setObjectName(name)
-        self.more = SecondaryButton(self.tr("More"), self.tr("Show or hide what is changed more seldom."), "small")
+        self.more = SecondaryButton(tr("More"), tr("Show or hide what is changed more seldom."), "small")
         self.more.setObjectName("more_sampling")
         self.more.setCheckable(True)
         self._seldom = QWidget()
@@ -176,15 +181,15 @@ class ChatSettings(Card):
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         self._column = column
         self._strengths: list[AdapterStrength] = []
-        self._strength_title = text_label(self.tr("Adapter strength"), "small")
+        self._strength_title = text_label(tr("Adapter strength"), "small")
         self._strength_title.hide()
-        for widget in (text_label(self.tr("System prompt"), "small"), self.system, self.rows["temperature"],
+        for widget in (text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
                        self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
                        self.more, self._seldom):
             column.addWidget(widget)
         column.addStretch(1)
         for widget in (self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
-                       text_label(self.tr("Seed"), "small"), self.seed, text_label(self.tr("Stop strings"), "small"),
+                       text_label(tr("Seed"), "small"), self.seed, text_label(tr("Stop strings"), "small"),
                        self.stop):
             seldom.addWidget(widget)
         self._seldom.hide()
@@ -211,7 +216,7 @@ class ChatSettings(Card):
 
     def _context_text(self, value: float) -> str:
         tokens = CONTEXTS[round(value)]
-        return f"{tokens:,}" if tokens else self.tr("usual")
+        return f"{tokens:,}" if tokens else tr("usual")
 
     def context_length(self) -> int | None:
         """Tokens, or None for the worker's own choice."""

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Lane
+from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
 from slmstudio.gui.chat.compare_buttons import CompareButtons
@@ -69,12 +70,13 @@ class ChatTab(QWidget):
 
     def _make_header(self) -> None:
         self.compare = CompareButtons()
-        self.save = SecondaryButton(self.tr("Save…"), self.tr(
-            "Save the conversation as JSON, to open it again, and as Markdown, to read it."), "small")
+        self.save = SecondaryButton(tr("Save…"),
+                                    tr("Save the conversation as JSON, to open it again, and as Markdown, to read it."),
+                                    "small")
         self.save.setObjectName("save_chat")
 
     def _lay_out(self) -> None:
-        self.middle = Card(self.tr("Chat"), actions=[self.compare, self.save])
+        self.middle = Card(tr("Chat"), actions=[self.compare, self.save])
         for widget in (self.banner, self.opening):
             self.middle.body.addWidget(widget)
         self.middle.body.addWidget(self.lanes, 1)
@@ -86,8 +88,9 @@ class ChatTab(QWidget):
         row.addWidget(self.saved)
         row.addWidget(self.middle, 1)
         row.addWidget(self.settings)
-        self.off = EmptyState(self.tr("Chat is switched off"), "", note=self.tr(
-            "Training, evaluation, exports for other programs and a chat with a finished run work without it."))
+        self.off = EmptyState(tr("Chat is switched off"), "",
+                              note=tr("Training, evaluation, exports for other programs and a chat with a finished run "
+                                      "work without it."))
         self.off.setAcceptDrops(False)
         self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._off_page = EmptyState.centred(self.off)
@@ -273,7 +276,7 @@ class ChatTab(QWidget):
             self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self, self.tr("Save the conversation"), "", self.tr("Conversation (*.json)"))
+        dialog = QFileDialog(self, tr("Save the conversation"), "", tr("Conversation (*.json)"))
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("json")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -281,8 +284,8 @@ class ChatTab(QWidget):
         dialog.open()
 
     def _show_exported(self, path: Path) -> None:
-        self.input.note.setText(self.tr("saved as {json} and {markdown}").format(
-            json=path.with_suffix(".json").name, markdown=path.with_suffix(".md").name))
+        self.input.note.setText(tr("saved as {json} and {markdown}", json=path.with_suffix(".json").name,
+                                   markdown=path.with_suffix(".md").name))
 
     # -- dropped files ---------------------------------------------------------------------------------------
 

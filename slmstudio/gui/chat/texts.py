@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("ChatWords", text)
+from slmstudio.core.i18n import tr
 
 
 def figures_text(figures: dict[str, Any]) -> str:
@@ -16,12 +12,12 @@ def figures_text(figures: dict[str, Any]) -> str:
     parts = []
     if figures.get("tokens_per_second") is not None:
         speed = f"{figures['tokens_per_second']:.0f}"
-        parts.append(tr("1 token/s") if speed == "1" else tr("{speed} tokens/s").format(speed=speed))
+        parts.append(tr("1 token/s") if speed == "1" else tr("{speed} tokens/s", speed=speed))
     if figures.get("seconds_to_first_token") is not None:
-        parts.append(tr("first token {time} s").format(time=f"{figures['seconds_to_first_token']:.1f}"))
+        parts.append(tr("first token {time:.1f} s", time=figures['seconds_to_first_token']))
     reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}
     if figures.get("reason") in reasons:
         parts.append(reasons[figures["reason"]])
     if figures.get("strength"):
-        parts.append(tr("adapter {percent} %").format(percent=round(100 * figures["strength"])))
+        parts.append(tr("adapter {percent} %", percent=round(100 * figures["strength"])))
     return " · ".join(parts)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -17,14 +18,10 @@ if TYPE_CHECKING:
     from slmstudio.core.votes.tally import Tally
 
 
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("ChatVotes", text)
-
-
 def place_name(place: int, count: int) -> str:
     """What an answer is called while its model is hidden: Left and Right, or A to D."""
     if count == 2:
-        return (_tr("Left"), _tr("Right"))[place]
+        return (tr("Left"), tr("Right"))[place]
     return "ABCD"[place]
 
 
@@ -32,7 +29,7 @@ def score_text(tally: Tally) -> str:
     """As in "base 3 · tuned 9 · ties 2"."""
     parts = [f"{model.name} {wins}" for model, wins in zip((tally.first, tally.second), tally.wins, strict=True)]
     if tally.ties:
-        parts.append(_tr("ties {count}").format(count=tally.ties))
+        parts.append(tr("ties {count}", count=tally.ties))
     return " · ".join(parts)
 
 
@@ -52,8 +49,8 @@ class VoteBar(QFrame):
         self.setProperty("inset", "true")
         self.text = text_label("", "body", wrap=True)
         self.text.setObjectName("vote_text")
-        self.more = SecondaryButton(self.tr("All votes…"), self.tr("How all comparisons stand, and their export as "
-                                                                  "preference pairs."), "small")
+        self.more = SecondaryButton(tr("All votes…"),
+                                    tr("How all comparisons stand, and their export as preference pairs."), "small")
         self.more.setObjectName("all_votes")
         self.more.clicked.connect(self.list_wanted)
         self._buttons: list[QPushButton] = []
@@ -74,15 +71,15 @@ class VoteBar(QFrame):
         self._clear()
         for place in range(count):
             name = place_name(place, count)
-            self._add(self.tr("{name} is better").format(name=name) if count == 2 else
-                      self.tr("{name} is best").format(name=name),
-                      self.tr("Vote for this answer; then you see whose it is. Alt+{number}").format(number=place + 1),
+            self._add(tr("{name} is better", name=name) if count == 2 else
+                      tr("{name} is best", name=name),
+                      tr("Vote for this answer; then you see whose it is. Alt+{number}", number=place + 1),
                       f"vote_{place}", BEST, place, f"Alt+{place + 1}")
-        both = (self.tr("Both good"), self.tr("Both bad")) if count == 2 else (self.tr("All good"), self.tr("All bad"))
-        self._add(both[0], self.tr("None is better, and you would take any of them."), "vote_good", ALL_GOOD, None, "")
-        self._add(both[1], self.tr("None is better, and you would take none of them."), "vote_bad", ALL_BAD, None, "")
+        both = (tr("Both good"), tr("Both bad")) if count == 2 else (tr("All good"), tr("All bad"))
+        self._add(both[0], tr("None is better, and you would take any of them."), "vote_good", ALL_GOOD, None, "")
+        self._add(both[1], tr("None is better, and you would take none of them."), "vote_bad", ALL_BAD, None, "")
         self._row.addStretch(1)
-        self.text.setText(self.tr("Which answer is better? The models' names are hidden until you vote."))
+        self.text.setText(tr("Which answer is better? The models' names are hidden until you vote."))
         self.show()
 
     def say(self, text: str) -> None:

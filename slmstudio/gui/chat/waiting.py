@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -21,9 +22,9 @@ class ChatWaiting(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.title = text_label(self.tr("Talk to a model"), "title", wrap=True)
+        self.title = text_label(tr("Talk to a model"), "title", wrap=True)
         self.text = text_label("", "muted", wrap=True)
-        self.choose = PrimaryButton(self.tr("Choose a model"), self.tr("Show the models that can be talked to."))
+        self.choose = PrimaryButton(tr("Choose a model"), tr("Show the models that can be talked to."))
         self.choose.setObjectName("chat_choose")
         self.choose.clicked.connect(self.choose_wanted)
         row = QHBoxLayout()
@@ -49,15 +50,13 @@ class ChatWaiting(QWidget):
         for widget in (self.title, self.choose):
             widget.setVisible(state == "empty")
         if state == "empty":
-            self.text.setText(self.tr(
-                "Choose a model or a finished run, or drop a GGUF file here."))
+            self.text.setText(tr("Choose a model or a finished run, or drop a GGUF file here."))
         elif state == "loading":
-            self.text.setText(self.tr("Loading {name} …").format(name=name))
+            self.text.setText(tr("Loading {name} …", name=name))
         elif state == "ready" and completion:
-            self.text.setText(self.tr(
-                "{name} has no chat template, so nobody can say how it was taught to chat. It continues your text "
-                "instead of answering it.").format(name=name))
+            self.text.setText(tr("{name} has no chat template, so nobody can say how it was taught to chat. It "
+                                 "continues your text instead of answering it.", name=name))
         elif state == "ready":
-            self.text.setText(self.tr("{name} is ready. Ask it something.").format(name=name))
+            self.text.setText(tr("{name} is ready. Ask it something.", name=name))
         elif state == "failed":
             self.text.setText("")

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.living_thread import LivingThread
@@ -122,8 +123,9 @@ class JobThread(LivingThread):
                     self.ended.emit(outcome)
                     return
             elif not self.job.folder.exists():
-                raise UserError("The job's folder is gone.", f"{self.job.folder.name} was moved or deleted.",
-                                "Put it back, or start the job again.")
+                raise UserError(tr("The job's folder is gone."),
+                                tr("{folder} was moved or deleted.", folder=self.job.folder.name),
+                                tr("Put it back, or start the job again."))
             self._pass_commands_on()
             self._climb_ladder()
             self._wake.wait(jobs.POLL_SECONDS)
@@ -198,7 +200,7 @@ class JobThread(LivingThread):
         if self._cancelling:
             jobs.write_outcome(self.job.folder, Outcome("cancelled"))
         else:
-            error = UserError("The worker did not end by itself and was ended.",
-                              "It was asked to stop and gave no answer in time, or you did not want to wait.",
+            error = UserError(tr("The worker did not end by itself and was ended."),
+                              tr("It was asked to stop and gave no answer in time, or you did not want to wait."),
                               self.job.advice())
             jobs.write_outcome(self.job.folder, Outcome("failed", error.to_dict()))

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import jobs, llama, paths
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder as run_folder
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -50,9 +51,8 @@ class ModelChoice(ComboBox):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self._what = self.tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped "
-                             "here.")
-        self.setPlaceholderText(self.tr("Choose a model…"))
+        self._what = tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped here.")
+        self.setPlaceholderText(tr("Choose a model…"))
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
         self._current: Path | None = None
@@ -71,7 +71,7 @@ class ModelChoice(ComboBox):
         for name, path in models:
             self._add(name, path)
         if llama.trouble() is None:
-            self.addItem(self.tr("Open a GGUF file…"), _OPEN)
+            self.addItem(tr("Open a GGUF file…"), _OPEN)
         self.set_current(self._current)
 
     def _add(self, name: str, path: Path, at: int | None = None) -> None:
@@ -102,7 +102,7 @@ class ModelChoice(ComboBox):
 
     def choose_file(self) -> None:
         """Let the person choose a GGUF file."""
-        dialog = QFileDialog(self, self.tr("Open a GGUF file"), "", self.tr("GGUF models (*.gguf)"))
+        dialog = QFileDialog(self, tr("Open a GGUF file"), "", tr("GGUF models (*.gguf)"))
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(self._opened)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import METHODS, VARIANTS
@@ -16,10 +15,6 @@ FIXED = ("model", "train_file", "eval_file")
 PAIRS = {"method": "lora_rank", "micro_batch_size": "gradient_accumulation_steps"}
 """Fields that share a line with the one that follows them."""
 VARIANT_FLAGS = ("use_dora", "use_rslora")
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("PlanFields", text)
 
 
 def label(name: str) -> str:

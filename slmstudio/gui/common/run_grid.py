@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.meaning import MeaningButton
@@ -90,7 +91,7 @@ class Grid(QGridLayout):
 def number_text(value: float | None) -> str:
     if value is None:
         return "—"
-    return f"{value:.2f}" if math.isfinite(value) else QCoreApplication.translate("RunGrid", "not a number")
+    return f"{value:.2f}" if math.isfinite(value) else tr("not a number")
 
 
 def perplexity_text(loss: float | None) -> str:

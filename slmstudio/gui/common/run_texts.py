@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core import units
 from slmstudio.core.files import an_object
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
@@ -22,12 +21,8 @@ MOST_PARTS = 3
 """Parts of a path that are told of one beside another."""
 
 
-def tr(text: str) -> str:
-    return QCoreApplication.translate("RunWords", text)
-
-
 def steps_text(count: int) -> str:
-    return tr("1 step") if count == 1 else tr("{count} steps").format(count=f"{count:,}")
+    return tr("1 step") if count == 1 else tr("{count:,} steps", count=count)
 
 
 def when(moment: float) -> str:
@@ -35,25 +30,25 @@ def when(moment: float) -> str:
     day, hour = datetime.fromtimestamp(moment), time.strftime("%H:%M", time.localtime(moment))
     days = (datetime.now().date() - day.date()).days
     if days == 0:
-        return tr("today {time}").format(time=hour)
-    return tr("yesterday {time}").format(time=hour) if days == 1 else f"{day:%Y-%m-%d} {hour}"
+        return tr("today {time}", time=hour)
+    return tr("yesterday {time}", time=hour) if days == 1 else f"{day:%Y-%m-%d} {hour}"
 
 
 def promise(config: RunConfig, rows: int, steps: int) -> str:
     """What pressing Start will do, in a sentence."""
-    how = tr("a new model of about {size} parameters learns").format(size=config.scratch_size) \
-        if config.method == "scratch" else tr("an adapter of rank {rank} learns").format(rank=config.lora_rank) \
+    how = tr("a new model of about {size} parameters learns", size=config.scratch_size) \
+        if config.method == "scratch" else tr("an adapter of rank {rank} learns", rank=config.lora_rank) \
         if config.has_adapter else tr("every weight learns")
-    return tr("{rows} rows, {steps}: {how}.\nPress Start training; it keeps running when you close the window.").format(
-        rows=f"{rows:,}", steps=steps_text(steps), how=how)
+    return tr("{rows:,} rows, {steps}: {how}.\nPress Start training; it keeps running when you close the window.",
+              rows=rows, steps=steps_text(steps), how=how)
 
 
 def method_text(config: RunConfig) -> str:
     """As in "LoRA, rank 16, alpha 32"."""
     if not config.has_adapter:
         return variant_label(config)
-    return tr("{method}, rank {rank}, alpha {alpha}").format(
-        method=variant_label(config), rank=config.lora_rank, alpha=config.lora_alpha)
+    return tr("{method}, rank {rank}, alpha {alpha}", method=variant_label(config), rank=config.lora_rank,
+              alpha=config.lora_alpha)
 
 
 def outcome_chip(state: str) -> tuple[str, str]:
@@ -138,27 +133,27 @@ def adjusted_text(event: dict[str, Any]) -> str:
 def _eval(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
     if loss is None:
-        return tr("eval loss at step {step} isn't a number").format(step=at)
+        return tr("eval loss at step {step} isn't a number", step=at)
     text = tr("best eval loss {loss}, step {step}") if event.get("best") else tr("eval loss {loss}, step {step}")
     return text.format(loss=f"{loss:.3f}", step=at)
 
 
 def _saved(event: dict[str, Any], at: str) -> str:
     reason = checkpoint_reason(str(event.get("reason") or ""))
-    return tr("checkpoint saved, step {step}").format(step=at) + (f": {reason}" if reason else "")
+    return tr("checkpoint saved, step {step}", step=at) + (f": {reason}" if reason else "")
 
 
 def _planned(event: dict[str, Any], at: str) -> str:
-    return tr("{learned} of {all} parameters learn, {rows} rows").format(
-        learned=units.format_count(event.get("trainable_parameters") or 0),
-        all=units.format_count(event.get("parameters") or 0), rows=f"{event.get('train_rows') or 0:,}")
+    return tr("{learned} of {all} parameters learn, {rows:,} rows",
+              learned=units.format_count(event.get("trainable_parameters") or 0),
+              all=units.format_count(event.get("parameters") or 0), rows=event.get('train_rows') or 0)
 
 
 def change_text(event: dict[str, Any]) -> str:
     """What a `changed` event made different: "learning rate 1e-4, 500 steps"."""
     asked = event.get("asked")
     rate, total = event.get("learning_rate"), event.get("total_steps")
-    parts = [tr("learning rate {rate}").format(rate=write(float(rate)))] if _asked(asked, "learning_rate") and \
+    parts = [tr("learning rate {rate}", rate=write(float(rate)))] if _asked(asked, "learning_rate") and \
         isinstance(rate, int | float) else []
     if isinstance(total, int) and (_asked(asked, "max_steps") or _asked(asked, "epochs")):
         parts.append(steps_text(total))
@@ -170,14 +165,13 @@ def _asked(asked: Any, name: str) -> bool:
 
 
 def _overfitting(event: dict[str, Any], at: str) -> str:
-    return tr("eval loss was lowest at step {step} and has risen since: overfitting begins").format(
-        step=at)
+    return tr("eval loss was lowest at step {step} and has risen since: overfitting begins", step=at)
 
 
 def _suspended(event: dict[str, Any], at: str) -> str:
     seconds = event.get("seconds")
     time = units.format_duration(seconds if isinstance(seconds, int | float) else 0.0)
-    return tr("stood still for {time}, as the machine slept; not counted as work").format(time=time)
+    return tr("stood still for {time}, as the machine slept; not counted as work", time=time)
 
 
 def _message(event: dict[str, Any], at: str) -> str:
@@ -193,23 +187,22 @@ def _sleep(event: dict[str, Any], at: str) -> str:
 
 def _stopped_early(event: dict[str, Any], at: str) -> str:
     best = event.get("best_step")
-    return tr("ended early at step {step}: eval loss got no better after step {best}").format(
-        step=at, best=f"{best:,}" if isinstance(best, int) else "?")
+    return tr("ended early at step {step}: eval loss got no better after step {best}", step=at,
+              best=f"{best:,}" if isinstance(best, int) else "?")
 
 
 def _measured(event: dict[str, Any], at: str) -> str:
     peak, step, low, high = (number(event, name) for name in ("peak_bytes", "seconds_per_step", "low", "high"))
     if peak is None or step is None or low is None or high is None:
         return ""
-    return tr("the longest rows take {peak} (estimated: {span}), a step takes {time}").format(
-        peak=units.format_bytes(peak), span=units.format_span(low, high), time=units.format_duration(step))
+    return tr("the longest rows take {peak} (estimated: {span}), a step takes {time}", peak=units.format_bytes(peak),
+              span=units.format_span(low, high), time=units.format_duration(step))
 
 
 def _best_used(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
-    text = tr("the result holds the weights of step {step}").format(step=at)
-    return text if not isinstance(loss, int | float) else text + ", " + tr("eval loss {loss}").format(
-        loss=f"{loss:.3f}")
+    text = tr("the result holds the weights of step {step}", step=at)
+    return text if not isinstance(loss, int | float) else text + ", " + tr("eval loss {loss:.3f}", loss=loss)
 
 
 _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
@@ -218,7 +211,7 @@ _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
                     _message),
     "suspended": _suspended, "sleep_prevented": _sleep, "early_stop": _stopped_early, "best_used": _best_used,
     "fit_measured": _measured,
-    "changed": lambda event, at: tr("changed at step {step}: {values}").format(step=at, values=change_text(event)),
+    "changed": lambda event, at: tr("changed at step {step}: {values}", step=at, values=change_text(event)),
     "adjusted": lambda event, at: adjusted_text(event),
     "warning": lambda event, at: str(event.get("message") or event.get("code") or ""),
     "job_ended": lambda event, at: outcome_chip(str(event.get("state")))[0],
@@ -241,4 +234,4 @@ def _short(value: Any) -> str:
         return "—"
     if isinstance(value, str) and Path(value).is_absolute() and len(Path(value).parts) > MOST_PARTS:
         return "/".join(("…", *Path(value).parts[-2:]))
-    return tr("{count} entries").format(count=len(value)) if isinstance(value, list) and len(value) > 3 else str(value)
+    return tr("{count} entries", count=len(value)) if isinstance(value, list) and len(value) > 3 else str(value)

@@ -7,21 +7,18 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, QPoint, QRect, Qt
+from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QPainter, QPixmap
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 
 SHARPNESS = 2
 """Pixels of a PNG for each of the screen's, so that it is sharp in print."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("ResultsSave", text)
 
 
 def csv_cell(value: object) -> object:
@@ -76,8 +73,8 @@ def write_picture(widget: QWidget, path: Path) -> None:
         raise from_os_error(error, f"save {path.name}") from error
     done = _write_svg(widget, path) if path.suffix.lower() == ".svg" else _write_png(widget, path)
     if not done:
-        raise UserError(f"{path.name} could not be saved.", "The picture could not be written.",
-                        "Choose another folder.")
+        raise UserError(tr("{path} could not be saved.", path=path.name), tr("The picture could not be written."),
+                        tr("Choose another folder."))
 
 
 def _write_png(widget: QWidget, path: Path) -> bool:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
-
+from slmstudio.core.i18n import tr
 from slmstudio.core.terms import TERMS
-
-
-def tr(text: str) -> str:
-    """A name or a sentence of `TERMS`, all of which are in the context "Terms"."""
-    return QCoreApplication.translate("Terms", text)
 
 
 def name(key: str) -> str:

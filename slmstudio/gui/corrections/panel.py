@@ -9,13 +9,14 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import ElidedLabel, counted, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.corrections.target_file import RowTarget, known_files
 from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, not_added, shortened
 
@@ -41,8 +42,8 @@ class CorrectPanel(Card):
     failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
-        self._close = IconButton("close", self.tr("Close without adding anything (Esc)"))
-        super().__init__(self.tr("Correct this answer"), actions=[self._close], parent=parent)
+        self._close = IconButton("close", tr("Close without adding anything (Esc)"))
+        super().__init__(tr("Correct this answer"), actions=[self._close], parent=parent)
         self._session = session
         self._answered = Answered((), "", ())
         self._test = self._confirmed = self._at_work = False
@@ -55,33 +56,34 @@ class CorrectPanel(Card):
     def _make(self) -> None:
         self.question = ElidedLabel("", "muted", Qt.TextElideMode.ElideRight)
         self.answer = QPlainTextEdit()
-        self.answer.setAccessibleName(self.tr("The answer as it should be"))
-        self.answer.setToolTip(self.tr("Write the answer as it should have been."))
+        self.answer.setAccessibleName(tr("The answer as it should be"))
+        self.answer.setToolTip(tr("Write the answer as it should have been."))
         theme.grow(self.answer, "setFixedHeight", EDITOR_HEIGHT)
         self.answer.setTabChangesFocus(True)
-        self.as_row = QCheckBox(self.tr("Learn it, as a row of"))
-        self.as_row.setToolTip(self.tr("The conversation up to here with your answer, for the next training."))
-        self.as_pair = QCheckBox(self.tr("Prefer it, as a pair of"))
-        self.as_pair.setToolTip(self.tr("Your answer as the better one and the model's as the worse one, for training "
-                                        "on preferences."))
-        self.row_file = RowTarget(self.tr("Dataset for rows"), self.tr("The dataset that the row is added to."),
+        self.as_row = QCheckBox(tr("Learn it, as a row of"))
+        self.as_row.setToolTip(tr("The conversation up to here with your answer, for the next training."))
+        self.as_pair = QCheckBox(tr("Prefer it, as a pair of"))
+        self.as_pair.setToolTip(tr("Your answer as the better one and the model's as the worse one, for training on "
+                                   "preferences."))
+        self.row_file = RowTarget(tr("Dataset for rows"), tr("The dataset that the row is added to."),
                                   "corrections.jsonl")
-        self.pair_file = RowTarget(self.tr("Dataset for pairs"), self.tr("The dataset that the pair is added to."),
+        self.pair_file = RowTarget(tr("Dataset for pairs"), tr("The dataset that the pair is added to."),
                                    "preferences.jsonl")
-        self.test_file = RowTarget(self.tr("Test set"), self.tr("The test set that the question is added to, with your "
-                                                                "answer as the one that is expected."), "tests.jsonl")
+        self.test_file = RowTarget(tr("Test set"),
+                                   tr("The test set that the question is added to, with your answer as the one that is "
+                                      "expected."), "tests.jsonl")
         self._targets = {"correction_file": self.row_file, "preference_file": self.pair_file,
                          "test_file": self.test_file}
         self.category, self.language = QLineEdit(), QLineEdit()
-        for field, name in ((self.category, self.tr("Category")), (self.language, self.tr("Language"))):
+        for field, name in ((self.category, tr("Category")), (self.language, tr("Language"))):
             field.setAccessibleName(name)
             field.setPlaceholderText(name)
-            field.setToolTip(self.tr("Kept with the row, so that results can be told apart by it. It may be empty."))
+            field.setToolTip(tr("Kept with the row, so that results can be told apart by it. It may be empty."))
         self.note = text_label("", "small", wrap=True)
         self.banner = ErrorBanner()
-        self.add = PrimaryButton(self.tr("Add"), self.tr("Add it to the chosen files."))
-        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the added rows out of the files again."))
-        self.open_data = SecondaryButton(self.tr("Open in Data"), self.tr("Show the new row in the Data tab."))
+        self.add = PrimaryButton(tr("Add"), tr("Add it to the chosen files."))
+        self.undo = SecondaryButton(tr("Undo"), tr("Take the added rows out of the files again."))
+        self.open_data = SecondaryButton(tr("Open in Data"), tr("Show the new row in the Data tab."))
         for name, widget in (("correct_answer", self.answer), ("correct_row", self.as_row),
                              ("correct_pair", self.as_pair), ("correct_add", self.add), ("correct_undo", self.undo),
                              ("correct_open", self.open_data), ("correct_close", self._close),
@@ -92,7 +94,7 @@ class CorrectPanel(Card):
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(theme.SPACE_S)
         self._grid.setVerticalSpacing(theme.SPACE_XS)
-        self._test_label = text_label(self.tr("Test set"))
+        self._test_label = text_label(tr("Test set"))
         for row, (name, target) in enumerate(((self.as_row, self.row_file), (self.as_pair, self.pair_file),
                                               (self._test_label, self.test_file))):
             self._grid.addWidget(name, row, 0)
@@ -128,7 +130,7 @@ class CorrectPanel(Card):
 
     def open(self, answered: Answered, *, test: bool) -> None:
         """Let the person correct an answer, or put its question into a test set."""
-        self.title.setText(self.tr("Add to a test set") if test else self.tr("Correct this answer"))
+        self.title.setText(tr("Add to a test set") if test else tr("Correct this answer"))
         self._answered, self._test, self._confirmed, self._added = answered, test, False, []
         for widget in (self.as_row, self.row_file, self.as_pair, self.pair_file):
             widget.setVisible(not test)
@@ -136,7 +138,7 @@ class CorrectPanel(Card):
             widget.setVisible(test)
         before = sum(message["role"] == "user" for message in answered.messages) - 1
         text = " ".join(answered.messages[-1]["content"].split())
-        earlier = counted(before, self.tr("after 1 earlier question"), self.tr("after {count} earlier questions"))
+        earlier = ntr("after {n:,} earlier question", "after {n:,} earlier questions", before)
         self.question.setText(f"{text} · {earlier}" if before > 0 else text)
         self.answer.setPlainText(answered.text)
         self.as_row.setChecked(True)
@@ -178,7 +180,7 @@ class CorrectPanel(Card):
         wanted = self._test or self.as_row.isChecked() or self.as_pair.isChecked()
         self.add.setVisible(not self._added)
         self.add.setEnabled(bool(text) and wanted and not self._at_work)
-        self.add.setText(self.tr("Add all the same") if self._confirmed else self.tr("Add"))
+        self.add.setText(tr("Add all the same") if self._confirmed else tr("Add"))
         for button in (self.undo, self.open_data):
             button.setVisible(bool(self._added))
         self.undo.setEnabled(not self._at_work)
@@ -209,7 +211,7 @@ class CorrectPanel(Card):
         said = {each.path: each.said for each in remembered.read_all(self._session.settings.datasets)}
         learned = self._answered.models if self._test and not self._confirmed else ()
         self.banner.clear()
-        self.note.setText(self.tr("Adding …"))
+        self.note.setText(tr("Adding …"))
         self._set_at_work(True)
 
         def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
@@ -231,7 +233,7 @@ class CorrectPanel(Card):
         self._set_at_work(False)
         names = [added_text(each) for each in added]
         if hindered:
-            names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
+            names.append(tr("Not compared with what the model has learned: {why}", why=hindered))
         if found and self.isHidden():
             self.failed.emit(UserError(not_added(answered), learned_text(found)))
         else:
@@ -249,7 +251,7 @@ class CorrectPanel(Card):
     def _say(self, answered: Answered, said: str, *, added: bool) -> None:
         """Say what became of an answer, and of which one where another is shown now."""
         if answered is not self._answered:
-            named = self.tr("“{question}”: {said}").format(question=shortened(answered), said=said)
+            named = tr("“{question}”: {said}", question=shortened(answered), said=said)
             said = named if added else " ".join(filter(None, (not_added(answered), said)))
         self.note.setText(said)
 
@@ -271,7 +273,7 @@ class CorrectPanel(Card):
         if answered is self._answered:
             self._added = []
         self._set_at_work(False)
-        self._say(answered, self.tr("Taken back."), added=True)
+        self._say(answered, tr("Taken back."), added=True)
         for each in added:
             self._session.tell_written(each.path, gone=each.created)
         self.stored.emit()

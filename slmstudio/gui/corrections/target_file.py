@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import paths
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
 
@@ -51,11 +52,11 @@ class RowTarget(ComboBox):
         others = [path for path in known if path != self._current][:_SHOWN]
         self.clear()
         for path in (self._current, *others):
-            self.addItem(path.name if path.exists() else self.tr("{name} (new)").format(name=path.name), str(path))
+            self.addItem(path.name if path.exists() else tr("{name} (new)", name=path.name), str(path))
             self.setItemData(self.count() - 1, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
         self.insertSeparator(self.count())
-        self.addItem(self.tr("Choose a file…"), _CHOOSE)
-        self.addItem(self.tr("New file…"), _NEW)
+        self.addItem(tr("Choose a file…"), _CHOOSE)
+        self.addItem(tr("New file…"), _NEW)
         self.setCurrentIndex(0)
 
     def set_path(self, path: Path) -> None:
@@ -75,8 +76,8 @@ class RowTarget(ComboBox):
             self.chosen.emit(self._current)
 
     def _ask(self, new: bool) -> None:
-        title = self.tr("New dataset") if new else self.tr("Choose a dataset")
-        dialog = QFileDialog(self, title, str(self.path().parent), self.tr("Datasets (*.jsonl *.json *.ndjson)"))
+        title = tr("New dataset") if new else tr("Choose a dataset")
+        dialog = QFileDialog(self, title, str(self.path().parent), tr("Datasets (*.jsonl *.json *.ndjson)"))
         dialog.setFileMode(QFileDialog.FileMode.AnyFile if new else QFileDialog.FileMode.ExistingFile)
         if new:
             dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication
-
-from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
@@ -41,21 +39,16 @@ def shortened(answered: Answered) -> str:
 
 def added_text(added: Added) -> str:
     """As in "corrections.jsonl has 12 rows now"."""
-    return _tr("{file} has {rows} now").format(file=added.path.name, rows=counted(
-        added.rows, _tr("1 row"), _tr("{count} rows")))
+    return tr("{file} has {rows} now", file=added.path.name, rows=ntr("{n:,} row", "{n:,} rows", added.rows))
 
 
 def not_added(answered: Answered) -> str:
-    return _tr("“{question}” was not added.").format(question=shortened(answered))
+    return tr("“{question}” was not added.", question=shortened(answered))
 
 
 def learned_text(found: Learned) -> str:
     """Why a question is no test of this model."""
-    text = (_tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about "
-                "new questions.") if found.same_answer else
-            _tr("The model has learned this question, line {line} of {file}, with another answer."))
+    text = (tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about new "
+               "questions.") if found.same_answer else
+            tr("The model has learned this question, line {line} of {file}, with another answer."))
     return text.format(line=f"{found.line:,}", file=found.file.name)
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("CorrectWords", text)

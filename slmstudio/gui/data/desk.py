@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -156,7 +157,7 @@ class DataDesk(QObject):
         self._asked, self._refused, self._shown = asked, None, None
         before = entry.report
         self.health.show_working(len(entry.dataset.records), "")
-        self.lengths.show_words(self.tr("Counting tokens…") if asked.model is not None else self._no_model())
+        self.lengths.show_words(tr("Counting tokens…") if asked.model is not None else self._no_model())
 
         def done(report: work.Report) -> None:
             self._task = self._asked = None
@@ -191,14 +192,14 @@ class DataDesk(QObject):
         folder, name = self._model or (None, "")
         if name or folder is None:
             return name
-        return self.tr("the starter model")
+        return tr("the starter model")
 
     def _about(self) -> str:
         name = self._model_name()
-        return self.tr("Tokens counted with {model}.").format(model=name) if name else ""
+        return tr("Tokens counted with {model}.", model=name) if name else ""
 
     def _no_model(self) -> str:
-        return self.tr("Choose a model to see how long the rows are in its tokens.")
+        return tr("Choose a model to see how long the rows are in its tokens.")
 
     def _show(self, report: work.Report) -> None:
         max_length, planned = self._max_length()
@@ -208,7 +209,7 @@ class DataDesk(QObject):
         self._shown = shown
         about = self._about()
         if report.made.trouble is not None:
-            about = self.tr("The tokens weren't counted. {why}").format(why=str(report.made.trouble).splitlines()[0])
+            about = tr("The tokens weren't counted. {why}", why=str(report.made.trouble).splitlines()[0])
         self.health.show_findings(report.made.findings, len(report.asked.dataset.records), about)
         if report.made.counts is not None:
             self.lengths.show_counts(report.made.counts, max_length, self._model_name(), planned)

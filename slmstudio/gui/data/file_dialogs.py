@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("DataFiles", text)
+from slmstudio.core.i18n import tr
 
 
 def kinds() -> str:

@@ -15,12 +15,13 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ProblemsModel
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import Chip, counted, text_label
+from slmstudio.gui.common.widgets.labels import Chip, text_label
 
 
 class FindingsCard(Card):
@@ -34,7 +35,7 @@ class FindingsCard(Card):
 
     def __init__(self, parent: QWidget | None = None):
         self.copy = SecondaryButton("", kind="small")
-        super().__init__(self.tr("Rows left out"), parent=parent)
+        super().__init__(tr("Rows left out"), parent=parent)
         self.chip = Chip()
         self.chip.setObjectName("findings_chip")
         self.header.addWidget(self.chip)
@@ -42,19 +43,19 @@ class FindingsCard(Card):
         self.good.setObjectName("findings_good")
         self.list = QListView()
         self.list.setObjectName("findings_list")
-        self.list.setAccessibleName(self.tr("Problems of the file"))
+        self.list.setAccessibleName(tr("Problems of the file"))
         self.list.setUniformItemSizes(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setItemDelegate(_ProblemDelegate(self.list))
         self.problems = ProblemsModel(self)
         self.list.setModel(self.problems)
         self.list.doubleClicked.connect(self._activated)
-        self.copy.setText(self.tr("Copy all"))
-        self.copy.setToolTip(self.tr("Copy every problem with its line, to mend the file in an editor."))
+        self.copy.setText(tr("Copy all"))
+        self.copy.setToolTip(tr("Copy every problem with its line, to mend the file in an editor."))
         self.copy.setObjectName("findings_copy")
         self.copy.clicked.connect(self.copy_all)
         add_key(self.list, QKeySequence.StandardKey.Copy, self._copy_current, inside=True)
-        self._hint = text_label(self.tr("These rows are left out. Your file is never changed."), "small", wrap=True)
+        self._hint = text_label(tr("These rows are left out. Your file is never changed."), "small", wrap=True)
         self.body.addWidget(self.good)
         self.body.addWidget(self.list, 1)
         row = QHBoxLayout()
@@ -69,11 +70,10 @@ class FindingsCard(Card):
         self.problems.set_problems(tuple(problems))
         count = len(problems)
         if count:
-            self.chip.set(counted(count, self.tr("1 finding"), self.tr("{count} findings")), "warn")
+            self.chip.set(ntr("{n:,} finding", "{n:,} findings", count), "warn")
         else:
-            self.chip.set(self.tr("no problems"), "ok")
-        self.good.setText(counted(rows, self.tr("✓ The one row can be used."),
-                                  self.tr("✓ All {count} rows can be used.")))
+            self.chip.set(tr("no problems"), "ok")
+        self.good.setText(ntr("✓ The one row can be used.", "✓ All {n:,} rows can be used.", rows))
         self.good.setVisible(not count)
         for widget in (self.list, self._hint, self.copy):
             widget.setVisible(bool(count))
@@ -89,7 +89,7 @@ class FindingsCard(Card):
     def _activated(self, index: QModelIndex) -> None:
         problem = self.problems.problems[index.row()]
         QGuiApplication.clipboard().setText(str(problem))
-        QToolTip.showText(self.cursor().pos(), self.tr("Copied."), self.list)
+        QToolTip.showText(self.cursor().pos(), tr("Copied."), self.list)
         if problem.line is not None:
             self.line_wanted.emit(problem.line, problem.file or "")
 
@@ -126,10 +126,10 @@ class _ProblemDelegate(QStyledItemDelegate):
         painter.restore()
 
     def place(self, problem: Problem) -> str:
-        rows = self.tr("{count} rows").format(count=f"{len(problem.lines):,}") if problem.lines else ""
-        pattern = self.tr("from line {number}") if rows else self.tr("line {number}")
+        rows = tr("{count:,} rows", count=len(problem.lines)) if problem.lines else ""
+        pattern = tr("from line {number}") if rows else tr("line {number}")
         line = pattern.format(number=f"{problem.line:,}") if problem.line is not None else ""
-        column = self.tr("column {number}").format(number=f"{problem.column:,}") if problem.column and not rows else ""
+        column = tr("column {number:,}", number=problem.column) if problem.column and not rows else ""
         return ", ".join(part for part in (problem.file or "", rows, line, column, problem.field or "")
                          if part)
 

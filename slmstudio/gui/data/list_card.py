@@ -6,6 +6,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import DropArea
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -34,18 +35,18 @@ class ListCard(Card):
     def __init__(self, parent: QWidget | None = None):
         add = SecondaryButton("", kind="small")
         self.recent = RecentButton()
-        super().__init__(self.tr("Datasets"), actions=(add, self.recent), parent=parent)
-        add.setText(self.tr("+ Add"))
-        add.setToolTip(self.tr("Choose more files with rows (Ctrl+O)."))
+        super().__init__(tr("Datasets"), actions=(add, self.recent), parent=parent)
+        add.setText(tr("+ Add"))
+        add.setToolTip(tr("Choose more files with rows (Ctrl+O)."))
         add.setObjectName("data_add")
         add.clicked.connect(self.add_wanted)
-        self.list = TwoLineList(self.tr("Datasets"))
+        self.list = TwoLineList(tr("Datasets"))
         self.list.setObjectName("data_list")
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._open_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_wanted.emit, inside=True)
-        self.mix = SecondaryButton(self.tr("Mix datasets…"), self.tr(
-            "Make one dataset of several, with a weight for each."), "small")
+        self.mix = SecondaryButton(tr("Mix datasets…"), tr("Make one dataset of several, with a weight for each."),
+                                   "small")
         self.mix.setObjectName("data_mix")
         self.mix.clicked.connect(self.mix_wanted)
         self.body.addWidget(self.list, 1)
@@ -53,11 +54,11 @@ class ListCard(Card):
         self.body.addWidget(self._drop_area())
 
     def _drop_area(self) -> DropArea:
-        drop = DropArea(self.tr("Drop files or a folder here"))
+        drop = DropArea(tr("Drop files or a folder here"))
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
-        folder = SecondaryButton(self.tr("Choose a folder…"),
-                                 self.tr("Read all files with rows in a folder as one dataset."), "small")
+        folder = SecondaryButton(tr("Choose a folder…"),
+                                 tr("Read all files with rows in a folder as one dataset."), "small")
         folder.setObjectName("data_add_folder")
         folder.clicked.connect(self.folder_wanted)
         drop.column.addWidget(folder)
@@ -69,7 +70,7 @@ class ListCard(Card):
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if self.list.count() > 1:
-            menu.addAction(self.tr("Mix datasets…"), self.mix_wanted.emit)
-        menu.addAction(self.tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete),
+            menu.addAction(tr("Mix datasets…"), self.mix_wanted.emit)
+        menu.addAction(tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete),
                        self.remove_wanted.emit)
         menu.popup(self.list.viewport().mapToGlobal(place))

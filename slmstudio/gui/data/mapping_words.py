@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import QCoreApplication
+from slmstudio.core.i18n import tr
 
 TEXTS = ("text", "markdown", "pdf", "docx")
 """Formats without columns."""
@@ -16,10 +16,6 @@ RARE = (*NESTED, "winner", "score_chosen", "score_rejected")
 """Targets for which no column is asked where the file has none."""
 _PARTNERS = ({"instruction", "prompt"}, {"output", "completion", "chosen"})
 """Targets of different layouts that hold the same."""
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("DataReading", text)
 
 
 def layouts() -> dict[str, str]:
@@ -70,4 +66,4 @@ def listed(names: Sequence[str]) -> str:
     """Names as people list them: "a, b and c"."""
     if len(names) < 2:
         return "".join(names)
-    return tr("{some} and {last}").format(some=", ".join(names[:-1]), last=names[-1])
+    return tr("{some} and {last}", some=", ".join(names[:-1]), last=names[-1])

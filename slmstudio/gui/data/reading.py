@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import Task
-from slmstudio.gui.common.widgets.labels import counted
 
 NOTHING: Mapping[str, str] = {}
 LARGE_BYTES = 20 << 20
@@ -166,9 +164,9 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
     guessed = mapped(replace(wanted, said="", kept=None), {}, task)
     if isinstance(guessed, Unmapped) or shape:
         return guessed
-    return replace(guessed, notes=[UserError(
-        _tr("What you chose for the columns of {name} doesn't fit it any more, so its layout was guessed.").format(
-            name=wanted.path.name))])
+    return replace(guessed,
+                   notes=[UserError(tr("What you chose for the columns of {name} doesn't fit it any more, so its "
+                                       "layout was guessed.", name=wanted.path.name))])
 
 
 def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside: Mapping[str, str],
@@ -209,9 +207,8 @@ def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:
     """That a file has changed since it was open."""
     if not kept.sha256 or kept.sha256 == dataset.sha256:
         return []
-    text = _tr("{name} has changed since it was last open; it has {rows} now.")
-    return [UserError(text.format(name=dataset.path.name, rows=counted(
-        len(dataset.records), _tr("1 row"), _tr("{count} rows"))))]
+    text = tr("{name} has changed since it was last open; it has {rows} now.")
+    return [UserError(text.format(name=dataset.path.name, rows=ntr("{n:,} row", "{n:,} rows", len(dataset.records))))]
 
 
 def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read:
@@ -225,13 +222,13 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
             raise missing
         evaluation = mapped(wanted, mappings, task, dataset.given)
         if isinstance(evaluation, Unmapped):
-            raise UserError(_tr("The columns of {name} don't say what they hold.").format(name=wanted.path.name))
+            raise UserError(tr("The columns of {name} don't say what they hold.", name=wanted.path.name))
         if (other := other_kind(evaluation.dataset, dataset)) is not None:
             raise other
     except ReadingCancelled:
         raise
     except UserError as error:
-        text = _tr("The evaluation rows of {name} could not be opened, so some of its own rows are kept back.")
+        text = tr("The evaluation rows of {name} could not be opened, so some of its own rows are kept back.")
         note = UserError(text.format(name=dataset.path.name), " ".join((error.what, error.why)).strip())
         return replace(found, notes=[*found.notes, note])
     return replace(found, eval_dataset=evaluation.dataset, notes=[*found.notes, *evaluation.notes])
@@ -244,11 +241,10 @@ def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:
     if layouts.kind(eval_dataset.layout) == layouts.kind(dataset.layout):
         return None
     name, data = eval_dataset.path.name, dataset.path.name
-    return UserError(
-        _tr("{name} cannot evaluate {data}.").format(name=name, data=data),
-        _tr("Their rows are of different kinds. {name}: {theirs} {data}: {own}").format(
-            name=name, theirs=layouts.sentence(eval_dataset.layout), data=data, own=layouts.sentence(dataset.layout)),
-        _tr("Choose a file with rows of the same kind."))
+    return UserError(tr("{name} cannot evaluate {data}.", name=name, data=data),
+                     tr("Their rows are of different kinds. {name}: {theirs} {data}: {own}", name=name,
+                        theirs=layouts.sentence(eval_dataset.layout), data=data, own=layouts.sentence(dataset.layout)),
+                     tr("Choose a file with rows of the same kind."))
 
 
 def all_together(errors: Sequence[Exception], notes: Sequence[UserError]) -> Exception:
@@ -256,10 +252,6 @@ def all_together(errors: Sequence[Exception], notes: Sequence[UserError]) -> Exc
     everything = [*errors, *notes]
     if len(everything) == 1:
         return everything[0]
-    what = _tr("Not everything is as it was when the window was closed.") if notes else (
-        _tr("{count} files could not be read.").format(count=len(errors)))
+    what = tr("Not everything is as it was when the window was closed.") if notes else tr("{count} files could not be "
+                                                                                          "read.", count=len(errors))
     return UserError(what, problems=[Problem(str(each).splitlines()[0]) for each in everything])
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("DataReading", text)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -37,17 +38,17 @@ class ReadingCard(Card):
     def __init__(self, parent: QWidget | None = None):
         self.reset = SecondaryButton(kind="small")
         self.change = SecondaryButton(kind="small")
-        super().__init__(self.tr("How this file was read"), actions=(self.reset, self.change), parent=parent)
+        super().__init__(tr("How this file was read"), actions=(self.reset, self.change), parent=parent)
         self._dataset: Dataset | None = None
         self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.facts.setObjectName("reading_facts")
         self.header.insertWidget(1, self.facts)
-        self.reset.setText(self.tr("Reset"))
-        self.reset.setToolTip(self.tr("Forget what you chose, and read the file by the names of its columns."))
+        self.reset.setText(tr("Reset"))
+        self.reset.setToolTip(tr("Forget what you chose, and read the file by the names of its columns."))
         self.reset.setObjectName("reading_reset")
         self.reset.clicked.connect(lambda: self.reread.emit(""))
-        self.change.setText(self.tr("Change"))
-        self.change.setToolTip(self.tr("Choose what the columns hold, the sheet, or how a text is cut."))
+        self.change.setText(tr("Change"))
+        self.change.setToolTip(tr("Choose what the columns hold, the sheet, or how a text is cut."))
         self.change.setObjectName("reading_change")
         self.change.setCheckable(True)
         self.change.toggled.connect(lambda _: self._show_parts())
@@ -96,14 +97,13 @@ class ReadingCard(Card):
         self.panel.show_columns(Columns.of(dataset))
         self.hint.clear()
         matter = dataset.unused_that_matter
-        pattern = self.tr("Not used, though it changes what is learned: {names}") if len(matter) == 1 else (
-            self.tr("Not used, though they change what is learned: {names}"))
+        pattern = tr("Not used, though it changes what is learned: {names}") if len(matter) == 1 else tr("Not used, though they change what is learned: {names}")
         self.matter.setText(pattern.format(names=", ".join(matter)) if matter else "")
         rest = [name for name in dataset.unused if name not in matter]
-        self.unused.setText(self.tr("Not used: {names}").format(names=", ".join(rest)) if rest else "")
+        self.unused.setText(tr("Not used: {names}", names=", ".join(rest)) if rest else "")
         said = given.of(dataset)
-        chosen = [self.tr("Read as you chose for files with these columns.") if by_shape else
-                  self.tr("Read as you chose.")] if said else []
+        chosen = [tr("Read as you chose for files with these columns.") if by_shape else
+                  tr("Read as you chose.")] if said else []
         notes = [*chosen, *dataset.notes]
         self.notes.setText("\n".join(notes))
         parts = [*chosen, layouts.sentence(dataset.layout), _mapping(dataset),
@@ -117,8 +117,9 @@ class ReadingCard(Card):
         """Say why the file could not be read as the person chose. What was read before stays."""
         self.change.setChecked(True)
         if isinstance(error, UserError):
-            error = UserError(error.what, error.why, self.tr("The rows below are still as they were read before. "
-                                                             "Choose something else, or press Reset."))
+            error = UserError(error.what, error.why,
+                              tr("The rows below are still as they were read before. Choose something else, or press "
+                                 "Reset."))
         self.error.show_error(error)
         self.reset.show()
 
@@ -136,7 +137,7 @@ class ReadingCard(Card):
 
     def _changed(self) -> None:
         missing = self.panel.missing()
-        self.hint.setText(self.tr("Choose a column for: {names}").format(names=", ".join(missing)) if missing else "")
+        self.hint.setText(tr("Choose a column for: {names}", names=", ".join(missing)) if missing else "")
         self._show_parts()
         if not missing:
             self.error.clear()
@@ -144,7 +145,7 @@ class ReadingCard(Card):
 
     def _show_parts(self) -> None:
         is_open = self.change.isChecked()
-        self.change.setText(self.tr("Close") if is_open else self.tr("Change"))
+        self.change.setText(tr("Close") if is_open else tr("Change"))
         self.summary.setVisible(not is_open)
         self._opened.setVisible(is_open)
         for label in (self.hint, self.unused, self.notes, self.matter):
@@ -155,8 +156,8 @@ def _facts(dataset: Dataset) -> list[str]:
     """Format, encoding and sheet."""
     encoding = dataset.encoding
     if encoding and dataset.assumed:
-        encoding = words.tr("{encoding}, assumed").format(encoding=encoding)
-    sheet = words.tr("sheet “{name}”").format(name=dataset.sheets[0]) if dataset.sheets else ""
+        encoding = tr("{encoding}, assumed", encoding=encoding)
+    sheet = tr("sheet “{name}”", name=dataset.sheets[0]) if dataset.sheets else ""
     return [part for part in (words.format_name(dataset.format), encoding, sheet) if part]
 
 
@@ -165,6 +166,6 @@ def _mapping(dataset: Dataset) -> str:
     if dataset.format in words.TEXTS:
         return f"{words.cuts()[dataset.text_by]}." if dataset.text_by in words.cuts() else ""
     names = words.targets()
-    pairs = [words.tr("{target}: {column}").format(target=names[target], column=column)
+    pairs = [tr("{target}: {column}", target=names[target], column=column)
              for target, column in dataset.mapping.items() if target in names]
     return f"{' · '.join(pairs)}." if pairs else ""

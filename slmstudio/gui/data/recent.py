@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from slmstudio.core.data.remembered import Missing, Remembered
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
@@ -22,8 +23,8 @@ MENU_WIDTH = 320
 
 def _short(missing: Missing) -> str:
     """Why, in as few words as fit beside a name."""
-    return (QCoreApplication.translate("DataRecent", "Its disk or folder isn't there") if missing.whole_folder else
-            QCoreApplication.translate("DataRecent", "Moved, renamed or deleted"))
+    return (tr("Its disk or folder isn't there") if missing.whole_folder else
+            tr("Moved, renamed or deleted"))
 
 
 class _Row(QWidget):
@@ -51,7 +52,7 @@ class _Row(QWidget):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
             label.setEnabled(missing is None)
             label.setProperty("faint", missing is not None)
-        remove = IconButton("close", self.tr("Remove it from the recent files; the file itself stays"))
+        remove = IconButton("close", tr("Remove it from the recent files; the file itself stays"))
         remove.setObjectName("recent_remove")
         self.button.clicked.connect(self.opened)
         remove.clicked.connect(self.removed)
@@ -79,7 +80,7 @@ class RecentList(QWidget):
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
-        title = text_label(self.tr("Recent files"), "section")
+        title = text_label(tr("Recent files"), "section")
         title.setContentsMargins(theme.SPACE_S, 0, 0, theme.SPACE_XS)
         self._column.addWidget(title)
         self.hide()
@@ -109,7 +110,7 @@ class RecentButton(IconButton):
     removed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__("chevron-down", self.tr("Open a recent file"), parent)
+        super().__init__("chevron-down", tr("Open a recent file"), parent)
         self.setObjectName("data_recent")
         self.files = QMenu(self)
         self.files.setToolTipsVisible(True)
@@ -118,13 +119,13 @@ class RecentButton(IconButton):
 
     def show_files(self, recent: Sequence[Remembered], missing: dict[Path, Missing]) -> None:
         self.files.clear()
-        remove = QMenu(self.tr("Remove from this list"), self.files)
+        remove = QMenu(tr("Remove from this list"), self.files)
         for each in recent[:IN_MENU]:
             why = missing.get(each.path)
             name = self.fontMetrics().elidedText(each.path.name, Qt.TextElideMode.ElideMiddle, MENU_WIDTH)
             name = name.replace("&", "&&")
-            action = self.files.addAction(name if why is None else self.tr("{name} · {why}").format(
-                name=name, why=_short(why)), partial(self.chosen.emit, each.path))
+            action = self.files.addAction(name if why is None else tr("{name} · {why}", name=name, why=_short(why)),
+                                          partial(self.chosen.emit, each.path))
             action.setToolTip(plain_tip(str(each.path) if why is None else str(why)))
             action.setEnabled(why is None)
             remove.addAction(name, partial(self.removed.emit, each.path)).setToolTip(plain_tip(str(each.path)))

@@ -11,6 +11,7 @@ from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
@@ -70,9 +71,9 @@ class RowsCard(Card):
         self.facts.setObjectName("dataset_facts")
         self.header.insertWidget(1, self.facts)
         self.mode = SegmentedControl(
-            [self.tr("Table"), self.tr("Conversation"), self.tr("As the model sees it")],
-            tooltips=[self.tr("All rows, a line each."), self.tr("One row, as people read it."),
-                      self.tr("One row with the chat template around it, cut into tokens; what is learned is green.")])
+            [tr("Table"), tr("Conversation"), tr("As the model sees it")],
+            tooltips=[tr("All rows, a line each."), tr("One row, as people read it."),
+                      tr("One row with the chat template around it, cut into tokens; what is learned is green.")])
         self.mode.setObjectName("rows_mode")
         self.mode.changed.connect(self._set_mode)
         self.header.addWidget(self.mode)
@@ -80,22 +81,22 @@ class RowsCard(Card):
     def _make_navigation(self) -> None:
         self.search = QLineEdit()
         self.search.setObjectName("rows_search")
-        self.search.setPlaceholderText(self.tr("Search in any script"))
-        self.search.setAccessibleName(self.tr("Search in the rows"))
-        self.search.setToolTip(self.tr("Show only rows in which this text occurs, in whatever script (Ctrl+F)."))
+        self.search.setPlaceholderText(tr("Search in any script"))
+        self.search.setAccessibleName(tr("Search in the rows"))
+        self.search.setToolTip(tr("Show only rows in which this text occurs, in whatever script (Ctrl+F)."))
         self.search.setAcceptDrops(False)  # a file that is let go here is for the tab
         self.search.textChanged.connect(self._search_typed)
         self._glass = QAction(self.search)
-        self._empty = QAction(self.tr("Search for nothing: show all rows"), self.search)
+        self._empty = QAction(tr("Search for nothing: show all rows"), self.search)
         self._empty.triggered.connect(self.search.clear)
         self._empty.setVisible(False)
         self.search.addAction(self._glass, QLineEdit.ActionPosition.LeadingPosition)
         self.search.addAction(self._empty, QLineEdit.ActionPosition.TrailingPosition)
         self._paint_icons()
         theme.THEME.changed.connect(self._paint_icons)
-        self.previous = IconButton("chevron-left", self.tr("Previous row (Alt+Left)"))
+        self.previous = IconButton("chevron-left", tr("Previous row (Alt+Left)"))
         self.previous.setObjectName("rows_previous")
-        self.next = IconButton("chevron-right", self.tr("Next row (Alt+Right)"))
+        self.next = IconButton("chevron-right", tr("Next row (Alt+Right)"))
         self.next.setObjectName("rows_next")
         for button, step in ((self.previous, -1), (self.next, 1)):
             button.setProperty("kind", "outlined")
@@ -116,9 +117,9 @@ class RowsCard(Card):
         """What can be done with the rows that are marked."""
         found = []
         for icon, name, tip, slot in (
-                ("edit", "rows_edit", self.tr("Edit this row (F2)"), self._edit),
-                ("trash", "rows_delete", self.tr("Delete the marked rows (Delete)"), self._delete),
-                ("plus", "rows_add", self.tr("Add a row (Ctrl+N)"), self.new_wanted.emit)):
+                ("edit", "rows_edit", tr("Edit this row (F2)"), self._edit),
+                ("trash", "rows_delete", tr("Delete the marked rows (Delete)"), self._delete),
+                ("plus", "rows_add", tr("Add a row (Ctrl+N)"), self.new_wanted.emit)):
             button = IconButton(icon, tip)
             button.setObjectName(name)
             button.setProperty("kind", "outlined")
@@ -142,7 +143,7 @@ class RowsCard(Card):
         self.delete_wanted.emit([self._matches[place] for place in sorted(marked or {self._position})])
 
     def _make_filter(self) -> None:
-        clear = SecondaryButton(self.tr("Clear"), self.tr("Show all rows again."), "small")
+        clear = SecondaryButton(tr("Clear"), tr("Show all rows again."), "small")
         clear.setObjectName("rows_filter_clear")
         clear.clicked.connect(self.clear_filter)
         self.filter = NoteBar("rows_filter", "warn", (clear,))
@@ -185,9 +186,9 @@ class RowsCard(Card):
         self._dataset = dataset
         self._records = dataset.records if records is None else records
         self.title.setText(dataset.name)
-        layout = {"instruction": self.tr("instruction rows"), "messages": self.tr("conversations"),
-                  "mixed": self.tr("instruction rows and conversations"), "preference": self.tr("preference pairs"),
-                  "labelled": self.tr("good and bad answers"), "text": self.tr("plain text")}[dataset.layout]
+        layout = {"instruction": tr("instruction rows"), "messages": tr("conversations"),
+                  "mixed": tr("instruction rows and conversations"), "preference": tr("preference pairs"),
+                  "labelled": tr("good and bad answers"), "text": tr("plain text")}[dataset.layout]
         self.facts.setText(" · ".join(part for part in (layout, dataset.encoding) if part))
         self.table.show_columns(dataset.layout, any(record.file for record in dataset.records[:1]))
         self.clear_filter()
@@ -207,7 +208,7 @@ class RowsCard(Card):
             title: what they have in common.
         """
         self._only = rows
-        text = self.tr("{shown} of {count} rows: {title}")
+        text = tr("{shown} of {count} rows: {title}")
         self.filter.say(text.format(shown=f"{len(rows):,}", count=f"{len(self._records):,}", title=title))
         self._show_all()
 
@@ -283,13 +284,13 @@ class RowsCard(Card):
         for button in (self.edit, self.delete):
             button.setEnabled(count > 0)
         if not count:
-            self.place.setText(self.tr("no row has this text"))
+            self.place.setText(tr("no row has this text"))
             self.conversation.show_record(None)
             return
         record = self._records[self._matches[self._position]]
-        pattern = self.tr("match {row} of {count}") if self.search.text().strip() else self.tr("row {row} of {count}")
+        pattern = tr("match {row} of {count}") if self.search.text().strip() else tr("row {row} of {count}")
         self.place.setText(pattern.format(row=f"{self._position + 1:,}", count=f"{count:,}"))
-        tip = self.tr("line {line} of {file}") if record.file else self.tr("line {line} of the file")
+        tip = tr("line {line} of {file}") if record.file else tr("line {line} of the file")
         self.place.setToolTip(plain_tip(tip.format(line=f"{record.line:,}", file=record.file)))
         if self.mode.current() == CONVERSATION:
             self.conversation.show_record(record)

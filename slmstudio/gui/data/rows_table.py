@@ -9,6 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.data.record import message_text
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -52,20 +53,20 @@ class RowsModel(QAbstractTableModel):
         self._records: Sequence[Record] = ()
         self._rows: Sequence[int] = ()
         self._titles: dict[int, str] = {}
-        self._tips = {FILE: self.tr("File of the folder or archive"),
-                      LINE: self.tr("Line of the file, counted from 1"), TURNS: self.tr("Messages in this row"),
-                      QUESTION: self.tr("The first thing the user says"),
-                      ANSWER: self.tr("The last thing the assistant says: what is learned"),
-                      BESIDE: self.tr("What the file says of the answer before")}
+        self._tips = {FILE: tr("File of the folder or archive"),
+                      LINE: tr("Line of the file, counted from 1"), TURNS: tr("Messages in this row"),
+                      QUESTION: tr("The first thing the user says"),
+                      ANSWER: tr("The last thing the assistant says: what is learned"),
+                      BESIDE: tr("What the file says of the answer before")}
         self.name_columns("instruction")
 
     def name_columns(self, layout: str) -> None:
         """Name the columns for rows of this layout."""
         self._titles = {
-            FILE: self.tr("File"), LINE: self.tr("Line"), TURNS: self.tr("Turns"),
-            QUESTION: self.tr("Text") if layout == "text" else self.tr("Question"),
-            ANSWER: self.tr("Chosen answer") if layout == "preference" else self.tr("Answer"),
-            BESIDE: self.tr("Rejected answer") if layout == "preference" else self.tr("Mark")}
+            FILE: tr("File"), LINE: tr("Line"), TURNS: tr("Turns"),
+            QUESTION: tr("Text") if layout == "text" else tr("Question"),
+            ANSWER: tr("Chosen answer") if layout == "preference" else tr("Answer"),
+            BESIDE: tr("Rejected answer") if layout == "preference" else tr("Mark")}
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, FILE)
 
     def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
@@ -114,7 +115,7 @@ class RowsModel(QAbstractTableModel):
         if column == QUESTION:
             return record.text or next((m["content"] for m in record.messages if m["role"] == "user"), "")
         if record.desirable is not None:
-            return self.tr("good") if record.desirable else self.tr("bad")
+            return tr("good") if record.desirable else tr("bad")
         return record.rejected or ""
 
 
@@ -123,7 +124,7 @@ class RowsTable(QTableView):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.setAccessibleName(self.tr("Rows"))
+        self.setAccessibleName(tr("Rows"))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -53,35 +54,35 @@ class SplitCard(Card):
         self.by_box.activated.connect(self._settings_changed)
 
     def _make_controls(self) -> None:
-        self.split = QRadioButton(self.tr("Split off the data"))
+        self.split = QRadioButton(tr("Split off the data"))
         self.split.setObjectName("split_off")
         self.split.setChecked(True)
-        self.split.setToolTip(self.tr("Keep some rows back. Rows with the same question stay on one side, so that the "
-                                      "measure is honest."))
-        self.own = QRadioButton(self.tr("A file of its own"))
+        self.split.setToolTip(tr("Keep some rows back. Rows with the same question stay on one side, so that the "
+                                 "measure is honest."))
+        self.own = QRadioButton(tr("A file of its own"))
         self.own.setObjectName("split_own")
-        self.own.setToolTip(self.tr("Measure with rows of another file. Choose this when you have a test set that "
-                                    "nobody trained on."))
+        self.own.setToolTip(tr("Measure with rows of another file. Choose this when you have a test set that nobody "
+                               "trained on."))
         self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
         self.share.setObjectName("split_share")
-        self.share.setSuffix(self.tr(" %"))
-        self.share.setAccessibleName(self.tr("Share of rows for evaluation"))
-        self.share.setToolTip(self.tr("Share of the rows that is never learned, only measured with: 5 to 10 % mostly. "
-                                      "With 0, everything is learned and nothing is measured."))
+        self.share.setSuffix(tr(" %"))
+        self.share.setAccessibleName(tr("Share of rows for evaluation"))
+        self.share.setToolTip(tr("Share of the rows that is never learned, only measured with: 5 to 10 % mostly. With "
+                                 "0, everything is learned and nothing is measured."))
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")
-        self.seed.setAccessibleName(self.tr("Seed of the split"))
-        self.seed.setToolTip(self.tr("The same seed always keeps back the same rows. Change it to draw others."))
+        self.seed.setAccessibleName(tr("Seed of the split"))
+        self.seed.setToolTip(tr("The same seed always keeps back the same rows. Change it to draw others."))
         self.by_box = ComboBox()
         self.by_box.setObjectName("split_by")
-        self.by_box.setAccessibleName(self.tr("What the share is taken from"))
-        self.by_box.setToolTip(self.tr("Keep the same share of each language or each file back, so that small ones are "
-                                       "measured too. Languages are told apart by their script."))
+        self.by_box.setAccessibleName(tr("What the share is taken from"))
+        self.by_box.setToolTip(tr("Keep the same share of each language or each file back, so that small ones are "
+                                  "measured too. Languages are told apart by their script."))
         self.file = ElidedLabel("", "small")
-        self.choose = SecondaryButton(self.tr("Choose…"), self.tr("Choose the file with evaluation rows."), "small")
+        self.choose = SecondaryButton(tr("Choose…"), tr("Choose the file with evaluation rows."), "small")
         self.choose.setObjectName("split_choose")
         self.choose.clicked.connect(self.file_wanted)
-        self.remove = IconButton("close", self.tr("Take the evaluation file away and split rows off instead"))
+        self.remove = IconButton("close", tr("Take the evaluation file away and split rows off instead"))
         self.remove.setObjectName("split_remove")
         self.remove.clicked.connect(lambda: self.split.setChecked(True))
         self.counts = text_label("", "small", wrap=True)
@@ -89,12 +90,12 @@ class SplitCard(Card):
 
     def _lay_out(self) -> None:
         self.body.setSpacing(theme.SPACE_S)
-        self.body.addWidget(text_label(self.tr("Evaluation rows"), "section"))
+        self.body.addWidget(text_label(tr("Evaluation rows"), "section"))
         self.body.addWidget(self.split)
         figures = QHBoxLayout()
         figures.setContentsMargins(INDENT, 0, 0, 0)
         figures.setSpacing(theme.SPACE_S)
-        for name, field, stretch in ((self.tr("Share"), self.share, 3), (self.tr("Seed"), self.seed, 2)):
+        for name, field, stretch in ((tr("Share"), self.share, 3), (tr("Seed"), self.seed, 2)):
             field.setMinimumWidth(40)
             figures.addWidget(text_label(name, "small"))
             figures.addWidget(field, stretch)
@@ -102,7 +103,7 @@ class SplitCard(Card):
         of = QHBoxLayout()
         of.setContentsMargins(INDENT, 0, 0, 0)
         of.setSpacing(theme.SPACE_S)
-        of.addWidget(text_label(self.tr("Taken from"), "small"))
+        of.addWidget(text_label(tr("Taken from"), "small"))
         of.addWidget(self.by_box, 1)
         self.body.addLayout(of)
         self.body.addWidget(self.own)
@@ -131,7 +132,7 @@ class SplitCard(Card):
 
     def _offer(self, chosen: str, of_files: bool) -> None:
         """What the share may be taken from; from each file, where there are several."""
-        words = {"rows": self.tr("All rows"), "language": self.tr("Each language"), "source": self.tr("Each file")}
+        words = {"rows": tr("All rows"), "language": tr("Each language"), "source": tr("Each file")}
         self.by_box.clear()
         for by, name in words.items():
             if by != "source" or of_files or chosen == by:
@@ -159,13 +160,13 @@ class SplitCard(Card):
         own = self.own.isChecked()
         for field in (self.share, self.seed, self.by_box):
             field.setEnabled(not own)
-        self.file.setText(Path(self._eval.path).name if self._eval is not None else self.tr("none chosen yet"))
+        self.file.setText(Path(self._eval.path).name if self._eval is not None else tr("none chosen yet"))
         for widget in (self.file, self.choose):
             widget.setVisible(own)
         self.remove.setVisible(own and self._eval is not None)
 
     def _settings_changed(self) -> None:
-        self.counts.setText(self.tr("Counting…"))
+        self.counts.setText(tr("Counting…"))
         self._later.start()
         self.changed.emit()
 
@@ -184,8 +185,8 @@ class SplitCard(Card):
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
         learned, kept = counts
-        rows = plural(learned, self.tr("1 row to learn"), self.tr("{count} rows to learn"))
-        self.counts.setText(self.tr("{rows} · {kept} to evaluate").format(rows=rows, kept=f"{kept:,}"))
+        rows = plural(learned, tr("1 row to learn"), tr("{count} rows to learn"))
+        self.counts.setText(tr("{rows} · {kept:,} to evaluate", rows=rows, kept=kept))
         self.counted.emit(learned, kept)
 
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import local_paths
@@ -99,12 +100,12 @@ class DataTab(QWidget):
 
     def choose_files(self) -> None:
         """Let the user choose files with rows."""
-        choose_files(self, self.tr("Choose files with rows to learn"), MODE.ExistingFiles).filesSelected.connect(
+        choose_files(self, tr("Choose files with rows to learn"), MODE.ExistingFiles).filesSelected.connect(
             lambda names: self.open_files([Path(name) for name in names]))
 
     def choose_folder(self) -> None:
         """Let the user choose a folder, whose files are one dataset."""
-        choose_files(self, self.tr("Choose a folder with rows to learn"), MODE.Directory).fileSelected.connect(
+        choose_files(self, tr("Choose a folder with rows to learn"), MODE.Directory).fileSelected.connect(
             lambda name: self.open_files([Path(name)]))
 
     def open_sample(self) -> None:
@@ -315,7 +316,7 @@ class DataTab(QWidget):
         return self._workspace is None or may_drop(self, self._workspace.entries)
 
     def _choose_eval_file(self, entry: DataEntry) -> None:
-        dialog = choose_files(self, self.tr("Choose the file with evaluation rows"), MODE.ExistingFile)
+        dialog = choose_files(self, tr("Choose the file with evaluation rows"), MODE.ExistingFile)
         dialog.fileSelected.connect(lambda name: self._add(Wanted(Path(name), eval_for=entry)))
         dialog.rejected.connect(lambda: self._keep_eval(entry))
 

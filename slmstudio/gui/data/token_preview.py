@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -63,12 +64,12 @@ class TokenPreview(QWidget):
         column = QVBoxLayout(page)
         column.setSpacing(theme.SPACE_M)
         column.addStretch(1)
-        for text, role in ((self.tr("Each model cuts text into tokens in its own way."), "strong"),
-                           (self.tr("Choose a model to see your rows as it will read them."), "muted")):
+        for text, role in ((tr("Each model cuts text into tokens in its own way."), "strong"),
+                           (tr("Choose a model to see your rows as it will read them."), "muted")):
             label = text_label(text, role, wrap=True)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             column.addWidget(label)
-        button = SecondaryButton(self.tr("Choose a model"), self.tr("Go to the Model tab. You can come back."))
+        button = SecondaryButton(tr("Choose a model"), tr("Go to the Model tab. You can come back."))
         button.setObjectName("token_choose_model")
         button.clicked.connect(self.model_wanted)
         column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
@@ -109,7 +110,7 @@ class TokenPreview(QWidget):
         self._loaded, shown, tokens, learned, per_word = answer
         self.banner.clear()
         self.view.show_pieces(shown)
-        pattern = self.tr("{tokens} tokens, {learned} learned · {per_word} tokens a word with {model}")
+        pattern = tr("{tokens} tokens, {learned} learned · {per_word} tokens a word with {model}")
         self.counts.setText(pattern.format(
             tokens=f"{tokens:,}", learned=f"{learned:,}", per_word=f"{per_word:.1f}", model=self._name))
 

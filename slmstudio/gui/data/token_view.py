@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QTextEdit, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class TokenView(QTextEdit):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setReadOnly(True)
-        self.setAccessibleName(self.tr("The row as the model sees it"))
+        self.setAccessibleName(tr("The row as the model sees it"))
         self.setProperty("bare", True)
         self.document().setDocumentMargin(theme.CARD_PADDING)
         self._chip = _ChipObject(self)

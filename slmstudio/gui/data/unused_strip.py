@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import breakable, text_label
@@ -29,13 +30,14 @@ class UnusedStrip(QFrame):
         self.setObjectName("unused_strip")
         self.text = text_label("", "strong", wrap=True)
         self.text.setObjectName("unused_text")
-        self.accept = SecondaryButton(self.tr("Use it all the same"), self.tr(
-            "Train without these columns. You won't be asked again for this reading of the file."), "small")
+        self.accept = SecondaryButton(tr("Use it all the same"),
+                                      tr("Train without these columns. You won't be asked again for this reading of "
+                                         "the file."), "small")
         self.accept.setObjectName("unused_accept")
-        self.choose = SecondaryButton(self.tr("Choose columns"), self.tr("Say what the columns of this file hold."),
+        self.choose = SecondaryButton(tr("Choose columns"), tr("Say what the columns of this file hold."),
                                       "small")
         self.choose.setObjectName("unused_choose")
-        close = IconButton("close", self.tr("Hide this message"))
+        close = IconButton("close", tr("Hide this message"))
         close.setObjectName("unused_close")
         self.accept.clicked.connect(self.hide)
         self.accept.clicked.connect(self.accepted)
@@ -52,8 +54,7 @@ class UnusedStrip(QFrame):
 
     def ask(self, names: Sequence[str]) -> None:
         """Name the columns, and wait for a word."""
-        text = self.tr("{names} changes what is learned, and nothing is made of it.") if len(names) == 1 else (
-            self.tr("{names} change what is learned, and nothing is made of them."))
+        text = tr("{names} changes what is learned, and nothing is made of it.") if len(names) == 1 else tr("{names} change what is learned, and nothing is made of them.")
         self.text.setText(breakable(text.format(names=listed(names))))
         self.setAccessibleName(self.text.text())
         self.show()

@@ -12,12 +12,13 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from slmstudio.core import units
 from slmstudio.core.data import layouts
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import counted, plain_tip
+from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.two_line import VALUE
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
@@ -141,7 +142,7 @@ class DataWorkspace(QWidget):
         self.split.failed.connect(self.failed)
         self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
-        self.use = PrimaryButton(self.tr("Use this data →"), self.tr("Train on this dataset and go on to the model."))
+        self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset and go on to the model."))
         self.use.setObjectName("data_use")
         self.use.clicked.connect(self._use)
         row = QHBoxLayout()
@@ -215,7 +216,7 @@ class DataWorkspace(QWidget):
             count = len(known.edits.changes)
             known.edits = known.edits.rebased(entry.dataset.records)
             if known.edits is None and count:
-                text = self.tr("{name} has changed, so the changes that weren't written no longer fit it.")
+                text = tr("{name} has changed, so the changes that weren't written no longer fit it.")
                 self.failed.emit(UserError(text.format(name=known.dataset.name)))
         known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
@@ -266,10 +267,10 @@ class DataWorkspace(QWidget):
     def _refresh_list(self) -> None:
         self._left.mix.setVisible(self.list.count() > 1)
         for place, entry in enumerate(self.entries):
-            rows = counted(len(entry.dataset.records), self.tr("1 row"), self.tr("{count} rows"))
-            detail = self.tr("{rows} · {size}").format(rows=rows, size=units.format_bytes(entry.dataset.bytes))
+            rows = ntr("{n:,} row", "{n:,} rows", len(entry.dataset.records))
+            detail = tr("{rows} · {size}", rows=rows, size=units.format_bytes(entry.dataset.bytes))
             used = self._session.dataset is entry.dataset
-            self.list.change(self.list.item(place), detail=detail, chip=self.tr("in use") if used else "", kind="ok")
+            self.list.change(self.list.item(place), detail=detail, chip=tr("in use") if used else "", kind="ok")
 
     def _show_entry(self) -> None:
         entry = self.entry

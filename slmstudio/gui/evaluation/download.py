@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from slmstudio.core import paths, units
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.gui.common.followed_job import FollowedJob
@@ -42,7 +43,7 @@ class BenchmarkDownload(QWidget):
         self.banner.setObjectName("download_banner")
         self.strip = ProgressStrip()
         self.strip.cancel.setObjectName("download_cancel")
-        self.strip.cancel.setToolTip(self.tr("End the download. The files that are complete are kept."))
+        self.strip.cancel.setToolTip(tr("End the download. The files that are complete are kept."))
         self.strip.cancelled.connect(self.cancel)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -58,14 +59,15 @@ class BenchmarkDownload(QWidget):
         box = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Question)
         box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setWindowTitle(self.tr("Download a benchmark"))
-        box.setText(self.tr("Download the questions of {name}?").format(name=benchmark_label(name)))
-        box.setInformativeText(self.tr(
-            "They come from {host} over the network; none of your data is sent. How large they are is not known "
-            "before: most have less than 200 MB. They are kept in {folder} and used offline from then on.").format(
-                host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname, folder=paths.benchmarks_dir()))
+        box.setWindowTitle(tr("Download a benchmark"))
+        box.setText(tr("Download the questions of {name}?", name=benchmark_label(name)))
+        box.setInformativeText(tr("They come from {host} over the network; none of your data is sent. How large they "
+                                  "are is not known before: most have less than 200 MB. They are kept in {folder} and "
+                                  "used offline from then on.",
+                                  host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname,
+                                  folder=paths.benchmarks_dir()))
         box.setStandardButtons(QMessageBox.StandardButton.Cancel)
-        yes = box.addButton(self.tr("Download"), QMessageBox.ButtonRole.AcceptRole)
+        yes = box.addButton(tr("Download"), QMessageBox.ButtonRole.AcceptRole)
         yes.setObjectName("confirm_download")
         box.setDefaultButton(QMessageBox.StandardButton.Cancel)
         box.finished.connect(lambda: self.begin(name) if box.clickedButton() is yes else None)
@@ -76,7 +78,7 @@ class BenchmarkDownload(QWidget):
         if self.is_running():
             return
         self.banner.clear()
-        self.strip.start(self.tr("Starting the download"))
+        self.strip.start(tr("Starting the download"))
         self.strip.show()
         run_task(self, lambda task: new.fetch_benchmark(name), self._follow, self._failed)
 
@@ -86,15 +88,15 @@ class BenchmarkDownload(QWidget):
 
     def cancel(self) -> None:
         if self.is_running():
-            self.strip.start(self.tr("Cancelling …"))
+            self.strip.start(tr("Cancelling …"))
             self.followed.send("cancel")
 
     def _show_events(self, events: list[dict[str, Any]]) -> None:
         size = next((event["bytes"] for event in reversed(events) if event.get("bytes")), 0)
         history = self.followed.history
         self.strip.label.setText(phase_text(history.phase))
-        self.strip.set_progress(int(history.done), int(history.total), self.tr("{size} so far").format(
-            size=units.format_bytes(int(size))) if size else "")
+        self.strip.set_progress(int(history.done), int(history.total),
+                                tr("{size} so far", size=units.format_bytes(int(size))) if size else "")
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         if not outcome.was_successful() and outcome.state != "cancelled":

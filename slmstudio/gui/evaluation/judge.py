@@ -7,8 +7,9 @@ from pathlib import Path
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.evaluation.models import ModelPicker
 
 RUBRIC_LINES = 4
@@ -26,22 +27,22 @@ class JudgeFields(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._votes = 0
-        self.wanted = QCheckBox(self.tr("Let another model judge the answers"))
+        self.wanted = QCheckBox(tr("Let another model judge the answers"))
         self.wanted.setObjectName("evaluation_judged")
-        self.wanted.setToolTip(self.tr("A model on this machine reads each pair of answers, in both orders, and says "
-                                       "which is better. It should be larger than the one that was tuned."))
+        self.wanted.setToolTip(tr("A model on this machine reads each pair of answers, in both orders, and says which "
+                                  "is better. It should be larger than the one that was tuned."))
         self.wanted.toggled.connect(self._show_state)
-        self.model = ModelPicker(self.tr("Judge"), self.tr("Choose the judge…"), self.tr(
-            "The model that judges: a GGUF file or a model's folder, larger than the one that was tuned if you can."),
-            keeps=True)
+        self.model = ModelPicker(tr("Judge"), tr("Choose the judge…"),
+                                 tr("The model that judges: a GGUF file or a model's folder, larger than the one that "
+                                    "was tuned if you can."), keeps=True)
         self.model.setObjectName("evaluation_judge")
         self.model.picked.connect(self._show_state)
         self.rubric = QPlainTextEdit()
         self.rubric.setObjectName("evaluation_rubric")
-        self.rubric.setAccessibleName(self.tr("What the judge looks for"))
-        self.rubric.setToolTip(self.tr("Say what makes an answer good in your case; the judge reads it."))
-        self.rubric.setPlainText(self.tr("The better answer is right, complete and short, and is written in the "
-                                         "language of the question."))
+        self.rubric.setAccessibleName(tr("What the judge looks for"))
+        self.rubric.setToolTip(tr("Say what makes an answer good in your case; the judge reads it."))
+        self.rubric.setPlainText(tr("The better answer is right, complete and short, and is written in the language of "
+                                    "the question."))
         self.rubric.setFixedHeight(RUBRIC_LINES * self.rubric.fontMetrics().lineSpacing())
         self.rubric.setTabChangesFocus(True)
         self.rubric.textChanged.connect(self.changed)
@@ -62,12 +63,7 @@ class JudgeFields(QWidget):
     def _show_state(self) -> None:
         for widget in (self.model, self.rubric, self.note):
             widget.setVisible(self.wanted.isChecked())
-        self.note.setText(self.tr("It judges your {votes} from Chat too, so that you see how far it agrees with "
-                                  "you.").format(votes=counted(self._votes, self.tr("1 blind vote"),
-                                                               self.tr("{count} blind votes"))) if self._votes else
-                          self.tr("Can it be trusted? Vote on some of the answers yourself afterwards, without seeing "
-                                  "whose they are (Vote blind, above the answers): then you see how far it agrees "
-                                  "with you."))
+        self.note.setText(tr("It judges your {votes} from Chat too, so that you see how far it agrees with you.", votes=ntr("{n:,} blind vote", "{n:,} blind votes", self._votes)) if self._votes else tr("Can it be trusted? Vote on some of the answers yourself afterwards, without seeing whose they are (Vote blind, above the answers): then you see how far it agrees with you."))
         self.changed.emit()
 
     def complete(self) -> bool:

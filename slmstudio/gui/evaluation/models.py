@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import known_models
 from slmstudio.gui.common.widgets.fields import ComboBox
@@ -75,8 +76,8 @@ class ModelPicker(ComboBox):
             self._add(name, path)
         if self.count():
             self.insertSeparator(self.count())
-        self.addItem(self.tr("Open a GGUF file…"), _FILE)
-        self.addItem(self.tr("Open a model or run folder…"), _FOLDER)
+        self.addItem(tr("Open a GGUF file…"), _FILE)
+        self.addItem(tr("Open a model or run folder…"), _FOLDER)
         self._show()
 
     def _add(self, name: str, path: Path, at: int | None = None) -> None:
@@ -104,8 +105,8 @@ class ModelPicker(ComboBox):
         self.picked.emit(path)
 
     def _ask(self, folder: bool) -> None:
-        title = self.tr("Choose a model's or a run's folder") if folder else self.tr("Open a GGUF file")
-        dialog = QFileDialog(self, title, "", "" if folder else self.tr("GGUF models (*.gguf)"))
+        title = tr("Choose a model's or a run's folder") if folder else tr("Open a GGUF file")
+        dialog = QFileDialog(self, title, "", "" if folder else tr("GGUF models (*.gguf)"))
         dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(lambda name: self.pick(Path(name)))
@@ -128,8 +129,9 @@ class ModelBoxes(QWidget):
         self.boxes: dict[str, QCheckBox] = {}
         self.added: list[dict[str, Any]] = []
         self._run: Path | None = None
-        self.picker = ModelPicker(self.tr("Add a model"), self.tr("Add a model…"), self.tr(
-            "Let another model answer the same rows: another run's result, a base model, or a GGUF file."), keeps=False)
+        self.picker = ModelPicker(tr("Add a model"), tr("Add a model…"),
+                                  tr("Let another model answer the same rows: another run's result, a base model, or a "
+                                     "GGUF file."), keeps=False)
         self.picker.setObjectName("evaluation_add_model")
         self.picker.picked.connect(self.wanted)
         self._grid = QGridLayout()
@@ -191,9 +193,9 @@ class ModelBoxes(QWidget):
         return box
 
     def _tip(self, name: str) -> str:
-        return {"base": self.tr("The model as it was before training; the others are compared with it."),
-                "tuned": self.tr("What the run has made of it."),
-                }.get(name, self.tr("The exported file: shows what quantization costs on your task."))
+        return {"base": tr("The model as it was before training; the others are compared with it."),
+                "tuned": tr("What the run has made of it."),
+                }.get(name, tr("The exported file: shows what quantization costs on your task."))
 
     def names(self) -> list[str]:
         """The models that are marked, in the order in which they are shown."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
@@ -78,12 +79,12 @@ class EvaluationPanel(QFrame):
         self.choice, self.download, self.warnings = EvaluationChoice(), BenchmarkDownload(), Warnings()
         self.estimate = text_label("", "small", wrap=True)
         self.estimate.setObjectName("evaluation_estimate")
-        close = SecondaryButton(self.tr("Not now"), self.tr("Close without evaluating."))
+        close = SecondaryButton(tr("Not now"), tr("Close without evaluating."))
         close.setObjectName("evaluation_close")
         close.clicked.connect(self.give_up)
         close.clicked.connect(self.closed)
-        self.button = PrimaryButton(self.tr("Evaluate"), self.tr(
-            "Let the marked models answer the test rows, and compare the answers."))
+        self.button = PrimaryButton(tr("Evaluate"),
+                                    tr("Let the marked models answer the test rows, and compare the answers."))
         self.button.setObjectName("evaluation_start")
         self.button.clicked.connect(self.start)
         buttons = QHBoxLayout()
@@ -187,9 +188,9 @@ class EvaluationPanel(QFrame):
     def _show_state(self) -> None:
         offer, look, choice = self._offer, self._look, self.choice
         self.button.setEnabled(offer is not None and choice.complete() and self._making is None and not self._busy)
-        self.button.setText(self.tr("Evaluate all the same") if self._told else self.tr("Evaluate"))
+        self.button.setText(tr("Evaluate all the same") if self._told else tr("Evaluate"))
         if offer is None:
-            self.estimate.setText(self.tr("Looking at the run …") if self.banner.error is None else "")
+            self.estimate.setText(tr("Looking at the run …") if self.banner.error is None else "")
             self.warnings.show_sentences(())
             return
         rows = look.rows if look else offer.rows if choice.source.current() == HELD_OUT else None
@@ -200,10 +201,10 @@ class EvaluationPanel(QFrame):
             said.append(rows_warning(rows, limit))
             self.estimate.setText(" ".join(filter(None, (
                 time_text(rows, limit, choice.names(), offer.seconds),
-                self.tr("The judge's reading comes on top.") if choice.judge_path() else ""))))
+                tr("The judge's reading comes on top.") if choice.judge_path() else ""))))
         else:
-            self.estimate.setText(self.tr("Each model answers with the harness's own prompts. How long that takes "
-                                          "shows after the first answers."))
+            self.estimate.setText(tr("Each model answers with the harness's own prompts. How long that takes shows "
+                                     "after the first answers."))
         if hindered := self._busy or choice.missing():
             self.estimate.setText(hindered)
         self.warnings.show_sentences(tuple(filter(None, (*said, *self._told))))
@@ -211,7 +212,7 @@ class EvaluationPanel(QFrame):
     def _found_text(self) -> str:
         choice, look = self.choice, self._look
         if self._looking is not None and choice.source.current() == FILE and choice.test is not None:
-            return self.tr("Reading {name} …").format(name=choice.test.name)
+            return tr("Reading {name} …", name=choice.test.name)
         if choice.source.current() == FILE and choice.test is None:
             return self._offer.no_test if self._offer is not None else ""
         return look.text if look is not None and choice.source.current() != HELD_OUT else ""
@@ -288,7 +289,7 @@ def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
     known = len(checked.test.problems) if checked.test else 0  # they come first, and the panel has named them
     said = tuple(str(each) for each in checked.warnings[known:] if each.field != "benchmark")
     if cancelled is not None and cancelled():
-        raise ReadingCancelled("Starting the evaluation was cancelled.")
+        raise ReadingCancelled(tr("Starting the evaluation was cancelled."))
     if said and said != told:
         return said
     return requests.create(request, run)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core import jobs, units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, objects
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.folder import requests
 from slmstudio.gui.common.tasks import Task
-from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 FEW_ROWS = 100
@@ -40,10 +38,6 @@ class Look:
     fetched: str = ""
 
 
-def tr(text: str) -> str:
-    return QCoreApplication.translate("EvaluationLook", text)
-
-
 def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
     """Read a test set, and look for its questions among those that were learned.
 
@@ -57,8 +51,8 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
     warnings = [*found.notes]
     if found.problems:
         named = "; ".join(map(str, found.problems[:NAMED_PROBLEMS]))
-        more = tr("; and {count} more").format(count=f"{len(found.problems) - NAMED_PROBLEMS:,}")
-        warnings.append(tr("Left out: {rows}").format(rows=named) + (
+        more = tr("; and {count:,} more", count=len(found.problems) - NAMED_PROBLEMS)
+        warnings.append(tr("Left out: {rows}", rows=named) + (
             more if len(found.problems) > NAMED_PROBLEMS else "") + ".")
     warnings += _learned(request, found, task)
     return Look(len(found.items), found_text(found.kinds, len(found.problems)), tuple(warnings))
@@ -77,7 +71,7 @@ def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
     except UserError as error:
         if task.cancelled():
             raise
-        return [tr("Whether test rows were trained on is not known: {why}").format(why=error.what)]
+        return [tr("Whether test rows were trained on is not known: {why}", why=error.what)]
     return [sentence] if (sentence := overlap.sentence()) else []
 
 
@@ -92,8 +86,10 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
             known = benchmark_store.find(name) if name else None
         except UserError as error:  # they were, and are not whole any more
             return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
-        return Look(None, fetched=known.sentence()) if known else Look(None, tr(
-            "Its data are not on this machine. Download them once, or choose a folder that holds them."))
+        return Look(None, fetched=known.sentence()) if known else Look(None,
+                                                                       tr("Its data are not on this machine. Download "
+                                                                          "them once, or choose a folder that holds "
+                                                                          "them."))
     try:
         found = find_mmlu(folder) if name == "mmlu" else None
     except UserError:
@@ -101,7 +97,7 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
     if found is None:
         return Look(None)
     missing = found.sentence()
-    return Look(None, counted(len(found.subjects), tr("1 subject."), tr("{count} subjects.")),
+    return Look(None, ntr("{n:,} subject.", "{n:,} subjects.", len(found.subjects)),
                 (missing,) if missing else ())
 
 
@@ -113,7 +109,7 @@ def found_text(kinds: Mapping[str, int], problems: int) -> str:
     parts = [names.get(kind, "{count} " + kind).format(count=f"{count:,}") for kind, count in kinds.items() if count]
     text = ", ".join(parts)
     if problems:
-        text += "; " + counted(problems, tr("1 row cannot be used"), tr("{count} rows cannot be used"))
+        text += "; " + ntr("{n:,} row cannot be used", "{n:,} rows cannot be used", problems)
     return text
 
 
@@ -122,10 +118,9 @@ def rows_warning(rows: int | None, limit: int) -> str:
     asked = min(rows, limit) if rows and limit else rows or limit
     if not asked or asked >= FEW_ROWS:
         return ""
-    there = tr("there are {rows}; take more").format(rows=f"{rows:,}") if rows and rows >= FEW_ROWS else tr(
-        "{count} or more tell small ones too").format(count=f"{2 * FEW_ROWS:,}")
-    return tr("{rows} can only show a large difference; {more}.").format(
-        rows=counted(asked, tr("1 row"), tr("{count} rows")), more=there)
+    there = tr("there are {rows:,}; take more", rows=rows) if rows and rows >= FEW_ROWS else tr("{count:,} or more tell small ones too", count=2 * FEW_ROWS)
+    return tr("{rows} can only show a large difference; {more}.", rows=ntr("{n:,} row", "{n:,} rows", asked),
+              more=there)
 
 
 def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mapping[str, float]) -> str:
@@ -137,13 +132,13 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
     count = min(rows, limit) if rows and limit else rows or limit
     if not count or not models:
         return ""
-    answers = counted(count * len(models), tr("1 answer"), tr("{count} answers"))
+    answers = ntr("{n:,} answer", "{n:,} answers", count * len(models))
     if not all(name in known for name in models):
         return tr("{answers}. How long they take shows after the first ones: such a model was not evaluated on this "
-                  "machine yet.").format(answers=answers)
+                  "machine yet.", answers=answers)
     seconds = sum(known[name] for name in models) * count
-    text = tr("{answers}: {time} if it is as fast as the last time on this machine.").format(
-        answers=answers, time=units.format_about(seconds))
+    text = tr("{answers}: {time} if it is as fast as the last time on this machine.", answers=answers,
+              time=units.format_about(seconds))
     return text + (" " + tr("You can pause it, or end it and continue later: what is answered is kept.")
                    if seconds > LONG_SECONDS else "")
 

@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
@@ -51,11 +52,11 @@ class EvaluationRun(QFrame):
         self.strip = ProgressStrip()
         self.strip.setObjectName("evaluation_progress")
         self.strip.cancel.setObjectName("evaluation_cancel")
-        self.strip.cancel.setToolTip(self.tr(
-            "End the evaluation. What was answered is kept, so that it can be resumed later."))
+        self.strip.cancel.setToolTip(tr("End the evaluation. What was answered is kept, so that it can be resumed "
+                                        "later."))
         self.strip.cancelled.connect(self.cancel)
-        self.pause = SecondaryButton(self.tr("Pause"), self.tr("Pause after the answers being written; "
-                                                               "Resume continues."), "small")
+        self.pause = SecondaryButton(tr("Pause"), tr("Pause after the answers being written; Resume continues."),
+                                     "small")
         self.pause.setObjectName("evaluation_pause")
         self.pause.clicked.connect(self._pause_or_resume)
         line = self.strip.layout()
@@ -80,7 +81,7 @@ class EvaluationRun(QFrame):
             return
         self.name, self._left = name, None
         self.banner.clear()
-        self.strip.start(self.tr("Starting the worker"))
+        self.strip.start(tr("Starting the worker"))
         self.followed.follow(job, start_worker=start_worker)
         self._paused = False
         self._show_state()
@@ -88,7 +89,7 @@ class EvaluationRun(QFrame):
     def cancel(self) -> None:
         """End it; the answers so far are kept."""
         if self.is_running():
-            self.strip.start(self.tr("Cancelling …"))
+            self.strip.start(tr("Cancelling …"))
             self.pause.setEnabled(False)
             self.followed.send("cancel")
 
@@ -103,13 +104,13 @@ class EvaluationRun(QFrame):
         if history.paused != self._paused:
             self._paused = history.paused
             self.pause.setEnabled(True)
-        text = self.tr("Paused") if history.paused else f"{phase_text(history.phase)} {history.detail}".strip()
+        text = tr("Paused") if history.paused else f"{phase_text(history.phase)} {history.detail}".strip()
         self.strip.label.setText(text)
         self.strip.set_progress(int(history.done), int(history.total), self._progress_text())
         said = [str(event.get("message")) for event in history.told if event.get("type") == "warning"]
         self.warnings.setText("\n".join(dict.fromkeys(said[-WARNINGS:])))
         self._show_state()
-        self.followed.show_status(JobStatus(self.tr("Evaluating {name}").format(name=self.name), int(history.done),
+        self.followed.show_status(JobStatus(tr("Evaluating {name}", name=self.name), int(history.done),
                                             int(history.total), self._left))
 
     def _notice(self, event: dict[str, Any]) -> None:
@@ -125,16 +126,16 @@ class EvaluationRun(QFrame):
         history, left = self.followed.history, self._left
         if history.total <= 0:
             return ""
-        text = self.tr("{done} of {total}").format(done=f"{int(history.done):,}", total=f"{int(history.total):,}")
+        text = tr("{done:,} of {total:,}", done=int(history.done), total=int(history.total))
         if left is None or history.paused:
             return text
-        return self.tr("{done} · {time} left").format(done=text, time=units.format_about(left))
+        return tr("{done} · {time} left", done=text, time=units.format_about(left))
 
     def _show_state(self) -> None:
         running, history = self.is_running(), self.followed.history
         self.strip.setVisible(running)
         self.pause.setVisible(running and (history.total > 0 or history.paused))
-        self.pause.setText(self.tr("Resume") if history.paused else self.tr("Pause"))
+        self.pause.setText(tr("Resume") if history.paused else tr("Pause"))
         self.warnings.setVisible(running and bool(self.warnings.text()))
         self.setVisible(running or self.banner.error is not None)
 

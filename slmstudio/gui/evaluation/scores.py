@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
@@ -62,26 +63,24 @@ class ScoresView(QWidget):
         self._ended_now: Path | None = None
         self.which = ComboBox()
         self.which.setObjectName("which_evaluation")
-        self.which.setAccessibleName(self.tr("Evaluation"))
-        self.which.setToolTip(self.tr("Which of the run's evaluations is shown."))
+        self.which.setAccessibleName(tr("Evaluation"))
+        self.which.setToolTip(tr("Which of the run's evaluations is shown."))
         self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.which.currentIndexChanged.connect(self._show)
-        self.empty = text_label(self.tr(
-            "It isn't known yet whether this model is better. Evaluate lets the base and the tuned model answer the "
-            "rows that were never learned, and compares the answers."), "muted", wrap=True)
+        self.empty = text_label(tr("It isn't known yet whether this model is better. Evaluate lets the base and the "
+                                   "tuned model answer the rows that were never learned, and compares the answers."),
+                                "muted", wrap=True)
         self.banner = ErrorBanner(closable=False)
         self.banner.setObjectName("scores_banner")
-        self.cut_off = text_label(self.tr(
-            "It was ended before every row was answered, so it has no scores yet. What was answered is kept."),
-            "muted", wrap=True)
-        self.resume = SecondaryButton(self.tr("Continue"), self.tr(
-            "Continue where it ended; what was answered is kept."))
+        self.cut_off = text_label(tr("It was ended before every row was answered, so it has no scores yet. What was "
+                                     "answered is kept."), "muted", wrap=True)
+        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it ended; what was answered is kept."))
         self.resume.setObjectName("evaluation_go_on")
         self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
         self.verdict = VerdictView()
         self.verdict.wanted.connect(lambda proposal: self.proposal_wanted.emit(self.current(), proposal))
         self.tested = text_label("", "small", wrap=True)
-        self.table = FigureTable(self.tr("Scores"), grows=True, most=MOST_ROWS)
+        self.table = FigureTable(tr("Scores"), grows=True, most=MOST_ROWS)
         self.table.setObjectName("scores_table")
         self.meaning = MeaningButton()
         self.group_verdicts = text_label("", "body", wrap=True)
@@ -92,22 +91,22 @@ class ScoresView(QWidget):
         self.show_evaluations([])
 
     def _make_rows(self) -> None:
-        self.groups = SegmentedControl([self.tr("All rows"), self.tr("Category"), self.tr("Language"),
-                                        self.tr("Learned?")], tooltips=[
-            self.tr("Each score of each model."), self.tr("The main score in each category."),
-            self.tr("The main score in each language."),
-            self.tr("The main score of rows that were among those that were trained on, and of the others.")])
+        self.groups = SegmentedControl([tr("All rows"), tr("Category"), tr("Language"),
+                                        tr("Learned?")], tooltips=[
+            tr("Each score of each model."), tr("The main score in each category."),
+            tr("The main score in each language."),
+            tr("The main score of rows that were among those that were trained on, and of the others.")])
         self.groups.setObjectName("score_groups")
         self.groups.changed.connect(self._show_table)
-        self.save = IconButton("save", self.tr("Save the scores as CSV"))
+        self.save = IconButton("save", tr("Save the scores as CSV"))
         self.save.setObjectName("scores_csv")
         self.save.clicked.connect(lambda: choose_file(
-            self, self.tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
+            self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
         self.buttons = {order: SecondaryButton(text, tip, "small") for order, text, tip in (
-            (GAINS, self.tr("Biggest gains…"), self.tr("The rows that the tuned model answers better than the base.")),
-            (LOSSES, self.tr("Losses…"), self.tr("The rows that it answers worse than the base.")),
-            (WORST, self.tr("Worst answers…"), self.tr("The tuned model's answers with the lowest scores.")),
-            (BEST, self.tr("Best answers…"), self.tr("The tuned model's answers with the highest scores.")))}
+            (GAINS, tr("Biggest gains…"), tr("The rows that the tuned model answers better than the base.")),
+            (LOSSES, tr("Losses…"), tr("The rows that it answers worse than the base.")),
+            (WORST, tr("Worst answers…"), tr("The tuned model's answers with the lowest scores.")),
+            (BEST, tr("Best answers…"), tr("The tuned model's answers with the highest scores.")))}
         self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
         for order, button in self.buttons.items():
             button.setObjectName(f"rows_{order}")
@@ -196,8 +195,8 @@ class ScoresView(QWidget):
         self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
         if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
-        why_not = "" if evaluation.has_rows else self.tr("What was answered was not kept: an older version ran this "
-                                                         "benchmark. Run it again to see it row by row.")
+        why_not = "" if evaluation.has_rows else tr("What was answered was not kept: an older version ran this "
+                                                    "benchmark. Run it again to see it row by row.")
         for order, button in self.buttons.items():
             button.setEnabled(not why_not)
             button.setToolTip(why_not or self._tips[order])

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.files import an_object, objects
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets.figures import Figure
-from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.evaluation.jobs import Evaluation, usable
 from slmstudio.gui.evaluation.texts import (
     METRICS,
@@ -26,10 +24,6 @@ from slmstudio.gui.evaluation.texts import (
 
 MOST_SENTENCES = 12
 _P_VALUE = re.compile(r"\bp ([<=]) ")
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("EvaluationTables", text)
 
 
 def main_comparisons(comparisons: object) -> list[dict[str, Any]]:
@@ -52,7 +46,7 @@ def title(evaluation: Evaluation) -> str:
     """As in "today 15:31 · 100 rows of tests.jsonl"."""
     test = _test(evaluation)
     name, rows = test_name(evaluation), test.get("rows")
-    what = tr("{rows} rows of {name}").format(rows=f"{rows:,}", name=name) if isinstance(rows, int) else name
+    what = tr("{rows:,} rows of {name}", rows=rows, name=name) if isinstance(rows, int) else name
     state = "" if evaluation.scores else " · " + outcome_chip(evaluation.state)[0]
     return f"{when(evaluation.created)} · {what}{state}"
 
@@ -70,12 +64,9 @@ def tested_text(evaluation: Evaluation) -> str:
     """On what the scores rest."""
     test = _test(evaluation)
     rows = test.get("rows")
-    text = tr("{rows} of {name}, {when}.").format(
-        rows=counted(rows, tr("1 row"), tr("{count} rows")) if isinstance(rows, int) else "?",
-        name=test_name(evaluation),
-        when=when(evaluation.created))
-    return text + " " + tr("Below each score its 95 % interval; ▲ better, "
-                           "▼ worse than the base by more than chance.")
+    text = tr("{rows} of {name}, {when}.", rows=ntr("{n:,} row", "{n:,} rows", rows) if isinstance(rows, int) else "?",
+              name=test_name(evaluation), when=when(evaluation.created))
+    return text + " " + tr("Below each score its 95 % interval; ▲ better, ▼ worse than the base by more than chance.")
 
 
 def speed_text(scores: Mapping[str, Any]) -> str:
@@ -85,8 +76,8 @@ def speed_text(scores: Mapping[str, Any]) -> str:
         speed = an_object(model.get("speed"))
         rate, tokens = speed.get("tokens_per_second"), speed.get("answer_tokens")
         if isinstance(rate, int | float) and isinstance(tokens, int | float):
-            parts.append(tr("{model} {rate} tokens/s, answers of {tokens} tokens").format(
-                model=model_label(str(model.get("name"))), rate=f"{rate:,.0f}", tokens=f"{tokens:,.0f}"))
+            parts.append(tr("{model} {rate:,.0f} tokens/s, answers of {tokens:,.0f} tokens",
+                            model=model_label(str(model.get("name"))), rate=rate, tokens=tokens))
     return "; ".join(parts) + ("." if parts else "")
 
 
@@ -130,7 +121,7 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
             continue
         counts = next((each[metric].get("rows") for each in found if metric in each), None)
         label = group_label(group, key)
-        detail = tr("{count} rows, {metric}").format(count=counts, metric=metric_label(metric)) if counts else ""
+        detail = tr("{count} rows, {metric}", count=counts, metric=metric_label(metric)) if counts else ""
         rows.append([Figure(label, detail, raw={"": label, tr("score"): metric_label(metric)}),
                      *(score_figure(metric, each.get(metric), name == "tuned",
                                     next((one for one in said.get(group, ()) if one.get("of") == name), None))
@@ -145,7 +136,7 @@ def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
     found.sort(key=lambda each: each[1].get("verdict") not in ("better", "worse"))
     lines = [f"{group_label(group, key)}: {sentence(each)}" for group, each in found[:MOST_SENTENCES]]
     if len(found) > MOST_SENTENCES:
-        lines.append(tr("And {count} more.").format(count=f"{len(found) - MOST_SENTENCES:,}"))
+        lines.append(tr("And {count:,} more.", count=len(found) - MOST_SENTENCES))
     return lines
 
 
@@ -175,8 +166,7 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
         return Figure("—", raw="")
     between = interval(metric, score)
     rows = score.get("rows")
-    tip = tr("{rows} rows; with 95 % certainty between {between}").format(
-        rows=rows, between=between.replace("–", " – ")) if between and rows else ""
+    tip = tr("{rows} rows; with 95 % certainty between {between}", rows=rows, between=between.replace("–", " – ")) if between and rows else ""
     arrow = {"better": "▲ ", "worse": "▼ "}.get(str((comparison or {}).get("verdict")), "")
     tip = "\n".join(filter(None, (sentence(comparison or {}), tip)))
     text = arrow + figure(metric, score["value"])

@@ -6,17 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.i18n import tr
 
 BENCHMARKS = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "gsm8k", "m_mmlu_hi", "global_mmlu_hi", "arc_hi",
               "hellaswag_hi", "indicparam")
 """Those that are named; the harness knows more."""
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("EvaluationWords", text)
 
 
 def metric_label(metric: str) -> str:

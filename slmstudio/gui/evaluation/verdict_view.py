@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -52,7 +53,7 @@ class VerdictView(QWidget):
         inner.addLayout(head)
         for label in (self.caveat, self.sentence):
             inner.addWidget(label)
-        self.title = text_label(self.tr("What to try next"), "section")
+        self.title = text_label(tr("What to try next"), "section")
         self._proposals = QWidget()
         self._grid = QGridLayout(self._proposals)
         self._grid.setContentsMargins(0, 0, 0, 0)

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QVBoxLayout, 
 from slmstudio.core import llama, units
 from slmstudio.core.export import advice
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox
@@ -42,13 +43,13 @@ class ExportChoice(QWidget):
         self._targets = list(advice.TARGETS)
         self.target = ComboBox()
         self.target.setObjectName("export_target")
-        self.target.setAccessibleName(self.tr("Where the file will be used"))
-        self.target.setToolTip(self.tr("The proposal is made for this machine. Any type runs on any machine that has "
-                                       "the memory for it."))
+        self.target.setAccessibleName(tr("Where the file will be used"))
+        self.target.setToolTip(tr("The proposal is made for this machine. Any type runs on any machine that has the "
+                                  "memory for it."))
         self._show_targets()
         self.target.currentIndexChanged.connect(self._propose)
-        self.more = SecondaryButton(self.tr("All types"), self.tr(
-            "Show every type, and formats for vLLM, Ollama and further training."), "small")
+        self.more = SecondaryButton(tr("All types"),
+                                    tr("Show every type, and formats for vLLM, Ollama and further training."), "small")
         self.more.setObjectName("export_all_types")
         self.more.setCheckable(True)
         self.more.toggled.connect(self._show_rows)
@@ -68,7 +69,7 @@ class ExportChoice(QWidget):
         head = QWidget()  # speaks of GGUF files alone
         top = QHBoxLayout(head)
         top.setContentsMargins(0, 0, 0, 0)
-        top.addWidget(text_label(self.tr("Used on"), "small"))
+        top.addWidget(text_label(tr("Used on"), "small"))
         top.addWidget(self.target, 1)
         top.addWidget(self.more)
         for widget in (head, self.reason):
@@ -80,7 +81,7 @@ class ExportChoice(QWidget):
         grid.setColumnStretch(1, 1)
         for number, kind in enumerate(QUANT_TYPES):
             self._add(grid, number, kind.name, kind.name, kind.description, self._figures[kind.name])
-        names = {"MERGED": self.tr("Merged folder"), "ADAPTER": self.tr("Adapter"), "LORA": self.tr("GGUF LoRA")}
+        names = {"MERGED": tr("Merged folder"), "ADAPTER": tr("Adapter"), "LORA": tr("GGUF LoRA")}
         for number, other in enumerate(OTHER_FORMATS, len(QUANT_TYPES)):
             self._add(grid, number, other.name, names[other.name], other.description,
                       text_label(other.description, "small", wrap=True))
@@ -126,15 +127,15 @@ class ExportChoice(QWidget):
             return
         cards = [gpu.memory_total for gpu in machine.gpus if gpu.memory_total]
         budget = max(cards) if cards else machine.ram_total
-        here = advice.Target("here", self.tr("this computer"), int(HERE_SHARE * budget), not cards)
+        here = advice.Target("here", tr("this computer"), int(HERE_SHARE * budget), not cards)
         self._targets.insert(0, here)
         self._show_targets()
         self._propose()
 
     def _show_targets(self) -> None:
-        names = {"laptop-8": self.tr("8 GB laptop, CPU"), "laptop-16": self.tr("16 GB laptop, CPU"),
-                 "gpu-8": self.tr("GPU with 8 GB"), "gpu-12": self.tr("GPU with 12 GB"),
-                 "gpu-24": self.tr("GPU with 24 GB")}
+        names = {"laptop-8": tr("8 GB laptop, CPU"), "laptop-16": tr("16 GB laptop, CPU"),
+                 "gpu-8": tr("GPU with 8 GB"), "gpu-12": tr("GPU with 12 GB"),
+                 "gpu-24": tr("GPU with 24 GB")}
         self.target.blockSignals(True)
         self.target.clear()
         for target in self._targets:
@@ -145,17 +146,16 @@ class ExportChoice(QWidget):
         """Show sizes and memory of this model, and mark the proposal where nothing was marked."""
         self._facts = facts
         for kind in QUANT_TYPES:
-            self._figures[kind.name].setText(self.tr("{size} · needs {memory}").format(
-                size=units.format_bytes(kind.estimate_bytes(facts)),
-                memory=units.format_bytes(advice.memory_bytes(kind, facts))))
+            self._figures[kind.name].setText(tr("{size} · needs {memory}",
+                                                size=units.format_bytes(kind.estimate_bytes(facts)),
+                                                memory=units.format_bytes(advice.memory_bytes(kind, facts))))
         for other in OTHER_FORMATS:
             self.boxes[other.name].setEnabled(has_adapter or not other.needs_adapter)
             if not self.boxes[other.name].isEnabled():
                 self.boxes[other.name].setChecked(False)
         fallen = self._missing is None and any(kind.falls_back(facts.hidden_size) for kind in QUANT_TYPES)
-        self.note.setText(self.tr(
-            "This model's rows of {size} weights do not fit the blocks of the small types, so that most of them are "
-            "stored in a larger one.").format(size=facts.hidden_size) if fallen else "")
+        self.note.setText(tr("This model's rows of {size} weights do not fit the blocks of the small types, so that "
+                             "most of them are stored in a larger one.", size=facts.hidden_size) if fallen else "")
         self.note.setVisible(fallen)
         self._propose()
         if not self.names():
@@ -171,7 +171,7 @@ class ExportChoice(QWidget):
         name = proposal.type.name if proposal is not None and proposal.type is not None else ""
         self.reason.setText(proposal.reason if proposal is not None else "")
         for key, chip in self._chips.items():
-            chip.set(self.tr("proposed"), "ok")
+            chip.set(tr("proposed"), "ok")
             chip.setVisible(key == name and self._missing is None)
         self._show_rows()
 

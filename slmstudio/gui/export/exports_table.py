@@ -10,6 +10,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary, proof
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
@@ -70,14 +71,14 @@ class ExportsModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return (self.tr("Type"), self.tr("Size"), self.tr("Tokens equal"), self.tr("Top-1"), self.tr("Proof"))[
+            return (tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof"))[
                 section
             ]
         if role == Qt.ItemDataRole.ToolTipRole:
             return {
-                TOKENS: self.tr("Texts that the file turns into exactly the tokens the run was trained on."),
-                TOP1: self.tr("How often the file's first choice for the next token is the fine-tuned model's."),
-                PROOF: self.tr("Whether the file answers as the model that was trained."),
+                TOKENS: tr("Texts that the file turns into exactly the tokens the run was trained on."),
+                TOP1: tr("How often the file's first choice for the next token is the fine-tuned model's."),
+                PROOF: tr("Whether the file answers as the model that was trained."),
             }.get(section)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if section in (SIZE, TOP1) else Qt.AlignmentFlag.AlignLeft
@@ -108,13 +109,13 @@ class ExportsModel(QAbstractTableModel):
         if column == TOKENS and isinstance(texts, int):
             differ = parity.get("token_ids_differ") or 0
             if not differ:  # short, or the type beside it is cut
-                return self.tr("all {all}").format(all=f"{texts:,}")
-            return self.tr("{equal} of {all}").format(equal=f"{texts - differ:,}", all=f"{texts:,}")
+                return tr("all {all:,}", all=texts)
+            return tr("{equal:,} of {all:,}", equal=texts - differ, all=texts)
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
             return f"{100 * parity['top1']:.1f} %"
         if column == PROOF and parity:
-            return self.tr("proven") if parity.get("passed") else self.tr("differs")
-        return self.tr("not checked") if column == PROOF else "—"
+            return tr("proven") if parity.get("passed") else tr("differs")
+        return tr("not checked") if column == PROOF else "—"
 
 
 class ExportsTable(QTableView):
@@ -125,7 +126,7 @@ class ExportsTable(QTableView):
         self.setObjectName("exports")
         self.exports = ExportsModel(self)
         self.setModel(self.exports)
-        table_cells.dress(self, ROW_HEIGHT, self.tr("Exports of the run"))
+        table_cells.dress(self, ROW_HEIGHT, tr("Exports of the run"))
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def set_exports(self, exports: list[Export]) -> None:

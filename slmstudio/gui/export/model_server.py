@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core import serving
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.gui.common.living_thread import LivingThread
 
@@ -69,8 +70,8 @@ class _ServerThread(LivingThread):
                 self.message.emit(message)
             if not self._closing:
                 cause = self._worker.cause_of_death()
-                raise UserError("The server is gone.", cause.why,
-                                f"Start it again. What it printed is in {self._worker.log}.")
+                raise UserError(tr("The server is gone."), cause.why,
+                                tr("Start it again. What it printed is in {log}.", log=self._worker.log))
         finally:
             self._worker.close()
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder as run_folder
@@ -66,7 +67,7 @@ class ExportPanel(QFrame):
         self.choice.set_machine(session.machine)
         self.strip = ProgressStrip()
         self.strip.setObjectName("export_progress")
-        self.strip.cancel.setToolTip(self.tr("End the export. No file is left of it; older files stay."))
+        self.strip.cancel.setToolTip(tr("End the export. No file is left of it; older files stay."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
         self._lay_out()
@@ -84,10 +85,10 @@ class ExportPanel(QFrame):
         inner.addWidget(ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
         buttons = QHBoxLayout()
         buttons.addStretch(1)
-        close = SecondaryButton(self.tr("Not now"), self.tr("Close without exporting."))
+        close = SecondaryButton(tr("Not now"), tr("Close without exporting."))
         close.setObjectName("export_close")
         close.clicked.connect(self.closed)
-        self.button = PrimaryButton(self.tr("Export"), self.tr("Make the marked files and prove each of them."))
+        self.button = PrimaryButton(tr("Export"), tr("Make the marked files and prove each of them."))
         self.button.setObjectName("export_start")
         self.button.clicked.connect(self.start)
         buttons.addWidget(close)
@@ -144,12 +145,12 @@ class ExportPanel(QFrame):
         self._choice.hide()
         self.works.emit(True)
         self.strip.show()
-        self.strip.start(self.tr("Exporting {name}").format(name=run.config.name))
+        self.strip.start(tr("Exporting {name}", name=run.config.name))
         self.followed.follow(job, start_worker=start_worker)
 
     def cancel(self) -> None:
         if self.is_running():
-            self.strip.start(self.tr("Cancelling …"))
+            self.strip.start(tr("Cancelling …"))
             self.followed.send("cancel")
 
     def _show_progress(self) -> None:
@@ -157,9 +158,9 @@ class ExportPanel(QFrame):
         history, name = self.followed.history, self._exporting.config.name
         text = f"{phase_text(history.phase)} {history.detail}".strip()
         elsewhere = self._run is not None and not self.exports(self._run)
-        self.strip.label.setText(self.tr("{name}: {phase}").format(name=name, phase=text) if elsewhere else text)
+        self.strip.label.setText(tr("{name}: {phase}", name=name, phase=text) if elsewhere else text)
         self.strip.set_progress(int(history.done), int(history.total))
-        self.followed.show_status(JobStatus(self.tr("Exporting {name}").format(name=name), int(history.done),
+        self.followed.show_status(JobStatus(tr("Exporting {name}", name=name), int(history.done),
                                             int(history.total), None, text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
@@ -185,8 +186,9 @@ def _facts(run: RunSummary) -> ModelFacts:
 
     base = Path(run.config.model)
     if not base.exists():
-        raise UserError(f"The base model {base.name} is not where it was.", f"{base} does not exist.",
-                        "Put it back: the export needs the base and the adapter.")
+        raise UserError(tr("The base model {base} is not where it was.", base=base.name),
+                        tr("{base} does not exist.", base=base),
+                        tr("Put it back: the export needs the base and the adapter."))
     return read_model(base)
 
 

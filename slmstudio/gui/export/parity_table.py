@@ -8,6 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
@@ -43,13 +44,12 @@ class ChecksModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return HEADINGS[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip((
-                self.tr("What was compared between the file and the model as it was trained; below it, what is "
-                        "required. Point at a row to read what it means."),
-                self.tr("What the comparison found."), self.tr("What the comparison has to find."),
-                self.tr("passed: the file does what is required. failed: it does not; the text below says what to do. "
-                        "no limit: making the file smaller changes this figure, so that it is only shown. "
-                        "not checked: it could not be measured."))[section])
+            return plain_tip((tr("What was compared between the file and the model as it was trained; below it, what "
+                                 "is required. Point at a row to read what it means."),
+                              tr("What the comparison found."), tr("What the comparison has to find."),
+                              tr("passed: the file does what is required. failed: it does not; the text below says "
+                                 "what to do. no limit: making the file smaller changes this figure, so that it is "
+                                 "only shown. not checked: it could not be measured."))[section])
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         return None
@@ -75,23 +75,7 @@ class ChecksModel(QAbstractTableModel):
         return None
 
     def _meaning(self, name: str) -> str:
-        return {
-            "tokens": self.tr("Texts of many scripts and your own prompts become the same tokens as in training."),
-            "prompt": self.tr("The chat template in the file writes conversations as in training."),
-            "bos": self.tr("Servers put the beginning-of-sequence token as often as training did."),
-            "stop": self.tr("An answer ends with the token that ended answers in training."),
-            "settings": self.tr("Numbers of the architecture, such as the rope base, are the model's."),
-            "embeddings": self.tr("Every token has its own embedding in the file, up to rounding."),
-            "layers": self.tr("Samples of every layer's weights are the trained ones, up to rounding."),
-            "adapter": self.tr("How much of what the adapter learned is found in the file's weights."),
-            "nmse": self.tr("How far the scores of the next tokens (logits) are from the fine-tuned model's: the mean "
-                            "squared difference, relative to their own size. 0 is equal."),
-            "top1": self.tr("How often the file's most likely next token is the fine-tuned model's."),
-            "kl": self.tr("How much the probabilities of the next token differ from the fine-tuned model's, in nats. "
-                          "0 is equal."),
-            "perplexity": self.tr("Among how many equally likely tokens the model has to choose on your rows: "
-                                  "fine-tuned model → file. Lower is better."),
-        }.get(name, "")
+        return {"tokens": tr("Texts of many scripts and your own prompts become the same tokens as in training."), "prompt": tr("The chat template in the file writes conversations as in training."), "bos": tr("Servers put the beginning-of-sequence token as often as training did."), "stop": tr("An answer ends with the token that ended answers in training."), "settings": tr("Numbers of the architecture, such as the rope base, are the model's."), "embeddings": tr("Every token has its own embedding in the file, up to rounding."), "layers": tr("Samples of every layer's weights are the trained ones, up to rounding."), "adapter": tr("How much of what the adapter learned is found in the file's weights."), "nmse": tr("How far the scores of the next tokens (logits) are from the fine-tuned model's: the mean squared difference, relative to their own size. 0 is equal."), "top1": tr("How often the file's most likely next token is the fine-tuned model's."), "kl": tr("How much the probabilities of the next token differ from the fine-tuned model's, in nats. 0 is equal."), "perplexity": tr("Among how many equally likely tokens the model has to choose on your rows: fine-tuned model → file. Lower is better."),}.get(name, "")
 
 
 class ParityTable(QWidget):
@@ -103,7 +87,7 @@ class ParityTable(QWidget):
         self.table = QTableView()
         self.table.setObjectName("parity")
         self.table.setModel(self.checks)
-        table_cells.dress(self.table, ROW_HEIGHT, self.tr("Proof of the selected export"))
+        table_cells.dress(self.table, ROW_HEIGHT, tr("Proof of the selected export"))
         self.table.setItemDelegate(FigureDelegate(self.table))
         self.table.setColumnHidden(RIGHT, True)  # it stands below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

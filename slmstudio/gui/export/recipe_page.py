@@ -10,6 +10,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.export.recipes import Recipe
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -37,7 +38,7 @@ class RecipePage(QWidget):
         self.lead = text_label(lead, "small", wrap=True)
         self.text = CopyText(name, wrap=wrap)
         self.then = text_label("", "small", wrap=True)
-        self.command = CopyText(self.tr("Command"), wrap=True)
+        self.command = CopyText(tr("Command"), wrap=True)
         self.notes = text_label("", "small", wrap=True)
         self.strip = ProgressStrip()
         self.strip.cancelled.connect(self._cancel)
@@ -109,12 +110,12 @@ class OllamaPage(RecipePage):
     """The Modelfile, and "Create in Ollama" where Ollama is installed."""
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__("", self.tr("Modelfile"), wrap=False, parent=parent)
-        self.lead.setText(self.tr("A Modelfile with the chat template and the stop tokens written out."))
-        self.create = SecondaryButton(self.tr("Create in Ollama"), "", "small")
+        super().__init__("", tr("Modelfile"), wrap=False, parent=parent)
+        self.lead.setText(tr("A Modelfile with the chat template and the stop tokens written out."))
+        self.create = SecondaryButton(tr("Create in Ollama"), "", "small")
         self.create.setObjectName("ollama_create")
         self.create.clicked.connect(self._create)
-        self.save = SecondaryButton(self.tr("Save"), self.tr("Write the Modelfile beside the exported file."), "small")
+        self.save = SecondaryButton(tr("Save"), tr("Write the Modelfile beside the exported file."), "small")
         self.save.setObjectName("ollama_save")
         self.save.clicked.connect(self._save)
         self.text.row.addWidget(self.save)
@@ -127,9 +128,9 @@ class OllamaPage(RecipePage):
         fine = self.recipe is not None and self.recipe.problem is None
         self.save.setEnabled(fine and not self.is_at_work())
         self.create.setEnabled(installed and fine and not self.is_at_work())
-        self.create.setToolTip(self.tr("Let Ollama take the model into its own store.") if installed else
-                               self.tr("Ollama is not installed on this machine."))
-        self.then.setText(self.tr("Ollama is not installed here. Once it is, and the Modelfile is saved:"))
+        self.create.setToolTip(tr("Let Ollama take the model into its own store.") if installed else
+                               tr("Ollama is not installed on this machine."))
+        self.then.setText(tr("Ollama is not installed here. Once it is, and the Modelfile is saved:"))
         self.then.setVisible(fine and not installed)
         self.command.setVisible(fine and not installed)
         self.command.set_text(self.recipe.command if self.recipe is not None else "")
@@ -140,8 +141,8 @@ class OllamaPage(RecipePage):
         gguf, recipe = self._gguf, self.recipe
         if gguf is None or recipe is None:
             return
-        said = self.tr("Saved as {path}")
-        self.work(self.tr("Saving"), lambda task: said.format(path=ollama.save(gguf, recipe.text)))
+        said = tr("Saved as {path}")
+        self.work(tr("Saving"), lambda task: said.format(path=ollama.save(gguf, recipe.text)))
 
     def _create(self) -> None:
         from slmstudio.core.export import ollama
@@ -149,25 +150,26 @@ class OllamaPage(RecipePage):
         gguf, recipe = self._gguf, self.recipe
         if gguf is None or recipe is None:
             return
-        name, said = ollama.model_name(gguf), self.tr("Done. Talk to it with: {command}")
+        name, said = ollama.model_name(gguf), tr("Done. Talk to it with: {command}")
 
         def create(task: Task) -> str:
             return said.format(command=ollama.create(gguf, name, recipe.text, task.cancelled))
 
-        self.work(self.tr("Ollama copies {name}").format(name=name), create)
+        self.work(tr("Ollama copies {name}", name=name), create)
 
 
 class LmStudioPage(RecipePage):
     """Where the file goes, and a button that puts it there."""
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__("", self.tr("Place in LM Studio's folder"), parent=parent)
-        self.lead.setText(self.tr("LM Studio finds models in its own folder. This is where the file goes:"))
-        self.put = SecondaryButton(self.tr("Put into LM Studio"), self.tr(
-            "Link the file into LM Studio's folder, or copy it where it is on another disk."), "small")
+        super().__init__("", tr("Place in LM Studio's folder"), parent=parent)
+        self.lead.setText(tr("LM Studio finds models in its own folder. This is where the file goes:"))
+        self.put = SecondaryButton(tr("Put into LM Studio"),
+                                   tr("Link the file into LM Studio's folder, or copy it where it is on another disk."),
+                                   "small")
         self.put.setObjectName("lm_studio_put")
         self.put.clicked.connect(self._put)
-        self.open = SecondaryButton(self.tr("Open folder"), self.tr("Show the folder in the file manager."), "small")
+        self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small")
         self.open.setObjectName("lm_studio_open")
         self.open.clicked.connect(self._open)
         self.text.row.addWidget(self.open)
@@ -191,9 +193,9 @@ class LmStudioPage(RecipePage):
         gguf = self._gguf
         if gguf is None:
             return
-        linked, copied = self.tr("It is there, and takes no room of its own."), self.tr("A copy is there.")
+        linked, copied = tr("It is there, and takes no room of its own."), tr("A copy is there.")
 
         def put(task: Task) -> str:
             return copied if lm_studio.put(gguf, task.progress, task.cancelled)[1] else linked
 
-        self.work(self.tr("Copying"), put)
+        self.work(tr("Copying"), put)

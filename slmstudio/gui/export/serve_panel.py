@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.export import recipes
 from slmstudio.core.export.recipes import Recipe
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
@@ -40,10 +41,10 @@ class ServePanel(QFrame):
         self.banner.setObjectName("serve_banner")
         self.server_page = ServerPage(self.server)
         self.ollama = OllamaPage()
-        self.llama_server = RecipePage(self.tr("llama.cpp's own server, with the template of the file:"),
-                                       self.tr("Commands for llama-server"))
-        self.vllm = RecipePage(self.tr("For many users at once, on a machine with a large card:"),
-                               self.tr("Command for vLLM"))
+        self.llama_server = RecipePage(tr("llama.cpp's own server, with the template of the file:"),
+                                       tr("Commands for llama-server"))
+        self.vllm = RecipePage(tr("For many users at once, on a machine with a large card:"),
+                               tr("Command for vLLM"))
         self.lm_studio = LmStudioPage()
         self.recipe_pages = {"ollama": self.ollama, "llama.cpp": self.llama_server, "vllm": self.vllm,
                              "lm-studio": self.lm_studio}
@@ -51,14 +52,14 @@ class ServePanel(QFrame):
 
     def _lay_out(self) -> None:
         self.choice = SegmentedControl(
-            [self.tr("Server"), "Ollama", "llama.cpp", "vLLM", "LM Studio"],
-            tooltips=[self.tr("SLM Studio's own server."), self.tr("A local model runner."),
-                      self.tr("The engine behind Chat, as a server."), self.tr("A server for many users."),
-                      self.tr("A desktop program for chatting.")])
+            [tr("Server"), "Ollama", "llama.cpp", "vLLM", "LM Studio"],
+            tooltips=[tr("SLM Studio's own server."), tr("A local model runner."),
+                      tr("The engine behind Chat, as a server."), tr("A server for many users."),
+                      tr("A desktop program for chatting.")])
         self.choice.setObjectName("serve_choice")
         self.pages: list[QWidget] = [self.server_page, *self.recipe_pages.values()]
         self.choice.changed.connect(self._turn_to)
-        close = IconButton("close", self.tr("Close this part. A running server keeps running."))
+        close = IconButton("close", tr("Close this part. A running server keeps running."))
         close.setObjectName("serve_close")
         close.clicked.connect(self.closed)
         top = QHBoxLayout()

@@ -7,12 +7,13 @@ from pathlib import Path
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import serving
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.copy_text import CopyLine, CopyText
 from slmstudio.gui.common.widgets.fields import SpinBox, number_field
-from slmstudio.gui.common.widgets.labels import Chip, counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED, STOPPING, ModelServer, Serving
 
@@ -35,7 +36,7 @@ class ServerPage(QWidget):
         self.banner = ErrorBanner()
         self.banner.setObjectName("server_banner")
         self.strip = ProgressStrip()
-        self.strip.cancel.setToolTip(self.tr("End the server before it is ready."))
+        self.strip.cancel.setToolTip(tr("End the server before it is ready."))
         self.strip.cancelled.connect(server.stop)
         self._make_start()
         self._make_elsewhere()
@@ -53,22 +54,22 @@ class ServerPage(QWidget):
         column = QVBoxLayout(self._offer)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
-        column.addWidget(text_label(self.tr(
-            "Programs on this machine can talk to the model as they talk to OpenAI's API. It listens on 127.0.0.1 "
-            "alone, asks for a key, and ends with this window."), "small", wrap=True))
+        column.addWidget(text_label(tr("Programs on this machine can talk to the model as they talk to OpenAI's API. "
+                                       "It listens on 127.0.0.1 alone, asks for a key, and ends with this window."),
+                                    "small", wrap=True))
         self.port = number_field(SpinBox())
         self.port.setObjectName("server_port")
         self.port.setRange(1, 65535)
         self.port.setGroupSeparatorShown(False)
         self.port.setValue(serving.DEFAULT_PORT)
-        self.port.setAccessibleName(self.tr("Port"))
-        self.port.setToolTip(self.tr("The number behind the address. Change it when another program uses it."))
-        self.start_button = SecondaryButton(self.tr("Start the server"), "")
+        self.port.setAccessibleName(tr("Port"))
+        self.port.setToolTip(tr("The number behind the address. Change it when another program uses it."))
+        self.start_button = SecondaryButton(tr("Start the server"), "")
         self.start_button.setObjectName("server_start")
         self.start_button.clicked.connect(self._start)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(self.tr("Port"), "small"))
+        row.addWidget(text_label(tr("Port"), "small"))
         row.addWidget(self.port)
         row.addStretch(1)
         row.addWidget(self.start_button)
@@ -81,8 +82,8 @@ class ServerPage(QWidget):
         row.setSpacing(theme.SPACE_S)
         self.elsewhere = text_label("", "small", wrap=True)
         self.elsewhere.setObjectName("server_elsewhere")
-        stop = SecondaryButton(self.tr("Stop it"), self.tr(
-            "End the other run's server, so that a file of this run can be served."), "small")
+        stop = SecondaryButton(tr("Stop it"),
+                               tr("End the other run's server, so that a file of this run can be served."), "small")
         stop.setObjectName("server_stop_other")
         stop.clicked.connect(self._server.stop)
         row.addWidget(self.elsewhere, 1)
@@ -93,11 +94,11 @@ class ServerPage(QWidget):
         column = QVBoxLayout(self._running)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
-        self.chip = Chip(self.tr("running"), "ok")
+        self.chip = Chip(tr("running"), "ok")
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("server_figures")
         self.stop_button = SecondaryButton(
-            self.tr("Stop"), self.tr("End the server. Answers that are being written are cut off."), "small")
+            tr("Stop"), tr("End the server. Answers that are being written are cut off."), "small")
         self.stop_button.setObjectName("server_stop")
         self.stop_button.clicked.connect(self._server.stop)
         top = QHBoxLayout()
@@ -112,24 +113,24 @@ class ServerPage(QWidget):
         column.addWidget(self.last_error)
         column.addLayout(self._make_facts())
         self.language = SegmentedControl(["curl", "Python"], tooltips=[
-            self.tr("A command for a terminal."), self.tr("A program for the openai package.")])
+            tr("A command for a terminal."), tr("A program for the openai package.")])
         self.language.changed.connect(lambda: self._show_snippet())
-        self.snippet = CopyText(self.tr("Example"), 12)
+        self.snippet = CopyText(tr("Example"), 12)
         self.snippet.setObjectName("server_snippet")
         self.snippet.row.addWidget(self.language)
         column.addWidget(self.snippet)
 
     def _make_facts(self) -> QGridLayout:
-        self.address = CopyLine(self.tr("Base URL"))
-        self.key = CopyLine(self.tr("API key"), secret=True)
-        self.model = CopyLine(self.tr("Model"))
+        self.address = CopyLine(tr("Base URL"))
+        self.key = CopyLine(tr("API key"), secret=True)
+        self.model = CopyLine(tr("Model"))
         self.key.reveal.setObjectName("reveal_key")
         self.key.copy.setObjectName("copy_key")
         self.key.reveal.toggled.connect(lambda: self._show_snippet())
         grid = QGridLayout()
         grid.setHorizontalSpacing(theme.SPACE_L)
         grid.setVerticalSpacing(theme.SPACE_XS)
-        rows = ((self.tr("Base URL"), self.address), (self.tr("API key"), self.key), (self.tr("Model"), self.model))
+        rows = ((tr("Base URL"), self.address), (tr("API key"), self.key), (tr("Model"), self.model))
         for number, (name, line) in enumerate(rows):
             grid.addWidget(text_label(name, "small"), number, 0)
             grid.addWidget(line, number, 1)
@@ -150,18 +151,18 @@ class ServerPage(QWidget):
         other = self._path is not None and server.path is not None and server.path.parent != self._path.parent
         # Why the other run's server failed is said where that run is shown.
         state = STOPPED if other and server.state == FAILED else server.state
-        self.elsewhere.setText(self.tr("{name}, a file of another run, is being served. One file is served at a "
-                                       "time.").format(name=server.path.stem if server.path else ""))
+        self.elsewhere.setText(tr("{name}, a file of another run, is being served. One file is served at a time.",
+                                  name=server.path.stem if server.path else ""))
         self._elsewhere.setVisible(other and state == SERVING)
         self._offer.setVisible(state in (STOPPED, FAILED))
         self.start_button.setEnabled(self._path is not None and not server.is_busy())
         name = self._path.stem if self._path is not None else ""
-        self.start_button.setToolTip(plain_tip(self.tr("Load {name} and answer requests.").format(name=name)))
+        self.start_button.setToolTip(plain_tip(tr("Load {name} and answer requests.", name=name)))
         self.strip.setVisible(state in (STARTING, STOPPING))
         if state == STARTING:
-            self.strip.start(self.tr("Loading {name}").format(name=server.path.stem if server.path else ""))
+            self.strip.start(tr("Loading {name}", name=server.path.stem if server.path else ""))
         elif state == STOPPING:
-            self.strip.start(self.tr("Stopping …"))
+            self.strip.start(tr("Stopping …"))
         self.strip.cancel.setVisible(state == STARTING)
         if state == FAILED and server.error is not None:
             self.banner.show_error(server.error)
@@ -175,13 +176,13 @@ class ServerPage(QWidget):
 
     def _show_serving(self, found: Serving) -> None:
         status = self._server.status
-        parts = [counted(status.get("served", 0), self.tr("1 request served"), self.tr("{count} requests served"))]
+        parts = [ntr("{n:,} request served", "{n:,} requests served", status.get("served", 0))]
         if status.get("active"):
-            parts.append(self.tr("{count} at work").format(count=status["active"]))
-        parts.append(self.tr("{tokens} tokens of context").format(tokens=f"{found.context_length:,}"))
+            parts.append(tr("{count} at work", count=status["active"]))
+        parts.append(tr("{tokens:,} tokens of context", tokens=found.context_length))
         self.figures.setText(" · ".join(parts))
         refused = status.get("refused", 0)
-        self.last_error.setText(self.tr("Last error: {error}").format(error=status.get("last_error", "")))
+        self.last_error.setText(tr("Last error: {error}", error=status.get("last_error", "")))
         self.last_error.setVisible(bool(refused))
         self.address.set_text(found.url)
         self.key.set_text(found.key)

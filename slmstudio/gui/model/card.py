@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model.facts import refusal
 from slmstudio.core.model.vetting import vet
@@ -80,7 +81,7 @@ class ModelCard(Card):
         self.get_page.get_wanted.connect(self._get)
         self.get_page.pause_wanted.connect(self._work.pause)
         self.get_page.cancel_wanted.connect(self._work.cancel)
-        self.use = PrimaryButton(self.tr("Use this model →"), self.tr("Train on top of this model: plan the run next."))
+        self.use = PrimaryButton(tr("Use this model →"), tr("Train on top of this model: plan the run next."))
         self.use.setObjectName("model_use")
         self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.template = TemplateChoice()
@@ -95,12 +96,13 @@ class ModelCard(Card):
         return page
 
     def _prepare_page(self) -> QWidget:
-        title = text_label(self.tr("It must be unpacked before it can be trained"), "heading")
+        title = text_label(tr("It must be unpacked before it can be trained"), "heading")
         self.explain = text_label("", "muted", wrap=True)
         for label in (title, self.explain):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.prepare = PrimaryButton(self.tr("Prepare it"), self.tr(
-            "Unpack the file into a folder that can be trained. You can keep working meanwhile."))
+        self.prepare = PrimaryButton(tr("Prepare it"),
+                                     tr("Unpack the file into a folder that can be trained. You can keep working "
+                                        "meanwhile."))
         self.prepare.setObjectName("model_prepare")
         self.prepare.clicked.connect(self._unpack)
         self.strip = ProgressStrip()
@@ -136,11 +138,11 @@ class ModelCard(Card):
         self.banner_ready.clear()
         if entry.error is not None:
             self._pages.setCurrentIndex(DAMAGED)
-            self.chip.set(self.tr("can't be used"), "bad", "")
+            self.chip.set(tr("can't be used"), "bad", "")
             self.banner.show_error(entry.error)
         elif entry.gguf is not None:
             self._pages.setCurrentIndex(UNPACK)
-            self.chip.set(self.tr("not ready yet"), "accent", "")
+            self.chip.set(tr("not ready yet"), "accent", "")
         else:
             self._pages.setCurrentIndex(READY)
             self._show_model(entry)
@@ -157,14 +159,14 @@ class ModelCard(Card):
             self.facts.show_facts(entry.facts)
             self._show_checks(entry.facts)
         else:
-            self.chip.set(self.tr("not on this machine"), "plain", "")
+            self.chip.set(tr("not on this machine"), "plain", "")
             if entry.known is not None:
                 self.facts.show_entry(entry.known)
         self._estimate()
 
     def _show_checks(self, facts: ModelFacts) -> None:
         """Vet the folder, and say what was found; one that is refused can't be used."""
-        self.chip.set(self.tr("checking …"), "plain", "")
+        self.chip.set(tr("checking …"), "plain", "")
         self.use.setEnabled(False)
         run_task(self, lambda task: vet.vet(facts.path), partial(self._vetted, facts),
                  partial(self._not_vetted, facts))
@@ -177,19 +179,19 @@ class ModelCard(Card):
         told = "\n".join([*(f"{'✓' if check.passed else '✗'} {check.sentence}" for check in found.checks),
                           *(f"! {warning}" for warning in found.warnings)])
         if not found.passed:
-            self.chip.set(self.tr("can't be used"), "bad", told)
+            self.chip.set(tr("can't be used"), "bad", told)
             self.banner.show_error(refusal(facts.name, list(found.problems)))
             self._pages.setCurrentIndex(DAMAGED)
             return
         self.use.setEnabled(True)
         if not facts.has_chat_template:
-            self.chip.set(self.tr("✓ vetted: safetensors, tokenizer matches; no chat template of its own"), "ok", told)
+            self.chip.set(tr("✓ vetted: safetensors, tokenizer matches; no chat template of its own"), "ok", told)
         else:
-            self.chip.set(self.tr("✓ vetted: safetensors, tokenizer matches, template renders"), "ok", told)
+            self.chip.set(tr("✓ vetted: safetensors, tokenizer matches, template renders"), "ok", told)
 
     def _not_vetted(self, facts: ModelFacts, error: Exception) -> None:
         if self._entry is not None and self._entry.facts is facts:
-            self.chip.set(self.tr("can't be checked"), "bad", "")
+            self.chip.set(tr("can't be checked"), "bad", "")
             self.banner_ready.show_error(error)
 
     def _choose_template(self, name: str) -> None:
@@ -236,17 +238,17 @@ class ModelCard(Card):
         found, entry = self._fit, self._entry
         here = entry is not None and entry.facts is not None
         if not here:
-            why = self.tr("Fetch the model first: it is measured with its own weights.")
+            why = tr("Fetch the model first: it is measured with its own weights.")
         elif found is None or not found.planned:
-            why = self.tr("Choose your data in the Data tab first: its longest rows are tried.")
+            why = tr("Choose your data in the Data tab first: its longest rows are tried.")
         else:
-            why = self.tr("Something else is at work on this machine.") if self._session.job is not None else ""
+            why = tr("Something else is at work on this machine.") if self._session.job is not None else ""
         self.fit.set_measurable(not why, why)
 
     def _measure(self) -> None:
         found, entry = self._fit, self._entry
         if found is not None and entry is not None:
-            self.fit.strip.start(self.tr("Starting"))
+            self.fit.strip.start(tr("Starting"))
             self._work.start(MEASURE, entry.folder, partial(new.fit_check, found.config.to_dict()))
 
     def shows(self, folder: Path) -> bool:
@@ -258,7 +260,7 @@ class ModelCard(Card):
         self._estimate()
 
     def _get(self, entry: ModelEntry) -> None:
-        self.get_page.strip.start(self.tr("Starting"))
+        self.get_page.strip.start(tr("Starting"))
         starter = entry.starter
         make = partial(new.fetch_starter, starter.folder, starter.request()) if starter is not None \
             else partial(download, entry.repo)
@@ -266,7 +268,7 @@ class ModelCard(Card):
 
     def _unpack(self) -> None:
         if self._entry is not None and self._entry.gguf is not None:
-            self.strip.start(self.tr("Starting"))
+            self.strip.start(tr("Starting"))
             self._work.start(PREPARE, self._entry.folder, partial(new.unpack, self._entry.gguf, self._entry.folder))
 
     def _show_work(self) -> None:
@@ -287,9 +289,9 @@ class ModelCard(Card):
         self._show_measurable()
 
     def _cost(self, name: str, size: int) -> str:
-        return self.tr("{file} holds compressed weights, {size}. Unpacking them takes well under a minute for a small "
-                       "model, and is done once; training then begins from the compressed values. Nothing is "
-                       "downloaded.").format(file=name, size=units.format_bytes(size))
+        return tr("{file} holds compressed weights, {size}. Unpacking them takes well under a minute for a small "
+                  "model, and is done once; training then begins from the compressed values. Nothing is downloaded.",
+                  file=name, size=units.format_bytes(size))
 
     def _show_progress(self, text: str, done: int, total: int) -> None:
         if self._entry is None or self._work.target != self._entry.folder:

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.model.fit_view import rule
@@ -23,12 +24,12 @@ class FactsTable(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        names = (self.tr("Family"), self.tr("Parameters"), self.tr("Context"), self.tr("Vocabulary"), self.tr("Layers"),
-                 self.tr("Disk"), self.tr("Licence"))
-        tips = (self.tr("The architecture's name: {name}"), self.tr("Numbers that the model consists of."),
-                self.tr("Tokens that the model can see at once."), self.tr("Different tokens that the model knows."),
-                self.tr("Decoder layers, each of hidden size {name}."), self.tr("Size of the weight files."),
-                self.tr("As the model names it. Read it before you use the model at work."))
+        names = (tr("Family"), tr("Parameters"), tr("Context"), tr("Vocabulary"), tr("Layers"),
+                 tr("Disk"), tr("Licence"))
+        tips = (tr("The architecture's name: {name}"), tr("Numbers that the model consists of."),
+                tr("Tokens that the model can see at once."), tr("Different tokens that the model knows."),
+                tr("Decoder layers, each of hidden size {name}."), tr("Size of the weight files."),
+                tr("As the model names it. Read it before you use the model at work."))
         self._tips = tips
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -49,18 +50,18 @@ class FactsTable(QWidget):
 
     def show_facts(self, facts: ModelFacts) -> None:
         """Show what a folder holds."""
-        licence = facts.licence or self.tr("not stated")
+        licence = facts.licence or tr("not stated")
         self._show((facts.family, units.format_count(facts.parameters), f"{facts.context_length:,}",
                     f"{facts.vocabulary_size:,}", str(facts.layers), units.format_bytes(facts.disk_bytes), licence),
                    facts.architecture, f"{facts.hidden_size:,}", str(facts.path))
 
     def show_entry(self, entry: CatalogueEntry) -> None:
         """Show what the catalogue knows; what it doesn't know is left out."""
-        unknown = self.tr("not known")
+        unknown = tr("not known")
         self._show((entry.family, units.format_count(entry.parameters),
                     f"{entry.context:,}" if entry.context else unknown, f"{entry.vocabulary:,}",
                     str(entry.layers or unknown), units.format_bytes(entry.download_bytes),
-                    entry.licence.name if entry.licence.id else self.tr("not stated")),
+                    entry.licence.name if entry.licence.id else tr("not stated")),
                    entry.model_type, f"{entry.hidden_size:,}" if entry.hidden_size else unknown, entry.id)
 
     def _show(self, texts: Sequence[str], architecture: str, hidden: str, folder: str) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
@@ -45,22 +46,22 @@ class FitView(QWidget):
         self.total = text_label("", "strong")
         self.total.setObjectName("fit_total")
         self.free = text_label("", "small")
-        self.measure = SecondaryButton(self.tr("Measure now"), "", "small")
+        self.measure = SecondaryButton(tr("Measure now"), "", "small")
         self.measure.setObjectName("fit_measure")
         self.measure.clicked.connect(self.measure_wanted)
-        self.set_measurable(False, self.tr("Choose a model first."))
+        self.set_measurable(False, tr("Choose a model first."))
         self.strip = ProgressStrip()
         self.strip.setObjectName("fit_progress")
         self.strip.cancelled.connect(self.cancel_wanted)
         self.strip.hide()
         self.verdict = text_label("", "body", wrap=True)
         self.verdict.setObjectName("fit_verdict")
-        self.levers, self.cards = Lines(self.tr("Levers"), 1), Lines(self.tr("What fits on which card"), 0)
+        self.levers, self.cards = Lines(tr("Levers"), 1), Lines(tr("What fits on which card"), 0)
         self.levers.setObjectName("fit_levers")
         self.cards.setObjectName("fit_cards")
-        self.cards.setToolTip(self.tr("The longest sequence length that fits, with one row at a time and activations "
-                                      "recomputed. Two cards share the rows of a batch: what fits is what fits on one "
-                                      "of them, and training is about twice as fast."))
+        self.cards.setToolTip(tr("The longest sequence length that fits, with one row at a time and activations "
+                                 "recomputed. Two cards share the rows of a batch: what fits is what fits on one of "
+                                 "them, and training is about twice as fast."))
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -94,7 +95,7 @@ class FitView(QWidget):
     def show_fit(self, fit: Fit) -> None:
         """Show what a run takes."""
         config, best = fit.config, fit.best
-        title = self.tr("Will it fit? {method}, sequence length {length}, micro-batch {rows}, {precision}")
+        title = tr("Will it fit? {method}, sequence length {length}, micro-batch {rows}, {precision}")
         self.title.setText(title.format(method=variant_label(config), length=f"{config.max_length:,}",
                                         rows=config.micro_batch_size, precision=config.precision))
         estimate = best.estimate
@@ -102,8 +103,7 @@ class FitView(QWidget):
                   for name in PARTS if (amount := getattr(estimate, name))]
         self.bar.show_shares(shares, fit.free or 0)
         self.total.setText(units.format_span(estimate.low, estimate.high))
-        self.free.setText("" if fit.free is None else self.tr("of {free} free").format(
-            free=units.format_bytes(fit.free)))
+        self.free.setText("" if fit.free is None else tr("of {free} free", free=units.format_bytes(fit.free)))
         self._show_verdict(fit)
         self._show_levers(fit)
         self._show_cards(fit)
@@ -111,9 +111,9 @@ class FitView(QWidget):
     def set_measurable(self, on: bool, why_not: str) -> None:
         """Whether "Measure now" can be pressed, and if not why."""
         self.measure.setEnabled(on)
-        self.measure.setToolTip(why_not if not on else self.tr(
-            "Try the longest rows of your data with this model for some seconds: see whether they fit into memory, and "
-            "how long a step takes. Nothing is learned or changed."))
+        self.measure.setToolTip(why_not if not on else tr("Try the longest rows of your data with this model for some "
+                                                          "seconds: see whether they fit into memory, and how long a "
+                                                          "step takes. Nothing is learned or changed."))
 
     def show_progress(self, text: str, done: int, total: int) -> None:
         """How far the measuring is."""
@@ -136,34 +136,34 @@ class FitView(QWidget):
     def _verdict(self, fit: Fit) -> tuple[str, str]:
         """Its kind, and the sentence."""
         estimate, known, free = fit.best.estimate, fit.best.measured, fit.free
-        where = self.tr("on the GPU") if fit.device == "cuda" else self.tr("in this machine")
+        where = tr("on the GPU") if fit.device == "cuda" else tr("in this machine")
         span = units.format_span(estimate.low, estimate.high)
         if known is not None:
             peak, moment = units.format_bytes(known.peak_bytes), when(known.when)
             if known.ran_out:
-                text = self.tr("Measured {when}: memory ran out at {peak}.").format(when=moment, peak=peak)
+                text = tr("Measured {when}: memory ran out at {peak}.", when=moment, peak=peak)
                 return "bad", f"{text} {self._way_out(fit)}"
             fits = free is None or estimate.high <= free
-            text = self.tr("Measured {when}: {peak} at the peak with your longest rows. It fits.") if fits else \
-                self.tr("Measured {when}: {peak} at the peak with your longest rows. Now less is free {where}: close "
-                        "other programs, or use a lever below.")
+            text = tr("Measured {when}: {peak} at the peak with your longest rows. It fits.") if fits else \
+                tr("Measured {when}: {peak} at the peak with your longest rows. Now less is free {where}: close other "
+                   "programs, or use a lever below.")
             return "ok" if fits else "warn", text.format(when=moment, peak=peak, where=where)
         if free is None:
-            return "warn", self.tr("About {span} are needed. How much is free isn't known here.").format(span=span)
+            return "warn", tr("About {span} are needed. How much is free isn't known here.", span=span)
         if estimate.high <= free:
-            kind, text = "ok", self.tr("It fits: about {span} are needed, {free} are free {where}.")
+            kind, text = "ok", tr("It fits: about {span} are needed, {free} are free {where}.")
         elif estimate.low <= free:
-            kind, text = "warn", self.tr("It may just fit: {span} are needed, {free} are free {where}.")
+            kind, text = "warn", tr("It may just fit: {span} are needed, {free} are free {where}.")
         else:
-            kind, text = "bad", self.tr("It doesn't fit as it is: {span} are needed, {free} are free {where}. You can "
-                                        "try it all the same.")
+            kind, text = "bad", tr("It doesn't fit as it is: {span} are needed, {free} are free {where}. You can try "
+                                   "it all the same.")
         text = text.format(span=span, free=units.format_bytes(free), where=where)
         return kind, text if kind == "ok" else f"{text} {self._way_out(fit)}"
 
     def _way_out(self, fit: Fit) -> str:
         if any(lever.enough for lever in fit.levers):
-            return self.tr("One of the levers below makes room; set it in Training.")
-        return self.tr("Several of the levers below together may make room; else choose a smaller model.")
+            return tr("One of the levers below makes room; set it in Training.")
+        return tr("Several of the levers below together may make room; else choose a smaller model.")
 
     def _show_levers(self, fit: Fit) -> None:
         rows = [(self._lever(lever, fit.config), f"−{units.format_bytes(lever.saves)}", lever.cost)
@@ -178,30 +178,30 @@ class FitView(QWidget):
             return f"{getattr(config, field):,} → {change[field]:,}"
 
         return {
-            "checkpointing": lambda: self.tr("Checkpoint activations"),
-            "micro_batch": lambda: self.tr("Micro-batch {rows}, accumulation {steps}").format(
-                rows=to("micro_batch_size"), steps=to("gradient_accumulation_steps")),
-            "qlora": lambda: self.tr("QLoRA (base in 4 bits)"),
-            "lora": lambda: self.tr("LoRA instead of all weights"),
-            "length": lambda: self.tr("Sequence length {tokens}").format(tokens=to("max_length")),
-            "optimizer": lambda: self.tr("Optimizer in 8 bits"),
-            "rank": lambda: self.tr("Rank {rank}").format(rank=to("lora_rank")),
+            "checkpointing": lambda: tr("Checkpoint activations"),
+            "micro_batch": lambda: tr("Micro-batch {rows}, accumulation {steps}", rows=to("micro_batch_size"),
+                                      steps=to("gradient_accumulation_steps")),
+            "qlora": lambda: tr("QLoRA (base in 4 bits)"),
+            "lora": lambda: tr("LoRA instead of all weights"),
+            "length": lambda: tr("Sequence length {tokens}", tokens=to("max_length")),
+            "optimizer": lambda: tr("Optimizer in 8 bits"),
+            "rank": lambda: tr("Rank {rank}", rank=to("lora_rank")),
         }[lever.name]()
 
     def _show_cards(self, fit: Fit) -> None:
-        names = {"full": self.tr("Full"), "lora": self.tr("LoRA"), "qlora": self.tr("QLoRA")}
+        names = {"full": tr("Full"), "lora": tr("LoRA"), "qlora": tr("QLoRA")}
         rows = [(name, *(self._length(card.longest.get(method)) for card in fit.cards))
                 for method, name in names.items()]
         self.cards.show_lines(("", *(card.card for card in fit.cards)), rows)
 
     def _length(self, tokens: int | None) -> str:
-        return "—" if tokens is None else self.tr("length {tokens}").format(tokens=f"{tokens:,}")
+        return "—" if tokens is None else tr("length {tokens:,}", tokens=tokens)
 
     def _name(self, part: str) -> str:
-        return {"weights": self.tr("weights"), "adapter": self.tr("adapter"), "gradients": self.tr("gradients"),
-                "optimizer": self.tr("optimizer"), "activations": self.tr("activations"),
-                "logits": self.tr("logits"), "fragmentation": self.tr("fragments"),
-                "overhead": self.tr("libraries")}[part]
+        return {"weights": tr("weights"), "adapter": tr("adapter"), "gradients": tr("gradients"),
+                "optimizer": tr("optimizer"), "activations": tr("activations"),
+                "logits": tr("logits"), "fragmentation": tr("fragments"),
+                "overhead": tr("libraries")}[part]
 
 
 class Lines(QWidget):

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -64,9 +65,9 @@ class GetPage(QWidget):
         inner = QVBoxLayout(self.frame)
         inner.setContentsMargins(*[theme.SPACE_M] * 4)
         inner.addWidget(self.licence)
-        self.accept = QCheckBox(self.tr("I accept these terms"))
+        self.accept = QCheckBox(tr("I accept these terms"))
         self.accept.setObjectName("model_accept")
-        self.accept.setToolTip(self.tr("The model is fetched only once its terms are accepted."))
+        self.accept.setToolTip(tr("The model is fetched only once its terms are accepted."))
         self.accept.toggled.connect(lambda on: self._show())
         inner.addWidget(self.accept)
         self.note = text_label("", "small", wrap=True)
@@ -75,17 +76,17 @@ class GetPage(QWidget):
         self.banner.setObjectName("model_get_banner")
         self.strip = ProgressStrip()
         self.strip.setObjectName("model_get_progress")
-        self.strip.cancel.setToolTip(self.tr("End the download and remove what has arrived."))
+        self.strip.cancel.setToolTip(tr("End the download and remove what has arrived."))
         self.strip.cancelled.connect(self.cancel_wanted)
-        self.pause = SecondaryButton(self.tr("Pause"), self.tr(
-            "End the download and keep what has arrived. It can be resumed at any time."), "small")
+        self.pause = SecondaryButton(tr("Pause"),
+                                     tr("End the download and keep what has arrived. It can be resumed at any time."),
+                                     "small")
         self.pause.setObjectName("model_pause")
         self.pause.clicked.connect(self.pause_wanted)
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton(self.tr("Download"), self.tr("Fetch this model over the network. None of your data "
-                                                              "is sent."))
+        self.get = PrimaryButton(tr("Download"), tr("Fetch this model over the network. None of your data is sent."))
         self.get.setObjectName("model_get")
         self.get.clicked.connect(self._get)
         self._lay_out()
@@ -94,11 +95,11 @@ class GetPage(QWidget):
         self.token = QLineEdit()
         self.token.setObjectName("hub_token")
         self.token.setEchoMode(QLineEdit.EchoMode.Password)
-        self.token.setAccessibleName(self.tr("Access token"))
-        self.token.setPlaceholderText(self.tr("Access token of the hub"))
-        self.token.setToolTip(self.tr("From your account's page on the hub. It is kept in the system's keyring, or in "
-                                      "a file that only you can read, and sent to that hub alone."))
-        self.keep = SecondaryButton(self.tr("Keep token"), self.tr("Keep the token on this machine."), "small")
+        self.token.setAccessibleName(tr("Access token"))
+        self.token.setPlaceholderText(tr("Access token of the hub"))
+        self.token.setToolTip(tr("From your account's page on the hub. It is kept in the system's keyring, or in a "
+                                 "file that only you can read, and sent to that hub alone."))
+        self.keep = SecondaryButton(tr("Keep token"), tr("Keep the token on this machine."), "small")
         self.keep.setObjectName("hub_token_keep")
         self.keep.clicked.connect(self._keep_token)
         self.token.textChanged.connect(lambda text: self.keep.setEnabled(bool(text.strip())))
@@ -133,7 +134,7 @@ class GetPage(QWidget):
         if starter is not None:
             self.licence.setText("\n".join((starter.about, "", f"{starter.licence}:", *starter.terms)))
         elif known is not None:
-            self.licence.setText(self.tr("{name} licence. {use}").format(name=known.licence.name, use=known.licence_use)
+            self.licence.setText(tr("{name} licence. {use}", name=known.licence.name, use=known.licence_use)
                                  if known.licence.id else known.licence_use)
         self._show()
         run_task(self, lambda task: _state(entry), lambda state: self._know(entry, state), self.banner.show_error)
@@ -165,10 +166,10 @@ class GetPage(QWidget):
         told = starter or known
         size = units.format_bytes(told.download_bytes) if told is not None else ""
         if state is not None and state.total:
-            self.get.setText(self.tr("Resume: {done} of {total} are here").format(
-                done=units.format_bytes(state.arrived), total=units.format_bytes(state.total)))
+            self.get.setText(tr("Resume: {done} of {total} are here", done=units.format_bytes(state.arrived),
+                                total=units.format_bytes(state.total)))
         else:
-            self.get.setText(self.tr("Download {size}").format(size=size) if size else self.tr("Download"))
+            self.get.setText(tr("Download {size}", size=size) if size else tr("Download"))
         needs_token = starter is None and known is not None and bool(known.gated)
         self.gated.setVisible(not self._working and state is not None and needs_token and not state.token_place)
         self.note.setText(self._note(entry, needs_token))
@@ -176,22 +177,21 @@ class GetPage(QWidget):
     def _note(self, entry: ModelEntry, needs_token: bool) -> str:
         state = self._state
         if entry.starter is not None:
-            return self.tr("It comes as Python packages from the package index that this program was installed from; "
-                           "none of your data is sent. It is kept in {folder} and used offline from then on.").format(
-                               folder=entry.folder)
+            return tr("It comes as Python packages from the package index that this program was installed from; none "
+                      "of your data is sent. It is kept in {folder} and used offline from then on.",
+                      folder=entry.folder)
         lines = []
         if needs_token:
-            lines.append(self.tr("Its owner asks you to accept the licence first: sign in at the hub, open the page of "
-                                 "{repo}, accept, and make an access token.").format(repo=entry.repo))
+            lines.append(tr("Its owner asks you to accept the licence first: sign in at the hub, open the page of "
+                            "{repo}, accept, and make an access token.", repo=entry.repo))
         if state is not None and needs_token and state.token_place:
-            lines.append(self.tr("Your access token is kept in {place}.").format(place=state.token_place))
+            lines.append(tr("Your access token is kept in {place}.", place=state.token_place))
         if state is not None:
-            lines.append(self.tr("It comes from {host} over the network; none of your data is sent. It is kept in "
-                                 "{folder} and used offline from then on.").format(host=state.host,
-                                                                                   folder=entry.folder))
+            lines.append(tr("It comes from {host} over the network; none of your data is sent. It is kept in {folder} "
+                            "and used offline from then on.", host=state.host, folder=entry.folder))
         if entry.known is None:
-            lines.append(self.tr("The catalogue doesn't know this model. You'll see what it is, and whether it can "
-                                 "be used, once the download begins."))
+            lines.append(tr("The catalogue doesn't know this model. You'll see what it is, and whether it can be used, "
+                            "once the download begins."))
         return "\n".join(lines)
 
     def _get(self) -> None:

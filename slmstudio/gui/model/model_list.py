@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.session import Session
@@ -16,7 +17,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedContr
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.model.entry import ModelEntry
 
@@ -47,11 +48,11 @@ class ModelListCard(Card):
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         self.view = SegmentedControl(
-            (self.tr("Fits"), self.tr("On disk"), self.tr("All")), tooltips=(
-                self.tr("Models that can be trained on this machine, and those on disk."),
-                self.tr("Models that are on this machine already."),
-                self.tr("Every model of the catalogue, and those on disk.")))
-        super().__init__(self.tr("Models"), actions=(self.view,), parent=parent)
+            (tr("Fits"), tr("On disk"), tr("All")), tooltips=(
+                tr("Models that can be trained on this machine, and those on disk."),
+                tr("Models that are on this machine already."),
+                tr("Every model of the catalogue, and those on disk.")))
+        super().__init__(tr("Models"), actions=(self.view,), parent=parent)
         self._session = session
         self._entries: list[ModelEntry] = []
         self._current: ModelEntry | None = None
@@ -60,7 +61,7 @@ class ModelListCard(Card):
         theme.grow(self, "setFixedWidth", WIDTH)
         self.view.setObjectName("model_view")
         self.view.changed.connect(self._fill)
-        self.list = TwoLineList(self.tr("Models"))
+        self.list = TwoLineList(tr("Models"))
         self.list.setObjectName("model_list")
         self.list.currentItemChanged.connect(self._choose_row)
         add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
@@ -77,10 +78,10 @@ class ModelListCard(Card):
     def _search_line(self) -> QLineEdit:
         self.search = QLineEdit()
         self.search.setObjectName("model_search")
-        self.search.setPlaceholderText(self.tr("Search, or paste a hub name"))
-        self.search.setAccessibleName(self.tr("Search models"))
-        self.search.setToolTip(self.tr("Words of a name, a family or a language; or the name of any model of the hub, "
-                                       "such as Qwen/Qwen2.5-1.5B-Instruct, to fetch it."))
+        self.search.setPlaceholderText(tr("Search, or paste a hub name"))
+        self.search.setAccessibleName(tr("Search models"))
+        self.search.setToolTip(tr("Words of a name, a family or a language; or the name of any model of the hub, such "
+                                  "as Qwen/Qwen2.5-1.5B-Instruct, to fetch it."))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._fill)
         return self.search
@@ -88,15 +89,15 @@ class ModelListCard(Card):
     def _filters(self) -> QHBoxLayout:
         self.language, self.licence = ComboBox(), ComboBox()
         self.language.setObjectName("model_language")
-        self.language.setAccessibleName(self.tr("Language"))
-        self.language.setToolTip(self.tr("Only models that were made for this language, as their cards say."))
-        self.language.addItem(self.tr("Any language"), "")
+        self.language.setAccessibleName(tr("Language"))
+        self.language.setToolTip(tr("Only models that were made for this language, as their cards say."))
+        self.language.addItem(tr("Any language"), "")
         self.licence.setObjectName("model_licence")
-        self.licence.setAccessibleName(self.tr("Licence"))
-        self.licence.setToolTip(self.tr("Only models whose licence allows this use. Read the licence itself before "
-                                        "you rely on it."))
-        for label, value in ((self.tr("Any licence"), ""), (self.tr("Commercial use"), "commercial"),
-                             (self.tr("Not gated"), "open")):
+        self.licence.setAccessibleName(tr("Licence"))
+        self.licence.setToolTip(tr("Only models whose licence allows this use. Read the licence itself before you rely "
+                                   "on it."))
+        for label, value in ((tr("Any licence"), ""), (tr("Commercial use"), "commercial"),
+                             (tr("Not gated"), "open")):
             self.licence.addItem(label, value)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
@@ -106,12 +107,12 @@ class ModelListCard(Card):
         return row
 
     def _buttons(self) -> QHBoxLayout:
-        folder = SecondaryButton(self.tr("Open folder…"), self.tr("Choose the folder of a model: config.json, "
-                                                                 "safetensors weights and tokenizer (Ctrl+O)."))
+        folder = SecondaryButton(tr("Open folder…"),
+                                 tr("Choose the folder of a model: config.json, safetensors weights and tokenizer "
+                                    "(Ctrl+O)."))
         folder.setObjectName("model_open")
         folder.clicked.connect(self.folder_wanted)
-        gguf = SecondaryButton(self.tr("GGUF…"), self.tr(
-            "Choose a GGUF file and unpack it, so that it can be trained."))
+        gguf = SecondaryButton(tr("GGUF…"), tr("Choose a GGUF file and unpack it, so that it can be trained."))
         gguf.setObjectName("model_gguf")
         gguf.clicked.connect(self.gguf_wanted)
         row = QHBoxLayout()
@@ -235,11 +236,11 @@ class ModelListCard(Card):
         if not self._entries:
             return ""
         if self.search.text().strip():
-            return self.tr("No model on the list matches. Paste the whole name of a model on the hub, such as "
-                           "Qwen/Qwen2.5-1.5B-Instruct, to fetch it.")
+            return tr("No model on the list matches. Paste the whole name of a model on the hub, such as "
+                      "Qwen/Qwen2.5-1.5B-Instruct, to fetch it.")
         if self.view.current() == ON_DISK:
-            return self.tr("No model that matches is on this machine. All shows those that can be fetched.")
-        return self.tr("No model matches. Choose All, or another language or licence.")
+            return tr("No model that matches is on this machine. All shows those that can be fetched.")
+        return tr("No model matches. Choose All, or another language or licence.")
 
     def _show_chips(self) -> None:
         chosen = self._session.model
@@ -250,18 +251,18 @@ class ModelListCard(Card):
 
     def _chip(self, entry: ModelEntry, used: object) -> tuple[str, str]:
         if entry.facts is not None and entry.folder == used:
-            return self.tr("in use"), "ok"
+            return tr("in use"), "ok"
         if entry.error is not None:
-            return self.tr("damaged"), "bad"
+            return tr("damaged"), "bad"
         if entry.gguf is not None:
-            return self.tr("prepare"), "accent"
+            return tr("prepare"), "accent"
         if entry.badge is not None:
             return self._badge(entry.badge), _KINDS[entry.badge.kind]
         return "", "plain"
 
     def _badge(self, badge: Badge) -> str:
-        return {"full": self.tr("Full fits"), "lora": self.tr("LoRA fits"), "qlora": self.tr("QLoRA fits"),
-                "tight": self.tr("QLoRA, tight"), "no": self.tr("Needs {size}")}[badge.kind].format(
+        return {"full": tr("Full fits"), "lora": tr("LoRA fits"), "qlora": tr("QLoRA fits"),
+                "tight": tr("QLoRA, tight"), "no": tr("Needs {size}")}[badge.kind].format(
                     size=units.format_bytes(badge.bytes))
 
     def _detail(self, entry: ModelEntry) -> str:
@@ -270,20 +271,19 @@ class ModelListCard(Card):
         if facts is None and known is None:
             if entry.gguf is not None:
                 size = units.format_bytes(entry.file_bytes)
-                return " · ".join(filter(None, (self.tr("GGUF file"), size, entry.source)))
+                return " · ".join(filter(None, (tr("GGUF file"), size, entry.source)))
             return entry.repo or str(entry.folder)
         parts = [units.format_count(facts.parameters if facts else known.parameters)]  # type: ignore[union-attr]
         if known is not None and known.languages:
             names = self._language_names(known.languages)
             count = max(known.language_count, len(known.languages))
-            parts.append(names[0] if count == 1 and names else counted(
-                count, self.tr("1 language"), self.tr("{count} languages")))
+            parts.append(names[0] if count == 1 and names else ntr("{n:,} language", "{n:,} languages", count))
         elif facts is not None:
             parts.append(facts.family)
         if entry.on_disk:
-            parts.append(entry.source or self.tr("on disk"))
+            parts.append(entry.source or tr("on disk"))
         licence = (facts.licence if facts else None) or (known.licence.name if known and known.licence.id else None)
-        return " · ".join([*parts, licence or self.tr("licence not stated")])
+        return " · ".join([*parts, licence or tr("licence not stated")])
 
 
 def _order(entry: ModelEntry) -> tuple[bool, int, str]:

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -71,9 +72,9 @@ class ModelTab(QWidget):
         self.refresh()
 
     def _nothing_chosen(self) -> QWidget:
-        state = EmptyState(self.tr("Which model should learn?"),
-                           self.tr("Choose one at the left, or drop a model's folder here. Small models learn fast: "
-                                   "begin with the one that comes with the program."))
+        state = EmptyState(tr("Which model should learn?"),
+                           tr("Choose one at the left, or drop a model's folder here. Small models learn fast: begin "
+                              "with the one that comes with the program."))
         state.dropped.connect(self.open_paths)
         return EmptyState.centred(state)
 
@@ -90,14 +91,14 @@ class ModelTab(QWidget):
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""
-        dialog = QFileDialog(self, self.tr("Choose the folder of a model"))
+        dialog = QFileDialog(self, tr("Choose the folder of a model"))
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         self._open_dialog(dialog)
 
     def _choose_gguf(self) -> None:
-        dialog = QFileDialog(self, self.tr("Choose a GGUF file"))
+        dialog = QFileDialog(self, tr("Choose a GGUF file"))
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([self.tr("GGUF models (*.gguf)"), self.tr("All files (*)")])
+        dialog.setNameFilters([tr("GGUF models (*.gguf)"), tr("All files (*)")])
         self._open_dialog(dialog)
 
     def _open_dialog(self, dialog: QFileDialog) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -48,13 +49,12 @@ class TemplateChoice(QWidget):
         super().__init__(parent)
         self._found: _Found | None = None
         self._task: Task | None = None
-        self.title = text_label(self.tr("No chat template: choose how conversations are written"), "section")
+        self.title = text_label(tr("No chat template: choose how conversations are written"), "section")
         self.names = ComboBox()
         self.names.setObjectName("template_names")
-        self.names.setAccessibleName(self.tr("Chat template"))
-        self.names.setToolTip(self.tr("This model was never taught to chat. The template that you choose is learned, "
-                                      "and goes with the result into exports, chat and server. The first one suits "
-                                      "best."))
+        self.names.setAccessibleName(tr("Chat template"))
+        self.names.setToolTip(tr("This model was never taught to chat. The template that you choose is learned, and "
+                                 "goes with the result into exports, chat and server. The first one suits best."))
         self.names.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.names.activated.connect(self._choose)
         self.reason = text_label("", "muted", wrap=True)
@@ -63,7 +63,7 @@ class TemplateChoice(QWidget):
         self.warning.setObjectName("template_warning")
         self.preview = text_label("", "mono", wrap=True)
         self.preview.setObjectName("template_preview")
-        self.preview.setAccessibleName(self.tr("A conversation in this template"))
+        self.preview.setAccessibleName(tr("A conversation in this template"))
         self.banner = ErrorBanner(closable=False)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_M)
@@ -93,11 +93,11 @@ class TemplateChoice(QWidget):
         """
         self.forget()
         folder, own = facts.path, facts.has_chat_template
-        talk = [{"role": "system", "content": self.tr("Answer briefly.")},
-                {"role": "user", "content": self.tr("When is the office open?")},
-                {"role": "assistant", "content": self.tr("From ten to five.")},
-                {"role": "user", "content": self.tr("Also on Saturdays?")},
-                {"role": "assistant", "content": self.tr("No.")}]
+        talk = [{"role": "system", "content": tr("Answer briefly.")},
+                {"role": "user", "content": tr("When is the office open?")},
+                {"role": "assistant", "content": tr("From ten to five.")},
+                {"role": "user", "content": tr("Also on Saturdays?")},
+                {"role": "assistant", "content": tr("No.")}]
         self._task = run_task(self, lambda task: _look(folder, own, talk), lambda found: self._show(found, name),
                               self._show_error)
 

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.gui.common.followed_job import FollowedJob
@@ -68,11 +69,11 @@ class ModelWork(QObject):
             make: makes the job, in a thread; what it raises is told by `failed`.
         """
         if self.target is not None:
-            self.failed.emit(UserError(self.tr("{name} is still in progress.").format(name=self.target.name), "",
-                                       self.tr("Wait until it is done, or cancel it.")))
+            self.failed.emit(UserError(tr("{name} is still in progress.", name=self.target.name), "",
+                                       tr("Wait until it is done, or cancel it.")))
             return
         self.kind, self.target, self._ending = kind, target, ""
-        self._show(self.tr("Starting"), 0, 0)
+        self._show(tr("Starting"), 0, 0)
         self.changed.emit()
         run_task(self, lambda task: make(), self._follow, self._not_made)
 
@@ -80,7 +81,7 @@ class ModelWork(QObject):
         """End it. Nothing of it is kept."""
         if self.target is not None:
             self.cancelled.emit(self.target)
-        self._end("cancel", self.tr("Cancelling"))
+        self._end("cancel", tr("Cancelling"))
 
     def _give_way(self) -> None:
         """A run starts: nothing is measured beside it, which would take its memory and be wrong."""
@@ -89,7 +90,7 @@ class ModelWork(QObject):
 
     def pause(self) -> None:
         """End a download, and keep what has arrived: starting again takes it up."""
-        self._end("pause", self.tr("Pausing"))
+        self._end("pause", tr("Pausing"))
 
     def leave(self) -> None:
         """The window closes: nobody could see or end the job."""
@@ -117,8 +118,8 @@ class ModelWork(QObject):
         if self.target is None:
             return
         self.progressed.emit(text, done, total)
-        name = {PREPARE: self.tr("Preparing {name}"), FETCH: self.tr("Downloading {name}"),
-                MEASURE: self.tr("Fit check of {name}")}[self.kind]
+        name = {PREPARE: tr("Preparing {name}"), FETCH: tr("Downloading {name}"),
+                MEASURE: tr("Fit check of {name}")}[self.kind]
         self.followed.show_status(JobStatus(name.format(name=self.target.name), done, total, text=text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:

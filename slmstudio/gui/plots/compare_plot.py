@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -28,20 +29,20 @@ class ComparePlot(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.plot = Plot(self.tr("Loss"), x_unit=self.tr("steps"),
-                         x_form=lambda x: self.tr("step {x}").format(x=f"{x:,.0f}"),
-                         value_form=lambda value: f"{value:.3f}", empty=self.tr("None of these runs has a loss yet."),
+        self.plot = Plot(tr("Loss"), x_unit=tr("steps"),
+                         x_form=lambda x: tr("step {x:,.0f}", x=x),
+                         value_form=lambda value: f"{value:.3f}", empty=tr("None of these runs has a loss yet."),
                          term="eval_loss")
         self._runs: list[tuple[str, RunHistory]] = []
-        self.which = SegmentedControl([self.tr("Both"), self.tr("Eval"), self.tr("Train")], tooltips=[
-            self.tr("Eval losses as thick lines, train losses as thin ones."),
-            self.tr("Losses on rows that were never learned."),
-            self.tr("Losses on the rows that were learned, smoothed.")])
+        self.which = SegmentedControl([tr("Both"), tr("Eval"), tr("Train")], tooltips=[
+            tr("Eval losses as thick lines, train losses as thin ones."),
+            tr("Losses on rows that were never learned."),
+            tr("Losses on the rows that were learned, smoothed.")])
         self.which.setObjectName("compare_losses")
         self.which.changed.connect(self._draw)
-        self.log = QCheckBox(self.tr("Log scale"))
+        self.log = QCheckBox(tr("Log scale"))
         self.log.setObjectName("compare_log")
-        self.log.setToolTip(self.tr("A logarithmic left axis: small differences at the end are seen better."))
+        self.log.setToolTip(tr("A logarithmic left axis: small differences at the end are seen better."))
         self.log.toggled.connect(self.plot.set_log)
         self.plot.header.insertWidget(1, self.which)
         self.plot.header.insertWidget(2, self.log)
@@ -91,10 +92,10 @@ class ComparePlot(QWidget):
         for number, (name, history) in enumerate(self._runs):
             colour, alpha = COLOURS[number % len(COLOURS)], 1.0 if number < len(COLOURS) else 0.5
             if which in (BOTH, TRAIN):
-                self._add(f"{number} train", colour, self.tr("{name}, train").format(name=name), history, alpha)
+                self._add(f"{number} train", colour, tr("{name}, train", name=name), history, alpha)
             if which in (BOTH, EVAL):
                 series = history.series["eval_loss"]
-                label = self.tr("{name}, eval").format(name=name) if which == BOTH else name
+                label = tr("{name}, eval", name=name) if which == BOTH else name
                 self.plot.add_curve(f"{number} eval", colour, label=label, dots=True, alpha=alpha)
                 self.plot.set_data(f"{number} eval", np.array(series.x), np.array(series.y))
         self.plot.show_all()

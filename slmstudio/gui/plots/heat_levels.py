@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, heats
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import as_changed, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.plots.marks import Level
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("HeatLevels", text)
 
 
 def heat_levels(history: RunHistory, config: RunConfig | None) -> dict[str, list[Level]]:

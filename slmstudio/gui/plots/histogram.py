@@ -13,6 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPen
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.plots.axis import NumberAxis
 from slmstudio.gui.plots.canvas import Box, Canvas
@@ -49,7 +50,7 @@ class Histogram(QWidget):
         self._bottom = NumberAxis("bottom", unit=unit, whole=True)
         self.canvas = Canvas(viewBox=Box(enableMenu=False), enableMenu=False, axisItems={"bottom": self._bottom})
         self.canvas.setAccessibleName(name)
-        self.canvas.setToolTip(self.tr("Each bar is rows of about the same length: the higher, the more rows."))
+        self.canvas.setToolTip(tr("Each bar is rows of about the same length: the higher, the more rows."))
         item = self.canvas.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()

@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -29,13 +30,13 @@ class LossPlot(Plot):
     changed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(self.tr("Loss"), x_unit=self.tr("steps"),
-                         x_form=lambda x: self.tr("step {x}").format(x=f"{x:,.0f}"),
+        super().__init__(tr("Loss"), x_unit=tr("steps"),
+                         x_form=lambda x: tr("step {x:,.0f}", x=x),
                          value_form=lambda value: f"{value:.3f}",
-                         empty=self.tr("The loss appears with the first step."), term="eval_loss", parent=parent)
-        self.add_curve("raw", "train", label=self.tr("train"), width=1, alpha=0.35)
-        self.add_curve("smooth", "train", label=self.tr("train, smoothed"))
-        self.add_curve("eval", "eval", label=self.tr("eval"), dots=True)
+                         empty=tr("The loss appears with the first step."), term="eval_loss", parent=parent)
+        self.add_curve("raw", "train", label=tr("train"), width=1, alpha=0.35)
+        self.add_curve("smooth", "train", label=tr("train, smoothed"))
+        self.add_curve("eval", "eval", label=tr("eval"), dots=True)
         self.marks = PlotMarks(self.canvas.getPlotItem())
         self._smoother = Smoother(SMOOTHING)
         self._smoothed: tuple[RunHistory | None, int] = None, 0
@@ -48,20 +49,19 @@ class LossPlot(Plot):
         self.weight.setRange(0, 99)
         self.weight.setValue(round(SMOOTHING * 100))
         theme.grow(self.weight, "setFixedWidth", 80)
-        self.weight.setAccessibleName(self.tr("Smoothing of the train loss"))
-        self.weight.setToolTip(self.tr(
-            "How much of the average so far each point of the thick line keeps. "
-            "Raise it when the thin line jumps too much to see a trend; 0 shows it as it is."))
+        self.weight.setAccessibleName(tr("Smoothing of the train loss"))
+        self.weight.setToolTip(tr("How much of the average so far each point of the thick line keeps. Raise it when "
+                                  "the thin line jumps too much to see a trend; 0 shows it as it is."))
         self._weight_text = text_label("", "small")
         self._weight_text.setMinimumWidth(self._weight_text.fontMetrics().horizontalAdvance("0.00 "))
         self.weight.valueChanged.connect(self._set_weight)
-        self.log = QCheckBox(self.tr("Log scale"))
+        self.log = QCheckBox(tr("Log scale"))
         self.log.setObjectName("log_scale")
-        self.log.setToolTip(self.tr("Equal distances for equal ratios: small changes late in a run become visible."))
+        self.log.setToolTip(tr("Equal distances for equal ratios: small changes late in a run become visible."))
         self.log.toggled.connect(self.set_log)
         for place, widget in enumerate((self.train_chip, self.eval_chip), 1):
             self.header.insertWidget(place, widget)
-        for widget in (text_label(self.tr("Smoothing"), "small"), self.weight, self._weight_text, self.log):
+        for widget in (text_label(tr("Smoothing"), "small"), self.weight, self._weight_text, self.log):
             self.header.addWidget(widget)
         self._set_weight(self.weight.value())
 
@@ -81,8 +81,8 @@ class LossPlot(Plot):
         self.set_data("smooth", x, np.array(smooth))
         self.set_data("eval", np.array(evaluated.x), np.array(evaluated.y))
         self.marks.show(self._marks(history))
-        for chip, text, loss in ((self.train_chip, self.tr("train {loss}"), smooth[-1] if smooth else None),
-                                 (self.eval_chip, self.tr("eval {loss}"), evaluated.last())):
+        for chip, text, loss in ((self.train_chip, tr("train {loss}"), smooth[-1] if smooth else None),
+                                 (self.eval_chip, tr("eval {loss}"), evaluated.last())):
             chip.setVisible(loss is not None)
             chip.show_text("" if loss is None else text.format(loss=f"{loss:.2f}"))
 
@@ -91,6 +91,6 @@ class LossPlot(Plot):
         marks = [Mark(float(step), change_text(event), "muted") for event in history.changes
                  if isinstance(step := event.get("global_step"), int) and step <= history.step]
         if history.overfit_step is not None:
-            text = self.tr("lowest eval loss, step {step}").format(step=f"{history.overfit_step:,}")
+            text = tr("lowest eval loss, step {step:,}", step=history.overfit_step)
             marks.append(Mark(float(history.overfit_step), text, "warn"))
         return marks

@@ -14,6 +14,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QPen
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.meaning import MeaningButton
@@ -87,8 +88,8 @@ class Plot(QWidget):
         self.left.setGrid(255)
         self.left.setZValue(-1)  # the grid lies under the curves
         self.canvas.setMinimumHeight(CANVAS_HEIGHT)
-        self.canvas.setToolTip(self.tr("Point at the curve to read it. Ctrl and the wheel zoom, dragging moves, "
-                                       "a double click shows everything again."))
+        self.canvas.setToolTip(tr("Point at the curve to read it. Ctrl and the wheel zoom, dragging moves, a double "
+                                  "click shows everything again."))
         item = self.canvas.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()

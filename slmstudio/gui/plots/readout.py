@@ -11,6 +11,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QLabel
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.plots.canvas import Canvas, Curve
 from slmstudio.gui.plots.shades import Shade
@@ -56,7 +57,7 @@ class Readout(QLabel):
             index = _nearest(curve.x, x)
             value = curve.y[index]
             where = "" if curve.x[index] == x else f" ({self._x_form(curve.x[index])})"
-            text = curve.form(value) if np.isfinite(value) else self.tr("not a number")
+            text = curve.form(value) if np.isfinite(value) else tr("not a number")
             said = html.escape(f"{curve.label} {text}{where}")  # the label may be a run's name, which may be anything
             rows.append(f'<span style="color:{theme.colour(curve.colour).name()}">●</span> {said}')
         rows += [html.escape(shade.text) for shade in shades if shade.start <= x <= shade.end][:1]

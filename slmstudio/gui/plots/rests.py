@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.run_texts import rest_text
@@ -23,8 +22,7 @@ def rests(history: RunHistory, clock_unit: float | None) -> list[Shade]:
         if each.why == HOLD or start is None:
             continue
         seconds = (history.seconds if each.end is None else each.end) - each.start
-        text = QCoreApplication.translate("Rests", "Rested {time}: {cause}").format(
-            time=units.format_duration(seconds), cause=rest_text(each.why))
+        text = tr("Rested {time}: {cause}", time=units.format_duration(seconds), cause=rest_text(each.why))
         if clock_unit is None:
             found.append(Shade(start, start if end is None else end, text))
         else:

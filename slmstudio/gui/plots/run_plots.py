@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.hardware.describe import short_gpu_name
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.history import RunHistory
@@ -58,7 +59,7 @@ class RunPlots(QScrollArea):
         self.loss = LossPlot()
         self.loss.setMinimumHeight(LOSS_HEIGHT)
         self.loss.changed.connect(self.refresh)
-        self.setAccessibleName(self.tr("Plots of the run"))
+        self.setAccessibleName(tr("Plots of the run"))
         self.small: dict[str, Plot] = {}
         self._to_make = self._recipes()
         self._to_draw: list[str] = []
@@ -79,16 +80,16 @@ class RunPlots(QScrollArea):
 
         size = {"value_form": lambda value: units.format_bytes(value * GB)}
         return {
-            "tokens_per_second": {"title": self.tr("Tokens per second"), "term": "tokens_per_second", **whole()},
-            "temperature_c": {"title": self.tr("GPU temperature, °C"), **whole(" °C"), "floor": None},
-            "cpu_temperature_c": {"title": self.tr("Processor temperature, °C"), **whole(" °C"), "floor": None},
-            "learning_rate": {"title": self.tr("Learning rate"), "term": "learning_rate", "form": rate,
+            "tokens_per_second": {"title": tr("Tokens per second"), "term": "tokens_per_second", **whole()},
+            "temperature_c": {"title": tr("GPU temperature, °C"), **whole(" °C"), "floor": None},
+            "cpu_temperature_c": {"title": tr("Processor temperature, °C"), **whole(" °C"), "floor": None},
+            "learning_rate": {"title": tr("Learning rate"), "term": "learning_rate", "form": rate,
                               "value_form": lambda v: rate(v, v)},
-            "grad_norm": {"title": self.tr("Gradient norm"), "term": "gradient_norm"},
-            "power_w": {"title": self.tr("GPU power, W"), **whole(" W")},
-            "memory_used": {"title": self.tr("GPU memory, GB"), **size},
-            "process_memory": {"title": self.tr("Memory of the worker, GB"), **size},
-            "cpu_percent": {"title": self.tr("Processor, % of one core"), **whole(" %")},
+            "grad_norm": {"title": tr("Gradient norm"), "term": "gradient_norm"},
+            "power_w": {"title": tr("GPU power, W"), **whole(" W")},
+            "memory_used": {"title": tr("GPU memory, GB"), **size},
+            "process_memory": {"title": tr("Memory of the worker, GB"), **size},
+            "cpu_percent": {"title": tr("Processor, % of one core"), **whole(" %")},
         }
 
     def _next(self) -> None:
@@ -108,7 +109,7 @@ class RunPlots(QScrollArea):
 
     def _make_one(self) -> None:
         name = next(iter(self._to_make))
-        options = {"floor": 0.0, "x_unit": self.tr("steps"), "x_form": self._at_step, **self._to_make.pop(name)}
+        options = {"floor": 0.0, "x_unit": tr("steps"), "x_form": self._at_step, **self._to_make.pop(name)}
         if name not in OVER_STEPS:
             options["x_form"] = self._after
         plot = self.small[name] = Plot(**options, parent=self._page)
@@ -118,10 +119,10 @@ class RunPlots(QScrollArea):
         self.refresh()
 
     def _at_step(self, x: float) -> str:
-        return self.tr("step {x}").format(x=f"{x:,.0f}")
+        return tr("step {x:,.0f}", x=x)
 
     def _after(self, x: float) -> str:
-        return self.tr("after {time}").format(time=units.format_duration(x * self._clock_unit))
+        return tr("after {time}", time=units.format_duration(x * self._clock_unit))
 
     def _lay_out(self) -> None:
         self.setWidgetResizable(True)
@@ -180,8 +181,8 @@ class RunPlots(QScrollArea):
         series = self._history.series
         longest = max((series[name].x[-1] for name in
                        ("temperature_c", "cpu_temperature_c", "process_memory") if series[name]), default=0.0)
-        unit, self._clock_unit = ((self.tr("h"), 3600.0) if longest >= 3 * 3600 else
-                                  (self.tr("min"), 60.0) if longest >= 3 * 60 else (self.tr("s"), 1.0))
+        unit, self._clock_unit = ((tr("h"), 3600.0) if longest >= 3 * 3600 else
+                                  (tr("min"), 60.0) if longest >= 3 * 60 else (tr("s"), 1.0))
         for name in self.small.keys() - set(OVER_STEPS):
             self.small[name].bottom.unit = unit
 
@@ -222,15 +223,15 @@ class RunPlots(QScrollArea):
     def _label(self, key: str) -> str:
         """What a curve is called beside others."""
         if key == "memory_temperature_c":
-            return self.tr("memory")
+            return tr("memory")
         name, _, place = key.partition("@")
         cards = self._history.machine.cards
         if len(cards) < 2:
-            return self.tr("GPU") if "temperature" in name else self.small[name].title.text()
+            return tr("GPU") if "temperature" in name else self.small[name].title.text()
         number, card = cards[int(place or 0)]
         same = len({each for _, each in cards}) == 1
-        return self.tr("GPU {number}").format(number=number) if same else self.tr("GPU {number}, {card}").format(
-            number=number, card=short_gpu_name(card))
+        return tr("GPU {number}", number=number) if same else tr("GPU {number}, {card}", number=number,
+                                                                 card=short_gpu_name(card))
 
     def _make_curves(self, name: str, keys: list[str]) -> None:
         """One curve a series, in its colour; others are of the run before."""
@@ -244,13 +245,13 @@ class RunPlots(QScrollArea):
     def _draw_limit(self, name: str) -> None:
         slowdown, power, memory = (self._limit(limit) for limit in ("slowdown_c", "power_limit_w", "memory_total"))
         value, text, tooltip = {
-            "temperature_c": (slowdown, self.tr("limit {limit} °C").format(limit=f"{slowdown or 0:.0f}"),
-                              self.tr("At this temperature the GPU slows itself down to protect itself.")),
-            "power_w": (power, self.tr("limit {limit} W").format(limit=f"{power or 0:.0f}"),
-                        self.tr("The driver lets the GPU draw no more than this.")),
+            "temperature_c": (slowdown, tr("limit {limit:.0f} °C", limit=slowdown or 0),
+                              tr("At this temperature the GPU slows itself down to protect itself.")),
+            "power_w": (power, tr("limit {limit:.0f} W", limit=power or 0),
+                        tr("The driver lets the GPU draw no more than this.")),
             "memory_used": (None if memory is None else memory / GB,
-                            self.tr("of {size}").format(size=units.format_bytes(memory or 0)),
-                            self.tr("All the memory of the GPU. A run that needs more ends with an error.")),
+                            tr("of {size}", size=units.format_bytes(memory or 0)),
+                            tr("All the memory of the GPU. A run that needs more ends with an error.")),
         }[name]
         self.small[name].set_limit(value, text, tooltip)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QPoint, Qt, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label, write
 from slmstudio.gui.common.run_texts import outcome_chip
@@ -21,10 +22,6 @@ STANDARD = (NAME, "base", "eval_loss", "tuned.chrf", "seconds", "outcome")
 LEFT_OUT = ("format", "kind", "protocol", "non_finite")
 """Fields that tell nothing apart."""
 POPUP_WIDTH, POPUP_HEIGHT = 340, 420
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("ResultsColumns", text)
 
 
 def score_of(key: str) -> tuple[str, str, str] | None:
@@ -82,7 +79,7 @@ def cell(key: str, value: Any) -> str:
     if key in ("eval_loss", "train_loss"):
         return f"{value:.2f}"
     if key == "peak_c":
-        return tr("{degrees} °C").format(degrees=f"{value:.0f}")
+        return tr("{degrees:.0f} °C", degrees=value)
     if key in ("seconds", "rested"):
         return units.format_duration(value)
     if key == "joules":
@@ -129,24 +126,24 @@ class ColumnChooser(QFrame):
         self._chosen: list[str] = []
         self.search = QLineEdit()
         self.search.setObjectName("column_search")
-        self.search.setPlaceholderText(self.tr("Search the fields"))
-        self.search.setAccessibleName(self.tr("Search the fields"))
-        self.search.setToolTip(self.tr("A part of a field's name."))
+        self.search.setPlaceholderText(tr("Search the fields"))
+        self.search.setAccessibleName(tr("Search the fields"))
+        self.search.setToolTip(tr("A part of a field's name."))
         self.search.textChanged.connect(self._search)
         self.list = QListWidget()
         self.list.setObjectName("column_list")
-        self.list.setAccessibleName(self.tr("Columns"))
+        self.list.setAccessibleName(tr("Columns"))
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemChanged.connect(self._mark)
         self.list.itemActivated.connect(_toggle)
-        self.standard = SecondaryButton(self.tr("As at first"), self.tr("Show the columns that a new program shows."),
+        self.standard = SecondaryButton(tr("As at first"), tr("Show the columns that a new program shows."),
                                         "small")
         self.standard.setObjectName("columns_standard")
         self.standard.clicked.connect(lambda: self._decide(list(STANDARD)))
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_M] * 4)
         column.setSpacing(theme.SPACE_S)
-        column.addWidget(text_label(self.tr("Columns of the table"), "section"))
+        column.addWidget(text_label(tr("Columns of the table"), "section"))
         for widget in (self.search, self.list):
             column.addWidget(widget)
         column.addWidget(self.standard, 0, Qt.AlignmentFlag.AlignLeft)

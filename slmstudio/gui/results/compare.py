@@ -10,6 +10,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import differences
@@ -17,7 +18,7 @@ from slmstudio.gui.common.save import choose_file, csv_kinds, picture_kinds, wri
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.compare_scores import ComparedScores, run_names
 from slmstudio.gui.results.run_facts import RunFacts
@@ -43,17 +44,17 @@ class ComparePanel(QWidget):
         super().__init__(parent)
         self._runs: list[RunFacts] = []
         self.curves: ComparePlot | None = None
-        self.tabs = SegmentedControl([self.tr("Losses"), self.tr("Settings"), self.tr("Scores")], tooltips=[
-            self.tr("The runs' losses in one plot."), self.tr("The settings in which the runs differ."),
-            self.tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
+        self.tabs = SegmentedControl([tr("Losses"), tr("Settings"), tr("Scores")], tooltips=[
+            tr("The runs' losses in one plot."), tr("The settings in which the runs differ."),
+            tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
         self.tabs.setObjectName("compare_tabs")
         self.tabs.changed.connect(self._show_page)
         self.hint = text_label("", "small", wrap=True)
         self.hint.setObjectName("compare_hint")
-        self.save = IconButton("save", self.tr("Save the plot as PNG or SVG, or the table as CSV"))
+        self.save = IconButton("save", tr("Save the plot as PNG or SVG, or the table as CSV"))
         self.save.setObjectName("compare_save")
         self.save.clicked.connect(self._save)
-        self.settings = FigureTable(self.tr("Settings in which the runs differ"))
+        self.settings = FigureTable(tr("Settings in which the runs differ"))
         self.settings.setObjectName("compare_settings")
         self.compared = ComparedScores()
         self.compared.failed.connect(self.failed)
@@ -101,21 +102,21 @@ class ComparePanel(QWidget):
         if len(self._runs) == 2:
             unlike = differences(*(run.summary.config.to_dict() for run in self._runs))
             if unlike:
-                return self.tr("Differs in: {fields}").format(fields=unlike)
-        return self.tr("{count} runs compared by their losses.").format(count=len(self._runs))
+                return tr("Differs in: {fields}", fields=unlike)
+        return tr("{count} runs compared by their losses.", count=len(self._runs))
 
     def _setting_hint(self) -> str:
         count = len(self.settings.figures.rows)
-        return counted(count, self.tr("1 setting differs; all others are equal."),
-                       self.tr("{count} settings differ; all others are equal.")) if count else \
-            self.tr("The runs have the same settings.")
+        return ntr("{n:,} setting differs; all others are equal.", "{n:,} settings differ; all others are equal.",
+                   count) if count else \
+            tr("The runs have the same settings.")
 
     def _save(self) -> None:
         if self._pages.currentWidget() is self._plot_page:
             if self.curves is not None:
-                choose_file(self, self.tr("Save the plot"), "losses.png", picture_kinds(), self.save_picture)
+                choose_file(self, tr("Save the plot"), "losses.png", picture_kinds(), self.save_picture)
             return
-        choose_file(self, self.tr("Save the table"), "comparison.csv", csv_kinds(), self.save_table)
+        choose_file(self, tr("Save the table"), "comparison.csv", csv_kinds(), self.save_table)
 
     def save_picture(self, path: Path) -> None:
         """Draw the plot into a file."""

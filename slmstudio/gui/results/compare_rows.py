@@ -9,13 +9,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.filters import RowsFilters
@@ -55,17 +56,17 @@ class ComparedRows(QDialog):
         self.strip.cancelled.connect(self.reject)
         self.count = text_label("", "small")
         self.count.setObjectName("compared_count")
-        self.save = IconButton("save", self.tr("Save the rows that are shown as CSV"))
+        self.save = IconButton("save", tr("Save the rows that are shown as CSV"))
         self.save.setObjectName("compared_csv")
         self.save.clicked.connect(lambda: choose_file(
-            self, self.tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table))
+            self, tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table))
         self.filters.begin(rows.names, GAINS)
         self.filters.changed.connect(self.apply)
         self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
         add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
         self._lay_out()
         self.finished.connect(lambda: self._stop())
-        self.strip.start(self.tr("Scoring each row"))
+        self.strip.start(tr("Scoring each row"))
         self._task = run_task(self, lambda task: _scored(rows, task), self._show, self._failed,
                               self.strip.set_progress)
 
@@ -123,8 +124,8 @@ class ComparedRows(QDialog):
         self.table.rows.show_rows(self._rows, shown, view)
         every = len(self._rows)
         self.count.setText(
-            counted(every, self.tr("1 row"), self.tr("{count} rows")) if len(shown) == every else
-            self.tr("{shown} of {all} rows").format(shown=f"{len(shown):,}", all=f"{every:,}"))
+            ntr("{n:,} row", "{n:,} rows", every) if len(shown) == every else
+            tr("{shown:,} of {all:,} rows", shown=len(shown), all=every))
         if shown:
             self.table.selectRow(0)
         self._show_row()
@@ -156,7 +157,7 @@ class _Shown(RowDetail):
 def _scored(rows: Rows, task: Task) -> list[Row]:
     def tell(done: int, total: int) -> None:
         if task.cancelled():
-            raise UserError("Scoring the rows was cancelled.")
+            raise UserError(tr("Scoring the rows was cancelled."))
         task.progress(done, total)
 
     return rows.scored(tell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
@@ -13,6 +13,7 @@ from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import Side
 from slmstudio.core.files import an_object
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -30,10 +31,6 @@ MOST_REMARKS = 6
 """Remarks that are shown: each may take two lines, and the table stands below them."""
 Shown = dict[str, list[Evaluation | None]]
 """By the benchmark, or `TESTS`: of each run the evaluation whose scores are shown."""
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("CompareScores", text)
 
 
 class ComparedScores(QWidget):
@@ -55,7 +52,7 @@ class ComparedScores(QWidget):
         self._task: Task | None = None
         self._given_up = False
         self.paired: Paired | None = None
-        self.table = FigureTable(self.tr("Scores of the runs"))
+        self.table = FigureTable(tr("Scores of the runs"))
         self.table.setObjectName("compare_scores")
         self.verdicts = text_label("", "body", wrap=True)
         self.verdicts.setObjectName("compare_verdicts")
@@ -64,12 +61,14 @@ class ComparedScores(QWidget):
         self.strip = ProgressStrip()
         self.strip.cancelled.connect(self._give_up)
         self.strip.end()
-        self.again = SecondaryButton(self.tr("Test the difference"), self.tr(
-            "Compare the runs' answers to the same rows one by one, by a paired test."), "small")
+        self.again = SecondaryButton(tr("Test the difference"),
+                                     tr("Compare the runs' answers to the same rows one by one, by a paired test."),
+                                     "small")
         self.again.setObjectName("compare_again")
         self.again.clicked.connect(lambda: self.start(asked=True))
-        self.rows = SecondaryButton(self.tr("Answers…"), self.tr(
-            "The runs' answers to the same rows beside each other, the largest gain first."), "small")
+        self.rows = SecondaryButton(tr("Answers…"),
+                                    tr("The runs' answers to the same rows beside each other, the largest gain first."),
+                                    "small")
         self.rows.setObjectName("compare_rows")
         self.rows.clicked.connect(self._show_rows)
         self._lay_out()
@@ -116,7 +115,7 @@ class ComparedScores(QWidget):
         if self.paired is not None or self._task is not None or not self._can() or (self._given_up and not asked):
             return
         tests, benchmarks = self._tests, self._benchmarks
-        self.strip.start_soon(self.tr("Comparing the answers row by row"))
+        self.strip.start_soon(tr("Comparing the answers row by row"))
         self._task = run_task(self, lambda task: _compared(tests, benchmarks, task), self._show_paired,
                               self._not_paired, self.strip.set_progress)
         self._show_state()
@@ -165,14 +164,14 @@ class ComparedScores(QWidget):
         from slmstudio.gui.results.compare_rows import ComparedRows
 
         first, *others = self.paired.rows.names
-        ComparedRows(self.paired.rows, self.tr("Answers · {runs} against {first}").format(
-            runs=", ".join(others), first=first), self).show()
+        ComparedRows(self.paired.rows, tr("Answers · {runs} against {first}", runs=", ".join(others), first=first),
+                     self).show()
 
 
 def _compared(tests: list[Side], benchmarks: dict[str, list[Side]], task: Task) -> Paired:
     def tell(done: int, total: int) -> None:
         if task.cancelled():
-            raise UserError("The comparison was cancelled.")
+            raise UserError(tr("The comparison was cancelled."))
         task.progress(done, total)
 
     return compare_runs(tests, benchmarks, tell)
@@ -186,8 +185,7 @@ def verdicts(found: Paired) -> list[str]:
 
 def _limited(lines: list[str], most: int) -> list[str]:
     """So many lines, and how many there are beyond them."""
-    return lines if len(lines) <= most else [*lines[:most], tr("And {count} more.").format(
-        count=f"{len(lines) - most:,}")]
+    return lines if len(lines) <= most else [*lines[:most], tr("And {count:,} more.", count=len(lines) - most)]
 
 
 def shown(runs: Sequence[RunFacts]) -> Shown:
@@ -238,7 +236,7 @@ def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
         return " ".join(troubles)
     missing = sum(not any(evaluations[place] for evaluations in found.values()) for place in range(len(runs)))
     if missing:
-        return tr("{count} of them were not evaluated yet. 95 % intervals.").format(count=missing)
+        return tr("{count} of them were not evaluated yet. 95 % intervals.", count=missing)
     if not shared:
         return tr("No two of these runs were tested on the same: no score compares.")
     if any(len(there) < len(runs) for there in scored.values()):
@@ -250,14 +248,14 @@ def _trouble(name: str, evaluations: list[Evaluation]) -> str:
     """Why the scores of a test set or of a benchmark do not compare, or ""."""
     if name == TESTS:
         return {comparability.ROWS: tr("Tested on different rows: these scores do not compare."),
-                comparability.HOW: tr("The same rows, but not asked in the same way: answers of another "
-                                      "length, or another system prompt.")
+                comparability.HOW: tr("The same rows, but not asked in the same way: answers of another length, or "
+                                      "another system prompt.")
                 }.get(comparability.difference(evaluations), "")
     words = {"limit": tr("number of questions"), "shots": tr("examples before a question"),
              "data": tr("source of the questions"), "seed": tr("questions that were drawn")}
     unlike = comparability.unlike([_asked(each) for each in evaluations])
-    return tr("{benchmark} was not asked in the same way, so its scores do not compare: other {differences}.").format(
-        benchmark=benchmark_label(name), differences=", ".join(words[key] for key in unlike)) if unlike else ""
+    return tr("{benchmark} was not asked in the same way, so its scores do not compare: other {differences}.",
+              benchmark=benchmark_label(name), differences=", ".join(words[key] for key in unlike)) if unlike else ""
 
 
 def _unpaired(name: str, evaluations: Sequence[Evaluation | None]) -> bool:

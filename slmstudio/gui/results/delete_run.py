@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("ResultsDelete", text)
 
 
 def ask(parent: QWidget, run: RunSummary, delete: Callable[[RunSummary], None]) -> None:
@@ -24,7 +21,7 @@ def ask(parent: QWidget, run: RunSummary, delete: Callable[[RunSummary], None]) 
     box.setIcon(QMessageBox.Icon.Question)
     box.setTextFormat(Qt.TextFormat.PlainText)
     box.setWindowTitle(tr("Delete a run"))
-    box.setText(tr("Move “{name}” to the trash?").format(name=run.config.name))
+    box.setText(tr("Move “{name}” to the trash?", name=run.config.name))
     box.setInformativeText(tr("Its checkpoints, its result, its evaluations and its exports go with it."))
     box.setStandardButtons(QMessageBox.StandardButton.Cancel)
     yes = box.addButton(tr("Move to trash"), QMessageBox.ButtonRole.DestructiveRole)
@@ -45,8 +42,9 @@ def to_trash(run: RunSummary) -> None:
         refuse_at_work(run)
         send2trash(str(run.folder))
     except TrashPermissionError as error:
-        raise UserError(f"{run.config.name} could not be moved to the trash.", f"This disk has none: {error}.",
-                        f"Delete the folder yourself: {run.folder}") from error
+        raise UserError(tr("{config} could not be moved to the trash.", config=run.config.name),
+                        tr("This disk has none: {error}.", error=error),
+                        tr("Delete the folder yourself: {folder}", folder=run.folder)) from error
     except OSError as error:
         raise from_os_error(error, "move the run to the trash") from error
 
@@ -57,8 +55,8 @@ def refuse_at_work(run: RunSummary) -> None:
         UserError: a process works in the run's folder: its training, or a job of it.
     """
     if Job(run.folder).is_alive():
-        raise UserError(f"{run.config.name} is at work and cannot be deleted.", "A worker writes into its folder.",
-                        "Stop it first, in the Training tab.")
+        raise UserError(tr("{config} is at work and cannot be deleted.", config=run.config.name),
+                        tr("A worker writes into its folder."), tr("Stop it first, in the Training tab."))
     at_work = run_folder.jobs_at_work(run.folder)
     if not at_work:
         return
@@ -68,9 +66,9 @@ def refuse_at_work(run: RunSummary) -> None:
     what = [known[kind][0] for kind in known if kind in kinds] or ["a job of it"]
     remedy = [known[kind][1] for kind in known if kind in kinds] or ["Wait until it is done"]
     verb = "is" if len(what) == 1 else "are"
-    raise UserError(f"{run.config.name} cannot be deleted: {' and '.join(what)} {verb} at work.",
-                    "A worker reads and writes in its folder.",
-                    f"{'. '.join(remedy)}, or with Ctrl+C in the terminal that started it.")
+    raise UserError(tr("{config} cannot be deleted: {what} {verb} at work.", config=run.config.name,
+                       what=" and ".join(what), verb=verb), tr("A worker reads and writes in its folder."),
+                    tr("{remedy}, or with Ctrl+C in the terminal that started it.", remedy=". ".join(remedy)))
 
 
 def _kind(job: Job) -> str:

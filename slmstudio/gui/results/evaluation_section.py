@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
@@ -134,8 +135,8 @@ class EvaluationSection(QWidget):
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
         elsewhere = job is not None and not here
-        self.panel.set_busy(self.tr("An evaluation of {run} is at work. This one can start when it is done.").format(
-            run=self.running.name) if elsewhere else "")
+        self.panel.set_busy(tr("An evaluation of {run} is at work. This one can start when it is done.",
+                               run=self.running.name) if elsewhere else "")
         self.panel_changed.emit()
 
 

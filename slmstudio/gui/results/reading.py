@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.progress import ProgressStrip
@@ -28,12 +29,12 @@ class ReadingPage(QStackedWidget):
         self.strip = ProgressStrip()
         self.strip.setObjectName("runs_progress")
         self.strip.setFixedWidth(STRIP_WIDTH)
-        self.strip.cancel.setToolTip(self.tr("End the reading. What was read is kept until the program ends."))
+        self.strip.cancel.setToolTip(tr("End the reading. What was read is kept until the program ends."))
         self.strip.cancelled.connect(self.cancelled)
-        button = PrimaryButton(self.tr("Read the runs"), self.tr("Read them, or the rest of them."))
+        button = PrimaryButton(tr("Read the runs"), tr("Read them, or the rest of them."))
         button.setObjectName("runs_read")
         button.clicked.connect(self.go_on)
-        self._stopped = EmptyState(self.tr("Not all runs were read"), "", [button])
+        self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
         self._stopped.setAcceptDrops(False)
         for page in (self.strip, self._stopped):
             self.addWidget(EmptyState.centred(page))
@@ -41,7 +42,7 @@ class ReadingPage(QStackedWidget):
     def start(self) -> None:
         """The runs are being read from now on; nothing is seen of it when that takes no time."""
         self.setCurrentIndex(0)
-        self.strip.start_soon(self.tr("Reading the runs"))
+        self.strip.start_soon(tr("Reading the runs"))
 
     def set_progress(self, done: int, total: int) -> None:
         """So many of the runs were read."""
@@ -52,9 +53,9 @@ class ReadingPage(QStackedWidget):
 
     def show_cancelled(self, read: int) -> None:
         """Say that it was cancelled, and offer to go on."""
-        self.show_stopped(self.tr(
-            "It was cancelled. The first {count} are kept, and reading continues from there.").format(count=f"{read:,}")
-            if read else self.tr("It was cancelled. Nothing was changed."))
+        self.show_stopped(tr("It was cancelled. The first {count:,} are kept, and reading continues from there.",
+                             count=read)
+            if read else tr("It was cancelled. Nothing was changed."))
 
     def show_stopped(self, why: str) -> None:
         """Say why there are no runs here."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import names
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -24,25 +25,25 @@ class RenameDialog(QDialog):
     def __init__(self, name: str, taken: Sequence[str], parent: QWidget | None = None):
         super().__init__(parent)
         self._taken = taken
-        self.setWindowTitle(self.tr("Rename the run"))
+        self.setWindowTitle(tr("Rename the run"))
         self.setMinimumWidth(WIDTH)
         self.field = QLineEdit(name)
         self.field.setObjectName("run_name")
-        self.field.setAccessibleName(self.tr("Name of the run"))
-        self.field.setToolTip(self.tr("What the run is called in this window, in reports and in the terminal. Its "
-                                      "folder and its exported files keep their names."))
+        self.field.setAccessibleName(tr("Name of the run"))
+        self.field.setToolTip(tr("What the run is called in this window, in reports and in the terminal. Its folder "
+                                 "and its exported files keep their names."))
         self.field.setMaxLength(names.LONGEST)
         self.field.selectAll()
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("run_name_note")
-        self.free = SecondaryButton("", self.tr("Take the next name that no other run has."), "small")
+        self.free = SecondaryButton("", tr("Take the next name that no other run has."), "small")
         self.free.setObjectName("run_name_free")
         self.free.clicked.connect(lambda: self.field.setText(names.free(self.name(), self._taken)))
-        self.rename = PrimaryButton(self.tr("Rename"), self.tr("Give the run this name."))
+        self.rename = PrimaryButton(tr("Rename"), tr("Give the run this name."))
         self.rename.setObjectName("confirm_rename")
         self.rename.setDefault(True)
         self.rename.clicked.connect(self.accept)
-        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Leave the name as it is."))
+        cancel = SecondaryButton(tr("Cancel"), tr("Leave the name as it is."))
         cancel.setAutoDefault(False)
         self.free.setAutoDefault(False)
         cancel.clicked.connect(self.reject)
@@ -55,7 +56,7 @@ class RenameDialog(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_L] * 4)
         column.setSpacing(theme.SPACE_M)
-        column.addWidget(text_label(self.tr("Name of the run"), "section"))
+        column.addWidget(text_label(tr("Name of the run"), "section"))
         column.addWidget(self.field)
         column.addLayout(told)
         column.addLayout(buttons)
@@ -70,12 +71,12 @@ class RenameDialog(QDialog):
         name = self.name()
         taken = names.is_taken(name, self._taken)
         if not name:
-            self.note.setText(self.tr("A run needs a name."))
+            self.note.setText(tr("A run needs a name."))
         elif taken:
-            self.note.setText(self.tr("Another run has this name."))
+            self.note.setText(tr("Another run has this name."))
         else:
-            self.note.setText(self.tr("The run's folder and its exported files keep their names."))
-        self.free.setText(self.tr("Use “{name}”").format(name=names.free(name, self._taken)).replace("&", "&&"))
+            self.note.setText(tr("The run's folder and its exported files keep their names."))
+        self.free.setText(tr("Use “{name}”", name=names.free(name, self._taken)).replace("&", "&&"))
         self.free.setVisible(taken)
         self.rename.setEnabled(bool(name) and not taken)
 

@@ -8,6 +8,7 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import Task, run_task
@@ -24,7 +25,7 @@ class ReportLine(QWidget):
         self._path = Path()
         self.said, self.place = text_label("", "small"), ElidedLabel("", "small")
         self.said.setObjectName("report_said")
-        self.open_folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the report among its files."), "small")
+        self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small")
         self.open_folder.setObjectName("report_folder")
         self.open_folder.clicked.connect(self._open_folder)
         row = QHBoxLayout(self)
@@ -49,7 +50,7 @@ class ReportLine(QWidget):
             self.open_folder.hide()
 
     def _say(self, opened: bool) -> None:
-        self.said.setText(self.tr("Written:") if opened else self.tr("Written, but nothing here opens it:"))
+        self.said.setText(tr("Written:") if opened else tr("Written, but nothing here opens it:"))
 
 
 class ReportButton(SecondaryButton):
@@ -71,15 +72,15 @@ class ReportButton(SecondaryButton):
         self._writing: Task | None = None
         self.line, self.strip = ReportLine(), ProgressStrip()
         self.strip.setObjectName("report_progress")
-        self.strip.cancel.setToolTip(self.tr("Write no report. An older one stays as it is."))
+        self.strip.cancel.setToolTip(tr("Write no report. An older one stays as it is."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
         self.setObjectName("results_report")
-        self.setToolTip(self.tr("One page that says everything of the run: data, settings, curves, scores, exports. It "
-                                "needs no network, and can be sent to whoever approves."))
+        self.setToolTip(tr("One page that says everything of the run: data, settings, curves, scores, exports. It "
+                           "needs no network, and can be sent to whoever approves."))
         menu = QMenu(self)
-        for text, do in ((self.tr("Write and open"), self.write),
-                         (self.tr("Save as HTML or PDF…"), self._choose)):
+        for text, do in ((tr("Write and open"), self.write),
+                         (tr("Save as HTML or PDF…"), self._choose)):
             action = QAction(text, menu)
             action.triggered.connect(do)
             menu.addAction(action)
@@ -114,7 +115,7 @@ class ReportButton(SecondaryButton):
 
         self.line.hide()
         self._writing = run_task(self, work, lambda path: self._written(folder, path), self._not_written)
-        self.strip.start_soon(self.tr("Writing the report"))
+        self.strip.start_soon(tr("Writing the report"))
         self._show_state()
 
     def cancel(self) -> None:
@@ -124,8 +125,8 @@ class ReportButton(SecondaryButton):
         self._end()
 
     def _choose(self) -> None:
-        choose_file(self, self.tr("Save the report"), "report.html",
-                    self.tr("Web page (*.html);;PDF (*.pdf)"), self.save)
+        choose_file(self, tr("Save the report"), "report.html",
+                    tr("Web page (*.html);;PDF (*.pdf)"), self.save)
 
     def _written(self, folder: Path, path: Path) -> None:
         self._end()
@@ -142,5 +143,5 @@ class ReportButton(SecondaryButton):
         self._show_state()
 
     def _show_state(self) -> None:
-        self.setText(self.tr("Writing …") if self._writing is not None else self.tr("Report"))
+        self.setText(tr("Writing …") if self._writing is not None else tr("Report"))
         self.setEnabled(self._folder is not None and self._writing is None)

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui.common import theme
@@ -71,19 +72,19 @@ class RunDetails(Card):
         self.banner = ErrorBanner()
         self.banner.setObjectName("details_banner")
         self._make_parts(session)
-        self.no_exports = text_label(self.tr(
-            "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
+        self.no_exports = text_label(tr("No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can "
+                                        "open."), "small", wrap=True)
         self._make_page()
 
     def _make_header(self) -> None:
-        self._rename = IconButton("edit", self.tr("Rename the run (F2 in the table)"))
+        self._rename = IconButton("edit", tr("Rename the run (F2 in the table)"))
         self._rename.setObjectName("rename_run")
         self._rename.clicked.connect(lambda: self.rename.emit(self._run))
         self.header.insertWidget(1, self._rename)
         self.header.insertWidget(2, self.chip)
-        self._folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the run's files."), "small")
+        self._folder = SecondaryButton(tr("Open folder"), tr("Show the run's files."), "small")
         self._delete = SecondaryButton(
-            self.tr("Delete…"), self.tr("Move the run and its exports to the trash."), "small"
+            tr("Delete…"), tr("Move the run and its exports to the trash."), "small"
         )
         self._folder.setObjectName("open_folder")
         self._delete.setObjectName("delete_run")
@@ -108,7 +109,7 @@ class RunDetails(Card):
         self.parity = ParityTable()
         self.exports.selectionModel().selectionChanged.connect(self._show_parity)
         self.evaluation = EvaluationSection(session)
-        self.evaluate_button = SecondaryButton(self.tr("Evaluate…"), "", "small")
+        self.evaluate_button = SecondaryButton(tr("Evaluate…"), "", "small")
         self.evaluate_button.setObjectName("results_evaluate")
         self.evaluate_button.clicked.connect(self.open_evaluation)
         self.evaluation.panel_changed.connect(self._show_buttons)
@@ -146,20 +147,20 @@ class RunDetails(Card):
         column.addWidget(self.verdict)
         self.overview = RunOverview()
         column.addWidget(self.overview)
-        column.addWidget(text_label(self.tr("Exports"), "section"))
+        column.addWidget(text_label(tr("Exports"), "section"))
         column.addWidget(self.exports)
         column.addWidget(self.parity)
         column.addWidget(self.no_exports)
         column.addWidget(self.serve)
-        column.addWidget(text_label(self.tr("Notes"), "section"))
+        column.addWidget(text_label(tr("Notes"), "section"))
         column.addWidget(self.notes)
         column.addStretch(1)
         return page
 
     def _make_tabs(self) -> None:
-        self.tabs = SegmentedControl([self.tr("Overview"), self.tr("Scores")], tooltips=[
-            self.tr("What the run learned, how, and its files."),
-            self.tr("Whether it is better than the base, on rows that it never learned.")])
+        self.tabs = SegmentedControl([tr("Overview"), tr("Scores")], tooltips=[
+            tr("What the run learned, how, and its files."),
+            tr("Whether it is better than the base, on rows that it never learned.")])
         self.tabs.setObjectName("details_tabs")
         self.tabs.changed.connect(self._views.setCurrentIndex)
         self.tabs.changed.connect(lambda _: self._show_buttons())
@@ -172,17 +173,17 @@ class RunDetails(Card):
         self.body.addLayout(head)
 
     def _make_actions(self) -> None:
-        self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Continue from the newest checkpoint."))
+        self.resume_button = SecondaryButton(tr("Resume"), tr("Continue from the newest checkpoint."))
         self.more_button = SecondaryButton(
-            self.tr("Continue training…"),
-            self.tr("Plan a run that continues from this one, with more data or epochs."))
+            tr("Continue training…"),
+            tr("Plan a run that continues from this one, with more data or epochs."))
         self.more_button.setObjectName("results_more")
         self.more_button.hide()
-        self.serve_button = SecondaryButton(self.tr("Use elsewhere…"), "")
+        self.serve_button = SecondaryButton(tr("Use elsewhere…"), "")
         self.serve_button.setObjectName("results_serve")
         self.serve_button.clicked.connect(self.open_serve)
-        self.export_button = SecondaryButton(self.tr("Export…"), "")
-        self.chat_button = PrimaryButton(self.tr("Chat"), "")
+        self.export_button = SecondaryButton(tr("Export…"), "")
+        self.chat_button = PrimaryButton(tr("Chat"), "")
         for button in (self.resume_button, self.serve_button, self.export_button, self.evaluate_button,
                        self.chat_button):
             button.setEnabled(False)  # until a run is shown
@@ -280,27 +281,26 @@ class RunDetails(Card):
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
-            self.tr("Let the base and the tuned model answer test rows, and see which is better.") if made else
-            self.tr("There is nothing to evaluate: the run has left no adapter or model yet."))
+            tr("Let the base and the tuned model answer test rows, and see which is better.") if made else
+            tr("There is nothing to evaluate: the run has left no adapter or model yet."))
         self._actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
         self.export_button.setVisible(self.export.isHidden())
         self.export_button.setEnabled(made)
         self.export_button.setToolTip(
-            self.tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
-            self.tr("There is nothing to export: the run has left no adapter or model yet."))
+            tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
+            tr("There is nothing to export: the run has left no adapter or model yet."))
         self.serve_button.setVisible(self.serve.isHidden())
         self.serve_button.setEnabled(exports)
-        self.serve_button.setToolTip(self.tr("Serve the marked file to other programs, or use it in Ollama, vLLM, "
-                                             "llama.cpp or LM Studio.") if exports else
-                                     self.tr("Export the result first."))
+        self.serve_button.setToolTip(tr("Serve the marked file to other programs, or use it in Ollama, vLLM, llama.cpp "
+                                        "or LM Studio.") if exports else
+                                     tr("Export the result first."))
         if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()
         self.chat_button.setEnabled(made)
-        self.chat_button.setToolTip(self.tr("Talk to the file that is marked above.") if exports else
-                                    self.tr("Talk to what the run has learned, beside its base model. No export is "
-                                            "needed.") if made else
-                                    self.tr("The run has left no adapter or model yet."))
+        self.chat_button.setToolTip(tr("Talk to the file that is marked above.") if exports else
+                                    tr("Talk to what the run has learned, beside its base model. No export is needed.") if made else
+                                    tr("The run has left no adapter or model yet."))
 
     def open_export(self) -> None:
         """Offer the types below the exports."""

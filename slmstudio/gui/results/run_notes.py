@@ -9,6 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QGridLayout, QLineEdit, QPlainTextEdit, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import notes
 from slmstudio.core.run.notes import Notes
 from slmstudio.gui.common import theme
@@ -54,13 +55,13 @@ class NotesEditor(QWidget):
         self._written: dict[Path, tuple[Notes, Notes]] = {}
         self.tags, self.text = QLineEdit(), _Text()
         self.tags.setObjectName("run_tags")
-        self.tags.setAccessibleName(self.tr("Tags"))
-        self.tags.setPlaceholderText(self.tr("Between commas: best, for the demo"))
-        self.tags.setToolTip(self.tr("Words to find the run by. The search line takes tag=best."))
+        self.tags.setAccessibleName(tr("Tags"))
+        self.tags.setPlaceholderText(tr("Between commas: best, for the demo"))
+        self.tags.setToolTip(tr("Words to find the run by. The search line takes tag=best."))
         self.text.setObjectName("run_note")
-        self.text.setAccessibleName(self.tr("Note"))
-        self.text.setPlaceholderText(self.tr("What you want to remember of this run"))
-        self.text.setToolTip(self.tr("Kept in the run's folder, and found by the search."))
+        self.text.setAccessibleName(tr("Note"))
+        self.text.setPlaceholderText(tr("What you want to remember of this run"))
+        self.text.setToolTip(tr("Kept in the run's folder, and found by the search."))
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(LINES * self.text.fontMetrics().lineSpacing() + 2 * theme.SPACE_M)
         grid = QGridLayout(self)
@@ -68,7 +69,7 @@ class NotesEditor(QWidget):
         grid.setHorizontalSpacing(theme.SPACE_L)
         grid.setVerticalSpacing(theme.SPACE_S)
         grid.setColumnStretch(1, 1)
-        for row, (name, widget) in enumerate(((self.tr("Tags"), self.tags), (self.tr("Note"), self.text))):
+        for row, (name, widget) in enumerate(((tr("Tags"), self.tags), (tr("Note"), self.text))):
             grid.addWidget(text_label(name, "small"), row, 0)
             grid.addWidget(widget, row, 1)
         self.tags.editingFinished.connect(self.save)

@@ -7,6 +7,7 @@ import math
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy import told
 from slmstudio.core.run.energy.tariff import Tariff
 from slmstudio.core.run.folder import RunSummary
@@ -28,10 +29,10 @@ class RunOverview(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
-        column.addWidget(text_label(self.tr("What it learned"), "section"))
+        column.addWidget(text_label(tr("What it learned"), "section"))
         column.addLayout(self.scores)
         column.addWidget(self.advice)
-        column.addWidget(text_label(self.tr("How"), "section"))
+        column.addWidget(text_label(tr("How"), "section"))
         column.addLayout(self.facts)
 
     def show_run(self, run: RunSummary, tariff: Tariff) -> None:
@@ -48,12 +49,12 @@ class RunOverview(QWidget):
         first, last = number(run.result, "train_loss_first"), number(run.result, "train_loss_last")
         missing = before is not None and after is None
         self.scores.set_rows([
-            ("", self.tr("Eval loss"), self.tr("Perplexity"), self.tr("Train loss")),
-            (self.tr("Before"), number_text(before), perplexity_text(before), number_text(first)),
-            (self.tr("After"), self.tr("not measured") if missing else number_text(after), perplexity_text(after),
+            ("", tr("Eval loss"), tr("Perplexity"), tr("Train loss")),
+            (tr("Before"), number_text(before), perplexity_text(before), number_text(first)),
+            (tr("After"), tr("not measured") if missing else number_text(after), perplexity_text(after),
              number_text(run.train_loss if last is None else last)),
-        ], strong_row=2, terms={self.tr("Eval loss"): "eval_loss", self.tr("Perplexity"): "perplexity",
-                                self.tr("Train loss"): "train_loss"})
+        ], strong_row=2, terms={tr("Eval loss"): "eval_loss", tr("Perplexity"): "perplexity",
+                                tr("Train loss"): "train_loss"})
         self.advice.setText(self._judge(before, after))
         self.advice.setVisible(bool(self.advice.text()))
 
@@ -61,29 +62,28 @@ class RunOverview(QWidget):
         if before is None or after is None or not math.isfinite(before):
             return ""
         if not math.isfinite(after):
-            return self.tr("On rows it never learned, the newest loss is not a number: the weights have run away. A "
-                           "lower learning rate may help.")
+            return tr("On rows it never learned, the newest loss is not a number: the weights have run away. A lower "
+                      "learning rate may help.")
         if after < before:
-            return self.tr("On rows it never learned, the right next token became {factor} times as likely.").format(
-                factor=f"{math.exp(before - after):.2g}")
-        return self.tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more "
-                       "rows may help.")
+            return tr("On rows it never learned, the right next token became {factor:.2g} times as likely.",
+                      factor=math.exp(before - after))
+        return tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more rows "
+                  "may help.")
 
     def _show_facts(self, run: RunSummary, tariff: Tariff) -> None:
         config, total = run.config, run.total_steps
-        steps = steps_text(run.steps) if not total or total == run.steps else self.tr("{done} of {all} steps").format(
-            done=f"{run.steps:,}", all=f"{total:,}")
-        length = self.tr("{steps}, {time}").format(steps=steps, time=units.format_duration(run.seconds))
-        batch = self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
-            micro=config.micro_batch_size, accumulated=config.gradient_accumulation_steps,
-            rows=config.effective_batch_size)
+        steps = steps_text(run.steps) if not total or total == run.steps else tr("{done:,} of {all:,} steps",
+                                                                                 done=run.steps, all=total)
+        length = tr("{steps}, {time}", steps=steps, time=units.format_duration(run.seconds))
+        batch = tr("{micro} × {accumulated} accumulated = {rows} rows a step", micro=config.micro_batch_size,
+                   accumulated=config.gradient_accumulation_steps, rows=config.effective_batch_size)
         energy = [] if run.energy is None else [
-            (self.tr("Energy"), told.energy(run.energy)), (self.tr("Cost"), told.cost(run.energy.joules, tariff)),
-            (self.tr("CO₂"), told.co2(run.energy.joules, tariff))]
+            (tr("Energy"), told.energy(run.energy)), (tr("Cost"), told.cost(run.energy.joules, tariff)),
+            (tr("CO₂"), told.co2(run.energy.joules, tariff))]
         self.facts.set_rows([
-            (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
-            (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch),
-            *([(self.tr("Heat"), run.heat)] if run.heat else []), *energy, (self.tr("Network"), run.locked)],
-            terms={self.tr("Base model"): "base_model", self.tr("Method"): "lora", self.tr("Length"): "epoch",
-                   self.tr("Batch"): "effective_batch_size", self.tr("Energy"): "energy", self.tr("Cost"): "energy",
-                   self.tr("CO₂"): "energy", self.tr("Network"): "network_lock"})
+            (tr("Data"), config.train_file), (tr("Base model"), config.model),
+            (tr("Method"), method_text(config)), (tr("Length"), length), (tr("Batch"), batch),
+            *([(tr("Heat"), run.heat)] if run.heat else []), *energy, (tr("Network"), run.locked)],
+            terms={tr("Base model"): "base_model", tr("Method"): "lora", tr("Length"): "epoch",
+                   tr("Batch"): "effective_batch_size", tr("Energy"): "energy", tr("Cost"): "energy",
+                   tr("CO₂"): "energy", tr("Network"): "network_lock"})

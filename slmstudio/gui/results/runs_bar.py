@@ -7,6 +7,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
@@ -35,18 +36,17 @@ class RunsBar(QWidget):
         self.search = QLineEdit(session.settings.runs_filter)
         self.search.setObjectName("runs_filter")
         self.search.setClearButtonEnabled(True)
-        self.search.setPlaceholderText(self.tr("Search: helpdesk   rank>8   tag=best   chrf>50"))
-        self.search.setAccessibleName(self.tr("Search the runs"))
-        self.search.setToolTip(self.tr(
-            "Words anywhere in a run's configuration, note or tags, and conditions on any field or score:\n"
-            "lora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   chrf>50   outcome!=finished\n"
-            "A run is shown when all of them hold. The end of a field's name is enough, as in rank. Numbers may have a "
-            "unit, as in 2k. (Ctrl+F)"))
-        self.tags = SecondaryButton(self.tr("Tags"), self.tr("Show the runs with a tag."), "small")
+        self.search.setPlaceholderText(tr("Search: helpdesk   rank>8   tag=best   chrf>50"))
+        self.search.setAccessibleName(tr("Search the runs"))
+        self.search.setToolTip(tr("Words anywhere in a run's configuration, note or tags, and conditions on any field "
+                                  "or score:\nlora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   "
+                                  "chrf>50   outcome!=finished\nA run is shown when all of them hold. The end of a "
+                                  "field's name is enough, as in rank. Numbers may have a unit, as in 2k. (Ctrl+F)"))
+        self.tags = SecondaryButton(tr("Tags"), tr("Show the runs with a tag."), "small")
         self.tags.setObjectName("runs_tags")
-        self.columns = IconButton("columns", self.tr("Choose the columns: any field of a run, and any score"))
+        self.columns = IconButton("columns", tr("Choose the columns: any field of a run, and any score"))
         self.columns.setObjectName("runs_columns")
-        self.save = IconButton("save", self.tr("Save the table as CSV, as it is shown"))
+        self.save = IconButton("save", tr("Save the table as CSV, as it is shown"))
         self.save.setObjectName("runs_csv")
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("runs_filter_note")
@@ -104,13 +104,12 @@ class RunsBar(QWidget):
         line = self.search.text()
         unknown = self._table.set_filter(line) if self._table.runs.facts else []
         if unknown:
-            text = self.tr("No run has a field “{name}”. The list of columns shows all fields; put quotation marks "
-                           "around words to search for them as text.").format(name=unknown[0])
+            text = tr("No run has a field “{name}”. The list of columns shows all fields; put quotation marks around "
+                      "words to search for them as text.", name=unknown[0])
         elif line.strip() and not self._table.runs.shown:
-            text = self.tr("No run matches this search.")
+            text = tr("No run matches this search.")
         elif line.strip():
-            text = self.tr("{shown} of {all} runs").format(
-                shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
+            text = tr("{shown} of {all} runs", shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
         else:
             text = ""
         self.note.setText(text)
@@ -130,7 +129,7 @@ class RunsBar(QWidget):
             action.triggered.connect(lambda _=False, tag=tag: self._show_tag(tag))
             menu.addAction(action)
         menu.addSeparator()
-        every = QAction(self.tr("All runs"), menu)
+        every = QAction(tr("All runs"), menu)
         every.triggered.connect(self.search.clear)
         menu.addAction(every)
         menu.popup(self.tags.mapToGlobal(QPoint(0, self.tags.height())))
@@ -162,5 +161,5 @@ class RunsBar(QWidget):
 
     def _save(self) -> None:
         rows = self._table.runs.as_table()
-        choose_file(self, self.tr("Save the table"), "runs.csv", csv_kinds(), lambda path: run_task(
+        choose_file(self, tr("Save the table"), "runs.csv", csv_kinds(), lambda path: run_task(
             self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit))

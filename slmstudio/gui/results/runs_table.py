@@ -10,6 +10,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets import table_cells
@@ -172,7 +173,7 @@ class RunsTable(QTableView):
         self.setModel(self.runs)
         self._kept: tuple[set[Path], Path | None, int] = (set(), None, 0)
         self._wanted: list[int] = []
-        table_cells.dress(self, ROW_HEIGHT, self.tr("Runs"))
+        table_cells.dress(self, ROW_HEIGHT, tr("Runs"))
         self.setItemDelegate(TightDelegate(self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -191,9 +192,9 @@ class RunsTable(QTableView):
     def _add_actions(self) -> None:
         """What the menu offers for the current run; the keys work while the table has the focus."""
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
-        for name, text, key, signal in (("rename", self.tr("Rename…"), "F2", self.rename),
-                                        ("open", self.tr("Open folder"), "", self.open_folder),
-                                        ("delete", self.tr("Delete…"), "Del", self.delete)):
+        for name, text, key, signal in (("rename", tr("Rename…"), "F2", self.rename),
+                                        ("open", tr("Open folder"), "", self.open_folder),
+                                        ("delete", tr("Delete…"), "Del", self.delete)):
             action = QAction(text, self)
             action.setObjectName(f"menu_{name}")
             action.setShortcut(QKeySequence(key))

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
@@ -89,11 +90,12 @@ class ResultsTab(QWidget):
     def _lay_out(self) -> None:
         page = Panes(self._session, "results", (self._runs_card(), self.details), (5, 3))
         page.restore((760, DETAILS_WIDTH))
-        to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
+        to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."))
         to_training.setObjectName("to_training")
         to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
-        empty = EmptyState(self.tr("No runs yet"), self.tr(
-            "Every run you start appears here with its losses, its curves and its exports."), [to_training])
+        empty = EmptyState(tr("No runs yet"),
+                           tr("Every run you start appears here with its losses, its curves and its exports."),
+                           [to_training])
         empty.setAcceptDrops(False)
         self._pages = QStackedWidget()
         self.reading = ReadingPage()
@@ -110,7 +112,7 @@ class ResultsTab(QWidget):
         self.bar = RunsBar(self._session, self.table, runs)
         head = QHBoxLayout()
         head.setSpacing(theme.SPACE_M)
-        head.addWidget(text_label(self.tr("Runs"), "heading"))
+        head.addWidget(text_label(tr("Runs"), "heading"))
         head.addWidget(self.bar, 1)
         upper, lower = QWidget(), QWidget()
         above, below = QVBoxLayout(upper), QVBoxLayout(lower)
@@ -119,8 +121,8 @@ class ResultsTab(QWidget):
             column.setSpacing(theme.SPACE_S)
         above.addWidget(self.bar.note)
         above.addWidget(self.table, 1)
-        self.hint = text_label(self.tr("Ctrl+click other runs to compare."), "small", wrap=True)
-        self.save_plots = IconButton("save", self.tr("Save these plots as PNG or SVG"))
+        self.hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
+        self.save_plots = IconButton("save", tr("Save these plots as PNG or SVG"))
         self.save_plots.setObjectName("plots_save")
         self.save_plots.clicked.connect(self._save_plots)
         self._single = QWidget()
@@ -206,7 +208,7 @@ class ResultsTab(QWidget):
 
     def _not_read(self, error: Exception) -> None:
         self._reading = None
-        self.reading.show_stopped(self.tr("The message above says why."))
+        self.reading.show_stopped(tr("The message above says why."))
         self.banner.show_error(error)
 
     def _show_runs(self, runs: list[RunFacts]) -> None:
@@ -229,16 +231,16 @@ class ResultsTab(QWidget):
         if not found or told == self._told:
             return
         problems = [Problem(str(error).splitlines()[0], field=name) for name, error in sorted(found.items())]
-        self.banner.show_error(UserError(self.tr("Some runs cannot be shown."), "",
-                                         self.tr("Nothing in their folders was changed."), problems))
+        self.banner.show_error(UserError(tr("Some runs cannot be shown."), "",
+                                         tr("Nothing in their folders was changed."), problems))
 
     def _load(self, runs: list[RunSummary]) -> None:
         """Show the selected runs: what is known at once, so that details and table never tell of different runs, then
         the curves and the exports, which are read."""
         facts = self.table.selected_facts()
         chosen, facts = len(facts), facts[:MOST_COMPARED]
-        self.too_many.setText(self.tr("The first {shown} of the {count} selected runs are compared.").format(
-            shown=MOST_COMPARED, count=f"{chosen:,}"))
+        self.too_many.setText(tr("The first {shown} of the {count:,} selected runs are compared.", shown=MOST_COMPARED,
+                                 count=chosen))
         self.too_many.setVisible(chosen > MOST_COMPARED)
         if self._loading is not None:
             self._loading.cancel()
@@ -287,7 +289,7 @@ class ResultsTab(QWidget):
         self._plot_pages.setCurrentWidget(self._plots)
 
     def _save_plots(self) -> None:
-        choose_file(self, self.tr("Save the plots"), "curves.png", picture_kinds(), self.save_picture)
+        choose_file(self, tr("Save the plots"), "curves.png", picture_kinds(), self.save_picture)
 
     def save_picture(self, path: Path) -> None:
         """Draw the plots of the run, all of them, into a file."""

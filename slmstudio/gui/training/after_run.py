@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import SET, RunConfig
@@ -87,7 +88,7 @@ class NextRun(QObject):
         self.queue.started.connect(self.turn)
         self.queue.failed.connect(self._not_done)
         self.queue.added.connect(self._added)
-        self.code.saving.connect(lambda: buttons.say(self.tr("Writing the script …")))
+        self.code.saving.connect(lambda: buttons.say(tr("Writing the script …")))
         self.code.saved.connect(self._saved)
         self.code.failed.connect(self._not_done)
 
@@ -138,8 +139,8 @@ class NextRun(QObject):
 
         def no_plan(problems: list[Problem]) -> None:
             self.not_shared.emit(UserError(
-                self.tr("There is no plan that can be started."), "",
-                self.tr("Close this window and look at the plan: it says what is missing or wrong."), problems))
+                tr("There is no plan that can be started."), "",
+                tr("Close this window and look at the plan: it says what is missing or wrong."), problems))
 
         if self._planning.can_start():
             self._use(lambda config: run_task(self, lambda task: make(config), self._made, refused), no_plan)
@@ -152,7 +153,7 @@ class NextRun(QObject):
 
     def _added(self, name: str) -> None:
         self._plan.buttons.set_ready(True)
-        self._plan.buttons.say(self.tr("“{name}” waits in the queue.").format(name=name))
+        self._plan.buttons.say(tr("“{name}” waits in the queue.", name=name))
 
     def _show_ready(self) -> None:
         self._plan.buttons.set_ready(self._planning.config is not None)
@@ -169,8 +170,8 @@ class NextRun(QObject):
         if self.queue.waits() and outcome.state in ("failed", "crashed"):
             error = outcome.user_error()
             self.failed.emit(UserError(
-                self.tr("“{name}” ended: {what}").format(name=name, what=error.what), error.why,
-                self.tr("The queue continues. Results keeps that run.")))
+                tr("“{name}” ended: {what}", name=name, what=error.what), error.why,
+                tr("The queue continues. Results keeps that run.")))
         self.queue.start_next(job)
 
     # -- going on from a result -------------------------------------------------------------------------------
@@ -228,8 +229,8 @@ class NextRun(QObject):
             self.code.ask(run if run is not None else config, config.name)
 
     def _saved(self, path: Path) -> None:
-        self._plan.buttons.say(self.tr("Saved as {name}, with its rows beside it, in {folder}.").format(
-            name=path.name, folder=path.parent))
+        self._plan.buttons.say(tr("Saved as {name}, with its rows beside it, in {folder}.", name=path.name,
+                                  folder=path.parent))
 
 
 def _read_again(task: Task, config: RunConfig, earlier: Earlier | None, changes: dict[str, Any],

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -35,16 +36,18 @@ class ChangeEditor(QFrame):
         self.setProperty("bar", True)
         self._config: RunConfig | None = None
         self._done = 0
-        self.rate = self._field("change_rate", self.tr("Learning rate"), RATE_WIDTH, self.tr(
-            "The peak of the schedule, from the next step on. Lower it when the loss jumps or eval loss rises."))
-        self.length = self._field("change_length", self.tr("Length of run"), LENGTH_WIDTH, self.tr(
-            "The whole run, with the steps it has made. Shorten it when eval loss gets no better."))
+        self.rate = self._field("change_rate", tr("Learning rate"), RATE_WIDTH,
+                                tr("The peak of the schedule, from the next step on. Lower it when the loss jumps or "
+                                   "eval loss rises."))
+        self.length = self._field("change_length", tr("Length of run"), LENGTH_WIDTH,
+                                  tr("The whole run, with the steps it has made. Shorten it when eval loss gets no "
+                                     "better."))
         self.unit = ComboBox()
         self.unit.setObjectName("change_unit")
-        self.unit.setAccessibleName(self.tr("Unit of the length"))
-        self.unit.setToolTip(self.tr("Passes over the rows, or optimizer updates."))
-        self.unit.addItem(self.tr("epochs"), "epochs")
-        self.unit.addItem(self.tr("steps"), "max_steps")
+        self.unit.setAccessibleName(tr("Unit of the length"))
+        self.unit.setToolTip(tr("Passes over the rows, or optimizer updates."))
+        self.unit.addItem(tr("epochs"), "epochs")
+        self.unit.addItem(tr("steps"), "max_steps")
         self.unit.activated.connect(self._show_length)
         self.problem = text_label("", "small", wrap=True)
         self.problem.setProperty("tone", "bad")
@@ -61,8 +64,8 @@ class ChangeEditor(QFrame):
         return line
 
     def _lay_out(self) -> None:
-        apply = SecondaryButton(self.tr("Apply"), self.tr("From the next step on."), "small")
-        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Change nothing."), "small")
+        apply = SecondaryButton(tr("Apply"), tr("From the next step on."), "small")
+        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
         apply.setObjectName("change_apply")
         cancel.setObjectName("change_cancel")
         apply.clicked.connect(self._apply)
@@ -70,8 +73,8 @@ class ChangeEditor(QFrame):
         add_key(self, QKeySequence(Qt.Key.Key_Escape), self.hide, inside=True)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
-        for widget in (text_label(self.tr("Learning rate"), "small"), self.rate,
-                       text_label(self.tr("Length of run"), "small"), self.length, self.unit):
+        for widget in (text_label(tr("Learning rate"), "small"), self.rate,
+                       text_label(tr("Length of run"), "small"), self.length, self.unit):
             row.addWidget(widget)
         row.addStretch(1)
         row.addWidget(cancel)
@@ -119,10 +122,9 @@ class ChangeEditor(QFrame):
         if not problems:
             problems = [problem.message for problem in replace(config, **values).problems()]
         if "max_steps" in values and not values["max_steps"]:
-            problems.append(self.tr("Say how many steps, or choose epochs."))
+            problems.append(tr("Say how many steps, or choose epochs."))
         elif values.get("max_steps", self._done + 1) <= self._done:
-            problems.append(self.tr("{done} steps are done already. Stop and keep ends it now.").format(
-                done=f"{self._done:,}"))
+            problems.append(tr("{done:,} steps are done already. Stop and keep ends it now.", done=self._done))
         self._say(" ".join(problems))
         if not problems:
             self.hide()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
+
+from slmstudio.core.i18n import tr
 
 
 def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
@@ -16,14 +18,12 @@ def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
     Returns:
         "keep" (it goes on without the window), "pause" (save, and free the memory), "stop" or "cancel" (do not close).
     """
-    def tr(text: str) -> str:
-        return QCoreApplication.translate("CloseQuestion", text)
 
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setTextFormat(Qt.TextFormat.PlainText)
     box.setWindowTitle(tr("A run is at work"))
-    box.setText(tr("“{name}” is still training.").format(name=name))
+    box.setText(tr("“{name}” is still training.", name=name))
     sentences = [tr("It can continue without the window: open SLM Studio again and it is shown where it is."),
                  tr("Paused, it saves a checkpoint and frees its memory; Resume continues from there.")]
     if waiting:

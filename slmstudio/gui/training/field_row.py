@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.fields.kinds import Choice, DayHours, Lines, Switch
@@ -87,7 +88,7 @@ class FieldRow(QWidget):
         self.problem = text_label("", "small", wrap=True)
         self.problem.setProperty("tone", "bad")
         self.problem.hide()
-        self._reset = IconButton("undo", self.tr("Let the plan decide this again"))
+        self._reset = IconButton("undo", tr("Let the plan decide this again"))
         self._reset.setObjectName(f"reset_{name}")
         self._reset.hide()
         self._reset.clicked.connect(lambda: self.reset.emit(self.name))
@@ -129,7 +130,7 @@ class FieldRow(QWidget):
             return box
         if isinstance(kind, Lines):
             lines = _Lines()
-            lines.setPlaceholderText(self.tr("Empty: eval rows are asked"))
+            lines.setPlaceholderText(tr("Empty: eval rows are asked"))
             lines.finished.connect(lambda: self.edited.emit(self.name, lines.toPlainText()))
             return lines
         if isinstance(kind, Switch):
@@ -141,7 +142,7 @@ class FieldRow(QWidget):
             hours.edited.connect(lambda value: self.edited.emit(self.name, value))
             return hours
         line = QLineEdit()
-        line.setPlaceholderText(self.tr("automatic") if self.name == "heat_limit_c" else "")
+        line.setPlaceholderText(tr("automatic") if self.name == "heat_limit_c" else "")
         line.editingFinished.connect(self._finished)
         return line
 
@@ -182,7 +183,7 @@ class FieldRow(QWidget):
                 editor.setText(write(value))
                 editor.setCursorPosition(0)
         elif isinstance(editor, ElidedLabel):
-            editor.setText(write(value) or self.tr("split off the training rows"))
+            editor.setText(write(value) or tr("split off the training rows"))
         self.reason.setText(reason)
         self._reset.setVisible(changed)
         self.show_problem("")

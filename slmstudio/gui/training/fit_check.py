@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.config import RunConfig
@@ -64,7 +65,7 @@ class FitCheck(QObject):
         self._wanted = False
         if self.config is not None:
             self.followed.send("cancel")
-            self._tell(self.tr("Cancelling"), 0, 0)
+            self._tell(tr("Cancelling"), 0, 0)
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
@@ -105,7 +106,7 @@ class FitCheck(QObject):
     def _tell(self, text: str, done: int, total: int) -> None:
         if self.config is not None:
             self._line.set_progress(text, done, total)
-            name = self.tr("Fit check of {name}").format(name=self.config.name)
+            name = tr("Fit check of {name}", name=self.config.name)
             self.followed.show_status(JobStatus(name, done, total, text=text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy import told
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
@@ -42,9 +43,10 @@ class FitLine(QWidget):
         self.energy = text_label("", "small", wrap=True)
         self.energy.setObjectName("plan_energy")
         self.energy.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.measure = SecondaryButton(self.tr("Measure now"), self.tr(
-            "Try the longest rows of this plan for some seconds: see whether they fit into memory, and how long a step "
-            "takes. Nothing is learned or changed."), "small")
+        self.measure = SecondaryButton(tr("Measure now"),
+                                       tr("Try the longest rows of this plan for some seconds: see whether they fit "
+                                          "into memory, and how long a step takes. Nothing is learned or changed."),
+                                       "small")
         self.measure.setObjectName("measure_fit")
         self.measure.clicked.connect(self.measure_wanted)
         self.strip = ProgressStrip()
@@ -83,7 +85,7 @@ class FitLine(QWidget):
 
     def set_progress(self, text: str, done: int, total: int) -> None:
         """How far the measuring is. What it does stands above the bar, since beside it there is no room."""
-        self.line.setText(self.tr("{doing} …").format(doing=text))
+        self.line.setText(tr("{doing} …", doing=text))
         self.strip.set_progress(done, total)
 
     def end(self) -> None:
@@ -101,7 +103,7 @@ class FitLine(QWidget):
         self.measure.setVisible(not self._measuring)  # nothing moves while something else is at work
         self.measure.setEnabled(self._can_measure)
         known = self._outlook.best.measured if self._outlook is not None else None
-        self.measure.setText(self.tr("Measure again") if known is not None else self.tr("Measure now"))
+        self.measure.setText(tr("Measure again") if known is not None else tr("Measure now"))
 
     def _sentence(self, outlook: Outlook) -> str:
         """Memory and time; energy has a line of its own."""
@@ -120,24 +122,23 @@ class FitLine(QWidget):
         size = units.format_span(best.estimate.low, best.estimate.high)
         if best.measured is not None:
             size = units.format_bytes(best.measured.peak_bytes)
-            text = self.tr("memory ran out at {size} (measured {when}).") if best.measured.ran_out else \
-                self.tr("needs {size} (measured {when}).") if free is None else \
-                self.tr("needs {size} of {free} free (measured {when}).")
+            text = tr("memory ran out at {size} (measured {when}).") if best.measured.ran_out else \
+                tr("needs {size} (measured {when}).") if free is None else \
+                tr("needs {size} of {free} free (measured {when}).")
         elif free is None:
-            text = self.tr("not measured yet: needs about {size}.")
+            text = tr("not measured yet: needs about {size}.")
         elif best.corrected_by:
-            text = self.tr("not measured yet: needs about {size} of {free} free, going by other runs on this machine.")
+            text = tr("not measured yet: needs about {size} of {free} free, going by other runs on this machine.")
         else:
-            text = self.tr("not measured yet: needs about {size} of {free} free.")
+            text = tr("not measured yet: needs about {size} of {free} free.")
         text = text.format(size=size, free=units.format_bytes(free or 0),
                            when=when(best.measured.when) if best.measured is not None else "")
         return text if outlook.seconds is not None else text[:1].upper() + text[1:]
 
     def _advice(self, outlook: Outlook) -> str:
         if outlook.fits == "no":
-            return self.tr("That doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. "
-                           "You may start all the same: a run that runs out of memory lowers its micro-batch by "
-                           "itself.")
+            return tr("That doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. You may "
+                      "start all the same: a run that runs out of memory lowers its micro-batch by itself.")
         if outlook.fits == "perhaps" and outlook.free is not None:
-            return self.tr("It may just fit.")
+            return tr("It may just fit.")
         return ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -40,13 +41,13 @@ class TrainingPages(QStackedWidget):
         self.addWidget(page)
 
     def _make_empty(self) -> QWidget:
-        self._to_data = PrimaryButton(self.tr("Choose data…"), self.tr("Go to the Data tab."))
+        self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."))
         self._to_data.setObjectName("to_data")
         self._to_data.clicked.connect(lambda: self._session.go_to.emit("data"))
-        self._to_model = SecondaryButton(self.tr("Choose a base model…"), self.tr("Go to the Model tab."))
+        self._to_model = SecondaryButton(tr("Choose a base model…"), tr("Go to the Model tab."))
         self._to_model.setObjectName("to_model")
         self._to_model.clicked.connect(lambda: self._session.go_to.emit("model"))
-        self._empty = EmptyState(self.tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
+        self._empty = EmptyState(tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
         self._empty.setAcceptDrops(False)
         return EmptyState.centred(self._empty)
 
@@ -59,10 +60,10 @@ class TrainingPages(QStackedWidget):
             self._to_data.setVisible(session.dataset is None)
             self._to_model.setVisible(session.model is None)
             self._empty.text.setText(
-                self.tr("Choose the data and a base model first. A plan with its reasons then appears here.")
+                tr("Choose the data and a base model first. A plan with its reasons then appears here.")
                 if session.dataset is None and session.model is None else
-                self.tr("Choose the data to learn first.") if session.dataset is None else
-                self.tr("Choose a base model first."))
+                tr("Choose the data to learn first.") if session.dataset is None else
+                tr("Choose a base model first."))
         return ready
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import text_label
@@ -35,14 +36,15 @@ class PlanButtons(QWidget):
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("plan_note")
         self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.start = PrimaryButton(self.tr("Start training"))
-        self.queue = SecondaryButton(self.tr("Add to queue"), self.tr(
-            "Let this run wait in the queue. It starts by itself when the run at work has ended; without one, press "
-            "Start next."))
-        self.other = SecondaryButton(self.tr("Plan the next run"), "", "small")
-        self.afresh = SecondaryButton(self.tr("Plan again"), self.tr("Plan from the base model again."), "small")
-        self.code = SecondaryButton(self.tr("Show the code…"), self.tr(
-            "Save a Python script that does what this plan does, without SLM Studio."), "small")
+        self.start = PrimaryButton(tr("Start training"))
+        self.queue = SecondaryButton(tr("Add to queue"),
+                                     tr("Let this run wait in the queue. It starts by itself when the run at work has "
+                                        "ended; without one, press Start next."))
+        self.other = SecondaryButton(tr("Plan the next run"), "", "small")
+        self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small")
+        self.code = SecondaryButton(tr("Show the code…"),
+                                    tr("Save a Python script that does what this plan does, without SLM Studio."),
+                                    "small")
         for name, button, signal in (("start", self.start, self.start_wanted), ("queue", self.queue, self.queue_wanted),
                                      ("plan_other", self.other, self.other_wanted),
                                      ("plan_afresh", self.afresh, self.afresh_wanted),
@@ -85,16 +87,16 @@ class PlanButtons(QWidget):
         """
         self._running = running
         self.start.setToolTip(
-            self.tr("A run is at work. Add this one to the queue; it starts when that one has ended.") if running else
-            self.tr("Make the run's folder and start. The run continues when this window is closed."))
+            tr("A run is at work. Add this one to the queue; it starts when that one has ended.") if running else
+            tr("Make the run's folder and start. The run continues when this window is closed."))
         self._using.show()
         self.afresh.setVisible(bool(going_on))
-        self._show_other(running, self.tr("Back to the run"), self.tr("Show the plan of the run at work."))
+        self._show_other(running, tr("Back to the run"), tr("Show the plan of the run at work."))
         self.set_ready(self._ready)
         went_on, self._going_on = self._going_on, going_on
         if going_on:
-            self.say(self.tr("Continues from what “{name}” learned. Choose other rows in the Data tab, and the plan "
-                             "follows.").format(name=going_on))
+            self.say(tr("Continues from what “{name}” learned. Choose other rows in the Data tab, and the plan "
+                        "follows.", name=going_on))
         elif went_on or not self._showed_plan:
             self.say("")
         self._showed_plan = True
@@ -104,8 +106,8 @@ class PlanButtons(QWidget):
         self._using.hide()
         self.afresh.hide()
         self._showed_plan = False
-        self._show_other(can_plan, self.tr("Plan the next run"), self.tr(
-            "Plan another run with the chosen data and model, and let it wait in the queue."))
+        self._show_other(can_plan, tr("Plan the next run"),
+                         tr("Plan another run with the chosen data and model, and let it wait in the queue."))
         self.say(note)
 
     def _show_other(self, on: bool, text: str, tooltip: str) -> None:

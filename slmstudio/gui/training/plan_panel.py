@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
@@ -40,7 +41,7 @@ class PlanPanel(Card):
     """
 
     def __init__(self, planning: Planning, parent: QWidget | None = None):
-        super().__init__(self.tr("Plan"), parent=parent)
+        super().__init__(tr("Plan"), parent=parent)
         self.planning = planning
         self.config: RunConfig | None = None
         self.rows: dict[str, FieldRow] = {}
@@ -48,10 +49,10 @@ class PlanPanel(Card):
         self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
         theme.grow(self, "setFixedWidth", WIDTH)
-        self._mode = SegmentedControl([self.tr("Simple"), self.tr("Expert")], tooltips=[
-            self.tr("The fields that matter most."), self.tr("Every field of the run.")])
+        self._mode = SegmentedControl([tr("Simple"), tr("Expert")], tooltips=[
+            tr("The fields that matter most."), tr("Every field of the run.")])
         self._mode.setObjectName("plan_mode")
-        self._mode.setAccessibleName(self.tr("How much of the plan is shown"))
+        self._mode.setAccessibleName(tr("How much of the plan is shown"))
         self._mode.changed.connect(self._show_rows)
         self.header.addWidget(self._mode)
         self.fit, self.buttons = FitLine(), PlanButtons()
@@ -73,7 +74,7 @@ class PlanPanel(Card):
         self._form.setSpacing(theme.SPACE_M)
         shared = set(plan_fields.PAIRS.values())
         for heading, names in in_groups().items():
-            title = text_label(plan_fields.tr(heading), "section")
+            title = text_label(tr(heading), "section")
             self._headings[title] = names
             self._form.addWidget(title)
             for name in names:
@@ -86,7 +87,7 @@ class PlanPanel(Card):
         self.heat = text_label("", "small", wrap=True)
         self.heat.setObjectName("plan_heat")
         self.heat.setProperty("tone", "faint")
-        self.heat.setToolTip(self.tr("What looks after this machine while it trains. Expert shows how to change it."))
+        self.heat.setToolTip(tr("What looks after this machine while it trains. Expert shows how to change it."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)
@@ -156,14 +157,14 @@ class PlanPanel(Card):
         self.config = config
         for name, row in self.rows.items():
             changed = name in self.planning.overrides and self.planning.active
-            reason = self.tr("You set this.") if changed else config.reasons.get(name, "")
+            reason = tr("You set this.") if changed else config.reasons.get(name, "")
             row.show_config(config, reason, changed)
         if train_rows:
             steps = steps_text(total_steps(config, train_rows)) + "."
             row = self.rows["epochs"]
             row.reason.setText(f"{row.reason.text()} {steps}".strip())
         batch = self.rows["gradient_accumulation_steps"]
-        batch.reason.setText(self.tr("= {rows} rows a step").format(rows=config.effective_batch_size))
+        batch.reason.setText(tr("= {rows} rows a step", rows=config.effective_batch_size))
         self.buttons.code.setEnabled(True)
         self.cards.show_config(config, self.planning.active)
         self._show_heat()

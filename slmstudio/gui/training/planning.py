@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
@@ -189,7 +190,8 @@ class Planning(QObject):
             self._task.cancel()
             self._task = None
         if problems := self._problems():
-            self._fail(UserError("The plan cannot be used.", "Some values are wrong.", "Correct them.", problems))
+            self._fail(UserError(tr("The plan cannot be used."), tr("Some values are wrong."), tr("Correct them."),
+                                 problems))
             return
         about = (dataset.sha256, wish.maps[0], model.path, (wish.template | wish.own).get("chat_template"))
         lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
@@ -288,5 +290,5 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
 
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:
     for name in names:
-        config.reasons[name] = "Chosen in the Data tab."
+        config.reasons[name] = tr("Chosen in the Data tab.")
     return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 
@@ -27,16 +28,20 @@ class RunControls(QWidget):
         super().__init__(parent)
         self._paused = self.stopping = False
         self.freeing = False
-        self.pause_button = SecondaryButton(self.tr("Pause"), self.tr(
-            "Stop computing after this step and keep everything in memory, to use the machine for something else."))
-        self.more = IconButton("chevron-down", self.tr("Other ways to pause"))
+        self.pause_button = SecondaryButton(tr("Pause"),
+                                            tr("Stop computing after this step and keep everything in memory, to use "
+                                               "the machine for something else."))
+        self.more = IconButton("chevron-down", tr("Other ways to pause"))
         self.more.setProperty("kind", "outlined")
-        self.checkpoint_button = SecondaryButton(self.tr("Checkpoint now"), self.tr(
-            "Save a checkpoint after this step, from which the run can continue after a power cut."))
-        self.stop_button = SecondaryButton(self.tr("Stop and keep"), self.tr(
-            "Finish this step, save, and end the run. What it has learned is kept."), "danger")
-        self.end_button = SecondaryButton(self.tr("End now"), self.tr(
-            "Do not wait for the step: end the process. What came after the last checkpoint is lost."), "danger")
+        self.checkpoint_button = SecondaryButton(tr("Checkpoint now"),
+                                                 tr("Save a checkpoint after this step, from which the run can "
+                                                    "continue after a power cut."))
+        self.stop_button = SecondaryButton(tr("Stop and keep"),
+                                           tr("Finish this step, save, and end the run. What it has learned is kept."),
+                                           "danger")
+        self.end_button = SecondaryButton(tr("End now"),
+                                          tr("Do not wait for the step: end the process. What came after the last "
+                                             "checkpoint is lost."), "danger")
         self._lay_out()
         self._make_menu()
         self.pause_button.clicked.connect(lambda: (self.resume if self._paused else self.pause).emit())
@@ -63,13 +68,12 @@ class RunControls(QWidget):
     def _make_menu(self) -> None:
         self.menu = QMenu(self)
         self.menu.setToolTipsVisible(True)
-        self.pause_action = self.menu.addAction(self.tr("Pause"))
+        self.pause_action = self.menu.addAction(tr("Pause"))
         self.pause_action.setToolTip(self.pause_button.toolTip())
         self.pause_action.triggered.connect(self.pause)
-        self.free_action = self.menu.addAction(self.tr("Pause and free memory"))
-        self.free_action.setToolTip(self.tr(
-            "Save a checkpoint and end the worker, so that the memory can be used for something else. "
-            "Resume continues from the checkpoint."))
+        self.free_action = self.menu.addAction(tr("Pause and free memory"))
+        self.free_action.setToolTip(tr("Save a checkpoint and end the worker, so that the memory can be used for "
+                                       "something else. Resume continues from the checkpoint."))
         self.free_action.triggered.connect(self._free)
         self.more.clicked.connect(self._open_menu)
 
@@ -88,7 +92,7 @@ class RunControls(QWidget):
     def show_state(self, *, paused: bool, stepping: bool) -> None:
         """Offer what is possible now."""
         self._paused = paused
-        self.pause_button.setText(self.tr("Continue") if paused else self.tr("Pause"))
+        self.pause_button.setText(tr("Continue") if paused else tr("Pause"))
         self.pause_action.setVisible(not paused)
         self._dress()
         ending = self.stopping or self.freeing

@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -52,18 +53,21 @@ class RunEnd(QWidget):
         self.hide()
 
     def _make_buttons(self) -> None:
-        self.copy_button = SecondaryButton(self.tr("Copy details"), self.tr(
-            "Copy what the worker printed last, for a bug report."))
-        self.resume_button = PrimaryButton(self.tr("Resume"), self.tr(
-            "Continue from the newest checkpoint, in the same run."))
-        self.consent_button = PrimaryButton("", self.tr(
-            "Continue from the newest checkpoint with this value. Nothing else is left that would save enough memory."))
-        self.more_button = SecondaryButton(self.tr("Continue with more data…"), self.tr(
-            "Plan another run that continues from what this one has learned, with other rows."))
-        self.chat_button = PrimaryButton(self.tr("Chat"), self.tr(
-            "Talk to what the run has learned, beside its base model. No export is needed."))
-        self.export_button = SecondaryButton(self.tr("Export…"), self.tr(
-            "Make a GGUF file of the result, to chat with it and to use it in other programs."))
+        self.copy_button = SecondaryButton(tr("Copy details"),
+                                           tr("Copy what the worker printed last, for a bug report."))
+        self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."))
+        self.consent_button = PrimaryButton("",
+                                            tr("Continue from the newest checkpoint with this value. Nothing else is "
+                                               "left that would save enough memory."))
+        self.more_button = SecondaryButton(tr("Continue with more data…"),
+                                           tr("Plan another run that continues from what this one has learned, with "
+                                              "other rows."))
+        self.chat_button = PrimaryButton(tr("Chat"),
+                                         tr("Talk to what the run has learned, beside its base model. No export is "
+                                            "needed."))
+        self.export_button = SecondaryButton(tr("Export…"),
+                                             tr("Make a GGUF file of the result, to chat with it and to use it in "
+                                                "other programs."))
         self.copy_button.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._details))
         self.resume_button.clicked.connect(self.resume_run)
         self.consent_button.clicked.connect(lambda: self.consent.emit(self._asked))
@@ -111,44 +115,42 @@ class RunEnd(QWidget):
 
     def _consent_text(self) -> str:
         if set(self._asked) == {"max_length"}:
-            return self.tr("Continue with {count} tokens").format(count=write(self._asked["max_length"]))
+            return tr("Continue with {count} tokens", count=write(self._asked["max_length"]))
         values = ", ".join(f"{label(name)} {write(value)}" for name, value in self._asked.items())
-        return self.tr("Continue with {values}").format(values=values)
+        return tr("Continue with {values}", values=values)
 
     def _result_text(self, result: dict[str, Any], history: RunHistory) -> str:
         series = history.series
         before = result.get("eval_loss_before") or (series["eval_loss"].y[0] if series["eval_loss"] else None)
         after = history.eval_loss_after(result)
         if before is not None and after is not None:
-            return self.tr("Eval loss {before} → {after}").format(before=number_text(before), after=number_text(after))
+            return tr("Eval loss {before} → {after}", before=number_text(before), after=number_text(after))
         first, last = result.get("train_loss_first"), result.get("train_loss_last")
         if first is not None and last is not None:
-            return self.tr("Train loss {before} → {after}").format(before=f"{first:.2f}", after=f"{last:.2f}")
-        return self.tr("The result is saved.")
+            return tr("Train loss {before:.2f} → {after:.2f}", before=first, after=last)
+        return tr("The result is saved.")
 
     def _note(self, outcome: Outcome, history: RunHistory, resumable: bool) -> str:
         at = f"{history.step:,}"
         if outcome.was_successful():
             return self._success(outcome.result, history)
         if outcome.state == "paused":
-            return self.tr("Paused at step {step}, and its memory is free. Resume continues from there.").format(
-                step=at)
+            return tr("Paused at step {step}, and its memory is free. Resume continues from there.", step=at)
         if self._asked:
-            return self.tr("It continues from the newest checkpoint; longer rows are cut.")
+            return tr("It continues from the newest checkpoint; longer rows are cut.")
         if resumable and history.step:
-            return self.tr("It got to step {step}. Resume continues from the newest checkpoint.").format(step=at)
-        return self.tr("Nothing was kept.") if outcome.state == "cancelled" else ""
+            return tr("It got to step {step}. Resume continues from the newest checkpoint.", step=at)
+        return tr("Nothing was kept.") if outcome.state == "cancelled" else ""
 
     def _success(self, result: dict[str, Any], history: RunHistory) -> str:
         took = steps_text(history.step) + " · " + units.format_duration(history.seconds)
         first, last = result.get("train_loss_first"), result.get("train_loss_last")
         if first is not None and last is not None:
-            text = self.tr("train loss {before} → {after}")
+            text = tr("train loss {before} → {after}")
             took += " · " + text.format(before=f"{first:.2f}", after=f"{last:.2f}")
         rested = f" {history.guard.sentence()}" if history.guard.rested else ""
         used = result.get("used_step") or history.used_step
         if isinstance(used, int) and used < history.step:
-            return took + ". " + self.tr("The result holds the weights of step {step}, the best on rows it never "
-                                         "learned.").format(step=f"{used:,}") + rested
-        return took + ". " + self.tr(
-            "Lower is better; on rows it never learned, what counts is the eval loss.") + rested
+            return took + ". " + tr("The result holds the weights of step {step:,}, the best on rows it never learned.",
+                                    step=used) + rested
+        return took + ". " + tr("Lower is better; on rows it never learned, what counts is the eval loss.") + rested

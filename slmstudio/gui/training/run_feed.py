@@ -9,6 +9,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import event_text, is_alarming
@@ -130,16 +131,16 @@ class RunFeed(Card):
         super().__init__(" ", parent=parent)
         self.title.hide()
         self.feed, self.log = FeedModel(self), LogModel(self)
-        self.mode = SegmentedControl([self.tr("Events"), self.tr("Log")], tooltips=[
-            self.tr("Evaluations, checkpoints, changes and warnings of the run."), self.tr("Every line it logged.")])
+        self.mode = SegmentedControl([tr("Events"), tr("Log")], tooltips=[
+            tr("Evaluations, checkpoints, changes and warnings of the run."), tr("Every line it logged.")])
         self.mode.setObjectName("feed_mode")
-        self.mode.setAccessibleName(self.tr("Events or log"))
+        self.mode.setAccessibleName(tr("Events or log"))
         self.header.insertWidget(0, self.mode)
         self._nothing = text_label(
-            self.tr("Evaluations, checkpoints and warnings of the run appear here."), "small", wrap=True)
-        self.feed_view = self._make_view(self.feed, self.tr("Events of the run"), "feed")
+            tr("Evaluations, checkpoints and warnings of the run appear here."), "small", wrap=True)
+        self.feed_view = self._make_view(self.feed, tr("Events of the run"), "feed")
         self.feed_view.setWordWrap(True)
-        self.log_view = self._make_view(self.log, self.tr("Log of the run"), "log")
+        self.log_view = self._make_view(self.log, tr("Log of the run"), "log")
         self.log_view.setUniformItemSizes(True)
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._add_copy()
@@ -165,11 +166,11 @@ class RunFeed(Card):
         return view
 
     def _add_switches(self) -> None:
-        self.warnings = SecondaryButton(self.tr("Warnings"), self.tr("Show only warnings and errors."), "small")
+        self.warnings = SecondaryButton(tr("Warnings"), tr("Show only warnings and errors."), "small")
         self.warnings.setObjectName("log_warnings")
         self.warnings.setCheckable(True)
         self.warnings.toggled.connect(lambda on: self.log.set_level(LEVELS["warning"] if on else 0))
-        self._copy = IconButton("copy", self.tr("Copy the selected lines of the log, or all of them"))
+        self._copy = IconButton("copy", tr("Copy the selected lines of the log, or all of them"))
         self._copy.setObjectName("copy_log")
         self._copy.clicked.connect(self.copy_log)
         self.header.addWidget(self.warnings)
@@ -184,7 +185,7 @@ class RunFeed(Card):
 
     def _add_copy(self) -> None:
         for view, copy in ((self.feed_view, self.copy_events), (self.log_view, self.copy_log)):
-            action = QAction(self.tr("Copy"), view)
+            action = QAction(tr("Copy"), view)
             action.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
             action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
             action.triggered.connect(copy)

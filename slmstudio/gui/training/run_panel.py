@@ -9,6 +9,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
@@ -51,7 +52,7 @@ class RunPanel(Card):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
-        self.title.setText(self.tr("No run yet"))
+        self.title.setText(tr("No run yet"))
         self.chip = Chip()
         self.chip.setObjectName("run_state")
         self.chip.hide()
@@ -89,17 +90,18 @@ class RunPanel(Card):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)
         self.bar = ProgressBar()
-        self.bar.setAccessibleName(self.tr("Progress of the run"))
+        self.bar.setAccessibleName(tr("Progress of the run"))
         self.count = text_label("", "strong")
         self.count.setObjectName("run_count")
         self.clock = text_label("", "small")
         self.clock.setObjectName("run_clock")
-        self.change_button = SecondaryButton(self.tr("Change…"), self.tr(
-            "Change the learning rate or the length of the run while it learns."), "small")
+        self.change_button = SecondaryButton(tr("Change…"),
+                                             tr("Change the learning rate or the length of the run while it learns."),
+                                             "small")
         self.change_button.setObjectName("change")
         self.change_button.clicked.connect(self._toggle_change)
-        self.guard_button = SecondaryButton(self.tr("Heat…"), self.tr(
-            "Change when the run rests: temperature, battery, hours."), "small")
+        self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run rests: temperature, battery, hours."),
+                                            "small")
         self.guard_button.setObjectName("change_guard")
         self.guard_button.clicked.connect(self.guard_wanted)
         row.addWidget(self.bar, 1)
@@ -188,16 +190,16 @@ class RunPanel(Card):
 
     def _show_state(self, history: RunHistory) -> None:
         if self.controls.stopping or self.controls.freeing:
-            self.chip.set(self.tr("stopping") if self.controls.stopping else self.tr("pausing"), "warn")
+            self.chip.set(tr("stopping") if self.controls.stopping else tr("pausing"), "warn")
         elif history.paused:
-            self.chip.set(self.tr("paused"), "warn")
+            self.chip.set(tr("paused"), "warn")
         elif is_resting(history):
-            self.chip.set(self.tr("resting"), "warn")
+            self.chip.set(tr("resting"), "warn")
         elif history.stepping:
-            doing = {"evaluating": self.tr("evaluating"), "sampling": self.tr("sampling")}
-            self.chip.set(doing.get(history.phase, self.tr("running")), "accent")
+            doing = {"evaluating": tr("evaluating"), "sampling": tr("sampling")}
+            self.chip.set(doing.get(history.phase, tr("running")), "accent")
         else:
-            self.chip.set(self.tr("starting"), "accent")
+            self.chip.set(tr("starting"), "accent")
         self.chip.setToolTip(plain_tip(self.guard.why.text()) if is_resting(history) and not history.paused else "")
         self.chip.show()
         self.controls.show_state(paused=history.paused, stepping=history.stepping)
@@ -216,11 +218,11 @@ class RunPanel(Card):
         self.bar.setRange(0, 1000 if total else 0)
         self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
         self.count.setText(f"{history.step:,} / {total:,}" if total else f"{history.step:,}")
-        parts = [self.tr("epoch {epoch}").format(epoch=f"{history.epoch:.1f}"),
-                 self.tr("{time} gone").format(time=units.format_duration(history.seconds))]
+        parts = [tr("epoch {epoch:.1f}", epoch=history.epoch),
+                 tr("{time} gone", time=units.format_duration(history.seconds))]
         if self._live and history.seconds_left is not None and not history.paused:
             resting = is_resting(history) and history.guard.resting["why"] != "hours"  # else that counts the wait
-            text = self.tr("{time} of work left") if resting else self.tr("{time} left")
+            text = tr("{time} of work left") if resting else tr("{time} left")
             parts.append(text.format(time=units.format_about(history.seconds_left)))
         self.clock.setText(" · ".join(parts))
 

@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import POLL_SECONDS, Job
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
@@ -125,15 +126,15 @@ class QueueCard(Card):
     start_wanted = Signal()
 
     def __init__(self, runs: RunQueue, parent: QWidget | None = None):
-        super().__init__(parent=parent, title=self.tr("Queue"))
+        super().__init__(parent=parent, title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.start = SecondaryButton(self.tr("Start next"), self.tr("Start the first run that waits."), "small")
+        self.start = SecondaryButton(tr("Start next"), tr("Start the first run that waits."), "small")
         self.start.setObjectName("queue_start")
         self.start.clicked.connect(self.start_wanted)
         self.header.addWidget(self.start)
         self._area = QScrollArea()
-        self._area.setAccessibleName(self.tr("Waiting runs"))
+        self._area.setAccessibleName(tr("Waiting runs"))
         self._area.setWidgetResizable(True)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.body.addWidget(self._area)
@@ -177,10 +178,10 @@ class QueueCard(Card):
                      tooltip=str(UserError.from_dict(entry.error)) if entry.error else "")
             row.addWidget(chip)
         for icon, key, tooltip, act, possible in (
-                ("chevron-up", "up", self.tr("{name} earlier"), partial(self._runs.move, entry, -1), index > 0),
-                ("chevron-down", "down", self.tr("{name} later"), partial(self._runs.move, entry, 1),
+                ("chevron-up", "up", tr("{name} earlier"), partial(self._runs.move, entry, -1), index > 0),
+                ("chevron-down", "down", tr("{name} later"), partial(self._runs.move, entry, 1),
                  index < count - 1),
-                ("close", "remove", self.tr("Take {name} out of the queue; its folder stays"),
+                ("close", "remove", tr("Take {name} out of the queue; its folder stays"),
                  partial(self._runs.remove, entry), True)):
             button = IconButton(icon, tooltip.format(name=entry.name))
             button.setObjectName(f"queue_{key}")

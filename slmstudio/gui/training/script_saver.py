@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import slug
 from slmstudio.gui.common.tasks import Task, run_task
@@ -30,7 +31,7 @@ class ScriptSaver(QWidget):
 
     def ask(self, run: Path | RunConfig, name: str) -> None:
         """Let the person choose a file for `run` (a run's folder, or a plan) and write it."""
-        dialog = QFileDialog(self.window(), self.tr("Save the code"), "", self.tr("Python scripts (*.py)"))
+        dialog = QFileDialog(self.window(), tr("Save the code"), "", tr("Python scripts (*.py)"))
         dialog.setObjectName("script_dialog")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("py")

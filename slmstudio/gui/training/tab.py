@@ -10,6 +10,7 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.schedule import total_steps
@@ -126,7 +127,7 @@ class TrainingTab(QWidget):
         if running and not self._planning_next:
             self.planning.set_active(False)
             self.plan.show_config(self.followed.now())
-            buttons.show_run(self.tr("The plan of the run beside it. Change… changes it while it learns."),
+            buttons.show_run(tr("The plan of the run beside it. Change… changes it while it learns."),
                              can_plan=ready)
             return
         self.planning.set_active(ready)
@@ -135,15 +136,15 @@ class TrainingTab(QWidget):
             after = self.planning.after
             buttons.show_plan(running=running, going_on=after.name if after is not None else "")
         else:
-            buttons.show_run(self.tr("Choose data and a base model to plan another run."), can_plan=False)
+            buttons.show_run(tr("Choose data and a base model to plan another run."), can_plan=False)
         if self.followed.job is None:
-            self.run.show_waiting(self.tr("Ready to train") if self.planning.config else self.tr("Planning"),
+            self.run.show_waiting(tr("Ready to train") if self.planning.config else tr("Planning"),
                                   self._promise())
 
     def _promise(self) -> str:
         config, rows = self.planning.config, self.planning.train_rows
         if config is None or rows is None:
-            return self.tr("Measuring the rows with the model's tokenizer …")
+            return tr("Measuring the rows with the model's tokenizer …")
         return promise(config, rows, total_steps(config, rows))
 
     def _plan_other(self) -> None:
@@ -173,19 +174,19 @@ class TrainingTab(QWidget):
     def _start_made(self, job: Job) -> None:
         if self.followed.is_running():
             self._not_done(self._busy(
-                self.tr("Its folder is made. Start it from Results when the other run has ended.")))
+                tr("Its folder is made. Start it from Results when the other run has ended.")))
             self._session.run_changed.emit()
             return
         self.followed.follow(job, start_worker=True)
         self._session.start_run(job)
 
     def _busy(self, remedy: str) -> UserError:
-        return UserError(self.tr("The run wasn't started."), self.tr("“{name}” is still at work.").format(
-            name=self.followed.now().name), remedy)
+        return UserError(tr("The run wasn't started."), tr("“{name}” is still at work.", name=self.followed.now().name),
+                         remedy)
 
     def _start_on(self, machines: int, address: str, port: int) -> None:
         if self.followed.is_running():
-            self._not_shared(self._busy(self.tr("Stop it or wait until it has ended, and try again.")))
+            self._not_shared(self._busy(tr("Stop it or wait until it has ended, and try again.")))
         else:
             self.next.start_on(machines, address, port)
 

@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -27,13 +28,14 @@ class WatchPanel(Card):
     sample_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(self.tr("Watch it learn"), parent=parent)
+        super().__init__(tr("Watch it learn"), parent=parent)
         self._samples: list[dict[str, Any]] = []
         self._shown: dict[str, Any] | None = None
         self._asking = False
         self._last_when_asked: dict[str, Any] | None = None
-        self.now = SecondaryButton(self.tr("Sample now"), self.tr(
-            "Ask the fixed questions after this step, without waiting for the next evaluation."), "small")
+        self.now = SecondaryButton(tr("Sample now"),
+                                   tr("Ask the fixed questions after this step, without waiting for the next "
+                                      "evaluation."), "small")
         self.now.setObjectName("sample_now")
         self.now.clicked.connect(self._ask)
         self.header.addWidget(self.now)
@@ -44,7 +46,7 @@ class WatchPanel(Card):
         self.body.addWidget(self._make_steps())
         self._area = BubbleArea(theme.SPACE_S)
         self._area.setObjectName("watch_answers")
-        self._area.setAccessibleName(self.tr("Answers of the model"))
+        self._area.setAccessibleName(tr("Answers of the model"))
         self.body.addWidget(self._area, 1)
         self.show_none()
 
@@ -53,12 +55,12 @@ class WatchPanel(Card):
         row = QHBoxLayout(self._steps)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_XS)
-        self.earlier = IconButton("chevron-left", self.tr("Answers of the evaluation before"))
-        self.later = IconButton("chevron-right", self.tr("Answers of the next evaluation"))
+        self.earlier = IconButton("chevron-left", tr("Answers of the evaluation before"))
+        self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
         self.slider = Slider(Qt.Orientation.Horizontal)
         self.slider.setObjectName("watch_slider")
-        self.slider.setAccessibleName(self.tr("Which evaluation's answers are shown"))
-        self.slider.setToolTip(self.tr("Drag to the left to see what it answered earlier."))
+        self.slider.setAccessibleName(tr("Which evaluation's answers are shown"))
+        self.slider.setToolTip(tr("Drag to the left to see what it answered earlier."))
         self.step = text_label("", "small")
         self.step.setObjectName("watch_step")
         for name, button, by in (("watch_earlier", self.earlier, -1), ("watch_later", self.later, 1)):
@@ -74,8 +76,8 @@ class WatchPanel(Card):
     def show_none(self) -> None:
         """No run yet."""
         self._samples, self._shown = [], None
-        self._show_waiting(self.tr("While it learns, a few fixed questions are asked again and again. "
-                                   "Their answers appear here, so that you see what changes."))
+        self._show_waiting(tr("While it learns, a few fixed questions are asked again and again. Their answers appear "
+                              "here, so that you see what changes."))
         self.now.hide()
 
     def update_from(self, history: RunHistory, config: RunConfig, live: bool) -> None:
@@ -104,7 +106,7 @@ class WatchPanel(Card):
     def _ask(self) -> None:
         self._asking, self._last_when_asked = True, self._samples[-1] if self._samples else None
         self.now.setEnabled(False)
-        self.now.setText(self.tr("Asking …"))
+        self.now.setText(tr("Asking …"))
         self.sample_wanted.emit()
 
     def _asked(self, history: RunHistory) -> bool:
@@ -113,22 +115,22 @@ class WatchPanel(Card):
         if self._asking and last is self._last_when_asked and history.stepping:
             return True
         self._asking = False
-        self.now.setText(self.tr("Sample now"))
+        self.now.setText(tr("Sample now"))
         return False
 
     def _when(self, history: RunHistory, config: RunConfig, live: bool) -> str:
         if not config.sample_max_tokens:
-            return self.tr("This run asks no questions: the length of its answers is 0.")
+            return tr("This run asks no questions: the length of its answers is 0.")
         if not live:
-            return self.tr("No answers were recorded in this run.")
+            return tr("No answers were recorded in this run.")
         if not history.stepping:
-            return self.tr("The first answers come before the first step, the next ones at step {step}.").format(
-                step=f"{config.eval_steps:,}")
+            return tr("The first answers come before the first step, the next ones at step {step:,}.",
+                      step=config.eval_steps)
         following = (history.step // config.eval_steps + 1) * config.eval_steps
         if history.total_steps:
             following = min(following, history.total_steps)
-        return self.tr("The first answers come with the evaluation at step {step}. Sample now asks at once.").format(
-            step=f"{following:,}")
+        return tr("The first answers come with the evaluation at step {step:,}. Sample now asks at once.",
+                  step=following)
 
     def _show_waiting(self, text: str) -> None:
         self.waiting.setText(text)
@@ -151,7 +153,7 @@ class WatchPanel(Card):
         self._area.verticalScrollBar().setValue(place)
 
     def _step_text(self, sample: dict[str, Any]) -> str:
-        return self.tr("step {step}").format(step=f"{sample['global_step']:,}")
+        return tr("step {step:,}", step=sample['global_step'])
 
     def _make_page(self, sample: dict[str, Any]) -> QWidget:
         page = QWidget()
@@ -161,12 +163,12 @@ class WatchPanel(Card):
         column.setSpacing(theme.SPACE_S)
         self._area.bubbles = []
         for each in sample["samples"]:
-            self._add(column, "user", str(each.get("prompt") or ""), self.tr("Question"))
-            self._add(column, "assistant", str(each.get("answer") or "").strip() or self.tr("(no words)"),
+            self._add(column, "user", str(each.get("prompt") or ""), tr("Question"))
+            self._add(column, "assistant", str(each.get("answer") or "").strip() or tr("(no words)"),
                       self._step_text(sample))
             if each.get("reference"):
                 reference = text_label(breakable(
-                    self.tr("Reference: {text}").format(text=_cut(str(each["reference"])))), "small", wrap=True)
+                    tr("Reference: {text}", text=_cut(str(each["reference"])))), "small", wrap=True)
                 reference.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
                 column.addWidget(reference)
         column.addStretch(1)

@@ -20,11 +20,12 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.core import paths
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.votes.texts import verdict_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class VotesDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Votes"))
+        self.setWindowTitle(tr("Votes"))
         self.setMinimumSize(600, 340)
         self.resize(760, 400)
         self._votes: list[Vote] = []
@@ -47,16 +48,17 @@ class VotesDialog(QDialog):
         self.banner.setObjectName("votes_banner")
         self.table = QTableWidget(0, 6)
         self.table.setObjectName("votes_table")
-        self.note = text_label(self.tr("Reading the votes …"), "muted", wrap=True)
+        self.note = text_label(tr("Reading the votes …"), "muted", wrap=True)
         self.note.setObjectName("votes_note")
         self.sentence = text_label("", "body", wrap=True)
         self.sentence.setObjectName("votes_sentence")
-        self.export = SecondaryButton(self.tr("Export these pairs…"), self.tr(
-            "Write the chosen comparison as a preference dataset: the better answers as chosen, the others as "
-            "rejected."))
+        self.export = SecondaryButton(tr("Export these pairs…"),
+                                      tr("Write the chosen comparison as a preference dataset: the better answers as "
+                                         "chosen, the others as rejected."))
         self.export.setObjectName("votes_export")
-        self.export_all = SecondaryButton(self.tr("Export all pairs…"), self.tr(
-            "Write all comparisons as one preference dataset, whichever models they were of."))
+        self.export_all = SecondaryButton(tr("Export all pairs…"),
+                                          tr("Write all comparisons as one preference dataset, whichever models they "
+                                             "were of."))
         self.export_all.setObjectName("votes_export_all")
         self._lay_out()
         self.export.clicked.connect(lambda: self._choose_file(self._chosen()))
@@ -65,10 +67,10 @@ class VotesDialog(QDialog):
         self.read()
 
     def _lay_out(self) -> None:
-        self.table.setHorizontalHeaderLabels([self.tr("Model"), self.tr("Better"), self.tr("Against"),
-                                              self.tr("Better"), self.tr("Both good"), self.tr("Both bad")])
-        self.table.setAccessibleName(self.tr("Comparisons"))
-        self.table.setToolTip(self.tr("Choose a comparison to see what it says."))
+        self.table.setHorizontalHeaderLabels([tr("Model"), tr("Better"), tr("Against"),
+                                              tr("Better"), tr("Both good"), tr("Both bad")])
+        self.table.setAccessibleName(tr("Comparisons"))
+        self.table.setToolTip(tr("Choose a comparison to see what it says."))
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -80,7 +82,7 @@ class VotesDialog(QDialog):
             wide = column in (0, 2)
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch if wide else
                                         QHeaderView.ResizeMode.ResizeToContents)
-        close = PrimaryButton(self.tr("Done"), self.tr("Close this list."))
+        close = PrimaryButton(tr("Done"), tr("Close this list."))
         close.setObjectName("votes_close")
         close.clicked.connect(self.accept)
         foot = QHBoxLayout()
@@ -114,14 +116,13 @@ class VotesDialog(QDialog):
                 else:
                     item.setToolTip(plain_tip((tally.first if column == 0 else tally.second).path))
                 self.table.setItem(row, column, item)
-        note = counted(len(self._votes), self.tr("1 vote, kept on this machine."),
-                       self.tr("{count} votes, kept on this machine."))
+        note = ntr("{n:,} vote, kept on this machine.", "{n:,} votes, kept on this machine.", len(self._votes))
         if not self._votes:
-            note = self.tr("There are no votes yet. Turn on “Blind” in a side-by-side chat, or press “Vote blind…” "
-                           "above the answers of an evaluation.")
+            note = tr("There are no votes yet. Turn on “Blind” in a side-by-side chat, or press “Vote blind…” above "
+                      "the answers of an evaluation.")
         if damaged:
-            note += " " + counted(damaged, self.tr("1 damaged line of the file was skipped."),
-                                  self.tr("{count} damaged lines of the file were skipped."))
+            note += " " + ntr("{n:,} damaged line of the file was skipped.",
+                              "{n:,} damaged lines of the file were skipped.", damaged)
         self.note.setText(note)
         if self._tallies:
             self.table.selectRow(0)
@@ -138,8 +139,8 @@ class VotesDialog(QDialog):
         self.export_all.setEnabled(any(each.decided for each in self._tallies))
 
     def _choose_file(self, between: Tally | None) -> None:
-        dialog = QFileDialog(self, self.tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
-                             self.tr("Datasets (*.jsonl)"))
+        dialog = QFileDialog(self, tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
+                             tr("Datasets (*.jsonl)"))
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("jsonl")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -156,16 +157,14 @@ class VotesDialog(QDialog):
                  self.banner.show_error)
 
     def _exported(self, path: Path, result: Exported) -> None:
-        parts = [self.tr("{count} pairs written to {file}.").format(count=f"{result.pairs:,}", file=path.name)]
+        parts = [tr("{count:,} pairs written to {file}.", count=result.pairs, file=path.name)]
         left = result.apart + result.same + result.empty
         if result.undecided:
-            parts.append(counted(result.undecided, self.tr("1 vote prefers none."),
-                                 self.tr("{count} votes prefer none.")))
+            parts.append(ntr("{n:,} vote prefers none.", "{n:,} votes prefer none.", result.undecided))
         if left:
-            parts.append(counted(left, self.tr("1 pair was left out: its answers are the same, or belong to different "
-                                               "conversations."),
-                                 self.tr("{count} pairs were left out: their answers are the same, or belong to "
-                                         "different conversations.")))
+            parts.append(ntr("{n:,} pair was left out: its answers are the same, or belong to different conversations.",
+                             "{n:,} pairs were left out: their answers are the same, or belong to different "
+                             "conversations.", left))
         self.note.setText(" ".join(parts))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
@@ -53,12 +54,14 @@ class LlamaModel:
         try:
             self._loaded = Loaded(path_model=str(path), params=options, verbose=False)
         except ValueError as error:
-            raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.reason() or error}.",
-                            "Choose another GGUF file, or export the run again.") from error
+            raise UserError(tr("{path} cannot be loaded.", path=path.name),
+                            tr("llama.cpp says: {reason}.", reason=llama_log.reason() or error),
+                            tr("Choose another GGUF file, or export the run again.")) from error
         self.model, self.metadata = self._loaded.model, self._loaded.metadata()
         self.vocab = LlamaVocab(self)
         if self.vocab.template is None:
-            raise UserError(f"{path.name} has no chat template.", "", "Choose the instruct version of the model.")
+            raise UserError(tr("{path} has no chat template.", path=path.name), "",
+                            tr("Choose the instruct version of the model."))
         self.template = self.vocab.template
         self._vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         self._size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
@@ -109,7 +112,8 @@ class LlamaModel:
         begin, end = answer_spans(chat, self.template, text, tools=tools)[-1]
         before, whole = self.encode(text[:begin]), self.encode(text[:end])
         if not before or len(whole) <= len(before):
-            raise UserError("The reference leaves no token to score.", "It is empty.", "Give every row an answer.")
+            raise UserError(tr("The reference leaves no token to score."), tr("It is empty."),
+                            tr("Give every row an answer."))
         return before, whole[len(before):]
 
     # -- work -------------------------------------------------------------------------------------
@@ -158,8 +162,9 @@ class LlamaModel:
         settings.no_perf = True
         self._context = self._api.llama_init_from_model(self.model, settings)
         if self._context is None or self._api.llama_get_memory(self._context) is None:
-            raise UserError(f"{self._name} cannot answer.", f"llama.cpp says: {llama_log.last_error() or 'nothing'}",
-                            "Choose a model that writes text, or fewer rows at once.")
+            raise UserError(tr("{name} cannot answer.", name=self._name),
+                            tr("llama.cpp says: {last_error}", last_error=llama_log.last_error() or "nothing"),
+                            tr("Choose a model that writes text, or fewer rows at once."))
         self._capacity, self._sequences = tokens, sequences
 
     def _free_context(self) -> None:
@@ -190,8 +195,9 @@ class LlamaModel:
             batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, row, keep
         status = self._api.llama_decode(self._context, batch)
         if status != 0:
-            raise UserError(f"{self._name} could not continue.", f"llama.cpp says: {llama_log.last_error() or status}.",
-                            "Choose fewer rows at once, or export the run again.")
+            raise UserError(tr("{name} could not continue.", name=self._name),
+                            tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+                            tr("Choose fewer rows at once, or export the run again."))
 
     def _logits(self, place: int) -> Any:
         pointer = self._api.llama_get_logits_ith(self._context, place)

@@ -12,6 +12,7 @@ import torch
 
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
@@ -92,11 +93,12 @@ class Models:
         facts = read_model(folder)
         held = self._dtype.itemsize
         needed = four_bit_bytes(facts, held) if packed else facts.parameters * held
-        half = "Evaluate in bf16 or fp16 (--precision), which takes half of it; or close" if held > 2 else "Close"
-        return UserError(f"{folder.name} does not fit into the GPU's memory.",
-                         f"Its weights need about {units.format_bytes(needed)}, {units.format_bytes(_gpu_free())} are "
-                         "free.", f"{half} other programs that use the GPU, or evaluate a GGUF file of a smaller "
-                                  "quantization type.")
+        half = tr("Evaluate in bf16 or fp16 (--precision), which takes half of it; or close") if held > 2 else "Close"
+        return UserError(tr("{folder} does not fit into the GPU's memory.", folder=folder.name),
+                         tr("Its weights need about {size}, {size2} are free.", size=units.format_bytes(needed),
+                            size2=units.format_bytes(_gpu_free())),
+                         tr("{half} other programs that use the GPU, or evaluate a GGUF file of a smaller quantization "
+                            "type.", half=half))
 
     def _forget(self) -> None:
         """Free the weights before others are loaded."""
@@ -133,8 +135,8 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"The model {folder.name} cannot be loaded.", f"{_said(error)}.",
-                        "Choose a whole model folder, or download it again.") from error
+        raise UserError(tr("The model {folder} cannot be loaded.", folder=folder.name), f"{_said(error)}.",
+                        tr("Choose a whole model folder, or download it again.")) from error
 
 
 def merge(model: Any, adapter: Path) -> Any:
@@ -165,8 +167,8 @@ def _with_adapter(model: Any, adapter: Path, ready: Callable[[Any], Any]) -> Any
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"The adapter {adapter} cannot be put onto the model.", f"{_said(error)}.",
-                        "Choose the model that it was trained on.") from error
+        raise UserError(tr("The adapter {adapter} cannot be put onto the model.", adapter=adapter), f"{_said(error)}.",
+                        tr("Choose the model that it was trained on.")) from error
 
 
 def _said(error: Exception) -> str:

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 
 MOST_ROWS = 32
 """Rows of one batch; more of them make a step hardly cheaper for each."""
 
-BROKEN = "The model computed something that isn't a number (NaN)."
+BROKEN = noop("The model computed something that isn't a number (NaN).")
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -139,8 +140,9 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
     row = Row(item, asks.made(0 if shown else min(most, room)), references, choices,
               opened=not shown and reasoning.opens(text))
     if room < 1 or row.length > model.context_length:
-        return Row(item, skipped=f"It takes {max(row.length, len(prompt) + 1):,} tokens; the model reads "
-                                 f"{model.context_length:,} at most.")
+        return Row(item,
+                   skipped=tr("It takes {length:,} tokens; the model reads {context_length:,} at most.",
+                              length=max(row.length, len(prompt) + 1), context_length=model.context_length))
     return row
 
 
@@ -156,8 +158,9 @@ def lettered(item: Mapping[str, Any]) -> list[dict[str, str]] | None:
         return None
     *before, question = item["messages"]
     if len(item["choices"]) > len(LETTERS):
-        raise UserError(f"It has {len(item['choices'])} choices.", f"There are letters for {len(LETTERS)}.",
-                        "Leave out some of the wrong ones.")
+        raise UserError(tr("It has {count} choices.", count=len(item["choices"])),
+                        tr("There are letters for {letters}.", letters=len(LETTERS)),
+                        tr("Leave out some of the wrong ones."))
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, item["choices"], strict=False)]
     return [*before, {**question, "content": "\n".join([question["content"].strip(), *lines, "Answer:"])}]
 
@@ -194,7 +197,8 @@ def split(encode: Callable[[str], list[int]], context: str, continuation: str) -
         context, continuation = context[:-spaces], context[-spaces:] + continuation
     before, whole = encode(context), encode(context + continuation)
     if not before or len(whole) <= len(before):
-        raise UserError("A choice is empty.", "It leaves no token to score.", "Write something into every choice.")
+        raise UserError(tr("A choice is empty."), tr("It leaves no token to score."),
+                        tr("Write something into every choice."))
     return before, whole[len(before):]
 
 

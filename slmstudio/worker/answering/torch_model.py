@@ -12,6 +12,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.batch import Batch, logprobs
@@ -78,7 +79,8 @@ class TorchModel:
         while first > 0 and encoded.learned[first - 1]:
             first -= 1
         if last < 1 or first < 1:
-            raise UserError("The reference leaves no token to score.", "It is empty.", "Give every row an answer.")
+            raise UserError(tr("The reference leaves no token to score."), tr("It is empty."),
+                            tr("Give every row an answer."))
         return encoded.ids[:first], encoded.ids[first:last + 1]
 
     def _find_ends(self) -> frozenset[int]:
@@ -109,9 +111,9 @@ class TorchModel:
             return [self._alone(ask, gate) for ask in asks]
         except torch.OutOfMemoryError:
             if len(asks) == 1:
-                raise UserError("The GPU has too little memory for the longest row.",
-                                f"It takes {asks[0].length:,} tokens.",
-                                "Close other programs, or leave that row out of the test set.") from None
+                raise UserError(tr("The GPU has too little memory for the longest row."),
+                                tr("It takes {length:,} tokens.", length=asks[0].length),
+                                tr("Close other programs, or leave that row out of the test set.")) from None
         torch.cuda.empty_cache()
         middle = (len(asks) + 1) // 2
         return (self.run(asks[:middle], lambda share: gate(share / 2))

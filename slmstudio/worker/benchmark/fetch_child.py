@@ -16,6 +16,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
+from slmstudio.core.i18n import tr
 from slmstudio.worker.runtime import child, network
 
 ELSEWHERE = "or get its files on another machine and choose their folder (--data)."
@@ -56,7 +57,8 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
         data.to_parquet(folder / f"{split}.parquet")
         rows[str(split)] = len(data)
     if not sum(rows.values()):
-        raise UserError(f"The data set {wanted['dataset']} came without a single row.", "", f"Try again, {ELSEWHERE}")
+        raise UserError(tr("The data set {dataset} came without a single row.", dataset=wanted["dataset"]), "",
+                        tr("Try again, {elsewhere}", elsewhere=ELSEWHERE))
     revision = re.search(r"@([0-9a-f]{40})\b", str(builder.base_path or ""))
     store.write_source(folder, wanted["dataset"], wanted["part"], revision[1] if revision else "", rows,
                        str(builder.info.license or ""))
@@ -71,20 +73,24 @@ def explained(error: BaseException, dataset: str) -> UserError:
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
         return from_os_error(full, f"keep the data set {dataset}")
-    what = f"The data set {dataset} could not be fetched."
+    what = tr("The data set {dataset} could not be fetched.", dataset=dataset)
     if "GatedRepoError" in kinds or status == 403:
-        return UserError(what, "Its owner lets in only who has asked.",
-                         f"Ask for access on its page, put your token into HF_TOKEN and try again, {ELSEWHERE}")
+        return UserError(what, tr("Its owner lets in only who has asked."),
+                         tr("Ask for access on its page, put your token into HF_TOKEN and try again, {elsewhere}",
+                            elsewhere=ELSEWHERE))
     if kinds & _ABSENT or status in (401, 404):
-        return UserError(what, "The hub does not have it, or hides it from who is not signed in.",
-                         f"It may have moved: look for it on the hub, {ELSEWHERE}")
+        return UserError(what, tr("The hub does not have it, or hides it from who is not signed in."),
+                         tr("It may have moved: look for it on the hub, {elsewhere}", elsewhere=ELSEWHERE))
     if trouble := network.explained(error, what, f", {ELSEWHERE}"):
         return trouble
     if status is not None:
-        return UserError(what, f"The hub answered with status {status}.", f"Try again later, {ELSEWHERE}")
+        return UserError(what, tr("The hub answered with status {status}.", status=status),
+                         tr("Try again later, {elsewhere}", elsewhere=ELSEWHERE))
     said = str(chain[-1]).strip().splitlines()
-    return UserError(what, f"What came is damaged, or no data set that can be read ({type(chain[-1]).__name__}: "
-                           f"{said[0][:200].rstrip('.') if said else ''}).", f"Try again, {ELSEWHERE}")
+    return UserError(what,
+                     tr("What came is damaged, or no data set that can be read ({name}: {said}).",
+                        name=type(chain[-1]).__name__, said=said[0][:200].rstrip(".") if said else ""),
+                     tr("Try again, {elsewhere}", elsewhere=ELSEWHERE))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.few_shot import too_few
+from slmstudio.core.i18n import tr
 
 
 def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str], shots: int | None) -> None:
@@ -25,7 +26,7 @@ def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str
         few = too_few({subjects.get(name, name): _there(task, shots) for name, task in tasks.items()
                        if counts[name] == wanted}, wanted)
         if few:
-            raise UserError(f"{title} cannot be asked with so many examples.", *few)
+            raise UserError(tr("{title} cannot be asked with so many examples.", title=title), *few)
 
 
 def _wanted(task: Any, shots: int | None) -> int:

@@ -15,6 +15,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.answering.rows import Ask, Model
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.benchmark.kept import Group, Kept, Tell, answer_all, batches
@@ -110,11 +111,12 @@ class _Torch(HFLM):  # type: ignore[misc]
             return compute([number for group in batch for number in group])
         except torch.OutOfMemoryError:
             if len(batch) == 1:
-                raise UserError(
-                    f"The GPU has too little memory for the longest question of the benchmark with {self._name}.",
-                    f"With its examples it has {length(batch[0][0]):,} tokens.",
-                    "Ask with fewer examples (--shots), or in bf16 or fp16 (--precision), or close other programs; or "
-                    "let the processor do it: set CUDA_VISIBLE_DEVICES to -1.") from None
+                raise UserError(tr("The GPU has too little memory for the longest question of the benchmark with "
+                                   "{name}.", name=self._name),
+                                tr("With its examples it has {length:,} tokens.", length=length(batch[0][0])),
+                                tr("Ask with fewer examples (--shots), or in bf16 or fp16 (--precision), or close "
+                                   "other programs; or let the processor do it: set CUDA_VISIBLE_DEVICES to "
+                                   "-1.")) from None
         torch.cuda.empty_cache()
         middle = (len(batch) + 1) // 2
         return self._in_memory(batch[:middle], compute, length) + self._in_memory(batch[middle:], compute, length)
@@ -131,15 +133,19 @@ class _Torch(HFLM):  # type: ignore[misc]
         dtype = self._model.dtype
         precision = next((name for name, each in DTYPES.items() if each == dtype), str(dtype))
         if dtype == torch.float16:
-            return no_number(self._name, f"It was computed in {precision}, whose largest number is 65,504; models that "
-                             "were trained in bf16 may need larger ones.", "Choose bf16 or fp32 (--precision bf16).")
-        return no_number(self._name, f"It was computed in {precision}, which has room enough: its weights are damaged, "
-                         "or its training went wrong.", "Take another checkpoint, or import the model again.")
+            return no_number(self._name,
+                             tr("It was computed in {precision}, whose largest number is 65,504; models that were "
+                                "trained in bf16 may need larger ones.", precision=precision),
+                             tr("Choose bf16 or fp32 (--precision bf16)."))
+        return no_number(self._name,
+                         tr("It was computed in {precision}, which has room enough: its weights are damaged, or its "
+                            "training went wrong.", precision=precision),
+                         tr("Take another checkpoint, or import the model again."))
 
 
 def no_number(name: str, why: str, remedy: str) -> UserError:
     """The highest of several NaN is the first: without this, every answer would be A."""
-    return UserError(f"{name} computed something that isn't a number (NaN).", why, remedy)
+    return UserError(tr("{name} computed something that isn't a number (NaN).", name=name), why, remedy)
 
 
 class _Broken(LogitsProcessor):
@@ -204,7 +210,7 @@ class _Llama(TemplateLM):  # type: ignore[misc]
             ask = Ask(list(prompts[members[0]]), tuple(requests[number][2] for number in members))
             [reply] = self._model.run([ask], lambda share: None)
             if reply.broken:
-                raise no_number(self._name, "", "Export it again.")
+                raise no_number(self._name, "", tr("Export it again."))
             return [(value, False) for value in reply.logprobs]
 
         return answer_all(self._kept, "loglikelihood", [text for text, _, _ in requests],
@@ -228,5 +234,5 @@ class _Llama(TemplateLM):  # type: ignore[misc]
         return str(postprocess_generated_text(generation=answer, stop=stops, think_end_token=None))
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
-        raise UserError("This benchmark cannot be run on a GGUF file.", "It asks for the likelihood of whole texts.",
-                        "Choose the model folder instead.")
+        raise UserError(tr("This benchmark cannot be run on a GGUF file."),
+                        tr("It asks for the likelihood of whole texts."), tr("Choose the model folder instead."))

@@ -18,6 +18,7 @@ from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
+from slmstudio.core.i18n import tr
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import question_rows
@@ -231,15 +232,15 @@ def verdict(title: str, found: Difference) -> str:
     """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."""
     half = (found.high - found.low) / 2
     if not math.isfinite(half):
-        return f"One question of {title} says nothing."
+        return tr("One question of {title} says nothing.", title=title)
     figures = f"{title} {found.value:+.1f} ± {half:.1f}".replace("-", "−")
     if found.low > 0:
-        return f"General knowledge gained: {figures}."
+        return tr("General knowledge gained: {figures}.", figures=figures)
     if found.high < 0:
-        return f"General knowledge lost: {figures}."
+        return tr("General knowledge lost: {figures}.", figures=figures)
     if half > KEPT_WITHIN:
-        return f"No change that {found.rows:,} questions can show: {figures}."
-    return f"General knowledge kept: {figures}."
+        return tr("No change that {rows:,} questions can show: {figures}.", rows=found.rows, figures=figures)
+    return tr("General knowledge kept: {figures}.", figures=figures)
 
 
 def _write(job: JobContext, result: dict[str, Any]) -> dict[str, Any]:

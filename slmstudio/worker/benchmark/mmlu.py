@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset.mmlu_folder import COLUMNS, LAYOUT, find_mmlu
+from slmstudio.core.i18n import tr
 
 MOST_PROBLEMS = 20
 
@@ -40,12 +41,13 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
     found = find_mmlu(folder)
     files = {name: splits for name, splits in found.files.items() if only in (None, name)}
     if not files:
-        raise UserError(f"{folder.name} does not hold {only}.", "", LAYOUT)
-    problems = [Problem(f"The subject {name} has a {', '.join(splits)} file and no test file.")
+        raise UserError(tr("{folder} does not hold {only}.", folder=folder.name, only=only), "", tr(LAYOUT))
+    problems = [Problem(tr("The subject {name} has a {splits} file and no test file.", name=name,
+                           splits=", ".join(splits)))
                 for name, splits in sorted(files.items()) if "test" not in splits]
     with_dev = {name for name, splits in files.items() if "dev" in splits}
     if with_dev:
-        problems += [Problem(f"The subject {name} has no dev file, as the others have.")
+        problems += [Problem(tr("The subject {name} has no dev file, as the others have.", name=name))
                      for name in sorted(files.keys() - with_dev)]
     subjects = []
     for name, splits in sorted(files.items()):
@@ -53,8 +55,8 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
         subjects.append(Subject(name, rows.get("test", []), rows.get("dev", [])))
     if problems:
         more = len(problems) - MOST_PROBLEMS
-        raise UserError(f"The benchmark in {folder.name} is incomplete.", f"And {more:,} more." if more > 0 else "",
-                        LAYOUT, problems[:MOST_PROBLEMS])
+        raise UserError(tr("The benchmark in {folder} is incomplete.", folder=folder.name),
+                        tr("And {more:,} more.", more=more) if more > 0 else "", tr(LAYOUT), problems[:MOST_PROBLEMS])
     return subjects, () if only else found.missing
 
 
@@ -83,16 +85,16 @@ def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, A
                     rows.append({"question": cells[0], "choices": cells[1:5], "subject": subject,
                                  "answer": "ABCD".index(cells[5].strip())})
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(Problem(f"{where} cannot be read: {error}."))
+        problems.append(Problem(tr("{where} cannot be read: {error}.", where=where, error=error)))
         return rows
     if not rows:
-        problems.append(Problem(f"{where} has no questions."))
+        problems.append(Problem(tr("{where} has no questions.", where=where)))
     return rows
 
 
 def _wrong(cells: list[str]) -> str:
     if len(cells) != len(COLUMNS):
-        return f"{len(cells)} columns where 6 are needed."
+        return tr("{cells} columns where 6 are needed.", cells=len(cells))
     if cells[5].strip() not in ("A", "B", "C", "D"):
         return f"the answer is {cells[5].strip()!r}, and not A, B, C or D."
     if not cells[0].strip() or not any(cell.strip() for cell in cells[1:5]):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf_lora import LoraFacts, check_fits, read_lora
 from slmstudio.worker.chat.model import ChatModel
 from slmstudio.worker.model import llama_log
@@ -43,7 +44,8 @@ class ChatAdapter:
             self._put_on(None, None, 0.0)
             return
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= STRONGEST:
-            raise UserError(f"The adapter's strength cannot be {scale!r}.", "", "Choose a number from 0 to 2.")
+            raise UserError(tr("The adapter's strength cannot be {scale!r}.", scale=scale), "",
+                            tr("Choose a number from 0 to 2."))
         facts = read_lora(path)
         changed = facts.path.stat().st_mtime_ns
         if facts == self.facts and changed == self._changed:
@@ -65,9 +67,9 @@ class ChatAdapter:
         llama_log.RECENT.clear()
         handle = llama_cpp.llama_adapter_lora_init(self._model.model, str(facts.path).encode("utf-8"))
         if not handle:  # a null pointer, which is not None
-            raise UserError(f"The adapter {facts.path.name} cannot be loaded.",
-                            f"llama.cpp says: {llama_log.last_error() or 'nothing'}",
-                            "Export the run's adapter again, or choose another one.")
+            raise UserError(tr("The adapter {path} cannot be loaded.", path=facts.path.name),
+                            tr("llama.cpp says: {last_error}", last_error=llama_log.last_error() or "nothing"),
+                            tr("Export the run's adapter again, or choose another one."))
         return handle
 
     def _put_on(self, handle: Any, facts: LoraFacts | None, scale: float) -> None:

@@ -17,6 +17,7 @@ from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
@@ -119,7 +120,7 @@ class ChatService:
         """
         command = self._commands.get(str(message.get("command")))
         if command is None:
-            raise UserError(f"The chat worker does not know the command {message.get('command')!r}.")
+            raise UserError(tr("The chat worker does not know the command {get!r}.", get=message.get("command")))
         command(message)
 
     def interrupt(self, message: dict[str, Any]) -> bool:
@@ -153,7 +154,8 @@ class ChatService:
     def _set_adapter(self, message: dict[str, Any]) -> None:
         self._loaded()
         if self._adapter is None:
-            raise UserError("This model takes no other adapter.", "", "Choose a GGUF file to put an adapter on.")
+            raise UserError(tr("This model takes no other adapter."), "",
+                            tr("Choose a GGUF file to put an adapter on."))
         try:
             self._adapter.set(message.get("path"), message.get("scale", 1.0))
         finally:
@@ -161,7 +163,7 @@ class ChatService:
 
     def _loaded(self) -> Model:
         if self.model is None:
-            raise UserError("No model is loaded.", "", "Choose a model first.")
+            raise UserError(tr("No model is loaded."), "", tr("Choose a model first."))
         return self.model
 
     def _count(self, message: dict[str, Any]) -> None:
@@ -279,8 +281,9 @@ def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[Ch
     except UserError:
         if offload.layers == 0:
             raise
-        return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers, "On the processor: the card "
-                                                             "refused the model, whose memory was taken meanwhile.")
+        return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers,
+                                                             tr("On the processor: the card refused the model, whose "
+                                                                "memory was taken meanwhile."))
 
 
 def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
@@ -306,9 +309,9 @@ def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
         else:
             low = middle + 1
     if not found:
-        raise UserError("The message is too long for the context.",
-                        f"It takes {len(prompt)} tokens; {room} of {length} are free for it.",
-                        "Shorten it, or load the model with a longer context.")
+        raise UserError(tr("The message is too long for the context."),
+                        tr("It takes {prompt} tokens; {room} of {length} are free for it.", prompt=len(prompt),
+                           room=room, length=length), tr("Shorten it, or load the model with a longer context."))
     return found, dropped
 
 
@@ -316,15 +319,16 @@ def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> l
     if completion:
         text = "".join(message["content"] for message in messages)
         if not text:
-            raise UserError("There is nothing to continue.", "The text is empty.", "Write its beginning.")
+            raise UserError(tr("There is nothing to continue."), tr("The text is empty."), tr("Write its beginning."))
         return model.vocab.served(text)
     if model.vocab.template is None:
-        raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "
-                        "was taught to chat.", "Choose an instruct model, or one that was exported here.")
+        raise UserError(tr("This model has no chat template."),
+                        tr("The GGUF file stores none, so nobody can know how it was taught to chat."),
+                        tr("Choose an instruct model, or one that was exported here."))
     tokens = model.vocab.prompt(messages)
     if not tokens:
-        raise UserError("The chat template makes no text of this conversation.", "The model would read nothing.",
-                        "Choose a model with another chat template.")
+        raise UserError(tr("The chat template makes no text of this conversation."),
+                        tr("The model would read nothing."), tr("Choose a model with another chat template."))
     return tokens
 
 

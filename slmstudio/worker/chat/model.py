@@ -15,6 +15,7 @@ from typing import Any
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
@@ -62,8 +63,9 @@ class ChatModel:
             if not self.context:
                 raise self._refusal()
             if llama_cpp.llama_get_memory(self.context) is None or llama_cpp.llama_model_has_encoder(self.model):
-                raise UserError(f"{self._name} cannot chat.", "It is a model that reads text into numbers, as for "
-                                "search; it writes none.", "Choose a model that writes text.")
+                raise UserError(tr("{name} cannot chat.", name=self._name),
+                                tr("It is a model that reads text into numbers, as for search; it writes none."),
+                                tr("Choose a model that writes text."))
             self.context_length = context_length
             self.metadata = _Metadata(self.model)
             self.vocab = LlamaVocab(self)
@@ -74,8 +76,8 @@ class ChatModel:
 
     def _refusal(self) -> UserError:
         said = llama_log.reason() or "nothing"
-        return UserError(f"{self._name} cannot be loaded.", f"llama.cpp says: {said}.",
-                         "Choose another GGUF file, a shorter context, or export the run again.")
+        return UserError(tr("{name} cannot be loaded.", name=self._name), tr("llama.cpp says: {said}.", said=said),
+                         tr("Choose another GGUF file, a shorter context, or export the run again."))
 
     def close(self) -> None:
         """Free it. Closing twice does nothing."""
@@ -157,8 +159,9 @@ class ChatModel:
         self._cut(len(self.tokens))
         if status == 2:
             return False
-        raise UserError("The model could not continue.", f"llama.cpp says: {llama_log.last_error() or status}.",
-                        "Load it again, with a shorter context if memory is short.")
+        raise UserError(tr("The model could not continue."),
+                        tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+                        tr("Load it again, with a shorter context if memory is short."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:
         """Tokens that follow what was read, without end. Each is read when the next one is asked for."""
@@ -172,8 +175,9 @@ class ChatModel:
                 yield token[0]
                 status = api.llama_decode(self.context, batch)
                 if status:
-                    raise UserError("The model could not continue.",
-                                    f"llama.cpp says: {llama_log.last_error() or status}.", "Load it again.")
+                    raise UserError(tr("The model could not continue."),
+                                    tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+                                    tr("Load it again."))
                 self.tokens.append(token[0])
         finally:
             api.llama_sampler_free(sampler)

@@ -15,6 +15,7 @@ from typing import Any
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import families, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
@@ -39,8 +40,8 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
         with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
             _Fetch(repo, revision, endpoint, token, partial, report).run()
     except filelock.Timeout:
-        raise UserError(f"{repo} is still being fetched.", "An earlier download hasn't ended yet.",
-                        "Wait a minute and try again.") from None
+        raise UserError(tr("{repo} is still being fetched.", repo=repo), tr("An earlier download hasn't ended yet."),
+                        tr("Wait a minute and try again.")) from None
     except UserError:
         raise
     except Exception as error:
@@ -94,9 +95,9 @@ class _Fetch:
         """
         found = [(name, listed[name]) for name in wanted]
         if wrong := [name for name, file in found if file is None]:
-            raise UserError(f"{self._repo} could not be fetched.",
-                            f"What the hub's list says of {wrong[0]} makes no sense: its size or its checksum.",
-                            "Try again later, or from another hub.")
+            raise UserError(tr("{repo} could not be fetched.", repo=self._repo),
+                            tr("What the hub's list says of {wrong} makes no sense: its size or its checksum.",
+                               wrong=wrong[0]), tr("Try again later, or from another hub."))
         return [file for _, file in found if file is not None]
 
     def _still_right(self, listed: dict[str, RemoteFile | None]) -> list[RemoteFile]:
@@ -125,7 +126,7 @@ class _Fetch:
         """
         config = self._json("config.json")
         if why := families.why_no_language_model(config) or refused_quantization(config):
-            raise UserError(f"{self._repo} can't be used as a base model.", why)
+            raise UserError(tr("{repo} can't be used as a base model.", repo=self._repo), why)
         if not any(file.name == weights.INDEX for file in first):
             return []
         return names.shards(self._repo, self._json(weights.INDEX))
@@ -134,8 +135,8 @@ class _Fetch:
         try:
             return json_files.read_json_object(self._partial / name)
         except UserError as error:
-            raise UserError(f"{self._repo} can't be used as a base model.", f"{error.what} {error.why}".strip(),
-                            "Choose another version of the model.") from error
+            raise UserError(tr("{repo} can't be used as a base model.", repo=self._repo),
+                            f"{error.what} {error.why}".strip(), tr("Choose another version of the model.")) from error
 
     def _check_room(self, wanted: list[RemoteFile]) -> None:
         """
@@ -168,8 +169,8 @@ class _Fetch:
                 self._verified.append(file)
                 return
             (self._partial / file.incomplete).unlink(missing_ok=True)
-        raise UserError(f"{file.name} of {self._repo} arrived damaged twice.", why,
-                        "Try again later, or from another network. The files that arrived intact are kept.")
+        raise UserError(tr("{file} of {repo} arrived damaged twice.", file=file.name, repo=self._repo), why,
+                        tr("Try again later, or from another network. The files that arrived intact are kept."))
 
     def _try(self, file: RemoteFile) -> str:
         """Fetch and verify one file. Returns what is wrong with it, or ""."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths, units
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.vetting import vet
@@ -64,8 +65,8 @@ def run(job: JobContext) -> dict[str, Any]:
         with filelock.FileLock(locks / f"{folder.name}.lock", blocking=False):
             return _get(job, named.repo, revision, endpoint, folder)
     except filelock.Timeout:
-        raise UserError(f"{named.repo} is being fetched already.", "Another job is at work on it.",
-                        "Wait until it is done, or pause that one.") from None
+        raise UserError(tr("{repo} is being fetched already.", repo=named.repo), tr("Another job is at work on it."),
+                        tr("Wait until it is done, or pause that one.")) from None
     except OSError as error:
         raise from_os_error(error, f"keep {named.repo}") from error
 

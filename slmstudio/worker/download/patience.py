@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_duration
 from slmstudio.worker.download.transfer import Broken
 from slmstudio.worker.runtime import network
@@ -66,7 +67,7 @@ class Patience:
         wait = asked if asked is not None else WAITS[failures - 1] if failures else AT_ONCE
         if wait > LONGEST:
             return None
-        why = "The connection broke." if broken else "The hub is busy."
+        why = tr("The connection broke.") if broken else tr("The hub is busy.")
         self._tell(f"{why} Trying again in {format_duration(wait)}.")
         return wait
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub.place import RemoteFile
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime import network
@@ -50,7 +51,7 @@ def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Ca
         return
     with get_session().stream("GET", url, headers=asked, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
         if response.status_code == 416:
-            raise Wrong(f"The hub has no more than {format_bytes(have)} of it.")
+            raise Wrong(tr("The hub has no more than {size} of it.", size=format_bytes(have)))
         hf_raise_for_status(response)
         at = _begin(response, have, size)
         with open(path, "r+b" if path.exists() else "wb") as file:
@@ -58,7 +59,7 @@ def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Ca
             file.truncate()
             for piece in response.iter_bytes():
                 if at + len(piece) > size:
-                    raise Wrong(f"More came than the {size:,} bytes that the hub's list says.")
+                    raise Wrong(tr("More came than the {size:,} bytes that the hub's list says.", size=size))
                 file.write(piece)
                 file.flush()  # what is written outlives this process
                 at += len(piece)
@@ -78,12 +79,12 @@ def _begin(response: Any, have: int, size: int) -> int:
     if response.status_code == 206:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[1]) != have:
-            raise Wrong("The hub sent another part of it than it was asked for.")
+            raise Wrong(tr("The hub sent another part of it than it was asked for."))
         begin, total = have, found[2]
     else:
         begin, total = 0, response.headers.get("Content-Length", "*")
     if total != "*" and int(total) != size and "Content-Encoding" not in response.headers:
-        raise Wrong(f"The hub sends {int(total):,} bytes, and its list says {size:,}.")
+        raise Wrong(tr("The hub sends {total:,} bytes, and its list says {size:,}.", total=int(total), size=size))
     return begin
 
 
@@ -97,5 +98,5 @@ def difference(path: Path, file: RemoteFile) -> str:
         os.fsync(opened.fileno())
     if digest.hexdigest() == file.key:
         return ""
-    return f"Its {'SHA-256' if file.sha256 else 'SHA-1'} is {digest.hexdigest()[:12]}…, and the hub's list says " \
-           f"{file.key[:12]}…."
+    return tr("Its {value} is {hexdigest}…, and the hub's list says {key}….",
+              value="SHA-256" if file.sha256 else "SHA-1", hexdigest=digest.hexdigest()[:12], key=file.key[:12])

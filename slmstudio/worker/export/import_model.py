@@ -17,6 +17,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf import GgufFacts
 from slmstudio.core.model.gguf_header import read_header
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
@@ -73,8 +74,8 @@ def _digest(facts: GgufFacts) -> str:
 def _reuse(target: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
     known = formats.read("import", target / SOURCE) or {}
     if known.get("sha256") != fingerprint["sha256"]:
-        raise UserError(f"{target} already exists.", "It was not made from this GGUF file.",
-                        "Choose another folder or name.")
+        raise UserError(tr("{target} already exists.", target=target), tr("It was not made from this GGUF file."),
+                        tr("Choose another folder or name."))
     return _result(target, reused=True)
 
 
@@ -89,9 +90,9 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
     there = next(folder for folder in target.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
-        raise UserError("The disk has too little room for the model.",
-                        f"It takes {format_bytes(need)}; {format_bytes(have)} are free.",
-                        "Free some space, or choose another disk.")
+        raise UserError(tr("The disk has too little room for the model."),
+                        tr("It takes {size}; {size2} are free.", size=format_bytes(need), size2=format_bytes(have)),
+                        tr("Free some space, or choose another disk."))
 
 
 def _remove_leftovers(target: Path) -> None:
@@ -122,8 +123,9 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
             folder, gguf_file=gguf_file, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
             local_files_only=True, trust_remote_code=False, **whole_model.REPORT)
     except (ValueError, NotImplementedError, KeyError) as error:
-        raise UserError(f"{source.name} cannot be made trainable.", f"transformers says: {error}",
-                        "Use the model's original folder with safetensors files.") from error
+        raise UserError(tr("{source} cannot be made trainable.", source=source.name),
+                        tr("transformers says: {error}", error=error),
+                        tr("Use the model's original folder with safetensors files.")) from error
     whole_model.need_all(report, source.name)
     job.check_cancelled()
     job.phase("tokenizer", "rebuilding and checking it")
@@ -204,9 +206,10 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
     finally:
         model.close()
     if different:
-        raise UserError(f"The tokenizer of {source.name} could not be rebuilt exactly.",
-                        f"{len(different)} of {len(probes.PROBES)} texts get other token ids, as {different[0]!r}.",
-                        "Use the model's original folder with its tokenizer.json.")
+        raise UserError(tr("The tokenizer of {source} could not be rebuilt exactly.", source=source.name),
+                        tr("{different} of {probes} texts get other token ids, as {different2!r}.",
+                           different=len(different), probes=len(probes.PROBES), different2=different[0]),
+                        tr("Use the model's original folder with its tokenizer.json."))
     return backend, model.metadata
 
 

@@ -13,12 +13,12 @@ from torch.distributed import DistError
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch.invitation import Invitation
 from slmstudio.core.run.rows import kept_rows
-from slmstudio.core.units import counted
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.launch import ranks_of
 from slmstudio.worker.runtime.context import JobContext
@@ -65,8 +65,9 @@ class FirstMachine:
             if len(there) == wanted:
                 break
             if time.monotonic() > deadline:
-                raise UserError(f"Only {counted(len(there) + 1, 'machine')} of {self._config.nodes} came within an "
-                                "hour.", "", "Start it again when the others are ready.")
+                raise UserError(tr("Only {machines} of {nodes} came within an hour.",
+                                   machines=ntr("{n:,} machine", "{n:,} machines", len(there) + 1),
+                                   nodes=self._config.nodes), "", tr("Start it again when the others are ready."))
             time.sleep(LOOK_SECONDS)
         hosts = [self._invitation.host, *(each["address"] for each in states if each["number"] in there)]
         self._room.say(words.GO, {"numbers": there, "addresses": hosts})
@@ -88,8 +89,9 @@ class FirstMachine:
             time.sleep(LOOK_SECONDS)
         if len(self._joined) == 1:
             host = self._joined[0]["host"]
-            error = UserError(f"The machine {host} is gone.", "It was switched off, its program was ended, or the "
-                              "network to it broke.", "The run can be resumed, with or without it.")
+            error = UserError(tr("The machine {host} is gone.", host=host),
+                              tr("It was switched off, its program was ended, or the network to it broke."),
+                              tr("The run can be resumed, with or without it."))
             return jobs.Outcome("crashed", error.to_dict())
         return None
 
@@ -99,8 +101,9 @@ class FirstMachine:
             self._job.phase("reading data", Path(config.train_file).name)
             read_rows(config, self._job)
             if kept_rows.read_manifest(run) is None:
-                raise UserError(f"{run.name} can't be shared with other machines.", "Its rows are not the ones that it "
-                                "began with, so they aren't kept with it.", "Make a new run of the same configuration.")
+                raise UserError(tr("{run} can't be shared with other machines.", run=run.name),
+                                tr("Its rows are not the ones that it began with, so they aren't kept with it."),
+                                tr("Make a new run of the same configuration."))
         needed = [jobs.RUN, *([adjust.FILE] if (run / adjust.FILE).exists() else []),
                   *(f"{kept_rows.FOLDER}/{path.name}" for path in sorted((run / kept_rows.FOLDER).iterdir()))]
         files = [self._put(number, name) for number, name in enumerate(needed)]
@@ -141,7 +144,7 @@ class FirstMachine:
         try:
             return words.checked_address(said["address"], self._invitation.host), problem
         except ValueError:
-            return "", problem or "It names an address that isn't one of another machine."
+            return "", problem or tr("It names an address that isn't one of another machine.")
 
     def _tell(self, states: list[dict[str, Any]], there: int) -> None:
         if states != self._told:

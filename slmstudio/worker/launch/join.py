@@ -23,6 +23,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.model.library import local_models
 from slmstudio.core.run import adjust
@@ -56,15 +57,16 @@ def run(job: JobContext) -> jobs.Outcome:
         except SignalException as error:
             if not job.cancelled():
                 ranks_of.end_by(error)
-            place.say_left(UserError(f"The machine {socket.gethostname()} left: somebody stopped it there.", "",
-                                     "The run can be resumed, with or without it."), "")
+            place.say_left(UserError(tr("The machine {gethostname} left: somebody stopped it there.",
+                                        gethostname=socket.gethostname()), "",
+                                     tr("The run can be resumed, with or without it.")), "")
             raise Cancelled from error
     if not codes:
         return jobs.Outcome("finished", result={"host": offer["host"], "run": offer["name"]})
     cause = blame.first_cause(blame.read(place.folder, codes))
     if cause.blame >= blame.LOST_OTHERS:
-        raise UserError(f"The run on {offer['host']} has ended, or the connection to it broke.", "",
-                        "See there for the reason; the run is kept there.")
+        raise UserError(tr("The run on {host} has ended, or the connection to it broke.", host=offer["host"]), "",
+                        tr("See there for the reason; the run is kept there."))
     outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
     place.say_left(outcome.user_error(), cause.log)
     return outcome
@@ -82,19 +84,19 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
     room = words.Room(way.connect(first, port), job.request["id"])
     try:
         if room.hear(words.HERE) is None:
-            raise UserError(f"The machine at {host}:{port} offers no run with this id.", "Each start of a run has an "
-                            "id of its own; this one may be of an earlier start, or misspelt.",
-                            "Copy the command from the first machine again.")
+            raise UserError(tr("The machine at {host}:{port} offers no run with this id.", host=host, port=port),
+                            tr("Each start of a run has an id of its own; this one may be of an earlier start, or "
+                               "misspelt."), tr("Copy the command from the first machine again."))
         place = _Place(job, room, _offer(job, room), address, first,
                        Path(job.request["model"]) if job.request.get("model") else None)
         node, peers = place.wait()
     except DistError as error:
-        raise UserError("The first machine no longer waits: the run was ended there, or the connection broke.", "",
-                        "Start it there again, and copy the new command.") from error
+        raise UserError(tr("The first machine no longer waits: the run was ended there, or the connection broke."), "",
+                        tr("Start it there again, and copy the new command.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"What the machine at {host}:{port} says can't be understood.",
-                        "It may have another version of SLM Studio, or another program disturbs the meeting.",
-                        "Install the same version on both machines, and start the run again.") from error
+        raise UserError(tr("What the machine at {host}:{port} says can't be understood.", host=host, port=port),
+                        tr("It may have another version of SLM Studio, or another program disturbs the meeting."),
+                        tr("Install the same version on both machines, and start the run again.")) from error
     return place, ranks_of.Meeting(first, port, room.name, address, node, peers)
 
 
@@ -166,8 +168,8 @@ class _Place:
         return int(go["numbers"].index(self.number)) + 1, peers
 
     def _full(self) -> UserError:
-        return UserError(f"The run on {self.offer['host']} has all its machines already.", "",
-                         "To train with more, start it there with more machines.")
+        return UserError(tr("The run on {host} has all its machines already.", host=self.offer["host"]), "",
+                         tr("To train with more, start it there with more machines."))
 
     def config(self) -> RunConfig:
         """The run's, as it is trained here."""
@@ -179,14 +181,15 @@ class _Place:
 
     def _compare_versions(self) -> None:
         if self.offer.get("protocol") != words.PROTOCOL:
-            raise UserError(f"{self.offer['host']} has another version of SLM Studio, which joins machines in another "
-                            "way.", "", "Install the same version on both machines.")
+            raise UserError(tr("{host} has another version of SLM Studio, which joins machines in another way.",
+                               host=self.offer["host"]), "", tr("Install the same version on both machines."))
         here, there = versions(), self.offer["versions"]
         other = [f"{name} {here.get(name, 'is missing')} here, {there.get(name, 'none')} on {self.offer['host']}"
                  for name in COMPARED if here.get(name) != there.get(name)]
         if other:
-            raise UserError(f"{socket.gethostname()} has other versions than {self.offer['host']}: {'; '.join(other)}.",
-                            "", "Install the same versions on both machines.")
+            raise UserError(tr("{gethostname} has other versions than {host}: {other}.",
+                               gethostname=socket.gethostname(), host=self.offer["host"], other="; ".join(other)), "",
+                            tr("Install the same versions on both machines."))
 
     def _model(self) -> Path:
         """The folder with the same model on this machine."""
@@ -201,12 +204,15 @@ class _Place:
                     return path.absolute()
         same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
         if same_name is not None:
-            raise UserError(f"{socket.gethostname()} has another model: the weights of its {same_name.name} are not "
-                            f"those of {self.offer['host']}.", "", "Copy the model's folder from "
-                            f"{self.offer['host']}, and name it with --model.")
-        raise UserError(f"{socket.gethostname()} doesn't have the model {name}.", "",
-                        f"Copy its folder from {self.offer['host']} and name it with --model, or fetch it: "
-                        f"{program.command('models', 'get', name)}")
+            raise UserError(tr("{gethostname} has another model: the weights of its {same_name} are not those of "
+                               "{host}.", gethostname=socket.gethostname(), same_name=same_name.name,
+                               host=self.offer["host"]), "",
+                            tr("Copy the model's folder from {host}, and name it with --model.",
+                               host=self.offer["host"]))
+        raise UserError(tr("{gethostname} doesn't have the model {name}.", gethostname=socket.gethostname(), name=name),
+                        "",
+                        tr("Copy its folder from {host} and name it with --model, or fetch it: {command}",
+                           host=self.offer["host"], command=program.command("models", "get", name)))
 
     def _check_cards(self) -> None:
         checks.need(self.config(), read_machine())
@@ -228,7 +234,7 @@ class _Place:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 files.write_atomically(target, content, private=True)
             else:
-                raise UserError(f"{self.offer['host']} offers a file that isn't part of a run.", "", "")
+                raise UserError(tr("{host} offers a file that isn't part of a run.", host=self.offer["host"]), "", "")
         config = RunConfig.from_dict({**sent[jobs.RUN], **sent.get(adjust.FILE, {}).get("values", {})})
         if not config.nodes == self.offer["nodes"] > 1:
             raise ValueError("it isn't a run of several machines")
@@ -245,7 +251,8 @@ class _Place:
             pieces.append(self.room.get(f"file/{number}/{piece}"))
         content = b"".join(pieces)
         if hashlib.sha256(content).hexdigest() != about["sha256"]:
-            raise UserError(f"{about['name']} didn't arrive as {self.offer['host']} has it.", "", "Join again.")
+            raise UserError(tr("{name} didn't arrive as {host} has it.", name=about["name"], host=self.offer["host"]),
+                            "", tr("Join again."))
         return content
 
 

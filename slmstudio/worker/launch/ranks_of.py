@@ -23,6 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.lock import peers
 from slmstudio.core.run.config import RunConfig
@@ -66,8 +67,9 @@ def open_store(host: str, port: int = 0) -> TCPStore:
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
-        raise UserError(f"This machine can't wait for others at {host}:{port}.", f"The system says: {error.strerror}.",
-                        "Choose another port, or another address of this machine.") from error
+        raise UserError(tr("This machine can't wait for others at {host}:{port}.", host=host, port=port),
+                        tr("The system says: {strerror}.", strerror=error.strerror),
+                        tr("Choose another port, or another address of this machine.")) from error
     return TCPStore(host, listener.getsockname()[1], None, True, timedelta(seconds=SECONDS), wait_for_workers=False,
                     multi_tenant=True, master_listen_fd=listener.detach())
 
@@ -102,9 +104,9 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
         except ChildFailedError as error:
             return {rank: failure.exitcode for rank, failure in error.failures.items()}
         except DistError as error:
-            raise UserError(f"The machines didn't find each other within {SECONDS} seconds.",
-                            "One that had joined is gone, or the network between them broke.",
-                            "Look at the other machines, and start again on all of them.") from error
+            raise UserError(tr("The machines didn't find each other within {seconds} seconds.", seconds=SECONDS),
+                            tr("One that had joined is gone, or the network between them broke."),
+                            tr("Look at the other machines, and start again on all of them.")) from error
     return {}
 
 

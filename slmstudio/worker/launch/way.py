@@ -11,6 +11,7 @@ from datetime import timedelta
 from torch.distributed import DistError, Store, TCPStore
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 CONNECT_SECONDS = 20.0
 AGAIN_SECONDS = 1.0
@@ -22,21 +23,24 @@ def reach(host: str, port: int) -> tuple[str, str]:
     Raises:
         UserError: nobody answers there, with the reason as far as it can be told.
     """
-    remedy = "Check the address, and that the first machine is waiting."
+    remedy = tr("Check the address, and that the first machine is waiting.")
     try:
         return _knock(host, port)
     except socket.gaierror as error:
-        raise UserError(f"{host} can't be looked up: it isn't the name or address of a machine known here.", "", remedy
-                        ) from error
+        raise UserError(tr("{host} can't be looked up: it isn't the name or address of a machine known here.",
+                           host=host), "", remedy) from error
     except TimeoutError as error:
-        raise UserError(
-            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall "
-            "drops the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
+        raise UserError(tr("{host}:{port} doesn't answer within {connect_seconds:.0f} seconds: the machine is off, or "
+                           "a firewall drops the connection.", host=host, port=port, connect_seconds=CONNECT_SECONDS),
+                        "",
+                        tr("Open TCP port {port} on the first machine for this one. {remedy}", port=port,
+                           remedy=remedy)) from error
     except ConnectionRefusedError as error:
-        raise UserError(f"Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
-                        "", remedy) from error
+        raise UserError(tr("Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
+                           host=host, port=port), "", remedy) from error
     except OSError as error:
-        raise UserError(f"{host}:{port} can't be reached: {error.strerror}.", "", remedy) from error
+        raise UserError(tr("{host}:{port} can't be reached: {strerror}.", host=host, port=port,
+                           strerror=error.strerror), "", remedy) from error
 
 
 def _knock(host: str, port: int) -> tuple[str, str]:
@@ -67,6 +71,6 @@ def connect(host: str, port: int) -> Store:
     thread.start()
     thread.join(CONNECT_SECONDS)
     if not found:
-        raise UserError(f"What answers at {host}:{port} isn't SLM Studio waiting for machines.", "",
-                        "Check address and port.")
+        raise UserError(tr("What answers at {host}:{port} isn't SLM Studio waiting for machines.", host=host,
+                           port=port), "", tr("Check address and port."))
     return found[0]

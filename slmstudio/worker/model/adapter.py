@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.peft_adapter import need_loadable, of_pattern
 
 PREFIX = "base_model.model."
@@ -47,8 +48,9 @@ class Adapter:
                     break
             else:
                 if ".lora_" in name:
-                    raise UserError("The adapter cannot be merged.", f"{name} is of a kind that is not known here.",
-                                    "Train with LoRA on linear layers.")
+                    raise UserError(tr("The adapter cannot be merged."),
+                                    tr("{name} is of a kind that is not known here.", name=name),
+                                    tr("Train with LoRA on linear layers."))
                 self._replaced[name] = tensor.float()
         self._scales = {name: self._scale(name) for name in self._lora}
 
@@ -105,9 +107,9 @@ class Adapter:
         """
         if self._replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
             what = "trained whole layers" if self._replaced else "is a DoRA adapter"
-            raise UserError("This adapter cannot become a GGUF LoRA.",
-                            f"It {what}; a GGUF LoRA only adds products of two small matrices.",
-                            "Export a whole model, for instance as Q8_0.")
+            raise UserError(tr("This adapter cannot become a GGUF LoRA."),
+                            tr("It {what}; a GGUF LoRA only adds products of two small matrices.", what=what),
+                            tr("Export a whole model, for instance as Q8_0."))
         return {name: (parts[LORA_A], parts[LORA_B]) for name, parts in self._lora.items()}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -127,13 +129,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(files.read_text(folder / "adapter_config.json"))
     except (OSError, ValueError) as error:
-        raise UserError(f"The adapter {folder} cannot be read.", f"adapter_config.json: {error}.",
-                        "Choose a run that has finished, or resume it.") from error
+        raise UserError(tr("The adapter {folder} cannot be read.", folder=folder), f"adapter_config.json: {error}.",
+                        tr("Choose a run that has finished, or resume it.")) from error
     if not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"The adapter {folder} cannot be read.", "adapter_model.safetensors is missing.",
-                        "Choose a run that has finished, or resume it.")
+        raise UserError(tr("The adapter {folder} cannot be read.", folder=folder),
+                        tr("adapter_model.safetensors is missing."),
+                        tr("Choose a run that has finished, or resume it."))
     unknown = [name for name in _UNKNOWN_HERE if config.get(name)]
     if config.get("peft_type") != "LORA" or unknown:
-        why = f"It uses {', '.join(unknown)}." if unknown else f"It is a {config.get('peft_type')} adapter."
-        raise UserError("The adapter cannot be merged.", why, "Only plain LoRA, rank-stabilised LoRA and DoRA can.")
+        why = tr("It uses {unknown}.", unknown=", ".join(unknown)) if unknown else tr("It is a {get} adapter.",
+                                                                                      get=config.get("peft_type"))
+        raise UserError(tr("The adapter cannot be merged."), why,
+                        tr("Only plain LoRA, rank-stabilised LoRA and DoRA can."))
     return config

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.weights import Tensor, read_header, read_weights
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -35,7 +36,7 @@ class BaseWeights:
         problems: list[Problem] = []
         found = read_weights(folder, problems)
         if found is None:
-            raise UserError(f"The weights of {folder.name} cannot be read.", problems=tuple(problems))
+            raise UserError(tr("The weights of {folder} cannot be read.", folder=folder.name), problems=tuple(problems))
         self._files: dict[str, Path] = {}
         every: dict[str, Tensor] = {}
         for file in found.files:
@@ -70,16 +71,17 @@ class BaseWeights:
             raw = self._raw(name, tensor, np.uint16, first, count)
             return (raw.astype(np.uint32) << 16).view(np.float32)
         if tensor.dtype not in _NUMPY:
-            raise UserError(f"{name} cannot be read.", f"Its number format is {tensor.dtype}.",
-                            "Use the same model with plain bf16, fp16 or fp32 weights.")
+            raise UserError(tr("{name} cannot be read.", name=name),
+                            tr("Its number format is {dtype}.", dtype=tensor.dtype),
+                            tr("Use the same model with plain bf16, fp16 or fp32 weights."))
         return self._raw(name, tensor, _NUMPY[tensor.dtype], first, count).astype(np.float32, copy=False)
 
     def _raw(self, name: str, tensor: Tensor, dtype: Any, first: int, count: int) -> np.ndarray[Any, Any]:
         size = np.dtype(dtype).itemsize
         values = np.fromfile(self._files[name], dtype, count, offset=tensor.offset + first * size)
         if values.size != count:
-            raise UserError(f"{self._files[name].name} ends before its last tensor.", "It changed while it was read.",
-                            "Download or copy the model again.")
+            raise UserError(tr("{name} ends before its last tensor.", name=self._files[name].name),
+                            tr("It changed while it was read."), tr("Download or copy the model again."))
         return values
 
     def _packed_shape(self, name: str) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.model.base_weights import BaseWeights
@@ -40,8 +41,8 @@ class Source:
         config = run_folder.summarise(folder).config
         result = run_folder.result_folder(folder)
         if result is None:
-            raise UserError(f"{folder.name} has nothing to export yet.",
-                            "The run has left neither an adapter nor a model.", "Let it finish, or resume it.")
+            raise UserError(tr("{folder} has nothing to export yet.", folder=folder.name),
+                            tr("The run has left neither an adapter nor a model."), tr("Let it finish, or resume it."))
         run_folder.need_own_result(result)
         rows = tuple(Path(path) for path in (config.eval_file, config.train_file) if path)
         name = run_folder.slug(config.name)
@@ -62,14 +63,16 @@ def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
     if not facts.quantization:
         return source, ""
     if facts.quantization != "bitsandbytes 4-bit":
-        raise UserError(f"{facts.name} cannot be exported.", f"Its weights are packed ({facts.quantization}).",
-                        "Use the same model with plain bf16 or fp16 weights as the base.")
+        raise UserError(tr("{facts} cannot be exported.", facts=facts.name),
+                        tr("Its weights are packed ({quantization}).", quantization=facts.quantization),
+                        tr("Use the same model with plain bf16 or fp16 weights as the base."))
     for folder in _candidates(source.base):
         if _is_original(source.base, facts, folder):
             return (dataclasses.replace(source, base=folder),
-                    f"The base is stored in 4 bits; the export uses the full-precision weights in {folder.name}.")
-    return source, ("The base is stored in 4 bits and its full-precision weights are not on this machine, so they were "
-                    "unpacked from the 4 bits: that is what was trained, but a little worse than the original.")
+                    tr("The base is stored in 4 bits; the export uses the full-precision weights in {folder}.",
+                       folder=folder.name))
+    return source, tr("The base is stored in 4 bits and its full-precision weights are not on this machine, so they "
+                      "were unpacked from the 4 bits: that is what was trained, but a little worse than the original.")
 
 
 def _candidates(base: Path) -> list[Path]:

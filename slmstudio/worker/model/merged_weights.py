@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model.adapter import Adapter
 from slmstudio.worker.model.base_weights import Array, BaseWeights
 from slmstudio.worker.model.disk_names import names_on_disk
@@ -37,17 +38,19 @@ class MergedWeights:
             self.adapter.rename(names_on_disk(base, self.names))
         for name in sorted(self.adapter.targets - self.base.tensors.keys()):
             if self.adapter.replacement(name) is None:
-                raise UserError("The adapter does not belong to this base model.", f"The base has no {name}.",
-                                "Choose the base model that the adapter was trained on.")
+                raise UserError(tr("The adapter does not belong to this base model."),
+                                tr("The base has no {name}.", name=name),
+                                tr("Choose the base model that the adapter was trained on."))
             self.names.append(name)
         self._check_shapes(self.adapter)
 
     def _check_shapes(self, adapter: Adapter) -> None:
         for name, shape in adapter.shapes().items():
             if name in self.base.tensors and self.base.shape(name) != shape:
-                raise UserError("The adapter does not belong to this base model.",
-                                f"{name} is {self.base.shape(name)} in the base and {shape} in the adapter.",
-                                "Choose the base model that the adapter was trained on.")
+                raise UserError(tr("The adapter does not belong to this base model."),
+                                tr("{name} is {shape} in the base and {shape2} in the adapter.", name=name,
+                                   shape=self.base.shape(name), shape2=shape),
+                                tr("Choose the base model that the adapter was trained on."))
 
     def is_changed(self, name: str) -> bool:
         """Whether training changed this tensor."""

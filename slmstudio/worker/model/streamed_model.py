@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.peft_adapter import need_loadable
 from slmstudio.core.model.weights import read_header
 from slmstudio.worker.model.base_weights import Array, BaseWeights
@@ -238,8 +239,8 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
 
     def refusal(why: str) -> UserError:
-        return UserError("The adapter does not belong to this base model.", why,
-                         "Choose the base model that the adapter was trained on.")
+        return UserError(tr("The adapter does not belong to this base model."), why,
+                         tr("Choose the base model that the adapter was trained on."))
 
     need_loadable(adapter)
     try:
@@ -250,7 +251,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     # PEFT passes over what finds no place in the model.
     stored = {name for name in read_header(adapter / "adapter_model.safetensors") if ".lora_" in name}
     if lost := stored - get_peft_model_state_dict(tuned, save_embedding_layers=False).keys():
-        raise refusal(f"The base has no place for {min(lost)}.")
+        raise refusal(tr("The base has no place for {lost}.", lost=min(lost)))
     return tuned
 
 

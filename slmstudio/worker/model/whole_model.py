@@ -16,6 +16,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.json_files import printable
 
@@ -49,9 +50,10 @@ def in_words(folder: Path | str) -> Iterator[None]:
     except (StrictDataclassError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
             AssertionError) as error:
         said = printable(" ".join(str(error).split()).rstrip("."), 300)
-        raise UserError(f"{Path(folder).name} cannot be loaded.",
-                        f"transformers says: {f'{type(error).__name__}: {said}' if said else type(error).__name__}.",
-                        "Put the model's own files in their place, or choose another model.") from error
+        raise UserError(tr("{name} cannot be loaded.", name=Path(folder).name),
+                        tr("transformers says: {value}.",
+                           value=f"{type(error).__name__}: {said}" if said else type(error).__name__),
+                        tr("Put the model's own files in their place, or choose another model.")) from error
 
 
 def need_numbers(model: Any, name: str) -> None:
@@ -64,8 +66,9 @@ def need_numbers(model: Any, name: str) -> None:
         broken = [key for key, tensor in model.named_parameters() if tensor.is_floating_point()
                   and tensor.device.type != "meta" and not torch.isfinite(tensor.sum(dtype=torch.float32))]
     if broken:
-        raise UserError(f"{name} cannot be used: some of its weights aren't numbers.",
-                        f"NaN or infinity is in {summed_up(broken)}.", "Download the model again.")
+        raise UserError(tr("{name} cannot be used: some of its weights aren't numbers.", name=name),
+                        tr("NaN or infinity is in {summed_up}.", summed_up=summed_up(broken)),
+                        tr("Download the model again."))
 
 
 def need_all(report: Mapping[str, Any], name: str) -> None:
@@ -87,5 +90,5 @@ def need_all(report: Mapping[str, Any], name: str) -> None:
     if why and unknown:
         why.append(f"Its files hold tensors that the model doesn't have: {summed_up(unknown)}.")
     if why:
-        raise UserError(f"{name} cannot be used: its weights aren't complete.", " ".join(why),
-                        "Put the model's own files in their place, or choose another model.")
+        raise UserError(tr("{name} cannot be used: its weights aren't complete.", name=name), " ".join(why),
+                        tr("Put the model's own files in their place, or choose another model."))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slmstudio.core.export.types import QuantType
+from slmstudio.core.i18n import noop, tr
 from slmstudio.worker.model.pre_tokenizers import MOST_DIFFERENT
 
 
@@ -54,8 +55,8 @@ QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None
 """From so many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
 bits come to 0.3, a model that has nothing to do with the file to 2."""
 SHOWN = "shown only"
-EXPORT = "Export it again; if that fails too, please report it."
-OTHER_RUN = "Choose the run that this file was made of, or export it again."
+EXPORT = noop("Export it again; if that fails too, please report it.")
+OTHER_RUN = noop("Choose the run that this file was made of, or export it again.")
 
 
 def limits_of(kind: QuantType | None) -> Limits:
@@ -70,20 +71,19 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
     own = found["user_conversations"]
     example = f", for instance {found['token_ids_example'][0]!r}" if differ else ""
-    return [
-        _check("tokens", not differ or rare(found), _share(differ, found["texts"]),
-               f"all {own:,} of your conversations, and 99% of our texts" if found["cuts_nearly"] and own else "all",
-               f"{_share(differ, found['texts'], wrong=True)} texts get other tokens than in training{example}. Do not "
-               "serve this file: use the merged folder, and please report the model's name."),
-        _check("prompt", not other, _share(other, found["prompts"]), "all",
-               "The stored chat template renders conversations differently than in training. Export the file again "
-               "instead of changing its template."),
-        _check("bos", found["one_bos"], "as in training" if found["one_bos"] else "differs", "as in training",
-               "Servers would put a beginning-of-sequence token where training had none, leave it out, or double it. "
-               "Export the file again."),
-        _check("stop", found["stops_at_end_of_turn"], stop, "ends",
-               f"Generation would not stop where it should: {stop}. Export the file again."),
-    ]
+    return [_check("tokens", not differ or rare(found), _share(differ, found["texts"]),
+                   f"all {own:,} of your conversations, and 99% of our texts" if found["cuts_nearly"] and own else "all",
+                   tr("{share} texts get other tokens than in training{example}. Do not serve this file: use the "
+                      "merged folder, and please report the model's name.",
+                      share=_share(differ, found["texts"], wrong=True), example=example)),
+            _check("prompt", not other, _share(other, found["prompts"]), "all",
+                   tr("The stored chat template renders conversations differently than in training. Export the file "
+                      "again instead of changing its template.")),
+            _check("bos", found["one_bos"], "as in training" if found["one_bos"] else "differs", "as in training",
+                   tr("Servers would put a beginning-of-sequence token where training had none, leave it out, or "
+                      "double it. Export the file again.")),
+            _check("stop", found["stops_at_end_of_turn"], stop, "ends",
+                   tr("Generation would not stop where it should: {stop}. Export the file again.", stop=stop))]
 
 
 def rare(found: dict[str, Any]) -> bool:
@@ -98,7 +98,8 @@ def weight_checks(found: dict[str, Any]) -> list[Check]:
     """From `parity_weights.compare`."""
     settings, tokens, layers = ", ".join(found["settings_differ"]), found["tokens_wrong"], found["layers_wrong"]
     checks = [_check("settings", not settings, settings or "equal", "equal",
-                     f"The file was written with other settings than the model has: {settings}. {EXPORT}")]
+                     tr("The file was written with other settings than the model has: {settings}. {export}",
+                        settings=settings, export=EXPORT))]
     if count := found["tokens_compared"]:
         checks.append(_check("embeddings", not tokens, _share(tokens, count), "all",
                              f"The embeddings of {_share(tokens, count, wrong=True)} tokens are not the model's, for "
@@ -126,13 +127,14 @@ def _adapter_check(strength: float, error: float, change: float, rounding: float
     if allowed >= 0.5:
         return Check("adapter", None, f"{figure}: rounding hides it", "")
     if change < rounding and -allowed < strength < 1 - allowed:
-        remedy = (f"Only {strength:.0%} of what was learned is left in the file: training changed the weights by "
-                  f"{change:.2%} of their size, less than the {rounding:.1%} by which this type rounds them, so "
-                  "rounding swallowed it. Export as Q8_0 or F16, which keep small changes, or train longer. If F16 "
-                  "says the same, the file was made of another adapter.")
+        remedy = tr("Only {strength:.0%} of what was learned is left in the file: training changed the weights by "
+                    "{change:.2%} of their size, less than the {rounding:.1%} by which this type rounds them, so "
+                    "rounding swallowed it. Export as Q8_0 or F16, which keep small changes, or train longer. If F16 "
+                    "says the same, the file was made of another adapter.", strength=strength, change=change,
+                    rounding=rounding)
     else:
-        remedy = (f"What was learned is in the file by {strength:.0%}: it was made of another adapter, or of none. "
-                  f"{OTHER_RUN}")
+        remedy = tr("What was learned is in the file by {strength:.0%}: it was made of another adapter, or of none. "
+                    "{other_run}", strength=strength, other_run=OTHER_RUN)
     return _check("adapter", abs(strength - 1) <= allowed, figure, f"{1 - allowed:.0%} to {1 + allowed:.0%}", remedy)
 
 
@@ -141,7 +143,8 @@ def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
     if not found["positions"]:
         return [Check(name, None, "not measured", "") for name in ("nmse", "top1", "kl", "perplexity")]
     limits = limits_of(kind)
-    advice = EXPORT if kind is None or not kind.quantized else f"{EXPORT} Or choose a type with more bits."
+    advice = EXPORT if kind is None or not kind.quantized else tr("{export} Or choose a type with more bits.",
+                                                                  export=EXPORT)
     near = found["near_ties"]
     top1 = f"{found['top1']:.1%}" + (f", {near} near ties" if near else "")
     before, after = found["perplexity_reference"], found["perplexity"]
@@ -153,14 +156,14 @@ def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
     same = found["top1"] + near / found["positions"]
     return [  # NaN passes none of them
         figure("nmse", found["nmse"] < limits.nmse, f"{found['nmse']:.1e}", f"under {limits.nmse:g}",
-               "The logits differ"),
+               tr("The logits differ")),
         figure("top1", same >= (limits.top1 or 0), top1, f"at least {limits.top1:.0%}" if limits.top1 else SHOWN,
-               "Too few of the first choices are the same"),
+               tr("Too few of the first choices are the same")),
         figure("kl", found["kl"] < (limits.kl or math.inf), f"{found['kl']:.1e} nats",
-               f"under {limits.kl:g} nats" if limits.kl else SHOWN, "The probabilities of the next token differ"),
+               f"under {limits.kl:g} nats" if limits.kl else SHOWN, tr("The probabilities of the next token differ")),
         figure("perplexity", found["perplexity_change"] < (limits.perplexity or math.inf), change,
                f"under {limits.perplexity:+.0%}" if limits.perplexity else SHOWN,
-               "The right answers became less likely"),
+               tr("The right answers became less likely")),
     ]
 
 

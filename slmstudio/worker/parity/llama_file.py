@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
 
 BATCH = 64
@@ -44,8 +45,8 @@ class LlamaFile:
         self.context = llama_cpp.llama_init_from_model(self.model, settings) if self.model else None
         if not self.context:
             self.close()
-            raise UserError(f"{gguf.name} cannot be loaded.", f"llama.cpp says: {llama_log.reason()}.",
-                            "Export it again.")
+            raise UserError(tr("{gguf} cannot be loaded.", gguf=gguf.name),
+                            tr("llama.cpp says: {reason}.", reason=llama_log.reason()), tr("Export it again."))
         self._vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
         self.metadata = {self._text(llama_cpp.llama_model_meta_key_by_index, index):

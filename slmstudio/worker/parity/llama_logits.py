@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.parity.llama_file import BATCH, LlamaFile
@@ -67,5 +68,6 @@ class LlamaLogits:
             batch.logits[place] = place in wanted
         status = self._api.llama_decode(self._context, batch)
         if status != 0:
-            raise UserError("The exported file could not be run.",
-                            f"llama.cpp says: {llama_log.last_error() or status}.", "Export it again.")
+            raise UserError(tr("The exported file could not be run."),
+                            tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+                            tr("Export it again."))

@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, llama
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.model.mapped_file import kept_small
 from slmstudio.worker.parity import answers, tokens, weights
@@ -88,7 +89,7 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
 
 def _verdict(found: dict[str, Any], failures: list[str]) -> str:
     if failures:
-        return failures[0] + (f" And {len(failures) - 1} more." if len(failures) > 1 else "")
+        return failures[0] + (tr(" And {failures} more.", failures=len(failures) - 1) if len(failures) > 1 else "")
     other = found["token_ids_differ"]
     own = found["user_conversations"]
     but = (f", among them {own:,} conversations of yours, but not in {other:,} of ours, such as "

@@ -18,6 +18,7 @@ import psutil
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime.context import JobContext
 
@@ -67,9 +68,10 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     if error := report.get("error"):
         raise UserError.from_dict(error)
     if code != 0:
-        raise UserError(f"{step[0].upper()}{step[1:]} ended unexpectedly: {module.rsplit('.', 1)[-1]}.",
-                        f"It ended with exit status {code}. " + report.get("defect", ""),
-                        "Look into worker.log in the job's folder.")
+        raise UserError(tr("{step}{step2} ended unexpectedly: {rsplit}.", step=step[0].upper(), step2=step[1:],
+                           rsplit=module.rsplit(".", 1)[-1]),
+                        tr("It ended with exit status {code}. ", code=code) + report.get("defect", ""),
+                        tr("Look into worker.log in the job's folder."))
 
 
 def end_with(parent: int) -> None:

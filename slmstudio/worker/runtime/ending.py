@@ -10,6 +10,7 @@ import time
 
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import advice
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
@@ -44,12 +45,11 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
     Args:
         why: what the card's driver said of it.
     """
-    return UserError(
-        "The GPU stopped working in the middle.",
-        why or "Its driver reports an error that no program can recover from: the card fell off the bus, was reset, or "
-               "a kernel crashed.",
-        "If it happens again, look at heat, power supply and driver. "
-        f"{advice.go_on(job.request['kind'], job.folder)}")
+    return UserError(tr("The GPU stopped working in the middle."),
+                     why or tr("Its driver reports an error that no program can recover from: the card fell off the "
+                               "bus, was reset, or a kernel crashed."),
+                     tr("If it happens again, look at heat, power supply and driver. {go_on}",
+                        go_on=advice.go_on(job.request["kind"], job.folder)))
 
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:

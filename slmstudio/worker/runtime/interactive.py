@@ -24,6 +24,7 @@ from typing import Any, Protocol  # noqa: E402
 
 from slmstudio.core import files, jobs  # noqa: E402
 from slmstudio.core.errors import UserError  # noqa: E402
+from slmstudio.core.i18n import tr  # noqa: E402
 from slmstudio.core.lock import worker_lock  # noqa: E402
 from slmstudio.worker.runtime import compiled, log_limit  # noqa: E402
 
@@ -105,8 +106,8 @@ def _handle(service: Service, emit: Callable[..., None], message: dict[str, Any]
         raise SystemExit(0) from None  # nobody listens any more
     except Exception as error:
         traceback.print_exc()
-        defect = UserError("Something went wrong in SLM Studio itself.", f"{type(error).__name__}: {error}",
-                           "Copy the details and report them.")
+        defect = UserError(tr("Something went wrong in SLM Studio itself."), f"{type(error).__name__}: {error}",
+                           tr("Copy the details and report them."))
         emit("error", **about, error=defect.to_dict(), details=traceback.format_exc())
 
 
@@ -118,7 +119,7 @@ def _messages(emit: Callable[..., None]) -> Iterator[dict[str, Any]]:
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            emit("error", error=UserError("A message wasn't a JSON object and was skipped.").to_dict())
+            emit("error", error=UserError(tr("A message wasn't a JSON object and was skipped.")).to_dict())
         elif message.get("command") == "close":
             return
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from wakepy import keep
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.worker.runtime.context import JobContext
 
@@ -43,5 +44,6 @@ class Awake:
         if self._told:
             return
         self._told = True
-        reason = "" if works else "This system offers no way to prevent sleep; switch it off in the energy settings."
+        reason = "" if works else tr("This system offers no way to prevent sleep; switch it off in the energy "
+                                     "settings.")
         self._job.emit("sleep_prevented", on=works, reason=reason)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
           "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DEBUG": "0"}
@@ -78,22 +79,26 @@ def explained(error: BaseException, what: str, otherwise: str) -> UserError | No
     """
     found, answered = kinds(error), status(error)
     if answered == 407 or "ProxyError" in found:
-        return UserError(what, "The network's proxy asks for a name and a password, or refuses.",
-                         f"Look at HTTPS_PROXY and try again{otherwise}")
+        return UserError(what, tr("The network's proxy asks for a name and a password, or refuses."),
+                         tr("Look at HTTPS_PROXY and try again{otherwise}", otherwise=otherwise))
     if answered is not None:
         return None
     if found & _NO_HUB:
-        return UserError(what, "What answered does not speak as the hub does: a sign-in page of the network, perhaps, "
-                               "or a proxy.", f"Open a web page to sign in, then try again{otherwise}")
+        return UserError(what,
+                         tr("What answered does not speak as the hub does: a sign-in page of the network, perhaps, or "
+                            "a proxy."),
+                         tr("Open a web page to sign in, then try again{otherwise}", otherwise=otherwise))
     if found & _CERTIFICATE:
-        return UserError(what, "The hub's certificate can't be trusted. The clock may be wrong, or the network looks "
-                               "into encrypted connections with a certificate of its own.",
-                         f"Check the date; or put the network's certificate into SSL_CERT_FILE. Then try again"
-                         f"{otherwise}")
+        return UserError(what,
+                         tr("The hub's certificate can't be trusted. The clock may be wrong, or the network looks into "
+                            "encrypted connections with a certificate of its own."),
+                         tr("Check the date; or put the network's certificate into SSL_CERT_FILE. Then try "
+                            "again{otherwise}", otherwise=otherwise))
     if "gaierror" in found:
-        return UserError(what, "The hub's name can't be looked up: there is no network, or its address is misspelt.",
-                         f"Check the network and try again{otherwise}")
+        return UserError(what,
+                         tr("The hub's name can't be looked up: there is no network, or its address is misspelt."),
+                         tr("Check the network and try again{otherwise}", otherwise=otherwise))
     if found & _UNREACHABLE:
-        return UserError(what, "The hub cannot be reached, or the connection broke.",
-                         f"Check the network and the proxy, then try again{otherwise}")
+        return UserError(what, tr("The hub cannot be reached, or the connection broke."),
+                         tr("Check the network and the proxy, then try again{otherwise}", otherwise=otherwise))
     return None

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_duration
 
 AGENT = "SLMSTUDIO_AGENT"
@@ -28,7 +29,7 @@ BUSY_SECONDS = 20.0
 """How often the first rank says that it is still at work on what the others wait for."""
 ANSWER_SECONDS = 5.0
 """How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
-_RESUME = "Resume continues from the last checkpoint, on as many cards as you like."
+_RESUME = noop("Resume continues from the last checkpoint, on as many cards as you like.")
 _BUSY, _DONE, _FAILED = "busy", "done", "failed"
 
 _store: Any = None
@@ -87,9 +88,10 @@ def start(gpu: bool) -> None:
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
         missing = _without("here") if _store is not None else [0]
-        raise UserError(f"No word from {_named(missing)}.",
-                        f"The others waited {format_duration(MEET_SECONDS)}. {_counted()}",
-                        "Look at its log, and at the network between the machines.") from error
+        raise UserError(tr("No word from {named}.", named=_named(missing)),
+                        tr("The others waited {duration}. {counted}", duration=format_duration(MEET_SECONDS),
+                           counted=_counted()),
+                        tr("Look at its log, and at the network between the machines.")) from error
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
         world_size=world_size(), timeout=timedelta(seconds=SECONDS))
@@ -237,7 +239,7 @@ def is_of_another(error: Exception) -> bool:
         return False
     from torch import distributed
 
-    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    signs = ("gloo", tr("Connection closed by peer"), tr("Connection reset by peer"), "NCCL")
     return isinstance(error, distributed.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
 
@@ -247,7 +249,7 @@ def failure_of_another(error: Exception) -> UserError:
     try:
         return _what_others_say()
     except RuntimeError:  # what the notes were written in is gone too
-        return UserError("The processes lost each other.", f"{error}".splitlines()[0], _RESUME)
+        return UserError(tr("The processes lost each other."), f"{error}".splitlines()[0], tr(_RESUME))
 
 
 def _what_others_say() -> UserError:
@@ -258,15 +260,19 @@ def _what_others_say() -> UserError:
         for each in range(1, world_size()):
             if _store.check([f"failed/{each}"]):
                 told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
-                return UserError(f"In {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
+                return UserError(tr("In {named}: {what}", named=_named([each]), what=told.what), told.why, told.remedy,
+                                 told.problems)
         time.sleep(0.1)
     if missing := _without("alive"):
-        return UserError(f"{_named(missing).capitalize()} ended unexpectedly.",
-                         f"Its process was killed, or its machine can't be reached. {_counted()}", _RESUME)
+        return UserError(tr("{named} ended unexpectedly.", named=_named(missing).capitalize()),
+                         tr("Its process was killed, or its machine can't be reached. {counted}", counted=_counted()),
+                         tr(_RESUME))
     if hanging := _without("noticed"):
         return UserError(f"{_named(hanging).capitalize()} hangs.",
-                         f"The others waited {format_duration(SECONDS)} for it. {_counted()}", _RESUME)
-    return UserError("The processes lost each other.", f"The network between them broke. {_counted()}", _RESUME)
+                         tr("The others waited {duration} for it. {counted}", duration=format_duration(SECONDS),
+                            counted=_counted()), tr(_RESUME))
+    return UserError(tr("The processes lost each other."),
+                     tr("The network between them broke. {counted}", counted=_counted()), tr(_RESUME))
 
 
 def _without(key: str) -> list[int]:
@@ -279,4 +285,4 @@ def _named(missing: list[int]) -> str:
 
 
 def _counted() -> str:
-    return f"{world_size()} processes train together."
+    return tr("{world_size} processes train together.", world_size=world_size())

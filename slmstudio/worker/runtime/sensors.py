@@ -20,6 +20,7 @@ from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.hardware.sickness import SlowdownWatch
+from slmstudio.core.i18n import noop
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
@@ -30,8 +31,8 @@ STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
 """A card that has not answered for so long is lost; before, it may have been busy waking up."""
-SILENT = ("The machine's sensors don't answer any more, so nobody watches its heat. The run continues. Restart the "
-          "machine after it, and update the driver if it happens again.")
+SILENT = noop("The machine's sensors don't answer any more, so nobody watches its heat. The run continues. Restart the "
+              "machine after it, and update the driver if it happens again.")
 SILENT_PERIODS = 15
 """So many periods without a new reading: the driver doesn't answer at all."""
 HUNG_SECONDS = 600.0

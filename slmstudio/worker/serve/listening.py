@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import serving
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 BACKLOG = 256
 _made: socket.socket | None = None
@@ -22,11 +23,12 @@ def prepare(message: dict[str, Any], emit: Callable[..., None]) -> bool:
     global _made
     try:
         if message.get("command") != "start":
-            raise UserError("Nothing is served yet.", "", "Start the server first.")
+            raise UserError(tr("Nothing is served yet."), "", tr("Start the server first."))
         host, port = message.get("host") or serving.LOOPBACK, message.get("port")
         serving.check_host(host, bool(message.get("allow_network")))
         if not message.get("key"):
-            raise UserError("The server needs a key.", "Without one, any program could use it.", "Make a new key.")
+            raise UserError(tr("The server needs a key."), tr("Without one, any program could use it."),
+                            tr("Make a new key."))
         _made = listen(host, serving.DEFAULT_PORT if port is None else port, search=port is None)
     except serving.PortInUse as error:
         emit("error", error=error.to_dict(), free_port=error.free_port)

@@ -18,6 +18,7 @@ from slmstudio.core import serving
 from slmstudio.core.chat import gpu_layers
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
@@ -56,7 +57,7 @@ class ServeService:
             self._stop()
             self._emit("stopped")
         else:
-            raise UserError(f"The server does not know the command {command!r}.")
+            raise UserError(tr("The server does not know the command {command!r}.", command=command))
 
     def interrupt(self, message: dict[str, Any]) -> bool:
         """"close" ends everything before the process ends: llama.cpp must not compute while it is taken down."""
@@ -67,8 +68,8 @@ class ServeService:
     def _start(self, message: dict[str, Any]) -> None:
         listener, self._listener = self._listener, None
         if listener is None:
-            raise UserError("This server has ended.", "Its process is locked, so it can't listen again.",
-                            "Start another server.")
+            raise UserError(tr("This server has ended."), tr("Its process is locked, so it can't listen again."),
+                            tr("Start another server."))
         host, path, key = message.get("host") or serving.LOOPBACK, Path(message["path"]), message["key"]
         try:
             facts = read_sound_gguf(path)

@@ -25,6 +25,7 @@ from transformers.generation.logits_process import (
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.rows import BROKEN
 from slmstudio.worker.answering.torch_model import TorchModel, cached
@@ -135,12 +136,13 @@ class FolderModel:
                                       **cached(self._model.model, self._cache))
         except torch.OutOfMemoryError as error:
             self.forget()
-            raise UserError("The GPU has too little memory for this conversation.", "",
-                            "Begin a new chat, choose a shorter context, or close other programs.") from error
+            raise UserError(tr("The GPU has too little memory for this conversation."), "",
+                            tr("Begin a new chat, choose a shorter context, or close other programs.")) from error
         self._logits = found.logits[:, -1].float()
         self.tokens += tokens
         if not bool(self._logits.isfinite().any()) or bool(self._logits.isnan().any()):
-            raise UserError(BROKEN, "Its weights may be damaged.", "Train it again with a lower learning rate.")
+            raise UserError(tr(BROKEN), tr("Its weights may be damaged."),
+                            tr("Train it again with a lower learning rate."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:
         """Tokens that follow what was read, without end. Each is read when the next one is asked for."""

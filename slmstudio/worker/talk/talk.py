@@ -13,6 +13,7 @@ from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.request_models import model_at, precision_of
 from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate, find_template
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.named_templates import optional_template, template_of
@@ -50,9 +51,9 @@ def load(message: dict[str, Any]) -> Loaded:
         if adapter:
             model = (model_loader.put_on if packed else model_loader.merge)(model, Path(adapter))
     except torch.OutOfMemoryError as error:
-        raise UserError(f"{spec['name']} doesn't fit into the GPU's memory.", "",
-                        "Close other programs that use the GPU, or export the run and chat with a smaller GGUF "
-                        "file.") from error
+        raise UserError(tr("{name} doesn't fit into the GPU's memory.", name=spec["name"]), "",
+                        tr("Close other programs that use the GPU, or export the run and chat with a smaller GGUF "
+                           "file.")) from error
     loaded = TorchModel(model, folder, 0, template)
     wanted = message.get("context_length") or DEFAULT_CONTEXT
     length = min(wanted, loaded.context_length)
@@ -73,16 +74,17 @@ def _place(facts: ModelFacts, spec: dict[str, Any]) -> tuple[str, str, str]:
     if gpus and run_folder.running() is None:
         precision = precision_of([spec], gpus[0])
         if _needed(facts, spec, precision) < torch.cuda.mem_get_info()[0]:
-            return "cuda", precision, f"On the {gpus[0].name}, in {precision}."
+            return "cuda", precision, tr("On the {name}, in {precision}.", name=gpus[0].name, precision=precision)
     free = psutil.virtual_memory().available
     if _needed(facts, spec, "fp32") < free:
-        return "cpu", "fp32", "On the processor."
+        return "cpu", "fp32", tr("On the processor.")
     if _needed(facts, spec, "bf16") < free:
-        return "cpu", "bf16", "On the processor, in bf16 to save memory."
-    raise UserError(f"{spec['name']} doesn't fit into memory.",
-                    f"Its weights need about {units.format_bytes(_needed(facts, spec, 'bf16'))}; "
-                    f"{units.format_bytes(free)} is free.",
-                    "Close other programs, or export the run and chat with a GGUF file of a smaller quantization type.")
+        return "cpu", "bf16", tr("On the processor, in bf16 to save memory.")
+    raise UserError(tr("{name} doesn't fit into memory.", name=spec["name"]),
+                    tr("Its weights need about {size}; {size2} is free.",
+                       size=units.format_bytes(_needed(facts, spec, "bf16")), size2=units.format_bytes(free)),
+                    tr("Close other programs, or export the run and chat with a GGUF file of a smaller quantization "
+                       "type."))
 
 
 def _needed(facts: ModelFacts, spec: dict[str, Any], precision: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from slmstudio.core.hardware.spill import SpillWatch, can_spill
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
@@ -340,16 +341,16 @@ class Control(TrainerCallback):  # type: ignore[misc]
             elif command.get("epochs") is not None:
                 total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
             if not step < total <= MOST_STEPS:
-                reason = (f"Step {step:,} is made already; Stop ends the run now." if total <= step
-                          else f"A run has at most {MOST_STEPS:,} steps.")
+                reason = (tr("Step {step:,} is made already; Stop ends the run now.", step=step) if total <= step
+                          else tr("A run has at most {most_steps:,} steps.", most_steps=MOST_STEPS))
             elif rate is not None and not 0 < rate <= 1:
-                reason = f"{rate!r} isn't a learning rate; it must be above 0 and at most 1."
+                reason = tr("{rate!r} isn't a learning rate; it must be above 0 and at most 1.", rate=rate)
             else:
                 adjust.record_schedule(self.job.folder, step, rate, total)
         except (TypeError, ValueError, OverflowError):
-            reason = "The command holds something that is not a number."
+            reason = tr("The command holds something that is not a number.")
         except OSError as error:
-            reason = f"It cannot be kept: {error.strerror}."
+            reason = tr("It cannot be kept: {strerror}.", strerror=error.strerror)
         if reason:
             self.job.warn("change_refused", f"The change was not made. {reason}")
             return

@@ -16,6 +16,7 @@ import pyarrow.compute
 from slmstudio.core import files
 from slmstudio.core.data.reader import ReadingCancelled, Record
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
@@ -25,7 +26,6 @@ from slmstudio.core.run.rows.disk_rows import Spool
 from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.source_rows import SourceRows
-from slmstudio.core.units import counted
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.batches import IGNORED
@@ -75,7 +75,7 @@ def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress
         path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items()))
     key = row_cache.key(config) if keeps else None
     if key is not None and (kept := row_cache.take(job.folder, key, config)):
-        job.log(f"The {counted(len(kept.train), 'row')} to learn were read by an earlier run.")
+        job.log(f"The {ntr('{n:,} row', '{n:,} rows', len(kept.train))} to learn were read by an earlier run.")
         _tell(job, known, kept.manifest.sources)
         return kept
     rows = source_rows.read(config, progress, job.cancelled, store if keeps else None)
@@ -95,7 +95,7 @@ def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFi
     """Warn of rows that were left out, and of a file that was changed since the run was made."""
     for name, file in sources.items():
         if file.problems:
-            job.warn("rows_left_out", f"{counted(file.problems, 'problem')} in {file.name}: those rows are left out.")
+            job.warn("rows_left_out", f"{ntr('{n:,} problem', '{n:,} problems', file.problems)} in {file.name}: those rows are left out.")
         if known.get(name) not in (None, file.sha256):
             job.warn("data_changed", f"{file.name} was changed since this run was made, so it does not repeat it. To "
                                      "learn from new rows, continue from the finished run instead.")
@@ -218,5 +218,6 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
         job.warn("rows_without_answer", f"{losses.empty} of {losses.rows} rows have no answer within "
                                         f"{config.max_length} tokens and were left out.")
     if not any_left:
-        raise NothingLearned("No row is left to learn from.", f"No answer begins within {config.max_length} tokens.",
-                             "Raise the sequence length.")
+        raise NothingLearned(tr("No row is left to learn from."),
+                             tr("No answer begins within {max_length} tokens.", max_length=config.max_length),
+                             tr("Raise the sequence length."))

@@ -14,6 +14,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
 from slmstudio.core.hardware.heat.hours import Hours
+from slmstudio.core.i18n import noop
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
@@ -30,8 +31,8 @@ LONG = ("battery", "hours")
 FIRST_READING_SECONDS = 3.0
 NO_READING_SECONDS = 10.0
 """Where no temperature was read for so long from the start on, none will be."""
-NO_TEMPERATURE = ("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
-                  "yourself.")
+NO_TEMPERATURE = noop("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
+                      "yourself.")
 
 
 def local_time() -> datetime:

@@ -11,6 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter, scratch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -67,7 +68,7 @@ def check(config: RunConfig) -> None:
     need("device", config.device == "cuda", gpu, "'cuda' is not allowed; there is no NVIDIA GPU here: auto or cpu.")
     need("precision", config.precision == "fp16", gpu, "'fp16' needs an NVIDIA GPU; here bf16 or fp32 is right.")
     if found:
-        raise UserError("This run cannot be done here.", "", "Correct these fields.", found)
+        raise UserError(tr("This run cannot be done here."), "", tr("Correct these fields."), found)
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
@@ -128,9 +129,9 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
     peft_adapter.need_loadable(earlier)
     model = PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True)
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
-        raise UserError("This adapter can be exported, but not continued.",
-                        "It changes the model's head (lm_head) too, which training here leaves alone.",
-                        "Train a new adapter, on the merged model for instance.")
+        raise UserError(tr("This adapter can be exported, but not continued."),
+                        tr("It changes the model's head (lm_head) too, which training here leaves alone."),
+                        tr("Train a new adapter, on the merged model for instance."))
     return model, None
 
 
@@ -217,9 +218,10 @@ def _targets(config: RunConfig, model: Any) -> str | list[str]:
         return ATTENTION
     names = [config.target_modules] if isinstance(config.target_modules, str) else config.target_modules
     if named := [name for name in names if name.rsplit(".", 1)[-1] in IN_EXPERTS]:
-        raise UserError("The experts of this model can't get an adapter.", "", "Correct this field.", [Problem(
-            f"{', '.join(named)} belong to the experts of a mixture: name layers of attention, or "
-            "'all-linear', which takes those of attention here.", field="target_modules")])
+        raise UserError(tr("The experts of this model can't get an adapter."), "", tr("Correct this field."),
+                        [Problem(tr("{named} belong to the experts of a mixture: name layers of attention, or "
+                                    "'all-linear', which takes those of attention here.", named=", ".join(named)),
+                                 field="target_modules")])
     return config.target_modules
 
 
@@ -236,10 +238,11 @@ def start_weights(config: RunConfig) -> Path | None:
     found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
     if found is None:
         what = "adapter" if config.has_adapter else "model"
-        raise UserError(f"There is no {what} to continue from in {given}.",
-                        f"The method {config.method} continues from a finished run of the same kind.",
-                        "Choose another run, or the method of that run.",
-                        [Problem(f"{config.start_from!r} holds no {what}.", field="start_from")])
+        raise UserError(tr("There is no {what} to continue from in {given}.", what=what, given=given),
+                        tr("The method {method} continues from a finished run of the same kind.", method=config.method),
+                        tr("Choose another run, or the method of that run."),
+                        [Problem(tr("{start_from!r} holds no {what}.", start_from=config.start_from, what=what),
+                                 field="start_from")])
     folder.need_own_result(found)
     return found
 

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from slmstudio.core.hardware import gpu_path
 from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Installed, Way
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
 from slmstudio.worker.runtime import ranks
@@ -74,13 +75,13 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
         reason = gpu_attention.why_not(name, methods.DTYPES[config.precision])
         if reason is None:
             gpu_attention.use(name)
-            return way if name == way.name else Way(name, "The next best that starts here.")
+            return way if name == way.name else Way(name, tr("The next best that starts here."))
         job.warn(f"{name}_attention_off", f"{WAYS[name]} doesn't start here, so another attention keeps packed rows "
                                           f"apart. The library says: {reason}.")
-    return Way(PER_ROW, "Nothing else starts here: each row is worked through by itself.")
+    return Way(PER_ROW, tr("Nothing else starts here: each row is worked through by itself."))
 
 
-WAYS = {VARLEN: "PyTorch's attention for rows of varying length", FLEX: "FlexAttention"}
+WAYS = {VARLEN: noop("PyTorch's attention for rows of varying length"), FLEX: "FlexAttention"}
 
 
 # -- what may be in the way ------------------------------------------------------------------------------------
@@ -133,7 +134,8 @@ def _does_not_load(module: str) -> str | None:
     try:
         importlib.import_module(module)
     except Exception as error:  # a library built for another machine raises whatever it likes
-        return f"{module.partition('.')[0]} can't be loaded ({_first_line(error)})"
+        return tr("{partition} can't be loaded ({first_line})", partition=module.partition(".")[0],
+                  first_line=_first_line(error))
     return None
 
 
@@ -145,18 +147,18 @@ def _first_line(error: Exception) -> str:
 OPTIONS = (
     Option("flash_attention_off", lambda config: config.attention == "flash_attention_2", _flash,
            {"attention": "sdpa"},
-           "FlashAttention isn't used, because {reason}. PyTorch's own attention takes its place."),
+           noop("FlashAttention isn't used, because {reason}. PyTorch's own attention takes its place.")),
     Option("liger_off", lambda config: config.use_liger_kernel, _liger, {"use_liger_kernel": False},
-           "Liger's kernels aren't used, because {reason}. PyTorch's own take their place."),
+           noop("Liger's kernels aren't used, because {reason}. PyTorch's own take their place.")),
     Option("paged_optimizer_off", lambda config: config.optimizer.startswith("paged_"), _paged,
            {"optimizer": "adamw_8bit"},
-           "The optimizer's state isn't paged, because {reason}. AdamW in 8 bits takes its place."),
+           noop("The optimizer's state isn't paged, because {reason}. AdamW in 8 bits takes its place.")),
     Option("eight_bit_optimizer_off", lambda config: config.optimizer.endswith("bit"), _eight_bits,
-           {"optimizer": "adamw_torch"}, "The optimizer keeps its state in 32 bits, because {reason}."),
+           {"optimizer": "adamw_torch"}, noop("The optimizer keeps its state in 32 bits, because {reason}.")),
     Option("offload_off", lambda config: config.activation_offload, _offload, {"activation_offload": False},
-           "Activations aren't moved to main memory, because {reason}."),
+           noop("Activations aren't moved to main memory, because {reason}.")),
     Option("compile_off", lambda config: config.torch_compile, _compile, {"torch_compile": False},
-           "The model isn't compiled, because {reason}. Steps are made as they are."),
+           noop("The model isn't compiled, because {reason}. Steps are made as they are.")),
 )
 
 

@@ -14,6 +14,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.nvml import open_all
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
@@ -55,23 +56,24 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
 
 def several(job: JobContext) -> UserError:
     """What to say where several ranks train: a fresh process with less can't take one's place beside the others."""
-    return UserError("Memory ran out.", "It needs more than one of the cards or machines has free.",
-                     "Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let the cards "
-                     f"share the model (parallelism=fsdp). {advice.go_on('train', job.folder)}")
+    return UserError(tr("Memory ran out."), tr("It needs more than one of the cards or machines has free."),
+                     tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let the "
+                        "cards share the model (parallelism=fsdp). {go_on}", go_on=advice.go_on("train", job.folder)))
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
     held = held_by_others() if methods.on_gpu(config) else ""
-    ways = f"{held}Close other programs, or choose a smaller model or QLoRA."
+    ways = tr("{held}Close other programs, or choose a smaller model or QLoRA.", held=held)
     if shorter is None:
-        return UserError("Memory ran out.", "Rows go one by one already, and activations are computed twice.", ways)
-    return UserError(
-        "Memory ran out.",
-        f"Rows go one by one already, and activations are computed twice. What is left is to cut rows at {shorter:,} "
-        f"tokens instead of {config.max_length:,}, which changes what is learned, so you decide.",
-        f"Continue with {shorter:,} tokens: {program.command('train', run, '--set', f'max_length={shorter}')}\n"
-        f"Or: {ways}")
+        return UserError(tr("Memory ran out."), tr("Rows go one by one already, and activations are computed twice."),
+                         ways)
+    return UserError(tr("Memory ran out."),
+                     tr("Rows go one by one already, and activations are computed twice. What is left is to cut rows "
+                        "at {shorter:,} tokens instead of {max_length:,}, which changes what is learned, so you "
+                        "decide.", shorter=shorter, max_length=config.max_length),
+                     tr("Continue with {shorter:,} tokens: {command}\nOr: {ways}", shorter=shorter,
+                        command=program.command("train", run, "--set", f"max_length={shorter}"), ways=ways))
 
 
 def held_by_others() -> str:
@@ -81,18 +83,19 @@ def held_by_others() -> str:
     for monitor in monitors:
         with monitor:
             card = "the GPU" if len(monitors) == 1 else f"GPU {monitor.index}"
-            found += [f"{each.name or 'Another program'} holds {format_bytes(each.memory)} of {card}. "
+            found += [f"{each.name or tr('Another program')} holds {format_bytes(each.memory)} of {card}. "
                       for each in monitor.processes() or () if each.pid != os.getpid() and (each.memory or 0) >= WORTH]
     return "".join(found)
 
 
 def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
     if "gradient_checkpointing" in changes:
-        return ("Memory ran out. The run continues by itself and computes activations twice instead of keeping them: "
-                "about a fifth slower, same result.")
-    return (f"Memory ran out. The run continues by itself with {changes['micro_batch_size']} instead of "
-            f"{was['micro_batch_size']} rows at once, {changes['gradient_accumulation_steps']} times accumulated: the "
-            "effective batch stays the same.")
+        return tr("Memory ran out. The run continues by itself and computes activations twice instead of keeping them: "
+                  "about a fifth slower, same result.")
+    return tr("Memory ran out. The run continues by itself with {micro_batch_size} instead of {micro_batch_size2} rows "
+              "at once, {gradient_accumulation_steps} times accumulated: the effective batch stays the same.",
+              micro_batch_size=changes["micro_batch_size"], micro_batch_size2=was["micro_batch_size"],
+              gradient_accumulation_steps=changes["gradient_accumulation_steps"])
 
 
 def killed_for_memory(job: JobContext) -> bool:

@@ -15,6 +15,7 @@ import pyarrow
 from slmstudio.core.data import reader
 from slmstudio.core.data.conversations import Messages
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
@@ -63,10 +64,10 @@ def _check_kind(rows: Sequence[reader.Record], config: RunConfig) -> None:
     if all((row.desirable if labelled else row.rejected) is not None for row in rows):
         return
     raise UserError(
-        f"These rows cannot be learned by {config.objective.upper()}.",
-        "They have no label." if labelled else "They have no rejected answer.",
-        'A row looks like this: {"prompt": …, "completion": …, "label": true}' if labelled else
-        'A row looks like this: {"prompt": …, "chosen": …, "rejected": …}')
+        tr("These rows cannot be learned by {objective}.", objective=config.objective.upper()),
+        tr("They have no label.") if labelled else tr("They have no rejected answer."),
+        tr('A row looks like this: {"prompt": …, "completion": …, "label": true}') if labelled else
+        tr('A row looks like this: {"prompt": …, "chosen": …, "rejected": …}'))
 
 
 def _encode(row: reader.Record, tokenizer: Any, template: ChatTemplate) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.kernels import packed
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training.batches import IGNORED
@@ -81,8 +82,9 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
         layout["selected"] = learned
     hidden = decoder(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
     if causal_lm.config._attn_implementation == packed.NAME and "position_ids" in layout and not packed.REACHED:
-        raise UserError("This architecture can't keep packed rows apart.", "Where one row ends and the next begins "
-                        "doesn't reach its attention.", "Switch packing off: packing=false.")
+        raise UserError(tr("This architecture can't keep packed rows apart."),
+                        tr("Where one row ends and the next begins doesn't reach its attention."),
+                        tr("Switch packing off: packing=false."))
     positions = hidden[0] if selects else hidden.flatten(0, 1)[learned]
     return positions, targets, causal_lm.get_output_embeddings()
 

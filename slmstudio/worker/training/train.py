@@ -23,6 +23,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -94,9 +95,8 @@ def ready(config: RunConfig) -> None:
         UserError: with everything that is in the way.
     """
     if problems := config.problems():
-        raise UserError(
-            "The run configuration cannot be used.", "Some values are out of range.", "Correct them.", problems
-        )
+        raise UserError(tr("The run configuration cannot be used."), tr("Some values are out of range."),
+                        tr("Correct them."), problems)
     methods.check(config)
     if config.threads:
         torch.set_num_threads(max(1, config.threads // ranks.local_world_size()))

@@ -22,6 +22,7 @@ from accelerate.data_loader import DataLoaderShard
 from transformers import get_scheduler
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import checkpoints
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
@@ -247,13 +248,14 @@ class Exact:
         problems = [Problem(each, line=row) for row in rows[:SHOWN_ROWS]]
         named = ", ".join(f"{row:,}" for row in rows[:SHOWN_ROWS]) + (" …" if len(rows) > SHOWN_ROWS else "")
         lines = "line" if len(rows) == 1 else "lines"
-        why = (f"The {lines} {named} of the training file {verb} no number." if exactly else
-               f"Its batch holds the {lines} {named} of the training file; no single row stands out as the cause.")
-        return UserError(
-            f"The {what} of step {self.state.global_step + 1:,} isn't a number (NaN or Inf).",
-            f"{why} The step was not made, so the weights are as they were.",
-            "Lower the learning rate, or look at these rows; bf16 or fp32 is steadier than fp16. "
-            "Resume continues from the last checkpoint.", problems)
+        why = (tr("The {lines} {named} of the training file {verb} no number.", lines=lines, named=named, verb=verb) if exactly else
+               tr("Its batch holds the {lines} {named} of the training file; no single row stands out as the cause.",
+                  lines=lines, named=named))
+        return UserError(tr("The {what} of step {global_step:,} isn't a number (NaN or Inf).", what=what,
+                            global_step=self.state.global_step + 1),
+                         tr("{why} The step was not made, so the weights are as they were.", why=why),
+                         tr("Lower the learning rate, or look at these rows; bf16 or fp32 is steadier than fp16. "
+                            "Resume continues from the last checkpoint."), problems)
 
     def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
         """Lines of the rows whose loss is no number; else those of the whole batch. The second says which it is."""

@@ -28,6 +28,7 @@ from slmstudio.core.data.rows import ColumnsMissing, RowError
 from slmstudio.core.data.source import Source
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 """Endings of a new file. ".json" makes one list of all rows."""
@@ -113,8 +114,8 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
         for _ in range(ATTEMPTS):
             with contextlib.suppress(Changed):
                 return _append(path.resolve(), row, cancelled, said)
-    raise UserError(f"{path.name} changes all the time.", "Another program writes to it.",
-                    "Wait until that program is done, then add the row again.")
+    raise UserError(tr("{path} changes all the time.", path=path.name), tr("Another program writes to it."),
+                    tr("Wait until that program is done, then add the row again."))
 
 
 def undo(added: Added) -> None:
@@ -129,8 +130,8 @@ def undo(added: Added) -> None:
             state = path.stat()
             keep = state.st_size - len(added.after)
             if bytes_at(path, keep, len(added.after)) != added.after:
-                raise UserError(f"The row cannot be taken back from {name}.", "The file was changed since.",
-                                "Open the file and delete the row there.")
+                raise UserError(tr("The row cannot be taken back from {name}.", name=name),
+                                tr("The file was changed since."), tr("Open the file and delete the row there."))
             if added.created and keep == 0:
                 path.unlink()
                 return
@@ -141,8 +142,8 @@ def undo(added: Added) -> None:
             finally:
                 partial.unlink(missing_ok=True)
         except Changed:
-            raise UserError(f"The row cannot be taken back from {name}.", "The file is being changed.",
-                            "Try again when the other program is done.") from None
+            raise UserError(tr("The row cannot be taken back from {name}.", name=name),
+                            tr("The file is being changed."), tr("Try again when the other program is done.")) from None
         except OSError as error:
             raise from_os_error(error, f"take the row back from {name}") from error
 
@@ -192,8 +193,8 @@ def _append(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said:
 
 def _new(path: Path) -> _Found:
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path.name} cannot be made.", "Rows are written as JSON.",
-                        "Choose a name that ends in .jsonl.")
+        raise UserError(tr("{path} cannot be made.", path=path.name), tr("Rows are written as JSON."),
+                        tr("Choose a name that ends in .jsonl."))
     return _Found(form="list" if path.suffix.lower() == ".json" else "lines")
 
 
@@ -214,9 +215,10 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: s
     dataset = given.read(path, said, cancelled=cancelled)
     is_json = dataset.format in ("jsonl", "json") and dataset.encoding in CODECS
     if not is_json or source.suffix != path.suffix.lower():
-        raise UserError(f"No row can be added to {path.name}.",
-                        "Rows are added to JSONL and JSON files in UTF-8 or UTF-16.",
-                        f"Convert it to JSONL ({program.command('data', 'convert')}), or choose another file.")
+        raise UserError(tr("No row can be added to {path}.", path=path.name),
+                        tr("Rows are added to JSONL and JSON files in UTF-8 or UTF-16."),
+                        tr("Convert it to JSONL ({command}), or choose another file.",
+                           command=program.command("data", "convert")))
     _refuse(dataset, row)
     found = _Found(len(dataset.records), dataset.problems, dataset.encoding, dataset.sha256, dataset.bytes,
                    newline=_newline(first))
@@ -231,12 +233,12 @@ def _refuse(dataset: Dataset, row: NewRow) -> None:
     kind = layouts.kind(dataset.layout)
     if kind != row.kind:
         sentence = layouts.stray(row.kind, kind)
-        raise UserError(f"The row does not fit into {name}.", sentence[0].upper() + sentence[1:],
-                        "Choose another file, or a new one.")
+        raise UserError(tr("The row does not fit into {name}.", name=name), sentence[0].upper() + sentence[1:],
+                        tr("Choose another file, or a new one."))
     twin = next((record.line for record in dataset.records if row.equals(record)), None)
     if twin is not None:
-        raise UserError(f"The row is in {name} already.", f"Line {twin:,} says the same.",
-                        "Nothing needs to be added.")
+        raise UserError(tr("The row is in {name} already.", name=name), tr("Line {twin:,} says the same.", twin=twin),
+                        tr("Nothing needs to be added."))
 
 
 def _read_like(found: _Found, path: Path, dataset: Dataset) -> None:
@@ -310,5 +312,6 @@ def _check(partial: Path, row: NewRow, found: _Found, name: str, said: str | Non
         last = dataset.records[-1]
         if (len(dataset.records), dataset.problems) == (found.rows + 1, found.problems) and row.equals(last):
             return last.line
-    raise UserError(f"No row can be added to {name}.", "Its end is damaged, so that the row would not be read back.",
-                    "Open the file and mend its end, or choose another one.")
+    raise UserError(tr("No row can be added to {name}.", name=name),
+                    tr("Its end is damaged, so that the row would not be read back."),
+                    tr("Open the file and mend its end, or choose another one."))

@@ -13,6 +13,7 @@ from slmstudio.core.data.mapping.turns import CONTENT_KEYS, ROLE_KEYS, ROLES
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,16 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
             there = {name: columns[name] for name in like if name in columns}
             return {**there, **columns, **{name: text for name, text in row.tags.items() if text.strip()}}
     if is_chosen:
-        raise UserError("The row doesn't fit into the columns that were chosen for this file.",
-                        "They can't hold a conversation of this form.", "Choose another file, or a new one.")
+        raise UserError(tr("The row doesn't fit into the columns that were chosen for this file."),
+                        tr("They can't hold a conversation of this form."), tr("Choose another file, or a new one."))
     try:
         read_row(_plain(row))
     except RowError as error:
         problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError("The row cannot be added.", error.findings[0][1], "Complete it and add it again.",
+        raise UserError(tr("The row cannot be added."), error.findings[0][1], tr("Complete it and add it again."),
                         problems) from error
-    raise UserError("The row cannot be added.", "It would not read back as it is.", "Change its texts a little.")
+    raise UserError(tr("The row cannot be added."), tr("It would not read back as it is."),
+                    tr("Change its texts a little."))
 
 
 def _read(columns: dict[str, Any]) -> list[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.i18n import tr
 
 ROWS_BETWEEN_REPORTS = 2000
 ROWS_BETWEEN_QUESTIONS = 100
@@ -58,4 +59,4 @@ class Pulse:
     def _ask(self) -> None:
         self._asked = monotonic()
         if self._cancelled is not None and self._cancelled():
-            raise ReadingCancelled("The check was cancelled.")
+            raise ReadingCancelled(tr("The check was cancelled."))

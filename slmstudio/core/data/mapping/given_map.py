@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from slmstudio.core.data.mapping.look import TARGETS, ColumnMap, needed
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 _ALIASES = {"question": "instruction", "answer": "output", "response": "output", "context": "input", "good": "chosen",
             "bad": "rejected", "better": "chosen", "worse": "rejected", "conversations": "messages"}
@@ -34,15 +35,17 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
     known = sorted({target for targets in TARGETS.values() for target in targets})
     for target in wanted:
         if target not in TARGETS[layout]:
-            raise UserError(f'"{printable(target)}" isn\'t something that a column can hold here.',
-                            f"With these others it may be {', '.join(TARGETS[layout])}." if target in known else
-                            f"Known are {', '.join(known)}.", "Choose one of them, as in --map instruction=Question.")
+            raise UserError(tr("\"{printable}\" isn't something that a column can hold here.",
+                               printable=printable(target)),
+                            tr("With these others it may be {names}.", names=", ".join(TARGETS[layout])) if target in known else tr("Known are {known}.", known=", ".join(known)),
+                            tr("Choose one of them, as in --map instruction=Question."))
     series = _series(wanted, columns)
     check_columns((*wanted.values(), *series), columns)
     missing = [target for target in needed(layout, wanted) if target not in wanted]
     if missing:
-        raise UserError(f'No column was chosen for "{missing[0]}".', "Without it there is nothing to learn.",
-                        f"Choose one, as in --map {missing[0]}=COLUMN.")
+        raise UserError(tr('No column was chosen for "{missing}".', missing=missing[0]),
+                        tr("Without it there is nothing to learn."),
+                        tr("Choose one, as in --map {missing}=COLUMN.", missing=missing[0]))
     return ColumnMap(layout, wanted, series)
 
 
@@ -59,6 +62,6 @@ def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:
     for column in wanted:
         if column not in columns:
             shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])
-            raise UserError(f'There is no column "{printable(column)}".',
-                            f"The columns are {shown}." if columns else "The file has no columns.",
-                            "Choose one of them.")
+            raise UserError(tr('There is no column "{printable}".', printable=printable(column)),
+                            tr("The columns are {shown}.", shown=shown) if columns else tr("The file has no columns."),
+                            tr("Choose one of them."))

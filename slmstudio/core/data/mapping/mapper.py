@@ -26,13 +26,15 @@ from slmstudio.core.data.mapping.turns import (
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.i18n import noop
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
-OF_TREE = "Of the replies in a tree, the best-ranked ones are read as one conversation"
-GREETED = "What the assistant says before the first question is left out"
-TEMPLATED = "Texts that a chat template has written are read as conversations, which the chosen model's template writes"
-UNANSWERED = "What is said last and not answered is left out"
+OF_TREE = noop("Of the replies in a tree, the best-ranked ones are read as one conversation")
+GREETED = noop("What the assistant says before the first question is left out")
+TEMPLATED = noop("Texts that a chat template has written are read as conversations, which the chosen model's template "
+                 "writes")
+UNANSWERED = noop("What is said last and not answered is left out")
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 

@@ -9,6 +9,7 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import labels
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.i18n import tr
 
 _TEXTS = ("answer", "response", "text", "content", "output", "completion")
 _SCORES = ("overall_score", "score", "pm_score", "rating")
@@ -55,7 +56,9 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
         return strength > 0
     winner = labels.winner_of(row.get(column), marks)
     if winner is None or winner < 0:
-        raise RowError([(column, f'"{printable(column)}" names no better answer, so there is nothing to compare.')])
+        raise RowError([(column,
+                         tr('"{printable}" names no better answer, so there is nothing to compare.',
+                            printable=printable(column)))])
     return winner == 1
 
 
@@ -73,8 +76,9 @@ def best_and_worst(value: Any, column: str) -> tuple[str, str]:
         RowError: there are none, or all have the same rank.
     """
     if not are_ranked(value):
-        raise RowError([(column, f'"{printable(column)}" must be a list of two answers or more, each with a "rank" or '
-                                  'a "score".')])
+        raise RowError([(column,
+                         tr('"{printable}" must be a list of two answers or more, each with a "rank" or a "score".',
+                            printable=printable(column)))])
     order = sorted(value, key=lambda each: _order(each) or 0.0)
     if _order(order[0]) == _order(order[-1]):
         raise RowError([(column, f"all answers are ranked the same: {TIE}")])

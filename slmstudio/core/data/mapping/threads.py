@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.data.mapping.turns import ROLES
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 
 LOOKED_AT = 40
 LINKS = ("message_tree_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id",
@@ -61,7 +62,7 @@ def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterat
     if all(map(_is_chat, values)):
         return lambda rows: _chats(rows, notes)
     if len(values) > 1 and all(map(_is_post, values)):
-        return lambda rows: _people(_posts(rows), notes, "This chat")
+        return lambda rows: _people(_posts(rows), notes, tr("This chat"))
     names = _columns(values)
     if names is None:
         return None
@@ -205,7 +206,7 @@ def whatsapp_speakers(first: str) -> set[str]:
 
 def of_whatsapp(chunks: Iterable[bytes], notes: list[str]) -> Iterator[Raw]:
     """The conversations of a chat that WhatsApp has exported, in UTF-8."""
-    return _people(_whatsapp(chunks), notes, "This WhatsApp chat")
+    return _people(_whatsapp(chunks), notes, tr("This WhatsApp chat"))
 
 
 def _whatsapp(chunks: Iterable[bytes]) -> Iterator[Said]:
@@ -233,8 +234,9 @@ def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
     if len(people) != 2:
         line = first[0].line if first else 1
         who = f"{len(people)} people" if len(people) != 1 else "one person"
-        yield Raw(None, line, Problem(f"{name} is one of {who}; a conversation has one who asks and one who answers. "
-                                      "Export a chat of two.", line))
+        yield Raw(None, line,
+                  Problem(tr("{name} is one of {who}; a conversation has one who asks and one who answers. Export a "
+                             "chat of two.", name=name, who=who), line))
         return
     begun = {who: sum(each.who == who for each in first) for who in people}
     asks = max(people, key=lambda who: begun[who])

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from slmstudio.core.data.sources.row import Raw, plain
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 BATCH = 500
 """Rows that are turned into objects at a time."""
@@ -34,8 +35,8 @@ def arrow_rows(file: BinaryIO, name: str, is_parquet: bool) -> Iterator[Raw]:
                            if not key.startswith(_INDEX)}, number)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0][:200].rstrip(".") if str(error).strip() else type(error).__name__
-        raise UserError(f"{name} is a damaged table, or was cut short.", f"Reading it ended with: {said}.",
-                        "Copy or download it again.") from error
+        raise UserError(tr("{name} is a damaged table, or was cut short.", name=name),
+                        tr("Reading it ended with: {said}.", said=said), tr("Copy or download it again.")) from error
 
 
 def _parquet(file: BinaryIO) -> tuple[Any, Iterator[Any]]:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:\u00ad|\ufffe|\u0002|-)\n(?=[a-z])")
 """A word that a line break divides."""
@@ -30,9 +31,10 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
         document = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
-            raise UserError(f"{name} has a password.", "", "Save a copy without a password, and open that.") from error
-        raise UserError(f"{name} is a damaged PDF file.", f"Opening it ended with: {error}.",
-                        "Copy or download it again.") from error
+            raise UserError(tr("{name} has a password.", name=name), "",
+                            tr("Save a copy without a password, and open that.")) from error
+        raise UserError(tr("{name} is a damaged PDF file.", name=name),
+                        tr("Opening it ended with: {error}.", error=error), tr("Copy or download it again.")) from error
     any_text = False
     try:
         for number in range(len(document)):
@@ -42,13 +44,15 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
                 any_text = True
                 yield Raw({"text": text}, number + 1)
     except pypdfium2.PdfiumError as error:
-        raise UserError(f"{name} is a damaged PDF file.", f"Reading page {number + 1} ended with: {error}.",
-                        "Copy or download it again.") from error
+        raise UserError(tr("{name} is a damaged PDF file.", name=name),
+                        tr("Reading page {number} ended with: {error}.", number=number + 1, error=error),
+                        tr("Copy or download it again.")) from error
     finally:
         document.close()
     if not any_text:
-        raise UserError(f"{name} holds no text.", "Its pages are pictures, as those of scanned paper are.",
-                        "Run text recognition (OCR) over it, and open the result.")
+        raise UserError(tr("{name} holds no text.", name=name),
+                        tr("Its pages are pictures, as those of scanned paper are."),
+                        tr("Run text recognition (OCR) over it, and open the result."))
 
 
 def _page_text(document: Any, number: int) -> str:
@@ -86,6 +90,6 @@ def word_rows(file: BinaryIO, name: str) -> Iterator[Raw]:
     except UserError:
         raise
     except Exception as error:  # python-docx raises whatever its XML happens to lack
-        raise UserError(f"{name} is a damaged Word document.",
-                        f"Reading it ended with: {type(error).__name__}: {error}.",
-                        "Open it in your word processor, and save it again.") from error
+        raise UserError(tr("{name} is a damaged Word document.", name=name),
+                        tr("Reading it ended with: {name}: {error}.", name=type(error).__name__, error=error),
+                        tr("Open it in your word processor, and save it again.")) from error

@@ -13,6 +13,7 @@ from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 
 LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
@@ -67,11 +68,11 @@ def _rows(rows: Iterator[TableRow], names: list[str], header: list[str] | None) 
         if row.trouble is not None:
             yield Raw(None, row.line, row.trouble)
         elif row.cells == header:
-            yield Raw(None, row.line, Problem("the names of the columns come here again.", row.line))
+            yield Raw(None, row.line, Problem(tr("the names of the columns come here again."), row.line))
         elif len(row.cells) > len(names) and any(cell.strip() for cell in row.cells[len(names):]):
-            yield Raw(None, row.line, Problem(
-                f"the row has {len(row.cells)} columns, the others have {len(names)}; a text with the separator in it "
-                "must be in quotation marks.", row.line))
+            yield Raw(None, row.line,
+                      Problem(tr("the row has {cells} columns, the others have {names}; a text with the separator in "
+                                 "it must be in quotation marks.", cells=len(row.cells), names=len(names)), row.line))
         else:
             cells = [*row.cells, *[""] * (len(names) - len(row.cells))]
             yield Raw({name: cell for name, cell in zip(names, cells, strict=False) if name}, row.line)
@@ -105,9 +106,10 @@ def is_header(rows: list[list[str]]) -> bool:
 def _check_names(names: list[str]) -> None:
     twice = [name for name, count in Counter(name.casefold() for name in names if name).items() if count > 1]
     if twice:
-        raise UserError(f'Two columns are called "{printable(twice[0])}".',
-                        "Only one of them could be read." if len(twice) == 1 else
-                        f"{len(twice)} names occur more than once.", "Give each column a name of its own.")
+        raise UserError(tr('Two columns are called "{printable}".', printable=printable(twice[0])),
+                        tr("Only one of them could be read.") if len(twice) == 1 else
+                        tr("{twice} names occur more than once.", twice=len(twice)), tr("Give each column a name of "
+                                                                                        "its own."))
 
 
 def _names_by_look(rows: list[list[str]]) -> list[str]:

@@ -14,6 +14,7 @@ from slmstudio.core.data.row_texts import Piece, cut, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, parse, printable
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 
 BEGINS = re.compile(rb'\s*(\[\s*)*(\{\s*["}]|\]\s*$)')
 """Text files that begin so are JSON by another name: brackets and keys are nothing to learn."""
@@ -189,8 +190,8 @@ def _left_aside(value: dict[str, Any]) -> list[str]:
              and all(isinstance(one, dict) for one in each)}
     read = max(lists, key=lambda key: lists[key], default="")
     others = ", ".join(f'"{printable(key)}" ({rows:,})' for key, rows in lists.items() if key != read)
-    return [f'The rows under "{printable(read)}" are read. Other rows of the file are left aside: {others}.'
-            ] if others else []
+    return [tr('The rows under "{printable}" are read. Other rows of the file are left aside: {others}.',
+               printable=printable(read), others=others)] if others else []
 
 
 def _conversations(value: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 
 SUFFIXES = (".gz", ".zst", ".zip")
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
@@ -19,8 +20,8 @@ FREE_BYTES = 8 << 20
 """What a file may expand to, however small it is."""
 MOST_TIMES = 500
 """Beyond that it may expand to so many times its size: text that says one thing over and over takes about 200."""
-AGAIN = "Copy or download it again."
-UNPACK = "Unpack it and open the files in it."
+AGAIN = noop("Copy or download it again.")
+UNPACK = noop("Unpack it and open the files in it.")
 CHUNK = 1 << 20
 
 
@@ -45,10 +46,10 @@ class Member(NamedTuple):
                     check_growth(done, packed, self.name)
                     yield chunk
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: how it was packed
-            raise UserError(f"{self.name} in {self.archive.name} is damaged.", f"The archive says: {error}.",
-                            AGAIN) from error
+            raise UserError(tr("{name} in {archive} is damaged.", name=self.name, archive=self.archive.name),
+                            tr("The archive says: {error}.", error=error), tr(AGAIN)) from error
         except RuntimeError as error:  # what zipfile raises for a password
-            raise UserError(f"{self.archive.name} has a password.", "", UNPACK) from error
+            raise UserError(tr("{archive} has a password.", archive=self.archive.name), "", tr(UNPACK)) from error
 
 
 def is_compressed(head: bytes) -> bool:
@@ -59,9 +60,10 @@ def is_compressed(head: bytes) -> bool:
 def check_growth(unpacked: int, packed: int, name: str) -> None:
     """Raise UserError where a file expands to more than any data does: a trap, or of no use."""
     if unpacked > FREE_BYTES and unpacked > MOST_TIMES * max(packed, 1):
-        raise UserError(f"{name} was not read.", f"It expands to more than {MOST_TIMES} times its size "
-                        f"({units.format_bytes(packed)}), as a damaged or malicious file does.",
-                        "Unpack it yourself if you trust it, and open what is in it.")
+        raise UserError(tr("{name} was not read.", name=name),
+                        tr("It expands to more than {most_times} times its size ({size}), as a damaged or malicious "
+                           "file does.", most_times=MOST_TIMES, size=units.format_bytes(packed)),
+                        tr("Unpack it yourself if you trust it, and open what is in it."))
 
 
 def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -97,9 +99,10 @@ def _gunzipped(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
                     yield text
                 chunk = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
     except zlib.error as error:
-        raise UserError(f"{name} is a damaged gzip file.", f"Unpacking it ended with: {error}.", AGAIN) from error
+        raise UserError(tr("{name} is a damaged gzip file.", name=name),
+                        tr("Unpacking it ended with: {error}.", error=error), tr(AGAIN)) from error
     if not unpacker.eof:
-        raise UserError(f"{name} ends too early.", "It is a gzip file that was cut short.", AGAIN)
+        raise UserError(tr("{name} ends too early.", name=name), tr("It is a gzip file that was cut short."), tr(AGAIN))
 
 
 class _Reader(io.RawIOBase):
@@ -130,8 +133,8 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
                 check_growth(made, reader.taken, name)
                 yield text
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{name} is a damaged Zstandard file, or was cut short.", f"Unpacking it ended with: {error}.",
-                        AGAIN) from error
+        raise UserError(tr("{name} is a damaged Zstandard file, or was cut short.", name=name),
+                        tr("Unpacking it ended with: {error}.", error=error), tr(AGAIN)) from error
 
 
 def members(path: Path) -> list[Member]:
@@ -144,14 +147,16 @@ def members(path: Path) -> list[Member]:
         with zipfile.ZipFile(path) as opened:
             infos = [info for info in opened.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{path.name} is a damaged ZIP archive.", f"Opening it ended with: {error}.", AGAIN) from error
+        raise UserError(tr("{path} is a damaged ZIP archive.", path=path.name),
+                        tr("Opening it ended with: {error}.", error=error), tr(AGAIN)) from error
     for info in infos:
         parts = PurePosixPath(info.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-            raise UserError(f"{path.name} was not read.", f"A file in it is called {info.filename[:80]!r}, which leads "
-                            "out of the archive, as in one that is made to do harm.",
-                            "Get the data from somewhere else, or unpack it with care.")
+            raise UserError(tr("{path} was not read.", path=path.name),
+                            tr("A file in it is called {filename!r}, which leads out of the archive, as in one that is "
+                               "made to do harm.", filename=info.filename[:80]),
+                            tr("Get the data from somewhere else, or unpack it with care."))
         if info.flag_bits & 1:
-            raise UserError(f"{path.name} has a password.", "", UNPACK)
+            raise UserError(tr("{path} has a password.", path=path.name), "", tr(UNPACK))
         check_growth(info.file_size, info.compress_size, info.filename)
     return [Member(path, info.filename) for info in sorted(infos, key=lambda info: info.filename)]

@@ -11,6 +11,7 @@ from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.row import cell_text
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 _CELL = re.compile(rb"<c\b[^>]*>(?:(?!</c>).)*?<f\b(?:(?!</c>).)*?</c>", re.DOTALL)
 _CHUNK = 1 << 20
@@ -45,16 +46,19 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
         names = [each.name for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
         sheets = {each: book.get_sheet_by_name(each) for each in names}
     except calamine.PasswordError as error:
-        raise UserError(f"{name} has a password.", "", "Save a copy without a password, and open that.") from error
+        raise UserError(tr("{name} has a password.", name=name), "",
+                        tr("Save a copy without a password, and open that.")) from error
     except (calamine.CalamineError, OSError, ValueError) as error:
-        raise UserError(f"{name} is a damaged workbook.", f"Opening it ended with: {error}.",
-                        "Open it in your spreadsheet program, and save it again.") from error
+        raise UserError(tr("{name} is a damaged workbook.", name=name),
+                        tr("Opening it ended with: {error}.", error=error),
+                        tr("Open it in your spreadsheet program, and save it again.")) from error
     filled = [each for each in names if sheets[each].total_height]
     if wanted is not None and wanted not in sheets:
-        raise UserError(f"{name} has no sheet {wanted!r}.", f"Its sheets are {', '.join(names)}.",
-                        "Choose one of them.")
+        raise UserError(tr("{name} has no sheet {wanted!r}.", name=name, wanted=wanted),
+                        tr("Its sheets are {names}.", names=", ".join(names)), tr("Choose one of them."))
     if not filled and wanted is None:
-        raise UserError(f"{name} holds no rows.", "All its sheets are empty.", "Choose another file.")
+        raise UserError(tr("{name} holds no rows.", name=name), tr("All its sheets are empty."),
+                        tr("Choose another file."))
     hidden = {each.name for each in book.sheets_metadata if each.visible != calamine.SheetVisibleEnum.Visible}
     chosen = wanted or next((each for each in filled if each not in hidden), filled[0])
     notes = []
@@ -105,8 +109,9 @@ def _check_growth(file: BinaryIO, name: str) -> None:
                 for info in opened.infolist():
                     packed.check_growth(info.file_size, info.compress_size, name)
         except zipfile.BadZipFile as error:
-            raise UserError(f"{name} is a damaged workbook.", f"Opening it ended with: {error}.",
-                            "Copy or download it again.") from error
+            raise UserError(tr("{name} is a damaged workbook.", name=name),
+                            tr("Opening it ended with: {error}.", error=error),
+                            tr("Copy or download it again.")) from error
     file.seek(0)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, numbered_lines
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_ROWS = 20
@@ -72,13 +73,13 @@ def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
         except NotJson as error:
             yield TableRow([], begin, Problem(error.reason, lines.number, error.column))
         except csv.Error as error:
-            yield TableRow([], begin, Problem(f"this isn't a row of a table: {error}.", begin))
+            yield TableRow([], begin, Problem(tr("this isn't a row of a table: {error}.", error=error), begin))
         else:
             if lines.at_end and _is_open(cells, lines.last):
                 after = lines.number - begin - (not lines.last)
                 swallowed = f"lines {begin + 1:,} to {begin + after:,} were taken for a part of it"
                 yield TableRow([], begin, Problem(
-                    OPEN_QUOTE.format(after=swallowed if after else "the row has no end"), begin))
+                    OPEN_QUOTE.format(after=swallowed if after else tr("the row has no end")), begin))
             elif any(cell and not cell.isspace() for cell in cells):
                 yield TableRow(cells, begin)
 

@@ -12,9 +12,10 @@ from slmstudio.core.data.sources.json_rows import problem_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import noop, tr
 
-CUTS = {"paragraph": "Each paragraph is a row.", "line": "Each line is a row.", "document": "The whole file is a row.",
-        "length": "Rows are of about 4,000 characters, cut at the end of a line."}
+CUTS = {"paragraph": noop("Each paragraph is a row."), "line": noop("Each line is a row."), "document": noop("The whole file is a row."),
+        "length": noop("Rows are of about 4,000 characters, cut at the end of a line.")}
 """How a text may be cut into rows, and what is said of it."""
 LENGTH = 4000
 LONG_LINE = 200
@@ -52,7 +53,7 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
             yield Raw(None, piece.line, problem_of(error, piece.line))
             continue
         if "\0" in text:
-            yield Raw(None, piece.line, Problem("there are NUL bytes in this text; the file is damaged here.",
+            yield Raw(None, piece.line, Problem(tr("there are NUL bytes in this text; the file is damaged here."),
                                                 piece.line))
         elif text.strip():
             yield Raw({"text": text}, piece.line)

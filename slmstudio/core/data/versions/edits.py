@@ -13,6 +13,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
 from slmstudio.core.data.versions.store import Step
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 
 REJECTED, TEXT = "rejected", "text"
 """Roles of the texts of a row that aren't messages."""
@@ -147,14 +148,14 @@ def with_texts(record: Record, texts: Sequence[str]) -> Record:
 
 
 def _refuse_blanks(record: Record, texts: Sequence[str]) -> None:
-    said = {"assistant": "An answer is empty.", "user": "A question is empty.", TEXT: "The text is empty.",
-            REJECTED: "The rejected answer is empty.", "system": "The system message is empty."}
+    said = {"assistant": tr("An answer is empty."), "user": tr("A question is empty."), TEXT: tr("The text is empty."),
+            REJECTED: tr("The rejected answer is empty."), "system": tr("The system message is empty.")}
     roles = [role for role, _ in texts_of(record)]
     problems = [Problem(said.get(role, "A message is empty."), field=role)
                 for role, text in zip(roles, texts, strict=True) if not text.strip()]
     if problems:
-        raise UserError("The row can't be saved.", " ".join(dict.fromkeys(each.message for each in problems)),
-                        "Write it, or cancel.", problems)
+        raise UserError(tr("The row can't be saved."), " ".join(dict.fromkeys(each.message for each in problems)),
+                        tr("Write it, or cancel."), problems)
 
 
 def _checked(record: Record) -> Record:
@@ -163,10 +164,10 @@ def _checked(record: Record) -> Record:
         read_row(as_row(record))
     except RowError as error:
         problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError("The row can't be saved.", error.findings[0][1], "Change its texts, or cancel.",
+        raise UserError(tr("The row can't be saved."), error.findings[0][1], tr("Change its texts, or cancel."),
                         problems) from error
     except ColumnsMissing as error:
-        raise UserError("The row can't be saved.", error.sentence(), "Change its texts, or cancel.") from error
+        raise UserError(tr("The row can't be saved."), error.sentence(), tr("Change its texts, or cancel.")) from error
     return record
 
 

@@ -11,6 +11,7 @@ from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.versions.store import Source
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 
 MOST_WEIGHT = 100.0
 
@@ -57,20 +58,22 @@ def check(parts: Sequence[Part]) -> None:
         UserError: there is nothing to mix, a weight is out of range, or the rows are of different kinds.
     """
     if len(parts) < 2:
-        raise UserError("There is nothing to mix.", "A mix needs two datasets or more.", "Add another dataset.")
-    problems = [Problem(f"{part.weight:g} can't be the weight of {part.dataset.path.name}; it must be above 0, and "
-                        f"{MOST_WEIGHT:g} at most.") for part in parts if not 0 < part.weight <= MOST_WEIGHT]
-    problems += [Problem(f"{part.dataset.path.name} has no rows.") for part in parts if not part.dataset.records]
+        raise UserError(tr("There is nothing to mix."), tr("A mix needs two datasets or more."),
+                        tr("Add another dataset."))
+    problems = [Problem(tr("{weight:g} can't be the weight of {path}; it must be above 0, and {most_weight:g} at most.",
+                           weight=part.weight, path=part.dataset.path.name,
+                           most_weight=MOST_WEIGHT)) for part in parts if not 0 < part.weight <= MOST_WEIGHT]
+    problems += [Problem(tr("{path} has no rows.", path=part.dataset.path.name)) for part in parts if not part.dataset.records]
     first = parts[0].dataset
-    problems += [Problem(f"{part.dataset.path.name} has other rows than {first.path.name}. "
-                         f"{first.path.name}: {layouts.sentence(first.layout)} "
-                         f"{part.dataset.path.name}: {layouts.sentence(part.dataset.layout)}")
+    problems += [Problem(tr("{path} has other rows than {path2}. {path2}: {sentence} {path}: {sentence2}",
+                            path=part.dataset.path.name, path2=first.path.name, sentence=layouts.sentence(first.layout),
+                            sentence2=layouts.sentence(part.dataset.layout)))
                  for part in parts[1:] if layouts.kind(part.dataset.layout) != layouts.kind(first.layout)]
     if problems:
-        raise UserError("These datasets can't be mixed.", problems[0].message,
-                        "Choose datasets with rows of the same kind, and a weight above 0 for each.", problems)
+        raise UserError(tr("These datasets can't be mixed."), problems[0].message,
+                        tr("Choose datasets with rows of the same kind, and a weight above 0 for each."), problems)
     if not any(part.count for part in parts):
-        raise UserError("The mix would have no rows.", "The weights are too small.", "Choose larger ones.")
+        raise UserError(tr("The mix would have no rows."), tr("The weights are too small."), tr("Choose larger ones."))
 
 
 def sources(parts: Sequence[Part]) -> list[Source]:

@@ -16,6 +16,7 @@ from slmstudio.core.data import given, jsonl
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 Step = dict[str, Any]
 """One of {"fix": kind, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n}, {"mix": rows}."""
@@ -149,8 +150,8 @@ def _reserved(first: Path, fresh: bool) -> Path:
                 continue  # another program was quicker
             raise from_os_error(error, f"write {target.name}") from error
         return target
-    raise UserError(f"{target.name} can't be written.", "Other programs take every name that is tried.",
-                    "Try again when they are done.")
+    raise UserError(tr("{target} can't be written.", target=target.name),
+                    tr("Other programs take every name that is tried."), tr("Try again when they are done."))
 
 
 def read_lineage(path: Path) -> Lineage | None:
@@ -190,9 +191,9 @@ def _source(state: dict[str, Any], path: Path) -> Source:
 
 
 def _damaged(path: Path) -> UserError:
-    return UserError(f"It can't be told what {path.name} was made from.",
-                     f"{lineage_file(path).name} beside it is damaged.",
-                     "The rows themselves are fine. Open the file it was made from to go back.")
+    return UserError(tr("It can't be told what {path} was made from.", path=path.name),
+                     tr("{name} beside it is damaged.", name=lineage_file(path).name),
+                     tr("The rows themselves are fine. Open the file it was made from to go back."))
 
 
 def chain(path: Path) -> list[Version]:
@@ -231,8 +232,9 @@ def remove(path: Path) -> bool:
             if each.exists():
                 send2trash(str(each))
     except TrashPermissionError as error:
-        raise UserError(f"{path.name} could not be moved to the trash.", f"This disk has none: {error}.",
-                        f"Delete the file yourself: {path}") from error
+        raise UserError(tr("{path} could not be moved to the trash.", path=path.name),
+                        tr("This disk has none: {error}.", error=error),
+                        tr("Delete the file yourself: {path}", path=path)) from error
     except OSError as error:
         raise from_os_error(error, f"move {path.name} to the trash") from error
     return True

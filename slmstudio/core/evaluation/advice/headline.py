@@ -6,6 +6,7 @@ from slmstudio.core.evaluation.advice import curve
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE
+from slmstudio.core.i18n import tr
 
 KNOWN_BEFORE = 0.2
 """Share of test rows among those that were learned, from which on the scores show memory."""
@@ -23,20 +24,22 @@ def headline(found: Evidence) -> tuple[str, str]:
     """The verdict for somebody who has never read a score, and its colour."""
     compared = found.compared
     if found.shape == curve.BROKEN:
-        return "The training broke the model: its loss rose far above where it began.", BAD
+        return tr("The training broke the model: its loss rose far above where it began."), BAD
     if compared is None:
-        return "Nothing has been compared yet: evaluate it to see whether it is better than its base.", ""
+        return tr("Nothing has been compared yet: evaluate it to see whether it is better than its base."), ""
     if knows_the_test(found):
-        return f"{found.learned:,} of {compared.rows:,} test rows were learned, so this shows memory, not skill.", WARN
+        return tr("{learned:,} of {rows:,} test rows were learned, so this shows memory, not skill.",
+                  learned=found.learned, rows=compared.rows), WARN
     if never_ends(found):
-        return f"Most answers don't end: {found.cut:,} of {compared.rows:,} were cut off at the limit.", BAD
+        return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
+                  rows=compared.rows), BAD
     if compared.same:
-        return "It answers exactly as before the training.", WARN
+        return tr("It answers exactly as before the training."), WARN
     if compared.verdict == BETTER:
         return _better(compared), OK
     if compared.verdict == WORSE:
         return _worse(compared), BAD
-    return f"{compared.rows:,} rows can't show whether it is better.", WARN
+    return tr("{rows:,} rows can't show whether it is better.", rows=compared.rows), WARN
 
 
 def caveat(found: Evidence) -> str:
@@ -45,14 +48,14 @@ def caveat(found: Evidence) -> str:
     if compared is None or found.shape == curve.BROKEN or knows_the_test(found) or never_ends(found):
         return ""
     if found.forgotten and compared.verdict != WORSE:
-        return f"But it got worse at general questions ({found.forgotten})."
+        return tr("But it got worse at general questions ({forgotten}).", forgotten=found.forgotten)
     if compared.verdict == BETTER and _is_overlap(compared) and found.exact:
         equal, rows = found.exact
         if equal < rows / 2:
-            return (f"Closer doesn't mean correct: {equal:,} of {rows:,} answers equal yours. Check facts before "
-                    "you rely on them.")
+            return tr("Closer doesn't mean correct: {equal:,} of {rows:,} answers equal yours. Check facts before you "
+                      "rely on them.", equal=equal, rows=rows)
     if compared.verdict == BETTER and found.weakest:
-        return f"But it got worse at “{found.weakest}”."
+        return tr("But it got worse at “{weakest}”.", weakest=found.weakest)
     return ""
 
 
@@ -77,19 +80,19 @@ def _counts(compared: Compared) -> bool:
 
 def _better(compared: Compared) -> str:
     if compared.metric == "loss":
-        return "It expects your answers more than before."
+        return tr("It expects your answers more than before.")
     if _is_overlap(compared):
         how = "A little" if compared.tuned - compared.base < LITTLE else "Clearly"
-        return f"{how} closer to your answers than before."
-    return f"Right more often: {_share(compared)}." if _counts(compared) else f"Better by {_named(compared)}."
+        return tr("{how} closer to your answers than before.", how=how)
+    return tr("Right more often: {share}.", share=_share(compared)) if _counts(compared) else tr("Better by {named}.", named=_named(compared))
 
 
 def _worse(compared: Compared) -> str:
     if compared.metric == "loss":
-        return "It expects your answers less than before."
+        return tr("It expects your answers less than before.")
     if _is_overlap(compared):
-        return "Further from your answers than before the training."
-    return f"Right less often: {_share(compared)}." if _counts(compared) else f"Worse by {_named(compared)}."
+        return tr("Further from your answers than before the training.")
+    return tr("Right less often: {share}.", share=_share(compared)) if _counts(compared) else tr("Worse by {named}.", named=_named(compared))
 
 
 def _share(compared: Compared) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core.evaluation.advice import curve, headline
 from slmstudio.core.evaluation.advice.evidence import Evidence
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded_up
+from slmstudio.core.i18n import tr
 
 MOST = 3
 FEW_ROWS = 100
@@ -96,7 +97,7 @@ def _grow(found: Evidence) -> Iterator[Proposal]:
     if found.weakest:
         yield Proposal(ROWS, f"Add rows about “{found.weakest}”", "It got worse there, and better elsewhere.")
     if 0 < found.parameters < LARGEST:
-        before = "More steps change little now. " if found.shape == curve.SETTLED else ""
+        before = tr("More steps change little now. ") if found.shape == curve.SETTLED else ""
         yield Proposal(MODEL, "Try a larger model", f"{before}A larger model knows more to begin with.")
     yield _more_rows(found)
 
@@ -144,14 +145,16 @@ def _nothing(found: Evidence) -> Iterator[Proposal]:
 
 
 def _more_rows(found: Evidence) -> Proposal:
-    few = (f"{found.train_rows:,} rows are few: it learns their wording rather than what they have in common."
-           if 0 < found.train_rows < FEW_ROWS else "Rows that differ from those that it knows teach most.")
-    return Proposal(ROWS, "Add more rows", few)
+    few = (tr("{train_rows:,} rows are few: it learns their wording rather than what they have in common.",
+              train_rows=found.train_rows)
+           if 0 < found.train_rows < FEW_ROWS else tr("Rows that differ from those that it knows teach most."))
+    return Proposal(ROWS, tr("Add more rows"), few)
 
 
 def _slower(found: Evidence, reason: str) -> Proposal:
     rate = float(f"{found.learning_rate / 3:.1g}")
-    return Proposal(AGAIN, f"Train again with a learning rate of {rate:g}", reason, {"learning_rate": rate})
+    return Proposal(AGAIN, tr("Train again with a learning rate of {rate:g}", rate=rate), reason,
+                    {"learning_rate": rate})
 
 
 SHAPES: dict[str, Callable[[Evidence], Iterator[Proposal]]] = {

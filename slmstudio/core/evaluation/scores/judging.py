@@ -10,7 +10,7 @@ from typing import Any
 
 from slmstudio.core.evaluation.scores.intervals import normal_quantile, wilson
 from slmstudio.core.evaluation.scores.verdicts import holm, p_text
-from slmstudio.core.units import counted
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes.store import BEST, Vote
 from slmstudio.core.votes.tally import LEVEL, by_chance
 
@@ -113,10 +113,10 @@ def _sentence(pair: Mapping[str, Any]) -> str:
     asked = rows + without
     said = []
     if without:
-        larger = "Choose a larger model, which says A, B or tie when asked to."
+        larger = tr("Choose a larger model, which says A, B or tie when asked to.")
         if 2 * pair["thinking"] >= without:
-            larger = (f"In {pair['thinking']:,} it was still thinking when its tokens were used up: choose a model "
-                      "that answers without thinking first.")
+            larger = tr("In {thinking:,} it was still thinking when its tokens were used up: choose a model that "
+                        "answers without thinking first.", thinking=pair["thinking"])
         remedy = "they are not counted." if without <= rows else f"do not rely on it. {larger}"
         said.append(f"The judge gave no usable verdict for {without:,} of {asked:,} rows; {remedy}")
     if pair["too_long"]:
@@ -129,10 +129,10 @@ def _sentence(pair: Mapping[str, Any]) -> str:
         said.append(f"The judge prefers {pair[better]} in {pair[f'wins_{better}']:,} of {rows:,} rows and "
                     f"{pair[worse]} in {pair[f'wins_{worse}']:,}, {pair['ties']:,} are ties, {p_text(pair['p'])}.")
     elif rows:
-        said.append(f"The judge sees no difference that {counted(rows, 'row')} can show: {pair['a']} "
+        said.append(f"The judge sees no difference that {ntr('{n:,} row', '{n:,} rows', rows)} can show: {pair['a']} "
                     f"{pair['wins_a']:,}, {pair['b']} {pair['wins_b']:,}, ties {pair['ties']:,}, {p_text(pair['p'])}.")
     if pair["changed_with_order"]:
-        said.append(f"In {counted(pair['changed_with_order'], 'row')} it changed its mind with the order; they count "
+        said.append(f"In {ntr('{n:,} row', '{n:,} rows', pair['changed_with_order'])} it changed its mind with the order; they count "
                     "as ties.")
     return " ".join(said)
 
@@ -195,15 +195,16 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
     both = [(pair.winner, said[pair.id]) for pair in pairs if pair.id in said]
     if not both:
         return {"votes": 0, "agreed": 0, "share": None, "low": None, "high": None, "by_chance": None, "kappa": None,
-                "sentence": "There are no blind votes of yours that the judge has also judged."}
+                "sentence": tr("There are no blind votes of yours that the judge has also judged.")}
     rows, agreed = len(both), sum(user == judge for user, judge in both)
     low, high = wilson(agreed / rows, rows, normal_quantile())
     users, judges = Counter(user for user, _ in both), Counter(judge for _, judge in both)
     chance = sum(users[each] * judges[each] for each in WINNERS) / rows**2
-    sentence = (f"The judge agreed with {agreed:,} of your {rows:,} blind votes ({agreed / rows:.0%}, {low:.0%} to "
-                f"{high:.0%}); guessing would agree with {chance:.0%}.")
+    sentence = tr("The judge agreed with {agreed:,} of your {rows:,} blind votes ({agreed2:.0%}, {low:.0%} to "
+                  "{high:.0%}); guessing would agree with {chance:.0%}.", agreed=agreed, rows=rows,
+                  agreed2=agreed / rows, low=low, high=high, chance=chance)
     if low <= chance:
-        sentence += " So do not rely on it."
+        sentence += tr(" So do not rely on it.")
     return {"votes": rows, "agreed": agreed, "share": round(100 * agreed / rows, 6), "low": round(100 * low, 6),
             "high": round(100 * high, 6), "by_chance": round(100 * chance, 6),
             "kappa": round((agreed / rows - chance) / (1 - chance), 6) if chance < 1 else None, "sentence": sentence}

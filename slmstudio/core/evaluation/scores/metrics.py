@@ -16,6 +16,7 @@ from slmstudio.core.evaluation.scores import ngrams, patterns
 from slmstudio.core.evaluation.scores.normalise import normalised, same_text, same_words, words
 from slmstudio.core.evaluation.scores.numbers import same_number
 from slmstudio.core.evaluation.scores.rouge import rouge_l_of_words
+from slmstudio.core.i18n import noop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,35 +221,37 @@ def _grained(value: float) -> float:
 EVERY_KIND = ("free", "choice", "number", "exact", "pattern")
 METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("accuracy", "% accuracy", "Accuracy",
-           "Questions whose right choice the model holds for the likeliest, in %.",
+           noop("Questions whose right choice the model holds for the likeliest, in %."),
            ("choice",), 2, _share, _accuracy, yes_or_no=True, reads_text=False),
-    Metric("accuracy_norm", "% accuracy by length", "Accuracy, by length",
-           "The same, with each choice's likelihood divided by its length, in %.",
+    Metric("accuracy_norm", "% accuracy by length", noop("Accuracy, by length"),
+           noop("The same, with each choice's likelihood divided by its length, in %."),
            ("choice",), 2, _share, _accuracy_norm, yes_or_no=True, reads_text=False),
-    Metric("numeric", "% right numbers", "Right number", "Answers that end with the reference's number, in %.",
-           ("number",), 2, _share, _numeric, yes_or_no=True),
-    Metric("pattern", "% matches of the pattern", "Pattern met", "Answers that the row's pattern matches, in %.",
-           ("pattern",), 2, _share, _pattern, yes_or_no=True),
-    Metric("exact", "% exact matches", "Exact match", "Answers equal to the reference letter by letter, in %.",
-           ("exact", "free"), 2, _share, _exact, yes_or_no=True),
-    Metric("normalised", "% normalised matches", "Normalised match",
-           "Answers equal to the reference but for case, punctuation and the script of digits, in %.",
+    Metric("numeric", "% right numbers", noop("Right number"),
+           noop("Answers that end with the reference's number, in %."), ("number",), 2, _share, _numeric,
+           yes_or_no=True),
+    Metric("pattern", "% matches of the pattern", noop("Pattern met"),
+           noop("Answers that the row's pattern matches, in %."), ("pattern",), 2, _share, _pattern, yes_or_no=True),
+    Metric("exact", "% exact matches", noop("Exact match"),
+           noop("Answers equal to the reference letter by letter, in %."), ("exact", "free"), 2, _share, _exact,
+           yes_or_no=True),
+    Metric("normalised", "% normalised matches", noop("Normalised match"),
+           noop("Answers equal to the reference but for case, punctuation and the script of digits, in %."),
            ("exact", "free"), 2, _share, _normalised, yes_or_no=True),
-    Metric("chrf", "chrF++", "chrF++", "How many letters and words the answer shares with the reference (chrF++), 0 to "
-           "100. The score to trust for Indian languages.",
-           ("free",), ngrams.CHRF_WIDTH, ngrams.chrf_score, _chrf),
-    Metric("bleu", "BLEU", "BLEU", "Shared runs of up to four words (BLEU), 0 to 100.",
+    Metric("chrf", "chrF++", "chrF++",
+           noop("How many letters and words the answer shares with the reference (chrF++), 0 to 100. The score to "
+                "trust for Indian languages."), ("free",), ngrams.CHRF_WIDTH, ngrams.chrf_score, _chrf),
+    Metric("bleu", "BLEU", "BLEU", noop("Shared runs of up to four words (BLEU), 0 to 100."),
            ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu, ngrams.bleu_row_score),
-    Metric("bleu_intl", "BLEU (international)", "BLEU (international)",
-           "BLEU with the punctuation of every script told from words, 0 to 100.",
+    Metric("bleu_intl", noop("BLEU (international)"), noop("BLEU (international)"),
+           noop("BLEU with the punctuation of every script told from words, 0 to 100."),
            ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu_intl, ngrams.bleu_row_score),
-    Metric("rouge_l", "ROUGE-L", "ROUGE-L", "The longest sequence of words in common (ROUGE-L), 0 to 100.",
+    Metric("rouge_l", "ROUGE-L", "ROUGE-L", noop("The longest sequence of words in common (ROUGE-L), 0 to 100."),
            ("free",), 2, _share, _rouge),
     Metric("loss", "nats a token", "Loss",
-           "How surprised the model is by a token of the reference. Lower is better.",
+           noop("How surprised the model is by a token of the reference. Lower is better."),
            EVERY_KIND, 2, _ratio, _loss, higher_is_better=False, reads_text=False),
     Metric("perplexity", "perplexity", "Perplexity",
-           "Among how many equally likely tokens it would have to choose. Lower is better.",
+           noop("Among how many equally likely tokens it would have to choose. Lower is better."),
            EVERY_KIND, 2, _perplexity, _loss, higher_is_better=False, reads_text=False),
 )}
 """In the order in which they are shown. "bleu" has sacrebleu's default tokenizer, 13a, and equals its command line; but

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from slmstudio.core.evaluation.scores.comparison import Difference
 from slmstudio.core.evaluation.scores.metrics import Metric
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.votes.tally import LEVEL
 
 BETTER, WORSE, UNKNOWN = "better", "worse", "unknown"
-SAME_ANSWERS = "The answers are the same."
-SAME_SCORES = "Every row has the same score."
+SAME_ANSWERS = noop("The answers are the same.")
+SAME_SCORES = noop("Every row has the same score.")
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -50,7 +51,7 @@ def sentence(metric: Metric, of: float, with_: float, found: Difference, p: floa
         tests: how many models were compared, where p is corrected for that.
     """
     scores = f"{score_text(metric, of)} against {score_text(metric, with_)} {metric.name}"
-    chance = p_text(p) + (f" (corrected for {tests} comparisons)" if tests > 1 else "")
+    chance = p_text(p) + (tr(" (corrected for {tests} comparisons)", tests=tests) if tests > 1 else "")
     said = verdict(metric, of, with_, found, p)
     low, high = score_text(metric, found.low), score_text(metric, found.high)
     if said != UNKNOWN:
@@ -62,7 +63,8 @@ def sentence(metric: Metric, of: float, with_: float, found: Difference, p: floa
     # Few rows with much to gain can move a test while the interval still has room for no difference at all.
     both = p >= LEVEL or not found.low <= 0 <= found.high
     doubt = "" if both else f", but the difference may be anything from {low} to {high}"
-    return f"No difference that {rows} can show{more}. {scores}, {chance}{doubt}."
+    return tr("No difference that {rows} can show{more}. {scores}, {chance}{doubt}.", rows=rows, more=more,
+              scores=scores, chance=chance, doubt=doubt)
 
 
 def rounded_up(count: int) -> int:

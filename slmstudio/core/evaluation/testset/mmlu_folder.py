@@ -14,12 +14,13 @@ from pathlib import Path
 
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 
 SPLITS = ("dev", "val", "test")
 SUFFIXES = (".csv", ".tsv")
 COLUMNS = ["question", "a", "b", "c", "d", "answer"]
 """As a file's first line may name them."""
-LAYOUT = "Such a folder has test/anatomy_test.csv and dev/anatomy_dev.csv, each of question,A,B,C,D,answer."
+LAYOUT = noop("Such a folder has test/anatomy_test.csv and dev/anatomy_dev.csv, each of question,A,B,C,D,answer.")
 _NAMED = re.compile(rf"(.+)_({'|'.join(SPLITS)})")
 DEEPEST = 3
 """Folders below the chosen one that are looked into."""
@@ -67,7 +68,8 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} isn't a folder.", "A benchmark is a folder with a file for each subject.", LAYOUT)
+        raise UserError(tr("{folder} isn't a folder.", folder=folder),
+                        tr("A benchmark is a folder with a file for each subject."), tr(LAYOUT))
     found: dict[str, dict[str, Path]] = {}
     for path in _tables(folder):
         named = _NAMED.fullmatch(path.stem)
@@ -75,7 +77,8 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         subject, split = (named[1], named[2]) if named else (path.stem, inside)
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
-        raise UserError(f"{folder.name} holds no table of a subject.", "There is no .csv file in it.", LAYOUT)
+        raise UserError(tr("{folder} holds no table of a subject.", folder=folder.name),
+                        tr("There is no .csv file in it."), tr(LAYOUT))
     incomplete = _incomplete(found)
     return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
 
@@ -115,7 +118,8 @@ def _absent(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     if not absent or len(absent) == len(known):
         return ()
     what = "1 subject is" if len(absent) == 1 else f"{len(absent)} subjects are"
-    return (f"{what} not in {folder.name}, of MMLU's {len(known)}: {', '.join(absent)}.",)
+    return (tr("{what} not in {folder}, of MMLU's {known}: {absent}.", what=what, folder=folder.name, known=len(known),
+               absent=", ".join(absent)),)
 
 
 def _incomplete(found: dict[str, dict[str, Path]]) -> tuple[str, ...]:

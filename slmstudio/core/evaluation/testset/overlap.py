@@ -13,6 +13,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.evaluation.testset.shingles import Shingled, alike, similarity
+from slmstudio.core.i18n import tr
 
 NEAR = 0.8
 """Jaccard similarity of the questions' shingles from which on two are nearly the same."""
@@ -79,16 +80,17 @@ class Overlap:
         exact = sum(hit.is_exact for hit in self.hits)
         near = len(self.hits) - exact
         if self.same_file:
-            return "The test file is the training file itself: scores show what was remembered, not what was learned."
+            return tr("The test file is the training file itself: scores show what was remembered, not what was "
+                      "learned.")
         if self.is_training_data:
-            return (f"{len(self.hits):,} of {self.items:,} test rows are among the rows that were trained on: scores "
-                    "show what was remembered, not what was learned.")
+            return tr("{hits:,} of {items:,} test rows are among the rows that were trained on: scores show what was "
+                      "remembered, not what was learned.", hits=len(self.hits), items=self.items)
         if not self.hits:
             return ""
         parts = [f"{exact:,} word for word"] * bool(exact) + [f"{near:,} nearly so"] * bool(near)
         were = "was" if len(self.hits) == 1 else "were"
-        return (f"{len(self.hits):,} of {self.items:,} test rows {were} trained on ({', '.join(parts)}): scores are "
-                "given without them too.")
+        return tr("{hits:,} of {items:,} test rows {were} trained on ({parts}): scores are given without them too.",
+                  hits=len(self.hits), items=self.items, were=were, parts=", ".join(parts))
 
 
 def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file: bool = False,
@@ -110,7 +112,7 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
 
     def step() -> None:
         if cancelled is not None and cancelled():
-            raise ReadingCancelled("Comparing with the training data was cancelled.")
+            raise ReadingCancelled(tr("Comparing with the training data was cancelled."))
 
     known: dict[str, int] = {}
     for number, record in enumerate(records):

@@ -20,12 +20,13 @@ from slmstudio.core.evaluation.testset.choices import Counting
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.rows import Draft, TestMapper
+from slmstudio.core.i18n import noop, tr
 
 __all__ = ["ReadingCancelled", "TestItem", "TestSet", "read_test_set"]
 
 IN_JSON = '{"question": "What is the capital of Kerala?", "answer": "Thiruvananthapuram."}'
 REMEDY = f"A row looks like this, on one line: {IN_JSON}"
-CHOOSE = "Choose a file with questions and their answers: JSONL, JSON, CSV, Excel or Parquet."
+CHOOSE = noop("Choose a file with questions and their answers: JSONL, JSON, CSV, Excel or Parquet.")
 TEXTS = ("text", "markdown", "pdf", "docx")
 NUMBERS_SHARE = 0.9
 """A file of which so many free answers are bare numbers is one of numbers."""
@@ -70,8 +71,9 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
-        raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
-                        "Close other programs, or split the file.")
+        raise UserError(tr("{path} does not fit into memory.", path=file.path.name),
+                        tr("It has {file_size:,} bytes.", file_size=file.size),
+                        tr("Close other programs, or split the file."))
     items = rows.items()
     problems = sorted(rows.problems, key=lambda problem: problem.line or 0)
     if not items:
@@ -138,8 +140,8 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
         for part in file.parts():
             sample, everything = sampled(part)
             if part.format in TEXTS and sample:
-                raise UserError(f"{file.path.name} is plain text.", "A test set needs questions with their answers.",
-                                CHOOSE)
+                raise UserError(tr("{path} is plain text.", path=file.path.name),
+                                tr("A test set needs questions with their answers."), tr(CHOOSE))
             mapper = TestMapper(sample, wanted)
             for raw in everything:
                 if raw.problem is not None:
@@ -166,17 +168,20 @@ def _unused_note(unused: set[str]) -> list[str]:
     if not found:
         return []
     more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
-    return [f"Nothing was made of the {'column' if len(found) == 1 else 'columns'} {', '.join(found[:NAMED])}{more}."]
+    return [tr("Nothing was made of the {value} {names}{more}.", value="column" if len(found) == 1 else "columns",
+               names=", ".join(found[:NAMED]), more=more)]
 
 
 def _nothing_usable(file: DataFile, problems: list[Problem]) -> UserError:
     name = file.path.name
     if file.size == 0:
-        return UserError(f"The test set {name} is empty.", "It has 0 bytes.", CHOOSE)
+        return UserError(tr("The test set {name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
     if not problems:
-        return UserError(f"The test set {name} is empty.", "It holds no rows.", CHOOSE)
-    what = f"{name} has no row that can be used for a test."
+        return UserError(tr("The test set {name} is empty.", name=name), tr("It holds no rows."), tr(CHOOSE))
+    what = tr("{name} has no row that can be used for a test.", name=name)
     first = str(problems[0])
     if len(problems) > 1:
-        return UserError(what, f"There are {len(problems):,} problems; the first: {first}", REMEDY, problems)
+        return UserError(what,
+                         tr("There are {problems:,} problems; the first: {first}", problems=len(problems), first=first),
+                         REMEDY, problems)
     return UserError(what, first[0].upper() + first[1:], REMEDY, problems)

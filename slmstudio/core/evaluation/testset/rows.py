@@ -17,6 +17,7 @@ from slmstudio.core.evaluation.scores import patterns
 from slmstudio.core.evaluation.testset import cells, choices, languages
 from slmstudio.core.evaluation.testset.columns import Columns, columns_of, filled, given_columns
 from slmstudio.core.evaluation.testset.item import KINDS
+from slmstudio.core.i18n import tr
 
 LONGEST_ANSWER = 100_000
 """Characters of a reference or a choice: more than any context holds, and scoring it would take minutes."""
@@ -99,7 +100,8 @@ class TestMapper:
 
     def told(self) -> list[str]:
         """What was made of columns whose names are not known."""
-        return sorted({f'The column "{printable(column)}" was taken as {_TAKEN[target]}.'
+        return sorted({tr('The column "{printable}" was taken as {taken}.', printable=printable(column),
+                          taken=_TAKEN[target])
                        for mapper in (self._learned, self._asked) if mapper.main is not None and self._given is None
                        for target, column in mapper.main.columns.items()
                        if target in _TAKEN and not names.is_known(column)})
@@ -159,7 +161,7 @@ def _read(mapper: Mapper, row: dict[str, Any], is_judged: bool) -> list[Row]:
         blank = next((name for name in row if name in asked | answered and choices.is_blank(row[name])), "")
         shown = ", ".join(f'"{printable(name)}"' for name in error.columns[:8] if name != STAND_IN) or "none"
         missing = "reference" if asked and not is_judged else "question"
-        raise RowError([(blank, f'"{printable(blank)}" is empty.') if blank else (
+        raise RowError([(blank, tr('"{printable}" is empty.', printable=printable(blank))) if blank else (
             missing, f"the {missing} is missing, so no answer can be judged; the columns are {shown}; {NEEDED}.")]
         ) from error
     for each in read:

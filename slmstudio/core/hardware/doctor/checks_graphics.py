@@ -10,12 +10,13 @@ from slmstudio.core.hardware.describe import gpu_chip, short_gpu_name
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts
 from slmstudio.core.hardware.doctor.line import Line
 from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.i18n import noop, tr
 
-CARD = "Graphics card"
+CARD = noop("Graphics card")
 LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 """CUDA's major version, and the oldest driver for programs built for any of its minor versions: NVIDIA's "CUDA
 Compatibility", table of minor version compatibility."""
-NO_FLASH = "This build of PyTorch has no FlashAttention and uses a slower kernel."
+NO_FLASH = noop("This build of PyTorch has no FlashAttention and uses a slower kernel.")
 OLD_BUILD = "cu126"
 """The last builds of PyTorch with kernels for cards before Turing are those for CUDA 12.6."""
 
@@ -28,7 +29,7 @@ def driver(facts: Facts) -> Iterator[Line]:
     nvidia = [card for card in facts.cards if card.vendor == NVIDIA]
     if machine.gpus and not machine.gpu_reason:
         versions = [f"Driver {facts.driver}." if facts.driver else "",
-                    f"It supports CUDA up to {_dotted(facts.driver_cuda)}." if facts.driver_cuda else ""]
+                    tr("It supports CUDA up to {dotted}.", dotted=_dotted(facts.driver_cuda)) if facts.driver_cuda else ""]
         yield Line("driver", CARD, f"{gpu_chip(machine)} works with its driver.", why=" ".join(filter(None, versions)))
     elif machine.gpu_reason and machine.gpu_reason != nvml.NO_DRIVER:
         why, _, remedy = machine.gpu_reason.partition(". ")
@@ -44,14 +45,15 @@ def driver(facts: Facts) -> Iterator[Line]:
 def _without_driver(facts: Facts, card: Card) -> Line:
     name = card.name or "NVIDIA card"
     nouveau = card.driver == "nouveau"
-    why = ("It runs with nouveau, the system's own driver, which can't compute." if nouveau else
-           "NVIDIA's driver isn't installed.")
+    why = (tr("It runs with nouveau, the system's own driver, which can't compute.") if nouveau else
+           tr("NVIDIA's driver isn't installed."))
     if facts.system != "Linux":
-        remedy, command = "Install NVIDIA's driver from NVIDIA's website, then restart the machine.", ""
+        remedy, command = tr("Install NVIDIA's driver from NVIDIA's website, then restart the machine."), ""
     else:
-        remedy = "Install NVIDIA's driver, then restart the machine. This is the command on Ubuntu:"
+        remedy = tr("Install NVIDIA's driver, then restart the machine. This is the command on Ubuntu:")
         command = "sudo ubuntu-drivers install"
-    return Line("driver", CARD, f"The {name} can't be used for training.", "problem", why, remedy, command)
+    return Line("driver", CARD, tr("The {name} can't be used for training.", name=name), "problem", why, remedy,
+                command)
 
 
 def two_drivers(facts: Facts) -> Iterator[Line]:
@@ -95,11 +97,13 @@ def torch_build(facts: Facts) -> Iterator[Line]:
 
 def _cpu_only(facts: Facts, name: str, gpu: Gpu) -> Line:
     old = facts.driver_cuda is not None and facts.driver_cuda[0] < min(LEAST_DRIVER)
-    first = "The driver is too old for any build of PyTorch: update it first. Then set up again" if old else "Set up " \
-            "again, connected to the network"
-    return Line("torch", CARD, f"PyTorch can't use the {short_gpu_name(gpu.name)}: this is the CPU-only build.",
-                "problem", f"{name} was installed without CUDA, so training runs on the processor and takes 10 to 100 "
-                "times as long.", f"{first}. This fetches the build that fits the driver:", program.setup_command())
+    first = tr("The driver is too old for any build of PyTorch: update it first. Then set up again") if old else tr("Set up again, connected to the network")
+    return Line("torch", CARD,
+                tr("PyTorch can't use the {short_gpu_name}: this is the CPU-only build.",
+                   short_gpu_name=short_gpu_name(gpu.name)), "problem",
+                tr("{name} was installed without CUDA, so training runs on the processor and takes 10 to 100 times as "
+                   "long.", name=name), tr("{first}. This fetches the build that fits the driver:", first=first),
+                program.setup_command())
 
 
 def _too_old(facts: Facts) -> bool:
@@ -113,22 +117,23 @@ def _old_driver(facts: Facts, name: str, cuda: str) -> Line:
     least = LEAST_DRIVER.get(int(cuda.split(".")[0]))
     needs = f"driver {least} or newer" if least else "a newer driver"
     where = " in Windows, not inside WSL" if facts.machine and facts.machine.is_wsl else ""
-    return Line("torch", CARD, "The NVIDIA driver is too old for this PyTorch.", "problem",
-                f"{name} is built for CUDA {cuda}, which needs {needs}; this is "
-                f"{facts.driver or 'one'} with CUDA up to {_dotted(facts.driver_cuda)}.",
-                f"Update the NVIDIA driver{where} and restart the machine. If it can't be updated, set up again: that "
-                "fetches a build for this driver where there is one.", program.setup_command())
+    return Line("torch", CARD, tr("The NVIDIA driver is too old for this PyTorch."), "problem",
+                tr("{name} is built for CUDA {cuda}, which needs {needs}; this is {driver} with CUDA up to {dotted}.",
+                   name=name, cuda=cuda, needs=needs, driver=facts.driver or "one", dotted=_dotted(facts.driver_cuda)),
+                tr("Update the NVIDIA driver{where} and restart the machine. If it can't be updated, set up again: "
+                   "that fetches a build for this driver where there is one.", where=where), program.setup_command())
 
 
 def _unavailable(facts: Facts, name: str, cuda: str, why: str) -> Line:
     if facts.visible_devices is not None and facts.visible_devices.strip() in ("", "-1", "NoDevFiles"):
-        return Line("torch", CARD, "The variable CUDA_VISIBLE_DEVICES hides every card.", "problem",
-                    f'It is set to "{facts.visible_devices}", so PyTorch sees no card and trains on the processor.',
-                    "Remove the variable where it was set, and start SLM Studio again. In a terminal:",
+        return Line("torch", CARD, tr("The variable CUDA_VISIBLE_DEVICES hides every card."), "problem",
+                    tr('It is set to "{visible_devices}", so PyTorch sees no card and trains on the processor.',
+                       visible_devices=facts.visible_devices),
+                    tr("Remove the variable where it was set, and start SLM Studio again. In a terminal:"),
                     "set CUDA_VISIBLE_DEVICES=" if facts.system == "Windows" else "unset CUDA_VISIBLE_DEVICES")
-    said = f" PyTorch says: {why.rstrip('.')}." if why else ""
-    return Line("torch", CARD, "PyTorch can't use the card.", "problem", f"{name} is built for CUDA {cuda}.{said}",
-                "Restart the machine. If that doesn't help, update the NVIDIA driver, then set up again:",
+    said = tr(" PyTorch says: {why}.", why=why.rstrip(".")) if why else ""
+    return Line("torch", CARD, tr("PyTorch can't use the card."), "problem", f"{name} is built for CUDA {cuda}.{said}",
+                tr("Restart the machine. If that doesn't help, update the NVIDIA driver, then set up again:"),
                 program.setup_command())
 
 
@@ -151,7 +156,7 @@ def generation(facts: Facts) -> Iterator[Line]:
                        "Install the build for older cards:" if older else
                        "Update the NVIDIA driver and set up again, for a newer PyTorch:", command if older else again)
             continue
-        title = f"{name} has compute capability {_dotted(capability)}."
+        title = tr("{name} has compute capability {dotted}.", name=name, dotted=_dotted(capability))
         flash = [NO_FLASH] if capability >= guidance.AMPERE and facts.torch and facts.torch.flash is False else []
         yield Line("generation", CARD, title,
                    why=" ".join([*guidance.generation(gpu), *flash, *guidance.card_memory(gpu)]))

@@ -9,6 +9,7 @@ from slmstudio.core import program
 from slmstudio.core.hardware.doctor import advisories
 from slmstudio.core.hardware.doctor.facts import Facts
 from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.core.i18n import tr
 
 LIBRARIES = "Libraries"
 OLDEST_PYTHON = (3, 11)
@@ -22,7 +23,7 @@ def python(facts: Facts) -> Iterator[Line]:
     if facts.python is None:
         return
     name = f"Python {'.'.join(map(str, facts.python))}"
-    again = "Install 64-bit Python 3.11 or newer, then set up again with it:"
+    again = tr("Install 64-bit Python 3.11 or newer, then set up again with it:")
     if facts.python < OLDEST_PYTHON:
         yield Line("python", LIBRARIES, f"{name} is too old.", "problem", "Python 3.11 or newer is needed.", again,
                    program.setup_command())
@@ -86,12 +87,13 @@ def known_faults(facts: Facts) -> Iterator[Line]:
     if not facts.versions:
         return
     found = advisories.found(facts.versions)
-    dated = f"According to a table from {advisories.DATE}, which isn't complete."
+    dated = tr("According to a table from {date}, which isn't complete.", date=advisories.DATE)
     if not found:
         yield Line("known_faults", LIBRARIES, "No library with a known security fault was found.", why=dated)
         return
-    said = "; ".join(f"{hit.package} {facts.versions[hit.package]}: a file or a request may {hit.what} "
-                     f"({hit.number}, fixed in {hit.fixed})" for hit in found)
+    said = "; ".join(tr("{package} {versions}: a file or a request may {what} ({number}, fixed in {fixed})",
+                        package=hit.package, versions=facts.versions[hit.package], what=hit.what, number=hit.number,
+                        fixed=hit.fixed) for hit in found)
     yield Line("known_faults", LIBRARIES, "Libraries with known security faults are installed.", "warning",
                f"{said}. {dated}", "Set up again, which installs the versions that SLM Studio was tested with:",
                program.setup_command())

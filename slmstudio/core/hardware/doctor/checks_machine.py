@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.doctor.facts import Facts
 from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
 
-MACHINE = "Memory and processor"
+MACHINE = noop("Memory and processor")
 GB = 1024**3
 ENOUGH_WITHOUT_SWAP = 16 * GB
 LITTLE_SHARED = 64 * 1024**2
@@ -82,7 +83,8 @@ def processor(facts: Facts) -> Iterator[Line]:
                    "In a virtual machine, pass the processor through to it (CPU type \"host\"). Otherwise use a "
                    "machine whose processor is from 2015 or newer.")
         return
-    bf16 = "It computes bf16 itself." if machine.cpu_bf16 else "It has no bf16 arithmetic, so training on it uses fp32."
+    bf16 = tr("It computes bf16 itself.") if machine.cpu_bf16 else tr("It has no bf16 arithmetic, so training on it "
+                                                                      "uses fp32.")
     yield Line("processor", MACHINE, f"{machine.cpu_name}, {machine.physical_cores} "
                f"{'core' if machine.physical_cores == 1 else 'cores'}.", why=bf16 if facts.system == "Linux" else "")
 

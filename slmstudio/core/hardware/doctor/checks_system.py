@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from slmstudio.core.hardware.doctor.facts import Facts
 from slmstudio.core.hardware.doctor.line import Line
 from slmstudio.core.hardware.wsl import FIRST_VERSION
+from slmstudio.core.i18n import tr
 
 SYSTEM = "System"
 WRITTEN = 1_793_491_200
@@ -32,10 +33,12 @@ def clock(facts: Facts) -> Iterator[Line]:
         return
     why = ""
     if facts.now < WRITTEN:
-        why = f"It says {time.strftime('%d %B %Y', time.gmtime(facts.now))}, which is before this program was made."
+        why = tr("It says {strftime}, which is before this program was made.",
+                 strftime=time.strftime("%d %B %Y", time.gmtime(facts.now)))
     elif facts.newest_file is not None and facts.newest_file > facts.now + DAY:
-        why = (f"It says {time.strftime('%d %B %Y', time.gmtime(facts.now))}, but some of your files are from "
-               f"{time.strftime('%d %B %Y', time.gmtime(facts.newest_file))}.")
+        why = tr("It says {strftime}, but some of your files are from {strftime2}.",
+                 strftime=time.strftime("%d %B %Y", time.gmtime(facts.now)),
+                 strftime2=time.strftime("%d %B %Y", time.gmtime(facts.newest_file)))
     if not why:
         yield Line("clock", SYSTEM, "The clock looks right.")
         return

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from slmstudio.core.i18n import noop
+
 State = Literal["fine", "warning", "problem"]
 STATES: tuple[State, ...] = ("problem", "warning", "fine")
 """The worst first."""
-TOPICS = ("Graphics card", "Libraries", "Memory and processor", "Disk", "System")
+TOPICS = (noop("Graphics card"), "Libraries", noop("Memory and processor"), "Disk", "System")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import CPUINFO
+from slmstudio.core.i18n import tr
 
 SCRIPTS = {"Devanagari": ("hi", "Devanagari"), "Bengali": ("bn", "Bengali"), "Tamil": ("ta", "Tamil"),
            "Telugu": ("te", "Telugu"), "Kannada": ("kn", "Kannada"), "Malayalam": ("ml", "Malayalam"),
@@ -72,7 +73,8 @@ def locale_fault(environ: Mapping[str, str], installed: str) -> str:
     if not name or not installed or environ[name] in ("C", "POSIX"):
         return ""
     known = {_plain(each) for each in installed.split()}
-    return "" if _plain(environ[name]) in known else f"{name} is {environ[name]}, which this system doesn't have."
+    return "" if _plain(environ[name]) in known else tr("{name} is {environ}, which this system doesn't have.",
+                                                        name=name, environ=environ[name])
 
 
 def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from slmstudio.core.hardware.heat.duty import DutyCycle
 from slmstudio.core.hardware.heat.hours import Hours
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, hottest
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_duration
 
 Why = Literal["heat", "memory_heat", "battery", "hours"]
@@ -156,19 +157,20 @@ class Guard:
         settings, hot = self.settings, self._too_hot(now)
         battery = reading.battery if reading else None
         if settings.pause_on_battery and battery is not None and battery.plugged is False:
-            return Rest("battery", f"The machine runs on its battery ({battery.percent:.0f} %). Training rests until "
-                                   "it is plugged in.")
+            return Rest("battery",
+                        tr("The machine runs on its battery ({percent:.0f} %). Training rests until it is plugged in.",
+                           percent=battery.percent))
         if settings.hours is not None and not settings.hours.include(moment):
-            return Rest("hours", f"Training rests until {settings.hours.start:%H:%M}; it may run from "
-                                 f"{settings.hours.start:%H:%M} to {settings.hours.end:%H:%M}.")
+            return Rest("hours",
+                        tr("Training rests until {start:%H:%M}; it may run from {start:%H:%M} to {end:%H:%M}.",
+                           start=settings.hours.start, end=settings.hours.end))
         if not hot or (heat := self.heat) is None:
             return None
-        return Rest(
-            "memory_heat" if heat.what == "memory" else "heat",
-            f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. {self._work} "
-            f"rests until it has cooled to {heat.limit_c - COOLED_C:.0f} °C, at least "
-            f"{format_duration(settings.rest_seconds)}.",
-            heat)
+        return Rest("memory_heat" if heat.what == "memory" else "heat",
+                    tr("{heat} is at {temperature_c:.0f} °C; the limit is {limit_c:.0f} °C. {work} rests until it has "
+                       "cooled to {limit_c2:.0f} °C, at least {duration}.", heat=heat.name,
+                       temperature_c=heat.temperature_c, limit_c=heat.limit_c, work=self._work,
+                       limit_c2=heat.limit_c - COOLED_C, duration=format_duration(settings.rest_seconds)), heat)
 
     def _too_hot(self, now: float) -> bool:
         """Whether heat asks for a pause, or for the rest of one."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from slmstudio.core.hardware.guard import ASSUMED_SLOWDOWN_C
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 
 MARGIN_C = 5
 """Degrees below the temperature at which a part slows itself down."""
@@ -43,7 +44,7 @@ class Heat:
     def name(self) -> str:
         """The part, as a sentence begins with it."""
         gpu = f"GPU {self.index}" if self.index else "the GPU"
-        return {"gpu": gpu[0].upper() + gpu[1:], "memory": f"The memory of {gpu}", "cpu": "The processor"}[self.what]
+        return {"gpu": gpu[0].upper() + gpu[1:], "memory": tr("The memory of {gpu}", gpu=gpu), "cpu": tr("The processor")}[self.what]
 
 
 def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from slmstudio.core.hardware import wsl
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
+from slmstudio.core.i18n import tr
 
 SHARE = 0.8
 """Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95 % of their full speed (Puget Systems,
@@ -65,10 +66,11 @@ def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, 
         where = "in Windows, in a terminal that was opened as administrator"
     else:
         command, where = f"sudo {command}", "in a terminal"
-    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, (
-        f"A lower power limit keeps {gpu.name} cooler and costs little speed: {watts} W instead of "
-        f"{gpu.power_limit_w:.0f} W. Type {where}: {command} (it holds until the next restart; some laptops refuse "
-        "it)."))
+    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where,
+                      tr("A lower power limit keeps {gpu} cooler and costs little speed: {watts} W instead of "
+                         "{power_limit_w:.0f} W. Type {where}: {command} (it holds until the next restart; some "
+                         "laptops refuse it).", gpu=gpu.name, watts=watts, power_limit_w=gpu.power_limit_w, where=where,
+                         command=command))
 
 
 def is_worth_it(pauses: int, slowed_seconds: float) -> bool:

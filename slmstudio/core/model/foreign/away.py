@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import printable
 
 PATIENCE = 20 if os.name == "nt" else 120
@@ -56,7 +57,7 @@ class Tokenizer:
         self._added = {int(number): AddedToken(*token) for number, token in found.items()}
 
     def _ask(self, what: str, **more: Any) -> Any:
-        whose = "The tokenizer or the chat template" if what == "row" else "The tokenizer"
+        whose = tr("The tokenizer or the chat template") if what == "row" else tr("The tokenizer")
         return _ask(whose, Path(self._folder).name, do=what, folder=self._folder, **more)
 
     def encode(self, sequence: str, *, add_special_tokens: bool = True) -> Encoding:
@@ -85,7 +86,7 @@ class Tokenizer:
 def render(template: Any, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool,
            tools: Sequence[Mapping[str, Any]]) -> str:
     """`ChatTemplate.render`, in the child. Raises UserError as it does."""
-    return str(_ask("The chat template", "", do="render", **_template(template), messages=list(messages),
+    return str(_ask(tr("The chat template"), "", do="render", **_template(template), messages=list(messages),
                     prompt=add_generation_prompt, tools=list(tools)))
 
 
@@ -177,5 +178,6 @@ def _ask(whose: str, name: str, **request: Any) -> Any:
 
 def _stopped(whose: str, name: str, what: str) -> UserError:
     of = f" of {printable(name)}" if name else ""
-    return UserError(f"{whose}{of} was stopped.", f"It asked for more {what} than any model needs.",
-                     "Choose another model." if name else "Choose a model with another chat template.")
+    return UserError(tr("{whose}{of} was stopped.", whose=whose, of=of),
+                     tr("It asked for more {what} than any model needs.", what=what),
+                     tr("Choose another model.") if name else tr("Choose a model with another chat template."))

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from slmstudio.core import settings
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import printable
 
 
@@ -46,10 +47,10 @@ def checked(address: str) -> str:
         right = False
     if not right:
         # What may hold a password is not repeated.
-        shown = "The address of the hub" if "@" in address else f"“{printable(address)}”"
-        raise UserError(f"{shown} can't be used as an address of a hub.",
-                        "It begins with https://, names a computer, and holds no password.",
-                        "Correct it in the settings, in --endpoint or in HF_ENDPOINT.")
+        shown = tr("The address of the hub") if "@" in address else f"“{printable(address)}”"
+        raise UserError(tr("{shown} can't be used as an address of a hub.", shown=shown),
+                        tr("It begins with https://, names a computer, and holds no password."),
+                        tr("Correct it in the settings, in --endpoint or in HF_ENDPOINT."))
     return address.strip().rstrip("/")
 
 

@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import INDEX, PICKLES, SINGLE
-from slmstudio.core.units import counted
 
 TOKENIZER = "tokenizer.json"
 _OTHER_TOKENIZERS = ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
@@ -26,7 +26,7 @@ _PART = re.compile(r"\w([\w.\-]{0,94}\w)?", re.ASCII)
 """An owner's or a model's name, as the hub allows it."""
 _REVISION = re.compile(r"\w[\w.\-+/]{0,200}", re.ASCII)
 _VERBS = {"tree", "blob", "resolve", "raw", "commit"}
-_EXAMPLE = "Write it as the hub does, for instance Qwen/Qwen2.5-1.5B-Instruct."
+_EXAMPLE = noop("Write it as the hub does, for instance Qwen/Qwen2.5-1.5B-Instruct.")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def parse(text: str) -> RepoName:
     if not (1 <= len(parts) <= 2 and all(_is_part(part) for part in parts)):
         raise _no_name(text)
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise UserError(f"“{printable(revision)}” isn't a revision.", "It is a branch, a tag or a commit.", _EXAMPLE)
+        raise UserError(tr("“{printable}” isn't a revision.", printable=printable(revision)),
+                        tr("It is a branch, a tag or a commit."), tr(_EXAMPLE))
     return RepoName(repo, revision)
 
 
@@ -83,7 +84,8 @@ def _split(given: str, text: str) -> tuple[str, str | None]:
         words = words[1:] if len(words) > 1 and words[0] == prefix else words
     if words and words[0] in ("datasets", "spaces"):
         kind = "a dataset" if words[0] == "datasets" else "a space"
-        raise UserError(f"“{printable(given)}” is {kind}, not a model.", "", "Choose a model. " + _EXAMPLE)
+        raise UserError(tr("“{printable}” is {kind}, not a model.", printable=printable(given), kind=kind), "",
+                        tr("Choose a model. ") + tr(_EXAMPLE))
     verb = next((place for place, word in enumerate(words) if place and word in _VERBS), None)
     revision = words[verb + 1] if verb is not None and verb + 1 < len(words) else None
     name, _, after = "/".join(words[:verb]).partition("@")
@@ -96,8 +98,8 @@ def _is_part(part: str) -> bool:
 
 
 def _no_name(text: str) -> UserError:
-    return UserError(f"“{printable(text.strip())}” isn't the name of a model.",
-                     "A model is named by its owner and its name, with a slash between them.", _EXAMPLE)
+    return UserError(tr("“{printable}” isn't the name of a model.", printable=printable(text.strip())),
+                     tr("A model is named by its owner and its name, with a slash between them."), tr(_EXAMPLE))
 
 
 def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> list[str]:
@@ -114,12 +116,14 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
     if "config.json" not in here or not here & {SINGLE, INDEX}:
         raise _refusal(repo, here)
     if TOKENIZER not in here:
-        raise UserError(f"{repo} has no {TOKENIZER}.", "Its tokenizer is in another form, or missing.",
-                        "Choose a version of the model that has one.")
+        raise UserError(tr("{repo} has no {tokenizer}.", repo=repo, tokenizer=TOKENIZER),
+                        tr("Its tokenizer is in another form, or missing."),
+                        tr("Choose a version of the model that has one."))
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
-        raise UserError(f"{repo} is incomplete on the hub: {printable(missing[0])} is missing.",
-                        f"{INDEX} names {counted(len(missing), 'file')} that the hub doesn't have.",
-                        "Choose another version of it.")
+        raise UserError(tr("{repo} is incomplete on the hub: {printable} is missing.", repo=repo,
+                           printable=printable(missing[0])),
+                        tr("{index} names {files} that the hub doesn't have.", index=INDEX,
+                           files=ntr("{n:,} file", "{n:,} files", len(missing))), tr("Choose another version of it."))
     weights = [SINGLE] if SINGLE in here else [INDEX, *sorted(shards)]
     return ["config.json", *weights[:1], *(name for name in _SETTINGS if name in here),
             *sorted(name for name in here if _ABOUT.fullmatch(name)), *weights[1:]]
@@ -136,9 +140,11 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
     names = {value for value in values if isinstance(value, str)} if all(isinstance(v, str) for v in values) else set()
     wrong = next((name for name in sorted(names) if not _SHARD.fullmatch(name)), None)
     if not names or wrong is not None or len({name.lower() for name in names}) < len(names):
-        why = (f"{INDEX} names {printable(wrong)}, which isn't a safetensors file beside it." if wrong is not None
-               else f"{INDEX} doesn't say which file holds which tensor.")
-        raise UserError(f"{repo} can't be used as a base model.", why, "Choose another version of the model.")
+        why = (tr("{index} names {printable}, which isn't a safetensors file beside it.", index=INDEX,
+                  printable=printable(wrong)) if wrong is not None
+               else tr("{index} doesn't say which file holds which tensor.", index=INDEX))
+        raise UserError(tr("{repo} can't be used as a base model.", repo=repo), why,
+                        tr("Choose another version of the model."))
     return sorted(names)
 
 
@@ -148,20 +154,25 @@ def _refusal(repo: str, here: set[str]) -> UserError:
         found = sorted(printable(name) for name in here if name.lower().endswith(endings))
         return ", ".join(found[:2]) + (f" and {len(found) - 2} more" if len(found) > 2 else "")
 
-    what = f"{repo} can't be used as a base model."
+    what = tr("{repo} can't be used as a base model.", repo=repo)
     if "adapter_config.json" in here:
-        return UserError(what, "It is an adapter, which changes a base model and does nothing without it.",
-                         "Get the base model that it was trained on: its page says which one.")
+        return UserError(what, tr("It is an adapter, which changes a base model and does nothing without it."),
+                         tr("Get the base model that it was trained on: its page says which one."))
     if "config.json" in here and (found := listed(*PICKLES)):
-        return UserError(what, f"Its weights are Python pickles ({found}), which can run code when they are opened.",
-                         "Choose a version of the model with safetensors files.")
+        return UserError(what,
+                         tr("Its weights are Python pickles ({found}), which can run code when they are opened.",
+                            found=found), tr("Choose a version of the model with safetensors files."))
     if found := listed(".gguf"):
-        return UserError(what, f"It holds GGUF files ({found}), which are for running a model.",
-                         "Get the model that they were made from; its page says which one. Or fetch one of the files "
-                         f"yourself and import it: {program.command('models', 'import', 'FILE.gguf')}")
+        return UserError(what, tr("It holds GGUF files ({found}), which are for running a model.", found=found),
+                         tr("Get the model that they were made from; its page says which one. Or fetch one of the "
+                            "files yourself and import it: {command}",
+                            command=program.command("models", "import", "FILE.gguf")))
     if found := listed(".safetensors"):
         missing = "config.json" if "config.json" not in here else f"{SINGLE} or {INDEX}"
-        return UserError(what, f"It holds weights ({found}), but no {missing}: it is part of a model, or in another "
-                               "form than transformers'.", "Choose the version that transformers can load.")
-    return UserError(what, "It holds no weights in safetensors files." if "config.json" in here
-                     else "It has neither a config.json nor weights.", "Check the name; its page says what it holds.")
+        return UserError(what,
+                         tr("It holds weights ({found}), but no {missing}: it is part of a model, or in another form "
+                            "than transformers'.", found=found, missing=missing),
+                         tr("Choose the version that transformers can load."))
+    return UserError(what, tr("It holds no weights in safetensors files.") if "config.json" in here
+                     else tr("It has neither a config.json nor weights."), tr("Check the name; its page says what it "
+                                                                              "holds."))

@@ -17,6 +17,7 @@ from typing import Any
 
 from slmstudio.core import files, paths, program, settings
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.families import why_no_language_model
@@ -113,21 +114,23 @@ def resolve(text: str) -> Path:
     folders = [each for each in matching if each.kind == "folder"]
     owners = {each.name.lower() for each in folders if "/" in each.name}
     if len(owners) > 1 and not named.owner:
-        raise UserError(f"Several models are called {named.name}.", f"They are {', '.join(sorted(owners))}.",
-                        "Give the owner too.")
+        raise UserError(tr("Several models are called {named}.", named=named.name),
+                        tr("They are {owners}.", owners=", ".join(sorted(owners))), tr("Give the owner too."))
     if folders:
         return max(folders, key=lambda each: "/" in each.name).path
     get = program.command("models", "get", named.repo + (f"@{named.revision}" if named.revision else ""))
     if matching:
-        raise UserError(f"{text} is on this machine as a GGUF file only, which can't be trained as it is.",
-                        "It is in the hub's cache." if matching[0].source == HUB_CACHE else
-                        f"It is in {matching[0].source}'s folder.",
-                        f"Get its trainable form: {get}" if named.owner else
-                        f"Import it: {program.command('models', 'import', matching[0].path)}")
+        raise UserError(tr("{text} is on this machine as a GGUF file only, which can't be trained as it is.",
+                           text=text),
+                        tr("It is in the hub's cache.") if matching[0].source == HUB_CACHE else
+                        tr("It is in {source}'s folder.", source=matching[0].source),
+                        tr("Get its trainable form: {get}", get=get) if named.owner else
+                        tr("Import it: {command}", command=program.command("models", "import", matching[0].path)))
     close = ", ".join(entry.id for entry in catalogue.nearest(text, 3)) or "Qwen/Qwen2.5-1.5B-Instruct"
-    owner = "" if named.owner else f" Give it with its owner, as in {close}."
-    raise UserError(f"{text} isn't on this machine.", "There is neither a folder nor a model with that name.",
-                    f"Get it with: {get}{owner}")
+    owner = "" if named.owner else tr(" Give it with its owner, as in {close}.", close=close)
+    raise UserError(tr("{text} isn't on this machine.", text=text),
+                    tr("There is neither a folder nor a model with that name."),
+                    tr("Get it with: {get}{owner}", get=get, owner=owner))
 
 
 def meant(text: str) -> names.RepoName:
@@ -141,7 +144,7 @@ def meant(text: str) -> names.RepoName:
         return names.parse(known.id if known is not None else text)
     except UserError as error:
         close = ", ".join(entry.id for entry in catalogue.nearest(text, 3))
-        raise UserError(error.what, error.why, f"Did you mean {close}?" if close else error.remedy) from error
+        raise UserError(error.what, error.why, tr("Did you mean {close}?", close=close) if close else error.remedy) from error
 
 
 def _is_meant(found: Found, named: names.RepoName) -> bool:

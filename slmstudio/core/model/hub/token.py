@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import endpoint as endpoints
 
 SERVICE = "SLM Studio model hub"
@@ -62,8 +63,8 @@ def save(endpoint: str, value: str) -> str:
     """
     value, origin = value.strip(), endpoints.origin(endpoint)
     if not _TOKEN.fullmatch(value):
-        raise UserError("That isn't a token.", "A token is one word of at least eight letters and digits.",
-                        "Copy it from the hub's page of access tokens.")
+        raise UserError(tr("That isn't a token."), tr("A token is one word of at least eight letters and digits."),
+                        tr("Copy it from the hub's page of access tokens."))
     if _keep_in_keyring(origin, value):
         _change_file(origin, None)
         return KEYRING
@@ -84,8 +85,9 @@ def remove(endpoint: str) -> bool:
         try:
             _keyring().delete_password(SERVICE, origin)
         except Exception as error:  # each system's keyring has its own kinds
-            raise UserError("The token could not be removed from the keyring.", f"It says: {type(error).__name__}.",
-                            "Remove it with the system's own program for passwords.") from error
+            raise UserError(tr("The token could not be removed from the keyring."),
+                            tr("It says: {name}.", name=type(error).__name__),
+                            tr("Remove it with the system's own program for passwords.")) from error
     return _change_file(origin, None) or held
 
 

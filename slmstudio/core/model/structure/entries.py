@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import printable
 
 MOST = 10_000
@@ -39,8 +40,9 @@ def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozense
     with os.scandir(folder) as entries:
         for entry in entries:
             if len(names) == MOST:
-                problems.append(Problem(f"The folder holds more than {MOST:,} files and folders, so it isn't a model's "
-                                        "alone. Choose the folder that holds the model and nothing else."))
+                problems.append(Problem(tr("The folder holds more than {most:,} files and folders, so it isn't a "
+                                           "model's alone. Choose the folder that holds the model and nothing else.",
+                                           most=MOST)))
                 return frozenset(names)
             names.add(entry.name)
             problems += _wrong(entry, roots)
@@ -65,23 +67,26 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
     shown = printable(entry.name)
     target = os.path.realpath(entry.path) if entry.is_symlink() else ""
     if target and not any(target.startswith(root + os.sep) for root in roots):
-        return [Problem(f"{shown} is a link that leads out of the folder, to {printable(target, 200)}. Such links "
-                        "aren't followed: put the file itself into the folder.")]
+        return [Problem(tr("{shown} is a link that leads out of the folder, to {printable}. Such links aren't "
+                           "followed: put the file itself into the folder.", shown=shown,
+                           printable=printable(target, 200)))]
     try:
         status = os.stat(entry.path)
     except OSError:
         why = "a link to a file that isn't there" if target else "a file that can't be looked at"
-        return [Problem(f"{shown} is {why}. Put the file itself into the folder.")] if is_read(entry.name) else []
+        return [Problem(tr("{shown} is {why}. Put the file itself into the folder.", shown=shown, why=why))] if is_read(entry.name) else []
     if stat.S_ISDIR(status.st_mode):
-        return [Problem(f"{shown} is a folder where a file belongs. Put the model's own file in its place.")] \
+        return [Problem(tr("{shown} is a folder where a file belongs. Put the model's own file in its place.",
+                           shown=shown))] \
             if entry.name.endswith((".json", ".safetensors", ".jinja")) else []
     if not stat.S_ISREG(status.st_mode):
-        return [Problem(f"{shown} is a {_kind(status.st_mode)}, not a file. Remove it from the folder.")]
+        return [Problem(tr("{shown} is a {kind}, not a file. Remove it from the folder.", shown=shown,
+                           kind=_kind(status.st_mode)))]
     if is_read(entry.name) and not os.access(entry.path, os.R_OK):
-        return [Problem(f"{shown} can't be read: permission was refused. Change its permissions.")]
+        return [Problem(tr("{shown} can't be read: permission was refused. Change its permissions.", shown=shown))]
     if _DISTRIBUTED.fullmatch(entry.name):
-        return [Problem(f"{shown} is part of a distributed checkpoint, and would be loaded instead of the weights that "
-                        "were checked. Move it out of the folder.")]
+        return [Problem(tr("{shown} is part of a distributed checkpoint, and would be loaded instead of the weights "
+                           "that were checked. Move it out of the folder.", shown=shown))]
     return []
 
 
@@ -96,8 +101,9 @@ def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) 
         same.setdefault(name.casefold(), []).append(name)
     for twins in same.values():
         if len(twins) > 1 and is_read(twins[0]):
-            problems.append(Problem(f"{' and '.join(map(printable, twins))} differ only in capital letters, so which "
-                                    "one is read depends on the system. Remove the one that isn't the model's."))
+            problems.append(Problem(tr("{printable} differ only in capital letters, so which one is read depends on "
+                                       "the system. Remove the one that isn't the model's.",
+                                       printable=" and ".join(map(printable, twins)))))
     odd = [printable(name) for name in sorted(names) if not name.isprintable()]
     if odd:
         warnings.append(f"Some names in the folder hold characters that can't be shown: {', '.join(odd[:3])}.")

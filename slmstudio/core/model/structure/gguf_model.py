@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf import GgufFacts, read_gguf
 from slmstudio.core.model.gguf_header import DOWNLOAD, STRING, Header, read_header
 from slmstudio.core.model.json_files import printable
@@ -35,8 +36,9 @@ def read_sound_gguf(path: Path | str) -> GgufFacts:
     problems = [*_sizes(header, facts.architecture), *_constants(header), *_vocabulary(header), *_tensors(header)]
     if problems:
         one = len(problems) == 1
-        raise UserError(f"{printable(facts.path.name)} is damaged.",
-                        problems[0] if one else f"{len(problems):,} things in its header are wrong.", DOWNLOAD,
+        raise UserError(tr("{printable} is damaged.", printable=printable(facts.path.name)),
+                        problems[0] if one else tr("{problems:,} things in its header are wrong.",
+                                                   problems=len(problems)), tr(DOWNLOAD),
                         [] if one else [Problem(each) for each in problems])
     return facts
 
@@ -57,7 +59,7 @@ def _sizes(header: Header, architecture: str) -> list[str]:
 
 
 def _constants(header: Header) -> list[str]:
-    return [f"{printable(key)} is {value}, which isn't a number." for key, value in header.values.items()
+    return [tr("{printable} is {value}, which isn't a number.", printable=printable(key), value=value) for key, value in header.values.items()
             if isinstance(value, float) and not math.isfinite(value)]
 
 
@@ -67,7 +69,7 @@ def _vocabulary(header: Header) -> list[str]:
         return []
     count, found = header.lengths.get(_TOKENS), []
     if count is None:
-        return [f"Its header has no vocabulary ({_TOKENS})."]
+        return [tr("Its header has no vocabulary ({tokens}).", tokens=_TOKENS)]
     if "tokenizer.ggml.model" not in header.values:
         found.append("Its header doesn't say what kind of vocabulary it is (tokenizer.ggml.model).")
     for name, kinds in (("tokens", (STRING,)), ("token_type", (4, 5)), ("scores", (6,)), ("merges", (STRING,))):
@@ -95,5 +97,5 @@ def _vocabulary(header: Header) -> list[str]:
 def _tensors(header: Header) -> list[str]:
     """Weights are fractions: llama.cpp reads whole numbers as if they were, or ends the process."""
     whole = [name for name, kind in header.types.items() if kind in _WHOLE and name.endswith(".weight")]
-    return [f"{len(whole):,} of its tensors hold whole numbers ({header.types[whole[0]]}) where weights belong: "
-            f"{printable(whole[0])}."] if whole else []
+    return [tr("{whole:,} of its tensors hold whole numbers ({types}) where weights belong: {printable}.",
+               whole=len(whole), types=header.types[whole[0]], printable=printable(whole[0]))] if whole else []

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import MAX_VALUES, printable, read_json_object, walk
 
 MODEL, TOKENIZER, ADAPTER = "config.json", "tokenizer_config.json", "adapter_config.json"
@@ -52,8 +53,9 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
         names: what is in the folder.
     """
     if ADAPTER in names and MODEL in names:
-        problems.append(Problem(f"{ADAPTER} lies beside the base model, and transformers would put that adapter onto "
-                                "the model when it is loaded. Move the adapter into a folder of its own."))
+        problems.append(Problem(tr("{adapter} lies beside the base model, and transformers would put that adapter onto "
+                                   "the model when it is loaded. Move the adapter into a folder of its own.",
+                                   adapter=ADAPTER)))
     passed_over: dict[str, list[str]] = {}
     for file in FILES:
         if file not in names:
@@ -62,7 +64,8 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
             settings = read_json_object(folder / file)
         except UserError as error:
             if file not in (MODEL, TOKENIZER):  # these two are reported where they are used
-                problems.append(Problem(f"{error.what} {error.why} Put the model's own file in its place.".replace(
+                problems.append(Problem(tr("{what} {why} Put the model's own file in its place.", what=error.what,
+                                           why=error.why).replace(
                     "  ", " ")))
             continue
         found = list(_leads(file, settings, problems))
@@ -78,19 +81,20 @@ def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iter
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
     for count, (parents, key, value) in enumerate(walk(settings)):
         if count == MAX_VALUES:
-            problems.append(Problem(f"{file} holds more than {MAX_VALUES:,} values, which no model needs. Put the "
-                                    "model's own file in its place."))
+            problems.append(Problem(tr("{file} holds more than {max_values:,} values, which no model needs. Put the "
+                                       "model's own file in its place.", file=file, max_values=MAX_VALUES)))
             return
         if len(parents) > MAX_DEPTH:
-            problems.append(Problem(f"{file} is nested more than {MAX_DEPTH} levels deep, which no model needs. Put "
-                                    "the model's own file in its place."))
+            problems.append(Problem(tr("{file} is nested more than {max_depth} levels deep, which no model needs. Put "
+                                       "the model's own file in its place.", file=file, max_depth=MAX_DEPTH)))
             return
         if value in (None, False, [], {}, ""):
             continue
         is_item = parents[-1:] == (key,)  # what a list or a table means has been looked at with it
         said = "" if is_item else _followed(file, parents, key, value)
         if said:
-            problems.append(Problem(f"{printable(key)} in {file} {said}. Remove it, or choose another model."))
+            problems.append(Problem(tr("{printable} in {file} {said}. Remove it, or choose another model.",
+                                       printable=printable(key), file=file, said=said)))
         elif (key in _CODE and not is_item) or _is_elsewhere(key, value):
             yield printable(key)
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import MAX_VALUES, printable, walk
 from slmstudio.core.model.weights import Weights
 
@@ -50,8 +51,8 @@ def check(config: Mapping[str, Any], problems: list[Problem]) -> None:
     for parents, key, value in islice(walk(config), MAX_VALUES):  # `leads` refuses what has more
         if not isinstance(value, (dict, list)) and (sentence := _wrong(parents, key, value)):
             where = ".".join(dict.fromkeys((*parents, key)))
-            problems.append(Problem(f"{printable(where)} in config.json {sentence}. Put the model's own config.json "
-                                    "in its place."))
+            problems.append(Problem(tr("{printable} in config.json {sentence}. Put the model's own config.json in its "
+                                       "place.", printable=printable(where), sentence=sentence)))
         if len(problems) > 20:
             return
 
@@ -60,11 +61,13 @@ def check_heads(model_type: str, sizes: Mapping[str, int], problems: list[Proble
     """The heads must share the hidden size and the heads of keys and values evenly, where the family does so."""
     hidden, heads, kv_heads = sizes["hidden_size"], sizes["heads"], sizes.get("kv_heads")
     if model_type in ("llama", "mistral", "qwen2", "phi3", "smollm3") and not sizes.get("head_dim") and hidden % heads:
-        problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share a hidden size of {hidden:,}. "
-                                "Put the model's own config.json in its place."))
+        problems.append(Problem(tr("config.json doesn't add up: {heads:,} heads can't share a hidden size of "
+                                   "{hidden:,}. Put the model's own config.json in its place.", heads=heads,
+                                   hidden=hidden)))
     if kv_heads and heads % kv_heads and "mamba" not in model_type:
-        problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of keys "
-                                "and values. Put the model's own config.json in its place."))
+        problems.append(Problem(tr("config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of keys "
+                                   "and values. Put the model's own config.json in its place.", heads=heads,
+                                   kv_heads=kv_heads)))
 
 
 def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, problems: list[Problem]) -> None:
@@ -81,11 +84,13 @@ def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Wei
         ("layers", layers * hidden * (hidden + sizes.get("intermediate_size", 0))),
     ):
         if needed > SLACK * have:
-            problems.append(Problem(f"config.json promises {words} of {needed:,} parameters, and all the weights "
-                                    f"together hold {have:,}. Put the model's own config.json in its place."))
+            problems.append(Problem(tr("config.json promises {words} of {needed:,} parameters, and all the weights "
+                                       "together hold {have:,}. Put the model's own config.json in its place.",
+                                       words=words, needed=needed, have=have)))
     if positions and sizes["context_length"] > 2 * positions:
-        problems.append(Problem(f"config.json promises {sizes['context_length']:,} positions, and the weights hold "
-                                f"{positions:,}. Put the model's own config.json in its place."))
+        problems.append(Problem(tr("config.json promises {context_length:,} positions, and the weights hold "
+                                   "{positions:,}. Put the model's own config.json in its place.",
+                                   context_length=sizes["context_length"], positions=positions)))
 
 
 def _wrong(parents: tuple[str, ...], key: str, value: Any) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import SPECIAL
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import Weights
 
-OWN = "Put the model's own {file} in its place."
+OWN = noop("Put the model's own {file} in its place.")
 ACTIVATIONS = frozenset((
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
     "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu", "relu2",
@@ -48,11 +49,12 @@ def check_weights(config: Mapping[str, Any], held: Weights, packed: bool, proble
     kinds = {name: tensor.dtype for name, tensor in held.tensors.items() if name.endswith(".weight")}
     whole = [name for name, kind in kinds.items() if kind in _WHOLE]
     if whole and not packed:
-        problems.append(Problem(f"{len(whole):,} of the tensors hold whole numbers ({kinds[whole[0]]}) where weights "
-                                f"belong: {printable(whole[0])}. Choose the model's original, unquantized version."))
+        problems.append(Problem(tr("{whole:,} of the tensors hold whole numbers ({kinds}) where weights belong: "
+                                   "{printable}. Choose the model's original, unquantized version.", whole=len(whole),
+                                   kinds=kinds[whole[0]], printable=printable(whole[0]))))
     elif packed and kinds and not whole:
-        problems.append(Problem("config.json says that the weights are packed by bitsandbytes, and they are plain "
-                                f"numbers. {OWN.format(file='config.json')}"))
+        problems.append(Problem(tr("config.json says that the weights are packed by bitsandbytes, and they are plain "
+                                   "numbers. {format}", format=OWN.format(file="config.json"))))
 
 
 def _shown(value: Any) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.structure.entries import is_read
 
@@ -94,13 +95,13 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
     """Refuse pickles where a library would open them; name the others, and what holds code, in a warning."""
     for name in found.pickles:
         if is_read(name):
-            problems.append(Problem(f"{printable(name)} is a Python pickle behind another name. A pickle can run code "
-                                    "when it is opened. Put the model's own file in its place, or choose another "
-                                    "model."))
+            problems.append(Problem(tr("{printable} is a Python pickle behind another name. A pickle can run code when "
+                                       "it is opened. Put the model's own file in its place, or choose another model.",
+                                       printable=printable(name))))
     beside = [name for name in found.pickles if not is_read(name)]
     for names, sentence in (
-        (beside, "The folder also holds Python pickles, which this program never opens: {}."),
-        (found.programs, "The folder also holds programs, which this program never runs: {}."),
+        (beside, tr("The folder also holds Python pickles, which this program never opens: {}.")),
+        (found.programs, tr("The folder also holds programs, which this program never runs: {}.")),
     ):
         if names:
             shown = ", ".join(printable(name) for name in sorted(names)[:5])

@@ -6,6 +6,7 @@ import time
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import Tensor, Weights
@@ -53,8 +54,8 @@ def look(found: Weights, problems: list[Problem]) -> float:
     if broken:
         shown = ", ".join(map(printable, broken[:NAMED]))
         more = f" and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
-        problems.append(Problem(f"Some of the weights aren't numbers: NaN or infinity is in {shown}{more}. Download "
-                                "the model again."))
+        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity is in {shown}{more}. Download "
+                                   "the model again.", shown=shown, more=more)))
     return seen / total if total else 1.0
 
 
@@ -69,5 +70,6 @@ def _has_others(block: bytes, tensor: Tensor) -> bool:
 def sentence(share: float) -> str:
     """What is said where nothing was found."""
     if share >= 1:
-        return "All of them are numbers."
-    return f"Of them {share:.0%} were looked at, and are numbers; the others are looked at when training starts."
+        return tr("All of them are numbers.")
+    return tr("Of them {share:.0%} were looked at, and are numbers; the others are looked at when training starts.",
+              share=share)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-PLAIN = "The answer is 42. Ask again, please: which office (open 9-5) helps?"
+from slmstudio.core.i18n import noop
+
+PLAIN = noop("The answer is 42. Ask again, please: which office (open 9-5) helps?")
 """Every tokenizer must keep this; a difference in capital letters or white space is forgiven."""
 LINES = "if ready:\n    print(1)\n\n\tdone"
 SCRIPTS = {
-    "Latin": "Où est l'église? Größe, niño, žluťoučký kůň.",
+    "Latin": noop("Où est l'église? Größe, niño, žluťoučký kůň."),
     "Devanagari": "जन्म प्रमाण पत्र कितने दिन में मिलता है? क्षत्रिय, १२३।",
     "Bengali": "জন্ম সনদ কত দিনে পাওয়া যায়? ক্ষমা করবেন।",
     "Tamil": "பிறப்புச் சான்றிதழ் எத்தனை நாட்களில் கிடைக்கும்?",
@@ -19,7 +21,7 @@ SCRIPTS = {
 }
 LONG = tuple(text * (2_000 // len(text)) for text in ("a", " ", "0", "!", "\n", "ab ", "aA1 .", "क", "字", "\u200d"))
 """A regular expression that tries every way to cut a text takes for ever on one of these."""
-CHAT = ({"role": "user", "content": "Where is the office?"},
-        {"role": "assistant", "content": "It is near the station."},
-        {"role": "user", "content": "When does it open?"},
-        {"role": "assistant", "content": "It opens at nine."})
+CHAT = ({"role": "user", "content": noop("Where is the office?")},
+        {"role": "assistant", "content": noop("It is near the station.")},
+        {"role": "user", "content": noop("When does it open?")},
+        {"role": "assistant", "content": noop("It opens at nine.")})

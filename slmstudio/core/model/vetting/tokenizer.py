@@ -13,6 +13,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.facts import Examined
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.vetting import samples
@@ -22,7 +23,7 @@ PATIENCE = 60 if os.name == "nt" else 600
 which a busy machine doesn't bring nearer."""
 MOST_VALUES = 2_500_000
 """Values of tokenizer.json; Gemma 3's, with 262,144 tokens and 514,906 merges, has 1.4 million."""
-OWN = "Put the model's own tokenizer.json in its place, or choose another model."
+OWN = noop("Put the model's own tokenizer.json in its place, or choose another model.")
 _PACKAGE = Path(__file__).resolve().parents[4]
 _DOING = {"tokenizer": "while tokenizer.json was read", "texts": "while it turned ordinary text into tokens",
           "template": "while the chat template was rendered"}
@@ -85,7 +86,8 @@ def _lines(output: str | bytes | None) -> list[dict[str, Any]]:
 
 def _stopped(lines: list[dict[str, Any]], what: str) -> str:
     doing = _DOING[lines[-1]["stage"]] if lines else "right at the start"
-    return f"The tokenizer or the template asked for more {what} than any model needs, {doing}, and was stopped."
+    return tr("The tokenizer or the template asked for more {what} than any model needs, {doing}, and was stopped.",
+              what=what, doing=doing)
 
 
 def rows_of(examined: Examined) -> int | None:
@@ -136,8 +138,9 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
     in_use = [token for token in report["beyond_added"] if token in named]
     template = report["template"] or {}
     if report["beyond"] or in_use or template.get("highest", -1) >= rows:
-        problems.append(Problem(f"Tokenizer and weights do not belong together: tokenizer.json has ids up to "
-                                f"{report['highest']:,}, and the embeddings have {rows:,} rows. {OWN}"))
+        problems.append(Problem(tr("Tokenizer and weights do not belong together: tokenizer.json has ids up to "
+                                   "{highest:,}, and the embeddings have {rows:,} rows. {own}",
+                                   highest=report["highest"], rows=rows, own=OWN)))
     elif report["beyond_added"]:
         shown = ", ".join(printable(token, 40) for token in report["beyond_added"])
         warnings.append(f"Some added tokens have no row in the embeddings: {shown}. A row of data that holds one of "
@@ -145,14 +148,16 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
     for name, numbers in ids.items():
         outside = [number for number in numbers if number >= rows or (number < 0 and name != "pad_token")]
         if outside:
-            problems.append(Problem(f"config.json or generation_config.json says that {name}_id is {outside[0]:,}, "
-                                    f"and the embeddings have {rows:,} rows. Put the model's own file in its place."))
+            problems.append(Problem(tr("config.json or generation_config.json says that {name}_id is {outside:,}, and "
+                                       "the embeddings have {rows:,} rows. Put the model's own file in its place.",
+                                       name=name, outside=outside[0], rows=rows)))
 
 
 def judge_texts(report: Report, problems: list[Problem], warnings: list[str]) -> None:
     """Plain English must survive; other scripts that don't are a fact about the model."""
     if not report["plain"]:
-        problems.append(Problem(f"Plain English text doesn't come back out of the tokenizer as it went in. {OWN}"))
+        problems.append(Problem(tr("Plain English text doesn't come back out of the tokenizer as it went in. {own}",
+                                   own=OWN)))
         return
     lost = [name for name, kept in report["texts"].items() if not kept]
     if lost:
@@ -174,7 +179,7 @@ def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Pro
         warnings.append(f"{template['error']} Choose a named chat template.")
         return
     if "error" in template:
-        problems.append(Problem(f"{template['error']} Choose a model with another chat template."))
+        problems.append(Problem(tr("{error} Choose a model with another chat template.", error=template["error"])))
         return
     ends = template["ends"]
     if not ends or None in ends:

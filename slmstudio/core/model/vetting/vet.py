@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import printable
@@ -84,16 +85,17 @@ def _vet(folder: Path) -> Vetting:
 def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
     """What a look at the files has found, in sentences for where nothing is wrong."""
     done = {
-        "files": f"The folder holds {seen.files:,} files, and none of them leads out of it.",
-        "pickles": "No file that is loaded is a Python pickle.",
-        "code": "Nothing that is followed leads to code, or to files that were not checked.",
+        "files": tr("The folder holds {files:,} files, and none of them leads out of it.", files=seen.files),
+        "pickles": tr("No file that is loaded is a Python pickle."),
+        "code": tr("Nothing that is followed leads to code, or to files that were not checked."),
     }
     if examined.facts and examined.weights:
         found = examined.facts
         done["config"] = (f"config.json describes a model of the family {found.family}, and its numbers are within "
                           "limits.")
-        done["weights"] = (f"The weights are whole: {format_count(found.parameters)} parameters in "
-                           f"{len(examined.weights.tensors):,} tensors, {format_bytes(found.disk_bytes)}.")
+        done["weights"] = tr("The weights are whole: {count} parameters in {tensors:,} tensors, {size}.",
+                             count=format_count(found.parameters), tensors=len(examined.weights.tensors),
+                             size=format_bytes(found.disk_bytes))
     return done
 
 
@@ -110,16 +112,17 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
     if not problems["template"]:
         tokenizer.judge_template(report, ids, problems["template"], warnings)
     done = {"tokenizer": f"tokenizer.json holds {report['tokens']:,} tokens.",
-            "texts": f"Text comes back out of the tokenizer as it went in, in {tokenizer.scripts(report)} scripts."}
+            "texts": tr("Text comes back out of the tokenizer as it went in, in {scripts} scripts.",
+                        scripts=tokenizer.scripts(report))}
     if rows is not None:
-        done["tokens"] = f"The tokens' ids fit the embeddings, which have {rows:,} rows."
+        done["tokens"] = tr("The tokens' ids fit the embeddings, which have {rows:,} rows.", rows=rows)
     if report["template"] and report["template"].get("ends"):
         ends = [end[1] for end in report["template"]["ends"] if end]
-        done["template"] = "The chat template renders a conversation" + (
+        done["template"] = tr("The chat template renders a conversation") + (
             f", and ends each answer with {printable(ends[-1], 40)}." if ends else ".")
     return done
 
 
 def _sentence(problems: Sequence[Problem], otherwise: str) -> str:
-    more = f" And {len(problems) - 1:,} more." if len(problems) > 1 else ""
+    more = tr(" And {problems:,} more.", problems=len(problems) - 1) if len(problems) > 1 else ""
     return problems[0].message + more if problems else otherwise

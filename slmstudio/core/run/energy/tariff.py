@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slmstudio.core import settings as settings_module
+from slmstudio.core.i18n import noop
 from slmstudio.core.run.energy import place
 from slmstudio.core.run.energy.money import CURRENCIES
 from slmstudio.core.run.energy.use import KWH
@@ -16,7 +17,7 @@ PRICES = {"IN": (7.12, "average cost of supply of India's public utilities 2024-
 WORLD = (481.0, "world average 2023, Ember")
 _EMBER = "average of the country's generation 2023, Ember"
 GRAMS = {
-    "IN": (727.0, "India's grid 2023-24, Central Electricity Authority, CO2 Baseline Database 20.0"),
+    "IN": (727.0, noop("India's grid 2023-24, Central Electricity Authority, CO2 Baseline Database 20.0")),
     "US": (373.0, "average of the United States 2022, EPA eGRID2022"),
     "GB": (207.0, "UK electricity, government conversion factors 2024, DESNZ"),
     **{code: (grams, _EMBER) for code, grams in {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
 from slmstudio.core.run.energy.money import format_money, format_price
 from slmstudio.core.run.energy.tariff import Tariff
@@ -17,7 +18,7 @@ def energy(use: EnergyUse) -> str:
     total = format_energy(use.joules)
     if not use.measured:
         return f"about {total} (estimated)"
-    return f"{total} ({format_energy(use.measured)} measured, the rest estimated)"
+    return tr("{total} ({energy} measured, the rest estimated)", total=total, energy=format_energy(use.measured))
 
 
 def cost(joules: float, tariff: Tariff) -> str:
@@ -25,13 +26,14 @@ def cost(joules: float, tariff: Tariff) -> str:
     amount = tariff.cost(joules)
     if amount is None or tariff.price is None:
         return "not known, because no price of electricity is set in Settings"
-    return (f"{format_money(amount, tariff.currency)} at {format_price(tariff.price, tariff.currency)} per kWh "
-            f"({tariff.price_source})")
+    return tr("{money} at {price} per kWh ({price_source})", money=format_money(amount, tariff.currency),
+              price=format_price(tariff.price, tariff.currency), price_source=tariff.price_source)
 
 
 def co2(joules: float, tariff: Tariff) -> str:
     """"226 g at 727 g per kWh (source)"."""
-    return f"{format_weight(tariff.co2(joules))} at {tariff.grams:,.0f} g per kWh ({tariff.grams_source})"
+    return tr("{weight} at {grams:,.0f} g per kWh ({grams_source})", weight=format_weight(tariff.co2(joules)),
+              grams=tariff.grams, grams_source=tariff.grams_source)
 
 
 def amounts(joules: float, tariff: Tariff) -> str:
@@ -48,14 +50,16 @@ def expected(forecast: Forecast, tariff: Tariff) -> str:
     if forecast.basis == ESTIMATE:
         how += f": {round(forecast.low):,} to {round(forecast.high):,} W"
     if forecast.joules is None or forecast.seconds is None:
-        return (f"Draws about {amounts(forecast.watts * 3600, tariff)} an hour ({how}). How long it takes isn't "
-                "measured yet.")
-    return f"Takes about {amounts(forecast.joules, tariff)} in {format_about(forecast.seconds)} ({how})."
+        return tr("Draws about {amounts} an hour ({how}). How long it takes isn't measured yet.",
+                  amounts=amounts(forecast.watts * 3600, tariff), how=how)
+    return tr("Takes about {amounts} in {duration} ({how}).", amounts=amounts(forecast.joules, tariff),
+              duration=format_about(forecast.seconds), how=how)
 
 
 def expected_in_short(forecast: Forecast, tariff: Tariff) -> str:
     """The same where there is little room: "Energy: about 0.311 kWh, ₹2.21, 226 g CO₂ (estimated)."."""
     known = "estimated" if forecast.basis == ESTIMATE else "going by runs here"
     if forecast.joules is None:
-        return f"Energy: about {amounts(forecast.watts * 3600, tariff)} an hour ({known})."
-    return f"Energy: about {amounts(forecast.joules, tariff)} ({known})."
+        return tr("Energy: about {amounts} an hour ({known}).", amounts=amounts(forecast.watts * 3600, tariff),
+                  known=known)
+    return tr("Energy: about {amounts} ({known}).", amounts=amounts(forecast.joules, tariff), known=known)

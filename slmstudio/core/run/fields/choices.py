@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slmstudio.core.i18n import noop
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.fields.kinds import Choice
 
@@ -13,14 +14,14 @@ CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")
 """Their pages move between GPU and main memory, so they need both."""
 SHARED_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
 """Those whose state has the shape of the weights, so that cards can share it."""
-OBJECTIVES = Choice({"sft": "Answers (SFT)", "text": "Plain text", "dpo": "Preferences (DPO)",
-                     "orpo": "Preferences (ORPO)", "kto": "Good and bad (KTO)"})
-METHODS = Choice({"lora": "LoRA", "qlora": "QLoRA (4-bit)", "full": "Full fine-tuning", "scratch": "From scratch"})
+OBJECTIVES = Choice({"sft": noop("Answers (SFT)"), "text": noop("Plain text"), "dpo": noop("Preferences (DPO)"),
+                     "orpo": noop("Preferences (ORPO)"), "kto": noop("Good and bad (KTO)")})
+METHODS = Choice({"lora": "LoRA", "qlora": noop("QLoRA (4-bit)"), "full": noop("Full fine-tuning"), "scratch": noop("From scratch")})
 PRECISIONS = Choice({"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"})
 OPTIMIZERS = Choice({name: name for name in (
     "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})
-TEMPLATES = Choice({"": "The model's own", **{name: about.label for name, about in NAMED.items()}})
-GUARDS = Choice({"pause": "Pause when too hot", "hold": "Hold a temperature", "off": "Only warn"})
+TEMPLATES = Choice({"": noop("The model's own"), **{name: about.label for name, about in NAMED.items()}})
+GUARDS = Choice({"pause": noop("Pause when too hot"), "hold": noop("Hold a temperature"), "off": noop("Only warn")})
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora"},
     "qlora": {"method": "qlora"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.fields.choices import CUDA_OPTIMIZERS, PREFERENCES, SHARED_OPTIMIZERS
 
 
@@ -12,8 +13,8 @@ def contradictions(config: Any) -> list[Problem]:
     """Values that are well by themselves and do not go together."""
     shared = config.world_size > 1 and config.parallelism == "fsdp"
     rules = (
-        (not config.has_adapter and config.use_dora, "use_dora", "DoRA is a kind of adapter; set method to lora or "
-                                                                 "qlora, or switch it off."),
+        (not config.has_adapter and config.use_dora, "use_dora",
+         tr("DoRA is a kind of adapter; set method to lora or qlora, or switch it off.")),
         (not config.has_adapter and config.use_rslora, "use_rslora", "rank-stabilised LoRA is a kind of adapter; set "
                                                                      "method to lora or qlora, or switch it off."),
         (config.method == "scratch" and config.start_from is not None, "start_from",
@@ -21,23 +22,24 @@ def contradictions(config: Any) -> list[Problem]:
         (config.method == "scratch" and config.objective in PREFERENCES, "objective",
          "a model from scratch has nothing to prefer yet; it must be text or sft."),
         (config.device == "cpu" and config.optimizer in CUDA_OPTIMIZERS, "optimizer",
-         f"{config.optimizer!r} needs an NVIDIA GPU; on the processor adamw_torch or adamw_8bit is right."),
+         tr("{optimizer!r} needs an NVIDIA GPU; on the processor adamw_torch or adamw_8bit is right.",
+            optimizer=config.optimizer)),
         (config.device == "cpu" and config.attention == "flash_attention_2", "attention",
-         "'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager."),
+         tr("'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager.")),
         (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
-         "Liger's kernels need an NVIDIA GPU; switch it off."),
+         tr("Liger's kernels need an NVIDIA GPU; switch it off.")),
         (config.device == "cpu" and config.activation_offload, "activation_offload",
          "on the processor activations are in main memory anyway; switch it off."),
         (config.device == "cpu" and config.precision == "fp16", "precision",
-         "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
+         tr("'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32.")),
         (shared and config.method == "qlora", "parallelism",
          "a base in 4 bits can't be shared among cards: each would hold all of it; choose lora, or ddp."),
         (shared and config.objective in PREFERENCES, "parallelism",
          "cards can share a model that learns text or chats; for preferences choose ddp."),
         (shared and config.optimizer not in SHARED_OPTIMIZERS, "optimizer",
-         f"{config.optimizer!r} can't be shared among cards; choose adamw_torch, or ddp."),
+         tr("{optimizer!r} can't be shared among cards; choose adamw_torch, or ddp.", optimizer=config.optimizer)),
         (config.packing and config.attention == "eager", "attention",
-         "'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off."),
+         tr("'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off.")),
         (config.packing and config.objective in PREFERENCES, "packing",
          "pairs of answers are compared side by side and cannot be packed; switch it off."),
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.hardware.readings import cards_of
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_duration
 
 HOLD = "hold"
@@ -152,7 +153,7 @@ class GuardSummary:
         """What it did, as "Rested 14 min in 3 pauses; peak 81 °C."; "" where there is nothing to say."""
         peak = "" if self.peak_c is None else f"peak {self.peak_c:.0f} °C"
         if not self.rested and not self.pauses:
-            return f"No rest was needed; {peak}." if peak else ""
+            return tr("No rest was needed; {peak}.", peak=peak) if peak else ""
         found = [(CAUSES.get(why, why), format_duration(seconds))
                  for why, seconds in sorted(self.seconds.items(), key=lambda each: -each[1])]
         how = f" in {self.pauses} pause{'s' * (self.pauses != 1)}" if self.pauses else " between steps"

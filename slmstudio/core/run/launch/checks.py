@@ -5,8 +5,8 @@ from __future__ import annotations
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.gpu_order import visible
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.units import counted
 
 
 def need(config: RunConfig, machine: Machine) -> None:
@@ -15,7 +15,7 @@ def need(config: RunConfig, machine: Machine) -> None:
         UserError: this machine can't do its part; with all that is in the way.
     """
     if found := problems(config, machine):
-        raise UserError("Several processes can't train this run here.", "", "Change these fields.", found)
+        raise UserError(tr("Several processes can't train this run here."), "", tr("Change these fields."), found)
 
 
 def problems(config: RunConfig, machine: Machine) -> list[Problem]:
@@ -25,17 +25,18 @@ def problems(config: RunConfig, machine: Machine) -> list[Problem]:
         return found
     cards = visible(machine.gpus) if config.device != "cpu" else []
     if cards and machine.system == "Windows":
-        found.append(Problem(
-            "Windows has no NCCL, by which cards exchange what they learn. Train on one card, or start SLM Studio "
-            "inside WSL2, where several cards work.", field="processes"))
+        found.append(Problem(tr("Windows has no NCCL, by which cards exchange what they learn. Train on one card, or "
+                                "start SLM Studio inside WSL2, where several cards work."), field="processes"))
     elif cards and len(cards) < config.processes:
-        found.append(Problem(f"{counted(config.processes, 'card')} asked for, but this machine has {len(cards)}.",
+        found.append(Problem(tr("{cards} asked for, but this machine has {cards2}.",
+                                cards=ntr("{n:,} card", "{n:,} cards", config.processes), cards2=len(cards)),
                              field="processes"))
     elif not cards and config.processes > machine.logical_cores:
-        found.append(Problem(f"{counted(config.processes, 'process', 'processes')} asked for, but this machine has no "
-                             f"card that can be used, and its processor runs {machine.logical_cores} threads.",
-                             field="processes"))
+        found.append(Problem(tr("{processes} asked for, but this machine has no card that can be used, and its "
+                                "processor runs {logical_cores} threads.",
+                                processes=ntr("{n:,} process", "{n:,} processes", config.processes),
+                                logical_cores=machine.logical_cores), field="processes"))
     if config.nodes > 1 and config.start_from:
-        found.append(Problem("A run that continues another one can't be trained on several machines yet.",
+        found.append(Problem(tr("A run that continues another one can't be trained on several machines yet."),
                              field="start_from"))
     return found

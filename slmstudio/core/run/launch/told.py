@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slmstudio.core.i18n import tr
+
 
 def sentence(event: Mapping[str, Any]) -> str:
     """
@@ -14,7 +16,8 @@ def sentence(event: Mapping[str, Any]) -> str:
     there = [str(each["host"]) for each in event["machines"] if each["state"] == "joined"]
     verb = "is" if event["joined"] == 1 else "are"
     names = " and ".join(["this one", *there]) if len(there) < 2 else f"this one, {', '.join(there)}"
-    said = [f"{event['joined']} of {event['wanted']} machines {verb} there: {names}."]
+    said = [tr("{joined} of {wanted} machines {verb} there: {names}.", joined=event["joined"], wanted=event["wanted"],
+               verb=verb, names=names)]
     said += [f"{each['host']} can't take part: {each['message']}" for each in event["machines"]
              if each["state"] == "refused"]
     said += [f"{each['host']} left again." for each in event["machines"] if each["state"] == "left"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run.config import RunConfig
@@ -48,7 +49,7 @@ def of_job(job: Job, outcome: Outcome) -> dict[str, Any]:
         return outcome.result
     shutil.rmtree(job.folder / kept_rows.FOLDER, ignore_errors=True)  # a worker that was killed leaves its rows
     if outcome.state == "cancelled":
-        raise UserError("The fit check was cancelled.")
+        raise UserError(tr("The fit check was cancelled."))
     if outcome.state != "crashed" or not job.died_of_memory():
         raise outcome.user_error()
     expected: dict[str, Any] = {}

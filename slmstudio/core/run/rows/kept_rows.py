@@ -26,6 +26,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import lines, source_rows
 from slmstudio.core.run.rows.disk_rows import DiskRows, Spool, raw_lines
@@ -158,7 +159,7 @@ def _written(records: Sequence[Record], columns: Iterable[Any] | None, path: Pat
     with _packed(path) as write_line:
         for number, line in enumerate(raw_lines(records, columns, dump)):
             if number % CHECK_EVERY == 0 and cancelled is not None and cancelled():
-                raise ReadingCancelled("Keeping the rows was cancelled.")
+                raise ReadingCancelled(tr("Keeping the rows was cancelled."))
             digest.update(line)
             write_line(line)
     return digest.hexdigest()
@@ -202,14 +203,14 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
     except ReadingCancelled:
         raise
     except UserError as error:
-        raise Damaged(damage.what, f"They cannot be read from their file again: {error.what}", PUT_BACK) from error
+        raise Damaged(damage.what, tr("They cannot be read from their file again: {what}", what=error.what), PUT_BACK) from error
     found = _described(config, rows, None, cancelled)
     other = [dataset.path.name for name, dataset in rows.files.items() if known.get(name) != dataset.sha256]
     same = manifest is None or found.sides == manifest.sides or \
         _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
     if other or not same:
         why = f"{other[0]} was changed since" if other else "the file is divided in another way now"
-        raise Damaged(damage.what, f"They cannot be read from their file again: {why}.", PUT_BACK)
+        raise Damaged(damage.what, tr("They cannot be read from their file again: {why}.", why=why), PUT_BACK)
     return rows, found
 
 
@@ -259,7 +260,7 @@ def read_manifest(run: Path) -> Manifest | None:
     if state is None:
         raise _damaged(run, f"{MANIFEST} is missing or isn't a JSON object")
     try:
-        return Manifest.from_dict(formats.check("rows", state, f"The list of the rows in {run.name}"))
+        return Manifest.from_dict(formats.check("rows", state, tr("The list of the rows in {run}", run=run.name)))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(run, f"{MANIFEST} does not say what it must") from error
 
@@ -341,4 +342,4 @@ def _file(folder: Path, side: str) -> Path:
 
 
 def _damaged(run: Path, why: str) -> Damaged:
-    return Damaged(f"The rows that {run.name} keeps are damaged: {why}.", "", PUT_BACK)
+    return Damaged(tr("The rows that {run} keeps are damaged: {why}.", run=run.name, why=why), "", PUT_BACK)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.disk_rows import Spool
 
@@ -67,9 +68,10 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
                           held_out)
     other = given.read(Path(config.eval_file), config.eval_map, progress, cancelled, store or list)
     if layouts.kind(other.layout) != layouts.kind(whole.layout):
-        raise UserError(f"{other.path.name} cannot evaluate what {whole.path.name} teaches.",
-                        f"{layouts.sentence(whole.layout)} Of the other file: {layouts.sentence(other.layout)}",
-                        "Choose evaluation rows of the same kind, or let them be split off.")
+        raise UserError(tr("{path} cannot evaluate what {path2} teaches.", path=other.path.name, path2=whole.path.name),
+                        tr("{sentence} Of the other file: {sentence2}", sentence=layouts.sentence(whole.layout),
+                           sentence2=layouts.sentence(other.layout)),
+                        tr("Choose evaluation rows of the same kind, or let them be split off."))
     import numpy as np
 
     train, evaluation = (np.ones(len(each.records), dtype=bool) for each in (whole, other))

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.run.config import RunConfig
@@ -65,15 +66,17 @@ def _answers(row: Record, objective: str) -> dict[str, Any]:
     """
     prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
     if row.has_tools:  # TRL's trainer for ORPO passes over them, and a table of calls has every call's arguments
-        raise UserError(f"Line {row.line} has tools.", "A script for answers that are compared takes no tools.",
-                        "Train in SLM Studio, or remove the rows with tools.")
+        raise UserError(tr("Line {line} has tools.", line=row.line),
+                        tr("A script for answers that are compared takes no tools."),
+                        tr("Train in SLM Studio, or remove the rows with tools."))
     if objective == "kto" and row.desirable is not None:
         return {"prompt": prompt, "completion": answer, "label": row.desirable}
     if objective != "kto" and row.rejected is not None:
         return {"prompt": prompt, "chosen": answer, "rejected": [{"role": "assistant", "content": row.rejected}]}
     wanted = "answers marked good or bad" if objective == "kto" else "pairs of answers"
-    raise UserError(f"Line {row.line} cannot be learned with {objective}.", f"The objective needs {wanted}.",
-                    "Choose another dataset, or the objective sft.")
+    raise UserError(tr("Line {line} cannot be learned with {objective}.", line=row.line, objective=objective),
+                    tr("The objective needs {wanted}.", wanted=wanted),
+                    tr("Choose another dataset, or the objective sft."))
 
 
 class _Encoding:

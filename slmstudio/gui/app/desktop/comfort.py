@@ -7,6 +7,7 @@ from typing import cast
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QApplication, QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
@@ -28,26 +29,25 @@ class ComfortRows(QWidget):
         super().__init__(parent)
         self._session = session
         self._make_text_size()
-        self.still = QCheckBox(self.tr("Show no animations"))
+        self.still = QCheckBox(tr("Show no animations"))
         self.still.setObjectName("settings_still")
-        self.still.setToolTip(self.tr("Nothing moves by itself. The system's setting applies until you change "
-                                      "this."))
-        self.notices = QCheckBox(self.tr("Notify me when training, an export or an evaluation ends"))
+        self.still.setToolTip(tr("Nothing moves by itself. The system's setting applies until you change this."))
+        self.notices = QCheckBox(tr("Notify me when training, an export or an evaluation ends"))
         self.notices.setObjectName("settings_notifications")
-        self.notices.setToolTip(self.tr("Only while this window is behind others. The taskbar shows progress too, "
-                                        "where the desktop can."))
-        self.chat = SegmentedControl([self.tr("At once"), self.tr("As a GGUF file")], tooltips=[
-            self.tr("Loads the adapter on its base model. It needs no export and more memory."),
-            self.tr("Makes a GGUF file first where there is none. It answers faster without a graphics card.")])
+        self.notices.setToolTip(tr("Only while this window is behind others. The taskbar shows progress too, where the "
+                                   "desktop can."))
+        self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")], tooltips=[
+            tr("Loads the adapter on its base model. It needs no export and more memory."),
+            tr("Makes a GGUF file first where there is none. It answers faster without a graphics card.")])
         self.chat.setObjectName("settings_chat")
-        self.chat.setAccessibleName(self.tr("How Chat opens a finished run"))
+        self.chat.setAccessibleName(tr("How Chat opens a finished run"))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
-        column.addLayout(_line(self.tr("Text size"), number_field(self.size)))
+        column.addLayout(_line(tr("Text size"), number_field(self.size)))
         column.addWidget(self.still)
         column.addWidget(self.notices)
-        column.addLayout(_line(self.tr("Chat opens a finished run"), self.chat))
+        column.addLayout(_line(tr("Chat opens a finished run"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.still.toggled.connect(self._set_still)
@@ -57,11 +57,11 @@ class ComfortRows(QWidget):
     def _make_text_size(self) -> None:
         self.size = SpinBox()
         self.size.setObjectName("settings_text_size")
-        self.size.setAccessibleName(self.tr("Text size"))
-        self.size.setToolTip(self.tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
+        self.size.setAccessibleName(tr("Text size"))
+        self.size.setToolTip(tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
         self.size.setRange(*TEXT_SIZES)
         self.size.setSingleStep(10)
-        self.size.setSuffix(self.tr(" %"))
+        self.size.setSuffix(tr(" %"))
         self.size.setKeyboardTracking(False)
         self.size.valueChanged.connect(self._set_size)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.session import Notice, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -51,7 +52,7 @@ class DesktopNotices(QObject):
     def _announce(self, notice: Notice) -> None:
         banners = self._window.findChildren(ErrorBanner)
         if not any(each.isVisible() and each.accessibleName() in notice.text for each in banners):
-            announce(self._window, self.tr("{title}: {text}").format(title=notice.title, text=notice.text),
+            announce(self._window, tr("{title}: {text}", title=notice.title, text=notice.text),
                      urgent=notice.urgent)
 
     def show_in_tray(self, notice: Notice) -> None:

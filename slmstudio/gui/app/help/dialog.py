@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from PySide6.QtCore import QCollator, QCoreApplication, QSize, Qt, Signal, qVersion
+from PySide6.QtCore import QCollator, QSize, Qt, Signal, qVersion
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QDialog,
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 import slmstudio
+from slmstudio.core.i18n import tr
 from slmstudio.core.terms import TERMS
 from slmstudio.gui.app.header import Logo
 from slmstudio.gui.app.help.keys import shortcuts
@@ -43,10 +44,10 @@ class HelpDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None, page: int = WORDS):
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Help"))
-        self.tabs = SegmentedControl([self.tr("What words mean"), self.tr("Keyboard"), self.tr("About")])
+        self.setWindowTitle(tr("Help"))
+        self.tabs = SegmentedControl([tr("What words mean"), tr("Keyboard"), tr("About")])
         self.tabs.setObjectName("help_tabs")
-        self.tabs.setAccessibleName(self.tr("Pages of the help"))
+        self.tabs.setAccessibleName(tr("Pages of the help"))
         self._pages = QStackedWidget()
         self.words = Glossary()
         for each in (self.words, _keys_page(), AboutPage()):
@@ -63,11 +64,11 @@ class HelpDialog(QDialog):
         self.tabs.set_current(page)
 
     def _buttons(self) -> QHBoxLayout:
-        welcome = SecondaryButton(self.tr("Welcome page"), self.tr("Show what this machine has and how to begin."))
+        welcome = SecondaryButton(tr("Welcome page"), tr("Show what this machine has and how to begin."))
         welcome.setObjectName("help_welcome")
         welcome.clicked.connect(self.accept)
         welcome.clicked.connect(self.welcome_wanted)
-        close = PrimaryButton(self.tr("Close"), self.tr("Close the help (Esc). F1 opens it again."))
+        close = PrimaryButton(tr("Close"), tr("Close the help (Esc). F1 opens it again."))
         close.setObjectName("help_close")
         close.clicked.connect(self.accept)
         for button in (welcome, close):
@@ -86,11 +87,11 @@ class Glossary(QWidget):
         super().__init__(parent)
         self.search = QLineEdit()
         self.search.setObjectName("glossary_search")
-        self.search.setPlaceholderText(self.tr("Find a word"))
-        self.search.setAccessibleName(self.tr("Find a word"))
-        self.search.setToolTip(self.tr("Shows the words whose name or meaning has this in it."))
+        self.search.setPlaceholderText(tr("Find a word"))
+        self.search.setAccessibleName(tr("Find a word"))
+        self.search.setToolTip(tr("Shows the words whose name or meaning has this in it."))
         self.search.textChanged.connect(self._narrow)
-        self._none = text_label(self.tr("No matches."), "muted")
+        self._none = text_label(tr("No matches."), "muted")
         page = QWidget()
         page.setProperty("plain", True)
         lines = QVBoxLayout(page)
@@ -110,7 +111,7 @@ class Glossary(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         column.addWidget(self.search)
-        column.addWidget(_scrolled(page, self.tr("Words and their meanings")), 1)
+        column.addWidget(_scrolled(page, tr("Words and their meanings")), 1)
         self._narrow("")
 
     def _narrow(self, text: str) -> None:
@@ -130,17 +131,16 @@ class AboutPage(QWidget):
         head.setSpacing(theme.SPACE_M)
         head.addWidget(Logo(28))
         head.addWidget(text_label("SLM Studio", "title"), 1)
-        self.version = text_label(self.tr("Version {version} · Python {python} · Qt {qt} · {system}").format(
-            version=slmstudio.__version__, python=platform.python_version(), qt=qVersion(),
-            system=f"{platform.system()} {platform.machine()}"), "muted", wrap=True)
+        self.version = text_label(tr("Version {version} · Python {python} · Qt {qt} · {system}",
+                                     version=slmstudio.__version__, python=platform.python_version(), qt=qVersion(),
+                                     system=f"{platform.system()} {platform.machine()}"), "muted", wrap=True)
         self.version.setObjectName("about_version")
         self.version.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        what = text_label(self.tr(
-            "Fine-tune a small language model on your own machine, then talk to it. Nothing leaves this machine unless "
-            "you download a model."), wrap=True)
-        self.copy = SecondaryButton(self.tr("Copy diagnosis"), self.tr(
-            "Checks this machine and copies what was found, for a bug report. Names of people, machines and folders, "
-            "addresses and serial numbers are taken out."))
+        what = text_label(tr("Fine-tune a small language model on your own machine, then talk to it. Nothing leaves "
+                             "this machine unless you download a model."), wrap=True)
+        self.copy = SecondaryButton(tr("Copy diagnosis"),
+                                    tr("Checks this machine and copies what was found, for a bug report. Names of "
+                                       "people, machines and folders, addresses and serial numbers are taken out."))
         self.copy.setObjectName("about_copy")
         self.copy.clicked.connect(self._check)
         self._said = text_label("", "small", wrap=True)
@@ -159,15 +159,15 @@ class AboutPage(QWidget):
 
     def _check(self) -> None:
         self.copy.setEnabled(False)
-        self._said.setText(self.tr("Checking this machine. It takes up to 20 seconds."))
+        self._said.setText(tr("Checking this machine. It takes up to 20 seconds."))
         self._task = run_task(self, _report, self._copied, self._failed)
 
     def _copied(self, report: str) -> None:
         QGuiApplication.clipboard().setText(f"{self.version.text()}\n\n{report}")
-        self._end(self.tr("Copied, without personal data."))
+        self._end(tr("Copied, without personal data."))
 
     def _failed(self, error: Exception) -> None:
-        self._end(self.tr("This machine could not be checked: {error}").format(error=error))
+        self._end(tr("This machine could not be checked: {error}", error=error))
 
     def _end(self, text: str) -> None:
         self.copy.setEnabled(True)
@@ -203,7 +203,7 @@ def _keys_page() -> QWidget:
         grid.addWidget(text_label(keys, "mono"), row, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(text_label(does, wrap=True), row, 1)
     grid.setRowStretch(grid.rowCount(), 1)
-    return _scrolled(page, QCoreApplication.translate("HelpDialog", "Keys and what they do"))
+    return _scrolled(page, tr("Keys and what they do"))
 
 
 def _scrolled(page: QWidget, name: str) -> QScrollArea:

@@ -7,10 +7,11 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.labels import breakable, counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
 
 _ROOT = QModelIndex()
 OPEN_UP_TO = 5
@@ -61,17 +62,18 @@ class ErrorBanner(QFrame):
     def _build(self, closable: bool) -> None:
         self._list = QListView()
         self._list.setObjectName("banner_list")
-        self._list.setAccessibleName(self.tr("Problems"))
+        self._list.setAccessibleName(tr("Problems"))
         self._list.setModel(self._model)
         self._list.setUniformItemSizes(True)
-        self._toggle = SecondaryButton(self.tr("Problems"), self.tr("Show or hide every single problem."), "small")
+        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide every single problem."), "small")
         self._toggle.setObjectName("banner_problems")
         self._toggle.clicked.connect(lambda: self._list.setVisible(self._list.isHidden()))
-        self._copy = SecondaryButton(self.tr("Copy details"), self.tr("Copy the message and where it came from, "
-                                                                     "to paste into a bug report."), "small")
+        self._copy = SecondaryButton(tr("Copy details"),
+                                     tr("Copy the message and where it came from, to paste into a bug report."),
+                                     "small")
         self._copy.setObjectName("banner_copy")
         self._copy.clicked.connect(self.copy_details)
-        close = IconButton("close", self.tr("Hide this message"))
+        close = IconButton("close", tr("Hide this message"))
         close.setObjectName("banner_close")
         close.clicked.connect(self.clear)
         top = QHBoxLayout()
@@ -104,9 +106,9 @@ class ErrorBanner(QFrame):
             what, why, problems = error.what, " ".join(p for p in (error.why, error.remedy) if p), error.problems
             self._details = str(error)
         else:
-            what = self.tr("Something went wrong inside SLM Studio.")
-            why = self.tr("Nothing was lost; you can keep working. The log has the details: {error}").format(
-                error=f"{type(error).__name__}: {error}")
+            what = tr("Something went wrong inside SLM Studio.")
+            why = tr("Nothing was lost; you can keep working. The log has the details: {error}",
+                     error=f"{type(error).__name__}: {error}")
             problems = ()
             self._details = _with_traceback(error)
         self._what.setText(breakable(what))
@@ -115,7 +117,7 @@ class ErrorBanner(QFrame):
         self._copy.setVisible(defect)
         problems = [problem for problem in problems if problem.message not in why]  # one alone may stand there already
         self._model.set_problems(tuple(problems))
-        self._toggle.setText(counted(len(problems), self.tr("1 problem"), self.tr("{count} problems")))
+        self._toggle.setText(ntr("{n:,} problem", "{n:,} problems", len(problems)))
         self._toggle.setVisible(len(problems) > 1)
         self._list.setVisible(0 < len(problems) <= OPEN_UP_TO)
         self._list.setFixedHeight(min(140, theme.scaled(26) * len(problems) + 2 * theme.FOCUS_RING))

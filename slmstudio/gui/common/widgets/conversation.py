@@ -10,6 +10,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.data.record import call_line
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
 
@@ -43,7 +44,7 @@ class Bubble(QFrame):
         column.addWidget(self._caption)
         self._caption.setVisible(bool(caption))
         column.addWidget(self.text)
-        self._calls = [_selectable(call, "mono", self.tr("call of a tool")) for call in calls]
+        self._calls = [_selectable(call, "mono", tr("call of a tool")) for call in calls]
         for label in self._calls:
             frame = QFrame()
             frame.setProperty("code", True)
@@ -138,7 +139,7 @@ class ConversationView(BubbleArea):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(2 * theme.CARD_PADDING, parent)
-        self.setAccessibleName(self.tr("Conversation"))
+        self.setAccessibleName(tr("Conversation"))
 
     def show_record(self, record: Record | None) -> None:
         """Show this row, or nothing."""
@@ -158,32 +159,32 @@ class ConversationView(BubbleArea):
     def _offered(self, record: Record) -> ElidedLabel:
         """One line with the names of what may be called; all of them are its tooltip where there is no room."""
         names = ", ".join(tool["function"]["name"] for tool in record.tools)
-        label = ElidedLabel(self.tr("May call: {names}").format(names=names), "small", Qt.TextElideMode.ElideRight)
+        label = ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight)
         label.setObjectName("conversation_tools")
         return label
 
     def _said(self, record: Record) -> list[_Part]:
         """What the row says, part by part."""
         if record.text is not None:
-            return [_Part("assistant", self.tr("text"), record.text)]
+            return [_Part("assistant", tr("text"), record.text)]
         said = [self._part(message) for message in record.messages]
         if record.rejected is not None:
-            said[-1:] = [said[-1]._replace(caption=self.tr("chosen answer")),
-                         _Part(said[-1].role, self.tr("rejected answer"), record.rejected)]
+            said[-1:] = [said[-1]._replace(caption=tr("chosen answer")),
+                         _Part(said[-1].role, tr("rejected answer"), record.rejected)]
         elif record.desirable is not None:
-            mark = self.tr("assistant · a good answer") if record.desirable else self.tr("assistant · a bad answer")
+            mark = tr("assistant · a good answer") if record.desirable else tr("assistant · a bad answer")
             said[-1] = said[-1]._replace(caption=mark)
         return said
 
     def _part(self, message: Message) -> _Part:
         role, name = message["role"], message.get("name")
-        names = {"user": self.tr("user"), "assistant": self.tr("assistant"), "system": self.tr("system"),
-                 "tool": self.tr("tool · {name}").format(name=name) if name else self.tr("tool")}
+        names = {"user": tr("user"), "assistant": tr("assistant"), "system": tr("system"),
+                 "tool": tr("tool · {name}", name=name) if name else tr("tool")}
         return _Part(role, names[role], message.get("content") or "",
                      tuple(map(call_line, message.get("tool_calls") or ())))
 
     def _cut(self, text: str) -> str:
         if len(text) <= SHOWN_CHARACTERS:
             return text
-        more = self.tr("{count} more characters").format(count=f"{len(text) - SHOWN_CHARACTERS:,}")
+        more = tr("{count:,} more characters", count=len(text) - SHOWN_CHARACTERS)
         return f"{text[:SHOWN_CHARACTERS]}\n… {more}"

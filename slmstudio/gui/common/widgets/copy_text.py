@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QResizeEvent, QTextOption
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -41,7 +42,7 @@ class CopyText(QFrame):
         self.field = _Field()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)
-        self.field.setToolTip(self.tr("Copy it, or mark a part of it."))
+        self.field.setToolTip(tr("Copy it, or mark a part of it."))
         self.field.setProperty("recipe", True)
         self._wraps = wrap
         if wrap:
@@ -51,8 +52,8 @@ class CopyText(QFrame):
         self.field.setTabChangesFocus(True)
         # Queued: the field must not change its height while it is being laid out.
         self.field.resized.connect(self._fit, Qt.ConnectionType.QueuedConnection)
-        self.copy = SecondaryButton(self.tr("Copy"), self.tr("Copy the whole text."), "small")
-        self.copy.setAccessibleName(self.tr("Copy: {name}").format(name=name))
+        self.copy = SecondaryButton(tr("Copy"), tr("Copy the whole text."), "small")
+        self.copy.setAccessibleName(tr("Copy: {name}", name=name))
         self.copy.clicked.connect(self._copy)
         self._done = text_label("", "small")
         self.row = QHBoxLayout()
@@ -87,7 +88,7 @@ class CopyText(QFrame):
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self._copied)
-        self._done.setText(self.tr("Copied."))
+        self._done.setText(tr("Copied."))
 
 
 class CopyLine(QWidget):
@@ -103,12 +104,12 @@ class CopyLine(QWidget):
         self.field = QLineEdit()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)
-        self.field.setToolTip(self.tr("Copy it with the button at the right."))
-        self.reveal = IconButton("eye", self.tr("Show or hide: {name}").format(name=name))
+        self.field.setToolTip(tr("Copy it with the button at the right."))
+        self.reveal = IconButton("eye", tr("Show or hide: {name}", name=name))
         self.reveal.setCheckable(True)
         self.reveal.setVisible(secret)
         self.reveal.toggled.connect(self._reveal)
-        self.copy = IconButton("copy", self.tr("Copy: {name}").format(name=name))
+        self.copy = IconButton("copy", tr("Copy: {name}", name=name))
         self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.field.text()))
         self._reveal(not secret)
         row = QHBoxLayout(self)

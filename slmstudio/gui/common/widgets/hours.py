@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QTime, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import TimeEdit, number_field
 from slmstudio.gui.common.widgets.labels import text_label
@@ -29,14 +30,14 @@ class HoursEdit(QWidget):
     def __init__(self, text: str, *, in_one_line: bool = False, parent: QWidget | None = None):
         super().__init__(parent)
         self.check = QCheckBox(text)
-        self.start = self._time("start", self.tr("Begin of the hours"))
-        self.end = self._time("end", self.tr("End of the hours"))
+        self.start = self._time("start", tr("Begin of the hours"))
+        self.end = self._time("end", tr("End of the hours"))
         self.check.clicked.connect(self._changed)
         line = QHBoxLayout()
         line.setSpacing(theme.SPACE_XS)
         if in_one_line:
             line.addWidget(self.check)
-        for widget in (self.start, text_label(self.tr("to"), "small"), self.end):
+        for widget in (self.start, text_label(tr("to"), "small"), self.end):
             line.addWidget(widget)
         line.addStretch(1)
         column = QVBoxLayout(self)
@@ -52,7 +53,7 @@ class HoursEdit(QWidget):
         field.setObjectName(f"hours_{name}")
         field.setDisplayFormat(FORM)
         field.setAccessibleName(accessible)
-        field.setToolTip(self.tr("By this machine's clock. The end may be on the next day."))
+        field.setToolTip(tr("By this machine's clock. The end may be on the next day."))
         field.setKeyboardTracking(False)
         field.timeChanged.connect(self._changed)
         return field

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QWhatsThis, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import term_words
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import IconButton
@@ -31,15 +32,15 @@ class MeaningButton(IconButton):
         """Tell of other words."""
         self.keys = tuple(keys)
         words = ", ".join(map(term_words.name, keys))
-        self.setToolTip(self.tr("What does this mean? {words}").format(words=words))
-        self.setAccessibleName(self.tr("What does this mean: {words}").format(words=words))
+        self.setToolTip(tr("What does this mean? {words}", words=words))
+        self.setAccessibleName(tr("What does this mean: {words}", words=words))
         if self.parent() is not None or not keys:  # else it would be shown as a window of its own
             self.setVisible(bool(keys))
 
     def text_shown(self) -> str:
         """What it tells."""
         told = ((term_words.name(key), *term_words.sentences(key)) for key in self.keys)
-        return "\n\n".join(self.tr("{name}: {what} {so}").format(name=name, what=what, so=so)
+        return "\n\n".join(tr("{name}: {what} {so}", name=name, what=what, so=so)
                            for name, what, so in told)
 
     def _show(self) -> None:

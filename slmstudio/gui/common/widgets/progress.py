@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.i18n import tr
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -49,9 +50,9 @@ class ProgressStrip(QWidget):
         row.setSpacing(theme.SPACE_S)
         self.label = ElidedLabel("", "small")
         self.bar = ProgressBar()
-        self.bar.setAccessibleName(self.tr("Progress"))
+        self.bar.setAccessibleName(tr("Progress"))
         self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.cancel = SecondaryButton(self.tr("Cancel"), self.tr("End this work. Nothing is changed."), "small")
+        self.cancel = SecondaryButton(tr("Cancel"), tr("End this work. Nothing is changed."), "small")
         self.cancel.setObjectName("cancel")
         self.cancel.clicked.connect(self.cancelled)
         row.addWidget(self.label)
@@ -103,9 +104,9 @@ class ProgressStrip(QWidget):
     def _time_left(self, done: int, total: int) -> str:
         if total <= 0:
             return ""
-        percent = self.tr("{percent} %").format(percent=int(100 * min(done, total) / total))
+        percent = tr("{percent} %", percent=int(100 * min(done, total) / total))
         now = time.monotonic()
         left = self._left.update(done, total, now)
         if left is None or now - self._started < TOLD_AFTER_SECONDS:
             return percent
-        return self.tr("{percent} · {duration} left").format(percent=percent, duration=units.format_about(left))
+        return tr("{percent} · {duration} left", percent=percent, duration=units.format_about(left))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
+
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     from slmstudio.gui.data.entry import DataEntry
@@ -21,18 +23,13 @@ def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setWindowTitle(_tr("Changes that aren't written"))
+    box.setWindowTitle(tr("Changes that aren't written"))
     count = sum(unwritten.values())
-    pattern = _tr("1 change to {name} isn't written.") if count == 1 else (
-        _tr("{count} changes to {name} aren't written."))
+    pattern = tr("1 change to {name} isn't written.") if count == 1 else tr("{count} changes to {name} aren't written.")
     box.setText(pattern.format(count=f"{count:,}", name=", ".join(unwritten)))
-    box.setInformativeText(_tr("Cancel, and press “Write a new version” to keep them."))
-    drop = box.addButton(_tr("Discard changes"), QMessageBox.ButtonRole.DestructiveRole)
+    box.setInformativeText(tr("Cancel, and press “Write a new version” to keep them."))
+    drop = box.addButton(tr("Discard changes"), QMessageBox.ButtonRole.DestructiveRole)
     drop.setObjectName("drop_changes")
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
     box.exec()
     return box.clickedButton() is drop
-
-
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("DropQuestion", text)

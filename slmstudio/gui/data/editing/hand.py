@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.editing.row_editor import RowEditor
 from slmstudio.gui.data.health import work
@@ -45,12 +45,13 @@ class HandEdits(QObject):
         self._records: Sequence[Record] = ()
         self._key: int | None = None
         self._writing: DataEntry | None = None
-        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the last change back (Ctrl+Z)."), "small")
+        self.undo = SecondaryButton(tr("Undo"), tr("Take the last change back (Ctrl+Z)."), "small")
         self.undo.setObjectName("changes_undo")
         self.undo.setShortcut("Ctrl+Z")
         self.undo.clicked.connect(self._undo)
-        self.write = SecondaryButton(self.tr("Write a new version"), self.tr(
-            "Write all rows with these changes to a new file, and open that. Your file isn't changed."), "small")
+        self.write = SecondaryButton(tr("Write a new version"),
+                                     tr("Write all rows with these changes to a new file, and open that. Your file "
+                                        "isn't changed."), "small")
         self.write.setObjectName("changes_write")
         self.write.clicked.connect(self._write)
         self.bar = NoteBar("changes_text", "warn", (self.undo, self.write))
@@ -71,8 +72,8 @@ class HandEdits(QObject):
 
     def ask_to_write(self) -> None:
         """Something else can't be done while changes are pending: say so."""
-        self.failed.emit(UserError(self.tr("There are changes that aren't written."), "",
-                                   self.tr("Write a new version or undo them first.")))
+        self.failed.emit(UserError(tr("There are changes that aren't written."), "",
+                                   tr("Write a new version or undo them first.")))
 
     def _take(self) -> None:
         """Work out the rows with their changes, and say how many there are."""
@@ -83,16 +84,15 @@ class HandEdits(QObject):
             self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
         else:
             self._keys, self._records = entry.edits.rows()
-        self.bar.say(counted(len(changes), self.tr("1 change isn't written"),
-                             self.tr("{count} changes aren't written")) if changes else "")
+        self.bar.say(ntr("{n:,} change isn't written", "{n:,} changes aren't written", len(changes)) if changes else "")
         # What is changed while a version is written would be lost when that takes the place of these rows.
         for button in (self.write, self.undo):
             button.setEnabled(entry is not self._writing)
 
     def _may_change(self) -> bool:
         if self._entry is not None and self._entry is self._writing:
-            self.failed.emit(UserError(self.tr("A new version is being written."), "",
-                                       self.tr("Change rows when it is there.")))
+            self.failed.emit(UserError(tr("A new version is being written."), "",
+                                       tr("Change rows when it is there.")))
             return False
         return self._entry is not None
 
@@ -113,8 +113,8 @@ class HandEdits(QObject):
         if not self._may_change():
             return
         if len(rows) >= len(self._records):
-            self.failed.emit(UserError(self.tr("A dataset needs a row at least."), "",
-                                       self.tr("To be rid of all of it, take it off the list.")))
+            self.failed.emit(UserError(tr("A dataset needs a row at least."), "",
+                                       tr("To be rid of all of it, take it off the list.")))
             return
         self._edits().delete([self._keys[row] for row in rows])
         self._show()
@@ -124,7 +124,7 @@ class HandEdits(QObject):
             return
         record = self._records[row]
         self._key = self._keys[row]
-        self._editor.open_record(record, self.tr("Edit line {line}").format(line=f"{record.line:,}"))
+        self._editor.open_record(record, tr("Edit line {line:,}", line=record.line))
         self.editing.emit()
 
     def _open_new(self) -> None:
@@ -134,7 +134,7 @@ class HandEdits(QObject):
             return
         self._key = None
         last = self._records[-1].line if self._records else 0
-        self._editor.open_record(blank(self._entry.dataset.layout, last + 1), self.tr("Add a row"))
+        self._editor.open_record(blank(self._entry.dataset.layout, last + 1), tr("Add a row"))
         self.editing.emit()
 
     def _saved(self, record: Record) -> None:

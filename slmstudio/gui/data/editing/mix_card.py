@@ -10,6 +10,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
@@ -18,7 +19,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, number_field
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.data.health import work
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class MixCard(Card):
     closed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(self.tr("Mix datasets"), parent=parent)
+        super().__init__(tr("Mix datasets"), parent=parent)
         self._rows: list[tuple[Dataset, QCheckBox, DoubleSpinBox]] = []
         self._writing = False
         self.banner = ErrorBanner()
@@ -51,15 +52,15 @@ class MixCard(Card):
         self._grid.setColumnStretch(0, 1)
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("mix_seed")
-        self.seed.setAccessibleName(self.tr("Seed of the mix"))
-        self.seed.setToolTip(self.tr("The same seed always takes the same rows. Change it to draw others."))
+        self.seed.setAccessibleName(tr("Seed of the mix"))
+        self.seed.setToolTip(tr("The same seed always takes the same rows. Change it to draw others."))
         self.sum = text_label("", "strong")
         self.sum.setObjectName("mix_sum")
-        words = text_label(self.tr("A weight of 0.5 takes every other row, 1 takes all of them, 2 takes each twice."),
+        words = text_label(tr("A weight of 0.5 takes every other row, 1 takes all of them, 2 takes each twice."),
                            "muted", wrap=True)
         seed = QHBoxLayout()
         seed.setSpacing(theme.SPACE_S)
-        seed.addWidget(text_label(self.tr("Seed"), "small"))
+        seed.addWidget(text_label(tr("Seed"), "small"))
         seed.addWidget(self.seed)
         seed.addStretch(1)
         self.body.addWidget(self.banner)
@@ -72,16 +73,16 @@ class MixCard(Card):
         add_key(self, "Escape", self._close, inside=True)
 
     def _make_buttons(self) -> None:
-        self.write = PrimaryButton(self.tr("Write the mix"), self.tr(
-            "Write the rows to a new file, and open that. Your files aren't changed."))
+        self.write = PrimaryButton(tr("Write the mix"),
+                                   tr("Write the rows to a new file, and open that. Your files aren't changed."))
         self.write.setObjectName("mix_write")
         self.write.clicked.connect(self._write)
-        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Go back to the rows (Esc)."))
+        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows (Esc)."))
         cancel.setObjectName("mix_cancel")
         cancel.clicked.connect(self._close)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(self.tr("Your files are never changed."), "small"), 1)
+        row.addWidget(text_label(tr("Your files are never changed."), "small"), 1)
         row.addWidget(cancel)
         row.addWidget(self.write)
         self.body.addLayout(row)
@@ -100,9 +101,9 @@ class MixCard(Card):
             box.setToolTip(str(dataset.path))
             weight = number_field(DoubleSpinBox(minimum=0.01, maximum=100, decimals=2, singleStep=0.25, value=1))
             weight.setObjectName(f"mix_weight_{place}")
-            weight.setAccessibleName(self.tr("Weight of {name}").format(name=dataset.name))
-            weight.setToolTip(self.tr("How many rows are taken, as a multiple of all."))
-            rows = text_label(counted(len(dataset.records), self.tr("1 row"), self.tr("{count} rows")), "small")
+            weight.setAccessibleName(tr("Weight of {name}", name=dataset.name))
+            weight.setToolTip(tr("How many rows are taken, as a multiple of all."))
+            rows = text_label(ntr("{n:,} row", "{n:,} rows", len(dataset.records)), "small")
             for column, widget in enumerate((box, rows, weight)):
                 self._grid.addWidget(widget, place, column)
             box.toggled.connect(weight.setEnabled)
@@ -129,8 +130,7 @@ class MixCard(Card):
             self.write.setEnabled(False)
             return
         self.banner.clear()
-        self.sum.setText(counted(sum(part.count for part in parts), self.tr("The mix has 1 row."),
-                                 self.tr("The mix has {count} rows.")))
+        self.sum.setText(ntr("The mix has {n:,} row.", "The mix has {n:,} rows.", sum(part.count for part in parts)))
         self.write.setEnabled(True)
 
     def _close(self) -> None:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QScrollArea, QVBoxLay
 
 from slmstudio.core.data.versions import edits
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -44,16 +45,16 @@ class RowEditor(Card):
         self._area.setWidgetResizable(True)
         self.body.addWidget(self.banner)
         self.body.addWidget(self._area, 1)
-        self.save = PrimaryButton(self.tr("Save row"), self.tr(
-            "Keep the row like this until you write a new version (Ctrl+Enter)."))
+        self.save = PrimaryButton(tr("Save row"),
+                                  tr("Keep the row like this until you write a new version (Ctrl+Enter)."))
         self.save.setObjectName("editor_save")
         self.save.clicked.connect(self._save)
-        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Leave the row as it was (Esc)."))
+        cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."))
         cancel.setObjectName("editor_cancel")
         cancel.clicked.connect(self.closed)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(self.tr("Your file is never changed."), "small"), 1)
+        row.addWidget(text_label(tr("Your file is never changed."), "small"), 1)
         row.addWidget(cancel)
         row.addWidget(self.save)
         self.body.addLayout(row)
@@ -66,8 +67,8 @@ class RowEditor(Card):
         self._record = record
         self.title.setText(title)
         self.banner.clear()
-        names = {"user": self.tr("User"), "assistant": self.tr("Assistant"), "system": self.tr("System"),
-                 "tool": self.tr("Tool"), edits.TEXT: self.tr("Text"), edits.REJECTED: self.tr("Rejected answer")}
+        names = {"user": tr("User"), "assistant": tr("Assistant"), "system": tr("System"),
+                 "tool": tr("Tool"), edits.TEXT: tr("Text"), edits.REJECTED: tr("Rejected answer")}
         holder = QWidget()
         holder.setProperty("plain", True)
         column = QVBoxLayout(holder)
@@ -78,7 +79,7 @@ class RowEditor(Card):
             field = QPlainTextEdit(text)
             field.setObjectName(f"editor_{len(self.fields)}")
             field.setAccessibleName(names.get(role, role))
-            field.setToolTip(self.tr("What this message says, in any script."))
+            field.setToolTip(tr("What this message says, in any script."))
             field.setTabChangesFocus(True)
             lines = QFontMetrics(field.font()).lineSpacing() * LINES.get(role, USUAL_LINES)
             field.setMinimumHeight(lines + 2 * theme.SPACE_L)

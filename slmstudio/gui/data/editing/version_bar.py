@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.note_bar import NoteBar
@@ -38,8 +39,9 @@ class VersionBar(QObject):
         super().__init__(parent)
         self._entry: DataEntry | None = None
         self._task: Task | None = None
-        self.undo = SecondaryButton(self.tr("Undo"), self.tr(
-            "Go back to the file that this was made from. The version moves to the trash."), "small")
+        self.undo = SecondaryButton(tr("Undo"),
+                                    tr("Go back to the file that this was made from. The version moves to the trash."),
+                                    "small")
         self.undo.setObjectName("version_undo")
         self.undo.clicked.connect(self._undo)
         self.bar = NoteBar("version_text", "ok", (self.undo,))

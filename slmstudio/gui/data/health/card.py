@@ -9,11 +9,12 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class FindingRow(QFrame):
         chip = Chip(f"{finding.count:,}", CHIPS[finding.severity])
         name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
         sentence = text_label(finding.sentence, "small", wrap=True)
-        show = SecondaryButton(card.tr("Show rows"), card.tr("Show only these rows in the table."), "small")
+        show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small")
         show.setObjectName(f"health_show_{finding.kind}")
-        show.setAccessibleName(card.tr("Show rows: {title}").format(title=title))
+        show.setAccessibleName(tr("Show rows: {title}", title=title))
         show.clicked.connect(lambda: card.rows_wanted.emit(finding))
         top, buttons = QHBoxLayout(), QHBoxLayout()
         for row, widgets in ((top, (chip,)), (buttons, (show,))):
@@ -55,10 +56,10 @@ class FindingRow(QFrame):
 
     @staticmethod
     def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
-        tip = card.tr("{what} You see the changes first.").format(what=finding.fix)
-        mend = SecondaryButton(card.tr("Mend…"), plain_tip(tip), "small")
+        tip = tr("{what} You see the changes first.", what=finding.fix)
+        mend = SecondaryButton(tr("Mend…"), plain_tip(tip), "small")
         mend.setObjectName(f"health_mend_{finding.kind}")
-        mend.setAccessibleName(card.tr("Mend: {title}").format(title=title))
+        mend.setAccessibleName(tr("Mend: {title}", title=title))
         mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
         return mend
 
@@ -79,7 +80,7 @@ class HealthCard(Card):
     check_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(self.tr("Health"), parent=parent)
+        super().__init__(tr("Health"), parent=parent)
         self.chip = Chip()
         self.chip.setObjectName("health_chip")
         self.header.addWidget(self.chip)
@@ -90,7 +91,7 @@ class HealthCard(Card):
         self.banner = ErrorBanner(closable=False)
         self.words = text_label("", "muted", wrap=True)
         self.words.setObjectName("health_words")
-        self.again = SecondaryButton(self.tr("Check again"), self.tr("Look through all rows for faults."), "small")
+        self.again = SecondaryButton(tr("Check again"), tr("Look through all rows for faults."), "small")
         self.again.setObjectName("health_again")
         self.again.clicked.connect(self.check_wanted)
         self.body.addWidget(self.banner)
@@ -104,7 +105,7 @@ class HealthCard(Card):
     def _make_list(self) -> None:
         self.area = QScrollArea()
         self.area.setObjectName("health_list")
-        self.area.setAccessibleName(self.tr("Findings"))
+        self.area.setAccessibleName(tr("Findings"))
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -127,15 +128,15 @@ class HealthCard(Card):
 
     def show_nothing(self) -> None:
         """There is no dataset."""
-        self._set_state(words=self.tr("Nothing to check yet. Open a dataset, and its rows are checked here."))
+        self._set_state(words=tr("Nothing to check yet. Open a dataset, and its rows are checked here."))
 
     def show_working(self, rows: int, about: str) -> None:
         """The rows are being checked."""
-        self._set_state(about=about, words=counted(rows, self.tr("Checking 1 row…"), self.tr("Checking {count} rows…")))
+        self._set_state(about=about, words=ntr("Checking {n:,} row…", "Checking {n:,} rows…", rows))
         self.strip.start_soon("")
 
     def show_cancelled(self) -> None:
-        self._set_state(words=self.tr("The check was cancelled, so nothing is known of these rows."), again=True)
+        self._set_state(words=tr("The check was cancelled, so nothing is known of these rows."), again=True)
 
     def show_failed(self, error: Exception) -> None:
         self._set_state(again=True)
@@ -145,11 +146,12 @@ class HealthCard(Card):
         """The rows are checked."""
         if findings:
             worst = next(each for each in ("bad", "warn", "note") if any(found.severity == each for found in findings))
-            self._set_state(chip=counted(len(findings), self.tr("1 finding"), self.tr("{count} findings")),
+            self._set_state(chip=ntr("{n:,} finding", "{n:,} findings", len(findings)),
                             kind=CHIPS[worst], about=about)
         else:
-            self._set_state(chip=self.tr("healthy"), kind="ok", about=about, words=counted(
-                rows, self.tr("✓ Nothing was found in the one row."), self.tr("✓ Nothing was found in {count} rows.")))
+            self._set_state(chip=tr("healthy"), kind="ok", about=about,
+                            words=ntr("✓ Nothing was found in the one row.", "✓ Nothing was found in {n:,} rows.",
+                                      rows))
         holder = QWidget()
         holder.setProperty("plain", True)
         column = QVBoxLayout(holder)

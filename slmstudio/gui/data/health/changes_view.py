@@ -9,6 +9,7 @@ from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QTextEdit, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.data.health import diff
 
@@ -24,7 +25,7 @@ class ChangesView(QTextEdit):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setReadOnly(True)
-        self.setAccessibleName(self.tr("The first changes"))
+        self.setAccessibleName(tr("The first changes"))
         self.setProperty("bare", True)
         self.document().setDocumentMargin(theme.CARD_PADDING)
         self._changes: Sequence[Change] = ()
@@ -53,8 +54,7 @@ class ChangesView(QTextEdit):
         style = QTextCharFormat()
         style.setFont(theme.base_font(theme.SMALL_SIZE))
         style.setForeground(theme.colour("muted"))
-        pattern = self.tr("Line {line} · {title} · the row is removed") if change.after is None else (
-            self.tr("Line {line} · {title}"))
+        pattern = tr("Line {line} · {title} · the row is removed") if change.after is None else tr("Line {line} · {title}")
         text = pattern.format(line=f"{change.line:,}", title=KINDS[change.kind].title)
         cursor.insertText(f"{change.file}, {text}" if change.file else text, style)
 

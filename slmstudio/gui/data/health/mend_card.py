@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
@@ -15,7 +16,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import ElidedLabel, counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.changes_view import ChangesView
@@ -75,16 +76,17 @@ class MendCard(Card):
         add_key(self, "Escape", self.close_card, inside=True)
 
     def _make_buttons(self) -> None:
-        self.write = PrimaryButton(self.tr("Write a new version"), self.tr(
-            "Write the rows as they are shown here to a new file, and open that. Your file isn't changed."))
+        self.write = PrimaryButton(tr("Write a new version"),
+                                   tr("Write the rows as they are shown here to a new file, and open that. Your file "
+                                      "isn't changed."))
         self.write.setObjectName("mend_write")
         self.write.clicked.connect(self._write)
-        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Go back to the rows. Nothing is changed (Esc)."))
+        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."))
         cancel.setObjectName("mend_cancel")
         cancel.clicked.connect(self.close_card)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(self.tr("Your file is never changed."), "small"), 1)
+        row.addWidget(text_label(tr("Your file is never changed."), "small"), 1)
         row.addWidget(cancel)
         row.addWidget(self.write)
         self.body.addLayout(row)
@@ -93,7 +95,7 @@ class MendCard(Card):
         """Preview the fix of one kind; others can be ticked too."""
         self._report = report
         self.banner.clear()
-        self.title.setText(self.tr("Mend {name}").format(name=report.asked.dataset.name))
+        self.title.setText(tr("Mend {name}", name=report.asked.dataset.name))
         while (item := self._boxes.takeAt(0)) is not None:
             if (old := item.widget()) is not None:
                 old.deleteLater()
@@ -101,12 +103,11 @@ class MendCard(Card):
         for finding in report.made.findings:
             if finding.fix is None:
                 continue
-            box = QCheckBox(self.tr("{title} · {rows}").format(
-                title=KINDS[finding.kind].title,
-                rows=counted(finding.count, self.tr("1 row"), self.tr("{count} rows"))))
+            box = QCheckBox(tr("{title} · {rows}", title=KINDS[finding.kind].title,
+                               rows=ntr("{n:,} row", "{n:,} rows", finding.count)))
             box.setAccessibleDescription(finding.fix)
             box.setObjectName(f"mend_{finding.kind}")
-            box.setToolTip(plain_tip(self.tr("{sentence} {fix}").format(sentence=finding.sentence, fix=finding.fix)))
+            box.setToolTip(plain_tip(tr("{sentence} {fix}", sentence=finding.sentence, fix=finding.fix)))
             box.setChecked(finding.kind == kind)
             box.toggled.connect(self._later.start)
             place = len(self.kinds)
@@ -143,11 +144,11 @@ class MendCard(Card):
         self.write.setEnabled(False)
         kinds = [kind for kind, box in self.kinds.items() if box.isChecked()]
         if not kinds:
-            self.summary.setText(self.tr("Choose what to mend."))
+            self.summary.setText(tr("Choose what to mend."))
             self.more.setText("")
             self.view.show_changes(())
             return
-        self.summary.setText(self.tr("Looking at what would change…"))
+        self.summary.setText(tr("Looking at what would change…"))
         self.strip.start_soon("")
         self._task = run_task(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
 
@@ -155,13 +156,12 @@ class MendCard(Card):
         self._task = None
         self._preview = found
         self.strip.end()
-        rewritten = counted(found.rewritten, self.tr("1 row is rewritten"), self.tr("{count} rows are rewritten"))
-        removed = counted(found.removed, self.tr("1 row is removed"), self.tr("{count} rows are removed"))
-        left = counted(len(found.fixed.records), self.tr("1 row is left"), self.tr("{count} rows are left"))
-        self.summary.setText(self.tr("{rewritten}, {removed}; {left}.").format(
-            rewritten=rewritten, removed=removed, left=left))
+        rewritten = ntr("{n:,} row is rewritten", "{n:,} rows are rewritten", found.rewritten)
+        removed = ntr("{n:,} row is removed", "{n:,} rows are removed", found.removed)
+        left = ntr("{n:,} row is left", "{n:,} rows are left", len(found.fixed.records))
+        self.summary.setText(tr("{rewritten}, {removed}; {left}.", rewritten=rewritten, removed=removed, left=left))
         shown = len(found.first)
-        self.more.setText(self.tr("{shown} of {count} changes:").format(shown=f"{shown:,}", count=f"{found.changes:,}")
+        self.more.setText(tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes)
                           if shown < found.changes else "")
         self.more.setVisible(bool(self.more.text()))
         self.view.show_changes(found.first)
@@ -188,7 +188,7 @@ class MendCard(Card):
             return
         dataset = report.asked.dataset
         self._set_writing(True)
-        self.strip.start_soon(self.tr("Writing a new version"))
+        self.strip.start_soon(tr("Writing a new version"))
         self._task = run_task(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
                               lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
 

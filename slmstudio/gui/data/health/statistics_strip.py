@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.labels import counted as plural
@@ -34,13 +35,13 @@ class StatisticsStrip(QWidget):
         self._task: Task | None = None
         self.scripts = ShareBar(height=10)
         self.scripts.setObjectName("statistics_scripts")
-        self.scripts.setToolTip(self.tr("Share of each script among the letters. A model learns best what its own "
-                                        "training had much of."))
+        self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best what its own training "
+                                   "had much of."))
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("statistics_figures")
         left = QVBoxLayout()
         left.setSpacing(theme.SPACE_S)
-        left.addWidget(text_label(self.tr("Scripts"), "section"))
+        left.addWidget(text_label(tr("Scripts"), "section"))
         left.addWidget(self.scripts)
         left.addStretch(1)
         row = QHBoxLayout(self)
@@ -54,29 +55,28 @@ class StatisticsStrip(QWidget):
         if self._task is not None:
             self._task.cancel()
         self.scripts.show_shares((), 1)
-        self.figures.setText(self.tr("Counting…"))
+        self.figures.setText(tr("Counting…"))
         self._task = run_task(self, lambda task: _count(dataset), self._show, self.failed.emit)
 
     def _show(self, counted: Statistics) -> None:
         main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]
         rest = 1 - sum(share for _, share in main) if counted.scripts else 0
-        shown = [*main, *([(self.tr("others"), rest)] if rest > 1e-9 else [])]
-        pattern = self.tr("{script} {percent} %")
+        shown = [*main, *([(tr("others"), rest)] if rest > 1e-9 else [])]
+        pattern = tr("{script} {percent} %")
         self.scripts.show_shares([Share(share, colour, pattern.format(script=script, percent=_percent(share)))
                                   for (script, share), colour in zip(shown, COLOURS, strict=False)], 1)
-        lines = [self.tr("{rows} · {characters} characters").format(
-                     rows=plural(counted.rows, self.tr("1 row"), self.tr("{count} rows")),
-                     characters=f"{counted.characters:,}"),
-                 self.tr("Longest row: {characters} characters, line {line}").format(
-                     characters=f"{counted.longest_characters:,}", line=f"{counted.longest_line:,}")]
+        lines = [tr("{rows} · {characters:,} characters", rows=plural(counted.rows, tr("1 row"), tr("{count} rows")),
+                    characters=counted.characters),
+                 tr("Longest row: {characters:,} characters, line {line:,}", characters=counted.longest_characters,
+                    line=counted.longest_line)]
         if counted.duplicate_prompts:
             lines.append(plural(
-                counted.duplicate_prompts, self.tr("1 row asks what an earlier row asks"),
-                self.tr("{count} rows ask what an earlier row asks")))
+                counted.duplicate_prompts, tr("1 row asks what an earlier row asks"),
+                tr("{count} rows ask what an earlier row asks")))
         elif counted.duplicate_rows:
             lines.append(plural(
-                counted.duplicate_rows, self.tr("1 row is the same as an earlier row"),
-                self.tr("{count} rows are the same as an earlier row")))
+                counted.duplicate_rows, tr("1 row is the same as an earlier row"),
+                tr("{count} rows are the same as an earlier row")))
         self.figures.setText("\n".join(lines))
 
 

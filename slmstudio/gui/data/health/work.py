@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.tasks import Task
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def write_from(records: Sequence[Record], sources: list[Source], steps: list[Ste
     from slmstudio.core.data.versions import store
 
     if not records:
-        raise UserError("No row would be left, so nothing was written.", "", "Choose less to remove.")
+        raise UserError(tr("No row would be left, so nothing was written."), "", tr("Choose less to remove."))
     found = read_dataset(store.write(records, sources, steps, like=like, seed=seed), task.progress, task.cancelled)
     gc.freeze()  # as in `reading.read`
     return found
@@ -200,12 +201,12 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
     found = None
     if source is not None:
         if source.path is None or not source.path.exists():
-            raise UserError(f"{source.name} isn't there any more, so this can't be undone.",
-                            "It was moved, renamed or deleted.", "The version that is open stays as it is.")
+            raise UserError(tr("{source} isn't there any more, so this can't be undone.", source=source.name),
+                            tr("It was moved, renamed or deleted."), tr("The version that is open stays as it is."))
         found = given.read(source.path, source.given, task.progress, task.cancelled)
         if source.sha256 and found.sha256 != source.sha256:
-            raise UserError(f"{source.name} was changed since this version was made, so this can't be undone.", "",
-                            "Open that file by itself; this version stays as it is.")
+            raise UserError(tr("{source} was changed since this version was made, so this can't be undone.",
+                               source=source.name), "", tr("Open that file by itself; this version stays as it is."))
     try:
         store.remove(path)
     except UserError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.data.file_dialogs import kinds
@@ -22,19 +23,19 @@ class DataEmpty(EmptyState):
     sample_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        choose = PrimaryButton(self.tr("Choose files…"), self.tr("Choose files with rows to learn (Ctrl+O)."))
+        choose = PrimaryButton(tr("Choose files…"), tr("Choose files with rows to learn (Ctrl+O)."))
         choose.setObjectName("data_choose")
-        folder = SecondaryButton(self.tr("Choose a folder…"),
-                                 self.tr("Read all files with rows in a folder as one dataset."))
+        folder = SecondaryButton(tr("Choose a folder…"),
+                                 tr("Read all files with rows in a folder as one dataset."))
         folder.setObjectName("data_folder")
-        sample = SecondaryButton(self.tr("Try the sample: citizen help desk"),
-                                 self.tr("Questions and answers of a city's help desk, in English and Hindi. "
-                                         "They come with the program: good for a first try."))
+        sample = SecondaryButton(tr("Try the sample: citizen help desk"),
+                                 tr("Questions and answers of a city's help desk, in English and Hindi. They come with "
+                                    "the program: good for a first try."))
         sample.setObjectName("data_sample")
         self.buttons = (choose, folder, sample)
-        super().__init__(self.tr("What should the model learn?"),
-                         self.tr("Drop a file or a folder with questions and answers, conversations, better and worse "
-                                 "answers, or plain text. It stays on this machine."), self.buttons, kinds(), parent)
+        super().__init__(tr("What should the model learn?"),
+                         tr("Drop a file or a folder with questions and answers, conversations, better and worse "
+                            "answers, or plain text. It stays on this machine."), self.buttons, kinds(), parent)
         for button, signal in zip(self.buttons, (self.files_wanted, self.folder_wanted, self.sample_wanted),
                                   strict=True):
             button.clicked.connect(signal)

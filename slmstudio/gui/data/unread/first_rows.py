@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.data.reader import FirstRows
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.data.unread.raw_rows import RawTable
@@ -20,7 +21,7 @@ class FirstRowsPage(QWidget):
         self._card = Card(" ")
         self._card.title.setObjectName("first_rows_title")
         self.table = RawTable("first_rows")
-        self._card.body.addWidget(text_label(self.tr("These are the first rows. The others are being read."), "muted"))
+        self._card.body.addWidget(text_label(tr("These are the first rows. The others are being read."), "muted"))
         self._card.body.addWidget(self.table, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

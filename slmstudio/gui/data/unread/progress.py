@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.queue import ReadingQueue
 
@@ -38,9 +38,9 @@ class ReadingProgress(Card):
             empty: the empty state is shown.
         """
         now, waiting = self._queue.reading, len(self._queue.waiting)
-        text = self.tr("Reading {name}").format(name=now.path.name) if now is not None else ""
+        text = tr("Reading {name}", name=now.path.name) if now is not None else ""
         if waiting:
-            text += counted(waiting, self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
+            text += ntr(" · {n:,} more waiting", " · {n:,} more waiting", waiting)
         for strip in self.strips:
             strip.label.setText(text)
             strip.label.setVisible(bool(text))

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from slmstudio.core.data.reader import FirstRows
 from slmstudio.core.data.sources.row import one_line
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import plain_tip
 
@@ -55,7 +56,7 @@ class RawTable(QTableView):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setObjectName(name)
-        self.setAccessibleName(self.tr("The first rows of the file"))
+        self.setAccessibleName(tr("The first rows of the file"))
         self.rows = RawRows(self)
         self.setModel(self.rows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -36,8 +37,8 @@ class UnmappedPage(QWidget):
         self._asked: list[tuple[Wanted, Unmapped]] = []
         self._card = Card(" ")
         self._card.title.setObjectName("unmapped_title")
-        why = text_label(self.tr("The names of its columns don't say it. Choose them here; it is remembered for this "
-                                 "file, and for others with the same columns."), "muted", wrap=True)
+        why = text_label(tr("The names of its columns don't say it. Choose them here; it is remembered for this file, "
+                            "and for others with the same columns."), "muted", wrap=True)
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
         self.error = ErrorBanner(closable=False)
@@ -46,7 +47,7 @@ class UnmappedPage(QWidget):
         self._card.body.addWidget(why)
         self._card.body.addWidget(self.panel)
         self._card.body.addWidget(self.error)
-        self._card.body.addWidget(text_label(self.tr("The first rows"), "section"))
+        self._card.body.addWidget(text_label(tr("The first rows"), "section"))
         self._card.body.addWidget(self.table, 1)
         self._card.body.addLayout(self._buttons())
         column = QVBoxLayout(self)
@@ -54,10 +55,10 @@ class UnmappedPage(QWidget):
         column.addWidget(self._card)
 
     def _buttons(self) -> QHBoxLayout:
-        self.leave = SecondaryButton(self.tr("Not now"), self.tr("Leave this file unread."))
+        self.leave = SecondaryButton(tr("Not now"), tr("Leave this file unread."))
         self.leave.setObjectName("unmapped_leave")
         self.leave.clicked.connect(self._leave)
-        self.read = PrimaryButton(self.tr("Read the file"), self.tr("Read all its rows with these columns."))
+        self.read = PrimaryButton(tr("Read the file"), tr("Read all its rows with these columns."))
         self.read.setObjectName("unmapped_read")
         self.read.clicked.connect(self._say)
         self.hint = text_label("", "small")
@@ -90,7 +91,7 @@ class UnmappedPage(QWidget):
         found = unmapped.rows
         if self.table.rows.found is found:
             return
-        self._card.title.setText(self.tr("What do the columns of {name} hold?").format(name=wanted.path.name))
+        self._card.title.setText(tr("What do the columns of {name} hold?", name=wanted.path.name))
         self.error.clear()
         self.table.show_rows(found)
         self.panel.show_columns(Columns.of_rows(found, examples(found.rows), unmapped.choices))
@@ -100,7 +101,7 @@ class UnmappedPage(QWidget):
     def show_error(self, error: Exception) -> None:
         """Say why the file could not be read so."""
         if isinstance(error, UserError):
-            error = UserError(error.what, error.why, self.tr("Choose other columns, or another kind of rows."))
+            error = UserError(error.what, error.why, tr("Choose other columns, or another kind of rows."))
         self.error.show_error(error)
 
     def _changed(self) -> None:
@@ -117,6 +118,6 @@ class UnmappedPage(QWidget):
 
     def _show_missing(self) -> None:
         missing = self.panel.missing()
-        self.hint.setText(breakable(self.tr("Choose a column for: {names}").format(names=", ".join(missing)))
+        self.hint.setText(breakable(tr("Choose a column for: {names}", names=", ".join(missing)))
                           if missing else "")
         self.read.setEnabled(not missing)

@@ -10,6 +10,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
 
 from slmstudio.core.data.record import message_text
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -64,39 +65,39 @@ class RowDetail(QWidget):
         self.question = QTextBrowser()
         self.question.setObjectName("row_question")
         self.question.setProperty("bare", True)
-        self.question.setAccessibleName(self.tr("Question"))
+        self.question.setAccessibleName(tr("Question"))
         self.question.document().setDocumentMargin(0)
         self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
         self.first, self.second = TextPane("row_first"), TextPane("row_second")
         self.reference = ReferencePane("row_reference")
         self.reference.references_wanted.connect(self._want_references)
         self.reference.left.connect(self._forget_draft)
-        self.legend = text_label(self.tr("Highlighted in an answer: words that the reference lacks. Highlighted in the "
-                                         "reference: words that the second answer lacks."), "small", wrap=True)
+        self.legend = text_label(tr("Highlighted in an answer: words that the reference lacks. Highlighted in the "
+                                    "reference: words that the second answer lacks."), "small", wrap=True)
         self.place = ElidedLabel("", "section")
-        self.trained = Chip(self.tr("in the training rows"), "warn")
-        self.trained.setToolTip(self.tr("The model has learned this question: its answer shows memory, not skill."))
+        self.trained = Chip(tr("in the training rows"), "warn")
+        self.trained.setToolTip(tr("The model has learned this question: its answer shows memory, not skill."))
         self._make_foot()
         self._lay_out()
         theme.THEME.changed.connect(self._mark)
 
     def _make_foot(self) -> None:
         self.category, self.language = QLineEdit(), QLineEdit()
-        for field, name, label in ((self.category, "row_category", self.tr("Category")),
-                                   (self.language, "row_language", self.tr("Language"))):
+        for field, name, label in ((self.category, "row_category", tr("Category")),
+                                   (self.language, "row_language", tr("Language"))):
             field.setObjectName(name)
             field.setAccessibleName(label)
             field.setPlaceholderText(label)
             field.setMaximumWidth(130)
-            field.setToolTip(self.tr("Scores are told apart by it. Enter keeps it, in this evaluation and in the test "
-                                     "file."))
+            field.setToolTip(tr("Scores are told apart by it. Enter keeps it, in this evaluation and in the test "
+                                "file."))
             field.editingFinished.connect(self._tag)
-        self.correct = SecondaryButton(self.tr("Correct this…"), self.tr(
-            "Write the answer as it should have been, for the next training."))
+        self.correct = SecondaryButton(tr("Correct this…"),
+                                       tr("Write the answer as it should have been, for the next training."))
         self.correct.setObjectName("row_correct")
-        self.test = SecondaryButton(self.tr("Add to test set…"), self.tr("Put the question into a test set."))
+        self.test = SecondaryButton(tr("Add to test set…"), tr("Put the question into a test set."))
         self.test.setObjectName("row_test")
-        self.remove = IconButton("trash", self.tr("Take this row out of the test set (Undo brings it back)"))
+        self.remove = IconButton("trash", tr("Take this row out of the test set (Undo brings it back)"))
         self.remove.setObjectName("row_remove")
         self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
         self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
@@ -138,8 +139,8 @@ class RowDetail(QWidget):
 
         self.show_row(None, "", "")
         self._evaluation = evaluation
-        self.fixed = self.tr("The questions of a benchmark stay as they are, and are not learned: its figures could no "
-                             "longer be compared with anyone's.") if benchmark_rows.shows(evaluation) else ""
+        self.fixed = tr("The questions of a benchmark stay as they are, and are not learned: its figures could no "
+                        "longer be compared with anyone's.") if benchmark_rows.shows(evaluation) else ""
         for widget, tip in self._tips.items():
             widget.setEnabled(not self.fixed)
             widget.setToolTip(self.fixed or tip)
@@ -172,8 +173,8 @@ class RowDetail(QWidget):
             for view in (self.question, self.first.text, self.second.text, self.reference.text):
                 view.clear()
             return
-        self.place.setText(self.tr("Question, line {line}").format(line=f"{row.line:,}") if row.line else
-                           self.tr("Question {number}").format(number=f"{row.id + 1:,}"))
+        self.place.setText(tr("Question, line {line:,}", line=row.line) if row.line else
+                           tr("Question {number:,}", number=row.id + 1))
         self.question.setHtml(_question(row))
         self.category.setText(row.category or "")
         self.language.setText(row.language or "")
@@ -182,10 +183,9 @@ class RowDetail(QWidget):
             pane.show_head(model_label(model), f"{metric_label(found[0])} {figure(*found)}" if found else "",
                            all_scores(row, model))
         many = len(row.references) > 1
-        self.reference.show_head(self.tr("References, {count}").format(count=len(row.references)) if many else
-                                 self.tr("Reference"), "", "")
-        self.reference.set_references(row.references, why_not=self.fixed or (self.tr(
-            "The right answer is one of the choices: change it in the file.") if row.kind == "choice" else ""))
+        self.reference.show_head(tr("References, {count}", count=len(row.references)) if many else
+                                 tr("Reference"), "", "")
+        self.reference.set_references(row.references, why_not=self.fixed or (tr("The right answer is one of the choices: change it in the file.") if row.kind == "choice" else ""))
         self.go_on()
         self._mark()
 
@@ -257,10 +257,10 @@ class RowDetail(QWidget):
             return
         for pane, model, text in ((self.first, self._models[0], texts.first),
                                   (self.second, self._models[1], texts.second)):
-            none = row.skipped.get(model) or (self.tr("An empty answer.") if model in row.answers else
-                                              self.tr("No answer."))
+            none = row.skipped.get(model) or (tr("An empty answer.") if model in row.answers else
+                                              tr("No answer."))
             pane.text.setHtml(text or f"<i>{diff.escaped(none)}</i>")
-        self.reference.text.setHtml(texts.reference or f"<i>{diff.escaped(self.tr('None.'))}</i>")
+        self.reference.text.setHtml(texts.reference or f"<i>{diff.escaped(tr('None.'))}</i>")
 
     def _tag(self) -> None:
         row, category, language = self._row, self.category.text().strip(), self.language.text().strip()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.tasks import Task, run_task
 
 if TYPE_CHECKING:
@@ -89,14 +90,14 @@ class RowEdits(QObject):
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.set_tags(folder, row.id, category, language),
-                  lambda edit: self._keep(edit, self.tr("Tags kept.")))
+                  lambda edit: self._keep(edit, tr("Tags kept.")))
 
     def set_references(self, row: Row, references: list[str]) -> None:
         from slmstudio.core.evaluation import item_edits
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.set_references(folder, row.id, references),
-                  lambda edit: self._keep(edit, self.tr("Reference corrected.")),
+                  lambda edit: self._keep(edit, tr("Reference corrected.")),
                   references=references)
 
     def remove(self, row: Row) -> None:
@@ -104,7 +105,7 @@ class RowEdits(QObject):
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.remove(folder, row.id),
-                  lambda edit: self._keep(edit, self.tr("Row removed.")), gone=True)
+                  lambda edit: self._keep(edit, tr("Row removed.")), gone=True)
 
     def undo(self) -> None:
         """Take the last change back."""
@@ -121,16 +122,16 @@ class RowEdits(QObject):
 
     def _taken_back(self, edit: ItemEdit, unscored: UserError | None) -> str:
         self._made = [each for each in self._made if each is not edit]
-        return self._with_scores(self.tr("Taken back."), unscored)
+        return self._with_scores(tr("Taken back."), unscored)
 
     def _with_scores(self, said: str, unscored: UserError | None) -> str:
         return said if unscored is None else " ".join((
-            said, self.tr("The scores are still those from before:"), str(unscored)))
+            said, tr("The scores are still those from before:"), str(unscored)))
 
     def _run(self, row: int, line: int | None, work: Callable[[], Any], said: Callable[[Any], str], *,
              gone: bool = False, references: list[str] | None = None) -> None:
-        place = self.tr("line {number}") if line else self.tr("question {number}")
-        where = self.tr("{place} of {test}").format(place=place.format(number=f"{line or row + 1:,}"), test=self._name)
+        place = tr("line {number}") if line else tr("question {number}")
+        where = tr("{place} of {test}", place=place.format(number=f"{line or row + 1:,}"), test=self._name)
         self._waiting.append(_Change(self._folder, where, work, said, row, gone, references))
         self._next()
 
@@ -151,7 +152,7 @@ class RowEdits(QObject):
         if sentence is None:
             self.done_elsewhere.emit()  # there is no Undo of what is not seen
             if (unscored := _unscored(made)) is not None:
-                what = self.tr("A row was changed, and the scores are still those from before.")
+                what = tr("A row was changed, and the scores are still those from before.")
                 self.failed.emit(self._elsewhere(change, what, unscored))
         else:
             self.done.emit(sentence, -1 if change.gone else change.row)
@@ -168,7 +169,7 @@ class RowEdits(QObject):
     def _elsewhere(self, change: _Change, what: str, error: UserError) -> UserError:
         """The error, with the row named."""
         why = error.why if what == error.what else " ".join(filter(None, (error.what, error.why)))
-        return UserError(self.tr("{what} It is {where}.").format(what=what, where=change.where), why, error.remedy,
+        return UserError(tr("{what} It is {where}.", what=what, where=change.where), why, error.remedy,
                          error.problems)
 
 

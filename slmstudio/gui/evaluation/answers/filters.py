@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import text_label
@@ -27,19 +28,19 @@ class RowsFilters(QWidget):
         self.search = QLineEdit()
         self.search.setObjectName("rows_search")
         self.search.setClearButtonEnabled(True)
-        self.search.setPlaceholderText(self.tr("Search questions and answers"))
-        self.search.setAccessibleName(self.tr("Search questions and answers"))
-        self.search.setToolTip(self.tr("Shows the rows whose question, answers or reference contain this. (Ctrl+F)"))
-        tips = {"rows_order": self.tr("What comes first in the list."),
-                "rows_category": self.tr("Show the rows of one category."),
-                "rows_language": self.tr("Show the rows of one language."),
-                "rows_first": self.tr("The model that is compared with."),
-                "rows_second": self.tr("The model that is looked at.")}
+        self.search.setPlaceholderText(tr("Search questions and answers"))
+        self.search.setAccessibleName(tr("Search questions and answers"))
+        self.search.setToolTip(tr("Shows the rows whose question, answers or reference contain this. (Ctrl+F)"))
+        tips = {"rows_order": tr("What comes first in the list."),
+                "rows_category": tr("Show the rows of one category."),
+                "rows_language": tr("Show the rows of one language."),
+                "rows_first": tr("The model that is compared with."),
+                "rows_second": tr("The model that is looked at.")}
         self.order, self.category, self.language, self.first, self.second = (
             _choice(name, tip) for name, tip in tips.items())
         for order in ORDERS:
             self.order.addItem(order_label(order), order)
-        self._against = text_label(self.tr("against"), "small")
+        self._against = text_label(tr("against"), "small")
         self._wait = QTimer(self)
         self._wait.setSingleShot(True)
         self._wait.setInterval(SEARCH_AFTER_MS)
@@ -76,13 +77,13 @@ class RowsFilters(QWidget):
 
     def offer(self, categories: list[str], languages: list[str]) -> None:
         """Offer these; what is chosen stays so where it is still there."""
-        for choice, every, values in ((self.category, self.tr("All categories"), categories),
-                                      (self.language, self.tr("All languages"), languages)):
+        for choice, every, values in ((self.category, tr("All categories"), categories),
+                                      (self.language, tr("All languages"), languages)):
             kept = choice.currentData()
             choice.clear()
             choice.addItem(every, None)
             for value in values:
-                choice.addItem(value or self.tr("(none)"), value)
+                choice.addItem(value or tr("(none)"), value)
             choice.setCurrentIndex(max(0, choice.findData(kept)) if kept is not None else 0)
             choice.setVisible(len(values) > 1)
 

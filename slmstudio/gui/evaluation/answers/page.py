@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.files import objects
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
@@ -83,13 +84,13 @@ class RowsPage(Card):
         self._connect()
 
     def _make_buttons(self) -> None:
-        self.back.setText(self.tr("← Runs"))
-        self.back.setToolTip(self.tr("Back to the runs (Esc)"))
+        self.back.setText(tr("← Runs"))
+        self.back.setToolTip(tr("Back to the runs (Esc)"))
         self.back.setObjectName("rows_back")
-        self.save.setToolTip(self.tr("Save the rows that are shown as CSV"))
+        self.save.setToolTip(tr("Save the rows that are shown as CSV"))
         self.save.setAccessibleName(self.save.toolTip())
         self.save.setObjectName("rows_csv")
-        self.vote.setText(self.tr("Vote blind…"))
+        self.vote.setText(tr("Vote blind…"))
         self.vote.setToolTip(self._vote_tip())
         self.vote.setObjectName("rows_vote")
         self.vote.clicked.connect(self._vote)
@@ -108,8 +109,8 @@ class RowsPage(Card):
         inner = QVBoxLayout(working)
         inner.addWidget(self.strip)
         inner.addStretch(1)
-        self._empty = EmptyState(self.tr("No row matches"), self.tr(
-            "Take something out of the search, or choose all categories and languages."))
+        self._empty = EmptyState(tr("No row matches"),
+                                 tr("Take something out of the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)
         self._pages = QStackedWidget()
         for page in (working, EmptyState.centred(self._empty), halves):
@@ -150,7 +151,7 @@ class RowsPage(Card):
 
     def open(self, evaluation: Evaluation, order: str = GAINS, run: str = "") -> None:
         """Read the answers of an evaluation of the run of that name, and show them in this order."""
-        self.title.setText(self.tr("Answers · {run}").format(run=run))
+        self.title.setText(tr("Answers · {run}", run=run))
         self.banner.clear()
         self.correct.hide()
         self.detail.set_narrow(False)
@@ -160,8 +161,9 @@ class RowsPage(Card):
         self._evaluation, self._keep_row, self._rows, self._said = evaluation, None, [], ""
         self.detail.begin(evaluation.folder)
         self.vote.setToolTip(self._vote_tip())
-        self.edits.begin(evaluation.folder, self.tr("{test} ({run}, {time})").format(
-            test=test_name(evaluation), run=run, time=when(evaluation.created)))
+        self.edits.begin(evaluation.folder,
+                         tr("{test} ({run}, {time})", test=test_name(evaluation), run=run,
+                            time=when(evaluation.created)))
         self.undo.hide()
         self._opening, self._closed = True, False
         for button in (self.vote, self.save):
@@ -176,7 +178,7 @@ class RowsPage(Card):
         self._reading = True
         self.edits.hold(True)
         self._pages.setCurrentIndex(WORKING)
-        self.strip.start(self.tr("Reading the answers"))
+        self.strip.start(tr("Reading the answers"))
         folder, known = evaluation.folder, self._rows
         self._task = run_task(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
                               self.strip.set_progress)
@@ -215,8 +217,8 @@ class RowsPage(Card):
         self._task = None
         self._read_ended()
         self._pages.setCurrentIndex(EMPTY)
-        self._empty.title.setText(self.tr("No answers to show"))
-        self._empty.text.setText(self.tr("See above for the reason. The other evaluations can be chosen in Results."))
+        self._empty.title.setText(tr("No answers to show"))
+        self._empty.text.setText(tr("See above for the reason. The other evaluations can be chosen in Results."))
         self.banner.show_error(error)
 
     def _show(self, read: ReadRows) -> None:
@@ -250,7 +252,7 @@ class RowsPage(Card):
         self.foot.export.setVisible(not self.detail.fixed)
         self.foot.show_count(len(shown), len(rows), self._said)
         self._said = ""
-        self._empty.title.setText(self.tr("No row matches"))
+        self._empty.title.setText(tr("No row matches"))
         self._pages.setCurrentIndex(ROWS if shown else EMPTY)
         if shown:
             place = next((at for at, index in enumerate(shown) if rows[index].id == kept), 0)
@@ -328,8 +330,8 @@ class RowsPage(Card):
         return model.row_at(near).id if 0 <= near < len(model.shown) else None
 
     def _vote_tip(self) -> str:
-        return self.tr("The answers to a benchmark are right or wrong: there is nothing to vote on.") if (
-            self.detail.fixed) else self.tr("Say of some rows which answer is better, without seeing whose it is.")
+        return tr("The answers to a benchmark are right or wrong: there is nothing to vote on.") if (
+            self.detail.fixed) else tr("Say of some rows which answer is better, without seeing whose it is.")
 
     def _vote(self) -> None:
         """Let the person vote on the two models that are beside each other."""
@@ -340,7 +342,7 @@ class RowsPage(Card):
             dialog.open()
 
     def _save(self) -> None:
-        choose_file(self, self.tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table)
+        choose_file(self, tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table)
 
     def save_table(self, path: Path) -> None:
         """Write the rows that are shown, in their order, as CSV."""
@@ -351,7 +353,7 @@ class RowsPage(Card):
                  lambda _: None, self.banner.show_error)
 
     def _export(self) -> None:
-        choose_file(self, self.tr("Save the test set"), "test-set.jsonl", self.tr("Test sets (*.jsonl)"),
+        choose_file(self, tr("Save the test set"), "test-set.jsonl", tr("Test sets (*.jsonl)"),
                     self.save_test_set)
 
     def save_test_set(self, path: Path) -> None:
@@ -365,5 +367,5 @@ class RowsPage(Card):
 
     def _exported(self, path: Path, count: int) -> None:
         if not self._closed:
-            self.foot.show_count(len(self.table.rows.shown), len(self._rows), self.tr(
-                "{count} rows written to {file}").format(count=f"{count:,}", file=path.name))
+            self.foot.show_count(len(self.table.rows.shown), len(self._rows),
+                                 tr("{count:,} rows written to {file}", count=count, file=path.name))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
@@ -68,23 +69,24 @@ class ReferencePane(TextPane):
         super().__init__(name)
         self._references: tuple[str, ...] = ()
         self._begun = ""  # the references as the field shows them: it turns some spaces and line ends into others
-        self.edit = IconButton("edit", self.tr("Correct the reference (F2)"))
+        self.edit = IconButton("edit", tr("Correct the reference (F2)"))
         self.edit.setObjectName("reference_edit")
         self.edit.clicked.connect(lambda: self.begin())
         self.edit.setFixedHeight(self.chip.sizeHint().height())  # so that the three texts begin at the same height
         self.head.addWidget(self.edit)
         self.editor = QPlainTextEdit()
         self.editor.setObjectName("reference_editor")
-        self.editor.setAccessibleName(self.tr("The reference"))
-        self.editor.setToolTip(self.tr("What a good answer is. Several good answers: a line with --- between them. "
-                                       "Ctrl+Enter keeps it, Esc leaves it as it was."))
+        self.editor.setAccessibleName(tr("The reference"))
+        self.editor.setToolTip(tr("What a good answer is. Several good answers: a line with --- between them. "
+                                  "Ctrl+Enter keeps it, Esc leaves it as it was."))
         self.editor.setTabChangesFocus(True)
         self.editor.textChanged.connect(self._show_state)
-        self.keep = PrimaryButton(self.tr("Keep"), self.tr(
-            "Write it into the test file and into this evaluation, and score the row again. (Ctrl+Enter)"))
+        self.keep = PrimaryButton(tr("Keep"),
+                                  tr("Write it into the test file and into this evaluation, and score the row again. "
+                                     "(Ctrl+Enter)"))
         self.keep.setObjectName("reference_keep")
         self.keep.clicked.connect(self._keep)
-        self._leave = leave = SecondaryButton(self.tr("Cancel"), self.tr("Leave the reference as it was. (Esc)"))
+        self._leave = leave = SecondaryButton(tr("Cancel"), tr("Leave the reference as it was. (Esc)"))
         leave.setObjectName("reference_leave")
         leave.clicked.connect(self.leave)
         self._field = QWidget()

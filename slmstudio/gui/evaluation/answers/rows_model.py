@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QAbstractTableModel, QCoreApplication, QModelIndex, QPersistentModelIndex, QRect, Qt
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets import table_cells
@@ -28,10 +29,6 @@ LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
 ROW_HEIGHT, SHOWN = 32, 200
 GAINS, LOSSES, WORST, BEST, FILE = "gain", "loss", "worst", "best", "file"
 ORDERS = (GAINS, LOSSES, WORST, BEST, FILE)
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("RowsModel", text)
 
 
 def order_label(order: str) -> str:
@@ -77,7 +74,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
 
     def tell(done: int, total: int) -> None:
         if task.cancelled():
-            raise UserError("Reading the answers was cancelled.")
+            raise UserError(tr("Reading the answers was cancelled."))
         task.progress(done, total)
 
     rows = benchmark_rows.read(folder, tell) if benchmark_rows.shows(folder) else read_rows(folder).scored(tell, known)
@@ -182,15 +179,15 @@ class RowsModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return (self.tr("Line"), self.tr("Question"), model_label(self.view.first), model_label(self.view.second),
-                    self.tr("Gain"))[section]
+            return (tr("Line"), tr("Question"), model_label(self.view.first), model_label(self.view.second),
+                    tr("Gain"))[section]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(section)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return (self.tr("Line of the test file, counted from 1"), self.tr("What was asked"),
-                    *(plain_tip(self.tr("The row's score of {model}").format(model=model_label(model)))
+            return (tr("Line of the test file, counted from 1"), tr("What was asked"),
+                    *(plain_tip(tr("The row's score of {model}", model=model_label(model)))
                       for model in (self.view.first, self.view.second)),
-                    self.tr("How much better the second model did than the first"))[section]
+                    tr("How much better the second model did than the first"))[section]
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
@@ -249,7 +246,7 @@ class RowsTable(QTableView):
         self.setObjectName("evaluated_rows")
         self.rows = RowsModel(self)
         self.setModel(self.rows)
-        table_cells.dress(self, ROW_HEIGHT, self.tr("Rows of the test set"))
+        table_cells.dress(self, ROW_HEIGHT, tr("Rows of the test set"))
         self.setItemDelegate(_Delegate(self))
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setWordWrap(False)

@@ -14,12 +14,13 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
@@ -53,7 +54,7 @@ class VoteDialog(QDialog):
     def __init__(self, folder: Path, rows: list[Row], of: str, with_: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(self.tr("Vote blind"))
+        self.setWindowTitle(tr("Vote blind"))
         self.resize(*SIZE)
         self._folder, self._rows, self._models = folder, rows, (of, with_)
         self._left: list[Ballot] = []
@@ -61,16 +62,16 @@ class VoteDialog(QDialog):
         self._votes = 0
         self._writing = False
         self.banner = ErrorBanner()
-        self.intro = text_label(self.tr("Which answer is better? Whose it is stays hidden. Ten votes tell little, "
-                                        "thirty tell more."), "small", wrap=True)
+        self.intro = text_label(tr("Which answer is better? Whose it is stays hidden. Ten votes tell little, thirty "
+                                   "tell more."), "small", wrap=True)
         self.question = QTextBrowser()
         self.question.setObjectName("vote_question")
-        self.question.setAccessibleName(self.tr("Question"))
+        self.question.setAccessibleName(tr("Question"))
         self.question.setProperty("bare", True)
         self.question.document().setDocumentMargin(0)
         self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
         self.sides = TextPane("vote_left"), TextPane("vote_right")
-        for pane, name in zip(self.sides, (self.tr("Left"), self.tr("Right")), strict=True):
+        for pane, name in zip(self.sides, (tr("Left"), tr("Right")), strict=True):
             pane.show_head(name, "", "")
         self.count = text_label("", "small")
         self.count.setObjectName("vote_count")
@@ -84,27 +85,30 @@ class VoteDialog(QDialog):
 
     def _make_buttons(self) -> None:
         self.buttons = {}
-        for name, text in (("left", self.tr("Left is better")), ("good", self.tr("Both good")),
-                           ("bad", self.tr("Both bad")), ("right", self.tr("Right is better")),
-                           ("skip", self.tr("Skip"))):
-            button = SecondaryButton(text, self.tr("{what} ({key})").format(what=text, key=KEYS[name]))
+        for name, text in (("left", tr("Left is better")), ("good", tr("Both good")),
+                           ("bad", tr("Both bad")), ("right", tr("Right is better")),
+                           ("skip", tr("Skip"))):
+            button = SecondaryButton(text, tr("{what} ({key})", what=text, key=KEYS[name]))
             button.setObjectName(f"vote_{name}")
             button.setAutoDefault(False)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys go on voting after a click
             button.setEnabled(False)
             button.clicked.connect(partial(self.vote, name))
             self.buttons[name] = button
-        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Show the question before again, and take your vote on it "
-                                                             "back (Ctrl+Z)"), "small")
+        self.undo = SecondaryButton(tr("Undo"),
+                                    tr("Show the question before again, and take your vote on it back (Ctrl+Z)"),
+                                    "small")
         self.undo.setObjectName("vote_undo")
         self.undo.clicked.connect(self.take_back)
         self.undo.hide()
-        self.show_result = SecondaryButton(self.tr("Result"), self.tr("Show what your votes say so far, and how far a "
-                                                                      "judge agrees with you. (R)"), "small")
+        self.show_result = SecondaryButton(tr("Result"),
+                                           tr("Show what your votes say so far, and how far a judge agrees with you. "
+                                              "(R)"), "small")
         self.show_result.setObjectName("vote_show_result")
         self.show_result.clicked.connect(self._read_result)
-        self.list = SecondaryButton(self.tr("All votes…"), self.tr(
-            "How all comparisons stand, and their export as preference pairs. Shows the names of the models."), "small")
+        self.list = SecondaryButton(tr("All votes…"),
+                                    tr("How all comparisons stand, and their export as preference pairs. Shows the "
+                                       "names of the models."), "small")
         self.list.setObjectName("vote_list")
         self.list.clicked.connect(partial(show_votes, self))
         for button in (self.undo, self.show_result, self.list):
@@ -170,20 +174,20 @@ class VoteDialog(QDialog):
         self.show_result.setVisible(self._votes > 0 or self.show_result.hasFocus())
         if self._cast:
             self.undo.show()  # and it stays, for the same reason
-        self.count.setText(self.tr("{votes}, {left} left").format(
-            votes=counted(self._votes, self.tr("1 vote"), self.tr("{count} votes")), left=f"{len(self._left):,}"))
+        self.count.setText(tr("{votes}, {left:,} left", votes=ntr("{n:,} vote", "{n:,} votes", self._votes),
+                              left=len(self._left)))
         if not there:
             for view in (self.question, *(pane.text for pane in self.sides)):
                 view.clear()
-            self.question.setPlainText(self.tr("There is nothing left to vote on: of all other rows the answers are "
-                                               "the same, or you have voted."))
+            self.question.setPlainText(tr("There is nothing left to vote on: of all other rows the answers are the "
+                                          "same, or you have voted."))
             self._read_result()
             return
         ballot = self._left[0]
         self.question.setHtml(diff.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
             answer = ballot.row.answers[model]
-            shown = diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>"
+            shown = diff.escaped(answer) if answer.strip() else f"<i>{tr('An empty answer.')}</i>"
             pane.text.setHtml(shown)
 
     def vote(self, what: str) -> None:

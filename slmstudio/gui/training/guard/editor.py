@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import GUARDS
 from slmstudio.gui.common import theme
@@ -43,12 +44,12 @@ class GuardEditor(QFrame):
         self.limit = QLineEdit()
         self.limit.setObjectName("guard_limit")
         theme.grow(self.limit, "setFixedWidth", LIMIT_WIDTH)
-        self.limit.setPlaceholderText(self.tr("automatic"))
+        self.limit.setPlaceholderText(tr("automatic"))
         self.limit.returnPressed.connect(self._apply)
         self.mode.currentIndexChanged.connect(lambda: self.limit.setEnabled(self.mode.currentData() != "off"))
         self.battery = QCheckBox(label("pause_on_battery"))
         self.battery.setObjectName("guard_battery")
-        self.hours = HoursEdit(self.tr("Only between"), in_one_line=True)
+        self.hours = HoursEdit(tr("Only between"), in_one_line=True)
         self.hours.check.setObjectName("guard_hours")
         for name, widget in (("heat_guard", self.mode), ("heat_limit_c", self.limit),
                              ("pause_on_battery", self.battery), ("train_hours", self.hours.check)):
@@ -61,9 +62,8 @@ class GuardEditor(QFrame):
         self.hide()
 
     def _lay_out(self) -> None:
-        self.apply = SecondaryButton(self.tr("Apply"), self.tr(
-            "From now on, and whenever this run is resumed."), "small")
-        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Change nothing."), "small")
+        self.apply = SecondaryButton(tr("Apply"), tr("From now on, and whenever this run is resumed."), "small")
+        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
         self.apply.setObjectName("guard_apply")
         cancel.setObjectName("guard_cancel")
         self.apply.clicked.connect(self._apply)
@@ -72,7 +72,7 @@ class GuardEditor(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
         column.setSpacing(theme.SPACE_S)
-        for widgets in ((self.mode, text_label(self.tr("Limit"), "small"), self.limit, text_label("°C", "small"), None),
+        for widgets in ((self.mode, text_label(tr("Limit"), "small"), self.limit, text_label("°C", "small"), None),
                         (self.hours, None), (self.battery, None, cancel, self.apply)):
             row = QHBoxLayout()
             row.setSpacing(theme.SPACE_S)

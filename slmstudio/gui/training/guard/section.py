@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.history import RunHistory, number
@@ -53,8 +54,8 @@ class GuardSection(QWidget):
         self.rest.setObjectName("rest_bar")
         self.why = text_label("", wrap=True)
         self.why.setObjectName("rest_why")
-        self.anyway = SecondaryButton(self.tr("Train now anyway"), self.tr(
-            "Continue at once. This run no longer rests for this."), "small")
+        self.anyway = SecondaryButton(tr("Train now anyway"),
+                                      tr("Continue at once. This run no longer rests for this."), "small")
         self.anyway.setObjectName("train_anyway")
         self.anyway.clicked.connect(self._train_anyway)
         row = QHBoxLayout(self.rest)
@@ -70,9 +71,9 @@ class GuardSection(QWidget):
         self.advice.setProperty("bar", True)
         self.advised = text_label("", "small", wrap=True)
         self.advised.setObjectName("power_advised")
-        self.command = CopyLine(self.tr("Command that lowers the power limit"))
+        self.command = CopyLine(tr("Command that lowers the power limit"))
         self.command.field.setObjectName("power_command")
-        close = IconButton("close", self.tr("Hide this advice"))
+        close = IconButton("close", tr("Hide this advice"))
         close.setObjectName("power_advice_close")
         close.clicked.connect(self.advice.hide)
         row = QHBoxLayout(self.advice)
@@ -107,14 +108,14 @@ class GuardSection(QWidget):
     def _show_rest(self, resting: dict[str, Any], working: float | None) -> None:
         why, held = str(resting.get("why")), number(resting, "limit_c")
         if why == HOLD and held is not None and working is not None:
-            text = self.tr("Holding {limit} °C by short rests after each step: {percent} % of the time is worked."
-                           ).format(limit=f"{held:.0f}", percent=f"{100 * working:.0f}")
+            text = tr("Holding {limit:.0f} °C by short rests after each step: {percent:.0f} % of the time is worked.",
+                      limit=held, percent=100 * working)
         elif why == HOLD:
             text = str(resting.get("message") or "")
         else:
-            text = self.tr("Resting since {time}. {why}").format(
-                time=time.strftime("%H:%M", time.localtime(number(resting, "time") or 0)),
-                why=resting.get("message") or "")
+            text = tr("Resting since {time}. {why}",
+                      time=time.strftime("%H:%M", time.localtime(number(resting, "time") or 0)),
+                      why=resting.get("message") or "")
         self.why.setText(text)
         if resting is self._resting:
             return

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, hottest
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import settings_of
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("GuardText", text)
 
 
 def guard_text(config: RunConfig, reading: MachineReading | None) -> str:
@@ -35,8 +30,8 @@ def guard_text(config: RunConfig, reading: MachineReading | None) -> str:
         text = (tr("Holds {limit} °C.") if hold else tr("Pauses at {limit} °C.")).format(limit=f"{limit:.0f}")
     more = []
     if settings.hours is not None:
-        more.append(tr("Trains between {start} and {end} only.").format(
-            start=f"{settings.hours.start:%H:%M}", end=f"{settings.hours.end:%H:%M}"))
+        more.append(tr("Trains between {start:%H:%M} and {end:%H:%M} only.", start=settings.hours.start,
+                       end=settings.hours.end))
     if settings.pause_on_battery:
         more.append(tr("Pauses on battery."))
     return " ".join([text, *more])

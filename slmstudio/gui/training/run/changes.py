@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core.files import an_object
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
-
-
-def tr(text: str) -> str:
-    return QCoreApplication.translate("RunChanges", text)
 
 
 def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
@@ -48,4 +43,4 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
 
 def _by_hand(event: dict[str, Any]) -> str:
     step = event.get("global_step")
-    return tr("You changed this at step {step}.").format(step=f"{step:,}" if isinstance(step, int) else "?")
+    return tr("You changed this at step {step}.", step=f"{step:,}" if isinstance(step, int) else "?")

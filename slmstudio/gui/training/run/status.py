@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication
-
 from slmstudio.core import units
 from slmstudio.core.hardware.heat.guard import COOLED_C
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.money import format_money
@@ -17,14 +16,10 @@ from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.training.guard.section import is_resting
 
 
-def tr(text: str) -> str:
-    return QCoreApplication.translate("RunStatus", text)
-
-
 def title(config: RunConfig) -> str:
     """The run's name, and its base model unless the name has it."""
     name, model = config.name, Path(config.model).name
-    return name if model in name else tr("{name} on {model}").format(name=name, model=model)
+    return name if model in name else tr("{name} on {model}", name=name, model=model)
 
 
 def is_resumable(outcome: Outcome, history: RunHistory) -> bool:
@@ -43,7 +38,7 @@ def job_status(config: RunConfig, history: RunHistory, tariff: Tariff) -> JobSta
     lost, resting = _lost(history), is_resting(history)
     text = lost or (tr("paused") if history.paused else _rest(history) if resting else
                     "" if history.stepping else tr("starting"))
-    return JobStatus(tr("Training {name}").format(name=config.name), history.step, history.total_steps,
+    return JobStatus(tr("Training {name}", name=config.name), history.step, history.total_steps,
                      history.seconds_left, text, _drawn(history, tariff), config,
                      bool(lost) or (resting and not history.paused))
 
@@ -53,7 +48,7 @@ def _rest(history: RunHistory) -> str:
     resting = history.guard.resting or {}
     why, limit = str(resting.get("why")), number(resting, "limit_c")
     if why in ("heat", "memory_heat") and limit is not None:
-        return tr("resting until it has cooled to {limit} °C").format(limit=f"{limit - COOLED_C:.0f}")
+        return tr("resting until it has cooled to {limit:.0f} °C", limit=limit - COOLED_C)
     return {"battery": tr("resting until it is plugged in"), "hours": tr("resting until its hours begin")}.get(
         why, tr("resting"))
 

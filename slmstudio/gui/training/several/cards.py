@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 from slmstudio.core.hardware.describe import short_gpu_name
 from slmstudio.core.hardware.gpu_order import visible
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
@@ -33,21 +34,21 @@ class CardsSection(QWidget):
         self._cards: tuple[str, ...] = ()
         self._showing = self._editable = self._windows = False
         self._config: RunConfig | None = None
-        self._title = text_label(self.tr("Cards that train together"), "small")
+        self._title = text_label(tr("Cards that train together"), "small")
         self._ticks = QVBoxLayout()
         self._ticks.setSpacing(theme.SPACE_XS)
-        self.share = SegmentedControl([self.tr("Faster"), self.tr("Bigger")], tooltips=[
-            self.tr("Each card holds the whole model and learns from its share of each batch (DDP)."),
-            self.tr("The cards share weights, gradients and optimizer, so a bigger model fits (FSDP).")])
+        self.share = SegmentedControl([tr("Faster"), tr("Bigger")], tooltips=[
+            tr("Each card holds the whole model and learns from its share of each batch (DDP)."),
+            tr("The cards share weights, gradients and optimizer, so a bigger model fits (FSDP).")])
         self.share.setObjectName("cards_share")
-        self.share.setAccessibleName(self.tr("What several cards are for"))
+        self.share.setAccessibleName(tr("What several cards are for"))
         self.share.changed.connect(lambda index: self._choose("parallelism", SHARES[index]))
         self.why = text_label("", "small", wrap=True)
         self.why.setObjectName("cards_why")
         self.why.setProperty("tone", "faint")
-        self.machines = SecondaryButton(self.tr("Train on several machines…"), self.tr(
-            "Let other machines in your network take part in this run. Shows what to type there, and waits for them."),
-            "small")
+        self.machines = SecondaryButton(tr("Train on several machines…"),
+                                        tr("Let other machines in your network take part in this run. Shows what to "
+                                           "type there, and waits for them."), "small")
         self.machines.setObjectName("several_machines")
         self.machines.clicked.connect(self.machines_wanted)
         column = QVBoxLayout(self)
@@ -79,9 +80,9 @@ class CardsSection(QWidget):
         self._show()
 
     def _box(self, number: int, name: str) -> QCheckBox:
-        box = QCheckBox(self.tr("{number}: {name}").format(number=number + 1, name=name))
+        box = QCheckBox(tr("{number}: {name}", number=number + 1, name=name))
         box.setObjectName(f"card_{number + 1}")
-        box.setToolTip(self.tr("Tick the cards that train together. They are taken in this order."))
+        box.setToolTip(tr("Tick the cards that train together. They are taken in this order."))
         box.clicked.connect(lambda on: self._choose("processes", number + 1 if on else max(1, number)))
         self._ticks.addWidget(box)
         return box
@@ -107,16 +108,16 @@ class CardsSection(QWidget):
         self.share.setEnabled(self._editable)
         self.why.setVisible(several)
         if self._windows:
-            self.why.setText(self.tr("On Windows one card trains, since there is no NCCL. Inside WSL2 all of them do."))
+            self.why.setText(tr("On Windows one card trains, since there is no NCCL. Inside WSL2 all of them do."))
         elif config is None or not together:
-            self.why.setText(self.tr("One card trains. Tick more, and they train together; the effective batch stays "
-                                     "the same."))
+            self.why.setText(tr("One card trains. Tick more, and they train together; the effective batch stays the "
+                                "same."))
         elif config.parallelism == "ddp":
-            self.why.setText(self.tr("Each card holds the whole model and learns from its share of each batch. What is "
-                                     "learned stays the same."))
+            self.why.setText(tr("Each card holds the whole model and learns from its share of each batch. What is "
+                                "learned stays the same."))
         else:
-            self.why.setText(self.tr("The cards share the model, so one fits that is too big for a single card. Slower "
-                                     "than “Faster”."))
+            self.why.setText(tr("The cards share the model, so one fits that is too big for a single card. Slower than "
+                                "“Faster”."))
 
     def _choose(self, name: str, value: object) -> None:
         if not self._showing:

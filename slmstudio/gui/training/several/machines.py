@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.launch.invitation import PORT, Invitation, own_addresses
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -31,7 +32,7 @@ class MachinesDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Train on several machines"))
+        self.setWindowTitle(tr("Train on several machines"))
         self.setObjectName("machines_dialog")
         self.setMinimumWidth(WIDTH)
         self.banner = ErrorBanner()
@@ -52,32 +53,31 @@ class MachinesDialog(QDialog):
         self.count = SpinBox()
         self.count.setObjectName("machines_count")
         self.count.setRange(2, MOST)
-        self.count.setToolTip(self.tr("How many machines train together, this one among them."))
+        self.count.setToolTip(tr("How many machines train together, this one among them."))
         self.address = ComboBox()
         self.address.setObjectName("machines_address")
-        self.address.setToolTip(self.tr("The address of this machine at which the others reach it."))
+        self.address.setToolTip(tr("The address of this machine at which the others reach it."))
         self.port = SpinBox()
         self.port.setObjectName("machines_port")
         self.port.setRange(1024, 65535)
         self.port.setValue(PORT)
-        self.port.setToolTip(self.tr("The TCP port at which this machine waits. A firewall must let it through."))
+        self.port.setToolTip(tr("The TCP port at which this machine waits. A firewall must let it through."))
         form = QFormLayout()
         form.setSpacing(theme.SPACE_M)
-        for text, field in ((self.tr("Machines"), self.count), (self.tr("Address of this machine"), self.address),
-                            (self.tr("Port"), self.port)):
+        for text, field in ((tr("Machines"), self.count), (tr("Address of this machine"), self.address),
+                            (tr("Port"), self.port)):
             field.setAccessibleName(text)
             form.addRow(text, field)
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
-        column.addWidget(text_label(self.tr(
-            "The other machines need the same version of SLM Studio and a copy of the base model. The rows are sent to "
-            "them. The run's folder stays on this machine."), wrap=True))
+        column.addWidget(text_label(tr("The other machines need the same version of SLM Studio and a copy of the base "
+                                       "model. The rows are sent to them. The run's folder stays on this machine."),
+                                    wrap=True))
         column.addLayout(form)
-        note = text_label(self.tr(
-            "Do so only in a network that you trust: the rows are sent encrypted, but what the machines exchange while "
-            "they train isn't, and whoever reaches their ports can disturb or take over the training."),
-            "small", wrap=True)
+        note = text_label(tr("Do so only in a network that you trust: the rows are sent encrypted, but what the "
+                             "machines exchange while they train isn't, and whoever reaches their ports can disturb or "
+                             "take over the training."), "small", wrap=True)
         note.setProperty("tone", "faint")
         column.addWidget(note)
         column.addStretch(1)
@@ -88,7 +88,7 @@ class MachinesDialog(QDialog):
         page.setProperty("plain", True)
         self.state = text_label("", "section", wrap=True)
         self.state.setObjectName("machines_state")
-        self.command = CopyText(self.tr("Command for the other machines"), 4, wrap=True)
+        self.command = CopyText(tr("Command for the other machines"), 4, wrap=True)
         self.command.field.setObjectName("machines_command")
         self.list = text_label("", wrap=True)
         self.list.setObjectName("machines_list")
@@ -96,22 +96,22 @@ class MachinesDialog(QDialog):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         column.addWidget(self.state)
-        column.addWidget(text_label(self.tr("Type this in a terminal on each of the other machines. The id works for "
-                                            "this start only."), wrap=True))
+        column.addWidget(text_label(tr("Type this in a terminal on each of the other machines. The id works for this "
+                                       "start only."), wrap=True))
         column.addWidget(self.command)
         column.addWidget(self.list)
         column.addStretch(1)
         return page
 
     def _make_buttons(self) -> QHBoxLayout:
-        self.go = PrimaryButton(self.tr("Wait for the machines"), self.tr("Make the run's folder, and start as soon as "
-                                                                          "all are there."))
+        self.go = PrimaryButton(tr("Wait for the machines"),
+                                tr("Make the run's folder, and start as soon as all are there."))
         self.go.setObjectName("machines_start")
         self.go.clicked.connect(self._start)
-        self.stop = SecondaryButton(self.tr("Stop waiting"), self.tr("End the run before it begins."))
+        self.stop = SecondaryButton(tr("Stop waiting"), tr("End the run before it begins."))
         self.stop.setObjectName("machines_stop")
         self.stop.clicked.connect(self.stop_wanted)
-        self.leave = SecondaryButton(self.tr("Close"), self.tr("Close this window. A run that waits keeps waiting."))
+        self.leave = SecondaryButton(tr("Close"), tr("Close this window. A run that waits keeps waiting."))
         self.leave.setObjectName("machines_close")
         self.leave.clicked.connect(self.close)
         row = QHBoxLayout()
@@ -149,19 +149,18 @@ class MachinesDialog(QDialog):
         joined, wanted = event.get("joined"), event.get("wanted")
         there = joined == wanted
         self.state.setText(
-            self.tr("All {count} machines are there. Training begins.").format(count=wanted) if there else
-            self.tr("Waiting for machines: {joined} of {wanted} are there.").format(joined=joined, wanted=wanted))
+            tr("All {count} machines are there. Training begins.", count=wanted) if there else
+            tr("Waiting for machines: {joined} of {wanted} are there.", joined=joined, wanted=wanted))
         self.stop.setVisible(not there)
-        lines = [self.tr("✓ This machine")]
+        lines = [tr("✓ This machine")]
         for each in event.get("machines") or []:
             host, state = str(each.get("host")), each.get("state")
             if state == "joined":
-                lines.append(self.tr("✓ {machine} has joined.").format(machine=host))
+                lines.append(tr("✓ {machine} has joined.", machine=host))
             elif state == "left":
-                lines.append(self.tr("– {machine} left again.").format(machine=host))
+                lines.append(tr("– {machine} left again.", machine=host))
             else:
-                lines.append(self.tr("✗ {machine} can't take part. {why}").format(machine=host,
-                                                                                  why=each.get("message") or ""))
+                lines.append(tr("✗ {machine} can't take part. {why}", machine=host, why=each.get("message") or ""))
         self.list.setText("\n".join(lines))
 
     def show_error(self, error: Exception) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import open_as_torch_counts
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
@@ -94,9 +95,11 @@ def _store() -> Any:
         return PrefixStore("preflight", ranks.notes())
     except RuntimeError as error:
         host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
-        raise UserError(f"{socket.gethostname()} can't reach the first machine at {host}:{port} within "
-                        f"{format_duration(ranks.MEET_SECONDS)}.", "It is off, or a firewall drops the connection.",
-                        f"Open TCP port {port} of the first machine, and start again.") from error
+        raise UserError(tr("{gethostname} can't reach the first machine at {host}:{port} within {duration}.",
+                           gethostname=socket.gethostname(), host=host, port=port,
+                           duration=format_duration(ranks.MEET_SECONDS)),
+                        tr("It is off, or a firewall drops the connection."),
+                        tr("Open TCP port {port} of the first machine, and start again.", port=port)) from error
 
 
 def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world_size: int | None = None,
@@ -123,15 +126,16 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
         if not missing:
             return [json.loads(store.get(key)) for key in keys]
     except (DistError, RuntimeError) as error:
-        raise UserError("The first machine is gone.", "The connection to it broke while the processes were checked.",
-                        "Look there for the reason, and start again.") from error
+        raise UserError(tr("The first machine is gone."),
+                        tr("The connection to it broke while the processes were checked."),
+                        tr("Look there for the reason, and start again.")) from error
     which = "Process" if len(missing) == 1 else "Processes"
     numbers = " and ".join(str(number + 1) for number in missing)
-    raise UserError(
-        f"{which} {numbers} of {len(keys)} did not report within {seconds:.0f} seconds.",
-        "It may hang while it loads its libraries or wakes its card.",
-        f"Look into its log, {'logs/rank-' + str(missing[0]) + '.log' if missing[0] else 'worker.log'}, and start "
-        "again.")
+    raise UserError(tr("{which} {numbers} of {keys} did not report within {seconds:.0f} seconds.", which=which,
+                       numbers=numbers, keys=len(keys), seconds=seconds),
+                    tr("It may hang while it loads its libraries or wakes its card."),
+                    tr("Look into its log, {value}, and start again.",
+                       value="logs/rank-" + str(missing[0]) + ".log" if missing[0] else "worker.log"))
 
 
 def compare(reports: Sequence[Report]) -> None:
@@ -141,23 +145,26 @@ def compare(reports: Sequence[Report]) -> None:
     """
     first = reports[0]
     for number, other in enumerate(reports):
-        here, there = f"Process {number + 1} of {len(reports)}, on {other['host']},", f"process 1, on {first['host']}"
+        here, there = tr("Process {number} of {reports}, on {host},", number=number + 1, reports=len(reports),
+                         host=other["host"]), f"process 1, on {first['host']}"
         for name in COMPARED:
             has, wants = other["versions"].get(name), first["versions"].get(name)
             if has != wants:
                 has, wants = (f"{name} {version}" if version else f"no {name}" for version in (has, wants))
-                raise UserError(f"{here} has {has}, and {there}, has {wants}.", "",
-                                "Install the same versions on all machines.")
+                raise UserError(tr("{here} has {has}, and {there}, has {wants}.", here=here, has=has, there=there,
+                                   wants=wants), "", tr("Install the same versions on all machines."))
         if other["model"] != first["model"]:
-            raise UserError(f"{here} has another model: the weights in {other['path']} are not those of {there}.", "",
-                            "Copy the model's folder from the first machine.")
+            raise UserError(tr("{here} has another model: the weights in {path} are not those of {there}.", here=here,
+                               path=other["path"], there=there), "",
+                            tr("Copy the model's folder from the first machine."))
         if other["rows"] != first["rows"]:
-            raise UserError(f"{here} has other data than {there}.", "",
-                            "Join the run again: that sends the rows once more.")
+            raise UserError(tr("{here} has other data than {there}.", here=here, there=there), "",
+                            tr("Join the run again: that sends the rows once more."))
         if (other["card"] is None) != (first["card"] is None):
             has, trains = ("no card that can be used", "a card") if first["card"] else ("a card", "its processor")
-            raise UserError(f"{here} has {has}, and {there}, trains on {trains}.", "",
-                            "Leave that machine out, or train on the processors of all of them: set Device to cpu.")
+            raise UserError(tr("{here} has {has}, and {there}, trains on {trains}.", here=here, has=has, there=there,
+                               trains=trains), "",
+                            tr("Leave that machine out, or train on the processors of all of them: set Device to cpu."))
     _compare_cards(reports)
 
 
@@ -169,14 +176,16 @@ def _compare_cards(reports: Sequence[Report]) -> None:
             continue
         before = used.setdefault((each["host"], card["uuid"]), number)
         if before != number:
-            raise UserError(f"Processes {before + 1} and {number + 1}, on {each['host']}, would share one card "
-                            f"({card['name']}).", "", "Choose at most as many processes as there are cards.")
+            raise UserError(tr("Processes {before} and {number}, on {host}, would share one card ({name}).",
+                               before=before + 1, number=number + 1, host=each["host"], name=card["name"]), "",
+                            tr("Choose at most as many processes as there are cards."))
         ours = {other["pid"] for other in reports if other["host"] == each["host"]}
         others = [(name, memory) for pid, name, memory in card["holders"] if pid not in ours]
         if card["free"] < FREE * card["total"] and others:
             name, memory = max(others, key=lambda found: found[1])
-            raise UserError(f"The card of process {number + 1}, on {each['host']} ({card['name']}), is used by another "
-                            f"program: {name} holds {format_bytes(memory)} of it.", "", "End that program first.")
+            raise UserError(tr("The card of process {number}, on {host} ({name}), is used by another program: {name2} "
+                               "holds {size} of it.", number=number + 1, host=each["host"], name=card["name"],
+                               name2=name, size=format_bytes(memory)), "", tr("End that program first."))
 
 
 def knock(reports: Sequence[Report], rank: int,
@@ -208,8 +217,8 @@ def compare_ways(ways: Sequence[Report], reports: Sequence[Report]) -> None:
     for number, way in enumerate(ways):
         if way["failed"]:
             other, why = way["failed"]
-            raise UserError(
-                f"{reports[number]['host']} can't connect to {reports[other]['host']} at "
-                f"{':'.join(map(str, reports[other]['address']))}: {why}.", "The processes talk to each other at ports "
-                "that they choose freely.",
-                "Open all TCP ports above 1023 between these machines, at best in a network of their own.")
+            raise UserError(tr("{host} can't connect to {host2} at {str}: {why}.", host=reports[number]["host"],
+                               host2=reports[other]["host"], str=":".join(map(str, reports[other]["address"])),
+                               why=why), tr("The processes talk to each other at ports that they choose freely."),
+                            tr("Open all TCP ports above 1023 between these machines, at best in a network of their "
+                               "own."))

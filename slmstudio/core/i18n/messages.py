@@ -1,0 +1,92 @@
+"""Messages with their values put in, and numbers and dates as the language writes them."""
+
+from __future__ import annotations
+
+import logging
+import string
+from datetime import datetime
+from typing import Any
+
+from slmstudio.core.i18n import speaking
+
+
+def tr(message: str, /, **values: Any) -> str:
+    """A message in the language that is spoken now.
+
+    Args:
+        message: a whole sentence or label in English, with named placeholders. Always a literal, so that it can be
+            found in the code; or one that was marked by `noop` where it was written.
+        values: what the placeholders stand for. Without any, braces in the message are left alone.
+    """
+    return _filled(speaking.catalogue().gettext(message), message, values)
+
+
+def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
+    """A message that differs with how many there are.
+
+    Args:
+        one: the English singular; `{n}` stands for the count in both.
+        many: the English plural.
+        count: how many.
+    """
+    said = speaking.catalogue().ngettext(one, many, count)  # type: ignore[arg-type]  # its plural rules take fractions
+    return _filled(said, one if count == 1 else many, {"n": count, **values})
+
+
+def ptr(context: str, message: str, /, **values: Any) -> str:
+    """A word that other languages write in more than one way, such as "Open", with what it means here."""
+    return _filled(speaking.catalogue().pgettext(context, message), message, values)
+
+
+def noop(message: str, /) -> str:
+    """The message as it is, marked for the catalogues: for tables that exist before a language is chosen.
+
+    Whoever shows it calls `tr` on it.
+    """
+    return message
+
+
+def number_text(value: float, spec: str = ",") -> str:
+    """A number as the language groups its digits: 1,234,567 in English, 12,34,567 in Hindi.
+
+    Args:
+        spec: as for `format`, such as "," or ",.1f".
+    """
+    if speaking.is_english() or not isinstance(value, (int, float)) or abs(value) < 1000:
+        return format(value, spec)
+    from babel.numbers import format_decimal
+
+    plain = format(value, spec.replace(",", ""))
+    whole, point, decimals = plain.partition(".")
+    if not whole.lstrip("-").isdigit():
+        return format(value, spec)
+    return format_decimal(int(whole), locale=speaking.language(), group_separator=True) + point + decimals
+
+
+def date_text(when: datetime, format: str = "medium") -> str:
+    """A day as the language writes it.
+
+    Args:
+        format: "short", "medium" (28 Nov 2026) or "long" (28 November 2026), or a pattern of CLDR such as "d MMM".
+    """
+    from babel.dates import format_date
+
+    locale = "en_IN" if speaking.is_english() else speaking.language()  # day before month, as most people write it
+    return format_date(when, format, locale=locale)
+
+
+class _Formatter(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return number_text(value, format_spec) if "," in format_spec else super().format_field(value, format_spec)
+
+
+def _filled(said: str, message: str, values: dict[str, Any]) -> str:
+    if not values:
+        return said
+    if speaking.is_english():
+        return said.format(**values)
+    try:
+        return _Formatter().vformat(said, (), values)
+    except (KeyError, IndexError, ValueError):
+        logging.getLogger(__name__).warning("The translation %r doesn't fit the message %r.", said, message)
+        return message.format(**values)

@@ -1,0 +1,90 @@
+"""Which language is spoken, and which there are."""
+
+from __future__ import annotations
+
+import os
+from gettext import NullTranslations
+from pathlib import Path
+
+VARIABLE = "SLMSTUDIO_LANGUAGE"
+"""Names the language; child processes speak that of their parent. It comes before the setting."""
+SOURCE = "en"
+PSEUDO = "en_XA"
+"""English with accents, brackets and a third more letters: shows what can't be translated, and what would be cut."""
+FOLDER = Path(__file__).resolve().parents[3] / "resources" / "translations"
+_RIGHT_TO_LEFT = ("ar", "fa", "he", "ks", "sd", "ug", "ur", "yi")
+
+_language = SOURCE
+_catalogue: NullTranslations = NullTranslations()
+
+
+def available() -> dict[str, str]:
+    """Languages by their codes, each with the name that its speakers use; English first."""
+    from babel import Locale
+
+    codes = sorted(file.stem for file in FOLDER.glob("*.po"))
+    return {SOURCE: "English", **{code: Locale.parse(code).get_display_name(code) or code for code in codes}}
+
+
+def system_language() -> str:
+    """The best language of those that the system's user has chosen, or English."""
+    for name in _system_locales():
+        code = name.partition(".")[0].partition("@")[0].replace("-", "_")
+        for known in (code, code.partition("_")[0]):
+            if known == SOURCE or (known and (FOLDER / f"{known}.po").is_file()):
+                return known
+    return SOURCE
+
+
+def use(code: str = "") -> None:
+    """Speak a language from now on, in this process and those that it starts.
+
+    Args:
+        code: as in `available`; "" is what the environment names, else the system's. One that there isn't is English.
+    """
+    global _language, _catalogue
+    code = code or os.environ.get(VARIABLE, "") or system_language()
+    if code == PSEUDO:
+        from slmstudio.core.i18n.pseudo import PseudoTranslations
+
+        found: NullTranslations | None = PseudoTranslations()
+    elif code == SOURCE:
+        found = NullTranslations()
+    else:
+        from slmstudio.core.i18n import catalogue
+
+        found = catalogue.load(FOLDER / f"{code}.po")
+    _language, _catalogue = (code, found) if found is not None else (SOURCE, NullTranslations())
+    os.environ[VARIABLE] = _language
+
+
+def language() -> str:
+    """The code of the language that is spoken: "en", "hi" …"""
+    return _language
+
+
+def catalogue() -> NullTranslations:
+    return _catalogue
+
+
+def is_english() -> bool:
+    """Whether numbers and words stay as the code writes them."""
+    return _language in (SOURCE, PSEUDO)
+
+
+def is_right_to_left() -> bool:
+    return _language.partition("_")[0] in _RIGHT_TO_LEFT
+
+
+def _system_locales() -> list[str]:
+    """Names of locales, the best first, as "hi_IN.UTF-8" or "hi"."""
+    if os.name == "nt":
+        import ctypes
+        import locale
+
+        number = ctypes.windll.kernel32.GetUserDefaultUILanguage()  # type: ignore[attr-defined]
+        return [locale.windows_locale.get(number, "")]
+    chosen = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    if chosen in ("C", "POSIX", ""):  # as gettext: LANGUAGE counts only where there is a locale
+        return []
+    return [*filter(None, os.environ.get("LANGUAGE", "").split(":")), chosen]
