@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +27,32 @@ TO_TALK, TO_VERDICT = 5, 9
 
 @pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.full)])
 def real(request: pytest.FixtureRequest) -> bool:
-    """Whether the workers and the starter model are the real ones."""
+    """Whether the workers are real, and the model is the starter's first layers: the whole would train for too long."""
     return bool(request.param == "real")
 
 
 @pytest.fixture
-def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool) -> Iterator[MainWindow]:
+def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool) -> MainWindow:
     """The window at its first start, with the starter model prepared; a tiny one stands in for it."""
     theme.apply(qapp, "light")
     paths.models_dir().mkdir(parents=True)
-    source = starter.models() / library.STARTER_NAME if real else tiny_model
+    source = starter.shallow_models() / library.STARTER_NAME if real else tiny_model
     shutil.copytree(source, library.starter_folder(), symlinks=False)
     made = MainWindow(Session(Settings()))
-    qtbot.addWidget(made)
+    qtbot.addWidget(made, before_close_func=_end)  # after a failure, too: with a run at work it would ask what to do
     made.resize(1280, 720)
     made.open_welcome()
     with qtbot.waitSignal(made.painted):
         made.show()
-    yield made
-    running = made.page("results").details.evaluation.running.followed.thread
+    return made
+
+
+def _end(window: MainWindow) -> None:
+    running = window.page("results").details.evaluation.running.followed.thread
     if running is not None:
         running.end_now()
         running.wait()
-    leave(made)
+    leave(window)
 
 
 @pytest.fixture

@@ -1,0 +1,186 @@
+"""Whether the plan's values are good ones: held-out loss of the plan, of values around it, and of others' defaults.
+
+    python tests/bench/defaults.py --out sweep.jsonl [--data sample gsm8k xquad-hi NAME=FILE] [--rows 300]
+                                   [--model starter NAME=FOLDER] [--around] [--print]
+
+Each run trains on the same rows for the same number of passes as the plan, so all take the same time but for the cost
+of a larger adapter; what they are compared by is the lowest loss on the same held-out rows, in nats a token. First come
+the plan and the fixed values that two other programs propose for everything; `--around` adds learning rates, ranks and
+batches around the plan's, one at a time, and then the best of each together. Every run's figures are appended to the
+file as soon as they are there, and runs that are in it already are not repeated, so that a sweep of many hours can be
+interrupted. `--print` shows the file's table and trains nothing.
+
+Exit status 1 when the plan is more than 3 % above the best of its table, or not ahead of the others' defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from slmstudio.core import files, paths, starter  # noqa: E402
+from slmstudio.core.data import reader  # noqa: E402
+from slmstudio.core.hardware.machine import read_machine  # noqa: E402
+from slmstudio.core.model import facts  # noqa: E402
+from slmstudio.core.run import folder, planner  # noqa: E402
+from slmstudio.core.run.config import RunConfig  # noqa: E402
+
+DATA = {"sample": paths.starter_train_file(), "gsm8k": ROOT / "tests/data/gsm8k_train.jsonl",
+        "xquad-hi": ROOT / "tests/data/xquad_hi_instructions.jsonl"}
+WITHIN = 0.03
+RIVALS: dict[str, dict[str, Any]] = {
+    "2e-4, rank 16": {"learning_rate": 2e-4, "lora_rank": 16, "lora_alpha": 16, "lr_scheduler": "linear"},
+    "5e-5, rank 8": {"learning_rate": 5e-5, "lora_rank": 8, "lora_alpha": 16, "lr_scheduler": "cosine"},
+}
+"""What two widely used programs propose for any data and model, by their documentation in 2026; both in batches of 16
+and 8 rows, trained here in the plan's batches, which favours them."""
+RATES, RANKS, BATCHES = (0.25, 0.5, 2, 4), (4, 32, 64, 128), (0.5, 2)
+QUIET = {"sample_max_tokens": 0, "save_steps": 10**6, "early_stopping_patience": 0}
+"""What costs time and changes no loss."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a dataset, cut to so many rows, and a model."""
+
+    data: str
+    file: Path
+    rows: int
+    model: facts.ModelFacts
+
+    @property
+    def key(self) -> str:
+        return f"{self.data} {self.rows} {self.model.name}"
+
+
+class Sweep:
+    """The figures of a file, and the runs that add to it."""
+
+    def __init__(self, out: Path, place: Path):
+        self.out, self.place = out, place
+        self.done = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+
+    def plan(self, row: Row, chosen: dict[str, Any]) -> RunConfig:
+        return planner.plan(planner.PlanRequest(reader.read_dataset(self._cut(row)), row.model, read_machine(),
+                                                overrides={**QUIET, **chosen}))
+
+    def run(self, row: Row, name: str, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Train with some values chosen and the others as planned, unless the file has that already."""
+        known = next((each for each in self.done if each["row"] == row.key and each["chosen"] == chosen), None)
+        if known is not None:
+            return known
+        job = folder.create(self.plan(row, chosen), self.place / "runs")
+        job.start()
+        outcome = job.wait()
+        if not outcome.was_successful():
+            raise SystemExit(f"{row.key}, {name}: {outcome.user_error()}")
+        steps = [event for event in job.events() if event["type"] == "step"]
+        losses = [event["eval_loss"] for event in job.events() if event["type"] == "eval"]
+        config = RunConfig.from_dict(job.request())
+        found = {
+            "row": row.key, "name": name, "chosen": chosen, "eval_loss": min(losses), "losses": losses,
+            "steps": len(steps), "tokens": sum(event["tokens"] for event in steps),
+            "seconds": round(sum(event["step_seconds"] for event in steps), 1),
+            **{key: getattr(config, key) for key in ("learning_rate", "lora_rank", "lora_alpha", "epochs",
+                                                     "micro_batch_size", "gradient_accumulation_steps", "precision")},
+        }
+        self.done.append(found)
+        with self.out.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(found) + "\n")
+        print(f"{row.key}: {name}: {found['eval_loss']:.4f} after {found['seconds']:.0f} s", flush=True)
+        return found
+
+    def _cut(self, row: Row) -> Path:
+        """The row's file with so many of its rows, drawn by a fixed seed."""
+        target = self.place / f"{row.data}-{row.rows}.jsonl"
+        if not target.exists():
+            lines = row.file.read_text(encoding="utf-8").splitlines()
+            drawn = sorted(random.Random(0).sample(range(len(lines)), min(row.rows, len(lines))))
+            files.write_atomically(target, "".join(lines[at] + "\n" for at in drawn).encode())
+        return target
+
+
+def sweep(table: Sweep, row: Row, around: bool) -> None:
+    plan = table.run(row, "plan", {})
+    same_time = {"epochs": plan["epochs"]}
+    for name, chosen in RIVALS.items():
+        table.run(row, name, {**same_time, **chosen})
+    if around:
+        best: dict[str, Any] = {}
+        for kind in (_rates, _ranks, _batches):
+            tried = [(table.run(row, name, {**same_time, **chosen}), chosen) for name, chosen in kind(plan)]
+            found, chosen = min(tried, key=lambda each: each[0]["eval_loss"])
+            if found["eval_loss"] < plan["eval_loss"]:
+                best |= chosen
+        if best:
+            table.run(row, "the best of each", {**same_time, **best})
+
+
+def _rates(plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for factor in RATES:
+        yield f"learning rate × {factor}", {"learning_rate": plan["learning_rate"] * factor}
+
+
+def _ranks(plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for rank in RANKS:
+        yield f"rank {rank}", {"lora_rank": rank, "lora_alpha": 2 * rank}
+
+
+def _batches(plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    steps = plan["gradient_accumulation_steps"]
+    for factor in BATCHES:
+        if (accumulated := int(steps * factor)) >= 1:
+            yield f"batch × {factor}", {"gradient_accumulation_steps": accumulated}
+
+
+def print_table(done: list[dict[str, Any]]) -> bool:
+    """The figures by row, the lowest loss first. Returns whether the plan holds its place everywhere."""
+    fine = True
+    for key in dict.fromkeys(each["row"] for each in done):
+        rows = sorted((each for each in done if each["row"] == key), key=lambda each: each["eval_loss"])
+        plan = next((each for each in rows if each["name"] == "plan"), None)
+        print(f"\n{key}")
+        for each in rows:
+            print(f"  {each['eval_loss']:.4f}  {each['name']:<22} lr {each['learning_rate']:.1e}  rank "
+                  f"{each['lora_rank']:<4} {each['epochs']:g} passes, {each['steps']} steps, {each['seconds']:.0f} s")
+        if plan is not None:
+            behind = plan["eval_loss"] / rows[0]["eval_loss"] - 1
+            ahead = all(plan["eval_loss"] < each["eval_loss"] for each in rows if each["name"] in RIVALS)
+            print(f"  the plan is {behind:.1%} above the best, {'ahead of' if ahead else 'NOT ahead of'} the defaults")
+            fine = fine and behind <= WITHIN and ahead
+    return fine
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", nargs="*", default=list(DATA))
+    parser.add_argument("--rows", type=int, nargs="*", default=[300])
+    parser.add_argument("--model", nargs="*", default=["starter"])
+    parser.add_argument("--around", action="store_true")
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        table = Sweep(options.out, Path(temporary))
+        if not options.only_print:
+            for model in options.model:
+                base = starter.prepare() if model == "starter" else facts.read_model(Path(model.partition("=")[2]))
+                for data in options.data:
+                    name, _, file = data.partition("=")
+                    for rows in options.rows:
+                        sweep(table, Row(name, Path(file) if file else DATA[name], rows, base), options.around)
+    return 0 if print_table(table.done) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
