@@ -264,8 +264,9 @@ def become(words: "list[str]") -> int:
 
 
 def run_checks(pytest_arguments: "list[str]") -> int:
-    """Lint, then test. All of it runs whatever fails, and the closing lines of the tests come last."""
+    """Lint and test at once. All of it runs whatever fails, and the closing lines of the tests come last."""
     import subprocess
+    import threading
 
     import run_tests
 
@@ -278,13 +279,26 @@ def run_checks(pytest_arguments: "list[str]") -> int:
         "import-linter": [os.path.join(SCRIPTS, "lint-imports")],
         "mypy": [PYTHON, "-m", "mypy"],
     }
-    failed = [name for name, command in checks.items() if subprocess.call(command, cwd=ROOT) != 0]
-    if failed:
-        print("Failed: {}. The tests run all the same.".format(", ".join(failed)), file=sys.stderr)
+    failed = []
+
+    def check() -> None:
+        """One after the other, in the time that tests leave while they wait; what they say is shown in one piece."""
+        for name, command in checks.items():
+            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            words = done.stdout.decode(errors="replace").strip()
+            print("\n[{}] {}".format(name, words if done.returncode else words.splitlines()[-1]), flush=True)
+            if done.returncode:
+                failed.append(name)
+
+    checking = threading.Thread(target=check)
+    checking.start()
     environment = {"QT_QPA_PLATFORM": "offscreen", **os.environ}
     # Hundreds of processes import the program: it is compiled once and not by each of them.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     status = run_tests.run([PYTHON, "-m", "pytest"], pytest_arguments, ROOT, environment)
+    checking.join()
+    if failed:
+        print("Failed: {}.".format(", ".join(failed)), file=sys.stderr)
     return status or int(bool(failed))
 
 

@@ -241,6 +241,7 @@ def test_a_failure_is_told_without_the_log_and_with_a_button_instead_of_a_comman
     assert progress.text == f"PyTorch could not be installed. The disk is full. {setup_child.AGAIN_HERE}"
 
 
+@pytest.mark.full
 def test_the_program_opens_with_the_files_that_were_double_clicked(screen, tmp_path, monkeypatch):
     (tmp_path / "packaging").mkdir()
     lines = "".join(json.dumps(event) + "\n" for event in FINISHING)

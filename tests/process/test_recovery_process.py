@@ -36,9 +36,10 @@ def follow(job) -> tuple[jobs.Outcome, set[int]]:
     return job.wait(look), pids
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("handover", "adjustments"), [
-    pytest.param(False, [2], id="exec"), pytest.param(False, [2, 1], id="exec twice", marks=pytest.mark.full),
-    pytest.param(True, [2, 1], id="as on Windows", marks=pytest.mark.full)])
+    pytest.param(False, [2], id="exec"), pytest.param(False, [2, 1], id="exec twice"),
+    pytest.param(True, [2, 1], id="as on Windows")])
 def test_out_of_memory_restarts_by_itself(job, monkeypatch, handover, adjustments):
     monkeypatch.setenv("STARVED_ROWS", str(adjustments[-1]))
     if handover:

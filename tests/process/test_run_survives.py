@@ -51,6 +51,7 @@ def wait_for(job: jobs.Job, kind: str, seconds: float = 90, **fields) -> dict:
     pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     job = start(max_steps=200)
     wait_for(job, "step", global_step=12)

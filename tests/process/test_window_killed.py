@@ -52,6 +52,7 @@ def steps(job) -> list[int]:
     return [event["global_step"] for event in job.events() if event["type"] == "step"]
 
 
+@pytest.mark.full
 def test_the_run_goes_on_and_a_new_window_shows_all_its_points(qtbot, job):
     window = subprocess.Popen([sys.executable, "-c", WINDOW, str(job.folder)], cwd=ROOT)
     try:

@@ -77,6 +77,7 @@ def test_families_on_the_processor(family: str) -> None:
     check(SHAPES[family], "cpu")
 
 
+@pytest.mark.full
 def test_recomputing_saves_on_the_processor_too() -> None:
     """The fast layers take the place of transformers' forward pass, where it recomputes."""
     kept, recomputed = (check(LLAMA, "cpu", gradient_checkpointing=asked).kept for asked in (False, True))

@@ -86,6 +86,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(make
     assert sorted(final) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.full
 def test_the_last_levers_are_checkpointing_and_then_consent(make_job, monkeypatch):
     job = make_job(max_length=256)
     no_memory_above(monkeypatch, rows=0)
