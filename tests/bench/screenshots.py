@@ -1,6 +1,7 @@
 """Pictures of the window in its states, to be looked at before anybody says that it is done.
 
-    python tests/bench/screenshots.py OUT [--sizes 1280x720,1920x1080] [--schemes light,dark] [--data FILE]...
+    python tests/bench/screenshots.py OUT [--sizes 1280x720,1920x1080] [--schemes light,dark]
+                                      [--languages en,hi] [--data FILE]...
 
 Draws the real window with the starter data, a file with problems, and the models that are on this machine
 (SLMSTUDIO_HOME). Needs a screen, or an X server without one (Xvfb).
@@ -9,6 +10,7 @@ Draws the real window with the starter data, a file with problems, and the model
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import library
@@ -112,25 +115,27 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--sizes", default="1280x720,1920x1080")
     parser.add_argument("--schemes", default="light,dark")
+    parser.add_argument("--languages", default="en")
     parser.add_argument("--data", type=Path, action="append", default=[])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     app = QApplication(["slmstudio"])
-    for scheme in options.schemes.split(","):
-        for size in options.sizes.split(","):
-            theme.apply(app, scheme)
-            session = Session(Settings(theme=scheme))
-            window = MainWindow(session)
-            window.resize(*map(int, size.split("x")))
-            window.show()
-            session.set_machine(read_machine())
-            with tempfile.TemporaryDirectory() as folder:
-                for name, widget in states(window, session, Path(folder), options.data):
-                    pause()
-                    widget.grab().save(str(options.out / f"{scheme}-{size}-{name}.png"))
-            window.close()
-            window.deleteLater()
-            tasks.shut_down()
+    for language, scheme, size in itertools.product(*(
+            words.split(",") for words in (options.languages, options.schemes, options.sizes))):
+        i18n.use(language)
+        theme.apply(app, scheme)
+        session = Session(Settings(theme=scheme))
+        window = MainWindow(session)
+        window.resize(*map(int, size.split("x")))
+        window.show()
+        session.set_machine(read_machine())
+        with tempfile.TemporaryDirectory() as folder:
+            for name, widget in states(window, session, Path(folder), options.data):
+                pause()
+                widget.grab().save(str(options.out / f"{language}-{scheme}-{size}-{name}.png"))
+        window.close()
+        window.deleteLater()
+        tasks.shut_down()
     return 0
 
 
