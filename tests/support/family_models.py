@@ -207,7 +207,11 @@ def phi3() -> Any:
 
 def gemma3() -> Any:
     tokens = added("<pad>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>")
-    return finished(sentencepiece_state("never"), tokens, template("gemma-3-style"), bos_token="<bos>",
+    state, found_first = sentencepiece_state("never"), ("<b>", "</b>", "</div>", "<table>", "\n\n")
+    # As in the real vocabulary: no special tokens, in the middle of the others, and found before a text is cut.
+    state["model"]["vocab"] |= {token: len(state["model"]["vocab"]) + at for at, token in enumerate(found_first)}
+    tokens += added(*found_first, special=False)
+    return finished(state, tokens, template("gemma-3-style"), bos_token="<bos>",
                     eos_token="<end_of_turn>", pad_token="<pad>", unk_token="<unk>")
 
 

@@ -15,7 +15,7 @@ from slmstudio.core.model.tokens import load_tokenizer
 from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY
 
 _MARK = "zxqanswerqxz"
-_NORMAL, _CONTROL, _UNUSED = 1, 3, 5
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 _MARKER = re.compile(r"[▁_]?(<[^<>]+>|\[[^\[\]]+\])")
 """Words that look like llama.cpp's own names for special tokens."""
 _PHI3 = re.compile(r"phi-?3", re.IGNORECASE)
@@ -125,8 +125,8 @@ class Vocabulary:
             if not self.has_sentencepiece:
                 tokens = list(values["tokenizer.ggml.tokens"].value)
                 types = list(values["tokenizer.ggml.token_type"].value)
-                for token_id in self.special.values():
-                    types[token_id] = _CONTROL
+                for token in self.state["added_tokens"]:  # found in a text before it is cut, as Gemma's "</div>"
+                    types[token["id"]] = _CONTROL if token["content"] in self.special else _USER_DEFINED
                 types += [_UNUSED] * (rows - len(tokens))
                 tokens += [f"[PAD{number}]" for number in range(len(tokens), rows)]
                 put("tokenizer.ggml.tokens", tokens, kinds.ARRAY)
