@@ -146,7 +146,11 @@ def test_going_back_gives_the_same_numbers_again(files: dict[Any, Path]) -> None
 
 
 class Chat:
-    def __init__(self) -> None:
+    """A worker. It may read what is in `runs`, apart from the folder of its model."""
+
+    def __init__(self, home: Path) -> None:
+        self.runs = home / "runs"
+        self.runs.mkdir()
         self.worker = InteractiveWorker("chat")
         self.worker.start()
         self.messages = self.worker.receive()
@@ -175,9 +179,10 @@ class Chat:
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
+    home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
-        made = Chat()
+        patch.setenv("SLMSTUDIO_HOME", str(home))
+        made = Chat(home)
     yield made
     made.worker.close()
 
@@ -220,8 +225,8 @@ def test_another_model_begins_without_the_adapter(loaded: Chat, files: dict[Any,
 
 
 @pytest.mark.full
-def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[Any, Path], tmp_path: Path) -> None:
-    path = tmp_path / "again-lora-F16.gguf"
+def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[Any, Path]) -> None:
+    path = loaded.runs / "again-lora-F16.gguf"
     parts = {"blk.0.ffn_up.weight": (np.zeros((RANK, WIDTH), np.float32), np.zeros((INNER, RANK), np.float32))}
     base, _ = loaded.answer()
     loaded.tell("adapter", path=str(write_lora(path, parts)), scale=1.0)
@@ -236,11 +241,10 @@ def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[An
 
 @pytest.mark.parametrize("make", first_fast(["shape", "missing", "a model", "architecture", "layer", "half",
                                              "truncated", "too strong", "no number", "not a number"], 2))
-def test_what_does_not_fit_is_refused_and_the_model_stays(loaded: Chat, files: dict[Any, Path], tmp_path: Path,
-                                                          make: str) -> None:
+def test_what_does_not_fit_is_refused_and_the_model_stays(loaded: Chat, files: dict[Any, Path], make: str) -> None:
     loaded.tell("adapter", path=str(files["lora"]), scale=1.0)
     before, _ = loaded.answer()
-    state = loaded.tell("adapter", **bad(make, files, tmp_path / "bad.gguf"))
+    state = loaded.tell("adapter", **bad(make, files, loaded.runs / f"{make}.gguf"))
     assert (state["type"], state["path"], state["scale"]) == ("adapter", str(files["lora"]), 1.0)
     error = loaded.hear()
     assert error["type"] == "error" and error["error"]["what"] and error["error"]["remedy"], error
