@@ -15,7 +15,7 @@ from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr
 
 ALONE = 3
 """Rows with the same fault that are named one by one; more of them are one problem."""
@@ -51,7 +51,7 @@ class Rows:
         self._problems: list[Problem] = []
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
         self._sentences: dict[str, str] = {}
-        self._notes: Counter[str] = Counter()
+        self._notes: Counter[tuple[str, str]] = Counter()
         self.left_out = 0
 
     @property
@@ -157,7 +157,7 @@ class Rows:
 
     def notes(self) -> list[str]:
         """What was left out of rows on purpose, and of how many."""
-        return [f"{note} ({count:,} {'row' if count == 1 else 'rows'})." for note, count in self._notes.items()]
+        return [ntr(one, many, count) for (one, many), count in self._notes.items()]
 
     def rows_left_out(self) -> int:
         """How many rows cannot be used."""
@@ -181,7 +181,8 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
             found += each
             continue
         lines = tuple(problem.line for problem in each if problem.line is not None)
-        message = tr("{message_} ({each:,} rows are like this, lines {lines:,} to {lines2:,}).", message_=message[:-1],
-                     each=len(each), lines=lines[0], lines2=lines[-1])
-        found.append(Problem(message, lines[0], each[0].column, field, file, lines))
+        more = ntr("{n:,} row is like this, in line {first:,}.",
+                   "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
+                   last=lines[-1])
+        found.append(Problem(f"{message} {more}", lines[0], each[0].column, field, file, lines))
     return found

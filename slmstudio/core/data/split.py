@@ -60,7 +60,8 @@ def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str
     import numpy as np
 
     if by not in BY:
-        raise UserError(tr("Rows cannot be split by {by}.", by=by), "", tr("Choose one of {by}.", by=", ".join(BY)))
+        raise UserError(tr('Rows can\'t be split by "{by}".', by=by), "",
+                        tr("Choose one of {ways}.", ways=", ".join(BY)))
     drawn, groups, first = bytearray(), array("H"), dict[bytes, int]()
     names: dict[str, int] = {}
     for record in records:

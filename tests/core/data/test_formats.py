@@ -64,7 +64,7 @@ def test_a_table_without_names(tmp_path):
     path.write_text("\n".join(f'"{question}","{answer}"' for question, answer in ROWS), encoding="utf-8")
     found = read_dataset(path)
     assert said(found) == ROWS
-    assert any("first row was taken as data" in note for note in found.notes)
+    assert any("first row was read as data" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("name", ["rows.xlsx", "rows.ods"])

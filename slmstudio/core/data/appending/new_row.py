@@ -11,7 +11,7 @@ from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.mapping.turns import CONTENT_KEYS, ROLE_KEYS, ROLES
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, as_sentence, read_row
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
@@ -93,14 +93,14 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
             return {**there, **columns, **{name: text for name, text in row.tags.items() if text.strip()}}
     if is_chosen:
         raise UserError(tr("The row doesn't fit into the columns that were chosen for this file."),
-                        tr("They can't hold a conversation of this form."), tr("Choose another file, or a new one."))
+                        tr("They can't hold a conversation like this."), tr("Choose another file, or a new one."))
     try:
         read_row(_plain(row))
     except RowError as error:
         problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError(tr("The row cannot be added."), error.findings[0][1], tr("Complete it and add it again."),
-                        problems) from error
-    raise UserError(tr("The row cannot be added."), tr("It would not read back as it is."),
+        raise UserError(tr("The row can't be added."), as_sentence(error.findings[0][1]),
+                        tr("Complete it and add it again."), problems) from error
+    raise UserError(tr("The row can't be added."), tr("It would be read back differently."),
                     tr("Change its texts a little."))
 
 
