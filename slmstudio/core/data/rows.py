@@ -62,7 +62,7 @@ class ColumnsMissing(Exception):
     def sentence(self) -> str:
         """Names what is there and what is needed."""
         if not self.columns:
-            return f"{tr('the row is empty.')} {tr(NEEDED)}"
+            return " ".join((tr("the row is empty."), tr(NEEDED)))
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
             return tr("each row is one message of a conversation, and no column says of which one; a row must hold a "
                       'whole conversation, as in {example}, or have its "conversation_id".',

@@ -115,7 +115,7 @@ def _reason(error: json.JSONDecodeError) -> str:
     if kind.startswith("Invalid \\u"):
         return tr("\\u must be followed by four hexadecimal digits.")
     if kind.startswith("Unexpected UTF-8 BOM"):
-        return tr("there is a byte order mark here, where no text may be.")
+        return tr("there is a byte order mark here, which doesn't belong in a row.")
     if kind.startswith("Extra data"):
         return (tr("a second row begins on the same line; each row needs a line of its own.") if rest[:1] in "{["
                 else tr("there is more text after the end of the row."))
