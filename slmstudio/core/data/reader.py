@@ -170,9 +170,8 @@ def _ratings(unused: tuple[str, ...]) -> list[str]:
     names = [f'"{name}"' for name in unused if column_names.column(name) in column_names.RATINGS]
     if not names:
         return []
-    return [ntr("{columns} rates the answers, but all answers are learned equally. Remove the rows with low ratings.",
-                "{columns} rate the answers, but all answers are learned equally. Remove the rows with low ratings.",
-                len(names), columns=", ".join(names))]
+    return [tr("The ratings in {columns} aren't used: all answers are learned equally. Remove the rows with low "
+               "ratings.", columns=", ".join(names))]
 
 
 def _numbered_classes(found: Dataset) -> list[str]:

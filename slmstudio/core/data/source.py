@@ -199,7 +199,7 @@ class Source:
             return UserError(tr("{name} disappeared while it was read.", name=self.path.name),
                              tr("It was moved or deleted."), tr("Put it back, or choose another file."))
         if isinstance(error, FileNotFoundError):
-            return UserError(tr("{path} doesn't exist.", path=self.path),
+            return UserError(tr("{path} does not exist.", path=self.path),
                              tr("It may have been moved, renamed or deleted."),
                              tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):
@@ -236,8 +236,8 @@ def _no_text(first: bytes) -> tuple[str, str] | None:
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return (noop("{name} is damaged, or was never written: it holds zero bytes where text should be."),
-                noop("Copy or download it again."))
+        return (noop("{name} isn't a dataset: it holds zero bytes where text should be. It's damaged, or was never "
+                     "written."), noop("Copy or download it again."))
     return noop("{name} isn't a dataset: it's binary data, not text."), CHOOSE
 
 

@@ -137,7 +137,7 @@ USER, ANSWER, SYSTEM = ({"role": role, "content": "x"} for role in ("user", "ass
     ([USER, USER, ANSWER], 'messages 1 and 2 both have the role "user"'),
     ([USER, ANSWER, ANSWER], 'messages 2 and 3 both have the role "assistant"'),
     ([{"role": "robot", "content": "x"}, ANSWER], 'message 1 has the role "robot"'),
-    ([{"role": ["user"], "content": "x"}, ANSWER], "message 1 has the role a list"),
+    ([{"role": ["user"], "content": "x"}, ANSWER], "message 1 has a list as its role"),
     ([{"content": "x"}, ANSWER], 'message 1 has no "role"'),
     ([{"role": "user"}, ANSWER], '"content" of message 1 is missing'),
     ([{"role": "user", "content": None}, ANSWER], '"content" of message 1 is null'),

@@ -113,7 +113,7 @@ def test_a_file_that_may_not_be_read(tmp_path, refusal):
     path.chmod(0)
     with without_privileges():
         error = refusal(path)
-    assert "cannot be read" in error.what
+    assert "can't be read" in error.what
     assert "Permission" in error.why
 
 

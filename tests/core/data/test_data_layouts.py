@@ -116,7 +116,7 @@ def test_labelled_rows(tmp_path, label, desirable):
 
 
 @pytest.mark.parametrize(("label", "said"), [
-    (2, "2"), (0.5, "0.5"), (None, "null"), ("maybe", "a text"), ([True], "a list")])
+    (2, "2"), (0.5, "0.5"), (None, "null"), ("maybe", "text"), ([True], "a list")])
 def test_labels_that_say_nothing(tmp_path, label, said):
     dataset = read(tmp_path, LABELLED, {**LABELLED, "label": label})
     (problem,) = dataset.problems
