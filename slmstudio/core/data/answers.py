@@ -1,4 +1,4 @@
-"""Rows that give a prompt and its answers apart: one answer, one marked good or bad, or a better and a worse one."""
+"""Rows with a prompt and its answers in columns of their own: one, one marked good or bad, or a better and a worse."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def answered(row: Mapping[str, Any], column: str, prompt: Asked | None, findings
 
 
 def _joined(prompt: Asked, written: list[Message], column: str, findings: Findings) -> list[Message]:
-    """Prompt and answer as one conversation. Where the answer begins with the prompt, that stands there once."""
+    """Prompt and answer as one conversation. Where the answer begins with the prompt, it is kept once."""
     if written[0]["role"] == "assistant":
         return [*prompt.system, *prompt.turns, *written]
     own = written[:1] if written[0]["role"] == "system" else []

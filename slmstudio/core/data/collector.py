@@ -35,7 +35,7 @@ class Store(Protocol):
 
 
 class Rows:
-    """The rows of one dataset, those of each kind apart: the kind with the most rows is the file's.
+    """The rows of one dataset, separated by kind: the kind with the most rows is the file's.
 
     Args:
         store: makes the store for records of a kind; None only counts them.
@@ -56,7 +56,7 @@ class Rows:
 
     @property
     def kind(self) -> str:
-        """The kind of most rows, of two with equally many the one that comes first; "" without any row."""
+        """The kind that most rows have; if two have equally many, the one that comes first; "" without any row."""
         return max(self._counts, key=lambda kind: self._counts[kind], default="")
 
     @property
@@ -101,7 +101,7 @@ class Rows:
         self._unused[kind].update(map(printable, quick.unused))
         if self._store is None:
             return
-        # In pieces: one is a single call, in which no other thread of the process gets on.
+        # In pieces: each is a single call, during which no other thread of the process can run.
         texts = {target: [text for at in range(0, len(values), AT_ONCE) for text in values[at:at + AT_ONCE].to_pylist()]
                  for target, values in quick.texts.items()}
         if layout == "text":
@@ -156,7 +156,7 @@ class Rows:
         return sorted(gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
 
     def notes(self) -> list[str]:
-        """What was left out of rows on purpose, and of how many."""
+        """What was left out of rows on purpose, and of how many rows."""
         return [ntr(one, many, count) for (one, many), count in self._notes.items()]
 
     def rows_left_out(self) -> int:

@@ -113,7 +113,7 @@ def _answers_call(messages: Sequence[Message], at: int) -> bool:
 def transcript(text: str) -> list[Message]:
     """The messages of a conversation written as one text, as in "\\n\\nHuman: Hi\\n\\nAssistant: Hello".
 
-    So the files of Anthropic's HH-RLHF are, https://huggingface.co/datasets/Anthropic/hh-rlhf. Empty for other text.
+    Anthropic's HH-RLHF is written like this, https://huggingface.co/datasets/Anthropic/hh-rlhf. Empty for other text.
     """
     before, *parts = TURN.split(text.lstrip("\n"))
     if before or not parts:
@@ -145,7 +145,7 @@ def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str =
 
 
 def keys_beside(value: Mapping[str, Any], used: Iterable[str]) -> set[str]:
-    """Keys of a usable row that nothing is made of; those of the messages in COLUMN as "COLUMN.KEY"."""
+    """Keys of a usable row that aren't used; those of the messages in COLUMN as "COLUMN.KEY"."""
     unused = set(value).difference(used)
     for column in used:
         messages = value.get(column)

@@ -18,7 +18,7 @@ from slmstudio.core.i18n import tr
 
 SHEET, TEXT_BY = "sheet", "text_by"
 _NEXT = re.compile(r",(?=[a-z_]+=)")
-"""A comma that parts two of them; a column's name may have others."""
+"""A comma between two of them; a column's name may contain others."""
 
 
 def parse(text: str | None) -> tuple[dict[str, str], Choices]:

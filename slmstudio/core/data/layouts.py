@@ -56,7 +56,7 @@ def sentence(layout: str) -> str:
 
 
 def kind(layout: str) -> str:
-    """Rows of one kind may stand in one file: "chat" (three layouts), "preference", "labelled" or "text"."""
+    """Rows of one kind may be in one file: "chat" (three layouts), "preference", "labelled" or "text"."""
     return "chat" if _OBJECTIVES[layout] is _CHAT else layout
 
 

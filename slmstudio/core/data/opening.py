@@ -29,12 +29,12 @@ MOST_FILES = 2000
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
            "metadata", "config")
-"""What files in the folder of a dataset are called that hold none of it."""
+"""Names of files in a dataset's folder that hold no rows."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person may say of a file that it does not say itself; None leaves it to the program.
+    """What a person may choose for a file that it doesn't say itself; None leaves it to the program.
 
     Attributes:
         sheet: name of a workbook's sheet.

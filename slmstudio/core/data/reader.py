@@ -28,7 +28,7 @@ EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvan
 REMEDY = noop("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), "
               "or write each row on a line of its own, like this: {example}")
 SAMPLE_BYTES = 8 << 20
-"""About so much of a file at most is held by which its columns are guessed."""
+"""About how much of a file is kept, at most, to guess its columns."""
 AS_UTF8 = noop("Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again.")
 
 
@@ -91,7 +91,7 @@ class Dataset:
 
 
 class NoUsableRow(UserError):
-    """There are rows, and none of them can be used: what the columns hold must be said, or the file mended."""
+    """There are rows, and none of them can be used: a person must say what the columns hold, or fix the file."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -130,7 +130,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
 
 def _collect(file: DataFile, given: Mapping[str, str] | None,
              store: Callable[[], Store] | None) -> Dataset | None:
-    """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
+    """The file's rows, or None if memory ran out; they are freed then, which an error's traceback would prevent."""
     try:
         rows = Rows(store)
         found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, choices=file.choices,

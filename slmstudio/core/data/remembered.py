@@ -62,8 +62,8 @@ class Missing(UserError):
 
 
 def read_all(states: Iterable[Any]) -> list[Remembered]:
-    """What the settings keep. An entry without a usable path is left out; another field that does not fit is passed
-    over."""
+    """What the settings keep. An entry without a usable path is left out; another field that does not fit is
+    ignored."""
     found: dict[Path, Remembered] = {}
     for state in states:
         path = state.get("path") if isinstance(state, dict) else None

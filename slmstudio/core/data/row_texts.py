@@ -11,7 +11,7 @@ from typing import NamedTuple
 from slmstudio.core.i18n import tr
 
 ROW_LIMIT = 16 << 20
-"""Bytes of the longest row that is read; a longer one is reported and passed over."""
+"""Bytes of the longest row that is read; a longer one is reported and skipped."""
 
 BOM = b"\xef\xbb\xbf"
 CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
@@ -34,7 +34,7 @@ class Piece(NamedTuple):
 
 
 def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    """All rows of a file, in order. Blank lines are passed over but counted.
+    """All rows of a file, in order. Blank lines are skipped but counted.
 
     JSONL is cut at line ends, so that a broken line cannot spoil the next. A file that is one JSON array,
     or objects written over several lines each, is cut where the brackets close.
@@ -181,7 +181,7 @@ class _Elements:
         return True
 
     def _end_of_value(self, at: int) -> int:
-        """Where the value that begins at `at` ends; -1 when more text is needed. Goes on where it stopped."""
+        """Where the value that begins at `at` ends; -1 when more text is needed. Continues where it stopped."""
         buffer, position = self._buffer, at + self._scanned
         if not self._scanned and buffer[at] not in b'"{[':
             return _search(END_OF_BARE_WORD, buffer, at + 1)

@@ -108,7 +108,7 @@ def not_an_object(value: Any) -> str:
 
 
 def as_sentence(reason: str) -> str:
-    """A reason by itself, which stands behind its line elsewhere: with a capital letter."""
+    """A reason as a sentence of its own, with a capital letter; elsewhere it follows the number of its line."""
     return reason[:1].upper() + reason[1:]
 
 

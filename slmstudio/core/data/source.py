@@ -44,7 +44,7 @@ SIGNATURES = (
     (b"version https://git-lfs", noop("{name} isn't a dataset: it's a Git LFS pointer, not the data itself."),
      noop("Download the file itself (`git lfs pull`), then open it.")),
 )
-"""How files begin that hold no text, what is said of them, and what to do."""
+"""How files begin that hold no text, what people are told, and what they can do."""
 WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
 TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE),
                    (b"<?xml", noop("{name} isn't a dataset: it's an XML document.")))
@@ -121,7 +121,7 @@ class Source:
         return found[:size]
 
     def seekable(self) -> BinaryIO:
-        """The file for readers that go to and fro: the file itself, or what is packed in it, in memory.
+        """The file for readers that seek: the file itself, or its unpacked content in memory.
 
         The checksum is known after that. Raises as `chunks`.
         """

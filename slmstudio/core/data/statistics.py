@@ -45,8 +45,8 @@ class Statistics:
         characters: Unicode code points in all messages, rejected answers and plain text.
         longest_characters: of the row with the most.
         longest_line: where that row begins in the file; 0 when there are no rows.
-        duplicate_prompts: rows whose prompt stands in an earlier row, character for character; plain text has none.
-        duplicate_rows: rows that stand in an earlier row as a whole.
+        duplicate_prompts: rows whose prompt is in an earlier row, character for character; plain text has none.
+        duplicate_rows: rows that repeat an earlier row as a whole.
         scripts: share of each script, largest first; see `script_shares`.
     """
 

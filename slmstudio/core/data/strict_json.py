@@ -14,7 +14,7 @@ FOREIGN_WORDS = {"True": "true", "False": "false", "None": "null", "undefined": 
 
 
 class NotJson(Exception):
-    """A text is no JSON value.
+    """A text isn't a JSON value.
 
     Attributes:
         reason: what is wrong, as a sentence for people.
@@ -33,7 +33,7 @@ def parse(data: bytes) -> Any:
     """The value in `data`. Numbers come as floats: no row needs them, and huge ones must not take time.
 
     Raises:
-        NotJson: no valid UTF-8, no valid JSON, NaN or Infinity, a key that occurs twice, or too deep nesting.
+        NotJson: no valid UTF-8, no valid JSON, NaN or Infinity, a key that occurs twice, or nesting that is too deep.
     """
     text = decode(data)
     try:
@@ -72,7 +72,7 @@ def _refuse_constant(_name: str) -> NoReturn:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON parsers keep the last of two values with one key: the other would be lost in silence."""
+    """JSON parsers keep the last of two values with one key: the other would be lost silently."""
     value = dict(pairs)
     if len(value) != len(pairs):
         keys = [key for key, _ in pairs]

@@ -1,4 +1,4 @@
-"""Adds one row to a dataset, in the file's own layout, and takes it back. The file is whole at every moment.
+"""Adds one row to a dataset, in the file's own layout, and undoes it. The file is whole at every moment.
 
 The new file is written beside the old one, read back, and renamed into its place: a full disk, a kill or a power cut
 leaves the old one.
@@ -49,7 +49,7 @@ class Added:
         rows: how many usable rows it has now.
         line: where the row begins, from 1.
         after: the bytes with which the file ends now.
-        before: the bytes that stood there before.
+        before: the bytes that it replaced.
         created: whether there was no such file.
     """
 
@@ -104,8 +104,8 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
         said: what its columns hold, where a person chose that, as `given.parse` reads it.
 
     Raises:
-        UserError: the row is incomplete, is in the file already or is of another kind than its rows; the file is none
-            that rows can be added to; or it cannot be written. It is as it was then.
+        UserError: the row is incomplete, already in the file or of another kind than its rows; rows can't be added to
+            this file; or it can't be written. The file is unchanged then.
         ReadingCancelled: `cancelled` said so.
     """
     path = Path(path)
@@ -119,7 +119,7 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
 
 
 def undo(added: Added) -> None:
-    """Take the row away again, and the file, if it was made for the row alone.
+    """Remove the row again, and the file too if it was created for it.
 
     Raises:
         UserError: the row is no longer the last one of the file, or the file cannot be written.
@@ -199,7 +199,7 @@ def _new(path: Path) -> _Found:
 
 
 def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: str | None) -> _Found:
-    """All that must be known of a file; it is read twice.
+    """Everything that must be known about a file; it is read twice.
 
     Raises:
         UserError: no row can be added to it, or this one is in it.
@@ -262,7 +262,7 @@ def _read_like(found: _Found, path: Path, dataset: Dataset) -> None:
 
 
 def _newline(first: bytes) -> str:
-    """The line end that a file has. `first` is its beginning, in which lone CRs are LFs already."""
+    """The line ending of a file. `first` is its beginning, in which lone CRs are already LFs."""
     return "\r\n" if b"\r\n" in first else "\n"
 
 
@@ -276,7 +276,7 @@ def _dumped(columns: dict[str, Any], found: _Found) -> str:
 
 
 def _ends(path: Path | None, found: _Found, text: str) -> tuple[bytes, bytes]:
-    """What the file ends with: bytes that are replaced, and what comes in their place."""
+    """The end of the file: the bytes that are replaced, and what replaces them."""
     codec = CODECS[found.encoding]
     start = max(0, found.size - TAIL_BYTES)
     end = bytes_at(path, start, TAIL_BYTES).decode(codec, "replace").removeprefix("\ufeff") if path else ""
@@ -304,7 +304,7 @@ def _check(partial: Path, row: NewRow, found: _Found, name: str, said: str | Non
     """Read the new file back. Returns the line of the new row.
 
     Raises:
-        UserError: it is not the old rows and the new one, since the old file is damaged at its end.
+        UserError: it doesn't hold the old rows and the new one, as the end of the old file is damaged.
     """
     with contextlib.suppress(UserError):
         dataset = given.read(partial, said)

@@ -18,10 +18,10 @@ from slmstudio.core.i18n import tr
 
 @dataclass(frozen=True)
 class NewRow:
-    """What is to be added.
+    """What a person adds.
 
     Attributes:
-        messages: as in `Record`; the last is the answer that shall be learned, or that a test expects.
+        messages: as in `Record`; the last is the answer to learn, or the one that a test expects.
         rejected: the worse answer, which makes a preference pair of it.
         tags: further columns, as category and language of a test.
     """
@@ -67,14 +67,14 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
                is_chosen: bool = False) -> dict[str, Any]:
     """The row in the columns of `like`, another row of the file, as far as these can say it.
 
-    Each way to write it is read back; where none of the file's own says the same, the row is written as messages.
+    Each way to write it is read back; if none of the file's own gives the same row, it is written as messages.
 
     Args:
         mapper: reads the file's rows.
         is_chosen: whether a person chose what its columns hold, so that no others are read.
 
     Raises:
-        UserError: the row is none that can be learned: an empty answer, a conversation out of turn; or the columns that
+        UserError: the row can't be learned (an empty answer, a conversation out of turn), or the columns that
             a person chose can't hold it.
     """
     like = like or {}
@@ -142,7 +142,7 @@ def _reply(text: str) -> Message:
 
 
 def _ways(row: NewRow, like: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The row in several columns, those that are most like `like` first. Not all of them say it rightly."""
+    """The row in several columns, those that are most like `like` first. Not all of them read back as the same row."""
     if row.rejected is None and like.get("messages") is not None:
         yield _plain(row)
     system = "".join(message["content"] for message in row.messages[:1] if message["role"] == "system")
@@ -175,6 +175,6 @@ def _answers(row: NewRow, like: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _transcript(messages: Messages) -> str:
-    """A conversation as one text, as `conversations.transcript` reads it. It has no place for a system message."""
+    """A conversation as one text, as `conversations.transcript` reads it. It can't hold a system message."""
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
     return "".join(f"\n\n{names[message['role']]}: {message['content']}" for message in messages)

@@ -1,4 +1,4 @@
-"""Checks a dataset: everything worth knowing of its rows before a model learns from them."""
+"""Checks a dataset: everything worth knowing about its rows before a model learns from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slmstudio.core.data.record import Record
 def check(records: Sequence[Record], context: Context | None = None,
           progress: Callable[[int, int], None] | None = None, cancelled: Callable[[], bool] | None = None,
           near: bool = True) -> list[Finding]:
-    """Everything that is found in the rows, in the order of `KINDS`. Memory beside the rows stays below 1 KB a row.
+    """Everything that is found in the rows, in the order of `KINDS`. It needs less than 1 KB of memory per row.
 
     Args:
         records: the rows.
@@ -25,7 +25,7 @@ def check(records: Sequence[Record], context: Context | None = None,
 
     Raises:
         ReadingCancelled: `cancelled` said so.
-        ValueError: `context.lengths` has not one length for each row.
+        ValueError: `context.lengths` doesn't have one length for each row.
     """
     context = context or Context()
     if context.lengths is not None and len(context.lengths) != len(records):

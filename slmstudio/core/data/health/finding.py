@@ -1,4 +1,4 @@
-"""What a check of a dataset says, what it needs to know beside the rows, and what a fix did."""
+"""What a check of a dataset finds, what it needs to know besides the rows, and what a fix did."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slmstudio.core.i18n import tr
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Everything of one kind that was found. What is said of it is made when it is asked for, in today's language.
+    """Everything of one kind that was found. Its sentences are made when they are asked for, in the current language.
 
     Attributes:
         kind: id of a kind of `kinds.KINDS`.
@@ -64,13 +64,13 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known beside the rows.
+    """What is known besides the rows.
 
     Attributes:
         special_tokens: of the chosen model.
         lengths: tokens of each row, in the rows' order.
         max_length: tokens that a row may have; what is longer is cut.
-        others: rows that ought not to stand in the data, by name: {"evaluation": rows, "test": rows}.
+        others: rows that shouldn't be in the data, by name: {"evaluation": rows, "test": rows}.
     """
 
     special_tokens: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One text that a fix wrote differently, or one row that it removed.
+    """One text that a fix changed, or one row that it removed.
 
     Attributes:
         line: where the row begins.

@@ -1,4 +1,4 @@
-"""The kinds of findings: what each is called, what is said of it, and what its fix does. Nowhere else is this said."""
+"""The kinds of findings: their names, what people are told, and what their fixes do. These words live nowhere else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from slmstudio.core.i18n import nnoop, noop, ntr, tr
 
 Severity = Literal["bad", "warn", "note"]
-"""What spoils training or gives people away; what a person ought to look at; what is good to know."""
+"""What spoils training or reveals personal data; what a person should look at; what is good to know."""
 
 
 @dataclass(frozen=True, slots=True)

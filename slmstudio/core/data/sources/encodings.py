@@ -1,4 +1,4 @@
-"""In which encoding a text file is, by its first bytes."""
+"""The encoding of a text file, judging by its first bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of a table's columns: from its first row, or by what stands in them."""
+"""The names of a table's columns: from its first row, or by what is in them."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def is_compressed(head: bytes) -> bool:
 
 
 def check_growth(unpacked: int, packed: int, name: str) -> None:
-    """Raise UserError where a file expands to more than any data does: a trap, or of no use."""
+    """Raise UserError where a file expands to more than real data does: an attack, or useless."""
     if unpacked > FREE_BYTES and unpacked > MOST_TIMES * max(packed, 1):
         raise UserError(tr("{name} wasn't read.", name=name),
                         tr("It expands to more than {times:,} times its size ({size}), as a damaged or malicious "
@@ -70,7 +70,7 @@ def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     """The bytes of a file, unpacked where it is a gzip or Zstandard file; they tell by their beginning.
 
     Raises:
-        UserError: it is damaged or cut short, or expands beyond all measure.
+        UserError: it is damaged or cut short, or expands beyond the limit.
     """
     first = next(raw, b"")
     everything = chain([first], raw)

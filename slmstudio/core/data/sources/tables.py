@@ -32,12 +32,12 @@ class TableRow(NamedTuple):
 
 
 class _TooLong(Exception):
-    """A row goes on beyond `ROW_LIMIT`; most often for want of a closing quotation mark."""
+    """A row goes on beyond `ROW_LIMIT`; most often because a closing quotation mark is missing."""
 
 
 def delimiter_of(first: bytes) -> str:
-    """What parts the columns, by the beginning of the file: the sign that gives most of its rows the same number of
-    columns, and more than one."""
+    """What separates the columns, judging by the beginning of the file: the sign that gives most of its rows the same
+    number of columns, and more than one."""
     text = first[: 1 << 17].decode("utf-8", "replace")
     best, found = (0, 0), DELIMITERS[0]
     for delimiter in DELIMITERS:

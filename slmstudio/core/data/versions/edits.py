@@ -92,7 +92,7 @@ class Edits:
         return key
 
     def undo(self) -> None:
-        """Take the newest change back."""
+        """Undo the newest change."""
         self.changes.pop()
 
     def rebased(self, base: Sequence[Record]) -> Edits | None:
@@ -104,7 +104,7 @@ class Edits:
                             for change in self.changes])
 
     def rows(self) -> tuple[Sequence[int], Sequence[Record]]:
-        """The keys of the rows as they are now, ascending, and the rows. They stay so whatever is changed later.
+        """The keys of the rows as they are now, ascending, and the rows. Later changes don't affect them.
 
         No row is copied: a window shows a million of them at once.
         """
