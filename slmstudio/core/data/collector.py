@@ -181,7 +181,7 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
             found += each
             continue
         lines = tuple(problem.line for problem in each if problem.line is not None)
-        more = ntr("{n:,} row is like this, in line {first:,}.",
+        more = ntr("{n:,} row is like this, from line {first:,} to {last:,}.",
                    "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
                    last=lines[-1])
         found.append(Problem(f"{message} {more}", lines[0], each[0].column, field, file, lines))
