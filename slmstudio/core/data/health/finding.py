@@ -33,7 +33,8 @@ class Finding:
     @property
     def sentence(self) -> str:
         """For people, with the figure."""
-        figures = {name: self.detail[name] for name in ("max_length", "least_length") if name in self.detail}
+        figures: dict[str, Any] = {name: self.detail[name] for name in ("max_length", "least_length")
+                                   if name in self.detail}
         if "percent" in self.detail:
             figures["percent"] = _percent(self.detail["percent"])
         return KINDS[self.kind].sentence(self.count, **figures)
