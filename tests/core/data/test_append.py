@@ -212,8 +212,8 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     labelled = write(tmp_path / "labelled.jsonl", [{**ROWS["prompt"], "label": True}])
     text = tmp_path / "text.txt"
     text.write_text("Plain text.\n")
-    for path, row, words in ((chat, PAIR, "preference pair among conversations"),
-                             (pairs, NEW, "conversation among preference pairs"),
+    for path, row, words in ((chat, PAIR, "a preference pair. The other rows are conversations"),
+                             (pairs, NEW, "a conversation. The other rows are preference pairs"),
                              (labelled, NEW, "answers marked"), (text, NEW, "Rows are added to JSONL")):
         before = path.read_bytes()
         with pytest.raises(UserError, match=f"(doesn't fit in|can be added )to {path.name}") as caught:
