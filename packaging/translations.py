@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from slmstudio.core.i18n import catalogue  # noqa: E402
 
 FOLDER = ROOT / "resources" / "translations"
-KEYWORDS = {"tr": None, "noop": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
+KEYWORDS = {"tr": None, "noop": None, "ntr": (1, 2), "nnoop": (1, 2), "ptr": ((1, "c"), 2)}
 HEADER = """\
 # What the program says. See docs/words.md for how.
 msgid ""

@@ -1,4 +1,4 @@
-"""Rows that give a prompt and its answers apart: one answer, one marked good or bad, or a better and a worse one."""
+"""Rows with a prompt and its answers in columns of their own: one, one marked good or bad, or a better and a worse."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from slmstudio.core.data.conversations import (
     check_turns,
     kind_of,
     list_of_messages,
+    not_messages,
     text_of,
     transcript,
 )
+from slmstudio.core.i18n import tr
 
 PROMPTS = ("prompt", "question", "instruction")
 
@@ -56,7 +58,8 @@ def asked(row: Mapping[str, Any], findings: Findings, names: tuple[str, ...] = P
     own = turns[:1] if turns and turns[0]["role"] == "system" else []
     system = _system(row, findings)
     if system and own and system != own:
-        findings.append(("system", '"system" differs from the system message of "prompt"; keep one of them.'))
+        findings.append(("system", tr('"{column}" differs from the system message of "{prompt}"; keep one of them.',
+                                      column="system", prompt="prompt")))
     return None if len(findings) > before else Asked(own or system, turns[len(own):], (*columns, "system"))
 
 
@@ -79,16 +82,16 @@ def answered(row: Mapping[str, Any], column: str, prompt: Asked | None, findings
     written = transcript(value) if alone and isinstance(value, str) else []
     if written:
         for message in written:
-            text_of(message, "content", findings, f'a message of "{column}"')
+            text_of(message, "content", findings, tr('a message of "{column}"', column=column))
     elif isinstance(value, list):
         written = list_of_messages(value, column, findings)
     elif isinstance(value, str):
         written = [{"role": "assistant", "content": text_of(row, column, findings)}]
         if alone and len(findings) == before:
-            findings.append((column, f'what is asked is missing: there is no question in a "prompt", '
-                                     f'and "{column}" is not a whole conversation.'))
+            findings.append((column, tr('the question is missing: there is no "{prompt}", and "{column}" isn\'t a '
+                                        "whole conversation.", prompt="prompt", column=column)))
     else:
-        findings.append((column, f'"{column}" is {kind_of(value)}; it must be text or a list of messages.'))
+        findings.append((column, not_messages(column, value)))
     if len(findings) > before or prompt is None:
         return []
     conversation = _joined(prompt, written, column, findings)
@@ -98,16 +101,17 @@ def answered(row: Mapping[str, Any], column: str, prompt: Asked | None, findings
 
 
 def _joined(prompt: Asked, written: list[Message], column: str, findings: Findings) -> list[Message]:
-    """Prompt and answer as one conversation. Where the answer begins with the prompt, that stands there once."""
+    """Prompt and answer as one conversation. Where the answer begins with the prompt, it is kept once."""
     if written[0]["role"] == "assistant":
         return [*prompt.system, *prompt.turns, *written]
     own = written[:1] if written[0]["role"] == "system" else []
     turns = written[len(own):]
     if own and prompt.system and own != prompt.system:
-        findings.append(("system", f'the system message of "{column}" is not that of the prompt.'))
+        findings.append(("system", tr('the system message of "{column}" isn\'t the one of the prompt.', column=column)))
     opening = [(message["role"], message["content"].strip()) for message in turns[:len(prompt.turns)]]
     if opening != [(message["role"], message["content"].strip()) for message in prompt.turns]:
-        findings.append((column, f'"{column}" is a whole conversation, but does not begin with the prompt.'))
+        findings.append((column, tr('"{column}" is a whole conversation, but doesn\'t begin with the prompt.',
+                                    column=column)))
     return [*(own or prompt.system), *turns]
 
 
@@ -117,10 +121,11 @@ def preference(row: Mapping[str, Any], prompt: Asked | None, findings: Findings)
     if not chosen or not rejected:
         return [], ""
     if chosen[:-1] != rejected[:-1]:
-        findings.append(("rejected", '"chosen" and "rejected" differ before their last answer; '
-                                     "what comes before it must be the same."))
+        findings.append(("rejected", tr('"{chosen}" and "{rejected}" differ before their last answer; what comes '
+                                        "before it must be the same.", chosen="chosen", rejected="rejected")))
     elif chosen[-1] == rejected[-1]:
-        findings.append(("rejected", '"chosen" and "rejected" are the same, so neither is better.'))
+        findings.append(("rejected", tr('"{chosen}" and "{rejected}" are the same, so neither is better.',
+                                        chosen="chosen", rejected="rejected")))
     return chosen, rejected[-1]["content"]
 
 
@@ -130,5 +135,6 @@ def is_good(row: Mapping[str, Any], findings: Findings) -> bool:
     if isinstance(label, (bool, int, float)) and label in (0, 1):
         return bool(label)
     said = f"{label:g}" if isinstance(label, (int, float)) else kind_of(label)
-    findings.append(("label", f'"label" is {said}; it must be true for a good answer, false for a bad one.'))
+    findings.append(("label", tr('"{column}" is {value}; it must be true for a good answer, false for a bad one.',
+                                 column="label", value=said)))
     return False

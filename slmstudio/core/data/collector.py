@@ -15,7 +15,7 @@ from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr
 
 ALONE = 3
 """Rows with the same fault that are named one by one; more of them are one problem."""
@@ -35,7 +35,7 @@ class Store(Protocol):
 
 
 class Rows:
-    """The rows of one dataset, those of each kind apart: the kind with the most rows is the file's.
+    """The rows of one dataset, separated by kind: the kind with the most rows is the file's.
 
     Args:
         store: makes the store for records of a kind; None only counts them.
@@ -51,12 +51,12 @@ class Rows:
         self._problems: list[Problem] = []
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
         self._sentences: dict[str, str] = {}
-        self._notes: Counter[str] = Counter()
+        self._notes: Counter[tuple[str, str]] = Counter()
         self.left_out = 0
 
     @property
     def kind(self) -> str:
-        """The kind of most rows, of two with equally many the one that comes first; "" without any row."""
+        """The kind that most rows have; if two have equally many, the one that comes first; "" without any row."""
         return max(self._counts, key=lambda kind: self._counts[kind], default="")
 
     @property
@@ -101,7 +101,7 @@ class Rows:
         self._unused[kind].update(map(printable, quick.unused))
         if self._store is None:
             return
-        # In pieces: one is a single call, in which no other thread of the process gets on.
+        # In pieces: each is a single call, during which no other thread of the process can run.
         texts = {target: [text for at in range(0, len(values), AT_ONCE) for text in values[at:at + AT_ONCE].to_pylist()]
                  for target, values in quick.texts.items()}
         if layout == "text":
@@ -156,8 +156,8 @@ class Rows:
         return sorted(gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
 
     def notes(self) -> list[str]:
-        """What was left out of rows on purpose, and of how many."""
-        return [f"{note} ({count:,} {'row' if count == 1 else 'rows'})." for note, count in self._notes.items()]
+        """What was left out of rows on purpose, and of how many rows."""
+        return [ntr(one, many, count) for (one, many), count in self._notes.items()]
 
     def rows_left_out(self) -> int:
         """How many rows cannot be used."""
@@ -181,7 +181,8 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
             found += each
             continue
         lines = tuple(problem.line for problem in each if problem.line is not None)
-        message = tr("{message_} ({each:,} rows are like this, lines {lines:,} to {lines2:,}).", message_=message[:-1],
-                     each=len(each), lines=lines[0], lines2=lines[-1])
-        found.append(Problem(message, lines[0], each[0].column, field, file, lines))
+        more = ntr("{n:,} row is like this, from line {first:,} to {last:,}.",
+                   "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
+                   last=lines[-1])
+        found.append(Problem(f"{message} {more}", lines[0], each[0].column, field, file, lines))
     return found

@@ -45,7 +45,7 @@ _WORDS = {
 ASKED = ("instruction", "question", "prompt", "query", "problem", "task", "request", "utterance", "user", "human",
          "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
          "ctx", "ask", "q", "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
-"""Columns that hold what is asked; the first that is filled counts."""
+"""Columns with the question; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text")
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
@@ -54,7 +54,7 @@ ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "
             "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query")
 """Columns that hold the answer."""
 WORKED = ("solution", "generated_solution", "r1_solution_1")
-"""Columns that hold an answer with the way to it."""
+"""Columns with an answer and the steps that lead to it."""
 WEAK_ANSWERS = frozenset({"model", "agent", "a", "bot", "gpt", "assistant", "reference", "references", "expected",
                           "ideal"})
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
@@ -110,7 +110,7 @@ _CHANGES = """
     questions
 """
 CHANGES = frozenset(_CHANGES.split())
-"""Columns that change what is learned: where nothing is made of one, people must know."""
+"""Columns that change what is learned: people must know when one of them isn't used."""
 _PICTURES = """
     image images picture pictures photo audio audios video videos image_url image_path
 """

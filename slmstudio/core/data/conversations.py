@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.i18n import tr
 
 Message: TypeAlias = dict[str, Any]
 Messages: TypeAlias = tuple[Message, ...]
@@ -26,65 +27,81 @@ def kind_of(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return "true or false"
-    return {float: "a number", int: "a number", str: "a text", list: "a list", dict: "an object"}[type(value)]
+        return tr("a true or false value")
+    if isinstance(value, (int, float)):
+        return tr("a number")
+    if isinstance(value, str):
+        return tr("text")
+    return tr("a list") if isinstance(value, list) else tr("an object")
 
 
 def list_of_messages(value: Any, column: str, findings: Findings) -> list[Message]:
     """The messages in `column`, each checked alone; what is wrong with them goes to `findings`."""
     if not isinstance(value, list):
-        wanted = "a list" if column == "messages" else "text or a list of messages"
-        findings.append((column, f'"{column}" is {kind_of(value)}; it must be {wanted}.'))
+        findings.append((column, not_a_list(column, value) if column == "messages" else not_messages(column, value)))
         return []
     if not value:
-        findings.append((column, f'"{column}" is an empty list.'))
+        findings.append((column, tr('"{column}" is an empty list.', column=column)))
         return []
     before = len(findings)
-    place = "" if column == "messages" else f' of "{column}"'
     for number, message in enumerate(value, start=1):
-        _check_message(f"message {number}{place}", message, column, findings)
+        name = (tr("message {number}", number=number) if column == "messages" else
+                tr('message {number} of "{column}"', number=number, column=column))
+        _check_message(name, message, column, findings)
     return [] if len(findings) > before else [
         {key: message[key] for key in ("role", "content", *TOOL_KEYS) if key in message} for message in value]
 
 
+def not_a_list(column: str, value: Any) -> str:
+    return tr('"{column}" is {kind}; it must be a list.', column=column, kind=kind_of(value))
+
+
+def not_messages(column: str, value: Any) -> str:
+    return tr('"{column}" is {kind}; it must be text or a list of messages.', column=column, kind=kind_of(value))
+
+
 def _check_message(name: str, message: Any, column: str, findings: Findings) -> None:
     if not isinstance(message, dict):
-        findings.append((column, f'{name} is {kind_of(message)}; it must be {{"role": …, "content": …}}.'))
+        findings.append((column, tr("{message} is {kind}; it must be {example}.", message=name, kind=kind_of(message),
+                                    example='{"role": …, "content": …}')))
         return
     role = message.get("role")
     if "role" not in message:
-        findings.append(("role", f'{name} has no "role"; it must be system, user or assistant.'))
+        findings.append(("role", tr('{message} has no "role"; it must be system, user or assistant.', message=name)))
     elif role not in ROLES:
-        named = f'"{printable(role)}"' if isinstance(role, str) else kind_of(role)
-        findings.append(("role", f"{name} has the role {named}; it must be system, user or assistant."))
+        findings.append(("role", tr('{message} has the role "{role}"; it must be system, user or assistant.',
+                                    message=name, role=printable(role)) if isinstance(role, str) else
+                         tr("{message} has {kind} as its role; it must be system, user or assistant.",
+                            message=name, kind=kind_of(role))))
     # A blank system message is common and harmless; a blank question or answer teaches nonsense.
-    text_of(message, "content", findings, f'"content" of {name}',
+    text_of(message, "content", findings, tr('"content" of {message}', message=name),
             may_be_blank=role in ("system", "tool") or bool(message.get("tool_calls")))
 
 
 def check_turns(messages: Sequence[Message], column: str, findings: Findings) -> None:
     """System first or not at all; then user and assistant in turns; an assistant message last."""
     roles = [message["role"] for message in messages]
-    introduction = "" if column == "messages" else f'with "{column}": '
+    introduction = "" if column == "messages" else f'"{column}": '
 
     def complain(sentence: str) -> None:
         findings.append((column, introduction + sentence))
 
     if "assistant" not in roles:
-        complain("there is no assistant message, so there is nothing to learn.")
+        complain(tr("there is no assistant message, so there is nothing to learn."))
     elif roles[-1] != "assistant":
-        complain(f"the last message is from the {roles[-1]}; a row must end with the assistant's answer.")
+        complain(tr('the last message has the role "{role}"; a row must end with the assistant\'s answer.',
+                    role=roles[-1]))
     for number, role in enumerate(roles[1:], start=2):
         if role == "system":
-            complain(f"message {number} is a system message; only the first message may be one.")
+            complain(tr("message {number} is a system message; only the first message may be one.", number=number))
         elif role == "tool" and not _answers_call(messages, number - 1):
-            complain(f"message {number} is the result of a tool, but no call comes before it.")
+            complain(tr("message {number} is the result of a tool, but no call comes before it.", number=number))
         elif role == roles[number - 2] != "tool":
-            complain(f"messages {number - 1} and {number} are both from the {role}; "
-                     "user and assistant must take turns.")
+            complain(tr('messages {first} and {second} both have the role "{role}"; user and assistant must take '
+                        "turns.", first=number - 1, second=number, role=role))
     opening = next((role for role in roles if role != "system"), "")
     if opening == "assistant":
-        complain("the conversation begins with the assistant; a user message must come first.")
+        complain(tr("the conversation begins with the assistant; a user message must come first."))
 
 
 def _answers_call(messages: Sequence[Message], at: int) -> bool:
@@ -96,7 +113,7 @@ def _answers_call(messages: Sequence[Message], at: int) -> bool:
 def transcript(text: str) -> list[Message]:
     """The messages of a conversation written as one text, as in "\\n\\nHuman: Hi\\n\\nAssistant: Hello".
 
-    So the files of Anthropic's HH-RLHF are, https://huggingface.co/datasets/Anthropic/hh-rlhf. Empty for other text.
+    Anthropic's HH-RLHF is written like this, https://huggingface.co/datasets/Anthropic/hh-rlhf. Empty for other text.
     """
     before, *parts = TURN.split(text.lstrip("\n"))
     if before or not parts:
@@ -111,21 +128,24 @@ def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str =
     name = name or f'"{key}"'
     value = holder.get(key)
     if key not in holder:
-        findings.append((key, f"{name} is missing."))
+        findings.append((key, tr("{text} is missing.", text=name)))
     elif not isinstance(value, str):
-        hint = "; put it in double quotes" if isinstance(value, (bool, int, float)) else ""
-        findings.append((key, f"{name} is {kind_of(value)}; it must be text{hint}."))
+        kind = kind_of(value)
+        findings.append((key, tr("{text} is {kind}; it must be text; put it in double quotes.", text=name, kind=kind)
+                         if isinstance(value, (bool, int, float)) else
+                         tr("{text} is {kind}; it must be text.", text=name, kind=kind)))
     elif not may_be_blank and (not value or value.isspace()):
-        findings.append((key, f"{name} is empty."))
+        findings.append((key, tr("{text} is empty.", text=name)))
     elif not _is_whole(value):
-        findings.append((key, f"{name} holds half of a character (such as \\ud83d without its partner)."))
+        findings.append((key, tr("{text} holds half of a character (such as {half} without its partner).", text=name,
+                                 half="\\ud83d")))
     else:
         return value
     return ""
 
 
 def keys_beside(value: Mapping[str, Any], used: Iterable[str]) -> set[str]:
-    """Keys of a usable row that nothing is made of; those of the messages in COLUMN as "COLUMN.KEY"."""
+    """Keys of a usable row that aren't used; those of the messages in COLUMN as "COLUMN.KEY"."""
     unused = set(value).difference(used)
     for column in used:
         messages = value.get(column)

@@ -14,12 +14,11 @@ from slmstudio.core.data.opening import Choices
 from slmstudio.core.data.reader import Dataset, read_dataset
 from slmstudio.core.data.sources.texts import CUTS
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 
 SHEET, TEXT_BY = "sheet", "text_by"
 _NEXT = re.compile(r",(?=[a-z_]+=)")
-"""A comma that parts two of them; a column's name may have others."""
-HOW = noop("Write it as in instruction=Question,output=Answer.")
+"""A comma between two of them; a column's name may contain others."""
 
 
 def parse(text: str | None) -> tuple[dict[str, str], Choices]:
@@ -32,13 +31,13 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
     for part in _NEXT.split(text) if text else ():
         target, equals, column = part.partition("=")
         if not equals or not target.strip() or not column:
-            raise UserError(tr('"{part}" says nothing of a column.', part=part), tr("It needs a target and a column."),
-                            tr(HOW))
+            raise UserError(tr('"{part}" doesn\'t name a column.', part=part), tr("It needs a target and a column."),
+                            tr("Write it as in {example}.", example="instruction=Question,output=Answer"))
         found[target.strip()] = column
     sheet, text_by = found.pop(SHEET, None), found.pop(TEXT_BY, None)
     if text_by is not None and text_by not in CUTS:
-        raise UserError(tr("A text cannot be cut by {text_by}.", text_by=text_by), "",
-                        tr("Choose one of {cuts}.", cuts=", ".join(CUTS)))
+        raise UserError(tr('Text can\'t be cut by "{text_by}".', text_by=text_by), "",
+                        tr("Choose one of {ways}.", ways=", ".join(CUTS)))
     return found, Choices(sheet, text_by)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 
 _CHAT = ("sft", "text")
 
@@ -22,13 +22,23 @@ _SENTENCES = {
     "text": noop("Each row is plain text, which is learned whole."),
 }
 
-_ROWS = {
-    "chat": ("a conversation", "conversations"),
-    "preference": ("a preference pair", "preference pairs"),
-    "labelled": ("an answer marked good or bad", "answers marked good or bad"),
-    "text": ("plain text", "rows of plain text"),
+_STRAY = {
+    "chat": noop("this row is a conversation."),
+    "preference": noop("this row is a preference pair."),
+    "labelled": noop("this row is an answer marked good or bad."),
+    "text": noop("this row is plain text."),
 }
-"""Kind: one row, several rows."""
+_OTHERS = {
+    "chat": noop("The other rows are conversations, and the model learns all rows of a file in the same way: put this "
+                 "row into a file of its own."),
+    "preference": noop("The other rows are preference pairs, and the model learns all rows of a file in the same way: "
+                       "put this row into a file of its own."),
+    "labelled": noop("The other rows are answers marked good or bad, and the model learns all rows of a file in the "
+                     "same way: put this row into a file of its own."),
+    "text": noop("The other rows are plain text, and the model learns all rows of a file in the same way: put this row "
+                 "into a file of its own."),
+}
+"""By the kind of the file."""
 
 
 def objectives(layout: str) -> tuple[str, ...]:
@@ -42,15 +52,14 @@ def objectives(layout: str) -> tuple[str, ...]:
 
 def sentence(layout: str) -> str:
     """What a row of this layout is, for people."""
-    return _SENTENCES[layout]
+    return tr(_SENTENCES[layout])
 
 
 def kind(layout: str) -> str:
-    """Rows of one kind may stand in one file: "chat" (three layouts), "preference", "labelled" or "text"."""
+    """Rows of one kind may be in one file: "chat" (three layouts), "preference", "labelled" or "text"."""
     return "chat" if _OBJECTIVES[layout] is _CHAT else layout
 
 
 def stray(row: str, file: str) -> str:
-    """What is wrong with a row of the kind `row` in a file of the kind `file`, as a sentence."""
-    return (f"this row is {_ROWS[row][0]} among {_ROWS[file][1]}; the rows of one file are learned in one way, "
-            "so put it into a file of its own.")
+    """What is wrong with a row of the kind `row` in a file of the kind `file`, in two sentences."""
+    return f"{tr(_STRAY[row])} {tr(_OTHERS[file])}"

@@ -17,7 +17,7 @@ from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
@@ -29,12 +29,12 @@ MOST_FILES = 2000
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
            "metadata", "config")
-"""What files in the folder of a dataset are called that hold none of it."""
+"""Names of files in a dataset's folder that hold no rows."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person may say of a file that it does not say itself; None leaves it to the program.
+    """What a person may choose for a file that it doesn't say itself; None leaves it to the program.
 
     Attributes:
         sheet: name of a workbook's sheet.
@@ -191,10 +191,10 @@ class DataFile:
             self.left_out = held_out
             fit = [name for name in fit if name not in held_out]
         if not fit:
-            raise UserError(tr("{path} holds no file with rows or text.", path=self.path.name), "", tr(CHOOSE))
+            raise UserError(tr("{name} holds no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
         if len(fit) > MOST_FILES:
-            raise UserError(tr("{path} holds {fit:,} files.", path=self.path.name, fit=len(fit)),
-                            tr("At most {most_files:,} are read at once.", most_files=MOST_FILES),
+            raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(fit), name=self.path.name),
+                            tr("At most {most:,} are read at once.", most=MOST_FILES),
                             tr("Join them into fewer files."))
         return fit
 
@@ -229,7 +229,8 @@ class DataFile:
         everything = chain([first], chunks)
         is_json = suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None
         table = not is_json and (suffix in TABLE_SUFFIXES or (suffix not in TEXT_SUFFIXES and _is_table(first)))
-        notes = [tr("The encoding was assumed to be {encoding}, by the file's bytes.", encoding=source.encoding)] if source.assumed else []
+        notes = [tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
+                    encoding=source.encoding)] if source.assumed else []
         if is_json:
             kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
                 suffix == ".json" and _has_lines(first)) else "json"
@@ -246,8 +247,10 @@ class DataFile:
             people = len(threads.whatsapp_speakers(begin))
             if people == 2:
                 return Part(name, "text", threads.of_whatsapp(everything, notes), source.encoding, notes=notes)
-            notes.append(f"This WhatsApp chat of {people} people is read as text: a conversation has one who asks and "
-                         "one who answers.")
+            notes.append(ntr("This WhatsApp chat of {n:,} person is read as text: in a conversation, one person asks "
+                             "and another answers.",
+                             "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
+                             "and another answers.", people))
         by = self.choices.text_by or texts.guess_cut(first)
         kind = "markdown" if suffix in (".md", ".markdown") else "text"
         return Part(name, kind, texts.text_rows(everything, by), source.encoding, text_by=by, notes=notes)
@@ -341,12 +344,12 @@ def _binary_format(source: Source, head: bytes) -> str:
         names = opened.namelist()
     found = _zip_format(names)
     if found == "pkl":
-        raise UserError(tr("{source} isn't a dataset: it is a PyTorch file.", source=source.name), "", tr(IN_MODEL_TAB))
+        raise UserError(tr("{name} isn't a dataset: it's a PyTorch file.", name=source.name), "", tr(IN_MODEL_TAB))
     if not found:
-        raise UserError(tr("{source} is an archive within an archive.", source=source.name), "",
+        raise UserError(tr("{name} is an archive within an archive.", name=source.name), "",
                         tr("Unpack it and open the files in it."))
     if found == "ods" and source.suffix == ".odt":
-        raise UserError(tr("{source} is an OpenDocument text.", source=source.name),
+        raise UserError(tr("{name} is an OpenDocument text.", name=source.name),
                         tr("Texts are read from Word and PDF files."), tr("Save it as .docx, and open that file."))
     return found
 

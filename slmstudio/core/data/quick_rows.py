@@ -1,7 +1,7 @@
 """Whole blocks of JSONL at once, by pyarrow, where all their rows are alike and nothing is wrong with them.
 
 Most rows of large files are questions with answers, or texts. Reading those one by one takes three times as long as
-pyarrow's parser, which works on several cores. A block in which anything is unusual is left to the careful way.
+pyarrow's parser, which works on several cores. A block with anything unusual in it is read the careful way.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Shape(NamedTuple):
     Attributes:
         columns: what they hold.
         types: of each column, pyarrow's type. Only columns that are named here are read, and none that holds lists or
-            objects: pyarrow is ended by those that are nested a hundred thousand times.
+            objects: pyarrow crashes on those that are nested a hundred thousand times.
     """
 
     columns: ColumnMap

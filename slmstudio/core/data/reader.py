@@ -15,19 +15,20 @@ from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile, Part
 from slmstudio.core.data.record import Record
+from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE, ReadingCancelled
 from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 
 __all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
-REMEDY = ("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), or "
-          f"give each row on a line of its own, like this: {EXAMPLE}")
+REMEDY = noop("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), "
+              "or write each row on a line of its own, like this: {example}")
 SAMPLE_BYTES = 8 << 20
-"""About so much of a file at most is held by which its columns are guessed."""
+"""About how much of a file is kept, at most, to guess its columns."""
 AS_UTF8 = noop("Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again.")
 
 
@@ -90,7 +91,7 @@ class Dataset:
 
 
 class NoUsableRow(UserError):
-    """There are rows, and none of them can be used: what the columns hold must be said, or the file mended."""
+    """There are rows, and none of them can be used: a person must say what the columns hold, or fix the file."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -121,15 +122,15 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
     file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, store)
     if found is None:
-        raise UserError(tr("{path} does not fit into memory.", path=file.path.name),
-                        tr("It has {file_size:,} bytes.", file_size=file.size),
+        raise UserError(tr("{name} doesn't fit into memory.", name=file.path.name),
+                        ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
                         tr("Close other programs, or split the file."))
     return found
 
 
 def _collect(file: DataFile, given: Mapping[str, str] | None,
              store: Callable[[], Store] | None) -> Dataset | None:
-    """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
+    """The file's rows, or None if memory ran out; they are freed then, which an error's traceback would prevent."""
     try:
         rows = Rows(store)
         found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, choices=file.choices,
@@ -150,7 +151,8 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     except MemoryError:
         return None
     if file.left_out:
-        notes.append(f"{', '.join(file.left_out[:5])}: held out, not learned. Choose such a file as evaluation rows.")
+        notes.append(tr("{files}: held out, not learned. Choose such a file as evaluation rows.",
+                        files=", ".join(file.left_out[:5])))
     found.problems = rows.all_problems()
     found.format = formats[0] if len(set(formats)) == 1 else "folder" if file.path.is_dir() else "zip"
     found.sha256, found.bytes, found.notes = file.sha256, file.size, tuple(notes)
@@ -168,8 +170,8 @@ def _ratings(unused: tuple[str, ...]) -> list[str]:
     names = [f'"{name}"' for name in unused if column_names.column(name) in column_names.RATINGS]
     if not names:
         return []
-    rate = f"{names[0]} rates" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} rate"
-    return [tr("{rate} the answers, but all answers are learned equally. Remove the rows with low ratings.", rate=rate)]
+    return [tr("The ratings in {columns} aren't used: all answers are learned equally. Remove the rows with low "
+               "ratings.", columns=", ".join(names))]
 
 
 def _numbered_classes(found: Dataset) -> list[str]:
@@ -178,8 +180,8 @@ def _numbered_classes(found: Dataset) -> list[str]:
     said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
     if column_names.column(answer) not in KINDS or not said or not all(map(str.isdecimal, map(str, said))):
         return []
-    return [tr('The number in "{answer}" is learned as the answer to each text. A name says more to a model: write '
-               "what each number stands for, if you know it.", answer=answer)]
+    return [tr('The number in "{column}" is learned as the answer to each text. Names tell a model more: if you know '
+               "what each number stands for, write that instead.", column=answer)]
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
@@ -230,15 +232,15 @@ def _nothing_usable(found: Dataset) -> UserError:
         return UserError(tr("{name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
     if not problems:
         return UserError(tr("{name} holds no rows.", name=name),
-                         tr("There is nothing in it but blanks or an empty list."), tr(CHOOSE))
+                         tr("It holds nothing but blanks or an empty list."), tr(CHOOSE))
     what = tr("{name} has no row that can be used.", name=name)
-    remedy = AS_UTF8 if found.format in ("text", "markdown") else REMEDY
+    remedy = tr(AS_UTF8) if found.format in ("text", "markdown") else tr(REMEDY, example=EXAMPLE)
     first = str(problems[0])
     if len(problems) > 1:
         return NoUsableRow(what,
-                           tr("There are {problems:,} problems; the first: {first}", problems=len(problems),
-                              first=first), remedy, problems)
-    return NoUsableRow(what, first[0].upper() + first[1:], remedy, problems)
+                           ntr("There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}",
+                               len(problems), first=first), remedy, problems)
+    return NoUsableRow(what, as_sentence(first), remedy, problems)
 
 
 class FirstRows(NamedTuple):

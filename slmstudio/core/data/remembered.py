@@ -62,8 +62,8 @@ class Missing(UserError):
 
 
 def read_all(states: Iterable[Any]) -> list[Remembered]:
-    """What the settings keep. An entry without a usable path is left out; another field that does not fit is passed
-    over."""
+    """What the settings keep. An entry without a usable path is left out; another field that does not fit is
+    ignored."""
     found: dict[Path, Remembered] = {}
     for state in states:
         path = state.get("path") if isinstance(state, dict) else None
@@ -121,9 +121,9 @@ def trouble(path: Path) -> Missing | None:
     except OSError:  # as without permission to look: reading it says so
         return None
     if folder:
-        return Missing(tr("{path} is no longer in {parent}.", path=path.name, parent=path.parent),
+        return Missing(tr("{name} is no longer in {folder}.", name=path.name, folder=path.parent),
                        tr("It was moved, renamed or deleted."),
                        tr("Open it from its new place, or remove it from the recent files."), whole_folder=False)
-    return Missing(tr("{path} can't be reached.", path=path.name),
-                   tr("Its folder {parent} isn't there; the disk may be unplugged.", parent=path.parent),
+    return Missing(tr("{name} can't be reached.", name=path.name),
+                   tr("Its folder {folder} isn't there; the disk may be unplugged.", folder=path.parent),
                    tr("Plug it in, or remove the file from the recent files."), whole_folder=True)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from slmstudio.core.i18n import tr
+
 ROW_LIMIT = 16 << 20
-"""Bytes of the longest row that is read; a longer one is reported and passed over."""
+"""Bytes of the longest row that is read; a longer one is reported and skipped."""
 
 BOM = b"\xef\xbb\xbf"
 CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
@@ -32,7 +34,7 @@ class Piece(NamedTuple):
 
 
 def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    """All rows of a file, in order. Blank lines are passed over but counted.
+    """All rows of a file, in order. Blank lines are skipped but counted.
 
     JSONL is cut at line ends, so that a broken line cannot spoil the next. A file that is one JSON array,
     or objects written over several lines each, is cut where the brackets close.
@@ -61,8 +63,9 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _too_long(size: int, what: str = "row") -> str:
-    return f"the {what} is longer than {ROW_LIMIT >> 20} MB (it has {size:,} bytes), so it was not read."
+def _too_long(size: int) -> str:
+    return tr("the row is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.", limit=ROW_LIMIT >> 20,
+              size=size)
 
 
 def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
@@ -78,8 +81,10 @@ def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
             if size > ROW_LIMIT + 1:
                 text.clear()
         elif begin:
-            too_long = size > ROW_LIMIT + 1
-            yield Piece(bytes(text[:-1]), begin, trouble=_too_long(size - 1, "paragraph") if too_long else "")
+            trouble = "" if size <= ROW_LIMIT + 1 else tr(
+                "the paragraph is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.",
+                limit=ROW_LIMIT >> 20, size=size - 1)
+            yield Piece(bytes(text[:-1]), begin, trouble=trouble)
             text.clear()
             begin, size = 0, 0
 
@@ -150,8 +155,9 @@ class _Elements:
             else:
                 end = self._end_of_value(at)
                 if end < 0 and len(self._buffer) - at > ROW_LIMIT:
-                    yield self._give_up(f"the row that begins here is longer than {ROW_LIMIT >> 20} MB; perhaps a "
-                                        "closing bracket is missing. Nothing after this place was read.")
+                    yield self._give_up(tr("the row that begins here is longer than {limit} MB; perhaps a closing "
+                                           "bracket is missing. Nothing after this place was read.",
+                                           limit=ROW_LIMIT >> 20))
                 elif end < 0 and not last:
                     break
                 else:
@@ -165,7 +171,7 @@ class _Elements:
             at = len(self._buffer)
         del self._buffer[:at]
         if last and self._in_list and not self.gave_up:
-            yield self._give_up("the file ends before the closing ] of the list; it may have been cut short.")
+            yield self._give_up(tr("the file ends before the closing ] of the list; it may have been cut short."))
 
     def _is_outer_bracket(self, byte: int) -> bool:
         """Whether `byte`, found between two values, opens or closes the list that holds all rows."""
@@ -175,7 +181,7 @@ class _Elements:
         return True
 
     def _end_of_value(self, at: int) -> int:
-        """Where the value that begins at `at` ends; -1 when more text is needed. Goes on where it stopped."""
+        """Where the value that begins at `at` ends; -1 when more text is needed. Continues where it stopped."""
         buffer, position = self._buffer, at + self._scanned
         if not self._scanned and buffer[at] not in b'"{[':
             return _search(END_OF_BARE_WORD, buffer, at + 1)

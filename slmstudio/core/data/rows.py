@@ -18,9 +18,11 @@ from slmstudio.core.data.conversations import (
     text_of,
 )
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.i18n import noop, ntr, tr
 
-NEEDED = ('a row needs "instruction" and "output", or "messages", or "prompt" and "completion" (and "label"), or '
-          '"question" and "answer", or "prompt", "chosen" and "rejected", or "text"')
+NEEDED = noop('A row needs "instruction" and "output", or "messages", or "prompt" and "completion" (and "label"), or '
+              '"question" and "answer", or "prompt", "chosen" and "rejected", or "text".')
+EXAMPLE = '{"instruction": …, "output": …}'
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
 SHOWN_COLUMNS = 12
@@ -60,21 +62,25 @@ class ColumnsMissing(Exception):
     def sentence(self) -> str:
         """Names what is there and what is needed."""
         if not self.columns:
-            return f"the row is empty; {NEEDED}."
+            return " ".join((tr("the row is empty."), tr(NEEDED)))
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
-            return ("each row is one message of a conversation, and no column says of which one; a row must hold a "
-                    'whole conversation, as in {"messages": [{"role": …, "content": …}, …]}, or have its '
-                    '"conversation_id".')
+            return tr("each row is one message of a conversation, and no column says of which one; a row must hold a "
+                      'whole conversation, as in {example}, or have its "conversation_id".',
+                      example='{"messages": [{"role": …, "content": …}, …]}')
         languages = list(filter(_LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
-            return (f"the columns hold the same in {len(languages)} languages, of which one must be chosen, as in "
-                    f"--map messages={languages[-1]}.")
-        shown = [f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS]]
-        if len(self.columns) > SHOWN_COLUMNS:
-            shown.append(f"{len(self.columns) - SHOWN_COLUMNS:,} more")
-        names = shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
-        there = f"the column is {names}" if len(self.columns) == 1 else f"the columns are {names}"
-        return (f'"{self.missing}" is missing; ' if self.missing else "") + f"{there}; {NEEDED}."
+            return ntr("the columns hold the same in {n:,} language; choose one, as in {option}.",
+                       "the columns hold the same in {n:,} languages; choose one, as in {option}.", len(languages),
+                       option=f"--map messages={languages[-1]}")
+        names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
+        more = len(self.columns) - SHOWN_COLUMNS
+        if more > 0:
+            there = ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
+                        names=names)
+        else:
+            there = ntr("the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
+        lack = [tr('"{column}" is missing.', column=self.missing)] if self.missing else []
+        return " ".join((there, *lack, tr(NEEDED)))
 
 
 class Row(NamedTuple):
@@ -83,7 +89,7 @@ class Row(NamedTuple):
     Attributes:
         layout: any but "mixed".
         unused: names of the columns that nothing was made of.
-        note: what was left out of it on purpose, as the beginning of a sentence.
+        note: what was left out of it on purpose: the sentences for one such row and for several, for `ntr`.
     """
 
     layout: str
@@ -93,7 +99,17 @@ class Row(NamedTuple):
     text: str | None = None
     unused: frozenset[str] | set[str] = frozenset()
     tools: tuple[dict[str, Any], ...] = ()
-    note: str = ""
+    note: tuple[str, str] | None = None
+
+
+def not_an_object(value: Any) -> str:
+    """What is wrong with a row that has no columns."""
+    return tr("the row is {kind}; it must be an object, {example}.", kind=kind_of(value), example=EXAMPLE)
+
+
+def as_sentence(reason: str) -> str:
+    """A reason as a sentence of its own, with a capital letter; elsewhere it follows the number of its line."""
+    return reason[:1].upper() + reason[1:]
 
 
 def read_row(value: Any) -> Row:
@@ -106,7 +122,7 @@ def read_row(value: Any) -> Row:
         ColumnsMissing: it is an object with other columns.
     """
     if not isinstance(value, dict):
-        raise RowError([("", f'the row is {kind_of(value)}; it must be an object, {{"instruction": …, "output": …}}.')])
+        raise RowError([("", not_an_object(value))])
     here = _complete(tuple(value))
     for columns in here:
         if value[columns[0]] is not None or value[columns[-1]] is not None:
@@ -117,9 +133,11 @@ def read_row(value: Any) -> Row:
     if not columns:
         raise ColumnsMissing(tuple(value))
     if columns == ("text",) and (other := next((name for name in PARTNERS if value.get(name) is not None), "")):
-        raise RowError([("text", f'the row has "text" beside "{other}"; plain text has no such column.')])
+        raise RowError([("text", tr('the row has "text" beside "{column}"; plain text has no such column.',
+                                    column=other))])
     if columns == ("prompt", "completion") and value.get("question") is not None and value.get("answer") is not None:
-        raise RowError([("", 'the row has "prompt" and "completion" beside "question" and "answer"; keep one pair.')])
+        raise RowError([("", tr('the row has "prompt" and "completion" beside "question" and "answer"; keep one '
+                               "pair."))])
     findings: Findings = []
     row, used = _READERS[columns](value, findings)
     if findings:

@@ -20,30 +20,34 @@ from slmstudio.core.i18n import noop, tr
 
 CHUNK_BYTES = 1 << 21
 CHOOSE = noop("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
-AS_JSONL = noop("Save the data as JSONL (one JSON object a line) or CSV, and open that file.")
-IN_MODEL_TAB = noop("Open it in the Model tab; here a file with rows or text is needed.")
+AS_JSONL = noop("Save the data as JSONL (one JSON object per line) or CSV, and open that file.")
+IN_MODEL_TAB = noop("Open it in the Model tab. A dataset is a file with rows or text.")
 UNPACK = noop("Unpack it and open the files in it.")
 
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 SIGNATURES = (
-    (b"GGUF", "a GGUF model", IN_MODEL_TAB),
-    (b"BZh", "a bzip2 archive", UNPACK),
-    (b"\xfd7zXZ\x00", "an xz archive", UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
-    (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
-    (b"\x89PNG\r\n\x1a\n", "a PNG picture", CHOOSE),
-    (b"\xff\xd8\xff", "a JPEG picture", CHOOSE),
-    (b"GIF8", "a GIF picture", CHOOSE),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", AS_JSONL),
-    (b"SQLite format 3\x00", "an SQLite database", AS_JSONL),
-    (OLD_OFFICE, "an old Office document (.doc or .ppt), or one with a password",
+    (b"GGUF", noop("{name} isn't a dataset: it's a GGUF model."), IN_MODEL_TAB),
+    (b"BZh", noop("{name} isn't a dataset: it's a bzip2 archive."), UNPACK),
+    (b"\xfd7zXZ\x00", noop("{name} isn't a dataset: it's an xz archive."), UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", noop("{name} isn't a dataset: it's a 7-Zip archive."), UNPACK),
+    (b"Rar!\x1a\x07", noop("{name} isn't a dataset: it's a RAR archive."), UNPACK),
+    (b"\x89PNG\r\n\x1a\n", noop("{name} isn't a dataset: it's a PNG picture."), CHOOSE),
+    (b"\xff\xd8\xff", noop("{name} isn't a dataset: it's a JPEG picture."), CHOOSE),
+    (b"GIF8", noop("{name} isn't a dataset: it's a GIF picture."), CHOOSE),
+    (b"\x89HDF\r\n\x1a\n", noop("{name} isn't a dataset: it's an HDF5 file."), AS_JSONL),
+    (b"SQLite format 3\x00", noop("{name} isn't a dataset: it's an SQLite database."), AS_JSONL),
+    (OLD_OFFICE, noop("{name} isn't a dataset: it's an old Office document (.doc or .ppt), or one with a password."),
      noop("Open it in the program that made it, and save it as .docx or .xlsx without a password.")),
-    (b"\x7fELF", "a Linux program", CHOOSE),
-    (b"{\\rtf", "an RTF document", noop("Save it as .docx or as plain text, and open that file.")),
-    (b"version https://git-lfs", "a Git LFS pointer, not the data itself",
+    (b"\x7fELF", noop("{name} isn't a dataset: it's a Linux program."), CHOOSE),
+    (b"{\\rtf", noop("{name} isn't a dataset: it's an RTF document."),
+     noop("Save it as .docx or as plain text, and open that file.")),
+    (b"version https://git-lfs", noop("{name} isn't a dataset: it's a Git LFS pointer, not the data itself."),
      noop("Download the file itself (`git lfs pull`), then open it.")),
 )
-TEXT_SIGNATURES = ((b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML document"))
+"""How files begin that hold no text, what people are told, and what they can do."""
+WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
+TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE),
+                   (b"<?xml", noop("{name} isn't a dataset: it's an XML document.")))
 
 
 class ReadingCancelled(UserError):
@@ -117,7 +121,7 @@ class Source:
         return found[:size]
 
     def seekable(self) -> BinaryIO:
-        """The file for readers that go to and fro: the file itself, or what is packed in it, in memory.
+        """The file for readers that seek: the file itself, or its unpacked content in memory.
 
         The checksum is known after that. Raises as `chunks`.
         """
@@ -166,7 +170,7 @@ class Source:
                     yield chunk
             after = self.path.stat()
         except ValueError as error:  # a NUL in the path
-            raise UserError(tr("{path!r} isn't a file name.", path=str(self.path)),
+            raise UserError(tr("{name!r} isn't a file name.", name=str(self.path)),
                             tr("The system says: {error}.", error=error), tr(CHOOSE)) from error
         except OSError as error:
             raise self._cannot_read(error, begun=done > 0) from error
@@ -187,53 +191,54 @@ class Source:
         if stat.S_ISDIR(mode):
             raise UserError(tr("{path} is a folder, not a file.", path=self.path), "", tr("Choose a file in it."))
         if not stat.S_ISREG(mode):
-            raise UserError(tr("{path} isn't an ordinary file.", path=self.path), tr("It is a device or a pipe."),
+            raise UserError(tr("{path} isn't an ordinary file.", path=self.path), tr("It's a device or a pipe."),
                             tr(CHOOSE))
 
     def _cannot_read(self, error: OSError, begun: bool) -> UserError:
         if begun and isinstance(error, FileNotFoundError):
-            return UserError(tr("{path} vanished while it was read.", path=self.path.name),
+            return UserError(tr("{name} disappeared while it was read.", name=self.path.name),
                              tr("It was moved or deleted."), tr("Put it back, or choose another file."))
         if isinstance(error, FileNotFoundError):
             return UserError(tr("{path} does not exist.", path=self.path),
                              tr("It may have been moved, renamed or deleted."),
                              tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):
-            return UserError(tr("{path} cannot be read.", path=self.path), tr("Permission was refused."),
+            return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was refused."),
                              tr("Change the permissions of the file, or copy it to a folder of your own."))
         return from_os_error(error, f"read {self.path}")
 
     def _refuse_binary(self, first: bytes) -> None:
-        found = binary_kind(first)
+        found = _no_text(first)
         if found is not None:
-            kind, remedy = found
-            raise UserError(tr("{name} isn't a dataset: it is {kind}.", name=self.name, kind=kind), "", remedy)
+            what, remedy = found
+            raise UserError(tr(what, name=self.name), "", tr(remedy))
 
 
 def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def binary_kind(first: bytes) -> tuple[str, str] | None:
-    """What a file is, and what to do with it, when its first bytes show that it holds no text."""
-    for magic, kind, remedy in SIGNATURES:
+def _no_text(first: bytes) -> tuple[str, str] | None:
+    """What is said of a file whose first bytes show that it holds no text, and what to do with it, both for `tr`."""
+    for magic, what, remedy in SIGNATURES:
         if first.startswith(magic):
-            return kind, remedy
+            return what, remedy
     head = first[:SNIFF_BYTES]
     opening = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    for magic, kind in TEXT_SIGNATURES:
+    for magic, what in TEXT_SIGNATURES:
         if opening.startswith(magic):
-            return kind, AS_JSONL
+            return what, AS_JSONL
     if first[8:9] == b"{" and b'"data_offsets"' in first:
-        return "a safetensors file", IN_MODEL_TAB
+        return noop("{name} isn't a dataset: it's a safetensors file."), IN_MODEL_TAB
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "text in UTF-32", tr("Save it as UTF-8 and open it again.")
+        return noop("{name} isn't a dataset: it's text in UTF-32."), noop("Save it as UTF-8 and open it again.")
     # NULs among JSON are damage in single rows; the rows say so themselves.
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return "damaged, or was never written: it holds zero bytes where text should be", tr("Get the file again.")
-    return "binary data, not text", CHOOSE
+        return (noop("{name} isn't a dataset: it holds zero bytes where text should be. It's damaged, or was never "
+                     "written."), noop("Copy or download it again."))
+    return noop("{name} isn't a dataset: it's binary data, not text."), CHOOSE
 
 
 def _as_utf8(first: bytes, rest: Iterator[bytes], encoding: Encoding) -> Iterator[bytes]:

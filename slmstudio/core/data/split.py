@@ -51,7 +51,7 @@ def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str
         eval_fraction: share of the rows to evaluate, 0 to below 1. Eval gets as many whole prompts as fit into
             that share, and at least one prompt where there are two or more and one has at most half of the rows.
         seed: another seed chooses other prompts.
-        by: one of `BY`, of whose groups each gets the same share held out; groups of one prompt are never torn apart.
+        by: one of `BY`, of whose groups each gets the same share held out; rows of one prompt are never separated.
             A row's language is the script of most of its letters, its source the file that it came from.
 
     Raises:
@@ -60,7 +60,8 @@ def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str
     import numpy as np
 
     if by not in BY:
-        raise UserError(tr("Rows cannot be split by {by}.", by=by), "", tr("Choose one of {by}.", by=", ".join(BY)))
+        raise UserError(tr('Rows can\'t be split by "{by}".', by=by), "",
+                        tr("Choose one of {ways}.", ways=", ".join(BY)))
     drawn, groups, first = bytearray(), array("H"), dict[bytes, int]()
     names: dict[str, int] = {}
     for record in records:

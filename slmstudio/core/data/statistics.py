@@ -12,25 +12,27 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.i18n import noop
 
 SAMPLE_CHARACTERS = 5_000_000
-OTHER = "Other"
+OTHER = noop("Other")
 
 BLOCKS = (
-    (0x0041, 0x024F, "Latin"), (0x0250, 0x02AF, "Latin"), (0x0370, 0x03FF, "Greek"), (0x0400, 0x052F, "Cyrillic"),
-    (0x0531, 0x058F, "Armenian"), (0x0590, 0x05FF, "Hebrew"), (0x0600, 0x06FF, "Arabic"),
-    (0x0750, 0x077F, "Arabic"), (0x08A0, 0x08FF, "Arabic"), (0x0900, 0x097F, "Devanagari"), (0x0980, 0x09FF, "Bengali"),
-    (0x0A00, 0x0A7F, "Gurmukhi"), (0x0A80, 0x0AFF, "Gujarati"), (0x0B00, 0x0B7F, "Odia"),
-    (0x0B80, 0x0BFF, "Tamil"), (0x0C00, 0x0C7F, "Telugu"),
-    (0x0C80, 0x0CFF, "Kannada"), (0x0D00, 0x0D7F, "Malayalam"), (0x0D80, 0x0DFF, "Sinhala"),
-    (0x0E00, 0x0E7F, "Thai"), (0x0E80, 0x0EFF, "Lao"), (0x0F00, 0x0FFF, "Tibetan"), (0x1000, 0x109F, "Myanmar"),
-    (0x10A0, 0x10FF, "Georgian"), (0x1100, 0x11FF, "Korean"), (0x1200, 0x137F, "Ethiopic"),
-    (0x1780, 0x17FF, "Khmer"), (0x1C50, 0x1C7F, noop("Ol Chiki")),
-    (0x1CD0, 0x1CFF, "Devanagari"), (0x1E00, 0x1EFF, "Latin"), (0x3040, 0x30FF, "Japanese"), (0x3400, 0x4DBF, "Han"),
-    (0x4E00, 0x9FFF, "Han"), (0xA8E0, 0xA8FF, "Devanagari"), (0xAAE0, 0xAAFF, noop("Meetei Mayek")),
-    (0xABC0, 0xABFF, noop("Meetei Mayek")), (0xAC00, 0xD7AF, "Korean"), (0xFB50, 0xFDFF, "Arabic"),
-    (0xFE70, 0xFEFF, "Arabic"), (0x20000, 0x3FFFF, "Han"),
+    (0x0041, 0x024F, noop("Latin")), (0x0250, 0x02AF, noop("Latin")), (0x0370, 0x03FF, noop("Greek")),
+    (0x0400, 0x052F, noop("Cyrillic")), (0x0531, 0x058F, noop("Armenian")), (0x0590, 0x05FF, noop("Hebrew")),
+    (0x0600, 0x06FF, noop("Arabic")), (0x0750, 0x077F, noop("Arabic")), (0x08A0, 0x08FF, noop("Arabic")),
+    (0x0900, 0x097F, noop("Devanagari")), (0x0980, 0x09FF, noop("Bengali")), (0x0A00, 0x0A7F, noop("Gurmukhi")),
+    (0x0A80, 0x0AFF, noop("Gujarati")), (0x0B00, 0x0B7F, noop("Odia")), (0x0B80, 0x0BFF, noop("Tamil")),
+    (0x0C00, 0x0C7F, noop("Telugu")), (0x0C80, 0x0CFF, noop("Kannada")), (0x0D00, 0x0D7F, noop("Malayalam")),
+    (0x0D80, 0x0DFF, noop("Sinhala")), (0x0E00, 0x0E7F, noop("Thai")), (0x0E80, 0x0EFF, noop("Lao")),
+    (0x0F00, 0x0FFF, noop("Tibetan")), (0x1000, 0x109F, noop("Myanmar")), (0x10A0, 0x10FF, noop("Georgian")),
+    (0x1100, 0x11FF, noop("Korean")), (0x1200, 0x137F, noop("Ethiopic")), (0x1780, 0x17FF, noop("Khmer")),
+    (0x1C50, 0x1C7F, noop("Ol Chiki")), (0x1CD0, 0x1CFF, noop("Devanagari")), (0x1E00, 0x1EFF, noop("Latin")),
+    (0x3040, 0x30FF, noop("Japanese")), (0x3400, 0x4DBF, noop("Han")), (0x4E00, 0x9FFF, noop("Han")),
+    (0xA8E0, 0xA8FF, noop("Devanagari")), (0xAAE0, 0xAAFF, noop("Meetei Mayek")),
+    (0xABC0, 0xABFF, noop("Meetei Mayek")), (0xAC00, 0xD7AF, noop("Korean")), (0xFB50, 0xFDFF, noop("Arabic")),
+    (0xFE70, 0xFEFF, noop("Arabic")), (0x20000, 0x3FFFF, noop("Han")),
 )
 """(first, last, script) by the blocks of the Unicode Standard, https://www.unicode.org/Public/UNIDATA/Blocks.txt.
-The scripts of the languages in the Eighth Schedule of India's constitution are all there."""
+The scripts of the languages in the Eighth Schedule of India's constitution are all there. Files and comparisons have
+the script's English name; people see it translated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Statistics:
         characters: Unicode code points in all messages, rejected answers and plain text.
         longest_characters: of the row with the most.
         longest_line: where that row begins in the file; 0 when there are no rows.
-        duplicate_prompts: rows whose prompt stands in an earlier row, character for character; plain text has none.
-        duplicate_rows: rows that stand in an earlier row as a whole.
+        duplicate_prompts: rows whose prompt is in an earlier row, character for character; plain text has none.
+        duplicate_rows: rows that repeat an earlier row as a whole.
         scripts: share of each script, largest first; see `script_shares`.
     """
 

@@ -14,10 +14,10 @@ FOREIGN_WORDS = {"True": "true", "False": "false", "None": "null", "undefined": 
 
 
 class NotJson(Exception):
-    """A text is no JSON value.
+    """A text isn't a JSON value.
 
     Attributes:
-        reason: what is wrong, as a sentence.
+        reason: what is wrong, as a sentence for people.
         line: 1-based line within the text.
         column: 1-based column in that line, in characters (in bytes where the text is no valid UTF-8);
             None where the fault has no single place.
@@ -33,7 +33,7 @@ def parse(data: bytes) -> Any:
     """The value in `data`. Numbers come as floats: no row needs them, and huge ones must not take time.
 
     Raises:
-        NotJson: no valid UTF-8, no valid JSON, NaN or Infinity, a key that occurs twice, or too deep nesting.
+        NotJson: no valid UTF-8, no valid JSON, NaN or Infinity, a key that occurs twice, or nesting that is too deep.
     """
     text = decode(data)
     try:
@@ -43,7 +43,7 @@ def parse(data: bytes) -> Any:
     except _Constant as error:
         raise _bad_constant(text) from error
     except RecursionError as error:
-        raise NotJson("the brackets are nested too deeply.") from error
+        raise NotJson(tr("the brackets are nested too deeply.")) from error
 
 
 def decode(data: bytes) -> str:
@@ -72,12 +72,13 @@ def _refuse_constant(_name: str) -> NoReturn:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON parsers keep the last of two values with one key: the other would be lost in silence."""
+    """JSON parsers keep the last of two values with one key: the other would be lost silently."""
     value = dict(pairs)
     if len(value) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = printable(next(key for key in value if keys.count(key) > 1))
-        raise NotJson(f'the key "{twice}" occurs twice; only one of the two values could be kept.', key=twice)
+        raise NotJson(tr('the key "{key}" occurs twice; only one of the two values could be kept.', key=twice),
+                      key=twice)
     return value
 
 
@@ -88,17 +89,17 @@ def _bad_bytes(data: bytes, at: int) -> NotJson:
     line_begin = data.rfind(b"\n", 0, at) + 1
     line = data.count(b"\n", 0, at) + 1
     if SURROGATE_BYTES.match(data, at):
-        reason = "half of a character is here (a surrogate without its partner)."
+        reason = tr("half of a character is here (a surrogate without its partner).")
     else:
-        reason = (f"this isn't valid UTF-8 text: byte 0x{data[at]:02X} does not belong here (the column counts bytes). "
-                  "Save the file as UTF-8.")
+        reason = tr("this isn't valid UTF-8 text: byte {byte} doesn't belong here (the column counts bytes). "
+                    "Save the file as UTF-8.", byte=f"0x{data[at]:02X}")
     return NotJson(reason, line, at - line_begin + 1)
 
 
 def _bad_constant(text: str) -> NotJson:
     found = next(match for match in TEXT_OR_CONSTANT.finditer(text) if match.group(1))
     at = found.start()
-    return NotJson(tr("{group} isn't a JSON value; write null, or leave the key out.", group=found.group(1)),
+    return NotJson(tr("{word} isn't a JSON value; write null, or leave the key out.", word=found.group(1)),
                    text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
@@ -106,34 +107,32 @@ def _reason(error: json.JSONDecodeError) -> str:
     rest = error.doc[error.pos:error.pos + 12]
     kind = error.msg
     if kind.startswith("Unterminated string"):
-        return "the text that begins here has no closing quotation mark."
+        return tr("the text that begins here has no closing quotation mark.")
     if kind.startswith("Invalid control character"):
         return _control_character(rest[:1])
     if kind.startswith("Invalid \\escape"):
-        return r"a backslash in a text must be written twice (\\)."
+        return tr("a backslash in a text must be written twice (\\\\).")
     if kind.startswith("Invalid \\u"):
-        return r"\u must be followed by four hexadecimal digits."
+        return tr("\\u must be followed by four hexadecimal digits.")
     if kind.startswith("Unexpected UTF-8 BOM"):
-        return "there is a byte order mark here, where no text may be."
+        return tr("there is a byte order mark here, which doesn't belong in a row.")
     if kind.startswith("Extra data"):
-        return ("a second row begins on the same line; each row needs a line of its own." if rest[:1] in "{["
-                else "there is more text after the end of the row.")
+        return (tr("a second row begins on the same line; each row needs a line of its own.") if rest[:1] in "{["
+                else tr("there is more text after the end of the row."))
     if not rest.strip():
-        return "the row ends too early: a value, a closing quotation mark or a closing bracket is missing."
+        return tr("the row ends too early: a value, a closing quotation mark or a closing bracket is missing.")
     if rest[0] in "'‘’":
-        return "single quotes are used; JSON needs double quotes (\")."
+        return tr('single quotes are used; JSON needs double quotes (").')
     if rest[0] in "“”„":
-        return "curly quotes are used; JSON needs straight double quotes (\")."
+        return tr('curly quotes are used; JSON needs straight double quotes (").')
     if kind.startswith("Expecting ':'"):
-        return "a colon is missing after the key."
+        return tr("a colon is missing after the key.")
     if kind.startswith("Expecting ','"):
-        return "a comma or a closing bracket is missing, or a quotation mark inside the text is not written as \\\"."
-    if rest[0] in "}]" and _last_before(error) == ",":
-        return "there is a comma too many before the closing bracket."
-    if kind.startswith("Illegal trailing comma"):
-        return "there is a comma too many before the closing bracket."
+        return tr('a comma or a closing bracket is missing, or a quotation mark inside the text isn\'t written as \\".')
+    if (rest[0] in "}]" and _last_before(error) == ",") or kind.startswith("Illegal trailing comma"):
+        return tr("there is an extra comma before the closing bracket.")
     if kind.startswith("Expecting property name"):
-        return "a key in double quotes is missing here."
+        return tr("a key in double quotes is missing here.")
     return _no_value(rest)
 
 
@@ -142,18 +141,25 @@ def _last_before(error: json.JSONDecodeError) -> str:
 
 
 def _control_character(found: str) -> str:
-    name, instead = {"\t": ("a tab", r"\t"), "\n": ("a line break", r"\n"), "\r": ("a carriage return", r"\r"),
-                     "\0": ("a NUL byte", "")}.get(found, (f"a control character (U+{ord(found or ' '):04X})", ""))
-    return f"{name} is inside a text; " + (f"write it as {instead}." if instead else "remove it.")
+    if found == "\t":
+        return tr("a tab is inside a text; write it as {escape}.", escape=r"\t")
+    if found == "\n":
+        return tr("a line break is inside a text; write it as {escape}.", escape=r"\n")
+    if found == "\r":
+        return tr("a carriage return is inside a text; write it as {escape}.", escape=r"\r")
+    if found == "\0":
+        return tr("a NUL byte is inside a text; remove it.")
+    return tr("a control character ({code}) is inside a text; remove it.", code=f"U+{ord(found or ' '):04X}")
 
 
 def _no_value(rest: str) -> str:
     word = re.match(r"\w+", rest)
     instead = FOREIGN_WORDS.get(word.group()) if word else None
     if word and instead:
-        return tr("{group} isn't a JSON value; write {instead}.", group=word.group(), instead=instead)
+        return tr("{word} isn't a JSON value; write {instead}.", word=word.group(), instead=instead)
     if rest[0] == "\0":
-        return "there are NUL bytes here; the file is damaged at this place."
+        return tr("there are NUL bytes here; the file is damaged at this place.")
     if rest[0] in ",:}]":
-        return "a value is missing here."
-    return "this isn't JSON; a value begins with {, [, a double quote or a digit, or is true, false or null."
+        return tr("a value is missing here.")
+    return tr("this isn't JSON; a value begins with {brackets}, a double quote or a digit, or is true, false or null.",
+              brackets="{, [")

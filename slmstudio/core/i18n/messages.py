@@ -46,6 +46,14 @@ def noop(message: str, /) -> str:
     return message
 
 
+def nnoop(one: str, many: str, /) -> tuple[str, str]:
+    """The two forms of a message that differs with how many there are, marked as by `noop`.
+
+    Whoever shows it calls `ntr` on them.
+    """
+    return one, many
+
+
 def number_text(value: float, spec: str = ",") -> str:
     """A number as the language groups its digits: 1,234,567 in English, 12,34,567 in Hindi.
 

@@ -161,7 +161,7 @@ def _messages(stdout: IO[bytes], cancelled: Cancelled) -> Iterator[dict[str, Any
 
 
 def _report(found: Mapping[str, Any]) -> RowsReport:
-    findings = (Finding(**{**each, "lines": tuple(each["lines"])}) for each in found["findings"].values())
+    findings = map(Finding.from_dict, found["findings"].values())
     counts, trouble = found["counts"], found["trouble"]
     return RowsReport(
         tuple(findings), counts and TokenCounts(**{**counts, "lengths": tuple(counts["lengths"])}),

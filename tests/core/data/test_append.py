@@ -99,7 +99,7 @@ def test_the_old_rows_and_the_new_one_are_read_back(tmp_path_factory, file, mess
     if content.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
         assert path.read_bytes()[:2] == content[:2], "the encoding stays"
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-    with pytest.raises(UserError, match="is in rows"):
+    with pytest.raises(UserError, match="is already in rows"):
         append(path, row)
     undo(added)
     assert path.read_bytes() == content
@@ -168,7 +168,7 @@ def test_a_new_file_is_made_and_unmade(tmp_path: Path) -> None:
         assert read_dataset(tmp_path / name).records[0].messages == NEW.messages
         undo(added)
         assert not (tmp_path / name).exists()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="can't be created"):
         append(tmp_path / "rows.csv", NEW)
 
 
@@ -212,11 +212,11 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     labelled = write(tmp_path / "labelled.jsonl", [{**ROWS["prompt"], "label": True}])
     text = tmp_path / "text.txt"
     text.write_text("Plain text.\n")
-    for path, row, words in ((chat, PAIR, "preference pair among conversations"),
-                             (pairs, NEW, "conversation among preference pairs"),
+    for path, row, words in ((chat, PAIR, "a preference pair. The other rows are conversations"),
+                             (pairs, NEW, "a conversation. The other rows are preference pairs"),
                              (labelled, NEW, "answers marked"), (text, NEW, "Rows are added to JSONL")):
         before = path.read_bytes()
-        with pytest.raises(UserError, match=f"(does not fit in|can be added )to {path.name}") as caught:
+        with pytest.raises(UserError, match=f"(doesn't fit in|can be added )to {path.name}") as caught:
             append(path, row)
         assert words in caught.value.why and path.read_bytes() == before
 
@@ -225,7 +225,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     NewRow(said("Hi", "  ")), NewRow(said(" ", "Hello")), NewRow(said("Hi")), NewRow(()),
     NewRow(said("Hi", "same"), rejected="same"), NewRow(said("Hi", "Hello"), rejected=""), NewRow(said("\ud83d", "x"))])
 def test_incomplete_rows_are_refused_before_anything_is_touched(tmp_path: Path, row: NewRow) -> None:
-    with pytest.raises(UserError, match="cannot be added") as caught:
+    with pytest.raises(UserError, match="can't be added") as caught:
         append(tmp_path / "rows.jsonl", row)
     assert caught.value.why and not list(tmp_path.iterdir())
 

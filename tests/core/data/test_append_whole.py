@@ -118,13 +118,13 @@ def test_undo_only_while_the_row_is_the_last_one(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
     added = append(path, NEW)
     later = append(path, NewRow(said("later", "row")))
-    with pytest.raises(UserError, match="cannot be taken back") as caught:
+    with pytest.raises(UserError, match="can't be undone") as caught:
         undo(added)
     assert caught.value.remedy and len(read_dataset(path).records) == 3
     undo(later)
     undo(added)
     assert len(read_dataset(path).records) == 1
-    with pytest.raises(UserError, match="cannot be taken back"):
+    with pytest.raises(UserError, match="can't be undone"):
         undo(added)
     path.unlink()
     with pytest.raises(UserError, match="take the row back"):

@@ -76,17 +76,18 @@ def test_preference_pairs(tmp_path, row, messages):
     ({"prompt": [], "chosen": "a", "rejected": "b"}, "prompt", '"prompt" is an empty list'),
     ({"prompt": [{"role": "human"}], "chosen": "a", "rejected": "b"}, "role", 'message 1 of "prompt" has the role'),
     ({"prompt": "a", "chosen": [5], "rejected": "b"}, "chosen", 'message 1 of "chosen" is a number'),
-    ({"prompt": "a", "chosen": "b", "rejected": [ASK]}, "rejected", "does not begin with the prompt"),
-    ({"prompt": "a", "chosen": [GOOD, ASK], "rejected": "b"}, "chosen", "the last message is from the user"),
-    ({"prompt": [ASK, GOOD], "chosen": "a", "rejected": "b"}, "chosen", "messages 2 and 3 are both from the assistant"),
-    ({"prompt": "other", "chosen": [ASK, GOOD], "rejected": "b"}, "chosen", "does not begin with the prompt"),
-    ({"chosen": "b", "rejected": "c"}, "chosen", "what is asked is missing"),
+    ({"prompt": "a", "chosen": "b", "rejected": [ASK]}, "rejected", "doesn't begin with the prompt"),
+    ({"prompt": "a", "chosen": [GOOD, ASK], "rejected": "b"}, "chosen", 'the last message has the role "user"'),
+    ({"prompt": [ASK, GOOD], "chosen": "a", "rejected": "b"}, "chosen",
+     'messages 2 and 3 both have the role "assistant"'),
+    ({"prompt": "other", "chosen": [ASK, GOOD], "rejected": "b"}, "chosen", "doesn't begin with the prompt"),
+    ({"chosen": "b", "rejected": "c"}, "chosen", "the question is missing"),
     ({"chosen": [ASK, GOOD], "rejected": [*EARLIER, ASK, BAD]}, "rejected", "differ before their last answer"),
-    ({"system": "x", "chosen": [SYSTEM, ASK, GOOD], "rejected": [SYSTEM, ASK, BAD]}, "system", "is not that of"),
+    ({"system": "x", "chosen": [SYSTEM, ASK, GOOD], "rejected": [SYSTEM, ASK, BAD]}, "system", "isn't the one of"),
     ({"system": "x", "prompt": [SYSTEM, ASK], "chosen": "a", "rejected": "b"}, "system", "differs"),
     ({"system": 5, "prompt": "a", "chosen": "b", "rejected": "c"}, "system", '"system" is a number'),
     ({"chosen": "\n\nHuman: a\n\nHuman: b\n\nAssistant: c", "rejected": "\n\nHuman: a\n\nAssistant: c"}, "chosen",
-     "messages 1 and 2 are both from the user"),
+     'messages 1 and 2 both have the role "user"'),
     ({"chosen": "\n\nHuman: a\n\nAssistant:", "rejected": "\n\nHuman: a\n\nAssistant: c"}, "content", "is empty"),
 ])
 def test_broken_preference_pairs(tmp_path, row, field, words):
@@ -115,7 +116,7 @@ def test_labelled_rows(tmp_path, label, desirable):
 
 
 @pytest.mark.parametrize(("label", "said"), [
-    (2, "2"), (0.5, "0.5"), (None, "null"), ("maybe", "a text"), ([True], "a list")])
+    (2, "2"), (0.5, "0.5"), (None, "null"), ("maybe", "text"), ([True], "a list")])
 def test_labels_that_say_nothing(tmp_path, label, said):
     dataset = read(tmp_path, LABELLED, {**LABELLED, "label": label})
     (problem,) = dataset.problems
@@ -188,7 +189,7 @@ def test_rows_of_another_kind_than_most_are_problems(tmp_path, rows, layout, str
 def test_stray_rows_stand_among_the_other_problems_and_bring_no_columns(tmp_path):
     dataset = read(tmp_path, CHAT, {"x": 1}, {**TEXT, "page": 7}, CHAT, {"instruction": "", "output": "b"})
     assert [problem.line for problem in dataset.problems] == [2, 3, 5]
-    assert "this row is plain text among conversations" in dataset.problems[1].message
+    assert "this row is plain text. The other rows are conversations" in dataset.problems[1].message
     assert dataset.unused == ()
 
 

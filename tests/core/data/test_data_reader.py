@@ -191,7 +191,7 @@ def replace_by_a_copy(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "word"), [
-    (lambda path: path.unlink(), "vanished"),
+    (lambda path: path.unlink(), "disappeared"),
     (lambda path: path.write_bytes(b""), "changed"),
     (append, "changed"),
     (lambda path: os.utime(path, ns=(1, 1)), "changed"),

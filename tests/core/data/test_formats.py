@@ -64,7 +64,7 @@ def test_a_table_without_names(tmp_path):
     path.write_text("\n".join(f'"{question}","{answer}"' for question, answer in ROWS), encoding="utf-8")
     found = read_dataset(path)
     assert said(found) == ROWS
-    assert any("first row was taken as data" in note for note in found.notes)
+    assert any("first row was read as data" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("name", ["rows.xlsx", "rows.ods"])
@@ -89,7 +89,7 @@ def test_numbers_dates_titles_and_merged_cells_of_a_workbook(tmp_path):
     found = read_dataset(write_xlsx(tmp_path / "rows.xlsx", {"Sheet1": rows}, merged=["A4:A5"]))
     assert said(found) == [("How many litres?", "55"), ("Since when?", "2019.5"), ("Sum?", "3")]
     assert [record.line for record in found.records] == [4, 5, 6]
-    assert any("Merged" in note for note in found.notes) and any("formulas" in note for note in found.notes)
+    assert any("Merged" in note for note in found.notes) and any("a formula" in note for note in found.notes)
 
 
 def test_a_formula_that_was_never_calculated_is_named(tmp_path):

@@ -90,7 +90,7 @@ def test_all_or_nothing(qtbot, panel, tmp_path):
     panel.pair_file.set_path(chat)
     qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(panel.banner.isVisible, timeout=5000)
-    assert "does not fit into chat.jsonl" in panel.banner._what.text()
+    assert "doesn't fit into chat.jsonl" in panel.banner._what.text()
     assert not (paths.datasets_dir() / "corrections.jsonl").exists() and panel.add.isEnabled()
     panel.as_pair.setChecked(False)
     add(qtbot, panel)
@@ -157,7 +157,7 @@ def test_undo_of_a_changed_file_is_refused(qtbot, panel):
         file.write('{"question": "later", "answer": "row"}\n')
     qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(panel.banner.isVisible, timeout=5000)
-    assert "cannot be taken back" in panel.banner._what.text() and panel.undo.isEnabled()
+    assert "can't be undone" in panel.banner._what.text() and panel.undo.isEnabled()
 
 
 def test_files_are_offered_chosen_and_made(qtbot, panel, session, tmp_path):

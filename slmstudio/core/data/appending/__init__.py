@@ -1,1 +1,1 @@
-"""Single rows that are added to a file whole or not at all, and taken back."""
+"""Adding single rows to a file, completely or not at all, and undoing that."""

@@ -1,4 +1,4 @@
-"""Adds one row to a dataset, in the file's own layout, and takes it back. The file is whole at every moment.
+"""Adds one row to a dataset, in the file's own layout, and undoes it. The file is whole at every moment.
 
 The new file is written beside the old one, read back, and renamed into its place: a full disk, a kill or a power cut
 leaves the old one.
@@ -24,7 +24,7 @@ from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import TEXT_SUFFIXES
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.row_texts import cut, is_lines
-from slmstudio.core.data.rows import ColumnsMissing, RowError
+from slmstudio.core.data.rows import ColumnsMissing, RowError, as_sentence
 from slmstudio.core.data.source import Source
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError, from_os_error
@@ -49,7 +49,7 @@ class Added:
         rows: how many usable rows it has now.
         line: where the row begins, from 1.
         after: the bytes with which the file ends now.
-        before: the bytes that stood there before.
+        before: the bytes that it replaced.
         created: whether there was no such file.
     """
 
@@ -104,8 +104,8 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
         said: what its columns hold, where a person chose that, as `given.parse` reads it.
 
     Raises:
-        UserError: the row is incomplete, is in the file already or is of another kind than its rows; the file is none
-            that rows can be added to; or it cannot be written. It is as it was then.
+        UserError: the row is incomplete, already in the file or of another kind than its rows; rows can't be added to
+            this file; or it can't be written. The file is unchanged then.
         ReadingCancelled: `cancelled` said so.
     """
     path = Path(path)
@@ -114,12 +114,12 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
         for _ in range(ATTEMPTS):
             with contextlib.suppress(Changed):
                 return _append(path.resolve(), row, cancelled, said)
-    raise UserError(tr("{path} changes all the time.", path=path.name), tr("Another program writes to it."),
+    raise UserError(tr("{name} keeps changing.", name=path.name), tr("Another program is writing to it."),
                     tr("Wait until that program is done, then add the row again."))
 
 
 def undo(added: Added) -> None:
-    """Take the row away again, and the file, if it was made for the row alone.
+    """Remove the row again, and the file too if it was created for it.
 
     Raises:
         UserError: the row is no longer the last one of the file, or the file cannot be written.
@@ -130,8 +130,8 @@ def undo(added: Added) -> None:
             state = path.stat()
             keep = state.st_size - len(added.after)
             if bytes_at(path, keep, len(added.after)) != added.after:
-                raise UserError(tr("The row cannot be taken back from {name}.", name=name),
-                                tr("The file was changed since."), tr("Open the file and delete the row there."))
+                raise UserError(tr("Adding the row to {name} can't be undone.", name=name),
+                                tr("The file has changed since then."), tr("Open the file and delete the row there."))
             if added.created and keep == 0:
                 path.unlink()
                 return
@@ -142,7 +142,7 @@ def undo(added: Added) -> None:
             finally:
                 partial.unlink(missing_ok=True)
         except Changed:
-            raise UserError(tr("The row cannot be taken back from {name}.", name=name),
+            raise UserError(tr("Adding the row to {name} can't be undone.", name=name),
                             tr("The file is being changed."), tr("Try again when the other program is done.")) from None
         except OSError as error:
             raise from_os_error(error, f"take the row back from {name}") from error
@@ -193,13 +193,13 @@ def _append(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said:
 
 def _new(path: Path) -> _Found:
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(tr("{path} cannot be made.", path=path.name), tr("Rows are written as JSON."),
+        raise UserError(tr("{name} can't be created.", name=path.name), tr("Rows are written as JSON."),
                         tr("Choose a name that ends in .jsonl."))
     return _Found(form="list" if path.suffix.lower() == ".json" else "lines")
 
 
 def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: str | None) -> _Found:
-    """All that must be known of a file; it is read twice.
+    """Everything that must be known about a file; it is read twice.
 
     Raises:
         UserError: no row can be added to it, or this one is in it.
@@ -215,7 +215,7 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: s
     dataset = given.read(path, said, cancelled=cancelled)
     is_json = dataset.format in ("jsonl", "json") and dataset.encoding in CODECS
     if not is_json or source.suffix != path.suffix.lower():
-        raise UserError(tr("No row can be added to {path}.", path=path.name),
+        raise UserError(tr("No row can be added to {name}.", name=path.name),
                         tr("Rows are added to JSONL and JSON files in UTF-8 or UTF-16."),
                         tr("Convert it to JSONL ({command}), or choose another file.",
                            command=program.command("data", "convert")))
@@ -232,13 +232,12 @@ def _refuse(dataset: Dataset, row: NewRow) -> None:
     name = dataset.path.name
     kind = layouts.kind(dataset.layout)
     if kind != row.kind:
-        sentence = layouts.stray(row.kind, kind)
-        raise UserError(tr("The row does not fit into {name}.", name=name), sentence[0].upper() + sentence[1:],
+        raise UserError(tr("The row doesn't fit into {name}.", name=name), as_sentence(layouts.stray(row.kind, kind)),
                         tr("Choose another file, or a new one."))
     twin = next((record.line for record in dataset.records if row.equals(record)), None)
     if twin is not None:
-        raise UserError(tr("The row is in {name} already.", name=name), tr("Line {twin:,} says the same.", twin=twin),
-                        tr("Nothing needs to be added."))
+        raise UserError(tr("The row is already in {name}.", name=name), tr("Line {line:,} says the same.", line=twin),
+                        tr("You don't need to add it."))
 
 
 def _read_like(found: _Found, path: Path, dataset: Dataset) -> None:
@@ -263,7 +262,7 @@ def _read_like(found: _Found, path: Path, dataset: Dataset) -> None:
 
 
 def _newline(first: bytes) -> str:
-    """The line end that a file has. `first` is its beginning, in which lone CRs are LFs already."""
+    """The line ending of a file. `first` is its beginning, in which lone CRs are already LFs."""
     return "\r\n" if b"\r\n" in first else "\n"
 
 
@@ -277,7 +276,7 @@ def _dumped(columns: dict[str, Any], found: _Found) -> str:
 
 
 def _ends(path: Path | None, found: _Found, text: str) -> tuple[bytes, bytes]:
-    """What the file ends with: bytes that are replaced, and what comes in their place."""
+    """The end of the file: the bytes that are replaced, and what replaces them."""
     codec = CODECS[found.encoding]
     start = max(0, found.size - TAIL_BYTES)
     end = bytes_at(path, start, TAIL_BYTES).decode(codec, "replace").removeprefix("\ufeff") if path else ""
@@ -305,7 +304,7 @@ def _check(partial: Path, row: NewRow, found: _Found, name: str, said: str | Non
     """Read the new file back. Returns the line of the new row.
 
     Raises:
-        UserError: it is not the old rows and the new one, since the old file is damaged at its end.
+        UserError: it doesn't hold the old rows and the new one, as the end of the old file is damaged.
     """
     with contextlib.suppress(UserError):
         dataset = given.read(partial, said)
@@ -313,5 +312,5 @@ def _check(partial: Path, row: NewRow, found: _Found, name: str, said: str | Non
         if (len(dataset.records), dataset.problems) == (found.rows + 1, found.problems) and row.equals(last):
             return last.line
     raise UserError(tr("No row can be added to {name}.", name=name),
-                    tr("Its end is damaged, so that the row would not be read back."),
-                    tr("Open the file and mend its end, or choose another one."))
+                    tr("The end of the file is damaged, so the row couldn't be read back."),
+                    tr("Open the file and fix its end, or choose another one."))

@@ -1,4 +1,4 @@
-"""Gives a file another end, whole or not at all: the new file is written beside the old one and renamed over it."""
+"""Replaces the end of a file, completely or not at all: a new file is written beside it and renamed over it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bytes_at(path: Path, start: int, count: int) -> bytes:
 
 
 def write(path: Path | None, partial: Path, keep: int, after: bytes) -> str:
-    """Write the first `keep` bytes of a file and then `after`. Returns the checksum of all that the file held."""
+    """Write the first `keep` bytes of a file and then `after`. Returns the checksum of the whole old file."""
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         new = stack.enter_context(open(partial, "wb"))

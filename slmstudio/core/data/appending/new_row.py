@@ -11,17 +11,17 @@ from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.mapping.turns import CONTENT_KEYS, ROLE_KEYS, ROLES
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, as_sentence, read_row
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
 
 @dataclass(frozen=True)
 class NewRow:
-    """What is to be added.
+    """What a person adds.
 
     Attributes:
-        messages: as in `Record`; the last is the answer that shall be learned, or that a test expects.
+        messages: as in `Record`; the last is the answer to learn, or the one that a test expects.
         rejected: the worse answer, which makes a preference pair of it.
         tags: further columns, as category and language of a test.
     """
@@ -67,14 +67,14 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
                is_chosen: bool = False) -> dict[str, Any]:
     """The row in the columns of `like`, another row of the file, as far as these can say it.
 
-    Each way to write it is read back; where none of the file's own says the same, the row is written as messages.
+    Each way to write it is read back; if none of the file's own gives the same row, it is written as messages.
 
     Args:
         mapper: reads the file's rows.
         is_chosen: whether a person chose what its columns hold, so that no others are read.
 
     Raises:
-        UserError: the row is none that can be learned: an empty answer, a conversation out of turn; or the columns that
+        UserError: the row can't be learned (an empty answer, a conversation out of turn), or the columns that
             a person chose can't hold it.
     """
     like = like or {}
@@ -93,14 +93,14 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
             return {**there, **columns, **{name: text for name, text in row.tags.items() if text.strip()}}
     if is_chosen:
         raise UserError(tr("The row doesn't fit into the columns that were chosen for this file."),
-                        tr("They can't hold a conversation of this form."), tr("Choose another file, or a new one."))
+                        tr("They can't hold a conversation like this."), tr("Choose another file, or a new one."))
     try:
         read_row(_plain(row))
     except RowError as error:
         problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError(tr("The row cannot be added."), error.findings[0][1], tr("Complete it and add it again."),
-                        problems) from error
-    raise UserError(tr("The row cannot be added."), tr("It would not read back as it is."),
+        raise UserError(tr("The row can't be added."), as_sentence(error.findings[0][1]),
+                        tr("Complete it and add it again."), problems) from error
+    raise UserError(tr("The row can't be added."), tr("It would be read back differently."),
                     tr("Change its texts a little."))
 
 
@@ -142,7 +142,7 @@ def _reply(text: str) -> Message:
 
 
 def _ways(row: NewRow, like: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The row in several columns, those that are most like `like` first. Not all of them say it rightly."""
+    """The row in several columns, those that are most like `like` first. Not all of them read back as the same row."""
     if row.rejected is None and like.get("messages") is not None:
         yield _plain(row)
     system = "".join(message["content"] for message in row.messages[:1] if message["role"] == "system")
@@ -175,6 +175,6 @@ def _answers(row: NewRow, like: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _transcript(messages: Messages) -> str:
-    """A conversation as one text, as `conversations.transcript` reads it. It has no place for a system message."""
+    """A conversation as one text, as `conversations.transcript` reads it. It can't hold a system message."""
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
     return "".join(f"\n\n{names[message['role']]}: {message['content']}" for message in messages)

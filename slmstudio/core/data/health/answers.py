@@ -1,4 +1,4 @@
-"""Answers that say little: stock phrases at their beginning and end, and single short words."""
+"""Answers that say little: stock phrases at their beginning or end, and single short words."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Checks a dataset: everything worth knowing of its rows before a model learns from them."""
+"""Checks a dataset: everything worth knowing about its rows before a model learns from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from slmstudio.core.data.health.finding import Context, Finding
 from slmstudio.core.data.health.kinds import KINDS
@@ -15,7 +14,7 @@ from slmstudio.core.data.record import Record
 def check(records: Sequence[Record], context: Context | None = None,
           progress: Callable[[int, int], None] | None = None, cancelled: Callable[[], bool] | None = None,
           near: bool = True) -> list[Finding]:
-    """Everything that is found in the rows, in the order of `KINDS`. Memory beside the rows stays below 1 KB a row.
+    """Everything that is found in the rows, in the order of `KINDS`. It needs less than 1 KB of memory per row.
 
     Args:
         records: the rows.
@@ -26,7 +25,7 @@ def check(records: Sequence[Record], context: Context | None = None,
 
     Raises:
         ReadingCancelled: `cancelled` said so.
-        ValueError: `context.lengths` has not one length for each row.
+        ValueError: `context.lengths` doesn't have one length for each row.
     """
     context = context or Context()
     if context.lengths is not None and len(context.lengths) != len(records):
@@ -38,7 +37,6 @@ def check(records: Sequence[Record], context: Context | None = None,
 
 
 def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
-    about = KINDS[kind]
     rows, detail = found.rows, dict(found.detail)
     several = any(records[row].file for row in rows)
     if not several:
@@ -48,13 +46,4 @@ def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
     for name in ("partners", "groups"):
         if name in detail:
             detail[name] = [[records[row].line for row in group] for group in detail[name]]
-    figures: dict[str, Any] = {}
-    if kind == "too_long":
-        figures = {"percent": _percent(detail["percent"]), "max_length": f"{detail['max_length']:,}",
-                   "least_length": f"{detail['least_length']:,}"}
-    return Finding(kind, len(rows), tuple(records[row].line for row in rows), about.sentence(len(rows), **figures),
-                   about.fix, about.severity, detail)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else "less than 0.1%"
+    return Finding(kind, len(rows), tuple(records[row].line for row in rows), detail)

@@ -1,28 +1,24 @@
-"""What a check of a dataset says, what it needs to know beside the rows, and what a fix did."""
+"""What a check of a dataset finds, what it needs to know besides the rows, and what a fix did."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from slmstudio.core.data.health.kinds import KINDS, Severity
 from slmstudio.core.data.record import Record
-
-Severity = Literal["bad", "warn", "note"]
-"""What spoils training or gives people away; what a person ought to look at; what is good to know."""
+from slmstudio.core.i18n import tr
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Everything of one kind that was found.
+    """Everything of one kind that was found. Its sentences are made when they are asked for, in the current language.
 
     Attributes:
         kind: id of a kind of `kinds.KINDS`.
         count: rows concerned.
         lines: where each of them begins in its file, ascending; of several files, file after file.
-        sentence: for people, with the figure.
-        fix: what the fix does; None where there is none.
-        severity: "bad", "warn" or "note".
         detail: by kind. "example": what was found first; identifiers of people are mostly hidden there. "files": of
             several files, the name for each of `lines`. "partners": of duplicates, [line, line of the earlier row].
             "groups": of conflicting answers, the lines that belong together. "max_length", "least_length", "percent":
@@ -32,25 +28,50 @@ class Finding:
     kind: str
     count: int
     lines: tuple[int, ...]
-    sentence: str
-    fix: str | None
-    severity: Severity
     detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """For people, with the figure."""
+        figures: dict[str, Any] = {name: self.detail[name] for name in ("max_length", "least_length")
+                                   if name in self.detail}
+        if "percent" in self.detail:
+            figures["percent"] = _percent(self.detail["percent"])
+        return KINDS[self.kind].sentence(self.count, **figures)
+
+    @property
+    def fix(self) -> str | None:
+        """What the fix does; None where there is none."""
+        return KINDS[self.kind].fix
+
+    @property
+    def severity(self) -> Severity:
+        return KINDS[self.kind].severity
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        return {**asdict(self), "lines": list(self.lines)}
+        return {**asdict(self), "lines": list(self.lines), "sentence": self.sentence, "fix": self.fix,
+                "severity": self.severity}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Finding:
+        """What `to_dict` has written."""
+        return cls(state["kind"], state["count"], tuple(state["lines"]), state["detail"])
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr("less than 0.1%")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known beside the rows.
+    """What is known besides the rows.
 
     Attributes:
         special_tokens: of the chosen model.
         lengths: tokens of each row, in the rows' order.
         max_length: tokens that a row may have; what is longer is cut.
-        others: rows that ought not to stand in the data, by name: {"evaluation": rows, "test": rows}.
+        others: rows that shouldn't be in the data, by name: {"evaluation": rows, "test": rows}.
     """
 
     special_tokens: tuple[str, ...] = ()
@@ -61,7 +82,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One text that a fix wrote differently, or one row that it removed.
+    """One text that a fix changed, or one row that it removed.
 
     Attributes:
         line: where the row begins.

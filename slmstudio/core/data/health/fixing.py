@@ -1,4 +1,4 @@
-"""Mends what a check finds: writes texts differently or removes rows, and says exactly what it did."""
+"""Fixes what a check finds: changes texts or removes rows, and records exactly what it did."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BOILERPLATE = "boilerplate"
 REMOVED = ("empty_answer", "refusals", "placeholders", "replacement_characters", "too_long", "overlap",
            "duplicate_rows",
            "near_duplicates", "short_answer")
-"""Kinds whose rows are removed, in this order: of two rows that repeat each other, the sound one stays; and how often
+"""Kinds whose rows are removed, in this order: of two rows that repeat each other, the good one stays; and how often
 a short answer occurs is counted when the others are gone."""
 ROUNDS = 20
 
 
 def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None = None,
         cancelled: Callable[[], bool] | None = None) -> Fixed:
-    """Mend everything of these kinds; a check of the result finds none of them. `records` stay as they are.
+    """Fix everything of these kinds; a check of the result finds none of them. `records` stay as they are.
 
-    A row whose question or answer is blank after mending is removed. Kinds without a fix are passed over.
+    A row whose question or answer is blank after the fix is removed. Kinds without a fix are skipped.
 
     Args:
         records: the rows.
@@ -50,7 +50,7 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
     work = _Work(records, context, Pulse(len(records), cancelled=cancelled))
     work.mend(wanted)
     while work.remove_all(wanted) and BOILERPLATE in wanted:
-        # With fewer rows, a sentence is among the frequent ones sooner.
+        # With fewer rows, a sentence counts as frequent sooner.
         work.mend(wanted)
     return Fixed(work.rows, work.changes, work.kept)
 
@@ -66,7 +66,7 @@ class _Work:
         self._pulse = pulse
 
     def mend(self, wanted: frozenset[str]) -> None:
-        """Write texts differently until nothing more of the wanted kinds is found in them."""
+        """Change texts until none of the wanted kinds is found in them."""
         checks = {check.kind: check for check in text_checks(self._context.special_tokens, wanted) if check.mend}
         kinds = frozenset(checks) | (wanted & {BOILERPLATE})
         for _ in range(ROUNDS if kinds else 0):
@@ -95,7 +95,7 @@ class _Work:
         found = survey(self.rows, context, frozenset({kind}), self._pulse).get(kind, Found())
         gone = set(found.rows)
         if kind == "near_duplicates" and gone:
-            # They were passed over as duplicates, and would be near-duplicates when the first of them is gone.
+            # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
             repeated = duplicates(self.rows, array("q", map(hash, map(whole, self.rows))))
             gone |= {row for row, first in repeated.items() if first in gone}
         self._take_out(dict.fromkeys(gone, kind))

@@ -1,4 +1,4 @@
-"""Characters that nobody sees or meant: controls, joiners that no script needs, text in the wrong encoding or form."""
+"""Characters that nobody sees or wants: controls, joiners that no script needs, text in the wrong encoding or form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0xFEFF))) - frozenset("\t\n\r")
 ABOVE_ASCII_CONTROLS = re.compile("[\x80-\x9f]")
 _CONTROL = re.compile(f"[{''.join(sorted(map(re.escape, CONTROLS)))}]")
-"""C0 and C1, DEL, and the byte order mark, which has no business inside a text."""
+"""C0 and C1, DEL, and the byte order mark, which doesn't belong inside a text."""
 LINE_BREAKS = "\x0b\x0c"
 _SIGNS = {code: sign for code in range(0x80, 0xA0) if (sign := bytes([code]).decode("cp1252", errors="ignore"))}
 """What Windows-1252 has for C1 controls."""

@@ -1,4 +1,4 @@
-"""Tells how far a long check is, and stops it when asked to."""
+"""Reports how far a long check is, and stops it when asked to."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Pulse:
             self._ask()
 
     def ask(self) -> None:
-        """Something that takes a while and isn't a row is under way; asks now and then.
+        """Called during work that takes a while and isn't a row; asks now and then whether to stop.
 
         Raises:
             ReadingCancelled: `cancelled` said so.

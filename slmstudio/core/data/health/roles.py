@@ -1,4 +1,4 @@
-"""What a number is, by the words that stand before it."""
+"""What a number is, judging by the words before it."""
 
 from __future__ import annotations
 

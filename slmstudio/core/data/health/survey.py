@@ -22,7 +22,7 @@ LABEL_ROWS = 3
 """A short answer in so many rows is a label ("yes", "ham")."""
 SHORT_SHARE = 0.1
 SHORT_ROWS = 10
-"""Where more rows than both say have short answers, short answers are what the dataset is about."""
+"""If more rows than both have short answers, short answers are what the dataset is about."""
 PHRASE_SHARE = 0.002
 PHRASE_ROWS = 10
 """A sentence begins or ends so many different answers before it counts as a stock phrase."""

@@ -1,4 +1,4 @@
-"""Faults that a text has by itself: how each is found and mended."""
+"""Faults within a single text: how each is found and fixed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texts of a row, and the row with its texts written differently."""
+"""The texts of a row, and the row with its texts changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.record import Record
 
 CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`)", re.DOTALL)
-"""Code in Markdown: fenced, or between backticks in a line. What looks like a fault there is meant."""
+"""Code in Markdown: fenced, or between backticks in a line. What looks like a fault there is intended."""
 
 
 def said(record: Record) -> list[str]:
@@ -69,7 +69,7 @@ def in_prose(text: str, change: Callable[[str], str]) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing is to be seen: only blanks, controls and invisible characters."""
+    """Whether nothing is visible: only blanks, controls and invisible characters."""
     if not text or text.isspace():
         return True
     # A letter or a digit near the beginning, as nearly always, spares the long way.

@@ -92,7 +92,7 @@ def _is_place(said: str) -> bool:
 
 
 def written(value: Any, answer: Any) -> tuple[str, str] | None:
-    """The choices as lines that stand below their question, and the right one; None where that can't be told.
+    """The choices as lines below their question, and the right one; None where it isn't known.
 
     >>> written(["Pune", "Goa"], 1)
     ('A. Pune\\nB. Goa', 'B. Goa')
@@ -106,7 +106,7 @@ def written(value: Any, answer: Any) -> tuple[str, str] | None:
 
 
 def are_read(rows: Iterable[tuple[Any, Any]]) -> bool:
-    """Whether the answers of a file name their choices in a way that is sure.
+    """Whether the answers of a file clearly name their choices.
 
     Args:
         rows: the choices of each row and its answer; numbers that never are 0 may count from 1, so they aren't sure.

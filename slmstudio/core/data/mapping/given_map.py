@@ -35,17 +35,17 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
     known = sorted({target for targets in TARGETS.values() for target in targets})
     for target in wanted:
         if target not in TARGETS[layout]:
-            raise UserError(tr("\"{printable}\" isn't something that a column can hold here.",
-                               printable=printable(target)),
-                            tr("With these others it may be {names}.", names=", ".join(TARGETS[layout])) if target in known else tr("Known are {known}.", known=", ".join(known)),
+            possible = (tr("Together with the other columns it can be {targets}.", targets=", ".join(TARGETS[layout]))
+                        if target in known else tr("It can be {targets}.", targets=", ".join(known)))
+            raise UserError(tr('A column can\'t be used as "{target}" here.', target=printable(target)), possible,
                             tr("Choose one of them, as in --map instruction=Question."))
     series = _series(wanted, columns)
     check_columns((*wanted.values(), *series), columns)
     missing = [target for target in needed(layout, wanted) if target not in wanted]
     if missing:
-        raise UserError(tr('No column was chosen for "{missing}".', missing=missing[0]),
+        raise UserError(tr('No column was chosen for "{target}".', target=missing[0]),
                         tr("Without it there is nothing to learn."),
-                        tr("Choose one, as in --map {missing}=COLUMN.", missing=missing[0]))
+                        tr("Choose one, as in --map {target}=COLUMN.", target=missing[0]))
     return ColumnMap(layout, wanted, series)
 
 
@@ -62,6 +62,6 @@ def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:
     for column in wanted:
         if column not in columns:
             shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])
-            raise UserError(tr('There is no column "{printable}".', printable=printable(column)),
-                            tr("The columns are {shown}.", shown=shown) if columns else tr("The file has no columns."),
+            raise UserError(tr('There is no column "{column}".', column=printable(column)),
+                            tr("The columns are {names}.", names=shown) if columns else tr("The file has no columns."),
                             tr("Choose one of them."))

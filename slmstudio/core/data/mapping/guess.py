@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
-    """What the columns hold; None where they tell nothing.
+    """What the columns hold; None where that isn't clear.
 
     Args:
         columns: their names, in order.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.conversations import Findings, kind_of
+from slmstudio.core.data.conversations import Findings
 from slmstudio.core.data.mapping import choices, labels, ranked, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
@@ -23,18 +23,23 @@ from slmstudio.core.data.mapping.turns import (
     text_of,
     without_greeting,
 )
-from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object, read_row
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import nnoop, tr
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
-OF_TREE = noop("Of the replies in a tree, the best-ranked ones are read as one conversation")
-GREETED = noop("What the assistant says before the first question is left out")
-TEMPLATED = noop("Texts that a chat template has written are read as conversations, which the chosen model's template "
-                 "writes")
-UNANSWERED = noop("What is said last and not answered is left out")
+OF_TREE = nnoop("Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} row).",
+                "Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} rows).")
+GREETED = nnoop("What the assistant says before the first question is left out ({n:,} row).",
+                "What the assistant says before the first question is left out ({n:,} rows).")
+TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; the chosen model's template writes it "
+                  "again ({n:,} row).",
+                  "Texts that a chat template wrote are read as conversations; the chosen model's template writes them "
+                  "again ({n:,} rows).")
+UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
+                   "Last messages without an answer are left out ({n:,} rows).")
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -67,8 +72,7 @@ class Mapper:
         """
         value = opened(value)
         if not isinstance(value, dict):
-            raise RowError([("", f'the row is {kind_of(value)}; it must be an object, '
-                                 '{"instruction": …, "output": …}.')])
+            raise RowError([("", not_an_object(value))])
         keys = tuple(value)
         try:
             reader = self._readers[keys]
@@ -123,20 +127,20 @@ class _Reader:
         unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
         for name in unused:
             if names.column(name) in names.PICTURES:
-                raise RowError([(name, "the row has a picture, a sound or a film; only text can be learned.")])
+                raise RowError([(name, tr("the row has a picture, a sound or a video; a model learns text only."))])
         if self._is_plain and (row := self._pair(value)) is not None:
             return [row._replace(unused=unused) if unused else row]
         findings: Findings = []
         try:
             canonical = list(self._canonical(value, findings, unused))
         except NotText as error:
-            raise RowError([("content", f'the row has a part of the type "{error.what}"; only text can be learned.')]
-                           ) from error
+            raise RowError([("content", tr('the row has a part of the type "{type}"; a model learns text only.',
+                                           type=error.what))]) from error
         if findings:
             raise RowError(findings)
         found = []
         for each in canonical:
-            offered, note = each.pop("tools", ()), each.pop("note", "")
+            offered, note = each.pop("tools", ()), each.pop("note", None)
             try:
                 read = read_row(each)
             except RowError as error:
@@ -147,8 +151,10 @@ class _Reader:
     def _renamed(self, key: str, sentence: str) -> tuple[str, str]:
         """What is wrong, by the names that the file's columns have."""
         for target, column in self._columns.items():
-            if column != target and f'"{target}"' in sentence:
-                return column if key == target else key, sentence.replace(f'"{target}"', f'"{printable(column)}"')
+            for marks in ('"{}"', "“{}”"):  # a translation may have quotation marks of its own
+                if column != target and (named := marks.format(target)) in sentence:
+                    return (column if key == target else key,
+                            sentence.replace(named, marks.format(printable(column))))
         return key, sentence
 
     def _pair(self, value: Mapping[str, Any]) -> Row | None:
@@ -198,7 +204,7 @@ class _Reader:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = OF_TREE if is_tree(whole) else TEMPLATED if is_templated(whole) else ""
+        note = OF_TREE if is_tree(whole) else TEMPLATED if is_templated(whole) else None
         if isinstance(whole, list) and len(whole) % 2 and len(whole) > 1 and all(
                 isinstance(each, str) for each in whole):  # by turns, so that the last one asks
             found, note = found[:-1], UNANSWERED
@@ -214,14 +220,15 @@ class _Reader:
             offered = choices.joined(value, self._map.series) if self._map.series else self._of(value, "choices")
             said = choices.written(offered, answer)
             if said is None:
-                raise RowError([(self._columns["output"], "the answer isn't one of the choices.")])
+                raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
             question, answer = values.below(values.as_text(question), said[0]), said[1]
         if values.are_instances(answer):
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
         if isinstance(answer, dict) and answer.get("text") == []:  # SQuAD's, of a question without one
-            raise RowError([(self._columns["output"], "the question has no answer, so there is nothing to learn.")])
+            raise RowError([(self._columns["output"],
+                             tr("the question has no answer, so there is nothing to learn."))])
         answer = self._answer(answer, "output", findings, unused, about)
         history = self._of(value, "history")
         if is_asked(question) or history:
@@ -295,8 +302,9 @@ class _Reader:
         whole = self._of(value, "text")
         if values.are_segments(whole):
             if not all(each["label"] for each in whole):
-                raise RowError([(self._columns["text"], 'the row has parts that should not be learned ("label": false)'
-                                 ", but text is learned whole; write it as a conversation, of which only the answers "
-                                 "are learned.")])
+                raise RowError([(self._columns["text"],
+                                 tr("the row has parts that shouldn't be learned ({mark}), but text is learned whole; "
+                                    "write it as a conversation, of which only the answers are learned.",
+                                    mark='"label": false'))])
             whole = "".join(each["text"] for each in whole)
         yield {"text": values.as_text(whole)}

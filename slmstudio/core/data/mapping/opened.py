@@ -1,4 +1,4 @@
-"""Rows whose columns lie within something else: taken out of it."""
+"""Rows whose columns are nested inside something else: taken out of it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from slmstudio.core.i18n import tr
 
 _TEXTS = ("answer", "response", "text", "content", "output", "completion")
 _SCORES = ("overall_score", "score", "pm_score", "rating")
-TIE = "neither is better, so there is nothing to compare."
 
 
 def number(value: Any) -> float | None:
@@ -44,21 +43,26 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
     if "score_chosen" in columns and "score_rejected" in columns:
         one, other = (number(row.get(columns[target])) for target in ("score_chosen", "score_rejected"))
         if one is None or other is None:
-            raise RowError([(columns["score_chosen"], "an answer has no score, so the two can't be compared.")])
+            raise RowError([(columns["score_chosen"], tr("an answer has no score, so the two can't be compared."))])
         if one == other:
-            raise RowError([(columns["score_chosen"], f"both answers have the same score: {TIE}")])
+            raise RowError([(columns["score_chosen"],
+                             tr("both answers have the same score, so there is nothing to compare."))])
         return other > one
     column = columns["winner"]
     if names.column(column) in names.STRENGTHS:
         strength = number(row.get(column))
         if not strength:
-            raise RowError([(column, f'"{printable(column)}" is {"empty" if strength is None else 0}: {TIE}')])
+            said = printable(column)
+            raise RowError([(column, tr('"{column}" is empty, so there is nothing to compare.', column=said)
+                             if strength is None else
+                             tr('"{column}" is 0: neither answer is better, so there is nothing to compare.',
+                                column=said))])
         return strength > 0
     winner = labels.winner_of(row.get(column), marks)
     if winner is None or winner < 0:
         raise RowError([(column,
-                         tr('"{printable}" names no better answer, so there is nothing to compare.',
-                            printable=printable(column)))])
+                         tr('"{column}" doesn\'t name a better answer, so there is nothing to compare.',
+                            column=printable(column)))])
     return winner == 1
 
 
@@ -77,11 +81,11 @@ def best_and_worst(value: Any, column: str) -> tuple[str, str]:
     """
     if not are_ranked(value):
         raise RowError([(column,
-                         tr('"{printable}" must be a list of two answers or more, each with a "rank" or a "score".',
-                            printable=printable(column)))])
+                         tr('"{column}" must be a list of two answers or more, each with a "rank" or a "score".',
+                            column=printable(column)))])
     order = sorted(value, key=lambda each: _order(each) or 0.0)
     if _order(order[0]) == _order(order[-1]):
-        raise RowError([(column, f"all answers are ranked the same: {TIE}")])
+        raise RowError([(column, tr("all answers have the same rank, so there is nothing to compare."))])
     best, worst = (next(each[key] for key in _TEXTS if isinstance(each.get(key), str)) for each in (
         order[0], order[-1]))
     return best, worst

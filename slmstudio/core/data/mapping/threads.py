@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.data.mapping.turns import ROLES
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 LOOKED_AT = 40
 LINKS = ("message_tree_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id",
@@ -68,12 +68,14 @@ def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterat
         return None
     role, text = names
     if all("message_id" in each and "parent_id" in each for each in values):
-        notes.append("Each row is one message. The best-ranked way through each tree of replies is one conversation.")
+        notes.append(tr("Each row is one message. The best-ranked path through each tree of replies is read as one "
+                        "conversation."))
         return lambda rows: _trees(rows, role, text)
     link = next((name for name in LINKS if all(each.get(name) is not None for each in values)), "")
     if not link:
         return None
-    notes.append(f'Each row is one message. Those with the same "{link}" are one conversation.')
+    notes.append(tr('Each row is one message. Those with the same "{column}" are read as one conversation.',
+                    column=link))
     return lambda rows: _linked(rows, role, text, link)
 
 
@@ -168,7 +170,7 @@ def _chats(rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
             if isinstance(who, str) and text.strip() and each.get("type") != "service":
                 said.append(Said(who, text, str(each.get("date", each.get("timestamp")))[:10], raw.line))
         name = raw.value.get("name")
-        yield from _people(said, notes, f"“{name}”" if isinstance(name, str) else "This chat")
+        yield from _people(said, notes, f"“{name}”" if isinstance(name, str) else tr("This chat"))
 
 
 def _flat(value: Any) -> str:
@@ -233,15 +235,16 @@ def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
     people = list(dict.fromkeys(each.who for found in days.values() for each in found))
     if len(people) != 2:
         line = first[0].line if first else 1
-        who = f"{len(people)} people" if len(people) != 1 else "one person"
-        yield Raw(None, line,
-                  Problem(tr("{name} is one of {who}; a conversation has one who asks and one who answers. Export a "
-                             "chat of two.", name=name, who=who), line))
+        yield Raw(None, line, Problem(ntr(
+            "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
+            "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
+            "Export a chat of two people.", len(people), chat=name), line))
         return
     begun = {who: sum(each.who == who for each in first) for who in people}
     asks = max(people, key=lambda who: begun[who])
     answers = next(who for who in people if who != asks)
-    notes.append(f"{name} is read as one conversation a day. “{asks}” asks, and “{answers}” answers: that is learned.")
+    notes.append(tr("{chat} is read as one conversation a day. “{asking}” asks, and “{answering}” answers; the model "
+                    "learns these answers.", chat=name, asking=asks, answering=answers))
     for found in days.values():
         turns: list[dict[str, str]] = []
         for each in found:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slmstudio.core.data.conversations import Findings, kind_of
+from slmstudio.core.i18n import tr
 
 _TOOLS = re.compile(r"\s*<tools>\s*([\[{].*?)\s*</tools>\s*", re.DOTALL)
 _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</\1>|(?=<tool_call>)|$)", re.DOTALL)
@@ -26,14 +27,15 @@ def schemas(value: Any, column: str, findings: Findings) -> list[dict[str, Any]]
     if value in (None, "", []):
         return []
     if not isinstance(value, list):
-        findings.append((column, f'"{column}" is {kind_of(value)}; it must be a list of functions.'))
+        findings.append((column, tr('"{column}" is {kind}; it must be a list of functions.', column=column,
+                                    kind=kind_of(value))))
         return []
     found = []
     for number, each in enumerate(value, 1):
         each = _parsed(each)
         function = each.get("function") if isinstance(each, dict) and isinstance(each.get("function"), dict) else each
         if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
-            findings.append((column, f'tool {number} of "{column}" has no name.'))
+            findings.append((column, tr('tool {number} of "{column}" has no name.', number=number, column=column)))
             continue
         function = dict(function)
         if "parameters" not in function and isinstance(function.get("input_schema"), dict):
@@ -59,7 +61,7 @@ def calls_of(message: Mapping[str, Any], written: Any, column: str, findings: Fi
     for each in value if isinstance(value, list) else [value]:
         call = _call(_parsed(each))
         if call is None:
-            findings.append((column, "a call of a tool has no name, or its arguments aren't a JSON object."))
+            findings.append((column, tr("a tool call has no name, or its arguments aren't a JSON object.")))
             return []
         calls.append(call)
     return calls

@@ -51,8 +51,8 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
         document.close()
     if not any_text:
         raise UserError(tr("{name} holds no text.", name=name),
-                        tr("Its pages are pictures, as those of scanned paper are."),
-                        tr("Run text recognition (OCR) over it, and open the result."))
+                        tr("Its pages are pictures, as in scanned documents."),
+                        tr("Run text recognition (OCR) on it, and open the result."))
 
 
 def _page_text(document: Any, number: int) -> str:
@@ -91,5 +91,5 @@ def word_rows(file: BinaryIO, name: str) -> Iterator[Raw]:
         raise
     except Exception as error:  # python-docx raises whatever its XML happens to lack
         raise UserError(tr("{name} is a damaged Word document.", name=name),
-                        tr("Reading it ended with: {name}: {error}.", name=type(error).__name__, error=error),
+                        tr("Reading it ended with: {error}.", error=f"{type(error).__name__}: {error}"),
                         tr("Open it in your word processor, and save it again.")) from error

@@ -1,4 +1,4 @@
-"""The names of a table's columns: from its first row, or by what stands in them."""
+"""The names of a table's columns: from its first row, or by what is in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
@@ -57,8 +57,8 @@ def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = ()) 
         _check_names(names)
         begin.remove(next(row for row in begin if row.trouble is None))
     else:
-        notes.append(f"The first row was taken as data, as it holds no names of columns; the columns were taken as "
-                     f"{', '.join(names[:12])}.")
+        notes.append(tr("The first row was read as data, as it holds no column names. The columns were read as "
+                        "{names}.", names=", ".join(names[:12])))
     header = whole[0] if has_header else None
     return Named(tuple(name for name in names if name), _rows(chain(begin, rows), names, header))
 
@@ -68,11 +68,12 @@ def _rows(rows: Iterator[TableRow], names: list[str], header: list[str] | None) 
         if row.trouble is not None:
             yield Raw(None, row.line, row.trouble)
         elif row.cells == header:
-            yield Raw(None, row.line, Problem(tr("the names of the columns come here again."), row.line))
+            yield Raw(None, row.line, Problem(tr("the column names are repeated here."), row.line))
         elif len(row.cells) > len(names) and any(cell.strip() for cell in row.cells[len(names):]):
             yield Raw(None, row.line,
-                      Problem(tr("the row has {cells} columns, the others have {names}; a text with the separator in "
-                                 "it must be in quotation marks.", cells=len(row.cells), names=len(names)), row.line))
+                      Problem(tr("the row has {found} columns, but the table has {wanted}; a text with the separator "
+                                 "in it must be in quotation marks.", found=len(row.cells), wanted=len(names)),
+                              row.line))
         else:
             cells = [*row.cells, *[""] * (len(names) - len(row.cells))]
             yield Raw({name: cell for name, cell in zip(names, cells, strict=False) if name}, row.line)
@@ -106,10 +107,10 @@ def is_header(rows: list[list[str]]) -> bool:
 def _check_names(names: list[str]) -> None:
     twice = [name for name, count in Counter(name.casefold() for name in names if name).items() if count > 1]
     if twice:
-        raise UserError(tr('Two columns are called "{printable}".', printable=printable(twice[0])),
+        raise UserError(tr('Two columns are called "{column}".', column=printable(twice[0])),
                         tr("Only one of them could be read.") if len(twice) == 1 else
-                        tr("{twice} names occur more than once.", twice=len(twice)), tr("Give each column a name of "
-                                                                                        "its own."))
+                        ntr("{n:,} name occurs more than once.", "{n:,} names occur more than once.", len(twice)),
+                        tr("Give each column a name of its own."))
 
 
 def _names_by_look(rows: list[list[str]]) -> list[str]:

@@ -96,7 +96,7 @@ def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
             yield raw
     # All of it, for the checksum is that of the whole file.
     if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
-        notes.append("The file holds several lists of rows; the first one is read.")
+        notes.append(tr("The file holds several lists of rows; the first one is read."))
 
 
 def _numbered(rows: Iterator[Raw]) -> Iterator[Raw]:
@@ -190,8 +190,8 @@ def _left_aside(value: dict[str, Any]) -> list[str]:
              and all(isinstance(one, dict) for one in each)}
     read = max(lists, key=lambda key: lists[key], default="")
     others = ", ".join(f'"{printable(key)}" ({rows:,})' for key, rows in lists.items() if key != read)
-    return [tr('The rows under "{printable}" are read. Other rows of the file are left aside: {others}.',
-               printable=printable(read), others=others)] if others else []
+    return [tr('The rows under "{key}" are read. Other rows of the file are left out: {others}.',
+               key=printable(read), others=others)] if others else []
 
 
 def _conversations(value: Any) -> list[Any]:

@@ -49,7 +49,7 @@ class Member(NamedTuple):
             raise UserError(tr("{name} in {archive} is damaged.", name=self.name, archive=self.archive.name),
                             tr("The archive says: {error}.", error=error), tr(AGAIN)) from error
         except RuntimeError as error:  # what zipfile raises for a password
-            raise UserError(tr("{archive} has a password.", archive=self.archive.name), "", tr(UNPACK)) from error
+            raise UserError(tr("{name} has a password.", name=self.archive.name), "", tr(UNPACK)) from error
 
 
 def is_compressed(head: bytes) -> bool:
@@ -58,11 +58,11 @@ def is_compressed(head: bytes) -> bool:
 
 
 def check_growth(unpacked: int, packed: int, name: str) -> None:
-    """Raise UserError where a file expands to more than any data does: a trap, or of no use."""
+    """Raise UserError where a file expands to more than real data does: an attack, or useless."""
     if unpacked > FREE_BYTES and unpacked > MOST_TIMES * max(packed, 1):
-        raise UserError(tr("{name} was not read.", name=name),
-                        tr("It expands to more than {most_times} times its size ({size}), as a damaged or malicious "
-                           "file does.", most_times=MOST_TIMES, size=units.format_bytes(packed)),
+        raise UserError(tr("{name} wasn't read.", name=name),
+                        tr("It expands to more than {times:,} times its size ({size}), as a damaged or malicious "
+                           "file does.", times=MOST_TIMES, size=units.format_bytes(packed)),
                         tr("Unpack it yourself if you trust it, and open what is in it."))
 
 
@@ -70,7 +70,7 @@ def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     """The bytes of a file, unpacked where it is a gzip or Zstandard file; they tell by their beginning.
 
     Raises:
-        UserError: it is damaged or cut short, or expands beyond all measure.
+        UserError: it is damaged or cut short, or expands beyond the limit.
     """
     first = next(raw, b"")
     everything = chain([first], raw)
@@ -147,16 +147,16 @@ def members(path: Path) -> list[Member]:
         with zipfile.ZipFile(path) as opened:
             infos = [info for info in opened.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, EOFError) as error:
-        raise UserError(tr("{path} is a damaged ZIP archive.", path=path.name),
+        raise UserError(tr("{name} is a damaged ZIP archive.", name=path.name),
                         tr("Opening it ended with: {error}.", error=error), tr(AGAIN)) from error
     for info in infos:
         parts = PurePosixPath(info.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-            raise UserError(tr("{path} was not read.", path=path.name),
-                            tr("A file in it is called {filename!r}, which leads out of the archive, as in one that is "
-                               "made to do harm.", filename=info.filename[:80]),
+            raise UserError(tr("{name} wasn't read.", name=path.name),
+                            tr("The name of a file in it, {filename!r}, leads out of the archive. Malicious archives "
+                               "do that.", filename=info.filename[:80]),
                             tr("Get the data from somewhere else, or unpack it with care."))
         if info.flag_bits & 1:
-            raise UserError(tr("{path} has a password.", path=path.name), "", tr(UNPACK))
+            raise UserError(tr("{name} has a password.", name=path.name), "", tr(UNPACK))
         check_growth(info.file_size, info.compress_size, info.filename)
     return [Member(path, info.filename) for info in sorted(infos, key=lambda info: info.filename)]

@@ -11,7 +11,7 @@ from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.row import cell_text
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 _CELL = re.compile(rb"<c\b[^>]*>(?:(?!</c>).)*?<f\b(?:(?!</c>).)*?</c>", re.DOTALL)
 _CHUNK = 1 << 20
@@ -64,7 +64,9 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
     notes = []
     others = tuple(each for each in filled if each != chosen)
     if others:
-        notes.append(f'The sheet "{chosen}" was read; it has {len(others)} more: {", ".join(others[:5])}.')
+        notes.append(ntr('The sheet "{sheet}" was read. The file has {n:,} more: {others}.',
+                         'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others), sheet=chosen,
+                         others=", ".join(others[:5])))
     _tell_formulas(file, chosen, names, notes)
     return Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
 
@@ -77,7 +79,7 @@ def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
             merged.update({(row, column): (top, left) for row in range(top + 1, bottom + 1)
                            for column in range(left, right + 1)})
     if merged:
-        notes.append("Merged cells were read as if each row had their text.")
+        notes.append(tr("Merged cells were read as if each row had their text."))
     above: dict[tuple[int, int], str] = {}
     tops = set(merged.values())
     left = sheet.start[1] if sheet.start else 0
@@ -135,7 +137,10 @@ def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[st
                     formulas += 1
                     empty += b"<v>" not in cell
     if empty:
-        notes.append(f"{empty:,} of {formulas:,} formulas have no value, since they were never calculated: open the "
-                     "file in your spreadsheet program and save it.")
+        notes.append(ntr("{n:,} of {formulas:,} formulas has no value, as it was never calculated. Open the file in "
+                         "your spreadsheet program and save it.",
+                         "{n:,} of {formulas:,} formulas have no value, as they were never calculated. Open the file "
+                         "in your spreadsheet program and save it.", empty, formulas=formulas))
     elif formulas:
-        notes.append(f"{formulas:,} cells hold formulas; the values that were calculated last were read.")
+        notes.append(ntr("{n:,} cell holds a formula; its last calculated value was read.",
+                         "{n:,} cells hold formulas; their last calculated values were read.", formulas))

@@ -15,8 +15,6 @@ from slmstudio.core.i18n import tr
 
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_ROWS = 20
-OPEN_QUOTE = ("a quotation mark that begins in this row is never closed; {after}. Close it, or write a quotation mark "
-              'inside a text twice ("").')
 
 
 class TableRow(NamedTuple):
@@ -34,12 +32,12 @@ class TableRow(NamedTuple):
 
 
 class _TooLong(Exception):
-    """A row goes on beyond `ROW_LIMIT`; most often for want of a closing quotation mark."""
+    """A row goes on beyond `ROW_LIMIT`; most often because a closing quotation mark is missing."""
 
 
 def delimiter_of(first: bytes) -> str:
-    """What parts the columns, by the beginning of the file: the sign that gives most of its rows the same number of
-    columns, and more than one."""
+    """What separates the columns, judging by the beginning of the file: the sign that gives most of its rows the same
+    number of columns, and more than one."""
     text = first[: 1 << 17].decode("utf-8", "replace")
     best, found = (0, 0), DELIMITERS[0]
     for delimiter in DELIMITERS:
@@ -67,21 +65,33 @@ def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
         except StopIteration:
             return
         except _TooLong:
-            why = OPEN_QUOTE.format(after="so it does not end within 16 MB") if lines.number > begin else (
-                f"the row is longer than {ROW_LIMIT >> 20} MB, so it was not read.")
-            yield TableRow([], begin, Problem(why, begin))
+            yield TableRow([], begin, Problem(_too_long(several=lines.number > begin), begin))
         except NotJson as error:
             yield TableRow([], begin, Problem(error.reason, lines.number, error.column))
         except csv.Error as error:
-            yield TableRow([], begin, Problem(tr("this isn't a row of a table: {error}.", error=error), begin))
+            yield TableRow([], begin, Problem(tr("this isn't a row of a table: {reason}.", reason=error), begin))
         else:
             if lines.at_end and _is_open(cells, lines.last):
-                after = lines.number - begin - (not lines.last)
-                swallowed = f"lines {begin + 1:,} to {begin + after:,} were taken for a part of it"
-                yield TableRow([], begin, Problem(
-                    OPEN_QUOTE.format(after=swallowed if after else tr("the row has no end")), begin))
+                yield TableRow([], begin, Problem(_unclosed(begin, lines.number - (not lines.last)), begin))
             elif any(cell and not cell.isspace() for cell in cells):
                 yield TableRow(cells, begin)
+
+
+def _too_long(several: bool) -> str:
+    limit = ROW_LIMIT >> 20
+    if several:
+        return tr("a quotation mark that begins in this row is never closed, so the row doesn't end within {limit} MB. "
+                  'Close it, or write a quotation mark inside a text twice ("").', limit=limit)
+    return tr("the row is longer than {limit} MB, so it wasn't read.", limit=limit)
+
+
+def _unclosed(begin: int, last: int) -> str:
+    """What is wrong with the row that takes all lines up to the last one."""
+    if last == begin:
+        return tr("a quotation mark that begins in this row is never closed. Close it, or write a quotation mark "
+                  'inside a text twice ("").')
+    return tr("a quotation mark that begins in this row is never closed; lines {first:,} to {last:,} were read as part "
+              'of it. Close it, or write a quotation mark inside a text twice ("").', first=begin + 1, last=last)
 
 
 def _is_open(cells: list[str], last_line: str) -> bool:

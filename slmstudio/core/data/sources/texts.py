@@ -12,11 +12,10 @@ from slmstudio.core.data.sources.json_rows import problem_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 
-CUTS = {"paragraph": noop("Each paragraph is a row."), "line": noop("Each line is a row."), "document": noop("The whole file is a row."),
-        "length": noop("Rows are of about 4,000 characters, cut at the end of a line.")}
-"""How a text may be cut into rows, and what is said of it."""
+CUTS = ("paragraph", "line", "document", "length")
+"""What each row of a text may be: a paragraph, a line, the whole file, or about `LENGTH` characters."""
 LENGTH = 4000
 LONG_LINE = 200
 """Characters of a line that is more than one of a page: such lines are articles, or paragraphs."""
@@ -53,7 +52,7 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
             yield Raw(None, piece.line, problem_of(error, piece.line))
             continue
         if "\0" in text:
-            yield Raw(None, piece.line, Problem(tr("there are NUL bytes in this text; the file is damaged here."),
+            yield Raw(None, piece.line, Problem(tr("there are NUL bytes here; the file is damaged at this place."),
                                                 piece.line))
         elif text.strip():
             yield Raw({"text": text}, piece.line)
@@ -61,16 +60,19 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
     for line, number, size in numbered_lines(chunks):
-        too_long = f"the line is longer than {ROW_LIMIT >> 20} MB (it has {size:,} bytes), so it was not read."
-        yield Piece(line.removeprefix(BOM).removesuffix(b"\r"), number, trouble=too_long if size > ROW_LIMIT else "")
+        trouble = "" if size <= ROW_LIMIT else tr(
+            "the line is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.", limit=ROW_LIMIT >> 20,
+            size=size)
+        yield Piece(line.removeprefix(BOM).removesuffix(b"\r"), number, trouble=trouble)
 
 
 def _document(chunks: Iterator[bytes]) -> Iterator[Piece]:
     text = bytearray()
     for chunk in chunks:
         text += chunk[:max(0, ROW_LIMIT + 1 - len(text))]
-    too_long = f"the text is longer than {ROW_LIMIT >> 20} MB; cut it by paragraph, line or length instead."
-    yield Piece(bytes(text).strip(b"\n"), 1, trouble=too_long if len(text) > ROW_LIMIT else "")
+    trouble = "" if len(text) <= ROW_LIMIT else tr(
+        "the text is longer than {limit} MB; cut it by paragraph, line or length instead.", limit=ROW_LIMIT >> 20)
+    yield Piece(bytes(text).strip(b"\n"), 1, trouble=trouble)
 
 
 def _stretches(chunks: Iterator[bytes]) -> Iterator[Piece]:

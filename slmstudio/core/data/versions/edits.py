@@ -10,7 +10,7 @@ from typing import overload
 from slmstudio.core.data import layouts
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
+from slmstudio.core.data.rows import ColumnsMissing, RowError, as_sentence, read_row
 from slmstudio.core.data.versions.store import Step
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
@@ -92,7 +92,7 @@ class Edits:
         return key
 
     def undo(self) -> None:
-        """Take the newest change back."""
+        """Undo the newest change."""
         self.changes.pop()
 
     def rebased(self, base: Sequence[Record]) -> Edits | None:
@@ -104,7 +104,7 @@ class Edits:
                             for change in self.changes])
 
     def rows(self) -> tuple[Sequence[int], Sequence[Record]]:
-        """The keys of the rows as they are now, ascending, and the rows. They stay so whatever is changed later.
+        """The keys of the rows as they are now, ascending, and the rows. Later changes don't affect them.
 
         No row is copied: a window shows a million of them at once.
         """
@@ -151,11 +151,11 @@ def _refuse_blanks(record: Record, texts: Sequence[str]) -> None:
     said = {"assistant": tr("An answer is empty."), "user": tr("A question is empty."), TEXT: tr("The text is empty."),
             REJECTED: tr("The rejected answer is empty."), "system": tr("The system message is empty.")}
     roles = [role for role, _ in texts_of(record)]
-    problems = [Problem(said.get(role, "A message is empty."), field=role)
+    problems = [Problem(said.get(role, tr("A message is empty.")), field=role)
                 for role, text in zip(roles, texts, strict=True) if not text.strip()]
     if problems:
         raise UserError(tr("The row can't be saved."), " ".join(dict.fromkeys(each.message for each in problems)),
-                        tr("Write it, or cancel."), problems)
+                        tr("Fill it in, or cancel."), problems)
 
 
 def _checked(record: Record) -> Record:
@@ -164,10 +164,11 @@ def _checked(record: Record) -> Record:
         read_row(as_row(record))
     except RowError as error:
         problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError(tr("The row can't be saved."), error.findings[0][1], tr("Change its texts, or cancel."),
-                        problems) from error
+        raise UserError(tr("The row can't be saved."), as_sentence(error.findings[0][1]),
+                        tr("Change its texts, or cancel."), problems) from error
     except ColumnsMissing as error:
-        raise UserError(tr("The row can't be saved."), error.sentence(), tr("Change its texts, or cancel.")) from error
+        raise UserError(tr("The row can't be saved."), as_sentence(error.sentence()),
+                        tr("Change its texts, or cancel.")) from error
     return record
 
 

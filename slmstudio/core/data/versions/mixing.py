@@ -60,14 +60,15 @@ def check(parts: Sequence[Part]) -> None:
     if len(parts) < 2:
         raise UserError(tr("There is nothing to mix."), tr("A mix needs two datasets or more."),
                         tr("Add another dataset."))
-    problems = [Problem(tr("{weight:g} can't be the weight of {path}; it must be above 0, and {most_weight:g} at most.",
-                           weight=part.weight, path=part.dataset.path.name,
-                           most_weight=MOST_WEIGHT)) for part in parts if not 0 < part.weight <= MOST_WEIGHT]
-    problems += [Problem(tr("{path} has no rows.", path=part.dataset.path.name)) for part in parts if not part.dataset.records]
+    problems = [Problem(tr("{weight:g} can't be the weight of {name}; it must be above 0, and {most:g} at most.",
+                           weight=part.weight, name=part.dataset.path.name, most=MOST_WEIGHT))
+                for part in parts if not 0 < part.weight <= MOST_WEIGHT]
+    problems += [Problem(tr("{name} has no rows.", name=part.dataset.path.name))
+                 for part in parts if not part.dataset.records]
     first = parts[0].dataset
-    problems += [Problem(tr("{path} has other rows than {path2}. {path2}: {sentence} {path}: {sentence2}",
-                            path=part.dataset.path.name, path2=first.path.name, sentence=layouts.sentence(first.layout),
-                            sentence2=layouts.sentence(part.dataset.layout)))
+    problems += [Problem(tr("{name} and {other} have different kinds of rows. {other}: {other_rows} {name}: {rows}",
+                            name=part.dataset.path.name, other=first.path.name,
+                            other_rows=layouts.sentence(first.layout), rows=layouts.sentence(part.dataset.layout)))
                  for part in parts[1:] if layouts.kind(part.dataset.layout) != layouts.kind(first.layout)]
     if problems:
         raise UserError(tr("These datasets can't be mixed."), problems[0].message,

@@ -150,8 +150,8 @@ def _reserved(first: Path, fresh: bool) -> Path:
                 continue  # another program was quicker
             raise from_os_error(error, f"write {target.name}") from error
         return target
-    raise UserError(tr("{target} can't be written.", target=target.name),
-                    tr("Other programs take every name that is tried."), tr("Try again when they are done."))
+    raise UserError(tr("{name} can't be written.", name=target.name),
+                    tr("Other programs keep taking the next free name."), tr("Try again when they are done."))
 
 
 def read_lineage(path: Path) -> Lineage | None:
@@ -191,9 +191,9 @@ def _source(state: dict[str, Any], path: Path) -> Source:
 
 
 def _damaged(path: Path) -> UserError:
-    return UserError(tr("It can't be told what {path} was made from.", path=path.name),
-                     tr("{name} beside it is damaged.", name=lineage_file(path).name),
-                     tr("The rows themselves are fine. Open the file it was made from to go back."))
+    return UserError(tr("The program can't tell what {name} was made from.", name=path.name),
+                     tr("The file next to it, {file}, is damaged.", file=lineage_file(path).name),
+                     tr("The rows themselves are fine. To go back, open the file it was made from."))
 
 
 def chain(path: Path) -> list[Version]:
@@ -232,9 +232,9 @@ def remove(path: Path) -> bool:
             if each.exists():
                 send2trash(str(each))
     except TrashPermissionError as error:
-        raise UserError(tr("{path} could not be moved to the trash.", path=path.name),
+        raise UserError(tr("{name} couldn't be moved to the trash.", name=path.name),
                         tr("This disk has none: {error}.", error=error),
-                        tr("Delete the file yourself: {path}", path=path)) from error
+                        tr("Delete the file yourself: {file}", file=path)) from error
     except OSError as error:
         raise from_os_error(error, f"move {path.name} to the trash") from error
     return True

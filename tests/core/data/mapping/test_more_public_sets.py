@@ -101,7 +101,7 @@ def test_of_equal_answers_neither_is_learned(tmp_path):
     dataset = read(tmp_path, rows)
     assert [record.rejected for record in dataset.records] == [A, B]
     assert [str(each) for each in dataset.problems] == [
-        'line 2: "preference_strength" is 0: neither is better, so there is nothing to compare.']
+        'line 2: "preference_strength" is 0: neither answer is better, so there is nothing to compare.']
 
 
 def test_unsafe_answers_are_not_learned_as_good(tmp_path):
@@ -131,7 +131,7 @@ def test_a_question_without_an_answer_is_said_to_have_none(tmp_path):
 
 def test_of_the_same_in_several_languages_one_must_be_chosen(tmp_path):
     row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]]}
-    with pytest.raises(NoUsableRow, match="hold the same in 2 languages, of which one must be chosen, as in --map "
+    with pytest.raises(NoUsableRow, match="hold the same in 2 languages; choose one, as in --map "
                                           "messages=hin_Deva"):
         read(tmp_path, [row])
     assert list(read_dataset(tmp_path / "rows.jsonl", None, None, {"messages": "hin_Deva"}).records[0].messages) == [
@@ -173,6 +173,6 @@ def test_rows_under_another_key_are_said_to_be_left_aside(tmp_path):
     rows = [{"question": Q, "answer": A}]
     dataset = read(tmp_path, {"train": rows * 3, "test": rows}, "rows.json")
     assert dataset.count == 3
-    assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left aside: "test" (1).',)
+    assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left out: "test" (1).',)
     long = read(tmp_path, {"train": [{"question": Q * 99, "answer": A}] * 300, "test": rows}, "rows.json")
     assert (long.count, long.notes) == (300, ("The file holds several lists of rows; the first one is read.",))

@@ -68,7 +68,7 @@ def test_ties_are_left_out_and_counted(tmp_path, tie):
     dataset = read(tmp_path, [good, *[tie] * 5])
     assert (dataset.count, dataset.rows_left_out) == (1, 5)
     (problem,) = dataset.problems
-    assert "neither is better" in problem.message and "(5 rows are like this" in problem.message
+    assert "nothing to compare" in problem.message and "5 rows are like this" in problem.message
 
 
 def test_a_prompt_of_several_turns_is_a_conversation(tmp_path):
@@ -113,4 +113,4 @@ def test_ratings_are_named_for_what_they_are(tmp_path):
     dataset = read(tmp_path, rows)
     assert (dataset.layout, dataset.count) == ("instruction", 2)
     assert {"helpfulness", "correctness"} <= set(dataset.unused_that_matter)
-    assert any('"correctness" and "helpfulness"' in note and "rate" in note for note in dataset.notes)
+    assert any('The ratings in "correctness", "helpfulness" ' in note for note in dataset.notes)

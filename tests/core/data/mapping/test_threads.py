@@ -34,7 +34,7 @@ def test_the_best_way_through_each_tree_is_a_conversation(tmp_path):
     assert conversations(dataset) == [[ASK, GOOD, user(MORE), says("Thiruvananthapuram.")]]
     assert [str(each) for each in dataset.problems] == [
         "line 4: there is no assistant message, so there is nothing to learn."]
-    assert "lang" in dataset.unused_that_matter and "best-ranked way" in dataset.notes[0]
+    assert "lang" in dataset.unused_that_matter and "best-ranked path" in dataset.notes[0]
     assert (dataset.layout, dataset.mapping, dataset.records[0].line) == ("messages", {"messages": "messages"}, 1)
 
 
@@ -46,7 +46,8 @@ def test_a_table_of_messages_is_joined_by_its_conversations(tmp_path):
             (1, 3, "customer", "Thanks"), (2, 2, "agent", "Thiruvananthapuram."), (1, 2, "agent", A)])
     dataset = read_dataset(path)
     assert conversations(dataset) == [[ASK, GOOD], [user(MORE), says("Thiruvananthapuram.")]]
-    assert dataset.notes == ('Each row is one message. Those with the same "conversation_id" are one conversation.',)
+    assert dataset.notes == (
+        'Each row is one message. Those with the same "conversation_id" are read as one conversation.',)
 
 
 ANDROID = """12/03/24, 9:41\u202fam - Messages and calls are end-to-end encrypted. Tap to learn more.
@@ -76,7 +77,7 @@ def test_a_whatsapp_chat_of_two_is_a_conversation_a_day(tmp_path, text):
     dataset = read_dataset(tmp_path / "chat.txt")
     assert (conversations(dataset), dataset.problems) == (TOLD, [])
     assert dataset.notes == ("This WhatsApp chat is read as one conversation a day. “Asha” asks, and “Help Desk” "
-                             "answers: that is learned.",)
+                             "answers; the model learns these answers.",)
 
 
 def test_a_group_is_text(tmp_path):
@@ -111,6 +112,6 @@ def test_the_export_of_a_chat_of_two_is_a_conversation_a_day(tmp_path, name):
 
 def test_a_chat_of_many_is_refused_in_a_sentence(tmp_path):
     rows = [{"type": "message", "user": f"U{at % 3}", "text": Q, "ts": "1.0"} for at in range(6)]
-    with pytest.raises(NoUsableRow, match="This chat is one of 3 people; a conversation has one who asks and one who "
-                                          "answers"):
+    with pytest.raises(NoUsableRow, match=r"This chat has 3 people in it\. In a conversation, one person asks and "
+                                          "another answers"):
         read(tmp_path, rows, "slack.json")

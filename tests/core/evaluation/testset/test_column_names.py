@@ -109,7 +109,7 @@ def test_headings_with_a_question_and_an_answer(tmp_path):
 def test_names_that_stand_in_a_table_again_are_no_row(tmp_path):
     found = table(tmp_path, "question,answer\nQ?,A.\nquestion,answer\nQ2?,B.\n")
     assert [item.line for item in found.items] == [2, 4]
-    assert [str(each) for each in found.problems] == ["line 3: the names of the columns come here again."]
+    assert [str(each) for each in found.problems] == ["line 3: the column names are repeated here."]
 
 
 @pytest.mark.parametrize(("row", "unused"), [

@@ -113,10 +113,10 @@ def test_all_faults_together_each_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "line", "words"), [
-    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq, with comma,1,2,3,4,A\n", 3, "7 columns, the others have 6"),
+    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq, with comma,1,2,3,4,A\n", 3, "7 columns, but the table has 6"),
     ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq,1,2,3\n", 3, "no column says which choice is right"),
-    ('question,answer\nq,a\n"open,b\nc,d\ne,f\n', 3, "never closed; lines 4 to 5 were taken"),
-    ('question,answer\nq,a\nq,"open', 3, "never closed; the row has no end"),
+    ('question,answer\nq,a\n"open,b\nc,d\ne,f\n', 3, "never closed; lines 4 to 5 were read"),
+    ('question,answer\nq,a\nq,"open', 3, "never closed. Close it"),
     ("question,answer\nq,a\nq,\n", 3, '"answer" is empty'),
 ])
 def test_damaged_tables(tmp_path, text, line, words):
