@@ -100,12 +100,12 @@ class DataTab(QWidget):
 
     def choose_files(self) -> None:
         """Let the user choose files with rows."""
-        choose_files(self, tr("Choose files with rows to learn"), MODE.ExistingFiles).filesSelected.connect(
+        choose_files(self, tr("Choose files with training rows"), MODE.ExistingFiles).filesSelected.connect(
             lambda names: self.open_files([Path(name) for name in names]))
 
     def choose_folder(self) -> None:
         """Let the user choose a folder, whose files are one dataset."""
-        choose_files(self, tr("Choose a folder with rows to learn"), MODE.Directory).fileSelected.connect(
+        choose_files(self, tr("Choose a folder with training rows"), MODE.Directory).fileSelected.connect(
             lambda name: self.open_files([Path(name)]))
 
     def open_sample(self) -> None:

@@ -145,7 +145,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     assert names(tab) == ["changed"] and tab.workspace().entry.dataset.name == "changed"
     assert f"gone.jsonl is no longer in {tmp_path}. It was moved, renamed or deleted." in said(tab)
     assert "stick.jsonl can't be reached." in said(tab) and "unplugged" in said(tab)
-    assert "changed.jsonl has changed since it was last open; it has 3 rows now." in said(tab)
+    assert "changed.jsonl has changed since it was last open. It has 3 rows now." in said(tab)
     assert tab.banner.property("banner") == "warn"
 
     (tmp_path / "unplugged").rename(disk)
@@ -193,7 +193,7 @@ def test_a_lost_evaluation_file_is_said_and_kept_for_later(qtbot, new_tab, next_
     second = next_session()
     tab = new_tab(second)
     restore(qtbot, tab)
-    assert "The evaluation rows of rows.jsonl could not be opened" in said(tab)
+    assert "The evaluation rows for rows.jsonl couldn't be opened" in said(tab)
     assert "test.jsonl is no longer" in said(tab)
     assert tab.workspace().entry.eval_dataset is None
     moved.rename(test)

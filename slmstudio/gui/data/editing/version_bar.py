@@ -40,7 +40,7 @@ class VersionBar(QObject):
         self._entry: DataEntry | None = None
         self._task: Task | None = None
         self.undo = SecondaryButton(tr("Undo"),
-                                    tr("Go back to the file that this was made from. The version moves to the trash."),
+                                    tr("Go back to the file this was made from. This version moves to the trash."),
                                     "small")
         self.undo.setObjectName("version_undo")
         self.undo.clicked.connect(self._undo)

@@ -169,7 +169,7 @@ def write_from(records: Sequence[Record], sources: list[Source], steps: list[Ste
     from slmstudio.core.data.versions import store
 
     if not records:
-        raise UserError(tr("No row would be left, so nothing was written."), "", tr("Choose less to remove."))
+        raise UserError(tr("No rows would be left, so nothing was saved."), "", tr("Choose less to remove."))
     found = read_dataset(store.write(records, sources, steps, like=like, seed=seed), task.progress, task.cancelled)
     gc.freeze()  # as in `reading.read`
     return found
@@ -201,12 +201,12 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
     found = None
     if source is not None:
         if source.path is None or not source.path.exists():
-            raise UserError(tr("{source} isn't there any more, so this can't be undone.", source=source.name),
+            raise UserError(tr("{source} is no longer there, so this can't be undone.", source=source.name),
                             tr("It was moved, renamed or deleted."), tr("The version that is open stays as it is."))
         found = given.read(source.path, source.given, task.progress, task.cancelled)
         if source.sha256 and found.sha256 != source.sha256:
-            raise UserError(tr("{source} was changed since this version was made, so this can't be undone.",
-                               source=source.name), "", tr("Open that file by itself; this version stays as it is."))
+            raise UserError(tr("{source} has changed since this version was made, so this can't be undone.",
+                               source=source.name), "", tr("Open that file on its own. This version stays as it is."))
     try:
         store.remove(path)
     except UserError as error:
