@@ -67,7 +67,8 @@ def test_preference_pairs_show_both_answers(qtbot, tab: DataTab, write_rows):
 def test_labelled_rows_show_their_mark(qtbot, tab: DataTab, write_rows):
     open_file(qtbot, tab, write_rows("labelled.jsonl", LABELLED))
     assert "good and bad answers" in text(tab, "dataset_facts")
-    assert table(tab) == [["Line", "Turns", "Question", "Answer", "Rating"], ["1", "2", "Question 1", "Answer 1", "bad"]]
+    assert table(tab) == [["Line", "Turns", "Question", "Answer", "Rating"],
+                          ["1", "2", "Question 1", "Answer 1", "bad"]]
     assert bubbles(tab) == ["user", "Question 1", "assistant · a bad answer", "Answer 1"]
     tab.workspace().rows.go(1)
     assert bubbles(tab)[2] == "assistant · a good answer"

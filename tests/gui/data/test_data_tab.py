@@ -59,7 +59,8 @@ def test_the_sample_opens_with_its_own_test_rows(qtbot, tab: DataTab):
     assert text(tab, "findings_chip") == "no problems"
     assert tab.findChild(QRadioButton, "split_own").isChecked()
     learned, kept = len(entry.dataset.records), len(entry.eval_dataset.records)
-    qtbot.waitUntil(lambda: text(tab, "split_counts").startswith(f"{learned} rows for training · {kept} for evaluation"))
+    words = f"{learned} rows for training · {kept} for evaluation"
+    qtbot.waitUntil(lambda: text(tab, "split_counts").startswith(words))
     qtbot.waitUntil(lambda: "Longest row" in text(tab, "statistics_figures"))
 
 

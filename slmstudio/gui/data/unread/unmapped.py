@@ -37,7 +37,7 @@ class UnmappedPage(QWidget):
         self._asked: list[tuple[Wanted, Unmapped]] = []
         self._card = Card(" ")
         self._card.title.setObjectName("unmapped_title")
-        why = text_label(tr("The column names don't tell. Choose here; your choice is remembered for this file and "
+        why = text_label(tr("The column names don't say. Choose here; your choice is remembered for this file and "
                             "others with the same columns."), "muted", wrap=True)
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
