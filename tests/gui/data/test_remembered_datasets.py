@@ -260,7 +260,7 @@ def test_a_correction_appears_among_the_recent_files(qtbot, session, panel, new_
     tab = new_tab()
     qtbot.waitUntil(lambda: recent(tab) == ["corrections.jsonl"])
     qtbot.mouseClick(panel.undo, LEFT)
-    qtbot.waitUntil(lambda: panel.note.text() == "Taken back.")
+    qtbot.waitUntil(lambda: panel.note.text() == "Undone.")
     assert recent(tab) == [], "there is no such file any more"
 
 
@@ -270,7 +270,7 @@ def test_a_correction_leads_to_its_row_in_data(qtbot, session, panel, new_tab):
         append(file, NewRow(({"role": "user", "content": f"Q{number}"}, {"role": "assistant", "content": "A"})))
     tab = new_tab()
     correct(qtbot, panel)
-    assert panel.note.text() == "corrections.jsonl has 6 rows now"
+    assert panel.note.text() == "corrections.jsonl now has 6 rows"
     with qtbot.waitSignals([session.go_to, tab.idle]):
         qtbot.mouseClick(panel.open_data, LEFT)
     page = tab.workspace()

@@ -56,7 +56,7 @@ class FindingRow(QFrame):
 
     @staticmethod
     def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
-        tip = f"{finding.fix} {tr('You see the changes first.')}"
+        tip = " ".join((finding.fix or "", tr("You see the changes first.")))
         mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small")
         mend.setObjectName(f"health_mend_{finding.kind}")
         mend.setAccessibleName(tr("Fix: {title}", title=title))
