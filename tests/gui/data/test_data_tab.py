@@ -178,7 +178,7 @@ def test_the_search_finds_any_script_and_any_case(qtbot, tab: DataTab, write_row
     field = tab.findChild(QLineEdit, "rows_search")
     # ड़ and é typed in their decomposed forms find the composed ones.
     for typed, place in (("ANSWER 40", "match 1 of 1"), ("प्रमाण", "match 1 of 1"), ("CAFE\u0301", "match 1 of 1"),
-                         ("nowhere", "no row has this text"), ("question", "match 1 of 40"), ("", "row 1 of 42")):
+                         ("nowhere", "no row contains this text"), ("question", "match 1 of 40"), ("", "row 1 of 42")):
         field.setFocus()
         field.selectAll()
         field.insert(typed) if typed else field.clear()

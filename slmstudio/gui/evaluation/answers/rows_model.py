@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets import table_cells
@@ -136,12 +136,12 @@ def _texts(row: Row) -> list[str]:
 
 
 def rows_as_table(rows: list[Row], models: list[str]) -> list[list[object]]:
-    """Headings and rows: everything that is known of each, for a CSV."""
+    """Headings and rows: everything that is known of each, for a CSV. Headings are English: programs read them."""
     metrics = [metric for metric in METRICS if any(metric in row.scores.get(name, {}) for row in rows
                                                    for name in models)]
     head: list[object] = ["line", "category", "language", "question", "reference"]
     for name in models:
-        head += [f"{name} answer", *(f"{name} {metric_label(metric)}" for metric in metrics)]
+        head += [f"{name} answer", *(f"{name} {METRICS[metric].label}" for metric in metrics)]
     out = [head]
     for row in rows:
         line: list[object] = [row.line, row.category, row.language, question(row), "\n".join(row.references)]
@@ -184,8 +184,8 @@ class RowsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(section)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return (tr("Line of the test file, counted from 1"), tr("What was asked"),
-                    *(plain_tip(tr("The row's score of {model}", model=model_label(model)))
+            return (tr("Line in the test file, counted from 1"), tr("The question"),
+                    *(plain_tip(tr("The score of {model} for this row", model=model_label(model)))
                       for model in (self.view.first, self.view.second)),
                     tr("How much better the second model did than the first"))[section]
         return None
@@ -199,7 +199,7 @@ class RowsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(question(row)[:2000] if column == QUESTION else self._tip(row, column))
         if column == LINE:
-            return str(row.line) if row.line is not None else str(row.id + 1)
+            return number_text(row.line if row.line is not None else row.id + 1)
         if column == QUESTION:
             return " ".join(question(row)[:SHOWN].split())
         if column == GAIN:
@@ -220,7 +220,7 @@ class RowsModel(QAbstractTableModel):
 
 def signed(value: float) -> str:
     """A difference with its sign: "+31.1", "−0.7"."""
-    text = f"{value:+,.1f}"
+    text = number_text(value, "+,.1f")
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
