@@ -84,8 +84,8 @@ class EvaluationChoice(QWidget):
         self.browse.setObjectName("evaluation_browse")
         self.browse.clicked.connect(self._ask)
         self.download = SecondaryButton(tr("Download…"),
-                                        tr("Download its data from the hub once. They are kept and used offline. "
-                                           "You're asked first."), "small")
+                                        tr("Download its data from the hub once. It's kept and used offline. You're "
+                                           "asked first."), "small")
         self.download.setObjectName("evaluation_download")
         self.download.clicked.connect(self.download_wanted)
         self.benchmark = ComboBox()

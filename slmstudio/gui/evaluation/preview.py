@@ -87,7 +87,7 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
         except UserError as error:  # they were, and are not whole any more
             return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
         return Look(None, fetched=known.sentence()) if known else Look(
-            None, tr("Its data aren't on this machine. Download them once, or choose a folder that contains them."))
+            None, tr("Its data isn't on this machine. Download it once, or choose a folder that contains it."))
     try:
         found = find_mmlu(folder) if name == "mmlu" else None
     except UserError:

@@ -182,7 +182,7 @@ def _values(score: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> d
     """What a spreadsheet computes with: the score as it was kept, its interval, its rows, and the p value of the
     comparison with the base."""
     named = {tr("95 % from"): score.get("low"), tr("95 % to"): score.get("high"), tr("rows"): score.get("rows"),
-             tr("p"): (comparison or {}).get("p")}
+             "p": (comparison or {}).get("p")}
     return {"": score["value"], **{name: value for name, value in named.items() if isinstance(value, int | float)}}
 
 
