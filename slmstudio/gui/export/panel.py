@@ -67,7 +67,7 @@ class ExportPanel(QFrame):
         self.choice.set_machine(session.machine)
         self.strip = ProgressStrip()
         self.strip.setObjectName("export_progress")
-        self.strip.cancel.setToolTip(tr("End the export. No file is left of it; older files stay."))
+        self.strip.cancel.setToolTip(tr("Stop the export. The unfinished file is removed; older files stay."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
         self._lay_out()
@@ -88,7 +88,7 @@ class ExportPanel(QFrame):
         close = SecondaryButton(tr("Not now"), tr("Close without exporting."))
         close.setObjectName("export_close")
         close.clicked.connect(self.closed)
-        self.button = PrimaryButton(tr("Export"), tr("Make the marked files and prove each of them."))
+        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."))
         self.button.setObjectName("export_start")
         self.button.clicked.connect(self.start)
         buttons.addWidget(close)
@@ -150,15 +150,15 @@ class ExportPanel(QFrame):
 
     def cancel(self) -> None:
         if self.is_running():
-            self.strip.start(tr("Cancelling …"))
+            self.strip.start(tr("Cancelling…"))
             self.followed.send("cancel")
 
     def _show_progress(self) -> None:
         assert self._exporting is not None
         history, name = self.followed.history, self._exporting.config.name
-        text = f"{phase_text(history.phase)} {history.detail}".strip()
+        text = " · ".join(filter(None, (phase_text(history.phase), history.detail)))
         elsewhere = self._run is not None and not self.exports(self._run)
-        self.strip.label.setText(tr("{name}: {phase}", name=name, phase=text) if elsewhere else text)
+        self.strip.label.setText(f"{name}: {text}" if elsewhere else text)
         self.strip.set_progress(int(history.done), int(history.total))
         self.followed.show_status(JobStatus(tr("Exporting {name}", name=name), int(history.done),
                                             int(history.total), None, text))
@@ -186,9 +186,9 @@ def _facts(run: RunSummary) -> ModelFacts:
 
     base = Path(run.config.model)
     if not base.exists():
-        raise UserError(tr("The base model {base} is not where it was.", base=base.name),
-                        tr("{base} does not exist.", base=base),
-                        tr("Put it back: the export needs the base and the adapter."))
+        raise UserError(tr("The base model {base} is no longer where it was.", base=base.name),
+                        tr("{base} doesn't exist.", base=base),
+                        tr("Put it back. The export needs the base model and the adapter."))
     return read_model(base)
 
 
