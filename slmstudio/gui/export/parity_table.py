@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
 from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
@@ -79,7 +79,7 @@ class ChecksModel(QAbstractTableModel):
 def _ended(check: dict[str, Any]) -> str:
     """How a check ended, in the language that is spoken."""
     ended = result(check)
-    return {"passed": tr("passed"), "failed": tr("failed"), "no limit": tr("no limit"),
+    return {"passed": ptr("check", "passed"), "failed": ptr("check", "failed"), "no limit": ptr("check", "no limit"),
             "not checked": tr("not checked")}.get(ended, ended)
 
 
