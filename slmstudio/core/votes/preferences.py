@@ -74,7 +74,7 @@ def export(path: Path, votes: Sequence[Vote], between: Tally | None = None) -> E
     """Write the votes as a preference dataset, whole or not at all.
 
     Raises:
-        UserError: there is no pair in them, or the file cannot be written.
+        UserError: there is no pair in them, or the file can't be written.
     """
     rows, result = preference_rows(votes, between)
     if not rows:

@@ -220,7 +220,7 @@ class CorrectPanel(Card):
         run_task(self, work, lambda result: self._stored(answered, result), lambda error: self._failed(answered, error))
 
     def _set_at_work(self, on: bool) -> None:
-        """One thing at a time, whichever answer is shown meanwhile."""
+        """One thing at a time, whatever answer is shown meanwhile."""
         self._at_work = on
         self._show_state()
 

@@ -1,4 +1,4 @@
-"""An answer that is corrected, and what is said of it."""
+"""An answer that is corrected, and messages about it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def not_added(answered: Answered) -> str:
 
 
 def learned_text(found: Learned) -> str:
-    """Why a question is no test of this model."""
+    """Why a question can't test this model."""
     if found.same_answer:
         return tr("The model was trained on exactly this row (line {line:,} of {file}), so testing it says nothing "
                   "about new questions.", line=found.line, file=found.file.name)

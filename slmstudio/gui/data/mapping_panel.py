@@ -36,7 +36,7 @@ class Columns:
         examples: a value of each.
         mapping: the column of each target; empty where nobody knows.
         sheets: of a workbook, the one that is read and then the others.
-        text_by: how a text is cut; "" of what isn't a text, and where it cannot be chosen.
+        text_by: how a text is cut; "" of what isn't a text, and where it can't be chosen.
     """
 
     names: tuple[str, ...]

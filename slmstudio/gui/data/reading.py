@@ -38,7 +38,7 @@ class Wanted:
         line: of the row to show.
         said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
             others with its columns.
-        by_hand: a person just said so, and is told where it cannot be.
+        by_hand: a person just chose this, and is told if it doesn't work.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
 
     Raises:
         Missing: it was open before, and is not there.
-        UserError: it cannot be used. A remembered file with evaluation rows that cannot be used is only noted.
+        UserError: it can't be used. A remembered file with evaluation rows that can't be used is only noted.
     """
     from slmstudio.core.data.remembered import trouble
 
@@ -112,7 +112,7 @@ def peek(wanted: Wanted) -> FirstRows | None:
     """The first rows of a large file, which are there long before all of it is; None of another file.
 
     Raises:
-        UserError: they cannot be read, which reading the file says too.
+        UserError: they can't be read; reading the file reports that too.
     """
     from slmstudio.core.data import given
     from slmstudio.core.data.reader import first_rows
@@ -134,7 +134,7 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
         beside: what was said of the columns of the rows that it evaluates.
 
     Raises:
-        UserError: it cannot be used; where `by_hand`, also because it cannot be read as was said.
+        UserError: it can't be used; where `by_hand`, also because it can't be read as was said.
     """
     from slmstudio.core.data import given
     from slmstudio.core.data.reader import NoUsableRow, ReadingCancelled
@@ -236,7 +236,7 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
 
 
 def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:
-    """Why one cannot evaluate the other: their rows are of different kinds. None where they are not."""
+    """Why one can't be used to evaluate the other: their rows have different types. None if they don't."""
     from slmstudio.core.data import layouts
 
     if layouts.kind(eval_dataset.layout) == layouts.kind(dataset.layout):

@@ -130,7 +130,7 @@ class ReadingCard(Card):
         self.panel.focus_first()
 
     def show_again(self) -> None:
-        """Nothing was read after all: show what is in force."""
+        """Nothing was read after all: show the current choices."""
         if self._dataset is not None:
             self.panel.show_columns(Columns.of(self._dataset))
             self.hint.clear()

@@ -28,7 +28,7 @@ def _short(missing: Missing) -> str:
 
 
 class _Row(QWidget):
-    """One file: its name, and its folder or why it cannot be opened."""
+    """One file: its name, and its folder or why it can't be opened."""
 
     opened = Signal()
     removed = Signal()

@@ -41,7 +41,7 @@ class RowsCard(Card):
         new_wanted: the user wants to add a row.
 
     Attributes:
-        notes: the place above the rows for what is to be said of them.
+        notes: the place above the rows for messages about them.
     """
 
     model_wanted = Signal()

@@ -1,4 +1,4 @@
-"""Which rows are kept back to measure with."""
+"""Which rows are set aside for evaluation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SplitCard(Card):
     Signals:
         changed: the share, the seed or the kind of split is different now.
         file_wanted: the user wants to choose a file of evaluation rows.
-        counted(int, int): rows that are learned and rows that are kept back, once they are known.
+        counted(int, int): training rows and evaluation rows, once they are known.
         failed(object): the split could not be made.
     """
 

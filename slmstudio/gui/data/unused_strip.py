@@ -17,7 +17,7 @@ from slmstudio.gui.data.mapping_words import listed
 class UnusedStrip(QFrame):
     """
     Signals:
-        accepted: the data is to be used all the same.
+        accepted: the data should be used anyway.
         choose_wanted: the person wants to say what the columns hold.
     """
 

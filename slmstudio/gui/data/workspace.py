@@ -251,7 +251,7 @@ class DataWorkspace(QWidget):
             self.emptied.emit()
 
     def update_model(self) -> None:
-        """Preview rows with the session's model, else with the starter model when it is there already."""
+        """Preview rows with the session's model, else with the starter model when it is already there."""
         model = self._session.model
         self.rows.set_model(model, None, self._session.chat_template_of(model.path) if model is not None else "")
         if self._session.model is not None:
@@ -298,7 +298,7 @@ class DataWorkspace(QWidget):
         self.changed.emit()
 
     def _apply_if_used(self, entry: DataEntry) -> None:
-        """The split of the data in use is in force at once: nobody expects to press "Use" again for it."""
+        """The split of the data in use takes effect at once: nobody expects to press "Use" again for it."""
         if self._session.dataset is entry.dataset:
             self.choose(entry)
 

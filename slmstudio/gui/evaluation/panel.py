@@ -275,7 +275,7 @@ def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
         cancelled: asked now and then.
 
     Raises:
-        UserError: something of the request cannot be used, all of it at once.
+        UserError: something of the request can't be used, all of it at once.
         ReadingCancelled: `cancelled` said so; nothing is made.
     """
     from slmstudio.core.evaluation import request as requests

@@ -42,7 +42,7 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
     """Read a test set, and look for its questions among those that were learned.
 
     Raises:
-        UserError: it is no test set.
+        UserError: it isn't a test set.
         ReadingCancelled: the task was cancelled.
     """
     from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -59,7 +59,7 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
 
 
 def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
-    """What is to be said of rows that were trained on."""
+    """A sentence about test rows that were used for training."""
     from slmstudio.core.evaluation.held_out import learned_rows
     from slmstudio.core.evaluation.testset.overlap import find_overlap
 
@@ -84,7 +84,7 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
     if folder is None:
         try:
             known = benchmark_store.find(name) if name else None
-        except UserError as error:  # they were, and are not whole any more
+        except UserError as error:  # they were, and are no longer complete
             return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
         return Look(None, fetched=known.sentence()) if known else Look(
             None, tr("Its data isn't on this machine. Download it once, or choose a folder that contains it."))
@@ -152,7 +152,7 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
 
 def earlier_seconds(folder: Path) -> dict[str, float]:
     """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model. A run whose
-    evaluations cannot be read has no say in it: it is only a guess."""
+    evaluations can't be read has no say in it: it is only a guess."""
     base = jobs.Job(folder).request().get("model")
     found: list[tuple[float, str, float]] = []
     for run, request in requests():

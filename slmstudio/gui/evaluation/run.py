@@ -1,4 +1,4 @@
-"""An evaluation at work: its progress with the time left, Pause, Resume and Cancel."""
+"""A running evaluation: its progress with the time left, Pause, Resume and Cancel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARNINGS = 3
 
 
 class EvaluationRun(QFrame):
-    """Follows one job, started here or found at work.
+    """Follows one job, started here or found running.
 
     Attributes:
         name: of the run that is evaluated.

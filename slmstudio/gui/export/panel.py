@@ -40,7 +40,7 @@ class ExportPanel(QFrame):
     The types scroll where there is little room; the row that confirms the choice is always seen.
 
     Signals:
-        works(bool): an export is at work now, or no longer.
+        works(bool): an export is running now, or no longer.
         finished: files were made; the run's exports are different now.
         closed: the person does not want to export now.
     """
@@ -101,7 +101,7 @@ class ExportPanel(QFrame):
         return self.followed.job is not None
 
     def exports(self, run: RunSummary) -> bool:
-        """Whether the export at work is of this run."""
+        """Whether the running export is of this run."""
         return self.is_running() and self._exporting is not None and self._exporting.folder == run.folder
 
     def show_run(self, run: RunSummary) -> None:
@@ -138,7 +138,7 @@ class ExportPanel(QFrame):
                  lambda job: self.follow(run, job, start_worker=True), self.banner.show_error)
 
     def follow(self, run: RunSummary, job: Job, *, start_worker: bool = False) -> None:
-        """Show an export's progress: one that is started now, or one that was at work already."""
+        """Show an export's progress: one that starts now, or one that was already running."""
         if self.is_running():
             return
         self._exporting = run
@@ -193,7 +193,7 @@ def _facts(run: RunSummary) -> ModelFacts:
 
 
 def running_export(folder: Path) -> Job | None:
-    """An export of this run that is at work now, as after the window was closed."""
+    """An export of this run that is running now, as after the window was closed."""
     for each in (folder / "jobs").glob("export-*"):
         job = Job(each)
         if (each / jobs.PROCESS).is_file() and job.is_alive():

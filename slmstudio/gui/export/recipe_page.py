@@ -55,7 +55,7 @@ class RecipePage(QWidget):
         self.then.hide()
 
     def show_recipe(self, gguf: Path, recipe: Recipe) -> None:
-        """Show a recipe for a file; one that cannot be followed says why."""
+        """Show a recipe for a file; one that can't be followed says why."""
         self._gguf, self.recipe = gguf, recipe
         if recipe.problem is not None:
             self.banner.show_error(recipe.problem)
@@ -70,7 +70,7 @@ class RecipePage(QWidget):
         self._update()
 
     def _update(self) -> None:
-        """Buttons and texts that depend on the recipe and on whether something is at work."""
+        """Buttons and texts that depend on the recipe and on whether something is running."""
 
     def is_at_work(self) -> bool:
         return self._task is not None

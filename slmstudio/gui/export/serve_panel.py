@@ -24,7 +24,7 @@ class ServePanel(QFrame):
     """One page for each way to use the selected file.
 
     Signals:
-        closed: the person is done here; a server goes on.
+        closed: the person is done here. A server keeps running.
     """
 
     closed = Signal()
@@ -80,7 +80,7 @@ class ServePanel(QFrame):
             page.setVisible(number == index)
 
     def serves(self, run: RunSummary) -> bool:
-        """Whether the server is at work on a file of this run."""
+        """Whether the server serves a file of this run."""
         return self.server.is_busy() and self.server.path is not None and run.folder in self.server.path.parents
 
     def show_export(self, run: RunSummary | None, export: Export | None) -> None:

@@ -26,7 +26,7 @@ class ServerPage(QWidget):
     another run is served: which, and Stop.
 
     Args:
-        server: may be at work on another file than the one that is selected.
+        server: may serve another file than the selected one.
     """
 
     def __init__(self, server: ModelServer, parent: QWidget | None = None):

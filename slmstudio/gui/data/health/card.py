@@ -1,4 +1,4 @@
-"""The health of a dataset: what was found in its rows, and the way to see and to mend it."""
+"""The health of a dataset: what was found in its rows, with buttons to see it and to fix it."""
 
 from __future__ import annotations
 

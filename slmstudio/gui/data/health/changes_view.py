@@ -1,4 +1,4 @@
-"""The first changes that mending makes, as before and after."""
+"""The first changes that fixing makes, before and after."""
 
 from __future__ import annotations
 

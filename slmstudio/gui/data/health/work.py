@@ -1,4 +1,4 @@
-"""The work behind the health of a dataset, done in threads: tokens, findings, and what mending would change."""
+"""The work behind the health of a dataset, done in threads: tokens, findings, and what fixing would change."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Report:
     made: RowsReport
 
     def context(self) -> Context:
-        """What the findings were made with, for mending."""
+        """What the findings were made with, for fixing."""
         from slmstudio.core.run.rows_report import context_of
 
         asked, evaluation = self.asked, self.asked.eval_dataset
@@ -63,7 +63,7 @@ class Report:
 
 
 def make(asked: Asked, before: Report | None, task: Task) -> Report:
-    """Count the tokens and check the rows; of many rows, in a process of its own.
+    """Count the tokens and check the rows; of many rows, in a separate process.
 
     Args:
         before: the report before this one; its tokens are taken where they are of the same rows and model.
@@ -88,7 +88,7 @@ def make(asked: Asked, before: Report | None, task: Task) -> Report:
 
 @dataclass(frozen=True)
 class Preview:
-    """What mending would do.
+    """What fixing would do.
 
     Attributes:
         rewritten, removed: rows.
@@ -153,7 +153,7 @@ def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: 
     """Write rows made from a dataset as a new version, and read that.
 
     Raises:
-        UserError: it cannot be written, or there are no rows.
+        UserError: it can't be written, or there are no rows.
     """
     from slmstudio.core.data.versions.store import Source
 
@@ -191,7 +191,7 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
         the dataset before, None of a mix; and why the version could not be moved.
 
     Raises:
-        UserError: the file before cannot be read; nothing was moved then.
+        UserError: the file before can't be read; nothing was moved then.
     """
     from slmstudio.core.data import given
     from slmstudio.core.data.versions import store

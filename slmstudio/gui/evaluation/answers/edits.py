@@ -52,7 +52,7 @@ class RowEdits(QObject):
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
         done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
         failed(Exception): it could not be done, and nothing was changed; or it was done in another evaluation, whose
-            scores could not be made anew. Names the row if another evaluation is open now.
+            scores couldn't be updated. Names the row if another evaluation is open now.
     """
 
     busy = Signal(bool)
@@ -150,7 +150,7 @@ class RowEdits(QObject):
         if change.references is not None:
             self.kept.emit(change.folder, change.row, change.references)
         if sentence is None:
-            self.done_elsewhere.emit()  # there is no Undo of what is not seen
+            self.done_elsewhere.emit()  # what isn't seen can't be undone
             if (unscored := _unscored(made)) is not None:
                 what = tr("A row was changed, but the scores haven't been updated.")
                 self.failed.emit(self._elsewhere(change, what, unscored))

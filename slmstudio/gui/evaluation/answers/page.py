@@ -199,13 +199,13 @@ class RowsPage(Card):
             self.close_page()
 
     def close_page(self) -> None:
-        """Back to the runs; rows are let go of, for there may be many."""
+        """Back to the runs. Rows are released, as there may be many."""
         if self.correct.isVisible():
             self.correct.close_panel()
             return
         self._stop()
         self._closed = True
-        self.edits.begin(Path(), "")  # what is still at work is of an evaluation that is not open
+        self.edits.begin(Path(), "")  # what is still running belongs to an evaluation that isn't open
         self._read_ended()
         self._rows = []
         self.table.rows.show_rows((), [], self.filters.view())
@@ -236,7 +236,7 @@ class RowsPage(Card):
         self._stop()
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
-            self._keep_row = row.id  # the person is at work on it
+            self._keep_row = row.id  # the person is working on it
         rows, view = self._rows, self.filters.view()
         self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
                               lambda shown: self._show_arranged(rows, shown, view), self._not_read)

@@ -106,7 +106,7 @@ class ReferencePane(TextPane):
         self.end()
 
     def set_references(self, references: list[str], *, why_not: str = "") -> None:
-        """Show others; a reason why they cannot be corrected takes the pencil away."""
+        """Show others; a reason why they can't be corrected takes the pencil away."""
         self._references = tuple(references)
         self.edit.setEnabled(not why_not)
         self.edit.setToolTip(why_not or self.edit.accessibleName())

@@ -67,7 +67,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     changed.
 
     Raises:
-        UserError: they cannot be read, or the task was cancelled.
+        UserError: they can't be read, or the task was cancelled.
     """
     from slmstudio.core.evaluation import benchmark_rows
     from slmstudio.core.evaluation.answer_rows import read_rows
@@ -230,7 +230,7 @@ def _alignment(column: int) -> int:
 
 
 class _Delegate(table_cells.CellDelegate):
-    """Questions lose their end where there is no room, not their middle as paths do."""
+    """Where there is no room, questions are cut at the end, not in the middle like paths."""
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
                     align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,

@@ -36,7 +36,7 @@ SIZE = 860, 560
 
 
 class VoteDialog(QDialog):
-    """One question after another, drawn by lot, each with two answers at sides that are drawn too.
+    """One question after another in random order, each with two answers on random sides.
 
     The keys that vote work while the question or an answer has the focus: the space bar on a button presses that.
 
@@ -91,7 +91,7 @@ class VoteDialog(QDialog):
             button = SecondaryButton(text, f"{text} ({KEYS[name]})")
             button.setObjectName(f"vote_{name}")
             button.setAutoDefault(False)
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys go on voting after a click
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys keep voting after a click
             button.setEnabled(False)
             button.clicked.connect(partial(self.vote, name))
             self.buttons[name] = button
