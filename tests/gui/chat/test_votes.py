@@ -48,7 +48,7 @@ def test_the_list_of_votes_and_its_export(qtbot, studio_home, session, tmp_path)
     assert "3 votes: tuned wins 2 of 3" in dialog.sentence.text()
     assert dialog.note.text() == "4 votes, saved on this machine. 1 damaged line in the file was skipped."
     dialog.export_to(tmp_path / "pairs.jsonl", dialog._chosen())
-    qtbot.waitUntil(lambda: "written to pairs.jsonl" in dialog.note.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "saved in pairs.jsonl" in dialog.note.text(), timeout=5000)
     found = read_dataset(tmp_path / "pairs.jsonl")
     assert [(row.messages[-1]["content"], row.rejected) for row in found.records] == [
         ("yes 0", "no 0"), ("yes 1", "no 1"), ("no 2", "yes 2")]

@@ -275,7 +275,7 @@ def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
 def test_the_time_is_estimated_from_the_last_evaluation_here(qtbot, tab, panel, run):
     evaluated_runs.write(run)
     panel.show_run(run)
-    qtbot.waitUntil(lambda: "as fast as the last time" in panel.estimate.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "at the speed of the last" in panel.estimate.text(), timeout=10_000)
 
 
 def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):
