@@ -220,7 +220,7 @@ class DataDesk(QObject):
 
     def _show_rows(self, finding: Finding) -> None:
         self._back()
-        records, title = self.hand.records(), tr(KINDS[finding.kind].title)
+        records, title = self.hand.records(), KINDS[finding.kind].title
 
         def show(rows: list[int]) -> None:
             if records is self.hand.records():  # else another dataset is shown by now

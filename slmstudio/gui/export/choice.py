@@ -80,12 +80,11 @@ class ExportChoice(QWidget):
         grid.setVerticalSpacing(theme.SPACE_S)
         grid.setColumnStretch(1, 1)
         for number, kind in enumerate(QUANT_TYPES):
-            self._add(grid, number, kind.name, kind.name, tr(kind.description), self._figures[kind.name])
+            self._add(grid, number, kind.name, kind.name, kind.description, self._figures[kind.name])
         names = {"MERGED": tr("Merged folder"), "ADAPTER": tr("Adapter"), "LORA": tr("GGUF LoRA")}
         for number, other in enumerate(OTHER_FORMATS, len(QUANT_TYPES)):
-            description = tr(other.description)
-            self._add(grid, number, other.name, names[other.name], description,
-                      text_label(description, "small", wrap=True))
+            self._add(grid, number, other.name, names[other.name], other.description,
+                      text_label(other.description, "small", wrap=True))
         column.addLayout(grid)
         column.addWidget(self.note)
         self.engine = text_label(str(self._missing or ""), "small", wrap=True)

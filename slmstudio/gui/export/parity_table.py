@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
 from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
-from slmstudio.core.i18n import ptr, tr
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
@@ -56,7 +56,7 @@ class ChecksModel(QAbstractTableModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         check, column = self.checks[index.row()], index.column()
-        name, ended, needed = str(check.get("name", "")), _ended(check), required(check)
+        name, ended, needed = str(check.get("name", "")), result(check), required(check)
         label = tr(LABELS[name]) if name in LABELS else name
         if role == Qt.ItemDataRole.DisplayRole:
             return (label, str(check.get("figure", "")), needed, ended)[column]
@@ -75,12 +75,6 @@ class ChecksModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.AccessibleTextRole and column == CHECK:
             return f"{label}: {ended}"
         return None
-
-def _ended(check: dict[str, Any]) -> str:
-    """How a check ended, in the language that is spoken."""
-    ended = result(check)
-    return {"passed": ptr("check", "passed"), "failed": ptr("check", "failed"), "no limit": ptr("check", "no limit"),
-            "not checked": tr("not checked")}.get(ended, ended)
 
 
 def _meaning(name: str) -> str:

@@ -31,7 +31,7 @@ def _fixes(steps: tuple[dict[str, Any], ...]) -> list[str]:
             continue
         removed = _whole(step.get("removed"))
         rewritten = _whole(step.get("rows")) - removed
-        title = tr(kind.title)
+        title = kind.title
         if removed:
             found.append(ntr("{n:,} row removed ({title})", "{n:,} rows removed ({title})", removed, title=title))
         if rewritten > 0:

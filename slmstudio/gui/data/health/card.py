@@ -30,7 +30,7 @@ class FindingRow(QFrame):
     def __init__(self, finding: Finding, card: HealthCard):
         super().__init__()
         self.setProperty("plain", True)
-        title = tr(KINDS[finding.kind].title)
+        title = KINDS[finding.kind].title
         chip = Chip(number_text(finding.count), CHIPS[finding.severity])
         name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
         sentence = text_label(finding.sentence, "small", wrap=True)

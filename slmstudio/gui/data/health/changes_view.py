@@ -54,7 +54,7 @@ class ChangesView(QTextEdit):
         style = QTextCharFormat()
         style.setFont(theme.base_font(theme.SMALL_SIZE))
         style.setForeground(theme.colour("muted"))
-        parts = [change.file or "", tr("Line {line:,}", line=change.line), tr(KINDS[change.kind].title),
+        parts = [change.file or "", tr("Line {line:,}", line=change.line), KINDS[change.kind].title,
                  tr("the row is removed") if change.after is None else ""]
         cursor.insertText(" · ".join(part for part in parts if part), style)
 

@@ -103,7 +103,7 @@ class MendCard(Card):
         for finding in report.made.findings:
             if finding.fix is None:
                 continue
-            box = QCheckBox(" · ".join((tr(KINDS[finding.kind].title),
+            box = QCheckBox(" · ".join((KINDS[finding.kind].title,
                                         ntr("{n:,} row", "{n:,} rows", finding.count))))
             box.setAccessibleDescription(finding.fix)
             box.setObjectName(f"mend_{finding.kind}")
