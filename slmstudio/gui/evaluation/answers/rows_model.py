@@ -27,6 +27,8 @@ Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
 ROW_HEIGHT, SHOWN = 32, 200
+MOST_WIDTH = 110
+"""Of a column with scores: a longer heading is elided."""
 GAINS, LOSSES, WORST, BEST, FILE = "gain", "loss", "worst", "best", "file"
 ORDERS = (GAINS, LOSSES, WORST, BEST, FILE)
 
@@ -252,7 +254,14 @@ class RowsTable(QTableView):
         self.setWordWrap(False)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header = self.horizontalHeader()
-        for column, width in ((LINE, 62), (FIRST, 70), (SECOND, 70), (GAIN, 70)):
+        for column in (LINE, FIRST, SECOND, GAIN):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(column, width)
         header.setSectionResizeMode(QUESTION, QHeaderView.ResizeMode.Stretch)
+        self.rows.modelReset.connect(self._fit_columns)
+        self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        """Room for the headings, which differ with the language; the name of a model may be too long for that."""
+        header = self.horizontalHeader()
+        for column, least in ((LINE, 62), (FIRST, 70), (SECOND, 70), (GAIN, 70)):
+            header.resizeSection(column, min(max(least, header.sectionSizeHint(column)), MOST_WIDTH))
