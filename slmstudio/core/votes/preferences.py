@@ -74,12 +74,12 @@ def export(path: Path, votes: Sequence[Vote], between: Tally | None = None) -> E
     """Write the votes as a preference dataset, whole or not at all.
 
     Raises:
-        UserError: there is no pair in them, or the file cannot be written.
+        UserError: there is no pair in them, or the file can't be written.
     """
     rows, result = preference_rows(votes, between)
     if not rows:
         raise UserError(tr("There is nothing to export."),
-                        tr("No vote prefers one answer to another one of the same question."),
+                        tr("No vote prefers one answer to another for the same question."),
                         tr("Compare some answers first, and vote for the better ones."))
     try:
         files.write_atomically(path, b"".join(map(files.dump_line, rows)))

@@ -95,7 +95,7 @@ class Vote:
     def from_dict(cls, state: dict[str, Any]) -> Vote:
         """
         Raises:
-            ValueError, KeyError, TypeError: it is no vote.
+            ValueError, KeyError, TypeError: it isn't a vote.
         """
         answers = tuple(_answer(each) for each in state["answers"])
         vote = cls(float(state["time"]), answers, int(state["seed"]), tuple(map(int, state["order"])),
@@ -145,7 +145,7 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
     """A model of an evaluation's request. Its files may be gone by now: then their names tell it from others.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file can't be read.
     """
     gguf, adapter, folder = (Path(str(spec[name])) if spec.get(name) else None for name in ("gguf", "adapter", "model"))
     if gguf is not None and gguf.is_file():
@@ -180,7 +180,7 @@ def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) 
     """Who answers, with the checksums that prove it. Reads the whole files, once for each state of theirs.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file can't be read.
     """
     if path.is_dir():
         return evaluated_model(_folder_spec(path))
@@ -214,7 +214,7 @@ def add(vote: Vote, path: Path | None = None) -> None:
     """Append a vote to the user's votes, or to the file `path`. A kill can lose the last one, no other.
 
     Raises:
-        UserError: it cannot be written, or a newer program wrote in the file.
+        UserError: it can't be written, or a newer program wrote in the file.
     """
     path = path or paths.votes_file()
     if path.is_file():
@@ -230,7 +230,7 @@ def read(path: Path | None = None) -> tuple[list[Vote], int]:
     """The votes that count, oldest first, and how many lines are none, as one that a power cut has damaged.
 
     Raises:
-        UserError: the file cannot be read, or a newer program wrote in it: a count without its votes would be wrong.
+        UserError: the file can't be read, or a newer program wrote in it: a count without its votes would be wrong.
     """
     votes, damaged = _last(path or paths.votes_file())
     return [vote for vote in votes if vote.verdict != TAKEN_BACK], damaged

@@ -57,7 +57,7 @@ def tallies(votes: Iterable[Vote]) -> list[Tally]:
             if len(key) < 2 or (vote.verdict == BEST and vote.best not in (one, other)):
                 continue
             tally = found.pop(key, None) or Tally(models[0], models[1])
-            found[key] = tally  # dictionaries keep the order: the newest stands last
+            found[key] = tally  # dictionaries keep the order: the newest is last
             if models[0].identity != tally.first.identity:
                 models.reverse()
             tally.first, tally.second = models
@@ -87,7 +87,7 @@ def by_chance(wins: int, losses: int) -> float:
 
 
 def votes_needed(wins: int, losses: int) -> int | None:
-    """About how many more decided votes would tell the two apart at `LEVEL`, if they go on as so far.
+    """About how many more decided votes would tell the two apart at `LEVEL`, if they continue like this.
 
     Returns:
         0 where they are told apart already; None where more than `MOST_MORE` would be needed, or nobody can say.

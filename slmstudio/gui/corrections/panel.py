@@ -56,33 +56,32 @@ class CorrectPanel(Card):
     def _make(self) -> None:
         self.question = ElidedLabel("", "muted", Qt.TextElideMode.ElideRight)
         self.answer = QPlainTextEdit()
-        self.answer.setAccessibleName(tr("The answer as it should be"))
+        self.answer.setAccessibleName(tr("Corrected answer"))
         self.answer.setToolTip(tr("Write the answer as it should have been."))
         theme.grow(self.answer, "setFixedHeight", EDITOR_HEIGHT)
         self.answer.setTabChangesFocus(True)
-        self.as_row = QCheckBox(tr("Learn it, as a row of"))
+        self.as_row = QCheckBox(tr("Add a training row to"))
         self.as_row.setToolTip(tr("The conversation up to here with your answer, for the next training."))
-        self.as_pair = QCheckBox(tr("Prefer it, as a pair of"))
+        self.as_pair = QCheckBox(tr("Add a preference pair to"))
         self.as_pair.setToolTip(tr("Your answer as the better one and the model's as the worse one, for training on "
                                    "preferences."))
-        self.row_file = RowTarget(tr("Dataset for rows"), tr("The dataset that the row is added to."),
-                                  "corrections.jsonl")
-        self.pair_file = RowTarget(tr("Dataset for pairs"), tr("The dataset that the pair is added to."),
+        self.row_file = RowTarget(tr("Dataset for rows"), tr("The dataset to add the row to."), "corrections.jsonl")
+        self.pair_file = RowTarget(tr("Dataset for pairs"), tr("The dataset to add the pair to."),
                                    "preferences.jsonl")
         self.test_file = RowTarget(tr("Test set"),
-                                   tr("The test set that the question is added to, with your answer as the one that is "
-                                      "expected."), "tests.jsonl")
+                                   tr("The test set to add the question to, with your answer as the expected one."),
+                                   "tests.jsonl")
         self._targets = {"correction_file": self.row_file, "preference_file": self.pair_file,
                          "test_file": self.test_file}
         self.category, self.language = QLineEdit(), QLineEdit()
         for field, name in ((self.category, tr("Category")), (self.language, tr("Language"))):
             field.setAccessibleName(name)
             field.setPlaceholderText(name)
-            field.setToolTip(tr("Kept with the row, so that results can be told apart by it. It may be empty."))
+            field.setToolTip(tr("Saved with the row, so that results can be grouped by it. It may be empty."))
         self.note = text_label("", "small", wrap=True)
         self.banner = ErrorBanner()
         self.add = PrimaryButton(tr("Add"), tr("Add it to the chosen files."))
-        self.undo = SecondaryButton(tr("Undo"), tr("Take the added rows out of the files again."))
+        self.undo = SecondaryButton(tr("Undo"), tr("Remove the added rows from the files."))
         self.open_data = SecondaryButton(tr("Open in Data"), tr("Show the new row in the Data tab."))
         for name, widget in (("correct_answer", self.answer), ("correct_row", self.as_row),
                              ("correct_pair", self.as_pair), ("correct_add", self.add), ("correct_undo", self.undo),
@@ -180,7 +179,7 @@ class CorrectPanel(Card):
         wanted = self._test or self.as_row.isChecked() or self.as_pair.isChecked()
         self.add.setVisible(not self._added)
         self.add.setEnabled(bool(text) and wanted and not self._at_work)
-        self.add.setText(tr("Add all the same") if self._confirmed else tr("Add"))
+        self.add.setText(tr("Add anyway") if self._confirmed else tr("Add"))
         for button in (self.undo, self.open_data):
             button.setVisible(bool(self._added))
         self.undo.setEnabled(not self._at_work)
@@ -211,7 +210,7 @@ class CorrectPanel(Card):
         said = {each.path: each.said for each in remembered.read_all(self._session.settings.datasets)}
         learned = self._answered.models if self._test and not self._confirmed else ()
         self.banner.clear()
-        self.note.setText(tr("Adding …"))
+        self.note.setText(tr("Adding…"))
         self._set_at_work(True)
 
         def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
@@ -221,7 +220,7 @@ class CorrectPanel(Card):
         run_task(self, work, lambda result: self._stored(answered, result), lambda error: self._failed(answered, error))
 
     def _set_at_work(self, on: bool) -> None:
-        """One thing at a time, whichever answer is shown meanwhile."""
+        """One thing at a time, whatever answer is shown meanwhile."""
         self._at_work = on
         self._show_state()
 
@@ -233,7 +232,7 @@ class CorrectPanel(Card):
         self._set_at_work(False)
         names = [added_text(each) for each in added]
         if hindered:
-            names.append(tr("Not compared with what the model has learned: {why}", why=hindered))
+            names.append(tr("It wasn't compared with the model's training rows: {why}", why=hindered))
         if found and self.isHidden():
             self.failed.emit(UserError(not_added(answered), learned_text(found)))
         else:
@@ -251,7 +250,7 @@ class CorrectPanel(Card):
     def _say(self, answered: Answered, said: str, *, added: bool) -> None:
         """Say what became of an answer, and of which one where another is shown now."""
         if answered is not self._answered:
-            named = tr("“{question}”: {said}", question=shortened(answered), said=said)
+            named = f"“{shortened(answered)}”: {said}"
             said = named if added else " ".join(filter(None, (not_added(answered), said)))
         self.note.setText(said)
 
@@ -273,7 +272,7 @@ class CorrectPanel(Card):
         if answered is self._answered:
             self._added = []
         self._set_at_work(False)
-        self._say(answered, tr("Taken back."), added=True)
+        self._say(answered, tr("Undone."), added=True)
         for each in added:
             self._session.tell_written(each.path, gone=each.created)
         self.stored.emit()

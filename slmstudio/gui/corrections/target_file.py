@@ -77,7 +77,7 @@ class RowTarget(ComboBox):
 
     def _ask(self, new: bool) -> None:
         title = tr("New dataset") if new else tr("Choose a dataset")
-        dialog = QFileDialog(self, title, str(self.path().parent), tr("Datasets (*.jsonl *.json *.ndjson)"))
+        dialog = QFileDialog(self, title, str(self.path().parent), tr("Datasets") + " (*.jsonl *.json *.ndjson)")
         dialog.setFileMode(QFileDialog.FileMode.AnyFile if new else QFileDialog.FileMode.ExistingFile)
         if new:
             dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)

@@ -1,4 +1,4 @@
-"""An answer that is corrected, and what is said of it."""
+"""An answer that is corrected, and messages about it."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ def shortened(answered: Answered) -> str:
 
 
 def added_text(added: Added) -> str:
-    """As in "corrections.jsonl has 12 rows now"."""
-    return tr("{file} has {rows} now", file=added.path.name, rows=ntr("{n:,} row", "{n:,} rows", added.rows))
+    """As in "corrections.jsonl now has 12 rows"."""
+    return ntr("{file} now has {n:,} row", "{file} now has {n:,} rows", added.rows, file=added.path.name)
 
 
 def not_added(answered: Answered) -> str:
-    return tr("“{question}” was not added.", question=shortened(answered))
+    return tr("“{question}” wasn't added.", question=shortened(answered))
 
 
 def learned_text(found: Learned) -> str:
-    """Why a question is no test of this model."""
-    text = (tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about new "
-               "questions.") if found.same_answer else
-            tr("The model has learned this question, line {line} of {file}, with another answer."))
-    return text.format(line=f"{found.line:,}", file=found.file.name)
+    """Why a question can't test this model."""
+    if found.same_answer:
+        return tr("The model was trained on exactly this row (line {line:,} of {file}), so testing it says nothing "
+                  "about new questions.", line=found.line, file=found.file.name)
+    return tr("The model was trained on this question with another answer (line {line:,} of {file}).",
+              line=found.line, file=found.file.name)

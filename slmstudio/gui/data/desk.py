@@ -1,4 +1,4 @@
-"""What is done with the rows of the dataset that is shown: they are checked, mended, edited and mixed.
+"""What can be done with the rows of the dataset that is shown: check, fix, edit and mix them.
 
 The desk holds the cards for it, and keeps what it finds with the entry, so that going back to it takes no time.
 """
@@ -37,7 +37,7 @@ class DataDesk(QObject):
     """Looks after one entry at a time.
 
     Signals:
-        replaced(DataEntry, Dataset): another version of an entry's dataset is to be shown in its place.
+        replaced(DataEntry, Dataset): another version of an entry's dataset should be shown in its place.
         made(Dataset): a new dataset was made of others.
         closing(DataEntry): its file is gone.
         failed(object): something could not be done.

@@ -35,7 +35,7 @@ class FindingsCard(Card):
 
     def __init__(self, parent: QWidget | None = None):
         self.copy = SecondaryButton("", kind="small")
-        super().__init__(tr("Rows left out"), parent=parent)
+        super().__init__(tr("Rows that can't be used"), parent=parent)
         self.chip = Chip()
         self.chip.setObjectName("findings_chip")
         self.header.addWidget(self.chip)
@@ -43,7 +43,7 @@ class FindingsCard(Card):
         self.good.setObjectName("findings_good")
         self.list = QListView()
         self.list.setObjectName("findings_list")
-        self.list.setAccessibleName(tr("Problems of the file"))
+        self.list.setAccessibleName(tr("Problems in the file"))
         self.list.setUniformItemSizes(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setItemDelegate(_ProblemDelegate(self.list))
@@ -51,11 +51,11 @@ class FindingsCard(Card):
         self.list.setModel(self.problems)
         self.list.doubleClicked.connect(self._activated)
         self.copy.setText(tr("Copy all"))
-        self.copy.setToolTip(tr("Copy every problem with its line, to mend the file in an editor."))
+        self.copy.setToolTip(tr("Copy every problem with its line, so that you can fix the file in an editor."))
         self.copy.setObjectName("findings_copy")
         self.copy.clicked.connect(self.copy_all)
         add_key(self.list, QKeySequence.StandardKey.Copy, self._copy_current, inside=True)
-        self._hint = text_label(tr("These rows are left out. Your file is never changed."), "small", wrap=True)
+        self._hint = text_label(tr("These rows are skipped. Your file is never changed."), "small", wrap=True)
         self.body.addWidget(self.good)
         self.body.addWidget(self.list, 1)
         row = QHBoxLayout()
@@ -73,7 +73,7 @@ class FindingsCard(Card):
             self.chip.set(ntr("{n:,} finding", "{n:,} findings", count), "warn")
         else:
             self.chip.set(tr("no problems"), "ok")
-        self.good.setText(ntr("✓ The one row can be used.", "✓ All {n:,} rows can be used.", rows))
+        self.good.setText(ntr("✓ The only row can be used.", "✓ All {n:,} rows can be used.", rows))
         self.good.setVisible(not count)
         for widget in (self.list, self._hint, self.copy):
             widget.setVisible(bool(count))
@@ -126,9 +126,11 @@ class _ProblemDelegate(QStyledItemDelegate):
         painter.restore()
 
     def place(self, problem: Problem) -> str:
-        rows = tr("{count:,} rows", count=len(problem.lines)) if problem.lines else ""
-        pattern = tr("from line {number}") if rows else tr("line {number}")
-        line = pattern.format(number=f"{problem.line:,}") if problem.line is not None else ""
+        rows = ntr("{n:,} row", "{n:,} rows", len(problem.lines)) if problem.lines else ""
+        line = ""
+        if problem.line is not None:
+            line = (tr("from line {number:,}", number=problem.line) if rows else
+                    tr("line {number:,}", number=problem.line))
         column = tr("column {number:,}", number=problem.column) if problem.column and not rows else ""
         return ", ".join(part for part in (problem.file or "", rows, line, column, problem.field or "")
                          if part)

@@ -45,8 +45,8 @@ class ListCard(Card):
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._open_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_wanted.emit, inside=True)
-        self.mix = SecondaryButton(tr("Mix datasets…"), tr("Make one dataset of several, with a weight for each."),
-                                   "small")
+        self.mix = SecondaryButton(tr("Mix datasets…"),
+                                   tr("Combine several datasets into one, with a weight for each."), "small")
         self.mix.setObjectName("data_mix")
         self.mix.clicked.connect(self.mix_wanted)
         self.body.addWidget(self.list, 1)
@@ -71,6 +71,6 @@ class ListCard(Card):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if self.list.count() > 1:
             menu.addAction(tr("Mix datasets…"), self.mix_wanted.emit)
-        menu.addAction(tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete),
+        menu.addAction(tr("Remove from the list"), QKeySequence(QKeySequence.StandardKey.Delete),
                        self.remove_wanted.emit)
         menu.popup(self.list.viewport().mapToGlobal(place))

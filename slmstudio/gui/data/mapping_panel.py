@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 from slmstudio.core.data import given, layouts
 from slmstudio.core.data.mapping.look import TARGETS, needed
 from slmstudio.core.data.opening import NO_CHOICES, Choices
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
@@ -36,7 +36,7 @@ class Columns:
         examples: a value of each.
         mapping: the column of each target; empty where nobody knows.
         sheets: of a workbook, the one that is read and then the others.
-        text_by: how a text is cut; "" of what isn't a text, and where it cannot be chosen.
+        text_by: how a text is cut; "" of what isn't a text, and where it can't be chosen.
     """
 
     names: tuple[str, ...]
@@ -94,12 +94,12 @@ class MappingPanel(QWidget):
         self._choices = NO_CHOICES
         self._columns_said = True
         self.targets: dict[str, _Cell] = {}
-        self.layout_cell = _Cell(tr("What the rows are"),
+        self.layout_cell = _Cell(tr("Type of rows"),
                                  tr("Decides which columns are needed, and what can be trained."), self)
         self.layout_cell.box.setObjectName("mapping_layout")
         self.sheet_cell = _Cell(tr("Sheet"), tr("The sheet of the workbook that is read."), self)
         self.sheet_cell.box.setObjectName("mapping_sheet")
-        self.cut_cell = _Cell(tr("How the text is cut"), tr("What of the text makes one row to learn."), self)
+        self.cut_cell = _Cell(tr("How the text is split"), tr("How much of the text becomes one row."), self)
         self.cut_cell.box.setObjectName("mapping_cut")
         self.cut_cell.example.hide()
         self.layout_cell.box.activated.connect(lambda: self._layout_chosen())
@@ -189,10 +189,10 @@ class MappingPanel(QWidget):
             self.targets[focused].box.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _target(self, target: str, name: str, column: str, needed: bool) -> _Cell:
-        cell = _Cell(name, tr("The column that holds this. Each shows a value of the file."), self)
+        cell = _Cell(name, tr("The column that holds this. Each one shows a value from the file."), self)
         cell.box.setObjectName(f"mapping_{target}")
         if not needed:
-            cell.box.addItem(tr("None"), "")
+            cell.box.addItem(ptr("no column", "None"), "")
         several = () if not column or column in self._shown.names else (column,)  # choices in columns of their own
         for each in (*several, *self._shown.names):
             cell.box.addItem(words.listed(each.split(",")) if each in several else each, each)

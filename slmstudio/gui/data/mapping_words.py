@@ -27,18 +27,18 @@ def layouts() -> dict[str, str]:
 
 def targets() -> dict[str, str]:
     """What columns may hold, and what that is called."""
-    return {"instruction": tr("Question"), "prompt": tr("Question"), "input": tr("Context of the question"),
+    return {"instruction": tr("Question"), "prompt": tr("Question"), "input": tr("Context for the question"),
             "output": tr("Answer"), "completion": tr("Answer"), "chosen": tr("Better answer"),
             "rejected": tr("Worse answer"), "label": tr("Good or bad"), "winner": tr("Which one is better"),
             "score_chosen": tr("Score of the first answer"), "score_rejected": tr("Score of the second answer"),
-            "ranked": tr("Answers with ranks"), "choices": tr("Choices"),
+            "ranked": tr("Ranked answers"), "choices": tr("Choices"),
             "messages": tr("Conversation"), "system": tr("System message"), "history": tr("Earlier turns"),
             "tools": tr("Tools"), "text": tr("Text")}
 
 
 def cuts() -> dict[str, str]:
     """How a text may be cut into rows, as `sources.texts.CUTS`."""
-    return {"paragraph": tr("A row for each paragraph"), "line": tr("A row for each line"),
+    return {"paragraph": tr("One row per paragraph"), "line": tr("One row per line"),
             "document": tr("The whole file as one row"), "length": tr("Rows of about 4,000 characters")}
 
 

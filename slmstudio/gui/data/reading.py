@@ -38,7 +38,7 @@ class Wanted:
         line: of the row to show.
         said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
             others with its columns.
-        by_hand: a person just said so, and is told where it cannot be.
+        by_hand: a person just chose this, and is told if it doesn't work.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
 
     Raises:
         Missing: it was open before, and is not there.
-        UserError: it cannot be used. A remembered file with evaluation rows that cannot be used is only noted.
+        UserError: it can't be used. A remembered file with evaluation rows that can't be used is only noted.
     """
     from slmstudio.core.data.remembered import trouble
 
@@ -112,7 +112,7 @@ def peek(wanted: Wanted) -> FirstRows | None:
     """The first rows of a large file, which are there long before all of it is; None of another file.
 
     Raises:
-        UserError: they cannot be read, which reading the file says too.
+        UserError: they can't be read; reading the file reports that too.
     """
     from slmstudio.core.data import given
     from slmstudio.core.data.reader import first_rows
@@ -134,7 +134,7 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
         beside: what was said of the columns of the rows that it evaluates.
 
     Raises:
-        UserError: it cannot be used; where `by_hand`, also because it cannot be read as was said.
+        UserError: it can't be used; where `by_hand`, also because it can't be read as was said.
     """
     from slmstudio.core.data import given
     from slmstudio.core.data.reader import NoUsableRow, ReadingCancelled
@@ -165,8 +165,8 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
     if isinstance(guessed, Unmapped) or shape:
         return guessed
     return replace(guessed,
-                   notes=[UserError(tr("What you chose for the columns of {name} doesn't fit it any more, so its "
-                                       "layout was guessed.", name=wanted.path.name))])
+                   notes=[UserError(tr("The columns you chose for {name} no longer fit the file, so its layout was "
+                                       "guessed.", name=wanted.path.name))])
 
 
 def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside: Mapping[str, str],
@@ -207,8 +207,9 @@ def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:
     """That a file has changed since it was open."""
     if not kept.sha256 or kept.sha256 == dataset.sha256:
         return []
-    text = tr("{name} has changed since it was last open; it has {rows} now.")
-    return [UserError(text.format(name=dataset.path.name, rows=ntr("{n:,} row", "{n:,} rows", len(dataset.records))))]
+    return [UserError(ntr("{name} has changed since it was last open. It has {n:,} row now.",
+                          "{name} has changed since it was last open. It has {n:,} rows now.", len(dataset.records),
+                          name=dataset.path.name))]
 
 
 def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read:
@@ -228,23 +229,23 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
     except ReadingCancelled:
         raise
     except UserError as error:
-        text = tr("The evaluation rows of {name} could not be opened, so some of its own rows are kept back.")
-        note = UserError(text.format(name=dataset.path.name), " ".join((error.what, error.why)).strip())
-        return replace(found, notes=[*found.notes, note])
+        note = tr("The evaluation rows for {name} couldn't be opened, so some of its own rows are set aside instead.",
+                  name=dataset.path.name)
+        return replace(found, notes=[*found.notes, UserError(note, " ".join((error.what, error.why)).strip())])
     return replace(found, eval_dataset=evaluation.dataset, notes=[*found.notes, *evaluation.notes])
 
 
 def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:
-    """Why one cannot evaluate the other: their rows are of different kinds. None where they are not."""
+    """Why one can't be used to evaluate the other: their rows have different types. None if they don't."""
     from slmstudio.core.data import layouts
 
     if layouts.kind(eval_dataset.layout) == layouts.kind(dataset.layout):
         return None
     name, data = eval_dataset.path.name, dataset.path.name
-    return UserError(tr("{name} cannot evaluate {data}.", name=name, data=data),
-                     tr("Their rows are of different kinds. {name}: {theirs} {data}: {own}", name=name,
+    return UserError(tr("{name} can't be used to evaluate {data}.", name=name, data=data),
+                     tr("They have different types of rows. {name}: {theirs} {data}: {own}", name=name,
                         theirs=layouts.sentence(eval_dataset.layout), data=data, own=layouts.sentence(dataset.layout)),
-                     tr("Choose a file with rows of the same kind."))
+                     tr("Choose a file with the same type of rows."))
 
 
 def all_together(errors: Sequence[Exception], notes: Sequence[UserError]) -> Exception:
@@ -252,6 +253,6 @@ def all_together(errors: Sequence[Exception], notes: Sequence[UserError]) -> Exc
     everything = [*errors, *notes]
     if len(everything) == 1:
         return everything[0]
-    what = tr("Not everything is as it was when the window was closed.") if notes else tr("{count} files could not be "
-                                                                                          "read.", count=len(errors))
+    what = (tr("Some things have changed since the window was closed.") if notes else
+            ntr("{n:,} file couldn't be read.", "{n:,} files couldn't be read.", len(errors)))
     return UserError(what, problems=[Problem(str(each).splitlines()[0]) for each in everything])

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -44,11 +44,11 @@ class ReadingCard(Card):
         self.facts.setObjectName("reading_facts")
         self.header.insertWidget(1, self.facts)
         self.reset.setText(tr("Reset"))
-        self.reset.setToolTip(tr("Forget what you chose, and read the file by the names of its columns."))
+        self.reset.setToolTip(tr("Discard your choices, and read the file by its column names."))
         self.reset.setObjectName("reading_reset")
         self.reset.clicked.connect(lambda: self.reread.emit(""))
         self.change.setText(tr("Change"))
-        self.change.setToolTip(tr("Choose what the columns hold, the sheet, or how a text is cut."))
+        self.change.setToolTip(tr("Choose what the columns hold, which sheet to read, or how to split a text."))
         self.change.setObjectName("reading_change")
         self.change.setCheckable(True)
         self.change.toggled.connect(lambda _: self._show_parts())
@@ -97,8 +97,9 @@ class ReadingCard(Card):
         self.panel.show_columns(Columns.of(dataset))
         self.hint.clear()
         matter = dataset.unused_that_matter
-        pattern = tr("Not used, though it changes what is learned: {names}") if len(matter) == 1 else tr("Not used, though they change what is learned: {names}")
-        self.matter.setText(pattern.format(names=", ".join(matter)) if matter else "")
+        self.matter.setText(ntr("Not used, though it affects training: {names}",
+                                "Not used, though they affect training: {names}", len(matter),
+                                names=", ".join(matter)) if matter else "")
         rest = [name for name in dataset.unused if name not in matter]
         self.unused.setText(tr("Not used: {names}", names=", ".join(rest)) if rest else "")
         said = given.of(dataset)
@@ -107,7 +108,7 @@ class ReadingCard(Card):
         notes = [*chosen, *dataset.notes]
         self.notes.setText("\n".join(notes))
         parts = [*chosen, layouts.sentence(dataset.layout), _mapping(dataset),
-                 f"{self.unused.text()}." if rest else "", *dataset.notes]
+                 tr("Not used: {names}.", names=", ".join(rest)) if rest else "", *dataset.notes]
         self.summary.setText(" ".join(part for part in parts if part))
         self.reset.setVisible(bool(said))
         self.change.setVisible(self.panel.has_fields or bool(dataset.notes))
@@ -118,7 +119,7 @@ class ReadingCard(Card):
         self.change.setChecked(True)
         if isinstance(error, UserError):
             error = UserError(error.what, error.why,
-                              tr("The rows below are still as they were read before. Choose something else, or press "
+                              tr("The rows below are still as they were before. Choose something else, or press "
                                  "Reset."))
         self.error.show_error(error)
         self.reset.show()
@@ -129,7 +130,7 @@ class ReadingCard(Card):
         self.panel.focus_first()
 
     def show_again(self) -> None:
-        """Nothing was read after all: show what is in force."""
+        """Nothing was read after all: show the current choices."""
         if self._dataset is not None:
             self.panel.show_columns(Columns.of(self._dataset))
             self.hint.clear()
@@ -164,8 +165,7 @@ def _facts(dataset: Dataset) -> list[str]:
 def _mapping(dataset: Dataset) -> str:
     """The columns of the targets, or how a text is cut, in a sentence."""
     if dataset.format in words.TEXTS:
-        return f"{words.cuts()[dataset.text_by]}." if dataset.text_by in words.cuts() else ""
+        return tr("{parts}.", parts=words.cuts()[dataset.text_by]) if dataset.text_by in words.cuts() else ""
     names = words.targets()
-    pairs = [tr("{target}: {column}", target=names[target], column=column)
-             for target, column in dataset.mapping.items() if target in names]
-    return f"{' · '.join(pairs)}." if pairs else ""
+    pairs = [f"{names[target]}: {column}" for target, column in dataset.mapping.items() if target in names]
+    return tr("{parts}.", parts=" · ".join(pairs)) if pairs else ""  # a full stop, as the language writes it

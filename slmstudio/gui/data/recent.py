@@ -28,7 +28,7 @@ def _short(missing: Missing) -> str:
 
 
 class _Row(QWidget):
-    """One file: its name, and its folder or why it cannot be opened."""
+    """One file: its name, and its folder or why it can't be opened."""
 
     opened = Signal()
     removed = Signal()
@@ -52,7 +52,7 @@ class _Row(QWidget):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
             label.setEnabled(missing is None)
             label.setProperty("faint", missing is not None)
-        remove = IconButton("close", tr("Remove it from the recent files; the file itself stays"))
+        remove = IconButton("close", tr("Remove from recent files. The file itself stays."))
         remove.setObjectName("recent_remove")
         self.button.clicked.connect(self.opened)
         remove.clicked.connect(self.removed)
@@ -124,7 +124,7 @@ class RecentButton(IconButton):
             why = missing.get(each.path)
             name = self.fontMetrics().elidedText(each.path.name, Qt.TextElideMode.ElideMiddle, MENU_WIDTH)
             name = name.replace("&", "&&")
-            action = self.files.addAction(name if why is None else tr("{name} · {why}", name=name, why=_short(why)),
+            action = self.files.addAction(name if why is None else f"{name} · {_short(why)}",
                                           partial(self.chosen.emit, each.path))
             action.setToolTip(plain_tip(str(each.path) if why is None else str(why)))
             action.setEnabled(why is None)

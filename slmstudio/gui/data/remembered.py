@@ -29,7 +29,7 @@ class DataMemory(QObject):
 
     Attributes:
         unreachable: those whose disk is not there now. They stay open for the next sitting.
-        missing: why a file that is not open cannot be opened.
+        missing: why a file that is not open can't be opened.
     """
 
     changed = Signal()

@@ -41,7 +41,7 @@ class RowsCard(Card):
         new_wanted: the user wants to add a row.
 
     Attributes:
-        notes: the place above the rows for what is to be said of them.
+        notes: the place above the rows for messages about them.
     """
 
     model_wanted = Signal()
@@ -72,8 +72,8 @@ class RowsCard(Card):
         self.header.insertWidget(1, self.facts)
         self.mode = SegmentedControl(
             [tr("Table"), tr("Conversation"), tr("As the model sees it")],
-            tooltips=[tr("All rows, a line each."), tr("One row, as people read it."),
-                      tr("One row with the chat template around it, cut into tokens; what is learned is green.")])
+            tooltips=[tr("All rows, one line each."), tr("One row, as people read it."),
+                      tr("One row in the chat template, split into tokens. What the model learns is green.")])
         self.mode.setObjectName("rows_mode")
         self.mode.changed.connect(self._set_mode)
         self.header.addWidget(self.mode)
@@ -83,11 +83,11 @@ class RowsCard(Card):
         self.search.setObjectName("rows_search")
         self.search.setPlaceholderText(tr("Search in any script"))
         self.search.setAccessibleName(tr("Search in the rows"))
-        self.search.setToolTip(tr("Show only rows in which this text occurs, in whatever script (Ctrl+F)."))
+        self.search.setToolTip(tr("Show only rows that contain this text, in any script (Ctrl+F)."))
         self.search.setAcceptDrops(False)  # a file that is let go here is for the tab
         self.search.textChanged.connect(self._search_typed)
         self._glass = QAction(self.search)
-        self._empty = QAction(tr("Search for nothing: show all rows"), self.search)
+        self._empty = QAction(tr("Clear the search and show all rows"), self.search)
         self._empty.triggered.connect(self.search.clear)
         self._empty.setVisible(False)
         self.search.addAction(self._glass, QLineEdit.ActionPosition.LeadingPosition)
@@ -118,7 +118,7 @@ class RowsCard(Card):
         found = []
         for icon, name, tip, slot in (
                 ("edit", "rows_edit", tr("Edit this row (F2)"), self._edit),
-                ("trash", "rows_delete", tr("Delete the marked rows (Delete)"), self._delete),
+                ("trash", "rows_delete", tr("Delete the selected rows (Delete)"), self._delete),
                 ("plus", "rows_add", tr("Add a row (Ctrl+N)"), self.new_wanted.emit)):
             button = IconButton(icon, tip)
             button.setObjectName(name)
@@ -208,8 +208,8 @@ class RowsCard(Card):
             title: what they have in common.
         """
         self._only = rows
-        text = tr("{shown} of {count} rows: {title}")
-        self.filter.say(text.format(shown=f"{len(rows):,}", count=f"{len(self._records):,}", title=title))
+        self.filter.say(tr("{shown:,} of {count:,} rows: {title}", shown=len(rows), count=len(self._records),
+                           title=title))
         self._show_all()
 
     def clear_filter(self) -> None:
@@ -284,14 +284,16 @@ class RowsCard(Card):
         for button in (self.edit, self.delete):
             button.setEnabled(count > 0)
         if not count:
-            self.place.setText(tr("no row has this text"))
+            self.place.setText(tr("no row contains this text"))
             self.conversation.show_record(None)
             return
         record = self._records[self._matches[self._position]]
-        pattern = tr("match {row} of {count}") if self.search.text().strip() else tr("row {row} of {count}")
-        self.place.setText(pattern.format(row=f"{self._position + 1:,}", count=f"{count:,}"))
-        tip = tr("line {line} of {file}") if record.file else tr("line {line} of the file")
-        self.place.setToolTip(plain_tip(tip.format(line=f"{record.line:,}", file=record.file)))
+        row = self._position + 1
+        self.place.setText(tr("match {row:,} of {count:,}", row=row, count=count) if self.search.text().strip() else
+                           tr("row {row:,} of {count:,}", row=row, count=count))
+        self.place.setToolTip(plain_tip(
+            tr("line {line:,} of {file}", line=record.line, file=record.file) if record.file else
+            tr("line {line:,} of the file", line=record.line)))
         if self.mode.current() == CONVERSATION:
             self.conversation.show_record(record)
         elif self.mode.current() == TOKENS:

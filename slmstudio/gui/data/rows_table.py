@@ -9,7 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.data.record import message_text
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -53,11 +53,11 @@ class RowsModel(QAbstractTableModel):
         self._records: Sequence[Record] = ()
         self._rows: Sequence[int] = ()
         self._titles: dict[int, str] = {}
-        self._tips = {FILE: tr("File of the folder or archive"),
-                      LINE: tr("Line of the file, counted from 1"), TURNS: tr("Messages in this row"),
+        self._tips = {FILE: tr("File in the folder or archive"),
+                      LINE: tr("Line in the file, counted from 1"), TURNS: tr("Messages in this row"),
                       QUESTION: tr("The first thing the user says"),
-                      ANSWER: tr("The last thing the assistant says: what is learned"),
-                      BESIDE: tr("What the file says of the answer before")}
+                      ANSWER: tr("The last thing the assistant says: what the model learns"),
+                      BESIDE: tr("What the file says about the answer beside it")}
         self.name_columns("instruction")
 
     def name_columns(self, layout: str) -> None:
@@ -66,7 +66,7 @@ class RowsModel(QAbstractTableModel):
             FILE: tr("File"), LINE: tr("Line"), TURNS: tr("Turns"),
             QUESTION: tr("Text") if layout == "text" else tr("Question"),
             ANSWER: tr("Chosen answer") if layout == "preference" else tr("Answer"),
-            BESIDE: tr("Rejected answer") if layout == "preference" else tr("Mark")}
+            BESIDE: tr("Rejected answer") if layout == "preference" else tr("Rating")}
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, FILE)
 
     def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
@@ -99,7 +99,7 @@ class RowsModel(QAbstractTableModel):
             return None
         record = self._records[self._rows[index.row()]]
         if index.column() == LINE:
-            return f"{record.line:,}" if role == Qt.ItemDataRole.DisplayRole else None
+            return number_text(record.line) if role == Qt.ItemDataRole.DisplayRole else None
         if index.column() == TURNS:
             return str(len(record.messages)) if role == Qt.ItemDataRole.DisplayRole else None
         text = self._text(record, index.column())

@@ -1,4 +1,4 @@
-"""Which rows are kept back to measure with."""
+"""Which rows are set aside for evaluation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.labels import counted as plural
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -30,7 +29,7 @@ class SplitCard(Card):
     Signals:
         changed: the share, the seed or the kind of split is different now.
         file_wanted: the user wants to choose a file of evaluation rows.
-        counted(int, int): rows that are learned and rows that are kept back, once they are known.
+        counted(int, int): training rows and evaluation rows, once they are known.
         failed(object): the split could not be made.
     """
 
@@ -54,35 +53,35 @@ class SplitCard(Card):
         self.by_box.activated.connect(self._settings_changed)
 
     def _make_controls(self) -> None:
-        self.split = QRadioButton(tr("Split off the data"))
+        self.split = QRadioButton(tr("Split from this data"))
         self.split.setObjectName("split_off")
         self.split.setChecked(True)
-        self.split.setToolTip(tr("Keep some rows back. Rows with the same question stay on one side, so that the "
-                                 "measure is honest."))
-        self.own = QRadioButton(tr("A file of its own"))
+        self.split.setToolTip(tr("Set some rows aside. Rows with the same question stay on one side, so that the "
+                                 "result is honest."))
+        self.own = QRadioButton(tr("A separate file"))
         self.own.setObjectName("split_own")
-        self.own.setToolTip(tr("Measure with rows of another file. Choose this when you have a test set that nobody "
-                               "trained on."))
+        self.own.setToolTip(tr("Evaluate with rows from another file. Choose this when you have a test set that "
+                               "isn't used for training."))
         self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
         self.share.setObjectName("split_share")
         self.share.setSuffix(tr(" %"))
         self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of the rows that is never learned, only measured with: 5 to 10 % mostly. With "
-                                 "0, everything is learned and nothing is measured."))
+        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10 %. "
+                                 "With 0, the model trains on everything and nothing is evaluated."))
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")
         self.seed.setAccessibleName(tr("Seed of the split"))
-        self.seed.setToolTip(tr("The same seed always keeps back the same rows. Change it to draw others."))
+        self.seed.setToolTip(tr("The same seed always sets the same rows aside. Change it to draw others."))
         self.by_box = ComboBox()
         self.by_box.setObjectName("split_by")
         self.by_box.setAccessibleName(tr("What the share is taken from"))
-        self.by_box.setToolTip(tr("Keep the same share of each language or each file back, so that small ones are "
-                                  "measured too. Languages are told apart by their script."))
+        self.by_box.setToolTip(tr("Set the same share of each language or each file aside, so that small ones are "
+                                  "evaluated too. Languages are told apart by their script."))
         self.file = ElidedLabel("", "small")
         self.choose = SecondaryButton(tr("Choose…"), tr("Choose the file with evaluation rows."), "small")
         self.choose.setObjectName("split_choose")
         self.choose.clicked.connect(self.file_wanted)
-        self.remove = IconButton("close", tr("Take the evaluation file away and split rows off instead"))
+        self.remove = IconButton("close", tr("Remove the evaluation file and split rows from this data instead"))
         self.remove.setObjectName("split_remove")
         self.remove.clicked.connect(lambda: self.split.setChecked(True))
         self.counts = text_label("", "small", wrap=True)
@@ -185,8 +184,8 @@ class SplitCard(Card):
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
         learned, kept = counts
-        rows = plural(learned, tr("1 row to learn"), tr("{count} rows to learn"))
-        self.counts.setText(tr("{rows} · {kept:,} to evaluate", rows=rows, kept=kept))
+        self.counts.setText(ntr("{n:,} row for training · {kept:,} for evaluation",
+                                "{n:,} rows for training · {kept:,} for evaluation", learned, kept=kept))
         self.counted.emit(learned, kept)
 
 

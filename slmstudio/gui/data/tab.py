@@ -100,12 +100,12 @@ class DataTab(QWidget):
 
     def choose_files(self) -> None:
         """Let the user choose files with rows."""
-        choose_files(self, tr("Choose files with rows to learn"), MODE.ExistingFiles).filesSelected.connect(
+        choose_files(self, tr("Choose files with training rows"), MODE.ExistingFiles).filesSelected.connect(
             lambda names: self.open_files([Path(name) for name in names]))
 
     def choose_folder(self) -> None:
         """Let the user choose a folder, whose files are one dataset."""
-        choose_files(self, tr("Choose a folder with rows to learn"), MODE.Directory).fileSelected.connect(
+        choose_files(self, tr("Choose a folder with training rows"), MODE.Directory).fileSelected.connect(
             lambda name: self.open_files([Path(name)]))
 
     def open_sample(self) -> None:
@@ -226,7 +226,7 @@ class DataTab(QWidget):
         entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
         if wanted.by_hand and self._tell_by_hand(wanted, error):
             return
-        if entry is not None:  # its only row was taken back, so there is no such file any more
+        if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
         else:
@@ -234,7 +234,7 @@ class DataTab(QWidget):
         self._keep()
 
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
-        """Say where a person chose columns that they cannot be read so. False where that isn't shown any more."""
+        """Say that columns can't be read as a person chose, where they chose. False if that is no longer shown."""
         page = self._workspace
         if self.pages.is_asking() and self.pages.asking.path == wanted.path:
             self.pages.asking.show_error(error)
@@ -310,7 +310,7 @@ class DataTab(QWidget):
         return self._workspace
 
     def confirm_close(self) -> bool:
-        """Ask what becomes of changes that aren't written when the window closes. False: do not close."""
+        """Ask what to do with unsaved changes when the window closes. False: don't close."""
         from slmstudio.gui.data.editing.drop_question import may_drop
 
         return self._workspace is None or may_drop(self, self._workspace.entries)
@@ -321,7 +321,7 @@ class DataTab(QWidget):
         dialog.rejected.connect(lambda: self._keep_eval(entry))
 
     def _keep_eval(self, entry: DataEntry) -> None:
-        """No other file was chosen or read: show what is in force."""
+        """No other file was chosen or read: show the current one."""
         self.workspace().set_eval_dataset(entry, entry.eval_dataset)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

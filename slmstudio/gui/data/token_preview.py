@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -64,7 +64,7 @@ class TokenPreview(QWidget):
         column = QVBoxLayout(page)
         column.setSpacing(theme.SPACE_M)
         column.addStretch(1)
-        for text, role in ((tr("Each model cuts text into tokens in its own way."), "strong"),
+        for text, role in ((tr("Each model splits text into tokens in its own way."), "strong"),
                            (tr("Choose a model to see your rows as it will read them."), "muted")):
             label = text_label(text, role, wrap=True)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -110,9 +110,9 @@ class TokenPreview(QWidget):
         self._loaded, shown, tokens, learned, per_word = answer
         self.banner.clear()
         self.view.show_pieces(shown)
-        pattern = tr("{tokens} tokens, {learned} learned · {per_word} tokens a word with {model}")
-        self.counts.setText(pattern.format(
-            tokens=f"{tokens:,}", learned=f"{learned:,}", per_word=f"{per_word:.1f}", model=self._name))
+        self.counts.setText(ntr("{n:,} token, {learned:,} learned · {per_word:.1f} tokens per word with {model}",
+                                "{n:,} tokens, {learned:,} learned · {per_word:.1f} tokens per word with {model}",
+                                tokens, learned=learned, per_word=per_word, model=self._name))
 
     def _failed(self, error: Exception) -> None:
         self.view.show_pieces(())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import breakable, text_label
@@ -17,7 +17,7 @@ from slmstudio.gui.data.mapping_words import listed
 class UnusedStrip(QFrame):
     """
     Signals:
-        accepted: the data is to be used all the same.
+        accepted: the data should be used anyway.
         choose_wanted: the person wants to say what the columns hold.
     """
 
@@ -30,9 +30,9 @@ class UnusedStrip(QFrame):
         self.setObjectName("unused_strip")
         self.text = text_label("", "strong", wrap=True)
         self.text.setObjectName("unused_text")
-        self.accept = SecondaryButton(tr("Use it all the same"),
-                                      tr("Train without these columns. You won't be asked again for this reading of "
-                                         "the file."), "small")
+        self.accept = SecondaryButton(tr("Use it anyway"),
+                                      tr("Train without these columns. You won't be asked again while the file is "
+                                         "read in this way."), "small")
         self.accept.setObjectName("unused_accept")
         self.choose = SecondaryButton(tr("Choose columns"), tr("Say what the columns of this file hold."),
                                       "small")
@@ -54,8 +54,8 @@ class UnusedStrip(QFrame):
 
     def ask(self, names: Sequence[str]) -> None:
         """Name the columns, and wait for a word."""
-        text = tr("{names} changes what is learned, and nothing is made of it.") if len(names) == 1 else tr("{names} change what is learned, and nothing is made of them.")
-        self.text.setText(breakable(text.format(names=listed(names))))
+        self.text.setText(breakable(ntr("{names} affects training, but isn't used.",
+                                        "{names} affect training, but aren't used.", len(names), names=listed(names))))
         self.setAccessibleName(self.text.text())
         self.show()
         self.choose.setFocus(Qt.FocusReason.OtherFocusReason)

@@ -142,7 +142,7 @@ class DataWorkspace(QWidget):
         self.split.failed.connect(self.failed)
         self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
-        self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset and go on to the model."))
+        self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."))
         self.use.setObjectName("data_use")
         self.use.clicked.connect(self._use)
         row = QHBoxLayout()
@@ -216,8 +216,8 @@ class DataWorkspace(QWidget):
             count = len(known.edits.changes)
             known.edits = known.edits.rebased(entry.dataset.records)
             if known.edits is None and count:
-                text = tr("{name} has changed, so the changes that weren't written no longer fit it.")
-                self.failed.emit(UserError(text.format(name=known.dataset.name)))
+                self.failed.emit(UserError(tr("{name} has changed, so your unsaved changes no longer fit it.",
+                                              name=known.dataset.name)))
         known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
@@ -251,7 +251,7 @@ class DataWorkspace(QWidget):
             self.emptied.emit()
 
     def update_model(self) -> None:
-        """Preview rows with the session's model, else with the starter model when it is there already."""
+        """Preview rows with the session's model, else with the starter model when it is already there."""
         model = self._session.model
         self.rows.set_model(model, None, self._session.chat_template_of(model.path) if model is not None else "")
         if self._session.model is not None:
@@ -267,8 +267,8 @@ class DataWorkspace(QWidget):
     def _refresh_list(self) -> None:
         self._left.mix.setVisible(self.list.count() > 1)
         for place, entry in enumerate(self.entries):
-            rows = ntr("{n:,} row", "{n:,} rows", len(entry.dataset.records))
-            detail = tr("{rows} · {size}", rows=rows, size=units.format_bytes(entry.dataset.bytes))
+            detail = " · ".join((ntr("{n:,} row", "{n:,} rows", len(entry.dataset.records)),
+                                 units.format_bytes(entry.dataset.bytes)))
             used = self._session.dataset is entry.dataset
             self.list.change(self.list.item(place), detail=detail, chip=tr("in use") if used else "", kind="ok")
 
@@ -298,7 +298,7 @@ class DataWorkspace(QWidget):
         self.changed.emit()
 
     def _apply_if_used(self, entry: DataEntry) -> None:
-        """The split of the data in use is in force at once: nobody expects to press "Use" again for it."""
+        """The split of the data in use takes effect at once: nobody expects to press "Use" again for it."""
         if self._session.dataset is entry.dataset:
             self.choose(entry)
 

@@ -10,7 +10,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
@@ -55,16 +55,16 @@ class EvaluationChoice(QWidget):
         self._limits = {False: 0, True: SUBJECT_ROWS}
         self._was_benchmark = False
         self.source = SegmentedControl([tr("Held-out rows"), tr("A file"), tr("Benchmark")], tooltips=[
-            tr("The rows of the run's own data that it never learned."),
-            tr("A test set of your own: JSONL, JSON or CSV, with a question and what is expected."),
-            tr("General knowledge, by the harness that the field quotes. Its files must be on this machine.")])
+            tr("Rows of the run's own data that weren't used for training."),
+            tr("Your own test set: JSONL, JSON or CSV, with questions and the expected answers."),
+            tr("General knowledge, measured with the standard harness (lm_eval). Its files must be on this machine.")])
         self.source.setObjectName("evaluation_source")
         self.models, self.judge, self.fields = ModelBoxes(), JudgeFields(), MoreFields()
         self.longest = self.fields.longest
         self._make_file_line()
         self._make_rows_line()
         self.more = SecondaryButton(tr("More"),
-                                    tr("How long answers may be, a system prompt, and which rows are drawn."), "small")
+                                    tr("The length of answers, a system prompt, and which rows are drawn."), "small")
         self.more.setObjectName("evaluation_more")
         self.more.setCheckable(True)
         self._lay_out()
@@ -79,31 +79,31 @@ class EvaluationChoice(QWidget):
     def _make_file_line(self) -> None:
         self.name = ElidedLabel("", "body")
         self.name.setObjectName("evaluation_file")
-        self.browse = SecondaryButton(tr("Browse…"), tr("Choose it. A file may also be dropped here."),
+        self.browse = SecondaryButton(tr("Browse…"), tr("Choose the file or folder. You can also drop a file here."),
                                       "small")
         self.browse.setObjectName("evaluation_browse")
         self.browse.clicked.connect(self._ask)
         self.download = SecondaryButton(tr("Download…"),
-                                        tr("Fetch its data from the hub, once; they are kept and used offline. You are "
+                                        tr("Download its data from the hub once. It's kept and used offline. You're "
                                            "asked first."), "small")
         self.download.setObjectName("evaluation_download")
         self.download.clicked.connect(self.download_wanted)
         self.benchmark = ComboBox()
         self.benchmark.setObjectName("evaluation_benchmark")
         self.benchmark.setAccessibleName(tr("Benchmark"))
-        self.benchmark.setToolTip(tr("Which questions are asked."))
+        self.benchmark.setToolTip(tr("Which questions the models are asked."))
         self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.benchmark.setMinimumContentsLength(LETTERS)
         for name in BENCHMARKS:
             self.benchmark.addItem(benchmark_label(name), name)
         self.benchmark.insertSeparator(self.benchmark.count())
-        self.benchmark.addItem(tr("Another…"), "")
+        self.benchmark.addItem(ptr("benchmark", "Another…"), "")
         self.benchmark.currentIndexChanged.connect(self._change_source)
         self.task = QLineEdit()
         self.task.setObjectName("evaluation_task")
-        self.task.setAccessibleName(tr("The harness's name of the benchmark"))
-        self.task.setPlaceholderText(tr("as in mmlu_anatomy"))
-        self.task.setToolTip(tr("Any task or group of lm_eval that counts right answers, by its name there."))
+        self.task.setAccessibleName(tr("Name of the benchmark in lm_eval"))
+        self.task.setPlaceholderText(tr("for example mmlu_anatomy"))
+        self.task.setToolTip(tr("The name of any lm_eval task or group that counts right answers."))
         self.task.editingFinished.connect(self._change_source)
         self.task.textChanged.connect(self._change_name)
         self.found = text_label("", "small", wrap=True)
@@ -111,16 +111,16 @@ class EvaluationChoice(QWidget):
         self.found.hide()
 
     def _make_rows_line(self) -> None:
-        self.limit = spin_box("evaluation_limit", tr("Rows at most"),
-                              tr("So many rows are drawn by lot. Fewer are faster, and tell less: a difference of a "
-                                 "few points needs hundreds."), 0, MOST_ROWS)
-        self.limit.setSpecialValueText(tr("all"))
+        self.limit = spin_box("evaluation_limit", tr("Maximum rows"),
+                              tr("This many rows are drawn at random. Fewer rows are faster but tell less: to see a "
+                                 "difference of a few points, you need hundreds."), 0, MOST_ROWS)
+        self.limit.setSpecialValueText(ptr("rows", "all"))
         self.limit.valueChanged.connect(lambda: self.changed.emit())
         self.limit_label = text_label("", "small")
         self.shots = spin_box("evaluation_shots", tr("Examples before each question"),
-                              tr("Solved questions that the model reads first (few-shot). Leave it as it is to compare "
-                                 "with published figures; fewer are faster."), OWN_SHOTS, MOST_SHOTS)
-        self.shots.setSpecialValueText(tr("as usual"))
+                              tr("Solved questions that the model reads first (few-shot). To compare with published "
+                                 "figures, leave it unchanged. Fewer are faster."), OWN_SHOTS, MOST_SHOTS)
+        self.shots.setSpecialValueText(tr("default"))
         self.shots.setValue(OWN_SHOTS)
         self.shots_label = text_label(tr("Examples"), "small")
 
@@ -138,7 +138,7 @@ class EvaluationChoice(QWidget):
         grid.setVerticalSpacing(theme.SPACE_S)
         grid.setColumnStretch(1, 1)
         top = Qt.AlignmentFlag.AlignTop
-        for row, (name, widget) in enumerate(((tr("Test"), self.source), ("", self._file), ("", self.task),
+        for row, (name, widget) in enumerate(((tr("Test set"), self.source), ("", self._file), ("", self.task),
                                               ("", self.found), (tr("Models"), self.models),
                                               (tr("Rows"), rows_line), ("", self.judge), ("", self.more),
                                               ("", self.fields))):
@@ -167,7 +167,7 @@ class EvaluationChoice(QWidget):
         """Say what was found in the test set."""
         self.found.setText(text)
         self.found.setVisible(bool(text))
-        self.limit_label.setText(tr("of each subject") if self.is_benchmark() else
+        self.limit_label.setText(tr("per subject") if self.is_benchmark() else
                                  "" if rows is None else tr("of {rows:,}", rows=rows))
 
     def set_fetched(self, name: str, sentence: str) -> None:
@@ -202,7 +202,7 @@ class EvaluationChoice(QWidget):
         path = self.data if benchmark else self.test
         self._file.setVisible(self.source.current() != HELD_OUT)
         self.task.setVisible(benchmark and not self.benchmark.currentData())
-        self.name.setText(str(path) if path else self._fetched if benchmark else tr("no file yet; drop one here"))
+        self.name.setText(str(path) if path else self._fetched if benchmark else tr("No file yet. Drop one here."))
         self.name.setVisible(bool(self.name.text()))
         self.download.setVisible(benchmark and not path and not self._fetched)
         self.download.setEnabled(bool(self.benchmark_name()))
@@ -218,7 +218,7 @@ class EvaluationChoice(QWidget):
     def _ask(self) -> None:
         folder = self.is_benchmark()
         title = tr("Choose the benchmark's folder") if folder else tr("Choose a test set")
-        kinds = "" if folder else tr("Test sets (*.jsonl *.json *.ndjson *.csv *.tsv)")
+        kinds = "" if folder else tr("Test sets") + " (*.jsonl *.json *.ndjson *.csv *.tsv)"
         dialog = QFileDialog(self, title, "", kinds)
         dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -264,9 +264,9 @@ class EvaluationChoice(QWidget):
     def missing(self) -> str:
         """What a person must still choose where it is not plain to see; "" where nothing is."""
         if not self.names():
-            return tr("Mark at least one model.")
+            return tr("Select at least one model.")
         if not self.is_benchmark() and not self.judge.complete():
-            return tr("Choose the judge and say what it looks for, or take its mark away.")
+            return tr("Choose the judge and say what it should look for, or turn it off.")
         return ""
 
     def benchmark_name(self) -> str:

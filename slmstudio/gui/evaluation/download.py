@@ -43,7 +43,7 @@ class BenchmarkDownload(QWidget):
         self.banner.setObjectName("download_banner")
         self.strip = ProgressStrip()
         self.strip.cancel.setObjectName("download_cancel")
-        self.strip.cancel.setToolTip(tr("End the download. The files that are complete are kept."))
+        self.strip.cancel.setToolTip(tr("Stop the download. Files that are complete are kept."))
         self.strip.cancelled.connect(self.cancel)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -61,9 +61,9 @@ class BenchmarkDownload(QWidget):
         box.setTextFormat(Qt.TextFormat.PlainText)
         box.setWindowTitle(tr("Download a benchmark"))
         box.setText(tr("Download the questions of {name}?", name=benchmark_label(name)))
-        box.setInformativeText(tr("They come from {host} over the network; none of your data is sent. How large they "
-                                  "are is not known before: most have less than 200 MB. They are kept in {folder} and "
-                                  "used offline from then on.",
+        box.setInformativeText(tr("They come from {host} over the network. None of your data is sent. Their size isn't "
+                                  "known in advance; most are smaller than 200 MB. They are kept in {folder} and used "
+                                  "offline from then on.",
                                   host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname,
                                   folder=paths.benchmarks_dir()))
         box.setStandardButtons(QMessageBox.StandardButton.Cancel)
@@ -88,7 +88,7 @@ class BenchmarkDownload(QWidget):
 
     def cancel(self) -> None:
         if self.is_running():
-            self.strip.start(tr("Cancelling …"))
+            self.strip.start(tr("Cancelling…"))
             self.followed.send("cancel")
 
     def _show_events(self, events: list[dict[str, Any]]) -> None:

@@ -48,7 +48,7 @@ class Evaluation:
 
     @property
     def resumable(self) -> bool:
-        """Whether it ended before it was done; what was answered is kept, and it goes on from there."""
+        """Whether it ended early. Finished answers are kept, and it can continue from there."""
         return self.scores is None and self.state not in ("running", "new")
 
     def model_scores(self, name: str) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,8 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.evaluation.models import ModelPicker
 
 RUBRIC_LINES = 4
+RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
+"""In English whatever the window speaks: the judge reads it, and two evaluations should be comparable."""
 
 
 class JudgeFields(QWidget):
@@ -29,20 +31,19 @@ class JudgeFields(QWidget):
         self._votes = 0
         self.wanted = QCheckBox(tr("Let another model judge the answers"))
         self.wanted.setObjectName("evaluation_judged")
-        self.wanted.setToolTip(tr("A model on this machine reads each pair of answers, in both orders, and says which "
-                                  "is better. It should be larger than the one that was tuned."))
+        self.wanted.setToolTip(tr("A model on this machine reads each pair of answers in both orders, and says which "
+                                  "is better. It should be larger than the tuned model."))
         self.wanted.toggled.connect(self._show_state)
         self.model = ModelPicker(tr("Judge"), tr("Choose the judge…"),
-                                 tr("The model that judges: a GGUF file or a model's folder, larger than the one that "
-                                    "was tuned if you can."), keeps=True)
+                                 tr("The model that judges: a GGUF file or a model's folder. If you can, take one that "
+                                    "is larger than the tuned model."), keeps=True)
         self.model.setObjectName("evaluation_judge")
         self.model.picked.connect(self._show_state)
         self.rubric = QPlainTextEdit()
         self.rubric.setObjectName("evaluation_rubric")
         self.rubric.setAccessibleName(tr("What the judge looks for"))
-        self.rubric.setToolTip(tr("Say what makes an answer good in your case; the judge reads it."))
-        self.rubric.setPlainText(tr("The better answer is right, complete and short, and is written in the language of "
-                                    "the question."))
+        self.rubric.setToolTip(tr("Say what makes an answer good in your case. The judge reads this."))
+        self.rubric.setPlainText(RUBRIC)
         self.rubric.setFixedHeight(RUBRIC_LINES * self.rubric.fontMetrics().lineSpacing())
         self.rubric.setTabChangesFocus(True)
         self.rubric.textChanged.connect(self.changed)
@@ -63,7 +64,14 @@ class JudgeFields(QWidget):
     def _show_state(self) -> None:
         for widget in (self.model, self.rubric, self.note):
             widget.setVisible(self.wanted.isChecked())
-        self.note.setText(tr("It judges your {votes} from Chat too, so that you see how far it agrees with you.", votes=ntr("{n:,} blind vote", "{n:,} blind votes", self._votes)) if self._votes else tr("Can it be trusted? Vote on some of the answers yourself afterwards, without seeing whose they are (Vote blind, above the answers): then you see how far it agrees with you."))
+        if self._votes:
+            note = ntr("It also judges the answers of your {n:,} blind vote in Chat, so that you see how often it "
+                       "agrees with you.", "It also judges the answers of your {n:,} blind votes in Chat, so that you "
+                       "see how often it agrees with you.", self._votes)
+        else:
+            note = tr("Can you trust it? Afterwards, vote on some answers yourself without seeing whose they are "
+                      "(“Vote blind…” above the answers). Then you see how often it agrees with you.")
+        self.note.setText(note)
         self.changed.emit()
 
     def complete(self) -> bool:

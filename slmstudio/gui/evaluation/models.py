@@ -105,8 +105,8 @@ class ModelPicker(ComboBox):
         self.picked.emit(path)
 
     def _ask(self, folder: bool) -> None:
-        title = tr("Choose a model's or a run's folder") if folder else tr("Open a GGUF file")
-        dialog = QFileDialog(self, title, "", "" if folder else tr("GGUF models (*.gguf)"))
+        title = tr("Choose the folder of a model or a run") if folder else tr("Open a GGUF file")
+        dialog = QFileDialog(self, title, "", "" if folder else tr("GGUF models") + " (*.gguf)")
         dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(lambda name: self.pick(Path(name)))
@@ -193,9 +193,9 @@ class ModelBoxes(QWidget):
         return box
 
     def _tip(self, name: str) -> str:
-        return {"base": tr("The model as it was before training; the others are compared with it."),
-                "tuned": tr("What the run has made of it."),
-                }.get(name, tr("The exported file: shows what quantization costs on your task."))
+        return {"base": tr("The model before training. The others are compared with it."),
+                "tuned": tr("The model that this run trained."),
+                }.get(name, tr("The exported file. Shows what quantization costs on your task."))
 
     def names(self) -> list[str]:
         """The models that are marked, in the order in which they are shown."""

@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QLineEdit, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import text_label
@@ -27,18 +27,18 @@ class MoreFields(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.longest = spin_box("evaluation_longest", tr("Answers, tokens at most"),
-                                tr("Where an answer is cut. Longer answers take longer, nearly in proportion."), 1,
+        self.longest = spin_box("evaluation_longest", tr("Maximum answer length, tokens"),
+                                tr("Longer answers are cut here. The time grows with the length of the answers."), 1,
                                 LONGEST)
         self.longest.valueChanged.connect(lambda: self.changed.emit())
         self.system = QLineEdit()
         self.system.setObjectName("evaluation_system")
         self.system.setAccessibleName(tr("System prompt"))
-        self.system.setPlaceholderText(tr("none"))
-        self.system.setToolTip(tr("Stands before every question that has none of its own. Use the one that the model "
-                                  "will be used with."))
-        self.seed = spin_box("evaluation_seed", tr("Seed of the draw"),
-                             tr("Decides which rows are drawn where not all are asked. The same number draws the same "
+        self.system.setPlaceholderText(ptr("system prompt", "none"))
+        self.system.setToolTip(tr("Used for every question that has none of its own. Enter the one that the model will "
+                                  "be used with."))
+        self.seed = spin_box("evaluation_seed", tr("Seed for drawing rows"),
+                             tr("Decides which rows are drawn when not all are used. The same number draws the same "
                                 "rows, so that two evaluations can be compared."), 0, LARGEST_SEED)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)

@@ -84,7 +84,7 @@ class EvaluationPanel(QFrame):
         close.clicked.connect(self.give_up)
         close.clicked.connect(self.closed)
         self.button = PrimaryButton(tr("Evaluate"),
-                                    tr("Let the marked models answer the test rows, and compare the answers."))
+                                    tr("Let the selected models answer the test rows, and compare the answers."))
         self.button.setObjectName("evaluation_start")
         self.button.clicked.connect(self.start)
         buttons = QHBoxLayout()
@@ -188,9 +188,9 @@ class EvaluationPanel(QFrame):
     def _show_state(self) -> None:
         offer, look, choice = self._offer, self._look, self.choice
         self.button.setEnabled(offer is not None and choice.complete() and self._making is None and not self._busy)
-        self.button.setText(tr("Evaluate all the same") if self._told else tr("Evaluate"))
+        self.button.setText(tr("Evaluate anyway") if self._told else tr("Evaluate"))
         if offer is None:
-            self.estimate.setText(tr("Looking at the run …") if self.banner.error is None else "")
+            self.estimate.setText(tr("Looking at the run…") if self.banner.error is None else "")
             self.warnings.show_sentences(())
             return
         rows = look.rows if look else offer.rows if choice.source.current() == HELD_OUT else None
@@ -201,10 +201,10 @@ class EvaluationPanel(QFrame):
             said.append(rows_warning(rows, limit))
             self.estimate.setText(" ".join(filter(None, (
                 time_text(rows, limit, choice.names(), offer.seconds),
-                tr("The judge's reading comes on top.") if choice.judge_path() else ""))))
+                tr("The judge takes extra time.") if choice.judge_path() else ""))))
         else:
-            self.estimate.setText(tr("Each model answers with the harness's own prompts. How long that takes shows "
-                                     "after the first answers."))
+            self.estimate.setText(tr("Each model answers lm_eval's own prompts. You'll see how long it takes after the "
+                                     "first answers."))
         if hindered := self._busy or choice.missing():
             self.estimate.setText(hindered)
         self.warnings.show_sentences(tuple(filter(None, (*said, *self._told))))
@@ -212,7 +212,7 @@ class EvaluationPanel(QFrame):
     def _found_text(self) -> str:
         choice, look = self.choice, self._look
         if self._looking is not None and choice.source.current() == FILE and choice.test is not None:
-            return tr("Reading {name} …", name=choice.test.name)
+            return tr("Reading {name}…", name=choice.test.name)
         if choice.source.current() == FILE and choice.test is None:
             return self._offer.no_test if self._offer is not None else ""
         return look.text if look is not None and choice.source.current() != HELD_OUT else ""
@@ -275,7 +275,7 @@ def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
         cancelled: asked now and then.
 
     Raises:
-        UserError: something of the request cannot be used, all of it at once.
+        UserError: something of the request can't be used, all of it at once.
         ReadingCancelled: `cancelled` said so; nothing is made.
     """
     from slmstudio.core.evaluation import request as requests

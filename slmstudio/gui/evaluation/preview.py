@@ -42,7 +42,7 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
     """Read a test set, and look for its questions among those that were learned.
 
     Raises:
-        UserError: it is no test set.
+        UserError: it isn't a test set.
         ReadingCancelled: the task was cancelled.
     """
     from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -51,15 +51,15 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
     warnings = [*found.notes]
     if found.problems:
         named = "; ".join(map(str, found.problems[:NAMED_PROBLEMS]))
-        more = tr("; and {count:,} more", count=len(found.problems) - NAMED_PROBLEMS)
-        warnings.append(tr("Left out: {rows}", rows=named) + (
-            more if len(found.problems) > NAMED_PROBLEMS else "") + ".")
+        more = len(found.problems) - NAMED_PROBLEMS
+        warnings.append(tr("Skipped: {rows}; and {more:,} more.", rows=named, more=more) if more > 0 else
+                        tr("Skipped: {rows}.", rows=named))
     warnings += _learned(request, found, task)
     return Look(len(found.items), found_text(found.kinds, len(found.problems)), tuple(warnings))
 
 
 def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
-    """What is to be said of rows that were trained on."""
+    """A sentence about test rows that were used for training."""
     from slmstudio.core.evaluation.held_out import learned_rows
     from slmstudio.core.evaluation.testset.overlap import find_overlap
 
@@ -71,7 +71,7 @@ def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
     except UserError as error:
         if task.cancelled():
             raise
-        return [tr("Whether test rows were trained on is not known: {why}", why=error.what)]
+        return [tr("It isn't known whether the model was trained on test rows. {why}", why=error.what)]
     return [sentence] if (sentence := overlap.sentence()) else []
 
 
@@ -84,12 +84,10 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
     if folder is None:
         try:
             known = benchmark_store.find(name) if name else None
-        except UserError as error:  # they were, and are not whole any more
+        except UserError as error:  # they were, and are no longer complete
             return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
-        return Look(None, fetched=known.sentence()) if known else Look(None,
-                                                                       tr("Its data are not on this machine. Download "
-                                                                          "them once, or choose a folder that holds "
-                                                                          "them."))
+        return Look(None, fetched=known.sentence()) if known else Look(
+            None, tr("Its data isn't on this machine. Download it once, or choose a folder that contains it."))
     try:
         found = find_mmlu(folder) if name == "mmlu" else None
     except UserError:
@@ -102,15 +100,21 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
 
 
 def found_text(kinds: Mapping[str, int], problems: int) -> str:
-    """As in "40 free answers, 3 multiple choice; 2 rows cannot be used"."""
-    names = {"free": tr("{count} with a free answer"), "choice": tr("{count} multiple choice"),
-             "number": tr("{count} with a number"), "exact": tr("{count} with one exact answer"),
-             "pattern": tr("{count} with a pattern")}
-    parts = [names.get(kind, "{count} " + kind).format(count=f"{count:,}") for kind, count in kinds.items() if count]
-    text = ", ".join(parts)
+    """As in "40 with free answers, 3 multiple choice, 2 rows can't be used"."""
+    parts = [_kind_text(kind, count) for kind, count in kinds.items() if count]
     if problems:
-        text += "; " + ntr("{n:,} row cannot be used", "{n:,} rows cannot be used", problems)
-    return text
+        parts.append(ntr("{n:,} row can't be used", "{n:,} rows can't be used", problems))
+    return ", ".join(parts)
+
+
+def _kind_text(kind: str, count: int) -> str:
+    """How many questions are of a kind."""
+    return {"free": ntr("{n:,} with a free answer", "{n:,} with free answers", count),
+            "choice": ntr("{n:,} multiple choice", "{n:,} multiple choice", count),
+            "number": ntr("{n:,} with a number", "{n:,} with numbers", count),
+            "exact": ntr("{n:,} with an exact answer", "{n:,} with exact answers", count),
+            "pattern": ntr("{n:,} with a pattern", "{n:,} with patterns", count),
+            }.get(kind, f"{count:,} {kind}")
 
 
 def rows_warning(rows: int | None, limit: int) -> str:
@@ -118,9 +122,10 @@ def rows_warning(rows: int | None, limit: int) -> str:
     asked = min(rows, limit) if rows and limit else rows or limit
     if not asked or asked >= FEW_ROWS:
         return ""
-    there = tr("there are {rows:,}; take more", rows=rows) if rows and rows >= FEW_ROWS else tr("{count:,} or more tell small ones too", count=2 * FEW_ROWS)
-    return tr("{rows} can only show a large difference; {more}.", rows=ntr("{n:,} row", "{n:,} rows", asked),
-              more=there)
+    few = ntr("{n:,} row can only show a large difference.", "{n:,} rows can only show a large difference.", asked)
+    more = (tr("There are {rows:,}: use more of them.", rows=rows) if rows and rows >= FEW_ROWS else
+            tr("To see small differences too, use {rows:,} or more.", rows=2 * FEW_ROWS))
+    return f"{few} {more}"
 
 
 def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mapping[str, float]) -> str:
@@ -132,20 +137,22 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
     count = min(rows, limit) if rows and limit else rows or limit
     if not count or not models:
         return ""
-    answers = ntr("{n:,} answer", "{n:,} answers", count * len(models))
+    answers = count * len(models)
     if not all(name in known for name in models):
-        return tr("{answers}. How long they take shows after the first ones: such a model was not evaluated on this "
-                  "machine yet.", answers=answers)
+        return ntr("{n:,} answer. No such model has been evaluated on this machine yet, so the time shows after the "
+                   "first answers.", "{n:,} answers. No such model has been evaluated on this machine yet, so the time "
+                   "shows after the first answers.", answers)
     seconds = sum(known[name] for name in models) * count
-    text = tr("{answers}: {time} if it is as fast as the last time on this machine.", answers=answers,
-              time=units.format_about(seconds))
-    return text + (" " + tr("You can pause it, or end it and continue later: what is answered is kept.")
-                   if seconds > LONG_SECONDS else "")
+    text = ntr("{n:,} answer: {time} at the speed of the last evaluation on this machine.",
+               "{n:,} answers: {time} at the speed of the last evaluation on this machine.", answers,
+               time=units.format_about(seconds))
+    pause = tr("You can pause it, or stop and continue later. Finished answers are kept.")
+    return f"{text} {pause}" if seconds > LONG_SECONDS else text
 
 
 def earlier_seconds(folder: Path) -> dict[str, float]:
     """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model. A run whose
-    evaluations cannot be read has no say in it: it is only a guess."""
+    evaluations can't be read has no say in it: it is only a guess."""
     base = jobs.Job(folder).request().get("model")
     found: list[tuple[float, str, float]] = []
     for run, request in requests():

@@ -1,4 +1,4 @@
-"""An evaluation at work: its progress with the time left, Pause, Resume and Cancel."""
+"""A running evaluation: its progress with the time left, Pause, Resume and Cancel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARNINGS = 3
 
 
 class EvaluationRun(QFrame):
-    """Follows one job, started here or found at work.
+    """Follows one job, started here or found running.
 
     Attributes:
         name: of the run that is evaluated.
@@ -52,10 +52,10 @@ class EvaluationRun(QFrame):
         self.strip = ProgressStrip()
         self.strip.setObjectName("evaluation_progress")
         self.strip.cancel.setObjectName("evaluation_cancel")
-        self.strip.cancel.setToolTip(tr("End the evaluation. What was answered is kept, so that it can be resumed "
+        self.strip.cancel.setToolTip(tr("Stop the evaluation. Finished answers are kept, so that you can continue "
                                         "later."))
         self.strip.cancelled.connect(self.cancel)
-        self.pause = SecondaryButton(tr("Pause"), tr("Pause after the answers being written; Resume continues."),
+        self.pause = SecondaryButton(tr("Pause"), tr("Pause after the current answers. Resume continues."),
                                      "small")
         self.pause.setObjectName("evaluation_pause")
         self.pause.clicked.connect(self._pause_or_resume)
@@ -89,7 +89,7 @@ class EvaluationRun(QFrame):
     def cancel(self) -> None:
         """End it; the answers so far are kept."""
         if self.is_running():
-            self.strip.start(tr("Cancelling …"))
+            self.strip.start(tr("Cancelling…"))
             self.pause.setEnabled(False)
             self.followed.send("cancel")
 
@@ -104,7 +104,7 @@ class EvaluationRun(QFrame):
         if history.paused != self._paused:
             self._paused = history.paused
             self.pause.setEnabled(True)
-        text = tr("Paused") if history.paused else f"{phase_text(history.phase)} {history.detail}".strip()
+        text = tr("Paused") if history.paused else " · ".join(filter(None, (phase_text(history.phase), history.detail)))
         self.strip.label.setText(text)
         self.strip.set_progress(int(history.done), int(history.total), self._progress_text())
         said = [str(event.get("message")) for event in history.told if event.get("type") == "warning"]
@@ -126,10 +126,10 @@ class EvaluationRun(QFrame):
         history, left = self.followed.history, self._left
         if history.total <= 0:
             return ""
-        text = tr("{done:,} of {total:,}", done=int(history.done), total=int(history.total))
+        done, total = int(history.done), int(history.total)
         if left is None or history.paused:
-            return text
-        return tr("{done} · {time} left", done=text, time=units.format_about(left))
+            return tr("{done:,} of {total:,}", done=done, total=total)
+        return tr("{done:,} of {total:,} · {time} left", done=done, total=total, time=units.format_about(left))
 
     def _show_state(self) -> None:
         running, history = self.is_running(), self.followed.history

@@ -68,13 +68,13 @@ class ScoresView(QWidget):
         self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.which.currentIndexChanged.connect(self._show)
         self.empty = text_label(tr("It isn't known yet whether this model is better. Evaluate lets the base and the "
-                                   "tuned model answer the rows that were never learned, and compares the answers."),
+                                   "tuned model answer rows that weren't used for training, and compares the answers."),
                                 "muted", wrap=True)
         self.banner = ErrorBanner(closable=False)
         self.banner.setObjectName("scores_banner")
-        self.cut_off = text_label(tr("It was ended before every row was answered, so it has no scores yet. What was "
-                                     "answered is kept."), "muted", wrap=True)
-        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it ended; what was answered is kept."))
+        self.cut_off = text_label(tr("It was stopped before every row was answered, so it has no scores yet. Finished "
+                                     "answers are kept."), "muted", wrap=True)
+        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it stopped. Finished answers are kept."))
         self.resume.setObjectName("evaluation_go_on")
         self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
         self.verdict = VerdictView()
@@ -92,10 +92,10 @@ class ScoresView(QWidget):
 
     def _make_rows(self) -> None:
         self.groups = SegmentedControl([tr("All rows"), tr("Category"), tr("Language"),
-                                        tr("Learned?")], tooltips=[
-            tr("Each score of each model."), tr("The main score in each category."),
+                                        tr("In training?")], tooltips=[
+            tr("Every score of every model."), tr("The main score in each category."),
             tr("The main score in each language."),
-            tr("The main score of rows that were among those that were trained on, and of the others.")])
+            tr("The main score of rows that the model was trained on, and of the others.")])
         self.groups.setObjectName("score_groups")
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", tr("Save the scores as CSV"))
@@ -103,8 +103,8 @@ class ScoresView(QWidget):
         self.save.clicked.connect(lambda: choose_file(
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
         self.buttons = {order: SecondaryButton(text, tip, "small") for order, text, tip in (
-            (GAINS, tr("Biggest gains…"), tr("The rows that the tuned model answers better than the base.")),
-            (LOSSES, tr("Losses…"), tr("The rows that it answers worse than the base.")),
+            (GAINS, tr("Biggest gains…"), tr("Rows that the tuned model answers better than the base.")),
+            (LOSSES, tr("Losses…"), tr("Rows that the tuned model answers worse than the base.")),
             (WORST, tr("Worst answers…"), tr("The tuned model's answers with the lowest scores.")),
             (BEST, tr("Best answers…"), tr("The tuned model's answers with the highest scores.")))}
         self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
@@ -195,8 +195,8 @@ class ScoresView(QWidget):
         self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
         if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
-        why_not = "" if evaluation.has_rows else tr("What was answered was not kept: an older version ran this "
-                                                    "benchmark. Run it again to see it row by row.")
+        why_not = "" if evaluation.has_rows else tr("The answers weren't kept, because an older version ran this "
+                                                    "benchmark. Run it again to see every row.")
         for order, button in self.buttons.items():
             button.setEnabled(not why_not)
             button.setToolTip(why_not or self._tips[order])

@@ -46,7 +46,7 @@ def title(evaluation: Evaluation) -> str:
     """As in "today 15:31 · 100 rows of tests.jsonl"."""
     test = _test(evaluation)
     name, rows = test_name(evaluation), test.get("rows")
-    what = tr("{rows:,} rows of {name}", rows=rows, name=name) if isinstance(rows, int) else name
+    what = (ntr("{n:,} row of {name}", "{n:,} rows of {name}", rows, name=name) if isinstance(rows, int) else name)
     state = "" if evaluation.scores else " · " + outcome_chip(evaluation.state)[0]
     return f"{when(evaluation.created)} · {what}{state}"
 
@@ -57,16 +57,18 @@ def test_name(evaluation: Evaluation) -> str:
         return benchmark_label(evaluation.benchmark)
     path = Path(str(_test(evaluation).get("path") or evaluation.request.get("test") or ""))
     own = path.name.startswith("held-out-") and path.parent == evaluation.folder.parent
-    return tr("the data, held out") if own else path.name
+    return tr("the held-out data") if own else path.name
 
 
 def tested_text(evaluation: Evaluation) -> str:
     """On what the scores rest."""
     test = _test(evaluation)
     rows = test.get("rows")
-    text = tr("{rows} of {name}, {when}.", rows=ntr("{n:,} row", "{n:,} rows", rows) if isinstance(rows, int) else "?",
-              name=test_name(evaluation), when=when(evaluation.created))
-    return text + " " + tr("Below each score its 95 % interval; ▲ better, ▼ worse than the base by more than chance.")
+    name, moment = test_name(evaluation), when(evaluation.created)
+    return " ".join((
+        ntr("{n:,} row of {name}, {when}.", "{n:,} rows of {name}, {when}.", rows, name=name, when=moment)
+        if isinstance(rows, int) else tr("{name}, {when}.", name=name, when=moment),
+        tr("Below each score is its 95 % interval. ▲ better, ▼ worse than the base, by more than chance.")))
 
 
 def speed_text(scores: Mapping[str, Any]) -> str:
@@ -76,9 +78,9 @@ def speed_text(scores: Mapping[str, Any]) -> str:
         speed = an_object(model.get("speed"))
         rate, tokens = speed.get("tokens_per_second"), speed.get("answer_tokens")
         if isinstance(rate, int | float) and isinstance(tokens, int | float):
-            parts.append(tr("{model} {rate:,.0f} tokens/s, answers of {tokens:,.0f} tokens",
+            parts.append(tr("{model}: {rate:,.0f} tokens/s, answers of {tokens:,.0f} tokens",
                             model=model_label(str(model.get("name"))), rate=rate, tokens=tokens))
-    return "; ".join(parts) + ("." if parts else "")
+    return " · ".join(parts)
 
 
 def metrics_of(evaluation: Evaluation) -> list[str]:
@@ -121,7 +123,8 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
             continue
         counts = next((each[metric].get("rows") for each in found if metric in each), None)
         label = group_label(group, key)
-        detail = tr("{count} rows, {metric}", count=counts, metric=metric_label(metric)) if counts else ""
+        detail = (ntr("{n:,} row, {metric}", "{n:,} rows, {metric}", counts, metric=metric_label(metric)) if counts
+                  else "")
         rows.append([Figure(label, detail, raw={"": label, tr("score"): metric_label(metric)}),
                      *(score_figure(metric, each.get(metric), name == "tuned",
                                     next((one for one in said.get(group, ()) if one.get("of") == name), None))
@@ -136,7 +139,7 @@ def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
     found.sort(key=lambda each: each[1].get("verdict") not in ("better", "worse"))
     lines = [f"{group_label(group, key)}: {sentence(each)}" for group, each in found[:MOST_SENTENCES]]
     if len(found) > MOST_SENTENCES:
-        lines.append(tr("And {count:,} more.", count=len(found) - MOST_SENTENCES))
+        lines.append(ntr("And {n:,} more.", "And {n:,} more.", len(found) - MOST_SENTENCES))
     return lines
 
 
@@ -166,7 +169,9 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
         return Figure("—", raw="")
     between = interval(metric, score)
     rows = score.get("rows")
-    tip = tr("{rows} rows; with 95 % certainty between {between}", rows=rows, between=between.replace("–", " – ")) if between and rows else ""
+    tip = (ntr("{n:,} row. With 95 % certainty, the score is in the range {interval}.",
+               "{n:,} rows. With 95 % certainty, the score is in the range {interval}.", rows, interval=between)
+           if between and rows else "")
     arrow = {"better": "▲ ", "worse": "▼ "}.get(str((comparison or {}).get("verdict")), "")
     tip = "\n".join(filter(None, (sentence(comparison or {}), tip)))
     text = arrow + figure(metric, score["value"])
@@ -177,14 +182,14 @@ def _values(score: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> d
     """What a spreadsheet computes with: the score as it was kept, its interval, its rows, and the p value of the
     comparison with the base."""
     named = {tr("95 % from"): score.get("low"), tr("95 % to"): score.get("high"), tr("rows"): score.get("rows"),
-             tr("p"): (comparison or {}).get("p")}
+             "p": (comparison or {}).get("p")}
     return {"": score["value"], **{name: value for name, value in named.items() if isinstance(value, int | float)}}
 
 
 def group_label(group: str, key: str) -> str:
     """A category, a language, or whether rows were learned, as a person reads it."""
     if key == "by_training":
-        return {"learned": tr("In the training rows"), "new": tr("Never learned")}.get(group, group)
+        return {"learned": tr("In the training rows"), "new": tr("Not in the training rows")}.get(group, group)
     return group or tr("(none)")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, ptr, tr
 
 BENCHMARKS = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "gsm8k", "m_mmlu_hi", "global_mmlu_hi", "arc_hi",
               "hellaswag_hi", "indicparam")
@@ -31,7 +31,7 @@ def figure(metric: str, value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return "—"
-    text = f"{value:.2f}" if metric == "loss" else f"{value:,.1f}"
+    text = f"{value:.2f}" if metric == "loss" else number_text(value, ",.1f")
     return text.replace("-", "−")
 
 
@@ -44,7 +44,7 @@ def interval(metric: str, score: Mapping[str, Any]) -> str:
 
 
 def model_label(name: str) -> str:
-    return {"base": tr("Base"), "tuned": tr("Tuned")}.get(name, name)
+    return {"base": ptr("model", "Base"), "tuned": ptr("model", "Tuned")}.get(name, name)
 
 
 def benchmark_label(name: str) -> str:

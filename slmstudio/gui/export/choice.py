@@ -44,8 +44,8 @@ class ExportChoice(QWidget):
         self.target = ComboBox()
         self.target.setObjectName("export_target")
         self.target.setAccessibleName(tr("Where the file will be used"))
-        self.target.setToolTip(tr("The proposal is made for this machine. Any type runs on any machine that has the "
-                                  "memory for it."))
+        self.target.setToolTip(tr("The proposed types fit this machine. Any type runs on any machine with enough "
+                                  "memory."))
         self._show_targets()
         self.target.currentIndexChanged.connect(self._propose)
         self.more = SecondaryButton(tr("All types"),
@@ -154,8 +154,8 @@ class ExportChoice(QWidget):
             if not self.boxes[other.name].isEnabled():
                 self.boxes[other.name].setChecked(False)
         fallen = self._missing is None and any(kind.falls_back(facts.hidden_size) for kind in QUANT_TYPES)
-        self.note.setText(tr("This model's rows of {size} weights do not fit the blocks of the small types, so that "
-                             "most of them are stored in a larger one.", size=facts.hidden_size) if fallen else "")
+        self.note.setText(tr("This model's rows of {size} weights don't fit the blocks of the small types, so most of "
+                             "them are stored in a larger type.", size=facts.hidden_size) if fallen else "")
         self.note.setVisible(fallen)
         self._propose()
         if not self.names():

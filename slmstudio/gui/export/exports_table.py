@@ -71,14 +71,12 @@ class ExportsModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return (tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof"))[
-                section
-            ]
+            return (tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof"))[section]
         if role == Qt.ItemDataRole.ToolTipRole:
             return {
-                TOKENS: tr("Texts that the file turns into exactly the tokens the run was trained on."),
-                TOP1: tr("How often the file's first choice for the next token is the fine-tuned model's."),
-                PROOF: tr("Whether the file answers as the model that was trained."),
+                TOKENS: tr("Texts that the file splits into exactly the same tokens as in training."),
+                TOP1: tr("How often the file and the tuned model choose the same next token."),
+                PROOF: tr("Whether the file answers like the trained model."),
             }.get(section)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if section in (SIZE, TOP1) else Qt.AlignmentFlag.AlignLeft
@@ -110,7 +108,7 @@ class ExportsModel(QAbstractTableModel):
             differ = parity.get("token_ids_differ") or 0
             if not differ:  # short, or the type beside it is cut
                 return tr("all {all:,}", all=texts)
-            return tr("{equal:,} of {all:,}", equal=texts - differ, all=texts)
+            return tr("{done:,} of {total:,}", done=texts - differ, total=texts)
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
             return f"{100 * parity['top1']:.1f} %"
         if column == PROOF and parity:

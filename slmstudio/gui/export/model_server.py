@@ -70,8 +70,8 @@ class _ServerThread(LivingThread):
                 self.message.emit(message)
             if not self._closing:
                 cause = self._worker.cause_of_death()
-                raise UserError(tr("The server is gone."), cause.why,
-                                tr("Start it again. What it printed is in {log}.", log=self._worker.log))
+                raise UserError(tr("The server stopped unexpectedly."), cause.why,
+                                tr("Start it again. Its output is in {log}.", log=self._worker.log))
         finally:
             self._worker.close()
 

@@ -40,7 +40,7 @@ class ExportPanel(QFrame):
     The types scroll where there is little room; the row that confirms the choice is always seen.
 
     Signals:
-        works(bool): an export is at work now, or no longer.
+        works(bool): an export is running now, or no longer.
         finished: files were made; the run's exports are different now.
         closed: the person does not want to export now.
     """
@@ -67,7 +67,7 @@ class ExportPanel(QFrame):
         self.choice.set_machine(session.machine)
         self.strip = ProgressStrip()
         self.strip.setObjectName("export_progress")
-        self.strip.cancel.setToolTip(tr("End the export. No file is left of it; older files stay."))
+        self.strip.cancel.setToolTip(tr("Stop the export. The unfinished file is removed; older files stay."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
         self._lay_out()
@@ -88,7 +88,7 @@ class ExportPanel(QFrame):
         close = SecondaryButton(tr("Not now"), tr("Close without exporting."))
         close.setObjectName("export_close")
         close.clicked.connect(self.closed)
-        self.button = PrimaryButton(tr("Export"), tr("Make the marked files and prove each of them."))
+        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."))
         self.button.setObjectName("export_start")
         self.button.clicked.connect(self.start)
         buttons.addWidget(close)
@@ -101,7 +101,7 @@ class ExportPanel(QFrame):
         return self.followed.job is not None
 
     def exports(self, run: RunSummary) -> bool:
-        """Whether the export at work is of this run."""
+        """Whether the running export is of this run."""
         return self.is_running() and self._exporting is not None and self._exporting.folder == run.folder
 
     def show_run(self, run: RunSummary) -> None:
@@ -138,7 +138,7 @@ class ExportPanel(QFrame):
                  lambda job: self.follow(run, job, start_worker=True), self.banner.show_error)
 
     def follow(self, run: RunSummary, job: Job, *, start_worker: bool = False) -> None:
-        """Show an export's progress: one that is started now, or one that was at work already."""
+        """Show an export's progress: one that starts now, or one that was already running."""
         if self.is_running():
             return
         self._exporting = run
@@ -150,15 +150,15 @@ class ExportPanel(QFrame):
 
     def cancel(self) -> None:
         if self.is_running():
-            self.strip.start(tr("Cancelling …"))
+            self.strip.start(tr("Cancelling…"))
             self.followed.send("cancel")
 
     def _show_progress(self) -> None:
         assert self._exporting is not None
         history, name = self.followed.history, self._exporting.config.name
-        text = f"{phase_text(history.phase)} {history.detail}".strip()
+        text = " · ".join(filter(None, (phase_text(history.phase), history.detail)))
         elsewhere = self._run is not None and not self.exports(self._run)
-        self.strip.label.setText(tr("{name}: {phase}", name=name, phase=text) if elsewhere else text)
+        self.strip.label.setText(f"{name}: {text}" if elsewhere else text)
         self.strip.set_progress(int(history.done), int(history.total))
         self.followed.show_status(JobStatus(tr("Exporting {name}", name=name), int(history.done),
                                             int(history.total), None, text))
@@ -186,14 +186,14 @@ def _facts(run: RunSummary) -> ModelFacts:
 
     base = Path(run.config.model)
     if not base.exists():
-        raise UserError(tr("The base model {base} is not where it was.", base=base.name),
-                        tr("{base} does not exist.", base=base),
-                        tr("Put it back: the export needs the base and the adapter."))
+        raise UserError(tr("The base model {base} is no longer where it was.", base=base.name),
+                        tr("{base} doesn't exist.", base=base),
+                        tr("Put it back. The export needs the base model and the adapter."))
     return read_model(base)
 
 
 def running_export(folder: Path) -> Job | None:
-    """An export of this run that is at work now, as after the window was closed."""
+    """An export of this run that is running now, as after the window was closed."""
     for each in (folder / "jobs").glob("export-*"):
         job = Job(each)
         if (each / jobs.PROCESS).is_file() and job.is_alive():

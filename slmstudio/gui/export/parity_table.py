@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
-from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
+from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
@@ -42,14 +42,14 @@ class ChecksModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return HEADINGS[section]
+            return tr(HEADINGS[section])
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip((tr("What was compared between the file and the model as it was trained; below it, what "
-                                 "is required. Point at a row to read what it means."),
-                              tr("What the comparison found."), tr("What the comparison has to find."),
-                              tr("passed: the file does what is required. failed: it does not; the text below says "
-                                 "what to do. no limit: making the file smaller changes this figure, so that it is "
-                                 "only shown. not checked: it could not be measured."))[section])
+            return plain_tip((tr("What was compared between the file and the trained model, and below it what is "
+                                 "required. Point at a row to read what it means."),
+                              tr("What the comparison found."), tr("What the comparison must find."),
+                              tr("Passed: the file does what is required. Failed: it doesn't; the text below says what "
+                                 "to do. No limit: a smaller file changes this figure, so it's only shown. Not "
+                                 "checked: it couldn't be measured."))[section])
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         return None
@@ -57,7 +57,7 @@ class ChecksModel(QAbstractTableModel):
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         check, column = self.checks[index.row()], index.column()
         name, ended, needed = str(check.get("name", "")), result(check), required(check)
-        label = LABELS.get(name, name)
+        label = tr(LABELS[name]) if name in LABELS else name
         if role == Qt.ItemDataRole.DisplayRole:
             return (label, str(check.get("figure", "")), needed, ended)[column]
         if role == table_cells.DETAIL and column == CHECK:
@@ -65,17 +65,36 @@ class ChecksModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         if role == table_cells.CHIP and column == RESULT:
-            return {"passed": "ok", "failed": "bad"}.get(ended, "plain")
+            if check.get("passed") is False:
+                return "bad"
+            return "ok" if check.get("passed") and check.get("limit") != NO_LIMIT else "plain"
         if role == Qt.ItemDataRole.ToolTipRole:
             found = f"{label}: {check.get('figure', '')}"
             return plain_tip("\n".join(filter(None, (
-                found, self._meaning(name), needed, str(check.get("remedy") or "")))))
+                found, _meaning(name), needed, str(check.get("remedy") or "")))))
         if role == Qt.ItemDataRole.AccessibleTextRole and column == CHECK:
             return f"{label}: {ended}"
         return None
 
-    def _meaning(self, name: str) -> str:
-        return {"tokens": tr("Texts of many scripts and your own prompts become the same tokens as in training."), "prompt": tr("The chat template in the file writes conversations as in training."), "bos": tr("Servers put the beginning-of-sequence token as often as training did."), "stop": tr("An answer ends with the token that ended answers in training."), "settings": tr("Numbers of the architecture, such as the rope base, are the model's."), "embeddings": tr("Every token has its own embedding in the file, up to rounding."), "layers": tr("Samples of every layer's weights are the trained ones, up to rounding."), "adapter": tr("How much of what the adapter learned is found in the file's weights."), "nmse": tr("How far the scores of the next tokens (logits) are from the fine-tuned model's: the mean squared difference, relative to their own size. 0 is equal."), "top1": tr("How often the file's most likely next token is the fine-tuned model's."), "kl": tr("How much the probabilities of the next token differ from the fine-tuned model's, in nats. 0 is equal."), "perplexity": tr("Among how many equally likely tokens the model has to choose on your rows: fine-tuned model → file. Lower is better."),}.get(name, "")
+
+def _meaning(name: str) -> str:
+    """What a check tells; "" for one of a newer version."""
+    return {
+        "tokens": tr("Texts in many scripts and your own prompts are split into the same tokens as in training."),
+        "prompt": tr("The chat template in the file writes conversations as in training."),
+        "bos": tr("Servers add the beginning-of-sequence token exactly as in training."),
+        "stop": tr("An answer ends with the token that ended answers in training."),
+        "settings": tr("Settings of the architecture, such as the RoPE base, are the same as the model's."),
+        "embeddings": tr("Every token has its own embedding in the file, apart from rounding."),
+        "layers": tr("Samples of every layer's weights are equal to the trained ones, apart from rounding."),
+        "adapter": tr("How much of what the adapter learned is in the file's weights."),
+        "nmse": tr("How far the scores of the next tokens (logits) are from the tuned model's: the mean squared "
+                   "difference, relative to their own size. 0 means equal."),
+        "top1": tr("How often the file and the tuned model choose the same next token."),
+        "kl": tr("How much the probabilities of the next token differ from the tuned model's, in nats. 0 means equal."),
+        "perplexity": tr("The number of equally likely tokens the model has to choose from on your rows: tuned model "
+                         "→ file. Lower is better."),
+    }.get(name, "")
 
 
 class ParityTable(QWidget):

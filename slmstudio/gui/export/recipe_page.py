@@ -55,7 +55,7 @@ class RecipePage(QWidget):
         self.then.hide()
 
     def show_recipe(self, gguf: Path, recipe: Recipe) -> None:
-        """Show a recipe for a file; one that cannot be followed says why."""
+        """Show a recipe for a file; one that can't be followed says why."""
         self._gguf, self.recipe = gguf, recipe
         if recipe.problem is not None:
             self.banner.show_error(recipe.problem)
@@ -70,7 +70,7 @@ class RecipePage(QWidget):
         self._update()
 
     def _update(self) -> None:
-        """Buttons and texts that depend on the recipe and on whether something is at work."""
+        """Buttons and texts that depend on the recipe and on whether something is running."""
 
     def is_at_work(self) -> bool:
         return self._task is not None
@@ -111,11 +111,11 @@ class OllamaPage(RecipePage):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__("", tr("Modelfile"), wrap=False, parent=parent)
-        self.lead.setText(tr("A Modelfile with the chat template and the stop tokens written out."))
+        self.lead.setText(tr("A Modelfile that contains the chat template and the stop tokens."))
         self.create = SecondaryButton(tr("Create in Ollama"), "", "small")
         self.create.setObjectName("ollama_create")
         self.create.clicked.connect(self._create)
-        self.save = SecondaryButton(tr("Save"), tr("Write the Modelfile beside the exported file."), "small")
+        self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small")
         self.save.setObjectName("ollama_save")
         self.save.clicked.connect(self._save)
         self.text.row.addWidget(self.save)
@@ -128,9 +128,9 @@ class OllamaPage(RecipePage):
         fine = self.recipe is not None and self.recipe.problem is None
         self.save.setEnabled(fine and not self.is_at_work())
         self.create.setEnabled(installed and fine and not self.is_at_work())
-        self.create.setToolTip(tr("Let Ollama take the model into its own store.") if installed else
-                               tr("Ollama is not installed on this machine."))
-        self.then.setText(tr("Ollama is not installed here. Once it is, and the Modelfile is saved:"))
+        self.create.setToolTip(tr("Add the model to Ollama's own storage.") if installed else
+                               tr("Ollama isn't installed on this machine."))
+        self.then.setText(tr("Ollama isn't installed here. After you install it and save the Modelfile, run:"))
         self.then.setVisible(fine and not installed)
         self.command.setVisible(fine and not installed)
         self.command.set_text(self.recipe.command if self.recipe is not None else "")
@@ -141,8 +141,7 @@ class OllamaPage(RecipePage):
         gguf, recipe = self._gguf, self.recipe
         if gguf is None or recipe is None:
             return
-        said = tr("Saved as {path}")
-        self.work(tr("Saving"), lambda task: said.format(path=ollama.save(gguf, recipe.text)))
+        self.work(tr("Saving"), lambda task: tr("Saved as {path}", path=ollama.save(gguf, recipe.text)))
 
     def _create(self) -> None:
         from slmstudio.core.export import ollama
@@ -150,22 +149,22 @@ class OllamaPage(RecipePage):
         gguf, recipe = self._gguf, self.recipe
         if gguf is None or recipe is None:
             return
-        name, said = ollama.model_name(gguf), tr("Done. Talk to it with: {command}")
+        name = ollama.model_name(gguf)
 
         def create(task: Task) -> str:
-            return said.format(command=ollama.create(gguf, name, recipe.text, task.cancelled))
+            return tr("Done. Chat with it: {command}", command=ollama.create(gguf, name, recipe.text, task.cancelled))
 
-        self.work(tr("Ollama copies {name}", name=name), create)
+        self.work(tr("Ollama is copying {name}", name=name), create)
 
 
 class LmStudioPage(RecipePage):
     """Where the file goes, and a button that puts it there."""
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__("", tr("Place in LM Studio's folder"), parent=parent)
-        self.lead.setText(tr("LM Studio finds models in its own folder. This is where the file goes:"))
-        self.put = SecondaryButton(tr("Put into LM Studio"),
-                                   tr("Link the file into LM Studio's folder, or copy it where it is on another disk."),
+        super().__init__("", tr("Location in LM Studio's folder"), parent=parent)
+        self.lead.setText(tr("LM Studio finds models in its own folder. The file goes here:"))
+        self.put = SecondaryButton(tr("Add to LM Studio"),
+                                   tr("Link the file into LM Studio's folder, or copy it if it's on another disk."),
                                    "small")
         self.put.setObjectName("lm_studio_put")
         self.put.clicked.connect(self._put)
@@ -193,9 +192,8 @@ class LmStudioPage(RecipePage):
         gguf = self._gguf
         if gguf is None:
             return
-        linked, copied = tr("It is there, and takes no room of its own."), tr("A copy is there.")
-
         def put(task: Task) -> str:
-            return copied if lm_studio.put(gguf, task.progress, task.cancelled)[1] else linked
+            copied = lm_studio.put(gguf, task.progress, task.cancelled)[1]
+            return tr("LM Studio has a copy now.") if copied else tr("LM Studio has it now, without extra disk space.")
 
         self.work(tr("Copying"), put)

@@ -24,7 +24,7 @@ class ServePanel(QFrame):
     """One page for each way to use the selected file.
 
     Signals:
-        closed: the person is done here; a server goes on.
+        closed: the person is done here. A server keeps running.
     """
 
     closed = Signal()
@@ -41,7 +41,7 @@ class ServePanel(QFrame):
         self.banner.setObjectName("serve_banner")
         self.server_page = ServerPage(self.server)
         self.ollama = OllamaPage()
-        self.llama_server = RecipePage(tr("llama.cpp's own server, with the template of the file:"),
+        self.llama_server = RecipePage(tr("llama.cpp's own server, with the template from the file:"),
                                        tr("Commands for llama-server"))
         self.vllm = RecipePage(tr("For many users at once, on a machine with a large card:"),
                                tr("Command for vLLM"))
@@ -53,13 +53,13 @@ class ServePanel(QFrame):
     def _lay_out(self) -> None:
         self.choice = SegmentedControl(
             [tr("Server"), "Ollama", "llama.cpp", "vLLM", "LM Studio"],
-            tooltips=[tr("SLM Studio's own server."), tr("A local model runner."),
+            tooltips=[tr("SLM Studio's own server."), tr("A program that runs models on this machine."),
                       tr("The engine behind Chat, as a server."), tr("A server for many users."),
-                      tr("A desktop program for chatting.")])
+                      tr("A desktop program for chatting with models.")])
         self.choice.setObjectName("serve_choice")
         self.pages: list[QWidget] = [self.server_page, *self.recipe_pages.values()]
         self.choice.changed.connect(self._turn_to)
-        close = IconButton("close", tr("Close this part. A running server keeps running."))
+        close = IconButton("close", tr("Close this section. A running server keeps running."))
         close.setObjectName("serve_close")
         close.clicked.connect(self.closed)
         top = QHBoxLayout()
@@ -80,7 +80,7 @@ class ServePanel(QFrame):
             page.setVisible(number == index)
 
     def serves(self, run: RunSummary) -> bool:
-        """Whether the server is at work on a file of this run."""
+        """Whether the server serves a file of this run."""
         return self.server.is_busy() and self.server.path is not None and run.folder in self.server.path.parents
 
     def show_export(self, run: RunSummary | None, export: Export | None) -> None:

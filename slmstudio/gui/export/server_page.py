@@ -26,7 +26,7 @@ class ServerPage(QWidget):
     another run is served: which, and Stop.
 
     Args:
-        server: may be at work on another file than the one that is selected.
+        server: may serve another file than the selected one.
     """
 
     def __init__(self, server: ModelServer, parent: QWidget | None = None):
@@ -36,7 +36,7 @@ class ServerPage(QWidget):
         self.banner = ErrorBanner()
         self.banner.setObjectName("server_banner")
         self.strip = ProgressStrip()
-        self.strip.cancel.setToolTip(tr("End the server before it is ready."))
+        self.strip.cancel.setToolTip(tr("Stop the server before it's ready."))
         self.strip.cancelled.connect(server.stop)
         self._make_start()
         self._make_elsewhere()
@@ -54,8 +54,9 @@ class ServerPage(QWidget):
         column = QVBoxLayout(self._offer)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
-        column.addWidget(text_label(tr("Programs on this machine can talk to the model as they talk to OpenAI's API. "
-                                       "It listens on 127.0.0.1 alone, asks for a key, and ends with this window."),
+        column.addWidget(text_label(tr("Programs on this machine can use the model through an OpenAI-compatible API. "
+                                       "The server only listens on 127.0.0.1, requires a key, and stops with this "
+                                       "window."),
                                     "small", wrap=True))
         self.port = number_field(SpinBox())
         self.port.setObjectName("server_port")
@@ -63,7 +64,7 @@ class ServerPage(QWidget):
         self.port.setGroupSeparatorShown(False)
         self.port.setValue(serving.DEFAULT_PORT)
         self.port.setAccessibleName(tr("Port"))
-        self.port.setToolTip(tr("The number behind the address. Change it when another program uses it."))
+        self.port.setToolTip(tr("The number after the address. Change it if another program uses it."))
         self.start_button = SecondaryButton(tr("Start the server"), "")
         self.start_button.setObjectName("server_start")
         self.start_button.clicked.connect(self._start)
@@ -83,7 +84,7 @@ class ServerPage(QWidget):
         self.elsewhere = text_label("", "small", wrap=True)
         self.elsewhere.setObjectName("server_elsewhere")
         stop = SecondaryButton(tr("Stop it"),
-                               tr("End the other run's server, so that a file of this run can be served."), "small")
+                               tr("Stop the other run's server, so that a file of this run can be served."), "small")
         stop.setObjectName("server_stop_other")
         stop.clicked.connect(self._server.stop)
         row.addWidget(self.elsewhere, 1)
@@ -98,7 +99,7 @@ class ServerPage(QWidget):
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("server_figures")
         self.stop_button = SecondaryButton(
-            tr("Stop"), tr("End the server. Answers that are being written are cut off."), "small")
+            tr("Stop"), tr("Stop the server. Answers that are being written are cut off."), "small")
         self.stop_button.setObjectName("server_stop")
         self.stop_button.clicked.connect(self._server.stop)
         top = QHBoxLayout()
@@ -151,7 +152,7 @@ class ServerPage(QWidget):
         other = self._path is not None and server.path is not None and server.path.parent != self._path.parent
         # Why the other run's server failed is said where that run is shown.
         state = STOPPED if other and server.state == FAILED else server.state
-        self.elsewhere.setText(tr("{name}, a file of another run, is being served. One file is served at a time.",
+        self.elsewhere.setText(tr("A file of another run, {name}, is being served. Only one can be served at a time.",
                                   name=server.path.stem if server.path else ""))
         self._elsewhere.setVisible(other and state == SERVING)
         self._offer.setVisible(state in (STOPPED, FAILED))
@@ -162,7 +163,7 @@ class ServerPage(QWidget):
         if state == STARTING:
             self.strip.start(tr("Loading {name}", name=server.path.stem if server.path else ""))
         elif state == STOPPING:
-            self.strip.start(tr("Stopping …"))
+            self.strip.start(tr("Stopping…"))
         self.strip.cancel.setVisible(state == STARTING)
         if state == FAILED and server.error is not None:
             self.banner.show_error(server.error)
@@ -178,7 +179,7 @@ class ServerPage(QWidget):
         status = self._server.status
         parts = [ntr("{n:,} request served", "{n:,} requests served", status.get("served", 0))]
         if status.get("active"):
-            parts.append(tr("{count} at work", count=status["active"]))
+            parts.append(ntr("{n:,} in progress", "{n:,} in progress", status["active"]))
         parts.append(tr("{tokens:,} tokens of context", tokens=found.context_length))
         self.figures.setText(" · ".join(parts))
         refused = status.get("refused", 0)

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.core import paths
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -48,17 +48,17 @@ class VotesDialog(QDialog):
         self.banner.setObjectName("votes_banner")
         self.table = QTableWidget(0, 6)
         self.table.setObjectName("votes_table")
-        self.note = text_label(tr("Reading the votes …"), "muted", wrap=True)
+        self.note = text_label(tr("Reading the votes…"), "muted", wrap=True)
         self.note.setObjectName("votes_note")
         self.sentence = text_label("", "body", wrap=True)
         self.sentence.setObjectName("votes_sentence")
         self.export = SecondaryButton(tr("Export these pairs…"),
-                                      tr("Write the chosen comparison as a preference dataset: the better answers as "
+                                      tr("Save the selected comparison as a preference dataset: the better answers as "
                                          "chosen, the others as rejected."))
         self.export.setObjectName("votes_export")
         self.export_all = SecondaryButton(tr("Export all pairs…"),
-                                          tr("Write all comparisons as one preference dataset, whichever models they "
-                                             "were of."))
+                                          tr("Save all comparisons as one preference dataset, whichever models were "
+                                             "compared."))
         self.export_all.setObjectName("votes_export_all")
         self._lay_out()
         self.export.clicked.connect(lambda: self._choose_file(self._chosen()))
@@ -67,10 +67,10 @@ class VotesDialog(QDialog):
         self.read()
 
     def _lay_out(self) -> None:
-        self.table.setHorizontalHeaderLabels([tr("Model"), tr("Better"), tr("Against"),
-                                              tr("Better"), tr("Both good"), tr("Both bad")])
+        self.table.setHorizontalHeaderLabels([tr("Model"), ptr("votes", "Wins"), tr("Compared with"),
+                                              ptr("votes", "Wins"), tr("Both good"), tr("Both bad")])
         self.table.setAccessibleName(tr("Comparisons"))
-        self.table.setToolTip(tr("Choose a comparison to see what it says."))
+        self.table.setToolTip(tr("Select a comparison to see its result."))
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -110,20 +110,20 @@ class VotesDialog(QDialog):
             cells = (tally.first.name, tally.wins[0], tally.second.name, tally.wins[1], tally.both_good,
                      tally.both_bad)
             for column, value in enumerate(cells):
-                item = QTableWidgetItem(str(value))
+                item = QTableWidgetItem(value if isinstance(value, str) else number_text(value))
                 if not isinstance(value, str):
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 else:
                     item.setToolTip(plain_tip((tally.first if column == 0 else tally.second).path))
                 self.table.setItem(row, column, item)
-        note = ntr("{n:,} vote, kept on this machine.", "{n:,} votes, kept on this machine.", len(self._votes))
-        if not self._votes:
-            note = tr("There are no votes yet. Turn on “Blind” in a side-by-side chat, or press “Vote blind…” above "
-                      "the answers of an evaluation.")
+        notes = [ntr("{n:,} vote, saved on this machine.", "{n:,} votes, saved on this machine.", len(self._votes))
+                 if self._votes else
+                 tr("There are no votes yet. Turn on “Blind” in a side-by-side chat, or press “Vote blind…” above the "
+                    "answers of an evaluation.")]
         if damaged:
-            note += " " + ntr("{n:,} damaged line of the file was skipped.",
-                              "{n:,} damaged lines of the file were skipped.", damaged)
-        self.note.setText(note)
+            notes.append(ntr("{n:,} damaged line in the file was skipped.",
+                             "{n:,} damaged lines in the file were skipped.", damaged))
+        self.note.setText(" ".join(notes))
         if self._tallies:
             self.table.selectRow(0)
         self._show_chosen()
@@ -140,7 +140,7 @@ class VotesDialog(QDialog):
 
     def _choose_file(self, between: Tally | None) -> None:
         dialog = QFileDialog(self, tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
-                             tr("Datasets (*.jsonl)"))
+                             tr("Datasets") + " (*.jsonl)")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("jsonl")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -157,13 +157,14 @@ class VotesDialog(QDialog):
                  self.banner.show_error)
 
     def _exported(self, path: Path, result: Exported) -> None:
-        parts = [tr("{count:,} pairs written to {file}.", count=result.pairs, file=path.name)]
+        parts = [ntr("{n:,} pair saved in {file}.", "{n:,} pairs saved in {file}.", result.pairs, file=path.name)]
         left = result.apart + result.same + result.empty
         if result.undecided:
-            parts.append(ntr("{n:,} vote prefers none.", "{n:,} votes prefer none.", result.undecided))
+            parts.append(ntr("{n:,} vote prefers neither answer.", "{n:,} votes prefer neither answer.",
+                             result.undecided))
         if left:
-            parts.append(ntr("{n:,} pair was left out: its answers are the same, or belong to different conversations.",
-                             "{n:,} pairs were left out: their answers are the same, or belong to different "
+            parts.append(ntr("{n:,} pair was skipped: its answers are the same, or belong to different conversations.",
+                             "{n:,} pairs were skipped: their answers are the same, or belong to different "
                              "conversations.", left))
         self.note.setText(" ".join(parts))
 

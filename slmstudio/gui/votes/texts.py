@@ -14,21 +14,28 @@ if TYPE_CHECKING:
 def verdict_text(tally: Tally) -> str:
     """Whether the difference is more than chance, in a sentence that does not promise too much."""
     if not tally.decided:
-        return tr("No vote prefers one of them yet.")
-    votes = ntr("{n:,} vote", "{n:,} votes", tally.decided)
+        return tr("So far, no vote prefers one of them.")
     first, second = tally.wins
     if first == second:
-        return tr("{votes}: as many for the one as for the other.", votes=votes)
-    leader = tally.first if first > second else tally.second
+        return ntr("{n:,} vote: as many for one as for the other.", "{n:,} votes: as many for one as for the other.",
+                   tally.decided)
+    return " ".join((
+        ntr("{n:,} vote: {model} wins {wins:,} of {n:,}.", "{n:,} votes: {model} wins {wins:,} of {n:,}.",
+            tally.decided, model=(tally.first if first > second else tally.second).name, wins=max(first, second)),
+        _trust(tally)))
+
+
+def _trust(tally: Tally) -> str:
+    """What the difference is worth."""
     chance = tally.chance
     shown = tr("less than 0.1 %") if chance < 0.001 else f"{100 * chance:.1f} %" if chance < 0.02 else (
         f"{100 * chance:.0f} %")
-    said = tr("{votes}: {model} wins {wins} of {all}. Chance alone makes such a difference {chance} of the time")
-    said = said.format(votes=votes, model=leader.name, wins=max(first, second), all=tally.decided, chance=shown)
     if chance < LEVEL:
-        return tr("{said}, so it is hardly chance.", said=said)
-    more = votes_needed(first, second)
-    if more is None:
-        return tr("{said}. Even {most:,} more votes would hardly tell them apart.", said=said, most=MOST_MORE)
-    return tr("{said}. {more} would tell, if it continues like this.", said=said,
-              more=ntr("About {n:,} more vote", "About {n:,} more votes", more))
+        return tr("Chance alone makes such a difference {percent} of the time, so this one is probably real.",
+                  percent=shown)
+    more = votes_needed(*tally.wins)
+    return " ".join((
+        tr("Chance alone makes such a difference {percent} of the time.", percent=shown),
+        tr("Even {most:,} more votes would hardly tell them apart.", most=MOST_MORE) if more is None else
+        ntr("About {n:,} more vote would tell, if they continue like this.",
+            "About {n:,} more votes would tell, if they continue like this.", more)))

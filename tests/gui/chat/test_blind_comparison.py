@@ -237,7 +237,7 @@ def test_buttons_below_an_answer_open_the_panel(qtbot, tab, session, models):
     press(qtbot, tab, "test_message", QToolButton)
     assert tab.correct.title.text() == "Add to a test set"
     press(qtbot, tab, "correct_add")
-    qtbot.waitUntil(lambda: "tests.jsonl has 1 row now" in tab.correct.note.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "tests.jsonl now has 1 row" in tab.correct.note.text(), timeout=5000)
     tab.new_chat()
     assert not tab.correct.isVisible() and tab.input.isVisible()
 

@@ -17,9 +17,10 @@ BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base",
 
 
 @pytest.mark.parametrize(("wins", "words"), [
-    ([0, 0], "No vote prefers"), ([4, 4], "8 votes: as many for the one"),
+    ([0, 0], "no vote prefers"), ([4, 4], "8 votes: as many for one"),
     ([3, 9], "12 votes: tuned wins 9 of 12. Chance alone makes such a difference 15 % of the time. About 5 more votes"),
-    ([1, 10], "tuned wins 10 of 11. Chance alone makes such a difference 1.2 % of the time, so it is hardly chance."),
+    ([1, 10], "tuned wins 10 of 11. Chance alone makes such a difference 1.2 % of the time, so this one is "
+              "probably real."),
     ([30, 0], "less than 0.1 %"), ([501, 500], "Even 2,000 more votes would hardly"),
     ([1, 0], "1 vote: base wins 1 of 1"),
 ])
@@ -45,9 +46,9 @@ def test_the_list_of_votes_and_its_export(qtbot, studio_home, session, tmp_path)
     qtbot.waitUntil(lambda: dialog.table.rowCount() == 1, timeout=5000)
     assert [dialog.table.item(0, column).text() for column in range(6)] == ["base", "1", "tuned", "2", "0", "1"]
     assert "3 votes: tuned wins 2 of 3" in dialog.sentence.text()
-    assert dialog.note.text() == "4 votes, kept on this machine. 1 damaged line of the file was skipped."
+    assert dialog.note.text() == "4 votes, saved on this machine. 1 damaged line in the file was skipped."
     dialog.export_to(tmp_path / "pairs.jsonl", dialog._chosen())
-    qtbot.waitUntil(lambda: "written to pairs.jsonl" in dialog.note.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "saved in pairs.jsonl" in dialog.note.text(), timeout=5000)
     found = read_dataset(tmp_path / "pairs.jsonl")
     assert [(row.messages[-1]["content"], row.rejected) for row in found.records] == [
         ("yes 0", "no 0"), ("yes 1", "no 1"), ("no 2", "yes 2")]

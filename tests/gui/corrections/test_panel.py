@@ -59,10 +59,10 @@ def test_a_corrected_answer_becomes_a_row(qtbot, panel, session):
     file = paths.datasets_dir() / "corrections.jsonl"
     [row] = read_dataset(file).records
     assert row.messages == (*ASKED, {"role": "assistant", "content": BETTER})
-    assert panel.note.text() == "corrections.jsonl has 1 row now" and not panel.add.isVisible()
+    assert panel.note.text() == "corrections.jsonl now has 1 row" and not panel.add.isVisible()
     assert settings.load()[0].correction_file == str(file)
     qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel.note.text() == "Taken back.", timeout=5000)
+    qtbot.waitUntil(lambda: panel.note.text() == "Undone.", timeout=5000)
     assert not file.exists() and panel.add.isVisible()
 
 
@@ -76,7 +76,7 @@ def test_a_row_and_a_pair_at_once(qtbot, panel):
     assert (pair.messages[-1]["content"], pair.rejected) == (BETTER, SAID)
     assert len(read_dataset(folder / "corrections.jsonl").records) == 1
     qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel.note.text() == "Taken back.", timeout=5000)
+    qtbot.waitUntil(lambda: panel.note.text() == "Undone.", timeout=5000)
     assert not list(folder.glob("*.jsonl"))
 
 
@@ -102,7 +102,7 @@ def test_the_same_row_twice_is_said(qtbot, panel):
         open_for(panel)
         panel.answer.setPlainText(BETTER)
         qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: panel.note.text() != "Adding …", timeout=5000)
+        qtbot.waitUntil(lambda: panel.note.text() != "Adding…", timeout=5000)
     assert "already" in panel.banner._what.text() and "Line 1" in panel.banner._why.text()
 
 
@@ -119,13 +119,13 @@ def test_a_test_row_with_tags(qtbot, panel, session):
 
 
 def test_a_question_that_was_learned_is_no_fair_test(qtbot, panel, exported):
-    for text, words in ((BETTER, "this very row, line 1 of learned.jsonl"), ("Other.", "with another answer")):
+    for text, words in ((BETTER, "exactly this row (line 1 of learned.jsonl)"), ("Other.", "with another answer")):
         open_for(panel, test=True, models=[exported])
         panel.answer.setPlainText(text)
         qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: panel.note.text() not in ("", "Adding …"), timeout=5000)
+        qtbot.waitUntil(lambda: panel.note.text() not in ("", "Adding…"), timeout=5000)
         assert words in panel.note.text()
-        assert panel.add.text() == "Add all the same" and not (paths.datasets_dir() / "tests.jsonl").exists()
+        assert panel.add.text() == "Add anyway" and not (paths.datasets_dir() / "tests.jsonl").exists()
     add(qtbot, panel)
     assert len(read_dataset(paths.datasets_dir() / "tests.jsonl").records) == 1
 
@@ -134,7 +134,7 @@ def test_training_data_that_is_gone_is_said(qtbot, panel, exported, studio_home)
     (studio_home / "learned.jsonl").unlink()
     open_for(panel, test=True, models=[exported])
     add(qtbot, panel)
-    assert "tests.jsonl has 1 row now" in panel.note.text() and "does not exist" in panel.note.text()
+    assert "tests.jsonl now has 1 row" in panel.note.text() and "does not exist" in panel.note.text()
 
 
 def test_nothing_to_add(qtbot, panel):
@@ -212,10 +212,10 @@ def test_what_was_added_late_is_told_of_its_own_answer(qtbot, panel, held):
     assert not panel.add.isEnabled(), "one at a time"
     with qtbot.waitSignal(panel.stored, timeout=60_000):
         held.set()
-    assert panel.note.text() == "“राशन कार्ड?”: corrections.jsonl has 1 row now"
+    assert panel.note.text() == "“राशन कार्ड?”: corrections.jsonl now has 1 row"
     assert panel.undo.isHidden() and panel.add.isEnabled() and not panel.answer.isReadOnly()
     add(qtbot, panel)
-    assert panel.note.text() == "corrections.jsonl has 2 rows now" and panel.undo.isVisible()
+    assert panel.note.text() == "corrections.jsonl now has 2 rows" and panel.undo.isVisible()
 
 
 @pytest.mark.parametrize("left", ["closed", "another answer"])
@@ -234,14 +234,14 @@ def test_what_was_not_added_is_told_though_the_panel_was_closed(qtbot, panel, ex
     if left == "another answer":
         open_for(panel, test=True, models=[exported])
         held.set()
-        qtbot.waitUntil(lambda: "learned this very row" in panel.note.text(), timeout=60_000)
-        assert "was not added" in panel.note.text() and panel.add.text() == "Add"
+        qtbot.waitUntil(lambda: "trained on exactly this row" in panel.note.text(), timeout=60_000)
+        assert "wasn't added" in panel.note.text() and panel.add.text() == "Add"
         return
     with qtbot.waitSignal(panel.failed, timeout=60_000) as told:
         held.set()
     assert panel.isHidden(), "its page has made other use of the place"
-    assert "राशन कार्ड?" in told.args[0].what and "was not added" in told.args[0].what
-    assert "learned this very row" in told.args[0].why
+    assert "राशन कार्ड?" in told.args[0].what and "wasn't added" in told.args[0].what
+    assert "trained on exactly this row" in told.args[0].why
 
 
 def test_what_failed_after_the_panel_was_closed_is_told_by_its_page(qtbot, panel, held, tmp_path):

@@ -61,13 +61,14 @@ def test_preference_pairs_show_both_answers(qtbot, tab: DataTab, write_rows):
     tab.findChild(QLineEdit, "rows_search").setText("worse 4")
     qtbot.waitUntil(lambda: text(tab, "rows_place") == "match 1 of 1")
     qtbot.waitUntil(lambda: "5 rows · " in text(tab, "statistics_figures"))
-    qtbot.waitUntil(lambda: text(tab, "split_counts").startswith("4 rows to learn · 1 to"))
+    qtbot.waitUntil(lambda: text(tab, "split_counts").startswith("4 rows for training · 1 for"))
 
 
 def test_labelled_rows_show_their_mark(qtbot, tab: DataTab, write_rows):
     open_file(qtbot, tab, write_rows("labelled.jsonl", LABELLED))
     assert "good and bad answers" in text(tab, "dataset_facts")
-    assert table(tab) == [["Line", "Turns", "Question", "Answer", "Mark"], ["1", "2", "Question 1", "Answer 1", "bad"]]
+    assert table(tab) == [["Line", "Turns", "Question", "Answer", "Rating"],
+                          ["1", "2", "Question 1", "Answer 1", "bad"]]
     assert bubbles(tab) == ["user", "Question 1", "assistant · a bad answer", "Answer 1"]
     tab.workspace().rows.go(1)
     assert bubbles(tab)[2] == "assistant · a good answer"

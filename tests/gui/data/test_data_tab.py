@@ -59,7 +59,8 @@ def test_the_sample_opens_with_its_own_test_rows(qtbot, tab: DataTab):
     assert text(tab, "findings_chip") == "no problems"
     assert tab.findChild(QRadioButton, "split_own").isChecked()
     learned, kept = len(entry.dataset.records), len(entry.eval_dataset.records)
-    qtbot.waitUntil(lambda: text(tab, "split_counts").startswith(f"{learned} rows to learn · {kept} to evaluate"))
+    words = f"{learned} rows for training · {kept} for evaluation"
+    qtbot.waitUntil(lambda: text(tab, "split_counts").startswith(words))
     qtbot.waitUntil(lambda: "Longest row" in text(tab, "statistics_figures"))
 
 
@@ -121,7 +122,7 @@ def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     with qtbot.waitSignal(tab.idle):
         tab.open_files([tmp_path / "nowhere.jsonl", write_rows("good.jsonl", ROWS), picture])
-    assert tab.banner._what.text() == "2 files could not be read."
+    assert tab.banner._what.text() == "2 files couldn't be read."
     assert tab.findChild(QWidget, "banner_list").model().rowCount() == 2
     assert text(tab, "dataset_name") == "good"
 
@@ -177,7 +178,7 @@ def test_the_search_finds_any_script_and_any_case(qtbot, tab: DataTab, write_row
     field = tab.findChild(QLineEdit, "rows_search")
     # ड़ and é typed in their decomposed forms find the composed ones.
     for typed, place in (("ANSWER 40", "match 1 of 1"), ("प्रमाण", "match 1 of 1"), ("CAFE\u0301", "match 1 of 1"),
-                         ("nowhere", "no row has this text"), ("question", "match 1 of 40"), ("", "row 1 of 42")):
+                         ("nowhere", "no row contains this text"), ("question", "match 1 of 40"), ("", "row 1 of 42")):
         field.setFocus()
         field.selectAll()
         field.insert(typed) if typed else field.clear()
@@ -185,10 +186,10 @@ def test_the_search_finds_any_script_and_any_case(qtbot, tab: DataTab, write_row
 
 
 def test_the_split_is_set_and_counted(qtbot, opened: DataTab):
-    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("36 rows to learn · 4 to"))
+    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("36 rows for training · 4 for"))
     split = opened.workspace().split
     split.share.setValue(25)
-    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("30 rows to learn · 10 to"))
+    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("30 rows for training · 10 for"))
     split.seed.setValue(7)
     entry = opened.workspace().entry
     assert (entry.eval_fraction, entry.split_seed) == (0.25, 7)
@@ -201,10 +202,10 @@ def test_evaluation_rows_come_from_a_file(qtbot, opened: DataTab, write_rows):
     with qtbot.waitSignal(opened.idle):
         dialog.fileSelected.emit(str(file))
         dialog.accept()
-    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("40 rows to learn · 6 to"))
+    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("40 rows for training · 6 for"))
     assert opened.workspace().entry.eval_dataset.path == file
     press(qtbot, opened, "split_remove", QToolButton)
-    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("36 rows to learn · 4 to"))
+    qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("36 rows for training · 4 for"))
     assert opened.workspace().entry.eval_dataset is None
 
 
@@ -232,7 +233,7 @@ def test_evaluation_rows_are_of_the_same_kind(qtbot, opened: DataTab, tmp_path: 
     with qtbot.waitSignal(opened.idle):
         dialog.fileSelected.emit(str(file))
         dialog.accept()
-    assert opened.banner._what.text() == "story.txt cannot evaluate rows.jsonl."
+    assert opened.banner._what.text() == "story.txt can't be used to evaluate rows.jsonl."
     assert "plain text" in opened.banner.error.why
     assert opened.findChild(QRadioButton, "split_off").isChecked()
     assert opened.workspace().entry.eval_dataset is None
@@ -319,6 +320,6 @@ def test_one_row_is_one_row(qtbot, tab: DataTab, write_rows):
     with qtbot.waitSignal(tab.idle):
         tab.open_files([write_rows("one.jsonl", ROWS[:1])])
     assert tab.workspace().list.item(0).data(DETAIL).startswith("1 row · ")
-    assert text(tab, "findings_good") == "✓ The one row can be used."
+    assert text(tab, "findings_good") == "✓ The only row can be used."
     qtbot.waitUntil(lambda: text(tab, "statistics_figures").startswith("1 row · "))
-    qtbot.waitUntil(lambda: text(tab, "split_counts") == "1 row to learn · 0 to evaluate")
+    qtbot.waitUntil(lambda: text(tab, "split_counts") == "1 row for training · 0 for evaluation")

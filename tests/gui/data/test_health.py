@@ -89,8 +89,8 @@ def test_several_kinds_are_mended_together_and_undone(qtbot, planted: DataTab, s
     for kind in ("html", "duplicate_rows"):
         box = planted.findChild(QCheckBox, f"mend_{kind}")
         box.setChecked(True)
-    qtbot.waitUntil(lambda: text(planted, "mend_summary") == "2 rows are rewritten, 2 rows are removed; 30 rows are "
-                    "left.")
+    qtbot.waitUntil(lambda: text(planted, "mend_summary") == "2 rows are rewritten · 2 rows are removed · 30 rows "
+                    "are left")
     changes = planted.findChild(QTextEdit, "mend_changes").toPlainText()
     assert "98234 56789[PHONE]" in changes and "Line 31 · Duplicate rows · the row is removed" in changes
     with qtbot.waitSignal(page.desk.replaced):
@@ -124,14 +124,14 @@ def test_undo_without_the_file_before_keeps_the_version(qtbot, planted: DataTab)
     original.unlink()
     press(qtbot, planted, "version_undo")
     qtbot.waitUntil(lambda: planted.banner.isVisible())
-    assert "ward.jsonl isn't there any more" in planted.banner._what.text()
+    assert "ward.jsonl is no longer there" in planted.banner._what.text()
     assert page.entry.dataset.path.exists()
 
 
 def test_mending_nothing_and_giving_up(qtbot, planted: DataTab):
     press(qtbot, planted, "health_mend_html")
     planted.findChild(QCheckBox, "mend_html").setChecked(False)
-    qtbot.waitUntil(lambda: text(planted, "mend_summary") == "Choose what to mend.")
+    qtbot.waitUntil(lambda: text(planted, "mend_summary") == "Choose what to fix.")
     assert not planted.findChild(QPushButton, "mend_write").isEnabled()
     qtbot.keyClick(planted.findChild(QCheckBox, "mend_html"), Qt.Key.Key_Escape)
     assert planted.workspace().rows.isVisible()
@@ -146,7 +146,7 @@ def test_a_healthy_file_says_so_and_going_back_is_instant(qtbot, planted: DataTa
     with qtbot.waitSignal(planted.idle):
         planted.open_files([write_rows("good.jsonl", good)])
     assert checked(qtbot, planted).made.findings == ()
-    assert text(planted, "health_words") == "✓ Nothing was found in 3 rows."
+    assert text(planted, "health_words") == "✓ No problems were found in 3 rows."
     page = planted.workspace()
     report = page.entries[0].report
     page.list.setCurrentRow(0)
@@ -190,10 +190,10 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
                                gradient_accumulation_steps=2))
     qtbot.waitUntil(lambda: any(each.kind == "too_long" for each in page.entry.report.made.findings))
     assert page.entry.report.made.counts is counts  # the rows and the model are the same
-    assert f"is cut at {counts.p95:,} tokens, the plan's sequence length; at {counts.max:,}, none is." in text(
+    assert f"is cut at {counts.p95:,} tokens, the plan's sequence length. At {counts.max:,}, none is." in text(
         tab, "length_figures")
     steps = -(-page.desk._learned // 4)
-    assert text(tab, "length_steps") == f"{-(-steps // 2)} steps in an epoch, with 8 rows a step"
+    assert text(tab, "length_steps") == f"{-(-steps // 2)} steps per epoch, with 8 rows per step"
     press(qtbot, tab, "health_show_too_long")
     qtbot.waitUntil(lambda: lines(tab) == ["33"])
 

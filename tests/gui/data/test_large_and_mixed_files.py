@@ -90,7 +90,7 @@ def test_the_same_share_of_each_language_or_file_is_split_off(qtbot, tab: DataTa
     for by, held in (("source", 4), ("rows", 5), ("language", 4)):
         box.setCurrentIndex(box.findData(by))
         box.activated.emit(box.currentIndex())
-        words = f"{16 - held} rows to learn · {held} to evaluate"
+        words = f"{16 - held} rows for training · {held} for evaluation"
         qtbot.waitUntil(lambda words=words: text(tab, "split_counts") == words)
         assert page.entry.split_by == by
     page.choose(page.entry)

@@ -237,7 +237,7 @@ def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, new_tab, sessi
     tab = new_tab(Session(settings.load()[0]))
     with qtbot.waitSignal(tab.idle):
         tab.restore()
-    assert first(tab) == ["Who?", "She."] and "doesn't fit it any more" in str(tab.banner.error)
+    assert first(tab) == ["Who?", "She."] and "no longer fit the file" in str(tab.banner.error)
 
 
 def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_tab, session, odd):
@@ -284,17 +284,17 @@ def test_evaluation_rows_are_read_with_the_same_columns(qtbot, tab, odd):
     assert entry.eval_dataset.given == entry.dataset.given == {"instruction": "Fld 1", "output": "Fld-2"}
     pick_and_read(qtbot, tab, "output", "xx")
     assert entry.dataset.given["output"] == "xx" and entry.eval_dataset is None and entry.lost_eval == test
-    assert "evaluation rows of odd.csv" in str(tab.banner.error)
+    assert "evaluation rows for odd.csv" in str(tab.banner.error)
 
 
 def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, session, tmp_path):
     file = tmp_path / "weighted.csv"
     file.write_text("question,answer,loss_weight,split\n" + "Who?,She.,2,train\n" * 4, encoding="utf-8")
     open_files(qtbot, tab, file)
-    assert text(tab, "reading_matter") == "Not used, though they change what is learned: loss_weight, split"
+    assert text(tab, "reading_matter") == "Not used, though they affect training: loss_weight, split"
     press(qtbot, tab, "data_use")
     assert session.dataset is None
-    assert text(tab, "unused_text") == "loss_weight and split change what is learned, and nothing is made of them."
+    assert text(tab, "unused_text") == "loss_weight and split affect training, but aren't used."
     press(qtbot, tab, "unused_choose")
     assert tab.workspace().reading.panel.isVisible() and not tab.workspace().strip.isVisible()
     press(qtbot, tab, "data_use")
@@ -305,7 +305,7 @@ def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, s
     assert session.dataset is not None, "it is asked once"
     pick_and_read(qtbot, tab, "system", "split")
     press(qtbot, tab, "data_use")
-    assert text(tab, "unused_text") == "loss_weight changes what is learned, and nothing is made of it."
+    assert text(tab, "unused_text") == "loss_weight affects training, but isn't used."
 
 
 def test_a_folder_is_dropped_and_its_rows_name_their_files(qtbot, tab, tmp_path, drop):

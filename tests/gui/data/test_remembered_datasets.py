@@ -145,7 +145,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     assert names(tab) == ["changed"] and tab.workspace().entry.dataset.name == "changed"
     assert f"gone.jsonl is no longer in {tmp_path}. It was moved, renamed or deleted." in said(tab)
     assert "stick.jsonl can't be reached." in said(tab) and "unplugged" in said(tab)
-    assert "changed.jsonl has changed since it was last open; it has 3 rows now." in said(tab)
+    assert "changed.jsonl has changed since it was last open. It has 3 rows now." in said(tab)
     assert tab.banner.property("banner") == "warn"
 
     (tmp_path / "unplugged").rename(disk)
@@ -193,7 +193,7 @@ def test_a_lost_evaluation_file_is_said_and_kept_for_later(qtbot, new_tab, next_
     second = next_session()
     tab = new_tab(second)
     restore(qtbot, tab)
-    assert "The evaluation rows of rows.jsonl could not be opened" in said(tab)
+    assert "The evaluation rows for rows.jsonl couldn't be opened" in said(tab)
     assert "test.jsonl is no longer" in said(tab)
     assert tab.workspace().entry.eval_dataset is None
     moved.rename(test)
@@ -260,7 +260,7 @@ def test_a_correction_appears_among_the_recent_files(qtbot, session, panel, new_
     tab = new_tab()
     qtbot.waitUntil(lambda: recent(tab) == ["corrections.jsonl"])
     qtbot.mouseClick(panel.undo, LEFT)
-    qtbot.waitUntil(lambda: panel.note.text() == "Taken back.")
+    qtbot.waitUntil(lambda: panel.note.text() == "Undone.")
     assert recent(tab) == [], "there is no such file any more"
 
 
@@ -270,7 +270,7 @@ def test_a_correction_leads_to_its_row_in_data(qtbot, session, panel, new_tab):
         append(file, NewRow(({"role": "user", "content": f"Q{number}"}, {"role": "assistant", "content": "A"})))
     tab = new_tab()
     correct(qtbot, panel)
-    assert panel.note.text() == "corrections.jsonl has 6 rows now"
+    assert panel.note.text() == "corrections.jsonl now has 6 rows"
     with qtbot.waitSignals([session.go_to, tab.idle]):
         qtbot.mouseClick(panel.open_data, LEFT)
     page = tab.workspace()

@@ -83,7 +83,7 @@ def test_rows_are_deleted_edited_and_added_and_written_together(qtbot, tab: Data
     write(tab, 1, "And its answer")
     press(qtbot, tab, "editor_save")
     assert prompts(tab)[-1] == "Another one"
-    assert text(tab, "changes_text") == "3 changes aren't written"
+    assert text(tab, "changes_text") == "3 unsaved changes"
     with qtbot.waitSignal(page.desk.replaced):
         press(qtbot, tab, "changes_write")
     made = read_dataset(paths.datasets_dir() / "rows-v2.jsonl")
@@ -125,7 +125,7 @@ def test_unwritten_changes_are_asked_about_before_they_go(qtbot, tab: DataTab):
         assert tab.confirm_close() is done
     QTimer.singleShot(0, partial(answer, "cancel"))
     tab.workspace().remove_current()
-    assert asked == ["1 change to rows isn't written."] * 3 and len(tab.workspace().entries) == 1
+    assert asked == ["1 change to rows isn't saved."] * 3 and len(tab.workspace().entries) == 1
     press(qtbot, tab, "changes_undo")
     assert tab.confirm_close()
 
@@ -134,7 +134,7 @@ def test_the_last_rows_are_not_deleted(qtbot, tab: DataTab):
     table = tab.workspace().rows.table
     table.selectAll()
     press(qtbot, tab, "rows_delete", QToolButton)
-    assert tab.banner._what.text() == "A dataset needs a row at least."
+    assert tab.banner._what.text() == "A dataset needs at least one row."
     assert len(prompts(tab)) == 10
 
 
@@ -177,7 +177,7 @@ def test_data_are_not_used_or_mixed_without_the_changes(qtbot, tab: DataTab, ses
     page.list.setCurrentRow(0)
     press(qtbot, tab, "rows_delete", QToolButton)
     press(qtbot, tab, "data_use")
-    assert session.dataset is None and "aren't written" in tab.banner._what.text()
+    assert session.dataset is None and "unsaved" in tab.banner._what.text()
     page.desk.open_mix(page.entries)
     assert page.desk.pages.currentWidget() is not page.desk.mix
 
@@ -188,7 +188,7 @@ def test_nothing_is_changed_while_a_version_is_written(qtbot, tab: DataTab):
     with qtbot.waitSignal(page.desk.replaced):
         press(qtbot, tab, "changes_write")
         press(qtbot, tab, "rows_delete", QToolButton)
-        assert len(page.entry.edits.changes) == 1 and "being written" in tab.banner._what.text()
+        assert len(page.entry.edits.changes) == 1 and "being saved" in tab.banner._what.text()
     assert len(prompts(tab)) == 9 and page.entry.edits is None
     press(qtbot, tab, "rows_delete", QToolButton)
     assert len(prompts(tab)) == 8
@@ -221,5 +221,5 @@ def test_what_is_typed_is_kept_when_another_dataset_is_opened(qtbot, tab: DataTa
     with qtbot.waitSignal(tab.idle):
         tab.open_files([write_rows("other.jsonl", ROWS[:3])])
     page.list.setCurrentRow(0)
-    assert text(tab, "changes_text") == "1 change isn't written"
+    assert text(tab, "changes_text") == "1 unsaved change"
     assert page.desk.hand.records()[2].messages[-1]["content"] == "Typed"

@@ -108,10 +108,10 @@ def test_a_reference_that_was_begun_is_there_again_with_its_row(qtbot, page, fol
     row = begin(page, 1, "Half a refer")
     line = page.current().line
     page.table.selectRow(3)
-    assert not reference.is_edited() and f"not kept: line {line}" in page.count.text()
+    assert not reference.is_edited() and f"Unsaved correction: line {line}" in page.count.text()
     page.table.selectRow(1)
     assert reference.is_edited() and reference.editor.toPlainText() == "Half a refer"
-    assert "not kept" not in page.count.text(), "it is seen"
+    assert "Unsaved" not in page.count.text(), "it is seen"
     page.filters.order.setCurrentIndex(4)
     page.apply()
     qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file", timeout=60_000)
@@ -155,7 +155,7 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
     reference.keep.click()
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
     assert page.current().references == ["A still better one."] and not reference.is_edited()
-    assert page.banner.isHidden() and "not kept" not in page.count.text()
+    assert page.banner.isHidden() and "Unsaved" not in page.count.text()
 
 
 def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbot, page, monkeypatch):
@@ -166,7 +166,7 @@ def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbo
     page.detail.reference.keep.click()
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
     assert page.current().id != row and len(page.table.rows.shown) == len(ids) - 1
-    assert page.detail.unfinished() == set() and "not kept" not in page.count.text()
+    assert page.detail.unfinished() == set() and "Unsaved" not in page.count.text()
     page.undo.click()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == len(ids), timeout=60_000)
     assert page.current().id == row and not page.detail.reference.is_edited()
@@ -283,7 +283,7 @@ def test_a_change_that_fails_after_the_page_was_closed_is_told_elsewhere(qtbot, 
     page.close_page()
     with qtbot.waitSignal(page.failed, timeout=60_000) as told:
         held.set()
-    assert f"It is line {line} of tests.jsonl" in told.args[0].what and page.banner.isHidden()
+    assert f"in line {line} of tests.jsonl" in told.args[0].what and page.banner.isHidden()
 
 
 def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page, held):
@@ -324,7 +324,7 @@ def test_what_failed_after_another_evaluation_was_opened_says_where(qtbot, page,
     page.open(read_evaluation(folders[1]), run="b")
     held.set()
     qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
-    assert f"It is line {line} of tests.jsonl (a, today " in page.banner.error.what
+    assert f"in line {line} of tests.jsonl (a, today " in page.banner.error.what
     assert page.count.text() == "6 rows"
 
 
@@ -347,7 +347,7 @@ def test_a_change_that_could_not_be_scored_is_shown_and_said(qtbot, page, folder
     go_on.set()
     if opened == "another evaluation":
         qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
-        assert f"It is line {line} of tests.jsonl (" in page.banner.error.what and "full" in page.banner.error.why
+        assert f"in line {line} of tests.jsonl (" in page.banner.error.what and "full" in page.banner.error.why
     else:
-        qtbot.waitUntil(lambda: "still those from before" in page.count.text() and settled(page), timeout=60_000)
+        qtbot.waitUntil(lambda: "haven't been updated" in page.count.text() and settled(page), timeout=60_000)
         assert "full" in page.count.text() and page.current().category == "law"

@@ -117,7 +117,7 @@ def test_a_category_is_changed_in_the_evaluation_and_not_in_the_test_file(qtbot,
     field = tab.rows.detail.category
     field.setText("certificates")
     field.editingFinished.emit()
-    qtbot.waitUntil(lambda: "Tags kept" in tab.rows.count.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "Tags saved" in tab.rows.count.text(), timeout=10_000)
     assert tab.rows.current().category == "certificates", "the row stays chosen"
     scores = files.read_json(answers / "jobs" / "evaluate-1" / "scores.json")
     assert "certificates" in scores["models"][1]["by_category"]

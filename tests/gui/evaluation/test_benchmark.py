@@ -88,7 +88,7 @@ def test_a_benchmark_s_rows_stay_as_they_are(qtbot, tab, tiny_model):
     assert rows.current().id == 7
     for widget in (rows.detail.category, rows.detail.language, rows.detail.remove, rows.detail.correct,
                    rows.detail.reference.edit):
-        assert not widget.isEnabled() and "stay as they are" in widget.toolTip(), widget.objectName()
+        assert not widget.isEnabled() and "can't be changed" in widget.toolTip(), widget.objectName()
     assert not rows.vote.isEnabled() and "nothing to vote on" in rows.vote.toolTip()
     assert rows.detail.test.isEnabled()
     rows.close_page()
@@ -97,7 +97,7 @@ def test_a_benchmark_s_rows_stay_as_they_are(qtbot, tab, tiny_model):
     assert other is not None
     rows.open(other)
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 24 and rows.vote.isEnabled())
-    assert rows.detail.category.isEnabled() and "stay as they are" not in rows.detail.category.toolTip()
+    assert rows.detail.category.isEnabled() and "can't be changed" not in rows.detail.category.toolTip()
 
 
 def test_a_benchmark_of_an_older_version_says_why_there_are_no_rows(qtbot, tab, tiny_model):

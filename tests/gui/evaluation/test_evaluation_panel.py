@@ -66,7 +66,7 @@ def made_job(run) -> Job:
 
 def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, play, session):
     assert panel.choice.names() == ["base", "tuned"] and "8" in panel.choice.limit_label.text()
-    assert "not evaluated on this machine yet" in panel.estimate.text(), "no time is made up"
+    assert "evaluated on this machine yet" in panel.estimate.text(), "no time is made up"
     play("start wait:cancel cancelled")
     press(qtbot, tab, "evaluation_start")
     running = tab.details.evaluation.running
@@ -153,7 +153,7 @@ def test_a_dropped_file_is_looked_into(qtbot, tab, panel, write_rows, drop):
     rows = [{"instruction": f"What is {n} + {n}?", "output": f"It is #### {2 * n}"} for n in range(3)] + ["{broken"]
     drop(panel.choice, [write_rows("sums.jsonl", rows)])
     assert panel.choice.source.current() == FILE
-    qtbot.waitUntil(lambda: "1 row cannot be used" in panel.choice.found.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "1 row can't be used" in panel.choice.found.text(), timeout=60_000)
     assert panel.choice.limit_label.text() == "of 3" and "3 rows can only show" in panel.warnings.text.text()
     assert "line 4" in panel.warnings.text.text(), "what is left out is named"
     assert panel.choice.apply(panel._offer.request)["test"].endswith("sums.jsonl")
@@ -235,7 +235,7 @@ def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp
 
 def test_a_benchmark_is_downloaded_after_asking_and_used_from_then_on(qtbot, tab, panel, play, studio_home):
     panel.choice.source.set_current(BENCHMARK)
-    qtbot.waitUntil(lambda: "not on this machine" in panel.choice.found.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "isn't on this machine" in panel.choice.found.text(), timeout=60_000)
     press(qtbot, tab, "evaluation_download")
     box = QApplication.activeModalWidget()
     assert "MMLU" in box.text() and all(word in box.informativeText() for word in ("network", "huggingface.co"))
@@ -275,7 +275,7 @@ def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
 def test_the_time_is_estimated_from_the_last_evaluation_here(qtbot, tab, panel, run):
     evaluated_runs.write(run)
     panel.show_run(run)
-    qtbot.waitUntil(lambda: "as fast as the last time" in panel.estimate.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "at the speed of the last" in panel.estimate.text(), timeout=10_000)
 
 
 def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):

@@ -324,7 +324,7 @@ def test_rows_that_were_learned_are_scored_apart(qtbot, tab, make_run):
     view = tab.details.evaluation.scores
     assert view.groups.button(TRAINING).isVisible()
     view.groups.set_current(TRAINING)
-    assert [row[0].text for row in view.table.figures.rows] == ["In the training rows", "Never learned"]
+    assert [row[0].text for row in view.table.figures.rows] == ["In the training rows", "Not in the training rows"]
 
 
 def test_a_run_that_was_not_evaluated_says_what_to_do(qtbot, tab, make_run):

@@ -39,8 +39,8 @@ def test_every_check_with_its_figure_and_result(qtbot) -> None:
     assert [model.index(row, RESULT).data(CHIP) for row in range(5)] == ["ok", "bad", "plain", "plain", "ok"]
     assert [model.index(row, CHECK).data(DETAIL) for row in (1, 3)] == ["must be under 0.0001", None]
     tips = [model.index(row, CHECK).data(Qt.ItemDataRole.ToolTipRole) for row in range(2)]
-    assert "scripts" in tips[0] and CHECKS[1]["remedy"] in tips[1] and "0 is equal" in tips[1]
-    for column, word in ((CHECK, "trained"), (RESULT, "no limit: making the file smaller")):
+    assert "scripts" in tips[0] and CHECKS[1]["remedy"] in tips[1] and "0 means equal" in tips[1]
+    for column, word in ((CHECK, "trained"), (RESULT, "No limit: a smaller file")):
         assert word in model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
     assert model.index(1, CHECK).data(Qt.ItemDataRole.AccessibleTextRole) == "Error of the logits (NMSE): failed"
     assert table.remedy.text() == CHECKS[1]["remedy"] and not table.remedy.isHidden()

@@ -71,7 +71,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert gains == sorted(gains, reverse=True)
     tips = [window.table.rows.headerData(section, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
             for section in (FIRST, SECOND)]
-    assert tips == [f"The row's score of {first}", f"The row's score of {second}"], "the heading may be elided"
+    assert tips == [f"The score of {model} for this row" for model in (first, second)], "the heading may be elided"
     row = window.table.rows.row_at(0)
     assert row.answers[first] != row.answers[second] and row.references
     assert not window.detail.foot.isVisible() and not window.detail.reference.edit.isVisible()

@@ -303,7 +303,7 @@ def test_a_missing_base_model_is_said_before_the_export(qtbot, tab, finished_run
     show(qtbot, tab, 1)
     press(qtbot, tab, "results_export")
     qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=5000)
-    assert "not where it was" in tab.details.export.banner._what.text()
+    assert "no longer where it was" in tab.details.export.banner._what.text()
 
 
 def test_delete_moves_to_the_trash(qtbot, tab, finished_run, monkeypatch, tmp_path):

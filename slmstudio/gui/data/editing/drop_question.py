@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
     from slmstudio.gui.data.entry import DataEntry
@@ -23,11 +23,10 @@ def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setWindowTitle(tr("Changes that aren't written"))
-    count = sum(unwritten.values())
-    pattern = tr("1 change to {name} isn't written.") if count == 1 else tr("{count} changes to {name} aren't written.")
-    box.setText(pattern.format(count=f"{count:,}", name=", ".join(unwritten)))
-    box.setInformativeText(tr("Cancel, and press “Write a new version” to keep them."))
+    box.setWindowTitle(tr("Unsaved changes"))
+    box.setText(ntr("{n:,} change to {name} isn't saved.", "{n:,} changes to {name} aren't saved.",
+                    sum(unwritten.values()), name=", ".join(unwritten)))
+    box.setInformativeText(tr("To keep them, cancel and press “Save a new version”."))
     drop = box.addButton(tr("Discard changes"), QMessageBox.ButtonRole.DestructiveRole)
     drop.setObjectName("drop_changes")
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))

@@ -45,13 +45,13 @@ class HandEdits(QObject):
         self._records: Sequence[Record] = ()
         self._key: int | None = None
         self._writing: DataEntry | None = None
-        self.undo = SecondaryButton(tr("Undo"), tr("Take the last change back (Ctrl+Z)."), "small")
+        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change (Ctrl+Z)."), "small")
         self.undo.setObjectName("changes_undo")
         self.undo.setShortcut("Ctrl+Z")
         self.undo.clicked.connect(self._undo)
-        self.write = SecondaryButton(tr("Write a new version"),
-                                     tr("Write all rows with these changes to a new file, and open that. Your file "
-                                        "isn't changed."), "small")
+        self.write = SecondaryButton(tr("Save a new version"),
+                                     tr("Save all rows with these changes in a new file, and open it. Your file isn't "
+                                        "changed."), "small")
         self.write.setObjectName("changes_write")
         self.write.clicked.connect(self._write)
         self.bar = NoteBar("changes_text", "warn", (self.undo, self.write))
@@ -72,8 +72,8 @@ class HandEdits(QObject):
 
     def ask_to_write(self) -> None:
         """Something else can't be done while changes are pending: say so."""
-        self.failed.emit(UserError(tr("There are changes that aren't written."), "",
-                                   tr("Write a new version or undo them first.")))
+        self.failed.emit(UserError(tr("There are unsaved changes."), "",
+                                   tr("Save a new version or undo them first.")))
 
     def _take(self) -> None:
         """Work out the rows with their changes, and say how many there are."""
@@ -84,15 +84,15 @@ class HandEdits(QObject):
             self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
         else:
             self._keys, self._records = entry.edits.rows()
-        self.bar.say(ntr("{n:,} change isn't written", "{n:,} changes aren't written", len(changes)) if changes else "")
+        self.bar.say(ntr("{n:,} unsaved change", "{n:,} unsaved changes", len(changes)) if changes else "")
         # What is changed while a version is written would be lost when that takes the place of these rows.
         for button in (self.write, self.undo):
             button.setEnabled(entry is not self._writing)
 
     def _may_change(self) -> bool:
         if self._entry is not None and self._entry is self._writing:
-            self.failed.emit(UserError(tr("A new version is being written."), "",
-                                       tr("Change rows when it is there.")))
+            self.failed.emit(UserError(tr("A new version is being saved."), "",
+                                       tr("Change rows once it's done.")))
             return False
         return self._entry is not None
 
@@ -113,8 +113,8 @@ class HandEdits(QObject):
         if not self._may_change():
             return
         if len(rows) >= len(self._records):
-            self.failed.emit(UserError(tr("A dataset needs a row at least."), "",
-                                       tr("To be rid of all of it, take it off the list.")))
+            self.failed.emit(UserError(tr("A dataset needs at least one row."), "",
+                                       tr("To get rid of all rows, remove the dataset from the list.")))
             return
         self._edits().delete([self._keys[row] for row in rows])
         self._show()

@@ -56,7 +56,7 @@ class MixCard(Card):
         self.seed.setToolTip(tr("The same seed always takes the same rows. Change it to draw others."))
         self.sum = text_label("", "strong")
         self.sum.setObjectName("mix_sum")
-        words = text_label(tr("A weight of 0.5 takes every other row, 1 takes all of them, 2 takes each twice."),
+        words = text_label(tr("A weight of 0.5 takes every other row, 1 takes all rows, 2 takes each row twice."),
                            "muted", wrap=True)
         seed = QHBoxLayout()
         seed.setSpacing(theme.SPACE_S)
@@ -73,8 +73,8 @@ class MixCard(Card):
         add_key(self, "Escape", self._close, inside=True)
 
     def _make_buttons(self) -> None:
-        self.write = PrimaryButton(tr("Write the mix"),
-                                   tr("Write the rows to a new file, and open that. Your files aren't changed."))
+        self.write = PrimaryButton(tr("Save the mix"),
+                                   tr("Save the rows in a new file, and open it. Your files aren't changed."))
         self.write.setObjectName("mix_write")
         self.write.clicked.connect(self._write)
         cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows (Esc)."))
@@ -102,7 +102,7 @@ class MixCard(Card):
             weight = number_field(DoubleSpinBox(minimum=0.01, maximum=100, decimals=2, singleStep=0.25, value=1))
             weight.setObjectName(f"mix_weight_{place}")
             weight.setAccessibleName(tr("Weight of {name}", name=dataset.name))
-            weight.setToolTip(tr("How many rows are taken, as a multiple of all."))
+            weight.setToolTip(tr("How many rows to take, as a multiple of all rows."))
             rows = text_label(ntr("{n:,} row", "{n:,} rows", len(dataset.records)), "small")
             for column, widget in enumerate((box, rows, weight)):
                 self._grid.addWidget(widget, place, column)

@@ -46,7 +46,7 @@ class RowEditor(Card):
         self.body.addWidget(self.banner)
         self.body.addWidget(self._area, 1)
         self.save = PrimaryButton(tr("Save row"),
-                                  tr("Keep the row like this until you write a new version (Ctrl+Enter)."))
+                                  tr("Keep the row like this until you save a new version (Ctrl+Enter)."))
         self.save.setObjectName("editor_save")
         self.save.clicked.connect(self._save)
         cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."))

@@ -1,4 +1,4 @@
-"""Says what the dataset was made from, and goes back to that."""
+"""Shows what the dataset was made from, and goes back to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class VersionBar(QObject):
     """The bar of the entry that is shown; hidden for a file that isn't a version.
 
     Signals:
-        replaced(DataEntry, Dataset): the file before is to be shown in its place.
+        replaced(DataEntry, Dataset): the earlier file should be shown in its place.
         closing(DataEntry): a mix was undone, and its file is gone.
         failed(object): it can't be undone, or the file couldn't be moved to the trash.
     """
@@ -40,7 +40,7 @@ class VersionBar(QObject):
         self._entry: DataEntry | None = None
         self._task: Task | None = None
         self.undo = SecondaryButton(tr("Undo"),
-                                    tr("Go back to the file that this was made from. The version moves to the trash."),
+                                    tr("Go back to the file this was made from. This version moves to the trash."),
                                     "small")
         self.undo.setObjectName("version_undo")
         self.undo.clicked.connect(self._undo)

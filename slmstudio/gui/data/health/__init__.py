@@ -1,1 +1,1 @@
-"""What the Data tab says of a dataset: findings, how they are mended, scripts, and how long the rows are in tokens."""
+"""What the Data tab shows about a dataset: findings, how to fix them, scripts, and the rows' length in tokens."""

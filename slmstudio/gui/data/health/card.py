@@ -1,4 +1,4 @@
-"""The health of a dataset: what was found in its rows, and the way to see and to mend it."""
+"""The health of a dataset: what was found in its rows, with buttons to see it and to fix it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -31,7 +31,7 @@ class FindingRow(QFrame):
         super().__init__()
         self.setProperty("plain", True)
         title = KINDS[finding.kind].title
-        chip = Chip(f"{finding.count:,}", CHIPS[finding.severity])
+        chip = Chip(number_text(finding.count), CHIPS[finding.severity])
         name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
         sentence = text_label(finding.sentence, "small", wrap=True)
         show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small")
@@ -56,10 +56,10 @@ class FindingRow(QFrame):
 
     @staticmethod
     def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
-        tip = tr("{what} You see the changes first.", what=finding.fix)
-        mend = SecondaryButton(tr("Mend…"), plain_tip(tip), "small")
+        tip = " ".join((finding.fix or "", tr("You see the changes first.")))
+        mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small")
         mend.setObjectName(f"health_mend_{finding.kind}")
-        mend.setAccessibleName(tr("Mend: {title}", title=title))
+        mend.setAccessibleName(tr("Fix: {title}", title=title))
         mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
         return mend
 
@@ -80,7 +80,7 @@ class HealthCard(Card):
     check_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Health"), parent=parent)
+        super().__init__(ptr("of a dataset", "Health"), parent=parent)
         self.chip = Chip()
         self.chip.setObjectName("health_chip")
         self.header.addWidget(self.chip)
@@ -91,7 +91,7 @@ class HealthCard(Card):
         self.banner = ErrorBanner(closable=False)
         self.words = text_label("", "muted", wrap=True)
         self.words.setObjectName("health_words")
-        self.again = SecondaryButton(tr("Check again"), tr("Look through all rows for faults."), "small")
+        self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small")
         self.again.setObjectName("health_again")
         self.again.clicked.connect(self.check_wanted)
         self.body.addWidget(self.banner)
@@ -128,7 +128,7 @@ class HealthCard(Card):
 
     def show_nothing(self) -> None:
         """There is no dataset."""
-        self._set_state(words=tr("Nothing to check yet. Open a dataset, and its rows are checked here."))
+        self._set_state(words=tr("Nothing to check yet. When you open a dataset, its rows are checked here."))
 
     def show_working(self, rows: int, about: str) -> None:
         """The rows are being checked."""
@@ -136,7 +136,7 @@ class HealthCard(Card):
         self.strip.start_soon("")
 
     def show_cancelled(self) -> None:
-        self._set_state(words=tr("The check was cancelled, so nothing is known of these rows."), again=True)
+        self._set_state(words=tr("The check was cancelled, so nothing is known about these rows."), again=True)
 
     def show_failed(self, error: Exception) -> None:
         self._set_state(again=True)
@@ -150,8 +150,8 @@ class HealthCard(Card):
                             kind=CHIPS[worst], about=about)
         else:
             self._set_state(chip=tr("healthy"), kind="ok", about=about,
-                            words=ntr("✓ Nothing was found in the one row.", "✓ Nothing was found in {n:,} rows.",
-                                      rows))
+                            words=ntr("✓ No problems were found in the only row.",
+                                      "✓ No problems were found in {n:,} rows.", rows))
         holder = QWidget()
         holder.setProperty("plain", True)
         column = QVBoxLayout(holder)

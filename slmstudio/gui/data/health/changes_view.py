@@ -1,4 +1,4 @@
-"""The first changes that mending makes, as before and after."""
+"""The first changes that fixing makes, before and after."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class ChangesView(QTextEdit):
         style = QTextCharFormat()
         style.setFont(theme.base_font(theme.SMALL_SIZE))
         style.setForeground(theme.colour("muted"))
-        pattern = tr("Line {line} · {title} · the row is removed") if change.after is None else tr("Line {line} · {title}")
-        text = pattern.format(line=f"{change.line:,}", title=KINDS[change.kind].title)
-        cursor.insertText(f"{change.file}, {text}" if change.file else text, style)
+        parts = [change.file or "", tr("Line {line:,}", line=change.line), KINDS[change.kind].title,
+                 tr("the row is removed") if change.after is None else ""]
+        cursor.insertText(" · ".join(part for part in parts if part), style)
 
     def _text(self, cursor: QTextCursor, change: Change) -> None:
         before = change.before or ""

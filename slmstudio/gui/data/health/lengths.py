@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import keep_room
 from slmstudio.gui.common.widgets.labels import text_label
@@ -28,7 +28,7 @@ class LengthStrip(QWidget):
         super().__init__(parent)
         self._flat = self._drawn = False
         self._counts: tuple[TokenCounts, int, str, bool] | None = None
-        self.title = text_label(tr("Tokens a row"), "section")
+        self.title = text_label(tr("Tokens per row"), "section")
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("length_figures")
         self.steps = text_label("", "small", wrap=True)
@@ -54,7 +54,7 @@ class LengthStrip(QWidget):
         """Made when there is something to draw: pyqtgraph is loaded with it."""
         from slmstudio.gui.plots.histogram import Histogram
 
-        made = Histogram(tr("Tokens a row"), tr("tokens"), tr("cut at {length}"))
+        made = Histogram(tr("Tokens per row"), tr("tokens"), tr("cut at {length}"))
         made.setFixedHeight(HEIGHT)
         keep_room(made)  # while the next dataset is counted, nothing moves
         self._left.insertWidget(1, made)
@@ -102,24 +102,25 @@ class LengthStrip(QWidget):
     def _cut(self, counts: TokenCounts, max_length: int, planned: bool) -> str:
         ordered = sorted(counts.lengths)
         over = len(ordered) - bisect_right(ordered, max_length)
-        length = tr("{length} tokens, the plan's sequence length") if planned else tr("{length} tokens, the usual "
-                                                                                      "sequence length")
-        length = length.format(length=f"{max_length:,}")
+        length = (tr("{length:,} tokens, the plan's sequence length", length=max_length) if planned else
+                  tr("{length:,} tokens, the usual sequence length", length=max_length))
         if not over:
             return tr("No row is cut at {length}.", length=length)
         share = 100 * over / len(ordered)
         percent = f"{share:.0f}" if share >= 10 else f"{share:.1f}" if share >= 0.1 else "<0.1"
-        pattern = tr("1 row ({percent} %) is cut at {length}; at {longest}, none is.") if over == 1 else tr("{count} rows ({percent} %) are cut at {length}; at {longest}, none is.")
-        return pattern.format(count=f"{over:,}", percent=percent, length=length, longest=f"{counts.max:,}")
+        return ntr("{n:,} row ({percent} %) is cut at {length}. At {longest:,}, none is.",
+                   "{n:,} rows ({percent} %) are cut at {length}. At {longest:,}, none is.", over, percent=percent,
+                   length=length, longest=counts.max)
 
     def _cost(self, counts: TokenCounts, model: str) -> str:
-        each = [f"{script}\u00a0{tokens:.1f}"
+        each = [f"{tr(script)}\u00a0{tokens:.1f}"
                 for script, tokens in list(counts.per_word.items())[:MOST_SCRIPTS]]
-        return tr("Tokens a word with {model}: {scripts}", model=model, scripts=", ".join(each))
+        return tr("Tokens per word with {model}: {scripts}", model=model, scripts=", ".join(each))
 
     def show_steps(self, steps: int | None, batch: int = 0) -> None:
         """How many steps one pass over the rows has with the plan; None while there is no plan."""
         self.steps.setVisible(steps is not None)
         if steps is not None:
-            pattern = tr("1 step in an epoch, with {batch} rows a step") if steps == 1 else tr("{count} steps in an epoch, with {batch} rows a step")
-            self.steps.setText(pattern.format(count=f"{steps:,}", batch=f"{batch:,}"))
+            self.steps.setText(ntr("{n:,} step per epoch, with {batch} per step",
+                                   "{n:,} steps per epoch, with {batch} per step", steps,
+                                   batch=ntr("{n:,} row", "{n:,} rows", batch)))

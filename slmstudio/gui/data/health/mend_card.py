@@ -76,9 +76,9 @@ class MendCard(Card):
         add_key(self, "Escape", self.close_card, inside=True)
 
     def _make_buttons(self) -> None:
-        self.write = PrimaryButton(tr("Write a new version"),
-                                   tr("Write the rows as they are shown here to a new file, and open that. Your file "
-                                      "isn't changed."))
+        self.write = PrimaryButton(tr("Save a new version"),
+                                   tr("Save the rows as shown here in a new file, and open it. Your file isn't "
+                                      "changed."))
         self.write.setObjectName("mend_write")
         self.write.clicked.connect(self._write)
         cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."))
@@ -95,7 +95,7 @@ class MendCard(Card):
         """Preview the fix of one kind; others can be ticked too."""
         self._report = report
         self.banner.clear()
-        self.title.setText(tr("Mend {name}", name=report.asked.dataset.name))
+        self.title.setText(tr("Fix {name}", name=report.asked.dataset.name))
         while (item := self._boxes.takeAt(0)) is not None:
             if (old := item.widget()) is not None:
                 old.deleteLater()
@@ -103,11 +103,11 @@ class MendCard(Card):
         for finding in report.made.findings:
             if finding.fix is None:
                 continue
-            box = QCheckBox(tr("{title} · {rows}", title=KINDS[finding.kind].title,
-                               rows=ntr("{n:,} row", "{n:,} rows", finding.count)))
+            box = QCheckBox(" · ".join((KINDS[finding.kind].title,
+                                        ntr("{n:,} row", "{n:,} rows", finding.count))))
             box.setAccessibleDescription(finding.fix)
             box.setObjectName(f"mend_{finding.kind}")
-            box.setToolTip(plain_tip(tr("{sentence} {fix}", sentence=finding.sentence, fix=finding.fix)))
+            box.setToolTip(plain_tip(f"{finding.sentence} {finding.fix}"))
             box.setChecked(finding.kind == kind)
             box.toggled.connect(self._later.start)
             place = len(self.kinds)
@@ -144,11 +144,11 @@ class MendCard(Card):
         self.write.setEnabled(False)
         kinds = [kind for kind, box in self.kinds.items() if box.isChecked()]
         if not kinds:
-            self.summary.setText(tr("Choose what to mend."))
+            self.summary.setText(tr("Choose what to fix."))
             self.more.setText("")
             self.view.show_changes(())
             return
-        self.summary.setText(tr("Looking at what would change…"))
+        self.summary.setText(tr("Checking what would change…"))
         self.strip.start_soon("")
         self._task = run_task(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
 
@@ -159,7 +159,7 @@ class MendCard(Card):
         rewritten = ntr("{n:,} row is rewritten", "{n:,} rows are rewritten", found.rewritten)
         removed = ntr("{n:,} row is removed", "{n:,} rows are removed", found.removed)
         left = ntr("{n:,} row is left", "{n:,} rows are left", len(found.fixed.records))
-        self.summary.setText(tr("{rewritten}, {removed}; {left}.", rewritten=rewritten, removed=removed, left=left))
+        self.summary.setText(" · ".join((rewritten, removed, left)))
         shown = len(found.first)
         self.more.setText(tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes)
                           if shown < found.changes else "")
@@ -188,7 +188,7 @@ class MendCard(Card):
             return
         dataset = report.asked.dataset
         self._set_writing(True)
-        self.strip.start_soon(tr("Writing a new version"))
+        self.strip.start_soon(tr("Saving a new version"))
         self._task = run_task(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
                               lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.common.widgets.labels import counted as plural
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 
@@ -35,8 +34,8 @@ class StatisticsStrip(QWidget):
         self._task: Task | None = None
         self.scripts = ShareBar(height=10)
         self.scripts.setObjectName("statistics_scripts")
-        self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best what its own training "
-                                   "had much of."))
+        self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best in scripts that it saw "
+                                   "often in its own training."))
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("statistics_figures")
         left = QVBoxLayout()
@@ -61,22 +60,20 @@ class StatisticsStrip(QWidget):
     def _show(self, counted: Statistics) -> None:
         main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]
         rest = 1 - sum(share for _, share in main) if counted.scripts else 0
-        shown = [*main, *([(tr("others"), rest)] if rest > 1e-9 else [])]
-        pattern = tr("{script} {percent} %")
-        self.scripts.show_shares([Share(share, colour, pattern.format(script=script, percent=_percent(share)))
+        shown = [*((tr(script), share) for script, share in main), *([(tr("others"), rest)] if rest > 1e-9 else [])]
+        self.scripts.show_shares([Share(share, colour, tr("{script} {percent} %", script=script,
+                                                          percent=_percent(share)))
                                   for (script, share), colour in zip(shown, COLOURS, strict=False)], 1)
-        lines = [tr("{rows} · {characters:,} characters", rows=plural(counted.rows, tr("1 row"), tr("{count} rows")),
-                    characters=counted.characters),
+        lines = [" · ".join((ntr("{n:,} row", "{n:,} rows", counted.rows),
+                             ntr("{n:,} character", "{n:,} characters", counted.characters))),
                  tr("Longest row: {characters:,} characters, line {line:,}", characters=counted.longest_characters,
                     line=counted.longest_line)]
         if counted.duplicate_prompts:
-            lines.append(plural(
-                counted.duplicate_prompts, tr("1 row asks what an earlier row asks"),
-                tr("{count} rows ask what an earlier row asks")))
+            lines.append(ntr("{n:,} row asks the same as an earlier row", "{n:,} rows ask the same as an earlier row",
+                             counted.duplicate_prompts))
         elif counted.duplicate_rows:
-            lines.append(plural(
-                counted.duplicate_rows, tr("1 row is the same as an earlier row"),
-                tr("{count} rows are the same as an earlier row")))
+            lines.append(ntr("{n:,} row is the same as an earlier row", "{n:,} rows are the same as an earlier row",
+                             counted.duplicate_rows))
         self.figures.setText("\n".join(lines))
 
 

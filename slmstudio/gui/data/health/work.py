@@ -1,4 +1,4 @@
-"""The work behind the health of a dataset, done in threads: tokens, findings, and what mending would change."""
+"""The work behind the health of a dataset, done in threads: tokens, findings, and what fixing would change."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Report:
     made: RowsReport
 
     def context(self) -> Context:
-        """What the findings were made with, for mending."""
+        """What the findings were made with, for fixing."""
         from slmstudio.core.run.rows_report import context_of
 
         asked, evaluation = self.asked, self.asked.eval_dataset
@@ -63,7 +63,7 @@ class Report:
 
 
 def make(asked: Asked, before: Report | None, task: Task) -> Report:
-    """Count the tokens and check the rows; of many rows, in a process of its own.
+    """Count the tokens and check the rows; of many rows, in a separate process.
 
     Args:
         before: the report before this one; its tokens are taken where they are of the same rows and model.
@@ -88,7 +88,7 @@ def make(asked: Asked, before: Report | None, task: Task) -> Report:
 
 @dataclass(frozen=True)
 class Preview:
-    """What mending would do.
+    """What fixing would do.
 
     Attributes:
         rewritten, removed: rows.
@@ -153,7 +153,7 @@ def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: 
     """Write rows made from a dataset as a new version, and read that.
 
     Raises:
-        UserError: it cannot be written, or there are no rows.
+        UserError: it can't be written, or there are no rows.
     """
     from slmstudio.core.data.versions.store import Source
 
@@ -169,7 +169,7 @@ def write_from(records: Sequence[Record], sources: list[Source], steps: list[Ste
     from slmstudio.core.data.versions import store
 
     if not records:
-        raise UserError(tr("No row would be left, so nothing was written."), "", tr("Choose less to remove."))
+        raise UserError(tr("No rows would be left, so nothing was saved."), "", tr("Choose less to remove."))
     found = read_dataset(store.write(records, sources, steps, like=like, seed=seed), task.progress, task.cancelled)
     gc.freeze()  # as in `reading.read`
     return found
@@ -191,7 +191,7 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
         the dataset before, None of a mix; and why the version could not be moved.
 
     Raises:
-        UserError: the file before cannot be read; nothing was moved then.
+        UserError: the file before can't be read; nothing was moved then.
     """
     from slmstudio.core.data import given
     from slmstudio.core.data.versions import store
@@ -201,12 +201,12 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
     found = None
     if source is not None:
         if source.path is None or not source.path.exists():
-            raise UserError(tr("{source} isn't there any more, so this can't be undone.", source=source.name),
+            raise UserError(tr("{source} is no longer there, so this can't be undone.", source=source.name),
                             tr("It was moved, renamed or deleted."), tr("The version that is open stays as it is."))
         found = given.read(source.path, source.given, task.progress, task.cancelled)
         if source.sha256 and found.sha256 != source.sha256:
-            raise UserError(tr("{source} was changed since this version was made, so this can't be undone.",
-                               source=source.name), "", tr("Open that file by itself; this version stays as it is."))
+            raise UserError(tr("{source} has changed since this version was made, so this can't be undone.",
+                               source=source.name), "", tr("Open that file on its own. This version stays as it is."))
     try:
         store.remove(path)
     except UserError as error:

@@ -23,14 +23,14 @@ class DataEmpty(EmptyState):
     sample_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        choose = PrimaryButton(tr("Choose files…"), tr("Choose files with rows to learn (Ctrl+O)."))
+        choose = PrimaryButton(tr("Choose files…"), tr("Choose files with training rows (Ctrl+O)."))
         choose.setObjectName("data_choose")
         folder = SecondaryButton(tr("Choose a folder…"),
                                  tr("Read all files with rows in a folder as one dataset."))
         folder.setObjectName("data_folder")
         sample = SecondaryButton(tr("Try the sample: citizen help desk"),
-                                 tr("Questions and answers of a city's help desk, in English and Hindi. They come with "
-                                    "the program: good for a first try."))
+                                 tr("Questions and answers from a city's help desk, in English and Hindi. They come "
+                                    "with the program: good for a first try."))
         sample.setObjectName("data_sample")
         self.buttons = (choose, folder, sample)
         super().__init__(tr("What should the model learn?"),

@@ -21,7 +21,7 @@ class FirstRowsPage(QWidget):
         self._card = Card(" ")
         self._card.title.setObjectName("first_rows_title")
         self.table = RawTable("first_rows")
-        self._card.body.addWidget(text_label(tr("These are the first rows. The others are being read."), "muted"))
+        self._card.body.addWidget(text_label(tr("These are the first rows. The rest are still being read."), "muted"))
         self._card.body.addWidget(self.table, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

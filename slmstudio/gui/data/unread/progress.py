@@ -39,8 +39,9 @@ class ReadingProgress(Card):
         """
         now, waiting = self._queue.reading, len(self._queue.waiting)
         text = tr("Reading {name}", name=now.path.name) if now is not None else ""
-        if waiting:
-            text += ntr(" · {n:,} more waiting", " · {n:,} more waiting", waiting)
+        if now is not None and waiting:
+            text = ntr("Reading {name} · {n:,} more waiting", "Reading {name} · {n:,} more waiting", waiting,
+                       name=now.path.name)
         for strip in self.strips:
             strip.label.setText(text)
             strip.label.setVisible(bool(text))

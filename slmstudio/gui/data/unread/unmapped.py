@@ -37,8 +37,8 @@ class UnmappedPage(QWidget):
         self._asked: list[tuple[Wanted, Unmapped]] = []
         self._card = Card(" ")
         self._card.title.setObjectName("unmapped_title")
-        why = text_label(tr("The names of its columns don't say it. Choose them here; it is remembered for this file, "
-                            "and for others with the same columns."), "muted", wrap=True)
+        why = text_label(tr("The column names don't say. Choose here; your choice is remembered for this file and "
+                            "others with the same columns."), "muted", wrap=True)
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
         self.error = ErrorBanner(closable=False)
@@ -55,7 +55,7 @@ class UnmappedPage(QWidget):
         column.addWidget(self._card)
 
     def _buttons(self) -> QHBoxLayout:
-        self.leave = SecondaryButton(tr("Not now"), tr("Leave this file unread."))
+        self.leave = SecondaryButton(tr("Not now"), tr("Don't read this file."))
         self.leave.setObjectName("unmapped_leave")
         self.leave.clicked.connect(self._leave)
         self.read = PrimaryButton(tr("Read the file"), tr("Read all its rows with these columns."))
@@ -101,7 +101,7 @@ class UnmappedPage(QWidget):
     def show_error(self, error: Exception) -> None:
         """Say why the file could not be read so."""
         if isinstance(error, UserError):
-            error = UserError(error.what, error.why, tr("Choose other columns, or another kind of rows."))
+            error = UserError(error.what, error.why, tr("Choose other columns, or another type of rows."))
         self.error.show_error(error)
 
     def _changed(self) -> None:

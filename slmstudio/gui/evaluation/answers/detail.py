@@ -72,11 +72,11 @@ class RowDetail(QWidget):
         self.reference = ReferencePane("row_reference")
         self.reference.references_wanted.connect(self._want_references)
         self.reference.left.connect(self._forget_draft)
-        self.legend = text_label(tr("Highlighted in an answer: words that the reference lacks. Highlighted in the "
-                                    "reference: words that the second answer lacks."), "small", wrap=True)
+        self.legend = text_label(tr("Highlighted in an answer: words that aren't in the reference. Highlighted in the "
+                                    "reference: words that aren't in the second answer."), "small", wrap=True)
         self.place = ElidedLabel("", "section")
         self.trained = Chip(tr("in the training rows"), "warn")
-        self.trained.setToolTip(tr("The model has learned this question: its answer shows memory, not skill."))
+        self.trained.setToolTip(tr("The model was trained on this question, so its answer shows memory, not skill."))
         self._make_foot()
         self._lay_out()
         theme.THEME.changed.connect(self._mark)
@@ -89,15 +89,14 @@ class RowDetail(QWidget):
             field.setAccessibleName(label)
             field.setPlaceholderText(label)
             field.setMaximumWidth(130)
-            field.setToolTip(tr("Scores are told apart by it. Enter keeps it, in this evaluation and in the test "
-                                "file."))
+            field.setToolTip(tr("Scores are grouped by it. Enter saves it, in this evaluation and in the test file."))
             field.editingFinished.connect(self._tag)
         self.correct = SecondaryButton(tr("Correct this…"),
                                        tr("Write the answer as it should have been, for the next training."))
         self.correct.setObjectName("row_correct")
-        self.test = SecondaryButton(tr("Add to test set…"), tr("Put the question into a test set."))
+        self.test = SecondaryButton(tr("Add to test set…"), tr("Add the question to a test set."))
         self.test.setObjectName("row_test")
-        self.remove = IconButton("trash", tr("Take this row out of the test set (Undo brings it back)"))
+        self.remove = IconButton("trash", tr("Remove this row from the test set (Undo brings it back)"))
         self.remove.setObjectName("row_remove")
         self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
         self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
@@ -139,8 +138,8 @@ class RowDetail(QWidget):
 
         self.show_row(None, "", "")
         self._evaluation = evaluation
-        self.fixed = tr("The questions of a benchmark stay as they are, and are not learned: its figures could no "
-                        "longer be compared with anyone's.") if benchmark_rows.shows(evaluation) else ""
+        self.fixed = tr("Benchmark questions can't be changed or used for training. Otherwise its figures could no "
+                        "longer be compared with others.") if benchmark_rows.shows(evaluation) else ""
         for widget, tip in self._tips.items():
             widget.setEnabled(not self.fixed)
             widget.setToolTip(self.fixed or tip)
@@ -183,9 +182,10 @@ class RowDetail(QWidget):
             pane.show_head(model_label(model), f"{metric_label(found[0])} {figure(*found)}" if found else "",
                            all_scores(row, model))
         many = len(row.references) > 1
-        self.reference.show_head(tr("References, {count}", count=len(row.references)) if many else
+        self.reference.show_head(tr("References: {count:,}", count=len(row.references)) if many else
                                  tr("Reference"), "", "")
-        self.reference.set_references(row.references, why_not=self.fixed or (tr("The right answer is one of the choices: change it in the file.") if row.kind == "choice" else ""))
+        self.reference.set_references(row.references, why_not=self.fixed or (
+            tr("The right answer is one of the choices. Change it in the file.") if row.kind == "choice" else ""))
         self.go_on()
         self._mark()
 
@@ -260,7 +260,8 @@ class RowDetail(QWidget):
             none = row.skipped.get(model) or (tr("An empty answer.") if model in row.answers else
                                               tr("No answer."))
             pane.text.setHtml(text or f"<i>{diff.escaped(none)}</i>")
-        self.reference.text.setHtml(texts.reference or f"<i>{diff.escaped(tr('None.'))}</i>")
+        none = diff.escaped(tr("No reference."))
+        self.reference.text.setHtml(texts.reference or f"<i>{none}</i>")
 
     def _tag(self) -> None:
         row, category, language = self._row, self.category.text().strip(), self.language.text().strip()

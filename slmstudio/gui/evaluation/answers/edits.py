@@ -26,7 +26,7 @@ class _Change:
     """
     Attributes:
         folder: of the evaluation.
-        where: the row and the evaluation, in words.
+        where: the row and the evaluation, in a sentence.
         said: makes a sentence of what `work` returns.
         row: id of the row.
         gone: whether there is no such row then.
@@ -52,7 +52,7 @@ class RowEdits(QObject):
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
         done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
         failed(Exception): it could not be done, and nothing was changed; or it was done in another evaluation, whose
-            scores could not be made anew. Names the row if another evaluation is open now.
+            scores couldn't be updated. Names the row if another evaluation is open now.
     """
 
     busy = Signal(bool)
@@ -90,7 +90,7 @@ class RowEdits(QObject):
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.set_tags(folder, row.id, category, language),
-                  lambda edit: self._keep(edit, tr("Tags kept.")))
+                  lambda edit: self._keep(edit, tr("Tags saved.")))
 
     def set_references(self, row: Row, references: list[str]) -> None:
         from slmstudio.core.evaluation import item_edits
@@ -122,16 +122,16 @@ class RowEdits(QObject):
 
     def _taken_back(self, edit: ItemEdit, unscored: UserError | None) -> str:
         self._made = [each for each in self._made if each is not edit]
-        return self._with_scores(tr("Taken back."), unscored)
+        return self._with_scores(tr("Undone."), unscored)
 
     def _with_scores(self, said: str, unscored: UserError | None) -> str:
         return said if unscored is None else " ".join((
-            said, tr("The scores are still those from before:"), str(unscored)))
+            said, tr("The scores haven't been updated: {why}", why=str(unscored))))
 
     def _run(self, row: int, line: int | None, work: Callable[[], Any], said: Callable[[Any], str], *,
              gone: bool = False, references: list[str] | None = None) -> None:
-        place = tr("line {number}") if line else tr("question {number}")
-        where = tr("{place} of {test}", place=place.format(number=f"{line or row + 1:,}"), test=self._name)
+        where = (tr("The change was in line {line:,} of {test}.", line=line, test=self._name) if line else
+                 tr("The change was in question {number:,} of {test}.", number=row + 1, test=self._name))
         self._waiting.append(_Change(self._folder, where, work, said, row, gone, references))
         self._next()
 
@@ -150,9 +150,9 @@ class RowEdits(QObject):
         if change.references is not None:
             self.kept.emit(change.folder, change.row, change.references)
         if sentence is None:
-            self.done_elsewhere.emit()  # there is no Undo of what is not seen
+            self.done_elsewhere.emit()  # what isn't seen can't be undone
             if (unscored := _unscored(made)) is not None:
-                what = tr("A row was changed, and the scores are still those from before.")
+                what = tr("A row was changed, but the scores haven't been updated.")
                 self.failed.emit(self._elsewhere(change, what, unscored))
         else:
             self.done.emit(sentence, -1 if change.gone else change.row)
@@ -169,8 +169,7 @@ class RowEdits(QObject):
     def _elsewhere(self, change: _Change, what: str, error: UserError) -> UserError:
         """The error, with the row named."""
         why = error.why if what == error.what else " ".join(filter(None, (error.what, error.why)))
-        return UserError(tr("{what} It is {where}.", what=what, where=change.where), why, error.remedy,
-                         error.problems)
+        return UserError(f"{what} {change.where}", why, error.remedy, error.problems)
 
 
 def _unscored(made: Any) -> UserError | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import text_label
@@ -30,17 +30,17 @@ class RowsFilters(QWidget):
         self.search.setClearButtonEnabled(True)
         self.search.setPlaceholderText(tr("Search questions and answers"))
         self.search.setAccessibleName(tr("Search questions and answers"))
-        self.search.setToolTip(tr("Shows the rows whose question, answers or reference contain this. (Ctrl+F)"))
+        self.search.setToolTip(tr("Show rows whose question, answers or reference contain this (Ctrl+F)."))
         tips = {"rows_order": tr("What comes first in the list."),
                 "rows_category": tr("Show the rows of one category."),
                 "rows_language": tr("Show the rows of one language."),
-                "rows_first": tr("The model that is compared with."),
-                "rows_second": tr("The model that is looked at.")}
+                "rows_first": tr("The model to compare with."),
+                "rows_second": tr("The model to look at.")}
         self.order, self.category, self.language, self.first, self.second = (
             _choice(name, tip) for name, tip in tips.items())
         for order in ORDERS:
             self.order.addItem(order_label(order), order)
-        self._against = text_label(tr("against"), "small")
+        self._against = text_label(ptr("two models", "against"), "small")
         self._wait = QTimer(self)
         self._wait.setSingleShot(True)
         self._wait.setInterval(SEARCH_AFTER_MS)

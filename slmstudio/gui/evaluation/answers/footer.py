@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -22,12 +22,12 @@ class RowsFoot(QWidget):
         self._at_work = False
         self.count = text_label("", "small", wrap=True)
         self.count.setObjectName("rows_count")
-        self.undo = SecondaryButton(tr("Undo"), tr("Take the last change of a row back (Ctrl+Z)"), "small")
+        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change to a row (Ctrl+Z)"), "small")
         self.undo.setObjectName("rows_undo")
         self.undo.hide()
         self.export = SecondaryButton(tr("Save as test set…"),
-                                      tr("Write the questions with their references and tags as they are now to a test "
-                                         "set of its own. The file that was evaluated stays as it is."), "small")
+                                      tr("Save the questions with their current references and tags as a new test set. "
+                                         "The evaluated file stays as it is."), "small")
         self.export.setObjectName("rows_export")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -38,16 +38,16 @@ class RowsFoot(QWidget):
 
     def show_count(self, shown: int, all_: int, said: str) -> None:
         """Say how many of the rows are shown, and what was done last."""
-        text = tr("1 row") if shown == all_ == 1 else tr("{count:,} rows", count=shown)
-        if shown != all_:
-            text = tr("{shown:,} of {all:,} rows", shown=shown, all=all_)
+        text = (ntr("{n:,} row", "{n:,} rows", shown) if shown == all_ else
+                tr("{shown:,} of {all:,} rows", shown=shown, all=all_))
         self._counted = " · ".join(filter(None, (text, said)))
         self._show()
 
     def show_begun(self, lines: Sequence[int]) -> None:
         """Say for which rows a reference was begun and not kept, by their lines."""
-        named = ", ".join(f"{line:,}" for line in lines[:NAMED]) + (" …" if len(lines) > NAMED else "")
-        self._begun = tr("Correction begun and not kept: line {lines}", lines=named) if lines else ""
+        named = ", ".join(number_text(line) for line in lines[:NAMED]) + (" …" if len(lines) > NAMED else "")
+        self._begun = ntr("Unsaved correction: line {lines}", "Unsaved corrections: lines {lines}", len(lines),
+                          lines=named) if lines else ""
         self._show()
 
     def show_at_work(self, on: bool) -> None:
@@ -56,5 +56,5 @@ class RowsFoot(QWidget):
         self._show()
 
     def _show(self) -> None:
-        self.count.setText(tr("Changing the row …") if self._at_work else
+        self.count.setText(tr("Changing the row…") if self._at_work else
                            " · ".join(filter(None, (self._counted, self._begun))))

@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.files import objects
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
@@ -87,7 +87,7 @@ class RowsPage(Card):
         self.back.setText(tr("← Runs"))
         self.back.setToolTip(tr("Back to the runs (Esc)"))
         self.back.setObjectName("rows_back")
-        self.save.setToolTip(tr("Save the rows that are shown as CSV"))
+        self.save.setToolTip(tr("Save the rows shown here as CSV"))
         self.save.setAccessibleName(self.save.toolTip())
         self.save.setObjectName("rows_csv")
         self.vote.setText(tr("Vote blind…"))
@@ -110,7 +110,7 @@ class RowsPage(Card):
         inner.addWidget(self.strip)
         inner.addStretch(1)
         self._empty = EmptyState(tr("No row matches"),
-                                 tr("Take something out of the search, or choose all categories and languages."))
+                                 tr("Shorten the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)
         self._pages = QStackedWidget()
         for page in (working, EmptyState.centred(self._empty), halves):
@@ -162,8 +162,7 @@ class RowsPage(Card):
         self.detail.begin(evaluation.folder)
         self.vote.setToolTip(self._vote_tip())
         self.edits.begin(evaluation.folder,
-                         tr("{test} ({run}, {time})", test=test_name(evaluation), run=run,
-                            time=when(evaluation.created)))
+                         f"{test_name(evaluation)} ({run}, {when(evaluation.created)})")
         self.undo.hide()
         self._opening, self._closed = True, False
         for button in (self.vote, self.save):
@@ -200,13 +199,13 @@ class RowsPage(Card):
             self.close_page()
 
     def close_page(self) -> None:
-        """Back to the runs; rows are let go of, for there may be many."""
+        """Back to the runs. Rows are released, as there may be many."""
         if self.correct.isVisible():
             self.correct.close_panel()
             return
         self._stop()
         self._closed = True
-        self.edits.begin(Path(), "")  # what is still at work is of an evaluation that is not open
+        self.edits.begin(Path(), "")  # what is still running belongs to an evaluation that isn't open
         self._read_ended()
         self._rows = []
         self.table.rows.show_rows((), [], self.filters.view())
@@ -218,7 +217,7 @@ class RowsPage(Card):
         self._read_ended()
         self._pages.setCurrentIndex(EMPTY)
         self._empty.title.setText(tr("No answers to show"))
-        self._empty.text.setText(tr("See above for the reason. The other evaluations can be chosen in Results."))
+        self._empty.text.setText(tr("The reason is shown above. You can choose other evaluations in Results."))
         self.banner.show_error(error)
 
     def _show(self, read: ReadRows) -> None:
@@ -237,7 +236,7 @@ class RowsPage(Card):
         self._stop()
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
-            self._keep_row = row.id  # the person is at work on it
+            self._keep_row = row.id  # the person is working on it
         rows, view = self._rows, self.filters.view()
         self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
                               lambda shown: self._show_arranged(rows, shown, view), self._not_read)
@@ -330,8 +329,8 @@ class RowsPage(Card):
         return model.row_at(near).id if 0 <= near < len(model.shown) else None
 
     def _vote_tip(self) -> str:
-        return tr("The answers to a benchmark are right or wrong: there is nothing to vote on.") if (
-            self.detail.fixed) else tr("Say of some rows which answer is better, without seeing whose it is.")
+        return tr("Benchmark answers are right or wrong, so there is nothing to vote on.") if (
+            self.detail.fixed) else tr("Choose the better answer for some rows, without seeing whose it is.")
 
     def _vote(self) -> None:
         """Let the person vote on the two models that are beside each other."""
@@ -353,7 +352,7 @@ class RowsPage(Card):
                  lambda _: None, self.banner.show_error)
 
     def _export(self) -> None:
-        choose_file(self, tr("Save the test set"), "test-set.jsonl", tr("Test sets (*.jsonl)"),
+        choose_file(self, tr("Save the test set"), "test-set.jsonl", tr("Test sets") + " (*.jsonl)",
                     self.save_test_set)
 
     def save_test_set(self, path: Path) -> None:
@@ -368,4 +367,4 @@ class RowsPage(Card):
     def _exported(self, path: Path, count: int) -> None:
         if not self._closed:
             self.foot.show_count(len(self.table.rows.shown), len(self._rows),
-                                 tr("{count:,} rows written to {file}", count=count, file=path.name))
+                                 ntr("{n:,} row saved in {file}", "{n:,} rows saved in {file}", count, file=path.name))

@@ -77,16 +77,16 @@ class ReferencePane(TextPane):
         self.editor = QPlainTextEdit()
         self.editor.setObjectName("reference_editor")
         self.editor.setAccessibleName(tr("The reference"))
-        self.editor.setToolTip(tr("What a good answer is. Several good answers: a line with --- between them. "
-                                  "Ctrl+Enter keeps it, Esc leaves it as it was."))
+        self.editor.setToolTip(tr("A good answer. Separate several good answers with a line of ---. Ctrl+Enter saves "
+                                  "it, Esc leaves it as it was."))
         self.editor.setTabChangesFocus(True)
         self.editor.textChanged.connect(self._show_state)
-        self.keep = PrimaryButton(tr("Keep"),
-                                  tr("Write it into the test file and into this evaluation, and score the row again. "
-                                     "(Ctrl+Enter)"))
+        self.keep = PrimaryButton(tr("Save"),
+                                  tr("Save it in the test file and in this evaluation, and score the row again "
+                                     "(Ctrl+Enter)."))
         self.keep.setObjectName("reference_keep")
         self.keep.clicked.connect(self._keep)
-        self._leave = leave = SecondaryButton(tr("Cancel"), tr("Leave the reference as it was. (Esc)"))
+        self._leave = leave = SecondaryButton(tr("Cancel"), tr("Leave the reference as it was (Esc)."))
         leave.setObjectName("reference_leave")
         leave.clicked.connect(self.leave)
         self._field = QWidget()
@@ -106,7 +106,7 @@ class ReferencePane(TextPane):
         self.end()
 
     def set_references(self, references: list[str], *, why_not: str = "") -> None:
-        """Show others; a reason why they cannot be corrected takes the pencil away."""
+        """Show others; a reason why they can't be corrected takes the pencil away."""
         self._references = tuple(references)
         self.edit.setEnabled(not why_not)
         self.edit.setToolTip(why_not or self.edit.accessibleName())

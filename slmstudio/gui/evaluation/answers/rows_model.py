@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets import table_cells
@@ -27,6 +27,8 @@ Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
 ROW_HEIGHT, SHOWN = 32, 200
+MOST_WIDTH = 110
+"""Of a column with scores: a longer heading is elided."""
 GAINS, LOSSES, WORST, BEST, FILE = "gain", "loss", "worst", "best", "file"
 ORDERS = (GAINS, LOSSES, WORST, BEST, FILE)
 
@@ -67,7 +69,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     changed.
 
     Raises:
-        UserError: they cannot be read, or the task was cancelled.
+        UserError: they can't be read, or the task was cancelled.
     """
     from slmstudio.core.evaluation import benchmark_rows
     from slmstudio.core.evaluation.answer_rows import read_rows
@@ -136,12 +138,12 @@ def _texts(row: Row) -> list[str]:
 
 
 def rows_as_table(rows: list[Row], models: list[str]) -> list[list[object]]:
-    """Headings and rows: everything that is known of each, for a CSV."""
+    """Headings and rows: everything that is known of each, for a CSV. Headings are English: programs read them."""
     metrics = [metric for metric in METRICS if any(metric in row.scores.get(name, {}) for row in rows
                                                    for name in models)]
     head: list[object] = ["line", "category", "language", "question", "reference"]
     for name in models:
-        head += [f"{name} answer", *(f"{name} {metric_label(metric)}" for metric in metrics)]
+        head += [f"{name} answer", *(f"{name} {METRICS[metric].label}" for metric in metrics)]
     out = [head]
     for row in rows:
         line: list[object] = [row.line, row.category, row.language, question(row), "\n".join(row.references)]
@@ -184,8 +186,8 @@ class RowsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(section)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return (tr("Line of the test file, counted from 1"), tr("What was asked"),
-                    *(plain_tip(tr("The row's score of {model}", model=model_label(model)))
+            return (tr("Line in the test file, counted from 1"), tr("The question"),
+                    *(plain_tip(tr("The score of {model} for this row", model=model_label(model)))
                       for model in (self.view.first, self.view.second)),
                     tr("How much better the second model did than the first"))[section]
         return None
@@ -199,7 +201,7 @@ class RowsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(question(row)[:2000] if column == QUESTION else self._tip(row, column))
         if column == LINE:
-            return str(row.line) if row.line is not None else str(row.id + 1)
+            return number_text(row.line if row.line is not None else row.id + 1)
         if column == QUESTION:
             return " ".join(question(row)[:SHOWN].split())
         if column == GAIN:
@@ -220,7 +222,7 @@ class RowsModel(QAbstractTableModel):
 
 def signed(value: float) -> str:
     """A difference with its sign: "+31.1", "−0.7"."""
-    text = f"{value:+,.1f}"
+    text = number_text(value, "+,.1f")
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
@@ -230,7 +232,7 @@ def _alignment(column: int) -> int:
 
 
 class _Delegate(table_cells.CellDelegate):
-    """Questions lose their end where there is no room, not their middle as paths do."""
+    """Where there is no room, questions are cut at the end, not in the middle like paths."""
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
                     align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
@@ -252,7 +254,14 @@ class RowsTable(QTableView):
         self.setWordWrap(False)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header = self.horizontalHeader()
-        for column, width in ((LINE, 62), (FIRST, 70), (SECOND, 70), (GAIN, 70)):
+        for column in (LINE, FIRST, SECOND, GAIN):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(column, width)
         header.setSectionResizeMode(QUESTION, QHeaderView.ResizeMode.Stretch)
+        self.rows.modelReset.connect(self._fit_columns)
+        self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        """Room for the headings, which differ with the language; the name of a model may be too long for that."""
+        header = self.horizontalHeader()
+        for column, least in ((LINE, 62), (FIRST, 70), (SECOND, 70), (GAIN, 70)):
+            header.resizeSection(column, min(max(least, header.sectionSizeHint(column)), MOST_WIDTH))

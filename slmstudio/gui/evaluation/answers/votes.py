@@ -36,7 +36,7 @@ SIZE = 860, 560
 
 
 class VoteDialog(QDialog):
-    """One question after another, drawn by lot, each with two answers at sides that are drawn too.
+    """One question after another in random order, each with two answers on random sides.
 
     The keys that vote work while the question or an answer has the focus: the space bar on a button presses that.
 
@@ -62,7 +62,7 @@ class VoteDialog(QDialog):
         self._votes = 0
         self._writing = False
         self.banner = ErrorBanner()
-        self.intro = text_label(tr("Which answer is better? Whose it is stays hidden. Ten votes tell little, thirty "
+        self.intro = text_label(tr("Which answer is better? You don't see whose it is. Ten votes tell little, thirty "
                                    "tell more."), "small", wrap=True)
         self.question = QTextBrowser()
         self.question.setObjectName("vote_question")
@@ -88,27 +88,27 @@ class VoteDialog(QDialog):
         for name, text in (("left", tr("Left is better")), ("good", tr("Both good")),
                            ("bad", tr("Both bad")), ("right", tr("Right is better")),
                            ("skip", tr("Skip"))):
-            button = SecondaryButton(text, tr("{what} ({key})", what=text, key=KEYS[name]))
+            button = SecondaryButton(text, f"{text} ({KEYS[name]})")
             button.setObjectName(f"vote_{name}")
             button.setAutoDefault(False)
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys go on voting after a click
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys keep voting after a click
             button.setEnabled(False)
             button.clicked.connect(partial(self.vote, name))
             self.buttons[name] = button
         self.undo = SecondaryButton(tr("Undo"),
-                                    tr("Show the question before again, and take your vote on it back (Ctrl+Z)"),
+                                    tr("Go back to the previous question and undo your vote on it (Ctrl+Z)"),
                                     "small")
         self.undo.setObjectName("vote_undo")
         self.undo.clicked.connect(self.take_back)
         self.undo.hide()
         self.show_result = SecondaryButton(tr("Result"),
-                                           tr("Show what your votes say so far, and how far a judge agrees with you. "
-                                              "(R)"), "small")
+                                           tr("Show the result of your votes so far, and how often a judge agrees with "
+                                              "you (R)"), "small")
         self.show_result.setObjectName("vote_show_result")
         self.show_result.clicked.connect(self._read_result)
         self.list = SecondaryButton(tr("All votes…"),
-                                    tr("How all comparisons stand, and their export as preference pairs. Shows the "
-                                       "names of the models."), "small")
+                                    tr("See the results of all comparisons, and export them as preference pairs. Shows "
+                                       "the names of the models."), "small")
         self.list.setObjectName("vote_list")
         self.list.clicked.connect(partial(show_votes, self))
         for button in (self.undo, self.show_result, self.list):
@@ -174,20 +174,21 @@ class VoteDialog(QDialog):
         self.show_result.setVisible(self._votes > 0 or self.show_result.hasFocus())
         if self._cast:
             self.undo.show()  # and it stays, for the same reason
-        self.count.setText(tr("{votes}, {left:,} left", votes=ntr("{n:,} vote", "{n:,} votes", self._votes),
-                              left=len(self._left)))
+        self.count.setText(ntr("{n:,} vote · {left:,} left", "{n:,} votes · {left:,} left", self._votes,
+                               left=len(self._left)))
         if not there:
             for view in (self.question, *(pane.text for pane in self.sides)):
                 view.clear()
-            self.question.setPlainText(tr("There is nothing left to vote on: of all other rows the answers are the "
-                                          "same, or you have voted."))
+            self.question.setPlainText(tr("There is nothing left to vote on. In all other rows, the answers are the "
+                                          "same or you have already voted."))
             self._read_result()
             return
         ballot = self._left[0]
         self.question.setHtml(diff.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
             answer = ballot.row.answers[model]
-            shown = diff.escaped(answer) if answer.strip() else f"<i>{tr('An empty answer.')}</i>"
+            none = tr("An empty answer.")
+            shown = diff.escaped(answer) if answer.strip() else f"<i>{none}</i>"
             pane.text.setHtml(shown)
 
     def vote(self, what: str) -> None:
