@@ -56,7 +56,7 @@ class GpuLayers:
 def read_shape(path: Path) -> Shape:
     """
     Raises:
-        UserError: the file is no complete GGUF file.
+        UserError: the file is not a complete GGUF file.
     """
     return shape_of(read_header(path, lambda values, lengths, tensors: None))
 
@@ -86,7 +86,7 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
         context_length: tokens that the model is to be loaded with.
         gpus: the cards with their free memory.
         supported: whether this build of llama.cpp can use a card at all.
-        training: a run is at work; it needs the card, so chat stays on the processor.
+        training: a run is in progress; it needs the card, so chat stays on the processor.
     """
     everything = shape.layers + 1
     free = {gpu: max(0, gpu.memory_free - RESERVE) for gpu in gpus if gpu.memory_free is not None}

@@ -30,8 +30,8 @@ class Sampling:
         top_k: only so many of the likeliest tokens are drawn from; 0 leaves all.
         min_p: tokens less likely than this share of the likeliest are left out; 0 leaves all.
         repeat_penalty: makes tokens of the latest part of the answer less likely; 1 does nothing.
-        seed: the same seed, question and settings give the same answer; None draws anew each time.
-        max_tokens: an answer ends here at the latest; None goes on to the end of the context.
+        seed: the same seed, question and settings give the same answer; None draws a new one each time.
+        max_tokens: an answer ends here at the latest; None continues to the end of the context.
         stop: an answer ends before any of these texts.
     """
 

@@ -15,8 +15,8 @@ class CompareButtons(QWidget):
     """Side by side, blind, one more, one less.
 
     Signals:
-        count_wanted(int): so many models shall be asked.
-        blind_changed(bool): names shall be hidden, or not.
+        count_wanted(int): this many models are wanted.
+        blind_changed(bool): hide names, or show them.
     """
 
     count_wanted = Signal(int)

@@ -340,7 +340,7 @@ class ChatPane(QFrame):
 
     def _end_answer(self, figures: dict[str, Any]) -> None:
         """Keep the answer, or what there is of it. Without a word of it the question goes too: two questions in a
-        row are no conversation that a model knows."""
+        row are not a conversation that a model knows."""
         text = self.bubbles.end_answer()
         if not text:
             self._take_back()

@@ -42,10 +42,10 @@ class ChatInput(QWidget):
 
     Signals:
         sent(str): a question.
-        stopped: the answer shall end.
+        stopped: end the answer.
         drafted(str): the person paused while typing; how long is it?
-        recalled: the last question shall be edited.
-        edit_cancelled: the earlier question shall stay as it is.
+        recalled: edit the last question.
+        edit_cancelled: leave the earlier question as it is.
     """
 
     sent = Signal(str)

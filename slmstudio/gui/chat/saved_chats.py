@@ -41,7 +41,7 @@ class ChatList(Card):
 
     Signals:
         new_wanted: begin a new conversation.
-        opened(Path): this one shall be shown.
+        opened(Path): this one is wanted.
         deleted(Path): this one is in the trash.
         renamed(Path, str): this one has another name; "" for its first question.
         failed(Exception): what could not be done.

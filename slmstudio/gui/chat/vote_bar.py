@@ -38,7 +38,7 @@ class VoteBar(QFrame):
 
     Signals:
         voted(str, object): the verdict, and of `BEST` the place that is better, else None.
-        list_wanted: all votes shall be shown.
+        list_wanted: show all votes.
     """
 
     voted = Signal(str, object)

@@ -272,7 +272,7 @@ class ModelCard(Card):
             self._work.start(PREPARE, self._entry.folder, partial(new.unpack, self._entry.gguf, self._entry.folder))
 
     def _show_work(self) -> None:
-        """What is at work for this model, and whether something may begin."""
+        """What is running for this model, and whether something may begin."""
         entry, work = self._entry, self._work
         if entry is None:
             return

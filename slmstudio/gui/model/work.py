@@ -30,10 +30,10 @@ def download(repo: str) -> Job:
 
 
 class ModelWork(QObject):
-    """Follows the one job that is at work for a model.
+    """Follows the one job that is running for a model.
 
     Attributes:
-        target: the model's folder, while a job is at work on it.
+        target: the model's folder, while a job is running on it.
         kind: `PREPARE`, `FETCH` or `MEASURE`.
 
     Signals:

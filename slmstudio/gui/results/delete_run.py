@@ -34,7 +34,7 @@ def ask(parent: QWidget, run: RunSummary, delete: Callable[[RunSummary], None]) 
 def to_trash(run: RunSummary) -> None:
     """
     Raises:
-        UserError: the run, or an export or evaluation of it, is at work, or the system has no trash for that disk.
+        UserError: the run, or an export or evaluation of it, is running, or the system has no trash for that disk.
     """
     from send2trash import TrashPermissionError, send2trash
 

@@ -52,7 +52,7 @@ class ReadingPage(QStackedWidget):
         self.strip.end()
 
     def show_cancelled(self, read: int) -> None:
-        """Say that it was cancelled, and offer to go on."""
+        """Say that it was cancelled, and offer to continue."""
         self.show_stopped(tr("It was cancelled. The first {count:,} are kept, and reading continues from there.",
                              count=read)
             if read else tr("It was cancelled. Nothing was changed."))

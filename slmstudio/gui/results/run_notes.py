@@ -107,7 +107,7 @@ class NotesEditor(QWidget):
         with self._hand_over:
             self._unsaved[folder] = typed
             if folder in self._writing:
-                return  # of two at once, the older might be the last one: the thread that is at work takes this too
+                return  # of two at once, the older might be the last one: the running thread takes this too
             self._writing.add(folder)
         before = self._kept
         run_task(self, lambda task: self._write(folder), lambda written: self._was_written(folder, before, written),
