@@ -16,7 +16,7 @@ def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
         waiting: others wait in the queue.
 
     Returns:
-        "keep" (it continues without the window), "pause" (save, and free the memory), "stop" or "cancel" (do not close).
+        "keep" (it continues without the window), "pause" (save, and free the memory), "stop" or "cancel" (don't close).
     """
 
     box = QMessageBox(parent)
