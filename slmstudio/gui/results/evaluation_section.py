@@ -135,7 +135,7 @@ class EvaluationSection(QWidget):
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
         elsewhere = job is not None and not here
-        self.panel.set_busy(tr("An evaluation of {run} is at work. This one can start when it is done.",
+        self.panel.set_busy(tr("An evaluation of {run} is running. This one can start when it is done.",
                                run=self.running.name) if elsewhere else "")
         self.panel_changed.emit()
 

@@ -113,7 +113,7 @@ class FactsReader:
                 pass_over(folder, run_folder.unreadable(error))
             except Exception as error:  # a damaged file in a way that nobody thought of must not hide the other runs
                 logging.getLogger(__name__).exception("A run cannot be read: %s", folder)
-                pass_over(folder, UserError(tr("It cannot be read."), f"{type(error).__name__}: {error}."))
+                pass_over(folder, UserError(tr("It can't be read."), f"{type(error).__name__}: {error}."))
         progress(len(folders), len(folders))
         self._kept, self.passed_over = kept, passed_over
         return sorted((facts for _, facts in kept.values()), key=lambda facts: facts.summary.created, reverse=True)

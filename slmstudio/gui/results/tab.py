@@ -231,7 +231,7 @@ class ResultsTab(QWidget):
         if not found or told == self._told:
             return
         problems = [Problem(str(error).splitlines()[0], field=name) for name, error in sorted(found.items())]
-        self.banner.show_error(UserError(tr("Some runs cannot be shown."), "",
+        self.banner.show_error(UserError(tr("Some runs can't be shown."), "",
                                          tr("Nothing in their folders was changed."), problems))
 
     def _load(self, runs: list[RunSummary]) -> None:
