@@ -94,8 +94,8 @@ class ChatSettings(Card):
         self._make_system()
         self.rows = self._make_rows()
         self.context = SliderRow(tr("Context, tokens"),
-                                 tr("How much of the conversation the model sees. Longer takes more memory; changing "
-                                    "it loads the model again."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
+                                 tr("How much of the conversation the model sees. A longer context takes more memory. "
+                                    "Changing it reloads the model."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
         self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
         self._settled.timeout.connect(self.context_changed)
         self.context.changed.connect(self._context_moved)

@@ -182,10 +182,10 @@ class FitView(QWidget):
             "checkpointing": lambda: tr("Recompute activations"),
             "micro_batch": lambda: tr("Micro-batch {rows}, accumulation {steps}", rows=to("micro_batch_size"),
                                       steps=to("gradient_accumulation_steps")),
-            "qlora": lambda: tr("QLoRA (base in 4 bits)"),
+            "qlora": lambda: tr("QLoRA (4-bit base)"),
             "lora": lambda: tr("LoRA instead of all weights"),
             "length": lambda: tr("Sequence length {tokens}", tokens=to("max_length")),
-            "optimizer": lambda: tr("Optimizer in 8 bits"),
+            "optimizer": lambda: tr("8-bit optimizer"),
             "rank": lambda: tr("Rank {rank}", rank=to("lora_rank")),
         }[lever.name]()
 

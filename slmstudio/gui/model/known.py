@@ -61,10 +61,10 @@ def languages() -> dict[str, tuple[str, str]]:
     """By code, what each of the catalogue's languages is called in the language of the window, and in English."""
     from babel import Locale
 
-    from slmstudio.core.i18n import language
+    from slmstudio.core.i18n import speaking
     from slmstudio.core.model import catalogue
 
-    own = Locale.parse(language()).languages if language() != "en" else {}
+    own = {} if speaking.is_english() else Locale.parse(speaking.language()).languages
     return {code: (own.get(code, english), english) for code, english in catalogue.languages().items()}
 
 

@@ -299,7 +299,7 @@ class RunDetails(Card):
         self._show_served()
         self.chat_button.setEnabled(made)
         self.chat_button.setToolTip(tr("Talk to the file selected above.") if exports else
-                                    tr("Talk to what the run has learned, beside its base model. No export is "
+                                    tr("Talk to the trained model, side by side with its base model. No export "
                                        "needed.") if made else
                                     tr("The run hasn't produced an adapter or model yet."))
 

@@ -153,7 +153,7 @@ class NextRun(QObject):
 
     def _added(self, name: str) -> None:
         self._plan.buttons.set_ready(True)
-        self._plan.buttons.say(tr("“{name}” waits in the queue.", name=name))
+        self._plan.buttons.say(tr("“{name}” is waiting in the queue.", name=name))
 
     def _show_ready(self) -> None:
         self._plan.buttons.set_ready(self._planning.config is not None)

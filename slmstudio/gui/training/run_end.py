@@ -63,7 +63,7 @@ class RunEnd(QWidget):
                                            tr("Plan another run that continues from what this one has learned, with "
                                               "other rows."))
         self.chat_button = PrimaryButton(tr("Chat"),
-                                         tr("Talk to what the run has learned, beside its base model. No export is "
+                                         tr("Talk to the trained model, side by side with its base model. No export "
                                             "needed."))
         self.export_button = SecondaryButton(tr("Export…"),
                                              tr("Make a GGUF file of the result, to chat with it or use it in other "

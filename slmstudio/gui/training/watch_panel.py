@@ -124,12 +124,12 @@ class WatchPanel(Card):
         if not live:
             return tr("No answers were recorded in this run.")
         if not history.stepping:
-            return tr("The first answers come before the first step, the next ones at step {step:,}.",
+            return tr("The first answers come before the first step, the next at step {step:,}.",
                       step=config.eval_steps)
         following = (history.step // config.eval_steps + 1) * config.eval_steps
         if history.total_steps:
             following = min(following, history.total_steps)
-        return tr("The first answers come with the evaluation at step {step:,}. Sample now asks at once.",
+        return tr("The first answers come with the evaluation at step {step:,}. To ask right away, press Sample now.",
                   step=following)
 
     def _show_waiting(self, text: str) -> None:
