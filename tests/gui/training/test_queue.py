@@ -86,7 +86,7 @@ def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
     busy.planning.decide("name", "दूसरा")
     press(qtbot, busy, "queue")  # the plan is still being made
     qtbot.waitUntil(lambda: waiting(busy) == ["दूसरा"], timeout=10_000)
-    assert "“दूसरा” waits in the queue." in busy.plan.buttons.note.text()
+    assert "“दूसरा” is waiting in the queue." in busy.plan.buttons.note.text()
     choose(busy, "method", "full")
     wait_for_plan(qtbot, busy)
     press(qtbot, busy, "queue")
