@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.run.config import FIELDS, SET, RunConfig, in_groups
+from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
@@ -77,7 +77,7 @@ class PlanPanel(Card):
             self._headings[title] = names
             self._form.addWidget(title)
             for name in names:
-                self.rows[name] = FieldRow(name, tr(FIELDS[name].help), page)
+                self.rows[name] = FieldRow(name, FIELDS[name].help, page)
                 self.rows[name].edited.connect(self.planning.decide)
                 self.rows[name].reset.connect(self.planning.propose)
             for name in names:
@@ -156,8 +156,8 @@ class PlanPanel(Card):
         self.config = config
         for name, row in self.rows.items():
             changed = name in self.planning.overrides and self.planning.active
-            reason = SET if changed else config.reasons.get(name, "")
-            row.show_config(config, tr(reason) if reason else "", changed)
+            reason = tr("You set this.") if changed else config.reasons.get(name, "")
+            row.show_config(config, reason, changed)
         if train_rows:
             steps = total_steps(config, train_rows)
             row = self.rows["epochs"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
@@ -268,7 +268,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
     if wish.template and "chat_template" not in wish.own:
         said = config.reasons["chat_template"]
-        config.reasons["chat_template"] = said.replace(SET, tr("Chosen in the Model tab."))
+        config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 
@@ -290,5 +290,5 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
 
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:
     for name in names:
-        config.reasons[name] = noop("Chosen in the Data tab.")
+        config.reasons[name] = tr("Chosen in the Data tab.")
     return config

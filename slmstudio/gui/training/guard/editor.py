@@ -54,7 +54,7 @@ class GuardEditor(QFrame):
         for name, widget in (("heat_guard", self.mode), ("heat_limit_c", self.limit),
                              ("pause_on_battery", self.battery), ("train_hours", self.hours.check)):
             widget.setAccessibleName(label(name))
-            widget.setToolTip(plain_tip(tr(FIELDS[name].help)))
+            widget.setToolTip(plain_tip(FIELDS[name].help))
         self.problem = text_label("", "small", wrap=True)
         self.problem.setObjectName("guard_problem")
         self.problem.setProperty("tone", "bad")
