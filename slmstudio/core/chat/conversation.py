@@ -117,11 +117,11 @@ class Tree:
 
     def _take(self, message: Message) -> None:
         if message.role not in ROLES or not isinstance(message.content, str):
-            raise ValueError("a message has no text")
+            raise ValueError(tr("a message has no text"))
         if type(message.id) is not int or message.id <= max(self._messages, default=0):
-            raise ValueError("the messages are out of order")
+            raise ValueError(tr("the messages are out of order"))
         if message.parent is not None and message.parent not in self._messages:
-            raise ValueError("a message follows none")
+            raise ValueError(tr("a message follows one that doesn't exist"))
         self._messages[message.id] = message
 
 
@@ -187,7 +187,7 @@ class Conversation:
     def read(cls, path: Path) -> Conversation:
         """
         Raises:
-            UserError: the file is missing, is no conversation, or was written by a newer version.
+            UserError: the file is missing, is not a conversation, or was written by a newer version.
         """
         try:
             state = json.loads(files.read_bytes(path))
@@ -200,8 +200,8 @@ class Conversation:
             raise from_os_error(error, "open the conversation") from error
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise UserError(tr("{path} isn't a conversation.", path=path.name),
-                            tr("It cannot be read: {said}.", said=_said(error)),
-                            tr("Choose a file that Chat has saved.")) from error
+                            tr("It can't be read: {reason}.", reason=_reason(error)),
+                            tr("Choose a file that Chat saved.")) from error
 
     def to_markdown(self) -> str:
         """What is shown, to read. Models that were asked the same stand together below each question."""
@@ -216,9 +216,9 @@ class Conversation:
         for name, second, turn in order:
             if turn.role == "user" and second and together:
                 continue
-            lines += ["", f"## {'You' if turn.role == 'user' else name}", "", turn.content.strip()]
+            lines += ["", f"## {tr('You') if turn.role == 'user' else name}", "", turn.content.strip()]
         return "\n".join(lines) + "\n"
 
 
-def _said(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+def _reason(error: Exception) -> str:
+    return tr("{key} is missing", key=error) if isinstance(error, KeyError) else str(error).rstrip(".।")

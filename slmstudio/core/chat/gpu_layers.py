@@ -56,7 +56,7 @@ class GpuLayers:
 def read_shape(path: Path) -> Shape:
     """
     Raises:
-        UserError: the file is no complete GGUF file.
+        UserError: the file is not a complete GGUF file.
     """
     return shape_of(read_header(path, lambda values, lengths, tensors: None))
 
@@ -86,13 +86,13 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
         context_length: tokens that the model is to be loaded with.
         gpus: the cards with their free memory.
         supported: whether this build of llama.cpp can use a card at all.
-        training: a run is at work; it needs the card, so chat stays on the processor.
+        training: a run is in progress; it needs the card, so chat stays on the processor.
     """
     everything = shape.layers + 1
     free = {gpu: max(0, gpu.memory_free - RESERVE) for gpu in gpus if gpu.memory_free is not None}
     if not free:
-        return GpuLayers(0, everything, tr("On the processor: ") + (
-            "the NVIDIA driver does not say how much memory is free." if gpus else "there is no NVIDIA GPU."))
+        return GpuLayers(0, everything, tr("On the processor: there is no NVIDIA GPU.") if not gpus else
+                         tr("On the processor: the NVIDIA driver doesn't say how much memory is free."))
     if not supported:
         return GpuLayers(0, everything, tr("On the processor: this llama.cpp was built without GPU support."))
     if training:
@@ -101,19 +101,18 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
     each = (shape.file_bytes + cache_bytes(shape, context_length)) / everything
     # Each card holds a compute buffer of its own.
     fits = sum(int(max(0, room - compute) / each) for room in free.values())
-    cards = " and ".join(gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ") for gpu in free)
-    needs = f"needs about {format_bytes(each * everything + compute)}"
-    there = f"{format_bytes(sum(gpu.memory_free or 0 for gpu in free))} free"
+    cards = ", ".join(gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ") for gpu in free)
+    needed = format_bytes(each * everything + compute)
+    available = format_bytes(sum(gpu.memory_free or 0 for gpu in free))
     if fits >= everything:
-        return GpuLayers(everything, everything,
-                         tr("On the {cards}: {needs}, {there}.", cards=cards, needs=needs, there=there))
+        return GpuLayers(everything, everything, tr("On the {cards}: needs about {needed}, {free} free.", cards=cards,
+                                                    needed=needed, free=available))
     if fits > 0:
         return GpuLayers(fits, everything,
-                         tr("{fits} of {everything} layers on the {cards}, the rest on the processor: {needs}, "
-                            "{there}.", fits=fits, everything=everything, cards=cards, needs=needs, there=there))
-    return GpuLayers(0, everything,
-                     tr("On the processor: it {needs}, and the {cards} has {there}.", needs=needs, cards=cards,
-                        there=there))
+                         tr("{count} of {all} layers on the {cards}, the rest on the processor: needs about {needed}, "
+                            "{free} free.", count=fits, all=everything, cards=cards, needed=needed, free=available))
+    return GpuLayers(0, everything, tr("On the processor: needs about {needed}, and the {cards} has {free} free.",
+                                       needed=needed, cards=cards, free=available))
 
 
 def cache_bytes(shape: Shape, context_length: int) -> int:

@@ -180,7 +180,7 @@ def _pieces(tokens: Sequence[Token], wrap: Callable[[str], str], number: int | N
 class _Container:
     """A list or a quotation that is open: "ul", "ol" or "q", and the number that a list's next item has.
 
-    A list that a code block has interrupted goes on as text that is moved in, until its next item.
+    A list that a code block has interrupted continues as text that is moved in, until its next item.
     """
 
     kind: str
@@ -253,7 +253,7 @@ class _Writer:
         self._html.append("<li>")
 
     def _flush(self) -> None:
-        """End the piece of text; what is open goes on in the next one."""
+        """End the piece of text; what is open continues in the next one."""
         text = "".join(self._html)
         if _has_text(text):
             self._pieces.append(Piece("text", text + "".join(each.closing() for each in reversed(self._open))))

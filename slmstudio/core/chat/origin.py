@@ -64,8 +64,9 @@ def base_for_strength(run: Path) -> Path:
             if fitting(found, loras):
                 return found
     raise UserError(what,
-                    tr("It needs a GGUF file of {base} as it was before training; none is beside it.", base=base.name),
-                    tr("Open such a file in Chat: the strength is set at the right."))
+                    tr("That needs a GGUF file of {base} as it was before training, and there isn't one next to "
+                       "it.", base=base.name),
+                    tr("Open such a file in Chat, and set the strength on the right."))
 
 
 def _run_of(gguf: Path) -> Path | None:

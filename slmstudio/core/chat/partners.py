@@ -26,7 +26,7 @@ def of_run(run: Path) -> list[Path]:
     """
     config = RunConfig.from_dict(jobs.Job(run).request())
     if run_folder.result_folder(run) is None:
-        raise UserError(tr("{config} has no result yet.", config=config.name),
+        raise UserError(tr("{run} has no result yet.", run=config.name),
                         tr("It wasn't finished, or its result was deleted."),
                         tr("Finish the run first, or choose another one."))
     tuned = next(iter(run_folder.exported(run)), run) if llama.trouble() is None else run
@@ -49,7 +49,7 @@ def without_engine(parent: Path | None = None) -> list[tuple[str, Path]]:
     """
     runs = _finished(parent)
     bases = dict.fromkeys(base for *_, base in runs if base.is_dir())
-    return [*((name, run) for name, run, _ in runs), *((f"{base.name} (base)", base) for base in bases)]
+    return [*((name, run) for name, run, _ in runs), *((tr("{name} (base)", name=base.name), base) for base in bases)]
 
 
 def _finished(parent: Path | None) -> list[tuple[str, Path, Path]]:

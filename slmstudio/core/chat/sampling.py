@@ -30,8 +30,8 @@ class Sampling:
         top_k: only so many of the likeliest tokens are drawn from; 0 leaves all.
         min_p: tokens less likely than this share of the likeliest are left out; 0 leaves all.
         repeat_penalty: makes tokens of the latest part of the answer less likely; 1 does nothing.
-        seed: the same seed, question and settings give the same answer; None draws anew each time.
-        max_tokens: an answer ends here at the latest; None goes on to the end of the context.
+        seed: the same seed, question and settings give the same answer; None draws a new one each time.
+        max_tokens: an answer ends here at the latest; None continues to the end of the context.
         stop: an answer ends before any of these texts.
     """
 
@@ -65,7 +65,7 @@ def parse(values: Mapping[str, Any]) -> Sampling:
         else:
             taken[name] = tuple(values[name]) if name == "stop" else values[name]
     if problems:
-        raise UserError(tr("The answer's settings cannot be used."), " ".join(map(str, problems)), tr("Change them."),
+        raise UserError(tr("These answer settings can't be used."), " ".join(map(str, problems)), tr("Change them."),
                         problems)
     return Sampling(**taken)
 
@@ -76,20 +76,20 @@ def _number_problem(name: str, value: Any) -> str:
         return ""
     kinds = (int,) if name in WHOLE else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "a whole number" if name in WHOLE else "a number"
-        return tr("{value!r} is not {kind} from {low:g} to {high:,.0f}.", value=value, kind=kind, low=low, high=high)
+        if name in WHOLE:
+            return tr("{value!r} isn't a whole number from {lowest:,.0f} to {highest:,.0f}.", value=value, lowest=low,
+                      highest=high)
+        return tr("{value!r} isn't a number from {lowest:g} to {highest:g}.", value=value, lowest=low, highest=high)
     return ""
 
 
 def _stops_problem(value: Any) -> str:
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        return tr("Stop strings are a list of texts.")
+        return tr("Stop strings must be a list of texts.")
     if len(value) > MAX_STOPS:
-        return tr("There are {value} stop strings; at most {max_stops} are looked for.", value=len(value),
-                  max_stops=MAX_STOPS)
+        return tr("There are {count} stop strings; at most {most} are allowed.", count=len(value), most=MAX_STOPS)
     if any(not each for each in value):
-        return tr("A stop string is empty; every answer would end at once.")
+        return tr("A stop string is empty, so every answer would end at once.")
     if any(len(each) > MAX_STOP_CHARACTERS for each in value):
-        return tr("A stop string is longer than {max_stop_characters} characters.",
-                  max_stop_characters=MAX_STOP_CHARACTERS)
+        return tr("A stop string is longer than {most} characters.", most=MAX_STOP_CHARACTERS)
     return ""

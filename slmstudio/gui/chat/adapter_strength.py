@@ -50,10 +50,10 @@ class AdapterStrength(QWidget):
         self.hide()
 
     def _make(self) -> None:
-        tooltip = tr("How much of what was trained is put on the model: 0 % is the base as it was, 100 % what was "
-                     "trained, more exaggerates it. Lower it when answers sound too much like the training data.")
+        tooltip = tr("How strongly the adapter changes the model: 0 % is the base model, 100 % is what was trained, "
+                     "and more exaggerates it. Lower it when answers sound too much like the training data.")
         self.adapter.setAccessibleName(tr("Adapter"))
-        self.adapter.setToolTip(tr("The exported adapter (GGUF LoRA) that is put on the model."))
+        self.adapter.setToolTip(tr("The exported adapter (GGUF LoRA) that is applied to the model."))
         self.adapter.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.adapter.setMinimumContentsLength(12)
         self.slider.setRange(0, MOST_PERCENT)
@@ -118,8 +118,9 @@ class AdapterStrength(QWidget):
             self.adapter.setItemData(self.adapter.count() - 1, plain_tip(str(lora.path)), Qt.ItemDataRole.ToolTipRole)
         self.adapter.setVisible(len(loras) > 1)
         if loras:
-            text = tr("{adapter} on {model}") if len(loras) == 1 else tr("on {model}")
-            self.name.setText(text.format(adapter=loras[0].path.stem, model=self._pane.name))
+            model = self._pane.name
+            self.name.setText(tr("{adapter} on {model}", adapter=loras[0].path.stem, model=model)
+                              if len(loras) == 1 else tr("on {model}", model=model))
         self._set_percent(0)
         self.setVisible(bool(loras))
         self.offered.emit()

@@ -64,8 +64,8 @@ class Comparison(QObject):
         for place, number in enumerate(self._lanes.order):
             lane = self._lanes.lanes[number]
             lane.mask(place_name(place, count))
-            lane.hold(tr("All answers appear together, when the last one is complete."))
-        self._bar.say(tr("Nobody sees yet who answers, or how fast."))
+            lane.hold(tr("All answers appear together once the last one is complete."))
+        self._bar.say(tr("The models' names and speeds are hidden for now."))
         models = [_model(pane) for pane in self._lanes.panes()]
         # Reading the whole files takes a while for large ones; the votes will need their checksums.
         run_task(self, lambda task: [votes.voted_model(*each) for each in models], lambda _: None, self.failed.emit)
@@ -74,7 +74,7 @@ class Comparison(QObject):
         """Show who is who, without a vote."""
         self._reveal()
         if self.blind:
-            self._bar.say(tr("Ask something. The answers come without names, and you vote for the better one."))
+            self._bar.say(tr("Ask something. You'll see the answers without names and vote for the better one."))
         else:
             self._bar.hide()
         self._lanes.set_order(tuple(range(self._lanes.count)))
@@ -100,7 +100,7 @@ class Comparison(QObject):
             self._bar.ask(len(panes))
         else:
             self._reveal()
-            self._bar.say(tr("Not every model has answered to the end, so there is nothing to vote on."))
+            self._bar.say(tr("Not every model finished its answer, so there is nothing to vote on."))
 
     def vote(self, verdict: str, place: int | None) -> None:
         """Keep a vote: the verdict, and of `BEST` the place that is better."""
@@ -128,7 +128,7 @@ class Comparison(QObject):
             return  # the next question was asked meanwhile, whose names stay hidden
         self._reveal()
         count = len(vote.answers)
-        who = [tr("{place}: {model}", place=place_name(place, count), model=vote.answers[number].model.name)
+        who = [f"{place_name(place, count)}: {vote.answers[number].model.name}"
                for place, number in enumerate(vote.order)]
         self._bar.say("\n".join([" · ".join(who), *standings(vote, tallies)]))
 
@@ -146,7 +146,7 @@ def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
              and (best is None or best in (each.first.identity, each.second.identity))]
     if len(vote.answers) > 2:  # what each pair says stands in the list of all votes
         return ["    ".join(score_text(each) for each in about[:3])] if about else []
-    return [f"{score_text(each)}. {verdict_text(each)}" for each in about]
+    return [f"{tr('{sentence}.', sentence=score_text(each))} {verdict_text(each)}" for each in about]
 
 
 def room_text(models: list[Path], context_length: int | None) -> str:
@@ -155,11 +155,11 @@ def room_text(models: list[Path], context_length: int | None) -> str:
     from slmstudio.core.units import format_bytes
 
     needed, free = needed_bytes(models, context_length), free_bytes()
-    text = tr("{count} models need about {needed} together; {free} is free")
     if needed > free:
-        text = tr("{count} models need about {needed} together, more than the {free} that is free: expect it to be "
-                  "slow, or leave one")
-    return text.format(count=len(models), needed=format_bytes(needed), free=format_bytes(free))
+        return tr("{count} models need about {needed} together, but only {free} is free. It may be slow; remove a "
+                  "model to speed it up.", count=len(models), needed=format_bytes(needed), free=format_bytes(free))
+    return tr("{count} models need about {needed} together, and {free} is free.", count=len(models),
+              needed=format_bytes(needed), free=format_bytes(free))
 
 
 def _model(pane: ChatPane) -> tuple[Path, Path | None, float]:

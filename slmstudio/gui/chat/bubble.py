@@ -180,4 +180,4 @@ class ChatBubble(QWidget):
         self.frame.setProperty("dropped", dropped)
         for widget in (self.frame, *self.frame.findChildren(QWidget)):
             theme.restyle(widget)
-        self.frame.setToolTip(tr("The context is full; the model does not see this any more.") if dropped else "")
+        self.frame.setToolTip(tr("The context is full, so the model no longer sees this message.") if dropped else "")

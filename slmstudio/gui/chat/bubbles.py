@@ -59,11 +59,11 @@ class ChatBubbles(QScrollArea):
         outer.addWidget(self.turn)
         outer.addStretch(1)
         self.setWidget(page)
-        self.dropped_line = text_label(tr("▲ not seen by the model any more"), "small")
+        self.dropped_line = text_label(tr("▲ no longer seen by the model"), "small")
         self.dropped_line.setObjectName("dropped_line")
         self.dropped_line.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.dropped_line.setToolTip(tr("The context is full. Load the model with a longer one, or begin a new "
-                                        "conversation, when the answers need what was said above."))
+        self.dropped_line.setToolTip(tr("The context is full. If answers need what was said above, load the model with "
+                                        "a longer context or start a new conversation."))
         self.dropped_line.setParent(page)
         self.dropped_line.hide()
         bar = self.verticalScrollBar()

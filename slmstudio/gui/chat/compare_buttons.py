@@ -15,8 +15,8 @@ class CompareButtons(QWidget):
     """Side by side, blind, one more, one less.
 
     Signals:
-        count_wanted(int): so many models shall be asked.
-        blind_changed(bool): names shall be hidden, or not.
+        count_wanted(int): this many models are wanted.
+        blind_changed(bool): hide names, or show them.
     """
 
     count_wanted = Signal(int)
@@ -26,15 +26,15 @@ class CompareButtons(QWidget):
         super().__init__(parent)
         self._count = 1
         self.compare = SecondaryButton(tr("Side by side"),
-                                       tr("Put each question to two models, as to the base and to what you trained."),
+                                       tr("Ask two models each question, such as the base and the one you trained."),
                                        "small")
         self.blind = SecondaryButton(tr("Blind"),
-                                     tr("Hide which answer is whose until you have voted. Each question then begins a "
-                                        "new conversation."), "small")
+                                     tr("Hide which model gave which answer until you have voted. Each question then "
+                                        "starts a new conversation."), "small")
         for button in (self.compare, self.blind):
             button.setCheckable(True)
-        self.more = IconButton("plus", tr("Ask one more model, four at most"))
-        self.fewer = IconButton("minus", tr("Leave the last model"))
+        self.more = IconButton("plus", tr("Ask one more model (up to four)"))
+        self.fewer = IconButton("minus", tr("Remove the last model"))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)

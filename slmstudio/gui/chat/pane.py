@@ -91,9 +91,7 @@ class ChatPane(QFrame):
         self.line.setObjectName("chat_model_line")
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_banner")
-        self.again = SecondaryButton(
-            tr("Start again"), tr("Start the worker again and load the model."), "small"
-        )
+        self.again = SecondaryButton(tr("Start again"), tr("Start the worker again and load the model."), "small")
         self.again.setObjectName("start_again")
         self.again.clicked.connect(self.reload)
         self.again.hide()
@@ -304,7 +302,7 @@ class ChatPane(QFrame):
         self.completion = message.get("chat_template") is False
         if Path(self.lane.model).suffix.lower() != ".gguf":  # a run's folder has a longer name than the run
             self._told = self.lane.model, str(message.get("name") or "")
-        device = str(message.get("device") or "").rstrip(".")
+        device = str(message.get("device") or "").rstrip(".।")
         self.line.setText(" · ".join(part for part in (self.name, device) if part))
         self._set_state("ready")
 
@@ -340,7 +338,7 @@ class ChatPane(QFrame):
 
     def _end_answer(self, figures: dict[str, Any]) -> None:
         """Keep the answer, or what there is of it. Without a word of it the question goes too: two questions in a
-        row are no conversation that a model knows."""
+        row are not a conversation that a model knows."""
         text = self.bubbles.end_answer()
         if not text:
             self._take_back()

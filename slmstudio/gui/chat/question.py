@@ -42,10 +42,10 @@ class ChatInput(QWidget):
 
     Signals:
         sent(str): a question.
-        stopped: the answer shall end.
+        stopped: end the answer.
         drafted(str): the person paused while typing; how long is it?
-        recalled: the last question shall be edited.
-        edit_cancelled: the earlier question shall stay as it is.
+        recalled: edit the last question.
+        edit_cancelled: leave the earlier question as it is.
     """
 
     sent = Signal(str)
@@ -59,19 +59,19 @@ class ChatInput(QWidget):
         self._answering = self._ready = self.editing = False
         self.editor = _Editor()
         self.editor.setObjectName("chat_input")
-        self.editor.setPlaceholderText(tr("Ask something · Enter sends, Shift+Enter makes a line"))
+        self.editor.setPlaceholderText(tr("Ask something · Enter sends, Shift+Enter adds a line"))
         self.editor.setAccessibleName(tr("Your question"))
-        self.editor.setToolTip(tr("Enter sends it, Shift+Enter makes a new line, Esc stops the answer, and Up in the "
+        self.editor.setToolTip(tr("Enter sends it, Shift+Enter adds a new line, Esc stops the answer, and Up in the "
                                   "empty field edits your last question."))
         theme.grow(self.editor, "setFixedHeight", HEIGHT)
         self.editor.setTabChangesFocus(True)
-        self.send_button = PrimaryButton(tr("Send"), tr("Put the question (Enter)."))
+        self.send_button = PrimaryButton(tr("Send"), tr("Send the question (Enter)."))
         self.send_button.setObjectName("chat_send")
-        self.stop_button = SecondaryButton(tr("Stop"), tr("End the answer at once (Esc)."), "danger")
+        self.stop_button = SecondaryButton(tr("Stop"), tr("Stop the answer now (Esc)."), "danger")
         self.stop_button.setObjectName("chat_stop")
         self.note = text_label("", "small")
         self.note.setObjectName("chat_note")
-        self.cancel_edit = IconButton("close", tr("Leave the earlier question as it is (Esc)"))
+        self.cancel_edit = IconButton("close", tr("Leave the earlier question unchanged (Esc)"))
         self.cancel_edit.setObjectName("cancel_edit")
         self.meter = QProgressBar()
         self.meter.setTextVisible(False)
@@ -171,4 +171,5 @@ class ChatInput(QWidget):
         self.meter.setVisible(context_length > 0)
         self.meter.setRange(0, max(1, context_length))
         self.meter.setValue(min(tokens, context_length))
-        self.meter_text.setText(tr("context {used:,} of {all:,}", used=tokens, all=context_length) if context_length else "")
+        self.meter_text.setText(tr("context {used:,} of {all:,}", used=tokens, all=context_length)
+                                if context_length else "")

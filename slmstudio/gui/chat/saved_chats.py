@@ -41,7 +41,7 @@ class ChatList(Card):
 
     Signals:
         new_wanted: begin a new conversation.
-        opened(Path): this one shall be shown.
+        opened(Path): this one is wanted.
         deleted(Path): this one is in the trash.
         renamed(Path, str): this one has another name; "" for its first question.
         failed(Exception): what could not be done.
@@ -57,7 +57,7 @@ class ChatList(Card):
     failed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
-        new = IconButton("plus", tr("Begin a new conversation with the same models"))
+        new = IconButton("plus", tr("Start a new conversation with the same models"))
         super().__init__(tr("Chats"), actions=[new], parent=parent)
         new.setObjectName("new_chat")
         new.clicked.connect(self.new_wanted)
@@ -81,13 +81,14 @@ class ChatList(Card):
         self.search.setObjectName("search_chats")
         self.search.setPlaceholderText(tr("Search"))
         self.search.setAccessibleName(tr("Search the conversations"))
-        self.search.setToolTip(tr("Shows the conversations in which this was said, by you or by a model."))
+        self.search.setToolTip(tr("Shows the conversations where you or a model said this."))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._show)
         self.name = _Name()
         self.name.setObjectName("rename_chat")
         self.name.setAccessibleName(tr("Name of the conversation"))
-        self.name.setToolTip(tr("Enter keeps the name, Esc leaves it; an empty one gives back the first question."))
+        self.name.setToolTip(tr("Enter saves the name, Esc cancels. If the name is empty, the first question is shown "
+                                "instead."))
         self.name.returnPressed.connect(self._rename)
         self.name.left.connect(self.name.hide)
         self.name.hide()
@@ -96,7 +97,7 @@ class ChatList(Card):
         self._none = text_label("", "small", wrap=True)
         self.list = TwoLineList(tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
         self.list.setObjectName("chats")
-        self.list.setToolTip(tr("F2 renames a conversation, Delete puts it into the trash."))
+        self.list.setToolTip(tr("F2 renames a conversation, Delete moves it to the trash."))
         self.list.itemClicked.connect(self._open)
         self.list.itemActivated.connect(self._open)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -140,9 +141,9 @@ class ChatList(Card):
         for path, conversation in shown:
             self.list.add(conversation.title or tr("Untitled"), when(conversation.created), path)
         for path, error in self._damaged if not words else ():
-            self.list.add(path.stem, tr("cannot be read"), error, chip=tr("damaged"), kind="bad",
+            self.list.add(path.stem, tr("can't be read"), error, chip=tr("damaged"), kind="bad",
                           tooltip=str(error))
-        self._none.setText(tr("Nothing was said about that.") if words and not shown else
+        self._none.setText(tr("No conversation mentions this.") if words and not shown else
                            tr("Conversations are kept on this machine and appear here."))
         self._none.setVisible(self.list.count() == 0)
         self.search.setVisible(bool(words) or len(self._found) > 1)

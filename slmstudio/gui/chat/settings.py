@@ -11,7 +11,7 @@ from PySide6.QtGui import QIntValidator, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.chat.adapter_strength import SETTLE_MS, AdapterStrength
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -85,8 +85,8 @@ class ChatSettings(Card):
 
     def __init__(self, parent: QWidget | None = None):
         self._reset = IconButton("undo",
-                                 tr("Reset everything in this column, the system prompt too. Ctrl+Z there brings the "
-                                    "prompt back."))
+                                 tr("Reset everything in this column, including the system prompt. Ctrl+Z in its field "
+                                    "brings the prompt back."))
         super().__init__(tr("How it answers"), actions=[self._reset], parent=parent)
         self._reset.setObjectName("reset_sampling")
         self._reset.clicked.connect(self.reset)
@@ -94,8 +94,8 @@ class ChatSettings(Card):
         self._make_system()
         self.rows = self._make_rows()
         self.context = SliderRow(tr("Context, tokens"),
-                                 tr("How much of the conversation the model sees. Longer takes more memory; changing "
-                                    "it loads the model again."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
+                                 tr("How much of the conversation the model sees. A longer context takes more memory. "
+                                    "Changing it reloads the model."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
         self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
         self._settled.timeout.connect(self.context_changed)
         self.context.changed.connect(self._context_moved)
@@ -110,8 +110,8 @@ class ChatSettings(Card):
         self.system.setObjectName("system_prompt")
         self.system.setPlaceholderText(tr("What the model is and how it should speak (optional)"))
         self.system.setAccessibleName(tr("System prompt"))
-        self.system.setToolTip(tr("Said to the model before the conversation. Use the one it was trained with, or none "
-                                  "if there was none."))
+        self.system.setToolTip(tr("What the model is told before the conversation. Use the one it was trained with, or "
+                                  "none if there was none."))
         self.system.setTabChangesFocus(True)
         theme.grow(self.system, "setFixedHeight", 80)
         self.system.textChanged.connect(self.system_changed)
@@ -129,36 +129,36 @@ class ChatSettings(Card):
 
         return {
             "temperature": row("temperature", tr("Temperature"),
-                               tr("How freely it chooses its words. 0 always takes the likeliest; above 1 it "
-                                  "rambles.")),
+                               tr("How freely the model chooses its words. 0 always takes the likeliest word; above 1 "
+                                  "it rambles.")),
             "top_p": row("top_p", tr("Top-p"),
-                         tr("It chooses among the likeliest tokens that together make up this share. Lower it against "
-                            "odd words.")),
+                         tr("The model chooses among the likeliest tokens that together make up this share. Lower it "
+                            "if it uses odd words.")),
             "max_tokens": row("max_tokens", tr("Max tokens"),
-                              tr("An answer ends here at the latest. Raise it when answers are cut off."),
-                              lambda value: f"{value:,.0f}"),
+                              tr("The longest an answer can be. Raise it when answers are cut off."),
+                              lambda value: number_text(value, ",.0f")),
             "top_k": SliderRow(tr("Top-k"),
-                               tr("It chooses among this many of the likeliest tokens. Lower it against odd words; "
-                                  '"off" leaves all.'), 0, len(TOP_KS) - 1, 0, 1,
+                               tr("The model chooses among this many of the likeliest tokens. Lower it if it uses odd "
+                                  "words; “off” allows all."), 0, len(TOP_KS) - 1, 0, 1,
                                lambda value: str(TOP_KS[round(value)]) if value else tr("off")),
             "min_p": row("min_p", tr("Min-p"),
-                         tr("Tokens less likely than this share of the likeliest are left out. Raise it when a high "
-                            "temperature brings nonsense.")),
+                         tr("Leaves out tokens that are less likely than this share of the likeliest one. Raise it "
+                            "when a high temperature produces nonsense.")),
             "repeat_penalty": row("repeat_penalty", tr("Repeat penalty"),
-                                  tr("Makes words that it has just used less likely. Raise it a little, to 1.1, when "
-                                     "an answer goes round in circles; 1 does nothing.")),
+                                  tr("Makes words that were just used less likely. Raise it slightly, to 1.1, when an "
+                                     "answer goes round in circles. 1 has no effect.")),
         }
 
     def _make_seed_and_stops(self) -> None:
         self.seed.setValidator(QIntValidator(0, 2**31 - 1, self))
-        self.seed.setPlaceholderText(tr("another one each time"))
+        self.seed.setPlaceholderText(tr("a new one each time"))
         self.seed.setAccessibleName(tr("Seed"))
-        self.seed.setToolTip(tr("The same seed, question and settings give the same answer. Empty: each answer gets "
-                                "another one."))
-        self.stop.setPlaceholderText(tr("one a line; \\n is a line end"))
+        self.seed.setToolTip(tr("The same seed, question and settings give the same answer. If it is empty, each "
+                                "answer gets a new seed."))
+        self.stop.setPlaceholderText(tr("one per line; \\n means a line break"))
         self.stop.setAccessibleName(tr("Stop strings"))
-        self.stop.setToolTip(tr("An answer ends before any of these texts, which is never shown. Use them when a model "
-                                "continues with the next question by itself."))
+        self.stop.setToolTip(tr("An answer ends just before any of these texts. Use them when a model writes the next "
+                                "question itself."))
         self.stop.setTabChangesFocus(True)
         theme.grow(self.stop, "setFixedHeight", 56)
 
@@ -167,7 +167,7 @@ class ChatSettings(Card):
                    "seed": self.seed, "stop_strings": self.stop}
         for name, widget in widgets.items():
             widget.setObjectName(name)
-        self.more = SecondaryButton(tr("More"), tr("Show or hide what is changed more seldom."), "small")
+        self.more = SecondaryButton(tr("More"), tr("Show or hide settings that are rarely changed."), "small")
         self.more.setObjectName("more_sampling")
         self.more.setCheckable(True)
         self._seldom = QWidget()
@@ -216,7 +216,7 @@ class ChatSettings(Card):
 
     def _context_text(self, value: float) -> str:
         tokens = CONTEXTS[round(value)]
-        return f"{tokens:,}" if tokens else tr("usual")
+        return number_text(tokens) if tokens else tr("default")
 
     def context_length(self) -> int | None:
         """Tokens, or None for the worker's own choice."""

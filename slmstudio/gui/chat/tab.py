@@ -89,8 +89,8 @@ class ChatTab(QWidget):
         row.addWidget(self.middle, 1)
         row.addWidget(self.settings)
         self.off = EmptyState(tr("Chat is switched off"), "",
-                              note=tr("Training, evaluation, exports for other programs and a chat with a finished run "
-                                      "work without it."))
+                              note=tr("Training, evaluation, exports for other programs and chatting with a finished "
+                                      "run work without it."))
         self.off.setAcceptDrops(False)
         self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._off_page = EmptyState.centred(self.off)

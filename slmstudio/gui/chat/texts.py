@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 
 def figures_text(figures: dict[str, Any]) -> str:
     """How fast an answer came and why it ended: "41 tokens/s · first token 0.2 s · stopped"."""
     parts = []
     if figures.get("tokens_per_second") is not None:
-        speed = f"{figures['tokens_per_second']:.0f}"
-        parts.append(tr("1 token/s") if speed == "1" else tr("{speed} tokens/s", speed=speed))
+        parts.append(ntr("{n:,} token/s", "{n:,} tokens/s", round(figures["tokens_per_second"])))
     if figures.get("seconds_to_first_token") is not None:
         parts.append(tr("first token {time:.1f} s", time=figures['seconds_to_first_token']))
     reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}

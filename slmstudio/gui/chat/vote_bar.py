@@ -38,7 +38,7 @@ class VoteBar(QFrame):
 
     Signals:
         voted(str, object): the verdict, and of `BEST` the place that is better, else None.
-        list_wanted: all votes shall be shown.
+        list_wanted: show all votes.
     """
 
     voted = Signal(str, object)
@@ -50,7 +50,7 @@ class VoteBar(QFrame):
         self.text = text_label("", "body", wrap=True)
         self.text.setObjectName("vote_text")
         self.more = SecondaryButton(tr("All votes…"),
-                                    tr("How all comparisons stand, and their export as preference pairs."), "small")
+                                    tr("See how all comparisons stand, and export them as preference pairs."), "small")
         self.more.setObjectName("all_votes")
         self.more.clicked.connect(self.list_wanted)
         self._buttons: list[QPushButton] = []
@@ -70,14 +70,14 @@ class VoteBar(QFrame):
         """Ask for a vote on so many answers."""
         self._clear()
         for place in range(count):
-            name = place_name(place, count)
-            self._add(tr("{name} is better", name=name) if count == 2 else
-                      tr("{name} is best", name=name),
-                      tr("Vote for this answer; then you see whose it is. Alt+{number}", number=place + 1),
+            text = tr("{answer} is best", answer=place_name(place, count)) if count > 2 else \
+                (tr("Left is better"), tr("Right is better"))[place]
+            self._add(text,
+                      tr("Vote for this answer. You'll then see which model gave it (Alt+{number}).", number=place + 1),
                       f"vote_{place}", BEST, place, f"Alt+{place + 1}")
         both = (tr("Both good"), tr("Both bad")) if count == 2 else (tr("All good"), tr("All bad"))
-        self._add(both[0], tr("None is better, and you would take any of them."), "vote_good", ALL_GOOD, None, "")
-        self._add(both[1], tr("None is better, and you would take none of them."), "vote_bad", ALL_BAD, None, "")
+        self._add(both[0], tr("None is better, and all are acceptable."), "vote_good", ALL_GOOD, None, "")
+        self._add(both[1], tr("None is better, and none is acceptable."), "vote_bad", ALL_BAD, None, "")
         self._row.addStretch(1)
         self.text.setText(tr("Which answer is better? The models' names are hidden until you vote."))
         self.show()

@@ -24,7 +24,7 @@ class ChatWaiting(QWidget):
         super().__init__(parent)
         self.title = text_label(tr("Talk to a model"), "title", wrap=True)
         self.text = text_label("", "muted", wrap=True)
-        self.choose = PrimaryButton(tr("Choose a model"), tr("Show the models that can be talked to."))
+        self.choose = PrimaryButton(tr("Choose a model"), tr("Show the models you can talk to."))
         self.choose.setObjectName("chat_choose")
         self.choose.clicked.connect(self.choose_wanted)
         row = QHBoxLayout()
@@ -54,8 +54,8 @@ class ChatWaiting(QWidget):
         elif state == "loading":
             self.text.setText(tr("Loading {name} …", name=name))
         elif state == "ready" and completion:
-            self.text.setText(tr("{name} has no chat template, so nobody can say how it was taught to chat. It "
-                                 "continues your text instead of answering it.", name=name))
+            self.text.setText(tr("{name} has no chat template, so it isn't known how it was taught to chat. It will "
+                                 "continue your text instead of answering it.", name=name))
         elif state == "ready":
             self.text.setText(tr("{name} is ready. Ask it something.", name=name))
         elif state == "failed":

@@ -81,7 +81,8 @@ class ModelCard(Card):
         self.get_page.get_wanted.connect(self._get)
         self.get_page.pause_wanted.connect(self._work.pause)
         self.get_page.cancel_wanted.connect(self._work.cancel)
-        self.use = PrimaryButton(tr("Use this model →"), tr("Train on top of this model: plan the run next."))
+        self.use = PrimaryButton(tr("Use this model →"), tr("Train on top of this model. The next step is to plan the "
+                                                            "run."))
         self.use.setObjectName("model_use")
         self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.template = TemplateChoice()
@@ -101,8 +102,8 @@ class ModelCard(Card):
         for label in (title, self.explain):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.prepare = PrimaryButton(tr("Prepare it"),
-                                     tr("Unpack the file into a folder that can be trained. You can keep working "
-                                        "meanwhile."))
+                                     tr("Unpack the file into a folder that can be trained. You can keep working in "
+                                        "the meantime."))
         self.prepare.setObjectName("model_prepare")
         self.prepare.clicked.connect(self._unpack)
         self.strip = ProgressStrip()
@@ -238,11 +239,11 @@ class ModelCard(Card):
         found, entry = self._fit, self._entry
         here = entry is not None and entry.facts is not None
         if not here:
-            why = tr("Fetch the model first: it is measured with its own weights.")
+            why = tr("Download the model first. It is measured with its own weights.")
         elif found is None or not found.planned:
-            why = tr("Choose your data in the Data tab first: its longest rows are tried.")
+            why = tr("Choose your data in the Data tab first. Its longest rows are tried.")
         else:
-            why = tr("Something else is at work on this machine.") if self._session.job is not None else ""
+            why = tr("Something else is running on this machine.") if self._session.job is not None else ""
         self.fit.set_measurable(not why, why)
 
     def _measure(self) -> None:
@@ -272,7 +273,7 @@ class ModelCard(Card):
             self._work.start(PREPARE, self._entry.folder, partial(new.unpack, self._entry.gguf, self._entry.folder))
 
     def _show_work(self) -> None:
-        """What is at work for this model, and whether something may begin."""
+        """What is running for this model, and whether something may begin."""
         entry, work = self._entry, self._work
         if entry is None:
             return
@@ -289,8 +290,8 @@ class ModelCard(Card):
         self._show_measurable()
 
     def _cost(self, name: str, size: int) -> str:
-        return tr("{file} holds compressed weights, {size}. Unpacking them takes well under a minute for a small "
-                  "model, and is done once; training then begins from the compressed values. Nothing is downloaded.",
+        return tr("{file} contains compressed weights ({size}). Unpacking takes well under a minute for a small model "
+                  "and is done once. Training then starts from the compressed values. Nothing is downloaded.",
                   file=name, size=units.format_bytes(size))
 
     def _show_progress(self, text: str, done: int, total: int) -> None:

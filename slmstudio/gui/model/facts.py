@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from slmstudio.core import units
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.model.fit_view import rule
@@ -26,11 +26,6 @@ class FactsTable(QWidget):
         super().__init__(parent)
         names = (tr("Family"), tr("Parameters"), tr("Context"), tr("Vocabulary"), tr("Layers"),
                  tr("Disk"), tr("Licence"))
-        tips = (tr("The architecture's name: {name}"), tr("Numbers that the model consists of."),
-                tr("Tokens that the model can see at once."), tr("Different tokens that the model knows."),
-                tr("Decoder layers, each of hidden size {name}."), tr("Size of the weight files."),
-                tr("As the model names it. Read it before you use the model at work."))
-        self._tips = tips
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(theme.SPACE_L)
@@ -51,22 +46,26 @@ class FactsTable(QWidget):
     def show_facts(self, facts: ModelFacts) -> None:
         """Show what a folder holds."""
         licence = facts.licence or tr("not stated")
-        self._show((facts.family, units.format_count(facts.parameters), f"{facts.context_length:,}",
-                    f"{facts.vocabulary_size:,}", str(facts.layers), units.format_bytes(facts.disk_bytes), licence),
-                   facts.architecture, f"{facts.hidden_size:,}", str(facts.path))
+        self._show((facts.family, units.format_count(facts.parameters), number_text(facts.context_length),
+                    number_text(facts.vocabulary_size), str(facts.layers), units.format_bytes(facts.disk_bytes),
+                    licence), facts.architecture, number_text(facts.hidden_size), str(facts.path))
 
     def show_entry(self, entry: CatalogueEntry) -> None:
         """Show what the catalogue knows; what it doesn't know is left out."""
         unknown = tr("not known")
         self._show((entry.family, units.format_count(entry.parameters),
-                    f"{entry.context:,}" if entry.context else unknown, f"{entry.vocabulary:,}",
+                    number_text(entry.context) if entry.context else unknown, number_text(entry.vocabulary),
                     str(entry.layers or unknown), units.format_bytes(entry.download_bytes),
                     entry.licence.name if entry.licence.id else tr("not stated")),
-                   entry.model_type, f"{entry.hidden_size:,}" if entry.hidden_size else unknown, entry.id)
+                   entry.model_type, number_text(entry.hidden_size) if entry.hidden_size else unknown, entry.id)
 
     def _show(self, texts: Sequence[str], architecture: str, hidden: str, folder: str) -> None:
-        names = (architecture, "", "", "", hidden, "", "")
-        for label, text, tip, name in zip(self.values, texts, self._tips, names, strict=True):
+        tips = (tr("The architecture's name: {name}", name=architecture),
+                tr("How many numbers the model consists of."), tr("How many tokens the model can see at once."),
+                tr("How many different tokens the model knows."),
+                tr("Decoder layers, each with a hidden size of {size}.", size=hidden), tr("Size of the weight files."),
+                tr("As stated by the model. Read it before you use the model commercially."))
+        for label, text, tip in zip(self.values, texts, tips, strict=True):
             label.setText(text)
-            label.setToolTip(plain_tip(tip.format(name=name)))
+            label.setToolTip(plain_tip(tip))
         self.folder.setText(folder)

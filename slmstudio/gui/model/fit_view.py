@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from slmstudio.core import units
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
@@ -56,12 +56,12 @@ class FitView(QWidget):
         self.strip.hide()
         self.verdict = text_label("", "body", wrap=True)
         self.verdict.setObjectName("fit_verdict")
-        self.levers, self.cards = Lines(tr("Levers"), 1), Lines(tr("What fits on which card"), 0)
+        self.levers, self.cards = Lines(tr("Ways to save memory"), 1), Lines(tr("What fits on which card"), 0)
         self.levers.setObjectName("fit_levers")
         self.cards.setObjectName("fit_cards")
         self.cards.setToolTip(tr("The longest sequence length that fits, with one row at a time and activations "
-                                 "recomputed. Two cards share the rows of a batch: what fits is what fits on one of "
-                                 "them, and training is about twice as fast."))
+                                 "recomputed. Two cards share the rows of a batch, so the same length fits as on one "
+                                 "card, and training is about twice as fast."))
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -95,9 +95,9 @@ class FitView(QWidget):
     def show_fit(self, fit: Fit) -> None:
         """Show what a run takes."""
         config, best = fit.config, fit.best
-        title = tr("Will it fit? {method}, sequence length {length}, micro-batch {rows}, {precision}")
-        self.title.setText(title.format(method=variant_label(config), length=f"{config.max_length:,}",
-                                        rows=config.micro_batch_size, precision=config.precision))
+        self.title.setText(tr("Will it fit? {method}, sequence length {length:,}, micro-batch {rows:,}, {precision}",
+                              method=variant_label(config), length=config.max_length, rows=config.micro_batch_size,
+                              precision=config.precision))
         estimate = best.estimate
         shares = [Share(amount, PARTS[name], f"{self._name(name)} {units.format_bytes(amount)}")
                   for name in PARTS if (amount := getattr(estimate, name))]
@@ -111,8 +111,8 @@ class FitView(QWidget):
     def set_measurable(self, on: bool, why_not: str) -> None:
         """Whether "Measure now" can be pressed, and if not why."""
         self.measure.setEnabled(on)
-        self.measure.setToolTip(why_not if not on else tr("Try the longest rows of your data with this model for some "
-                                                          "seconds: see whether they fit into memory, and how long a "
+        self.measure.setToolTip(why_not if not on else tr("Try your data's longest rows with this model for a few "
+                                                          "seconds, to see whether they fit in memory and how long a "
                                                           "step takes. Nothing is learned or changed."))
 
     def show_progress(self, text: str, done: int, total: int) -> None:
@@ -136,34 +136,35 @@ class FitView(QWidget):
     def _verdict(self, fit: Fit) -> tuple[str, str]:
         """Its kind, and the sentence."""
         estimate, known, free = fit.best.estimate, fit.best.measured, fit.free
-        where = tr("on the GPU") if fit.device == "cuda" else tr("in this machine")
         span = units.format_span(estimate.low, estimate.high)
         if known is not None:
             peak, moment = units.format_bytes(known.peak_bytes), when(known.when)
             if known.ran_out:
                 text = tr("Measured {when}: memory ran out at {peak}.", when=moment, peak=peak)
                 return "bad", f"{text} {self._way_out(fit)}"
-            fits = free is None or estimate.high <= free
-            text = tr("Measured {when}: {peak} at the peak with your longest rows. It fits.") if fits else \
-                tr("Measured {when}: {peak} at the peak with your longest rows. Now less is free {where}: close other "
-                   "programs, or use a lever below.")
-            return "ok" if fits else "warn", text.format(when=moment, peak=peak, where=where)
+            if free is None or estimate.high <= free:
+                return "ok", tr("Measured {when}: {peak} at the peak with your longest rows. It fits.", when=moment,
+                                peak=peak)
+            return "warn", tr("Measured {when}: {peak} at the peak with your longest rows. There is only {available} "
+                              "now. Close other programs, or use one of the options below.", when=moment, peak=peak,
+                              available=_available(free, fit.device))
         if free is None:
-            return "warn", tr("About {span} are needed. How much is free isn't known here.", span=span)
+            return "warn", tr("It needs about {span}. How much is free isn't known here.", span=span)
+        available = _available(free, fit.device)
         if estimate.high <= free:
-            kind, text = "ok", tr("It fits: about {span} are needed, {free} are free {where}.")
-        elif estimate.low <= free:
-            kind, text = "warn", tr("It may just fit: {span} are needed, {free} are free {where}.")
+            return "ok", tr("It fits. It needs about {span}, and there is {available}.", span=span, available=available)
+        if estimate.low <= free:
+            kind, text = "warn", tr("It may just fit. It needs {span}, and there is {available}.", span=span,
+                                    available=available)
         else:
-            kind, text = "bad", tr("It doesn't fit as it is: {span} are needed, {free} are free {where}. You can try "
-                                   "it all the same.")
-        text = text.format(span=span, free=units.format_bytes(free), where=where)
-        return kind, text if kind == "ok" else f"{text} {self._way_out(fit)}"
+            kind, text = "bad", tr("It doesn't fit as it is. It needs {span}, and there is {available}. You can still "
+                                   "try it.", span=span, available=available)
+        return kind, f"{text} {self._way_out(fit)}"
 
     def _way_out(self, fit: Fit) -> str:
         if any(lever.enough for lever in fit.levers):
-            return tr("One of the levers below makes room; set it in Training.")
-        return tr("Several of the levers below together may make room; else choose a smaller model.")
+            return tr("One of the options below makes enough room. Set it in Training.")
+        return tr("Several of the options below may make enough room together. Otherwise choose a smaller model.")
 
     def _show_levers(self, fit: Fit) -> None:
         rows = [(self._lever(lever, fit.config), f"−{units.format_bytes(lever.saves)}", lever.cost)
@@ -175,21 +176,21 @@ class FitView(QWidget):
         change: dict[str, Any] = lever.change
 
         def to(field: str) -> str:
-            return f"{getattr(config, field):,} → {change[field]:,}"
+            return f"{number_text(getattr(config, field))} → {number_text(change[field])}"
 
         return {
-            "checkpointing": lambda: tr("Checkpoint activations"),
+            "checkpointing": lambda: tr("Recompute activations"),
             "micro_batch": lambda: tr("Micro-batch {rows}, accumulation {steps}", rows=to("micro_batch_size"),
                                       steps=to("gradient_accumulation_steps")),
-            "qlora": lambda: tr("QLoRA (base in 4 bits)"),
+            "qlora": lambda: tr("QLoRA (4-bit base)"),
             "lora": lambda: tr("LoRA instead of all weights"),
             "length": lambda: tr("Sequence length {tokens}", tokens=to("max_length")),
-            "optimizer": lambda: tr("Optimizer in 8 bits"),
+            "optimizer": lambda: tr("8-bit optimizer"),
             "rank": lambda: tr("Rank {rank}", rank=to("lora_rank")),
         }[lever.name]()
 
     def _show_cards(self, fit: Fit) -> None:
-        names = {"full": tr("Full"), "lora": tr("LoRA"), "qlora": tr("QLoRA")}
+        names = {"full": tr("Full fine-tuning"), "lora": "LoRA", "qlora": "QLoRA"}
         rows = [(name, *(self._length(card.longest.get(method)) for card in fit.cards))
                 for method, name in names.items()]
         self.cards.show_lines(("", *(card.card for card in fit.cards)), rows)
@@ -202,6 +203,12 @@ class FitView(QWidget):
                 "optimizer": tr("optimizer"), "activations": tr("activations"),
                 "logits": tr("logits"), "fragmentation": tr("fragments"),
                 "overhead": tr("libraries")}[part]
+
+
+def _available(free: int, device: str) -> str:
+    """Memory that is free, as part of a sentence."""
+    size = units.format_bytes(free)
+    return tr("{size} free on the GPU", size=size) if device == "cuda" else tr("{size} free on this machine", size=size)
 
 
 class Lines(QWidget):

@@ -67,7 +67,7 @@ class GetPage(QWidget):
         inner.addWidget(self.licence)
         self.accept = QCheckBox(tr("I accept these terms"))
         self.accept.setObjectName("model_accept")
-        self.accept.setToolTip(tr("The model is fetched only once its terms are accepted."))
+        self.accept.setToolTip(tr("The model is downloaded only once you have accepted its terms."))
         self.accept.toggled.connect(lambda on: self._show())
         inner.addWidget(self.accept)
         self.note = text_label("", "small", wrap=True)
@@ -76,17 +76,17 @@ class GetPage(QWidget):
         self.banner.setObjectName("model_get_banner")
         self.strip = ProgressStrip()
         self.strip.setObjectName("model_get_progress")
-        self.strip.cancel.setToolTip(tr("End the download and remove what has arrived."))
+        self.strip.cancel.setToolTip(tr("Stop the download and remove what has arrived."))
         self.strip.cancelled.connect(self.cancel_wanted)
         self.pause = SecondaryButton(tr("Pause"),
-                                     tr("End the download and keep what has arrived. It can be resumed at any time."),
+                                     tr("Stop the download and keep what has arrived. You can resume it at any time."),
                                      "small")
         self.pause.setObjectName("model_pause")
         self.pause.clicked.connect(self.pause_wanted)
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton(tr("Download"), tr("Fetch this model over the network. None of your data is sent."))
+        self.get = PrimaryButton(tr("Download"), tr("Download this model over the network. None of your data is sent."))
         self.get.setObjectName("model_get")
         self.get.clicked.connect(self._get)
         self._lay_out()
@@ -98,8 +98,8 @@ class GetPage(QWidget):
         self.token.setAccessibleName(tr("Access token"))
         self.token.setPlaceholderText(tr("Access token of the hub"))
         self.token.setToolTip(tr("From your account's page on the hub. It is kept in the system's keyring, or in a "
-                                 "file that only you can read, and sent to that hub alone."))
-        self.keep = SecondaryButton(tr("Keep token"), tr("Keep the token on this machine."), "small")
+                                 "file that only you can read, and is sent only to that hub."))
+        self.keep = SecondaryButton(tr("Save token"), tr("Save the token on this machine."), "small")
         self.keep.setObjectName("hub_token_keep")
         self.keep.clicked.connect(self._keep_token)
         self.token.textChanged.connect(lambda text: self.keep.setEnabled(bool(text.strip())))
@@ -132,7 +132,7 @@ class GetPage(QWidget):
         self.frame.setVisible(known is not None or starter is not None)
         self.accept.setVisible(starter is not None)
         if starter is not None:
-            self.licence.setText("\n".join((starter.about, "", f"{starter.licence}:", *starter.terms)))
+            self.licence.setText("\n".join((tr(starter.about), "", f"{tr(starter.licence)}:", *map(tr, starter.terms))))
         elif known is not None:
             self.licence.setText(tr("{name} licence. {use}", name=known.licence.name, use=known.licence_use)
                                  if known.licence.id else known.licence_use)
@@ -166,7 +166,7 @@ class GetPage(QWidget):
         told = starter or known
         size = units.format_bytes(told.download_bytes) if told is not None else ""
         if state is not None and state.total:
-            self.get.setText(tr("Resume: {done} of {total} are here", done=units.format_bytes(state.arrived),
+            self.get.setText(tr("Resume ({done} of {total} downloaded)", done=units.format_bytes(state.arrived),
                                 total=units.format_bytes(state.total)))
         else:
             self.get.setText(tr("Download {size}", size=size) if size else tr("Download"))
@@ -177,17 +177,17 @@ class GetPage(QWidget):
     def _note(self, entry: ModelEntry, needs_token: bool) -> str:
         state = self._state
         if entry.starter is not None:
-            return tr("It comes as Python packages from the package index that this program was installed from; none "
+            return tr("It comes as Python packages from the package index that this program was installed from. None "
                       "of your data is sent. It is kept in {folder} and used offline from then on.",
                       folder=entry.folder)
         lines = []
         if needs_token:
-            lines.append(tr("Its owner asks you to accept the licence first: sign in at the hub, open the page of "
-                            "{repo}, accept, and make an access token.", repo=entry.repo))
+            lines.append(tr("Its owner asks you to accept the licence first. Sign in at the hub, open the page of "
+                            "{repo}, accept it, and create an access token.", repo=entry.repo))
         if state is not None and needs_token and state.token_place:
-            lines.append(tr("Your access token is kept in {place}.", place=state.token_place))
+            lines.append(tr("Your access token is kept in {place}.", place=tr(state.token_place)))
         if state is not None:
-            lines.append(tr("It comes from {host} over the network; none of your data is sent. It is kept in {folder} "
+            lines.append(tr("It comes from {host} over the network. None of your data is sent. It is kept in {folder} "
                             "and used offline from then on.", host=state.host, folder=entry.folder))
         if entry.known is None:
             lines.append(tr("The catalogue doesn't know this model. You'll see what it is, and whether it can be used, "

@@ -50,11 +50,12 @@ class ModelListCard(Card):
         self.view = SegmentedControl(
             (tr("Fits"), tr("On disk"), tr("All")), tooltips=(
                 tr("Models that can be trained on this machine, and those on disk."),
-                tr("Models that are on this machine already."),
+                tr("Models that are already on this machine."),
                 tr("Every model of the catalogue, and those on disk.")))
         super().__init__(tr("Models"), actions=(self.view,), parent=parent)
         self._session = session
         self._entries: list[ModelEntry] = []
+        self._english_names: dict[str, str] = {}
         self._current: ModelEntry | None = None
         self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
@@ -80,8 +81,8 @@ class ModelListCard(Card):
         self.search.setObjectName("model_search")
         self.search.setPlaceholderText(tr("Search, or paste a hub name"))
         self.search.setAccessibleName(tr("Search models"))
-        self.search.setToolTip(tr("Words of a name, a family or a language; or the name of any model of the hub, such "
-                                  "as Qwen/Qwen2.5-1.5B-Instruct, to fetch it."))
+        self.search.setToolTip(tr("Type words of a name, a family or a language. Or paste the name of any model on the "
+                                  "hub, such as Qwen/Qwen2.5-1.5B-Instruct, to download it."))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._fill)
         return self.search
@@ -90,7 +91,7 @@ class ModelListCard(Card):
         self.language, self.licence = ComboBox(), ComboBox()
         self.language.setObjectName("model_language")
         self.language.setAccessibleName(tr("Language"))
-        self.language.setToolTip(tr("Only models that were made for this language, as their cards say."))
+        self.language.setToolTip(tr("Only models made for this language, according to their model cards."))
         self.language.addItem(tr("Any language"), "")
         self.licence.setObjectName("model_licence")
         self.licence.setAccessibleName(tr("Licence"))
@@ -134,9 +135,10 @@ class ModelListCard(Card):
         """Whether what is looked at is the first of the list, and nobody has chosen it."""
         return not self._by_person
 
-    def set_languages(self, names: dict[str, str]) -> None:
-        """Offer these languages, by code, to filter by."""
-        for code, name in sorted(names.items(), key=lambda pair: pair[1]):
+    def set_languages(self, names: dict[str, tuple[str, str]]) -> None:
+        """Offer these languages to filter by: by code, what they are called in the window and in English."""
+        self._english_names = {code: english for code, (_, english) in names.items()}
+        for code, (name, _) in sorted(names.items(), key=lambda pair: pair[1]):
             self.language.addItem(name, code)
 
     def put(self, entries: list[ModelEntry], select: ModelEntry | None = None) -> None:
@@ -224,7 +226,8 @@ class ModelListCard(Card):
         facts = entry.facts
         said = [entry.name, entry.repo, entry.source, facts.family if facts else "", facts.name if facts else ""]
         if known is not None:
-            said += [known.family, known.licence.name, *self._language_names(known.languages)]
+            said += [known.family, known.licence.name, *self._language_names(known.languages),
+                     *(self._english_names.get(code, "") for code in known.languages)]
         hay = folded(" ".join(said))
         return all(word in hay for word in folded(self.search.text()).split())
 
@@ -236,10 +239,10 @@ class ModelListCard(Card):
         if not self._entries:
             return ""
         if self.search.text().strip():
-            return tr("No model on the list matches. Paste the whole name of a model on the hub, such as "
-                      "Qwen/Qwen2.5-1.5B-Instruct, to fetch it.")
+            return tr("No model on the list matches. Paste the full name of a model on the hub, such as "
+                      "Qwen/Qwen2.5-1.5B-Instruct, to download it.")
         if self.view.current() == ON_DISK:
-            return tr("No model that matches is on this machine. All shows those that can be fetched.")
+            return tr("No matching model is on this machine. Choose All to see those you can download.")
         return tr("No model matches. Choose All, or another language or licence.")
 
     def _show_chips(self) -> None:
@@ -262,8 +265,7 @@ class ModelListCard(Card):
 
     def _badge(self, badge: Badge) -> str:
         return {"full": tr("Full fits"), "lora": tr("LoRA fits"), "qlora": tr("QLoRA fits"),
-                "tight": tr("QLoRA, tight"), "no": tr("Needs {size}")}[badge.kind].format(
-                    size=units.format_bytes(badge.bytes))
+                "tight": tr("QLoRA, tight"), "no": tr("Needs {size}", size=units.format_bytes(badge.bytes))}[badge.kind]
 
     def _detail(self, entry: ModelEntry) -> str:
         """As in "1.5 B · 29 languages · on disk · Apache-2.0"."""
@@ -271,7 +273,7 @@ class ModelListCard(Card):
         if facts is None and known is None:
             if entry.gguf is not None:
                 size = units.format_bytes(entry.file_bytes)
-                return " · ".join(filter(None, (tr("GGUF file"), size, entry.source)))
+                return " · ".join(filter(None, (tr("GGUF file"), size, entry.source and tr(entry.source))))
             return entry.repo or str(entry.folder)
         parts = [units.format_count(facts.parameters if facts else known.parameters)]  # type: ignore[union-attr]
         if known is not None and known.languages:
@@ -281,7 +283,7 @@ class ModelListCard(Card):
         elif facts is not None:
             parts.append(facts.family)
         if entry.on_disk:
-            parts.append(entry.source or tr("on disk"))
+            parts.append(tr(entry.source) if entry.source else tr("on disk"))
         licence = (facts.licence if facts else None) or (known.licence.name if known and known.licence.id else None)
         return " · ".join([*parts, licence or tr("licence not stated")])
 

@@ -72,9 +72,9 @@ class ModelTab(QWidget):
         self.refresh()
 
     def _nothing_chosen(self) -> QWidget:
-        state = EmptyState(tr("Which model should learn?"),
-                           tr("Choose one at the left, or drop a model's folder here. Small models learn fast: begin "
-                              "with the one that comes with the program."))
+        state = EmptyState(tr("Which model do you want to train?"),
+                           tr("Choose one on the left, or drop a model's folder here. Small models learn fast, so "
+                              "start with the one that comes with the program."))
         state.dropped.connect(self.open_paths)
         return EmptyState.centred(state)
 

@@ -53,8 +53,9 @@ class TemplateChoice(QWidget):
         self.names = ComboBox()
         self.names.setObjectName("template_names")
         self.names.setAccessibleName(tr("Chat template"))
-        self.names.setToolTip(tr("This model was never taught to chat. The template that you choose is learned, and "
-                                 "goes with the result into exports, chat and server. The first one suits best."))
+        self.names.setToolTip(tr("This model was never taught to chat. It learns the template that you choose, which "
+                                 "then goes with the result into exports, chats and servers. The first one suits "
+                                 "best."))
         self.names.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.names.activated.connect(self._choose)
         self.reason = text_label("", "muted", wrap=True)

@@ -30,10 +30,10 @@ def download(repo: str) -> Job:
 
 
 class ModelWork(QObject):
-    """Follows the one job that is at work for a model.
+    """Follows the one job that is running for a model.
 
     Attributes:
-        target: the model's folder, while a job is at work on it.
+        target: the model's folder, while a job is running on it.
         kind: `PREPARE`, `FETCH` or `MEASURE`.
 
     Signals:
@@ -118,9 +118,10 @@ class ModelWork(QObject):
         if self.target is None:
             return
         self.progressed.emit(text, done, total)
-        name = {PREPARE: tr("Preparing {name}"), FETCH: tr("Downloading {name}"),
-                MEASURE: tr("Fit check of {name}")}[self.kind]
-        self.followed.show_status(JobStatus(name.format(name=self.target.name), done, total, text=text))
+        name = self.target.name
+        doing = {PREPARE: tr("Preparing {name}", name=name), FETCH: tr("Downloading {name}", name=name),
+                 MEASURE: tr("Fit check of {name}", name=name)}[self.kind]
+        self.followed.show_status(JobStatus(doing, done, total, text=text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         kind, folder = self.kind, self._clear()

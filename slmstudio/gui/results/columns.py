@@ -15,7 +15,7 @@ from slmstudio.gui.common.plan_fields import label, write
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, figure, metric_label, model_label
+from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, figure, metric_label
 
 NAME = "name"
 STANDARD = (NAME, "base", "eval_loss", "tuned.chrf", "seconds", "outcome")
@@ -39,7 +39,7 @@ def title(key: str) -> str:
     if score is not None:
         benchmark, model, metric = score
         parts = [benchmark_label(benchmark) if benchmark else "", metric_label(metric),
-                 "" if model == "tuned" else model_label(model).lower() if model == "base" else model]
+                 "" if model == "tuned" else tr("base") if model == "base" else model]
         return " ".join(part for part in parts if part)
     return {NAME: tr("Run"), "base": tr("Base"), "eval_loss": tr("Eval loss"), "seconds": tr("Time"),
             "outcome": tr("Outcome"), "created": tr("Created"), "tags": tr("Tags"), "note": tr("Note"),
@@ -57,15 +57,15 @@ def csv_title(key: str) -> str:
 
 def tooltip(key: str) -> str:
     if key == "eval_loss":
-        return tr("Loss on rows that the run never learned, at its end. Lower is better; compare only runs with the "
+        return tr("Loss at the end of the run, on rows it never learned. Lower is better. Compare only runs with the "
                   "same eval rows.")
     if key == "rested":
-        return tr("How long the heat guard let the run rest: for heat, on battery, or outside its hours.")
+        return tr("How long the heat guard let the run rest: because of heat, on battery, or outside its hours.")
     if key == "peak_c":
-        return tr("The highest temperature of a card, or of the processor where no card tells one.")
+        return tr("The highest temperature of a card, or of the processor if no card reports one.")
     if score_of(key) is not None:
-        return tr("From the evaluation by which the run is judged: of its own held-out rows first, then of most rows; "
-                  "of benchmarks the newest. Compare only runs that were tested on the same rows.")
+        return tr("From the evaluation that counts for the run: first of its own held-out rows, then the one with the "
+                  "most rows; for benchmarks, the newest. Compare only runs that were tested on the same rows.")
     return f"{title(key)} ({key})" if title(key) != key else key
 
 
@@ -128,7 +128,7 @@ class ColumnChooser(QFrame):
         self.search.setObjectName("column_search")
         self.search.setPlaceholderText(tr("Search the fields"))
         self.search.setAccessibleName(tr("Search the fields"))
-        self.search.setToolTip(tr("A part of a field's name."))
+        self.search.setToolTip(tr("Type part of a field's name."))
         self.search.textChanged.connect(self._search)
         self.list = QListWidget()
         self.list.setObjectName("column_list")
@@ -136,7 +136,7 @@ class ColumnChooser(QFrame):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemChanged.connect(self._mark)
         self.list.itemActivated.connect(_toggle)
-        self.standard = SecondaryButton(tr("As at first"), tr("Show the columns that a new program shows."),
+        self.standard = SecondaryButton(tr("Reset"), tr("Show the default columns."),
                                         "small")
         self.standard.setObjectName("columns_standard")
         self.standard.clicked.connect(lambda: self._decide(list(STANDARD)))

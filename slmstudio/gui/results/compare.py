@@ -89,7 +89,7 @@ class ComparePanel(QWidget):
         self._show_page(self.tabs.current())
 
     def cancel(self) -> None:
-        """End what is at work for a comparison that is shown no more."""
+        """End what is running for a comparison that is no longer shown."""
         self.compared.cancel()
 
     def _show_page(self, page: int) -> None:

@@ -13,7 +13,7 @@ from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import Side
 from slmstudio.core.files import an_object
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import MOST_SENTENCES, main_comparisons, score_figure, sentence
-from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, metric_help, metric_label, model_label
+from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, metric_help, metric_label
 from slmstudio.gui.results.run_facts import RunFacts
 
 TESTS = ""
@@ -62,12 +62,12 @@ class ComparedScores(QWidget):
         self.strip.cancelled.connect(self._give_up)
         self.strip.end()
         self.again = SecondaryButton(tr("Test the difference"),
-                                     tr("Compare the runs' answers to the same rows one by one, by a paired test."),
+                                     tr("Compare the runs' answers to the same rows one by one with a paired test."),
                                      "small")
         self.again.setObjectName("compare_again")
         self.again.clicked.connect(lambda: self.start(asked=True))
         self.rows = SecondaryButton(tr("Answers…"),
-                                    tr("The runs' answers to the same rows beside each other, the largest gain first."),
+                                    tr("Show the runs' answers to the same rows side by side, largest gain first."),
                                     "small")
         self.rows.setObjectName("compare_rows")
         self.rows.clicked.connect(self._show_rows)
@@ -219,7 +219,7 @@ def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[
                 if any(metric in each for each in scores):
                     title = " ".join(filter(None, (benchmark_label(benchmark) if benchmark else "",
                                                    metric_label(metric))))
-                    title += "" if model == "tuned" else f", {model_label(model).lower()}"
+                    title += "" if model == "tuned" else f", {tr('base')}"
                     rows.append([Figure(title, tip=metric_help(metric)),
                                  *(score_figure(metric, each.get(metric), model == "tuned") for each in scores)])
     return head, rows
@@ -228,7 +228,7 @@ def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[
 def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
     """Whether the scores compare, judged by each test set and benchmark that is shown."""
     if not found:
-        return tr("None of these runs was evaluated yet. Press Evaluate… at the right.")
+        return tr("None of these runs has been evaluated yet. Press Evaluate… on the right.")
     scored = {name: [each for each in evaluations if each] for name, evaluations in found.items()}
     shared = {name: there for name, there in scored.items() if len(there) > 1}
     troubles = [trouble for name, there in shared.items() if (trouble := _trouble(name, there))]
@@ -236,25 +236,26 @@ def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
         return " ".join(troubles)
     missing = sum(not any(evaluations[place] for evaluations in found.values()) for place in range(len(runs)))
     if missing:
-        return tr("{count} of them were not evaluated yet. 95 % intervals.", count=missing)
+        return ntr("{n:,} of them hasn't been evaluated yet. 95 % intervals.",
+                   "{n:,} of them haven't been evaluated yet. 95 % intervals.", missing)
     if not shared:
-        return tr("No two of these runs were tested on the same: no score compares.")
+        return tr("No two of these runs were tested on the same rows, so no scores can be compared.")
     if any(len(there) < len(runs) for there in scored.values()):
-        return tr("Where several have a score, it is of the same rows. 95 % intervals.")
+        return tr("Where several runs have a score, it is for the same rows. 95 % intervals.")
     return tr("All tested on the same rows. 95 % intervals.")
 
 
 def _trouble(name: str, evaluations: list[Evaluation]) -> str:
     """Why the scores of a test set or of a benchmark do not compare, or ""."""
     if name == TESTS:
-        return {comparability.ROWS: tr("Tested on different rows: these scores do not compare."),
+        return {comparability.ROWS: tr("Tested on different rows, so these scores can't be compared."),
                 comparability.HOW: tr("The same rows, but not asked in the same way: answers of another length, or "
                                       "another system prompt.")
                 }.get(comparability.difference(evaluations), "")
     words = {"limit": tr("number of questions"), "shots": tr("examples before a question"),
              "data": tr("source of the questions"), "seed": tr("questions that were drawn")}
     unlike = comparability.unlike([_asked(each) for each in evaluations])
-    return tr("{benchmark} was not asked in the same way, so its scores do not compare: other {differences}.",
+    return tr("{benchmark} wasn't asked in the same way, so its scores can't be compared. What differs: {differences}.",
               benchmark=benchmark_label(name), differences=", ".join(words[key] for key in unlike)) if unlike else ""
 
 

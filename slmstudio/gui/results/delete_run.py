@@ -22,7 +22,7 @@ def ask(parent: QWidget, run: RunSummary, delete: Callable[[RunSummary], None]) 
     box.setTextFormat(Qt.TextFormat.PlainText)
     box.setWindowTitle(tr("Delete a run"))
     box.setText(tr("Move “{name}” to the trash?", name=run.config.name))
-    box.setInformativeText(tr("Its checkpoints, its result, its evaluations and its exports go with it."))
+    box.setInformativeText(tr("Its checkpoints, result, evaluations and exports go with it."))
     box.setStandardButtons(QMessageBox.StandardButton.Cancel)
     yes = box.addButton(tr("Move to trash"), QMessageBox.ButtonRole.DestructiveRole)
     yes.setObjectName("confirm_delete")
@@ -34,7 +34,7 @@ def ask(parent: QWidget, run: RunSummary, delete: Callable[[RunSummary], None]) 
 def to_trash(run: RunSummary) -> None:
     """
     Raises:
-        UserError: the run, or an export or evaluation of it, is at work, or the system has no trash for that disk.
+        UserError: the run, or an export or evaluation of it, is running, or the system has no trash for that disk.
     """
     from send2trash import TrashPermissionError, send2trash
 
@@ -42,8 +42,8 @@ def to_trash(run: RunSummary) -> None:
         refuse_at_work(run)
         send2trash(str(run.folder))
     except TrashPermissionError as error:
-        raise UserError(tr("{config} could not be moved to the trash.", config=run.config.name),
-                        tr("This disk has none: {error}.", error=error),
+        raise UserError(tr("{run} couldn't be moved to the trash.", run=run.config.name),
+                        tr("This disk has no trash: {error}.", error=error),
                         tr("Delete the folder yourself: {folder}", folder=run.folder)) from error
     except OSError as error:
         raise from_os_error(error, "move the run to the trash") from error
@@ -55,20 +55,26 @@ def refuse_at_work(run: RunSummary) -> None:
         UserError: a process works in the run's folder: its training, or a job of it.
     """
     if Job(run.folder).is_alive():
-        raise UserError(tr("{config} is at work and cannot be deleted.", config=run.config.name),
+        raise UserError(tr("{run} is running and can't be deleted.", run=run.config.name),
                         tr("A worker writes into its folder."), tr("Stop it first, in the Training tab."))
     at_work = run_folder.jobs_at_work(run.folder)
     if not at_work:
         return
-    kinds = {_kind(job) for job in at_work}
-    known = {"evaluate": ("an evaluation of it", "Cancel the evaluation on this run's page “Scores”"),
-             "export": ("an export of it", "Cancel the export on this run's page “Overview”")}
-    what = [known[kind][0] for kind in known if kind in kinds] or ["a job of it"]
-    remedy = [known[kind][1] for kind in known if kind in kinds] or ["Wait until it is done"]
-    verb = "is" if len(what) == 1 else "are"
-    raise UserError(tr("{config} cannot be deleted: {what} {verb} at work.", config=run.config.name,
-                       what=" and ".join(what), verb=verb), tr("A worker reads and writes in its folder."),
-                    tr("{remedy}, or with Ctrl+C in the terminal that started it.", remedy=". ".join(remedy)))
+    kinds, name = {_kind(job) for job in at_work}, run.config.name
+    evaluation = tr("Cancel the evaluation on this run's “Scores” page, or press Ctrl+C in the terminal that started "
+                    "it.")
+    export = tr("Cancel the export on this run's “Overview” page, or press Ctrl+C in the terminal that started it.")
+    if {"evaluate", "export"} <= kinds:
+        what = tr("{run} can't be deleted while an evaluation and an export of it are running.", run=name)
+        remedy = f"{evaluation} {export}"
+    elif "evaluate" in kinds:
+        what, remedy = tr("{run} can't be deleted while an evaluation of it is running.", run=name), evaluation
+    elif "export" in kinds:
+        what, remedy = tr("{run} can't be deleted while an export of it is running.", run=name), export
+    else:
+        what = tr("{run} can't be deleted while a job of it is running.", run=name)
+        remedy = tr("Wait until it is done, or press Ctrl+C in the terminal that started it.")
+    raise UserError(what, tr("A worker reads and writes in its folder."), remedy)
 
 
 def _kind(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""A run's evaluations: the scores, the panel that starts another, and the one at work."""
+"""A run's evaluations: the scores, the panel that starts another, and the running one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class EvaluationSection(QWidget):
         self.scores.failed.connect(self.failed)
 
     def show_run(self, facts: RunFacts) -> None:
-        """Show the evaluations of a run; one that is at work is followed, as after the window was closed."""
+        """Show the evaluations of a run; a running one is followed, as after the window was closed."""
         other = self._run is None or self._run.folder != facts.folder
         self._run = facts
         if other:
@@ -112,7 +112,7 @@ class EvaluationSection(QWidget):
         self._show_state()
 
     def _start(self, job: Job) -> None:
-        """Start the worker of a new evaluation, or of one that goes on."""
+        """Start the worker of a new evaluation, or of one that continues."""
         if self._run is None or self.running.is_running():
             return
         self.panel.hide()
@@ -129,13 +129,13 @@ class EvaluationSection(QWidget):
         return job is not None and self._run is not None and _run_of(job) == self._run.folder.absolute()
 
     def _show_state(self) -> None:
-        """An evaluation of another run goes on unseen; the status bar tells of it."""
+        """An evaluation of another run continues unseen; the status bar tells of it."""
         job = self.running.followed.job
         here = self._at_work_here()
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
         elsewhere = job is not None and not here
-        self.panel.set_busy(tr("An evaluation of {run} is at work. This one can start when it is done.",
+        self.panel.set_busy(tr("An evaluation of {run} is running. This one can start when it is done.",
                                run=self.running.name) if elsewhere else "")
         self.panel_changed.emit()
 

@@ -29,9 +29,9 @@ class ReadingPage(QStackedWidget):
         self.strip = ProgressStrip()
         self.strip.setObjectName("runs_progress")
         self.strip.setFixedWidth(STRIP_WIDTH)
-        self.strip.cancel.setToolTip(tr("End the reading. What was read is kept until the program ends."))
+        self.strip.cancel.setToolTip(tr("Stop reading. What has been read is kept until you close the program."))
         self.strip.cancelled.connect(self.cancelled)
-        button = PrimaryButton(tr("Read the runs"), tr("Read them, or the rest of them."))
+        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."))
         button.setObjectName("runs_read")
         button.clicked.connect(self.go_on)
         self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
@@ -52,10 +52,11 @@ class ReadingPage(QStackedWidget):
         self.strip.end()
 
     def show_cancelled(self, read: int) -> None:
-        """Say that it was cancelled, and offer to go on."""
-        self.show_stopped(tr("It was cancelled. The first {count:,} are kept, and reading continues from there.",
+        """Say that it was cancelled, and offer to continue."""
+        self.show_stopped(tr("Reading was cancelled. The first {count:,} are kept, and reading can continue from "
+                             "there.",
                              count=read)
-            if read else tr("It was cancelled. Nothing was changed."))
+            if read else tr("Reading was cancelled. Nothing was changed."))
 
     def show_stopped(self, why: str) -> None:
         """Say why there are no runs here."""

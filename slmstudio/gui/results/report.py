@@ -50,7 +50,7 @@ class ReportLine(QWidget):
             self.open_folder.hide()
 
     def _say(self, opened: bool) -> None:
-        self.said.setText(tr("Written:") if opened else tr("Written, but nothing here opens it:"))
+        self.said.setText(tr("Written:") if opened else tr("Written, but no program here can open it:"))
 
 
 class ReportButton(SecondaryButton):
@@ -72,12 +72,12 @@ class ReportButton(SecondaryButton):
         self._writing: Task | None = None
         self.line, self.strip = ReportLine(), ProgressStrip()
         self.strip.setObjectName("report_progress")
-        self.strip.cancel.setToolTip(tr("Write no report. An older one stays as it is."))
+        self.strip.cancel.setToolTip(tr("Stop writing the report. An older one stays as it is."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
         self.setObjectName("results_report")
-        self.setToolTip(tr("One page that says everything of the run: data, settings, curves, scores, exports. It "
-                           "needs no network, and can be sent to whoever approves."))
+        self.setToolTip(tr("One page with everything about the run: data, settings, curves, scores, exports. It needs "
+                           "no network and can be sent to whoever approves the run."))
         menu = QMenu(self)
         for text, do in ((tr("Write and open"), self.write),
                          (tr("Save as HTML or PDF…"), self._choose)):

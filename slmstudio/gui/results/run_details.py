@@ -159,7 +159,7 @@ class RunDetails(Card):
 
     def _make_tabs(self) -> None:
         self.tabs = SegmentedControl([tr("Overview"), tr("Scores")], tooltips=[
-            tr("What the run learned, how, and its files."),
+            tr("What the run learned and how, and its files."),
             tr("Whether it is better than the base, on rows that it never learned.")])
         self.tabs.setObjectName("details_tabs")
         self.tabs.changed.connect(self._views.setCurrentIndex)
@@ -281,26 +281,27 @@ class RunDetails(Card):
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
-            tr("Let the base and the tuned model answer test rows, and see which is better.") if made else
-            tr("There is nothing to evaluate: the run has left no adapter or model yet."))
+            tr("Let the base and the tuned model answer test rows to see which is better.") if made else
+            tr("There is nothing to evaluate. The run hasn't produced an adapter or model yet."))
         self._actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
         self.export_button.setVisible(self.export.isHidden())
         self.export_button.setEnabled(made)
         self.export_button.setToolTip(
             tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
-            tr("There is nothing to export: the run has left no adapter or model yet."))
+            tr("There is nothing to export. The run hasn't produced an adapter or model yet."))
         self.serve_button.setVisible(self.serve.isHidden())
         self.serve_button.setEnabled(exports)
-        self.serve_button.setToolTip(tr("Serve the marked file to other programs, or use it in Ollama, vLLM, llama.cpp "
-                                        "or LM Studio.") if exports else
+        self.serve_button.setToolTip(tr("Serve the selected file to other programs, or use it in Ollama, vLLM, "
+                                        "llama.cpp or LM Studio.") if exports else
                                      tr("Export the result first."))
         if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()
         self.chat_button.setEnabled(made)
-        self.chat_button.setToolTip(tr("Talk to the file that is marked above.") if exports else
-                                    tr("Talk to what the run has learned, beside its base model. No export is needed.") if made else
-                                    tr("The run has left no adapter or model yet."))
+        self.chat_button.setToolTip(tr("Talk to the file selected above.") if exports else
+                                    tr("Talk to the trained model, side by side with its base model. No export "
+                                       "needed.") if made else
+                                    tr("The run hasn't produced an adapter or model yet."))
 
     def open_export(self) -> None:
         """Offer the types below the exports."""

@@ -70,7 +70,7 @@ class FactsReader:
 
     def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
              cancelled: Callable[[], bool] = lambda: False) -> list[RunFacts]:
-        """All runs, newest first. Folders that are no runs are left out.
+        """All runs, newest first. Folders that are not runs are left out.
 
         Args:
             progress: called with (runs read, all of them).
@@ -113,7 +113,7 @@ class FactsReader:
                 pass_over(folder, run_folder.unreadable(error))
             except Exception as error:  # a damaged file in a way that nobody thought of must not hide the other runs
                 logging.getLogger(__name__).exception("A run cannot be read: %s", folder)
-                pass_over(folder, UserError(tr("It cannot be read."), f"{type(error).__name__}: {error}."))
+                pass_over(folder, UserError(tr("It can't be read."), f"{type(error).__name__}: {error}."))
         progress(len(folders), len(folders))
         self._kept, self.passed_over = kept, passed_over
         return sorted((facts for _, facts in kept.values()), key=lambda facts: facts.summary.created, reverse=True)
@@ -170,7 +170,7 @@ def _flat(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
 
 
 def _may_change(facts: RunFacts) -> bool:
-    """Whether a process may be at work, of which the files alone do not tell that it died."""
+    """Whether a process may be running whose death the files alone do not show."""
     return facts.summary.at_work or facts.summary.state == "new" or any(
         each.state == "running" for each in facts.evaluations)
 

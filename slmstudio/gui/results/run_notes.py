@@ -56,12 +56,12 @@ class NotesEditor(QWidget):
         self.tags, self.text = QLineEdit(), _Text()
         self.tags.setObjectName("run_tags")
         self.tags.setAccessibleName(tr("Tags"))
-        self.tags.setPlaceholderText(tr("Between commas: best, for the demo"))
-        self.tags.setToolTip(tr("Words to find the run by. The search line takes tag=best."))
+        self.tags.setPlaceholderText(tr("Separated by commas: best, for the demo"))
+        self.tags.setToolTip(tr("Words to find the run by. In the search line, type tag=best, for example."))
         self.text.setObjectName("run_note")
         self.text.setAccessibleName(tr("Note"))
-        self.text.setPlaceholderText(tr("What you want to remember of this run"))
-        self.text.setToolTip(tr("Kept in the run's folder, and found by the search."))
+        self.text.setPlaceholderText(tr("What you want to remember about this run"))
+        self.text.setToolTip(tr("Kept in the run's folder. The search finds it."))
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(LINES * self.text.fontMetrics().lineSpacing() + 2 * theme.SPACE_M)
         grid = QGridLayout(self)
@@ -107,7 +107,7 @@ class NotesEditor(QWidget):
         with self._hand_over:
             self._unsaved[folder] = typed
             if folder in self._writing:
-                return  # of two at once, the older might be the last one: the thread that is at work takes this too
+                return  # of two at once, the older might be the last one: the running thread takes this too
             self._writing.add(folder)
         before = self._kept
         run_task(self, lambda task: self._write(folder), lambda written: self._was_written(folder, before, written),

@@ -62,20 +62,20 @@ class RunOverview(QWidget):
         if before is None or after is None or not math.isfinite(before):
             return ""
         if not math.isfinite(after):
-            return tr("On rows it never learned, the newest loss is not a number: the weights have run away. A lower "
+            return tr("On rows it never learned, the latest loss isn't a number, so training has diverged. A lower "
                       "learning rate may help.")
         if after < before:
             return tr("On rows it never learned, the right next token became {factor:.2g} times as likely.",
                       factor=math.exp(before - after))
-        return tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more rows "
-                  "may help.")
+        return tr("It didn't get better on rows it never learned. Fewer epochs, a lower learning rate or more rows may "
+                  "help.")
 
     def _show_facts(self, run: RunSummary, tariff: Tariff) -> None:
         config, total = run.config, run.total_steps
         steps = steps_text(run.steps) if not total or total == run.steps else tr("{done:,} of {all:,} steps",
                                                                                  done=run.steps, all=total)
-        length = tr("{steps}, {time}", steps=steps, time=units.format_duration(run.seconds))
-        batch = tr("{micro} × {accumulated} accumulated = {rows} rows a step", micro=config.micro_batch_size,
+        length = f"{steps}, {units.format_duration(run.seconds)}"
+        batch = tr("{micro} × {accumulated} accumulated = {rows} rows per step", micro=config.micro_batch_size,
                    accumulated=config.gradient_accumulation_steps, rows=config.effective_batch_size)
         energy = [] if run.energy is None else [
             (tr("Energy"), told.energy(run.energy)), (tr("Cost"), told.cost(run.energy.joules, tariff)),

@@ -231,7 +231,7 @@ class ResultsTab(QWidget):
         if not found or told == self._told:
             return
         problems = [Problem(str(error).splitlines()[0], field=name) for name, error in sorted(found.items())]
-        self.banner.show_error(UserError(tr("Some runs cannot be shown."), "",
+        self.banner.show_error(UserError(tr("Some runs can't be shown."), "",
                                          tr("Nothing in their folders was changed."), problems))
 
     def _load(self, runs: list[RunSummary]) -> None:
@@ -323,7 +323,7 @@ class ResultsTab(QWidget):
                  self.banner.show_error)
 
     def delete(self, run: RunSummary) -> None:
-        """Move a run to the trash; one on which something is at work is refused."""
+        """Move a run to the trash; one that something is using is refused."""
         self.banner.clear()
         run_task(self, lambda task: delete_run.to_trash(run), lambda _: self._session.run_changed.emit(),
                  self.banner.show_error)

@@ -1,1 +1,1 @@
-"""The Training tab: the plan, the run at work, its feed, the queue, and what comes after."""
+"""The Training tab: the plan, the current run, its feed, the queue, and what comes after."""

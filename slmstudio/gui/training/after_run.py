@@ -1,4 +1,4 @@
-"""What comes after: the plan's start, the queue, going on from a result, and the plan as code."""
+"""What comes after: the plan's start, the queue, continuing from a result, and the plan as code."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class NextRun(QObject):
     Signals:
         made(Job): a run folder; its worker is to be started.
         turn(Job): a run of the queue, whose worker runs.
-        planning_on: the plan goes on from a finished run now.
+        planning_on: the plan continues from a finished run now.
         begun: what stood in the tab's banner is over.
         failed(Exception): it did not work.
         not_shared(Exception): no run of several machines could be made.
@@ -139,7 +139,7 @@ class NextRun(QObject):
 
         def no_plan(problems: list[Problem]) -> None:
             self.not_shared.emit(UserError(
-                tr("There is no plan that can be started."), "",
+                tr("There is no plan to start."), "",
                 tr("Close this window and look at the plan: it says what is missing or wrong."), problems))
 
         if self._planning.can_start():
@@ -153,7 +153,7 @@ class NextRun(QObject):
 
     def _added(self, name: str) -> None:
         self._plan.buttons.set_ready(True)
-        self._plan.buttons.say(tr("“{name}” waits in the queue.", name=name))
+        self._plan.buttons.say(tr("“{name}” is waiting in the queue.", name=name))
 
     def _show_ready(self) -> None:
         self._plan.buttons.set_ready(self._planning.config is not None)
@@ -170,11 +170,11 @@ class NextRun(QObject):
         if self.queue.waits() and outcome.state in ("failed", "crashed"):
             error = outcome.user_error()
             self.failed.emit(UserError(
-                tr("“{name}” ended: {what}", name=name, what=error.what), error.why,
-                tr("The queue continues. Results keeps that run.")))
+                tr("“{name}” has ended. {what}", name=name, what=error.what), error.why,
+                tr("The queue continues. You'll find that run in Results.")))
         self.queue.start_next(job)
 
-    # -- going on from a result -------------------------------------------------------------------------------
+    # -- continuing from a result -------------------------------------------------------------------------------
 
     def go_on_from(self, run: Path, changes: dict[str, Any] | None = None) -> None:
         """Plan a run that continues from what a finished one learned, with the data that is chosen, or its own.
@@ -229,7 +229,7 @@ class NextRun(QObject):
             self.code.ask(run if run is not None else config, config.name)
 
     def _saved(self, path: Path) -> None:
-        self._plan.buttons.say(tr("Saved as {name}, with its rows beside it, in {folder}.", name=path.name,
+        self._plan.buttons.say(tr("Saved as {name} in {folder}, together with its rows.", name=path.name,
                                   folder=path.parent))
 
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -37,15 +37,15 @@ class ChangeEditor(QFrame):
         self._config: RunConfig | None = None
         self._done = 0
         self.rate = self._field("change_rate", tr("Learning rate"), RATE_WIDTH,
-                                tr("The peak of the schedule, from the next step on. Lower it when the loss jumps or "
-                                   "eval loss rises."))
+                                tr("The schedule's peak, from the next step on. Lower it when the loss jumps or eval "
+                                   "loss rises."))
         self.length = self._field("change_length", tr("Length of run"), LENGTH_WIDTH,
-                                  tr("The whole run, with the steps it has made. Shorten it when eval loss gets no "
-                                     "better."))
+                                  tr("The length of the whole run, including the steps already done. Shorten it when "
+                                     "eval loss stops improving."))
         self.unit = ComboBox()
         self.unit.setObjectName("change_unit")
         self.unit.setAccessibleName(tr("Unit of the length"))
-        self.unit.setToolTip(tr("Passes over the rows, or optimizer updates."))
+        self.unit.setToolTip(tr("An epoch is one pass over the rows, a step one optimizer update."))
         self.unit.addItem(tr("epochs"), "epochs")
         self.unit.addItem(tr("steps"), "max_steps")
         self.unit.activated.connect(self._show_length)
@@ -64,7 +64,7 @@ class ChangeEditor(QFrame):
         return line
 
     def _lay_out(self) -> None:
-        apply = SecondaryButton(tr("Apply"), tr("From the next step on."), "small")
+        apply = SecondaryButton(tr("Apply"), tr("Takes effect at the next step."), "small")
         cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
         apply.setObjectName("change_apply")
         cancel.setObjectName("change_cancel")
@@ -122,9 +122,10 @@ class ChangeEditor(QFrame):
         if not problems:
             problems = [problem.message for problem in replace(config, **values).problems()]
         if "max_steps" in values and not values["max_steps"]:
-            problems.append(tr("Say how many steps, or choose epochs."))
+            problems.append(tr("Enter the number of steps, or choose epochs."))
         elif values.get("max_steps", self._done + 1) <= self._done:
-            problems.append(tr("{done:,} steps are done already. Stop and keep ends it now.", done=self._done))
+            problems.append(ntr("{n:,} step is already done. To end the run now, press Stop and keep.",
+                                "{n:,} steps are already done. To end the run now, press Stop and keep.", self._done))
         self._say(" ".join(problems))
         if not problems:
             self.hide()

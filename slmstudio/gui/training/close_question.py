@@ -12,22 +12,22 @@ def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
     """Ask, and wait for the answer.
 
     Args:
-        name: of the run that is at work.
+        name: of the current run.
         waiting: others wait in the queue.
 
     Returns:
-        "keep" (it goes on without the window), "pause" (save, and free the memory), "stop" or "cancel" (do not close).
+        "keep" (it continues without the window), "pause" (save, and free the memory), "stop" or "cancel" (don't close).
     """
 
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setWindowTitle(tr("A run is at work"))
+    box.setWindowTitle(tr("A run is in progress"))
     box.setText(tr("“{name}” is still training.", name=name))
-    sentences = [tr("It can continue without the window: open SLM Studio again and it is shown where it is."),
-                 tr("Paused, it saves a checkpoint and frees its memory; Resume continues from there.")]
+    sentences = [tr("It can continue without the window. Open SLM Studio again to see how far it has got."),
+                 tr("If you pause it, it saves a checkpoint and frees its memory. Resume continues from there.")]
     if waiting:
-        sentences.append(tr("The runs in the queue wait until the window is open again."))
+        sentences.append(tr("The runs in the queue wait until you open the window again."))
     box.setInformativeText(" ".join(sentences))
     role = QMessageBox.ButtonRole
     keep = box.addButton(tr("Keep training"), role.AcceptRole)

@@ -72,7 +72,7 @@ class FieldRow(QWidget):
 
     Signals:
         edited(name, text or bool): the person decided another value.
-        reset(name): the plan shall decide again.
+        reset(name): let the plan decide again.
     """
 
     edited = Signal(str, object)
@@ -130,7 +130,7 @@ class FieldRow(QWidget):
             return box
         if isinstance(kind, Lines):
             lines = _Lines()
-            lines.setPlaceholderText(tr("Empty: eval rows are asked"))
+            lines.setPlaceholderText(tr("Empty: uses eval rows"))
             lines.finished.connect(lambda: self.edited.emit(self.name, lines.toPlainText()))
             return lines
         if isinstance(kind, Switch):
@@ -183,13 +183,13 @@ class FieldRow(QWidget):
                 editor.setText(write(value))
                 editor.setCursorPosition(0)
         elif isinstance(editor, ElidedLabel):
-            editor.setText(write(value) or tr("split off the training rows"))
+            editor.setText(write(value) or tr("split off from the training rows"))
         self.reason.setText(reason)
         self._reset.setVisible(changed)
         self.show_problem("")
 
     def show_typed(self, text: str) -> None:
-        """Show what the person typed, which is no value of the field."""
+        """Show what the person typed, which is not a value of the field."""
         if isinstance(self.editor, QLineEdit) and not self.editor.isModified():
             self.editor.setText(text)
 

@@ -54,7 +54,7 @@ class FitCheck(QObject):
         session.settings_changed.connect(self._show)
 
     def set_free(self, on: bool) -> None:
-        """Whether the machine is free: while a run is at work, nothing is measured beside it."""
+        """Whether the machine is free: while a run is in progress, nothing is measured beside it."""
         self._free = on
         if not on:
             self.cancel()

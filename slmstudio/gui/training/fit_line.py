@@ -44,8 +44,8 @@ class FitLine(QWidget):
         self.energy.setObjectName("plan_energy")
         self.energy.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.measure = SecondaryButton(tr("Measure now"),
-                                       tr("Try the longest rows of this plan for some seconds: see whether they fit "
-                                          "into memory, and how long a step takes. Nothing is learned or changed."),
+                                       tr("Try this plan's longest rows for a few seconds, to see whether they fit in "
+                                          "memory and how long a step takes. Nothing is learned or changed."),
                                        "small")
         self.measure.setObjectName("measure_fit")
         self.measure.clicked.connect(self.measure_wanted)
@@ -65,7 +65,7 @@ class FitLine(QWidget):
         """Show what a plan takes; None hides it all.
 
         Args:
-            can_measure: nothing else is at work that would be in the way.
+            can_measure: nothing else is running that would be in the way.
             tariff: price and CO2 of a kilowatt-hour; without it nothing is said of energy.
         """
         self._outlook, self._can_measure = outlook, can_measure
@@ -85,7 +85,7 @@ class FitLine(QWidget):
 
     def set_progress(self, text: str, done: int, total: int) -> None:
         """How far the measuring is. What it does stands above the bar, since beside it there is no room."""
-        self.line.setText(tr("{doing} …", doing=text))
+        self.line.setText(f"{text} …")
         self.strip.set_progress(done, total)
 
     def end(self) -> None:
@@ -100,7 +100,7 @@ class FitLine(QWidget):
         self.line.setProperty("tone", {"no": "bad", "perhaps": "warn"}.get(fits, ""))
         theme.restyle(self.line)
         self.strip.setVisible(self._measuring)
-        self.measure.setVisible(not self._measuring)  # nothing moves while something else is at work
+        self.measure.setVisible(not self._measuring)  # nothing moves while something else is running
         self.measure.setEnabled(self._can_measure)
         known = self._outlook.best.measured if self._outlook is not None else None
         self.measure.setText(tr("Measure again") if known is not None else tr("Measure now"))
@@ -121,24 +121,27 @@ class FitLine(QWidget):
         best, free = outlook.best, outlook.free
         size = units.format_span(best.estimate.low, best.estimate.high)
         if best.measured is not None:
-            size = units.format_bytes(best.measured.peak_bytes)
-            text = tr("memory ran out at {size} (measured {when}).") if best.measured.ran_out else \
-                tr("needs {size} (measured {when}).") if free is None else \
-                tr("needs {size} of {free} free (measured {when}).")
+            size, measured = units.format_bytes(best.measured.peak_bytes), when(best.measured.when)
+            if best.measured.ran_out:
+                text = tr("memory ran out at {size} (measured {when}).", size=size, when=measured)
+            elif free is None:
+                text = tr("needs {size} (measured {when}).", size=size, when=measured)
+            else:
+                text = tr("needs {size} of {free} free (measured {when}).", size=size, free=units.format_bytes(free),
+                          when=measured)
         elif free is None:
-            text = tr("not measured yet: needs about {size}.")
+            text = tr("not measured yet: needs about {size}.", size=size)
         elif best.corrected_by:
-            text = tr("not measured yet: needs about {size} of {free} free, going by other runs on this machine.")
+            text = tr("not measured yet: needs about {size} of {free} free, judging by other runs on this machine.",
+                      size=size, free=units.format_bytes(free))
         else:
-            text = tr("not measured yet: needs about {size} of {free} free.")
-        text = text.format(size=size, free=units.format_bytes(free or 0),
-                           when=when(best.measured.when) if best.measured is not None else "")
+            text = tr("not measured yet: needs about {size} of {free} free.", size=size, free=units.format_bytes(free))
         return text if outlook.seconds is not None else text[:1].upper() + text[1:]
 
     def _advice(self, outlook: Outlook) -> str:
         if outlook.fits == "no":
-            return tr("That doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. You may "
-                      "start all the same: a run that runs out of memory lowers its micro-batch by itself.")
+            return tr("This doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. You can "
+                      "still start: a run that runs out of memory lowers its own micro-batch.")
         if outlook.fits == "perhaps" and outlook.free is not None:
             return tr("It may just fit.")
         return ""

@@ -60,9 +60,9 @@ class TrainingPages(QStackedWidget):
             self._to_data.setVisible(session.dataset is None)
             self._to_model.setVisible(session.model is None)
             self._empty.text.setText(
-                tr("Choose the data and a base model first. A plan with its reasons then appears here.")
+                tr("Choose the data and a base model first. The plan and its reasons then appear here.")
                 if session.dataset is None and session.model is None else
-                tr("Choose the data to learn first.") if session.dataset is None else
+                tr("Choose the data to train on first.") if session.dataset is None else
                 tr("Choose a base model first."))
         return ready
 

@@ -1,4 +1,4 @@
-"""What to do with a plan: start it, queue it, show its code; and, while a run is at work, plan another one."""
+"""What to do with a plan: start it, queue it, show its code; and, while a run is in progress, plan another one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PlanButtons(QWidget):
 
     Signals:
         start_wanted, queue_wanted, code_wanted: a button was pressed.
-        other_wanted: show the plan of another run instead of the one at work, or go back to that.
+        other_wanted: show the plan of another run instead of the current one, or go back to that.
         afresh_wanted: plan from the base model again, not from a finished run.
 
     A button never comes up where another one was: the foot's last row stays, the row above it comes and goes, and what
@@ -38,12 +38,12 @@ class PlanButtons(QWidget):
         self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.start = PrimaryButton(tr("Start training"))
         self.queue = SecondaryButton(tr("Add to queue"),
-                                     tr("Let this run wait in the queue. It starts by itself when the run at work has "
-                                        "ended; without one, press Start next."))
+                                     tr("Put this run in the queue. It starts when the current run ends. If nothing is "
+                                        "running, press Start next."))
         self.other = SecondaryButton(tr("Plan the next run"), "", "small")
         self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small")
         self.code = SecondaryButton(tr("Show the code…"),
-                                    tr("Save a Python script that does what this plan does, without SLM Studio."),
+                                    tr("Save a Python script that does the same as this plan, without SLM Studio."),
                                     "small")
         for name, button, signal in (("start", self.start, self.start_wanted), ("queue", self.queue, self.queue_wanted),
                                      ("plan_other", self.other, self.other_wanted),
@@ -82,21 +82,21 @@ class PlanButtons(QWidget):
         """The plan of a coming run is shown.
 
         Args:
-            running: another one is at work, so this one cannot start now.
+            running: another one is running, so this one cannot start now.
             going_on: name of the finished run that the plan goes on from.
         """
         self._running = running
         self.start.setToolTip(
-            tr("A run is at work. Add this one to the queue; it starts when that one has ended.") if running else
-            tr("Make the run's folder and start. The run continues when this window is closed."))
+            tr("Another run is training. Add this one to the queue, and it starts when that one ends.") if running else
+            tr("Create the run's folder and start. The run keeps going when you close this window."))
         self._using.show()
         self.afresh.setVisible(bool(going_on))
-        self._show_other(running, tr("Back to the run"), tr("Show the plan of the run at work."))
+        self._show_other(running, tr("Back to the run"), tr("Show the plan of the current run."))
         self.set_ready(self._ready)
         went_on, self._going_on = self._going_on, going_on
         if going_on:
-            self.say(tr("Continues from what “{name}” learned. Choose other rows in the Data tab, and the plan "
-                        "follows.", name=going_on))
+            self.say(tr("Continues from what “{name}” learned. If you choose other rows in the Data tab, the plan "
+                        "adapts.", name=going_on))
         elif went_on or not self._showed_plan:
             self.say("")
         self._showed_plan = True
@@ -107,7 +107,7 @@ class PlanButtons(QWidget):
         self.afresh.hide()
         self._showed_plan = False
         self._show_other(can_plan, tr("Plan the next run"),
-                         tr("Plan another run with the chosen data and model, and let it wait in the queue."))
+                         tr("Plan another run with the chosen data and model, and add it to the queue."))
         self.say(note)
 
     def _show_other(self, on: bool, text: str, tooltip: str) -> None:

@@ -9,11 +9,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
-from slmstudio.gui.common.run_texts import steps_text
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
@@ -87,7 +86,7 @@ class PlanPanel(Card):
         self.heat = text_label("", "small", wrap=True)
         self.heat.setObjectName("plan_heat")
         self.heat.setProperty("tone", "faint")
-        self.heat.setToolTip(tr("What looks after this machine while it trains. Expert shows how to change it."))
+        self.heat.setToolTip(tr("What protects this machine while it trains. Switch to Expert to change it."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)
@@ -160,11 +159,12 @@ class PlanPanel(Card):
             reason = tr("You set this.") if changed else config.reasons.get(name, "")
             row.show_config(config, reason, changed)
         if train_rows:
-            steps = steps_text(total_steps(config, train_rows)) + "."
+            steps = total_steps(config, train_rows)
             row = self.rows["epochs"]
-            row.reason.setText(f"{row.reason.text()} {steps}".strip())
+            makes = ntr("That makes {n:,} step.", "That makes {n:,} steps.", steps)
+            row.reason.setText(f"{row.reason.text()} {makes}".strip())
         batch = self.rows["gradient_accumulation_steps"]
-        batch.reason.setText(tr("= {rows} rows a step", rows=config.effective_batch_size))
+        batch.reason.setText(ntr("= {n:,} row per step", "= {n:,} rows per step", config.effective_batch_size))
         self.buttons.code.setEnabled(True)
         self.cards.show_config(config, self.planning.active)
         self._show_heat()

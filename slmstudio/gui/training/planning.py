@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The finished run whose result a plan goes on from.
+    """The finished run whose result a plan continues from.
 
     Attributes:
         model: folder of its base model.
@@ -82,7 +82,7 @@ class Planning(QObject):
         config, train_rows: the newest plan, and how many rows it learns; None before there is one.
         outlook: the memory and the time that it takes.
         objectives: what the data can teach.
-        after: the run that the plan goes on from, as long as its base model is chosen; None plans from the base.
+        after: the run that the plan continues from, as long as its base model is chosen; None plans from the base.
         overrides: what the person decided, by field.
         active: whether a plan is wanted; not while a run is shown instead.
 
@@ -92,7 +92,7 @@ class Planning(QObject):
         confirmed: `config` is to be shown again; what the person typed last changed nothing of it.
         refused(list[Problem]): no plan could be made: what is wrong with which field; `failed` told anything else.
             `config` is the plan before. It comes after each `confirmed` as long as that is so.
-        failed(Exception): no plan can be made, for a reason that is no field's.
+        failed(Exception): no plan can be made, for a reason that belongs to no field.
     """
 
     active_changed = Signal(bool)
@@ -268,7 +268,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
     if wish.template and "chat_template" not in wish.own:
         said = config.reasons["chat_template"]
-        config.reasons["chat_template"] = said.replace(SET, "Chosen in the Model tab.")
+        config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 

@@ -1,4 +1,4 @@
-"""What a person can do with a run at work: pause it, save it, end it."""
+"""What a person can do with a running run: pause it, save it, end it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class RunControls(QWidget):
         self.more = IconButton("chevron-down", tr("Other ways to pause"))
         self.more.setProperty("kind", "outlined")
         self.checkpoint_button = SecondaryButton(tr("Checkpoint now"),
-                                                 tr("Save a checkpoint after this step, from which the run can "
-                                                    "continue after a power cut."))
+                                                 tr("Save a checkpoint after this step. The run can continue from it "
+                                                    "after a power cut."))
         self.stop_button = SecondaryButton(tr("Stop and keep"),
                                            tr("Finish this step, save, and end the run. What it has learned is kept."),
                                            "danger")
         self.end_button = SecondaryButton(tr("End now"),
-                                          tr("Do not wait for the step: end the process. What came after the last "
+                                          tr("End the process without waiting for the step. Anything after the last "
                                              "checkpoint is lost."), "danger")
         self._lay_out()
         self._make_menu()
@@ -72,8 +72,8 @@ class RunControls(QWidget):
         self.pause_action.setToolTip(self.pause_button.toolTip())
         self.pause_action.triggered.connect(self.pause)
         self.free_action = self.menu.addAction(tr("Pause and free memory"))
-        self.free_action.setToolTip(tr("Save a checkpoint and end the worker, so that the memory can be used for "
-                                       "something else. Resume continues from the checkpoint."))
+        self.free_action.setToolTip(tr("Save a checkpoint and end the worker, to use the memory for something else. "
+                                       "Resume continues from the checkpoint."))
         self.free_action.triggered.connect(self._free)
         self.more.clicked.connect(self._open_menu)
 

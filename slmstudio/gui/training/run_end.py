@@ -9,12 +9,12 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label, write
-from slmstudio.gui.common.run_grid import number_text
+from slmstudio.gui.common.run_grid import number_text as figure_text
 from slmstudio.gui.common.run_texts import steps_text
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -27,9 +27,9 @@ class RunEnd(QWidget):
     """The row between the run's header and its plots.
 
     Signals:
-        resume_run: go on with a run that ended early, in its folder.
-        consent(dict): go on with these values, which the worker asks for.
-        more_data: plan a run that goes on from this one's result.
+        resume_run: continue a run that ended early, in its folder.
+        consent(dict): continue with these values, which the worker asks for.
+        more_data: plan a run that continues from this one's result.
         export_wanted, chat_wanted: what to do with the result.
     """
 
@@ -57,17 +57,17 @@ class RunEnd(QWidget):
                                            tr("Copy what the worker printed last, for a bug report."))
         self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."))
         self.consent_button = PrimaryButton("",
-                                            tr("Continue from the newest checkpoint with this value. Nothing else is "
-                                               "left that would save enough memory."))
+                                            tr("Continue from the newest checkpoint with this value. Nothing else "
+                                               "would save enough memory."))
         self.more_button = SecondaryButton(tr("Continue with more data…"),
                                            tr("Plan another run that continues from what this one has learned, with "
                                               "other rows."))
         self.chat_button = PrimaryButton(tr("Chat"),
-                                         tr("Talk to what the run has learned, beside its base model. No export is "
+                                         tr("Talk to the trained model, side by side with its base model. No export "
                                             "needed."))
         self.export_button = SecondaryButton(tr("Export…"),
-                                             tr("Make a GGUF file of the result, to chat with it and to use it in "
-                                                "other programs."))
+                                             tr("Make a GGUF file of the result, to chat with it or use it in other "
+                                                "programs."))
         self.copy_button.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._details))
         self.resume_button.clicked.connect(self.resume_run)
         self.consent_button.clicked.connect(lambda: self.consent.emit(self._asked))
@@ -124,33 +124,34 @@ class RunEnd(QWidget):
         before = result.get("eval_loss_before") or (series["eval_loss"].y[0] if series["eval_loss"] else None)
         after = history.eval_loss_after(result)
         if before is not None and after is not None:
-            return tr("Eval loss {before} → {after}", before=number_text(before), after=number_text(after))
+            return tr("Eval loss {before} → {after}", before=figure_text(before), after=figure_text(after))
         first, last = result.get("train_loss_first"), result.get("train_loss_last")
         if first is not None and last is not None:
             return tr("Train loss {before:.2f} → {after:.2f}", before=first, after=last)
         return tr("The result is saved.")
 
     def _note(self, outcome: Outcome, history: RunHistory, resumable: bool) -> str:
-        at = f"{history.step:,}"
+        at = number_text(history.step)
         if outcome.was_successful():
             return self._success(outcome.result, history)
         if outcome.state == "paused":
             return tr("Paused at step {step}, and its memory is free. Resume continues from there.", step=at)
         if self._asked:
-            return tr("It continues from the newest checkpoint; longer rows are cut.")
+            return tr("It continues from the newest checkpoint. Longer rows are cut.")
         if resumable and history.step:
             return tr("It got to step {step}. Resume continues from the newest checkpoint.", step=at)
         return tr("Nothing was kept.") if outcome.state == "cancelled" else ""
 
     def _success(self, result: dict[str, Any], history: RunHistory) -> str:
-        took = steps_text(history.step) + " · " + units.format_duration(history.seconds)
+        facts = [steps_text(history.step), units.format_duration(history.seconds)]
         first, last = result.get("train_loss_first"), result.get("train_loss_last")
         if first is not None and last is not None:
-            text = tr("train loss {before} → {after}")
-            took += " · " + text.format(before=f"{first:.2f}", after=f"{last:.2f}")
-        rested = f" {history.guard.sentence()}" if history.guard.rested else ""
+            facts.append(tr("train loss {before:.2f} → {after:.2f}", before=first, after=last))
         used = result.get("used_step") or history.used_step
         if isinstance(used, int) and used < history.step:
-            return took + ". " + tr("The result holds the weights of step {step:,}, the best on rows it never learned.",
-                                    step=used) + rested
-        return took + ". " + tr("Lower is better; on rows it never learned, what counts is the eval loss.") + rested
+            meaning = tr("The result has the weights of step {step:,}, which did best on rows it never learned.",
+                         step=used)
+        else:
+            meaning = tr("Lower is better. The eval loss counts, since it is measured on rows it never learned.")
+        sentences = [tr("{sentence}.", sentence=" · ".join(facts)), meaning]
+        return " ".join(sentences + [history.guard.sentence()] * bool(history.guard.rested))

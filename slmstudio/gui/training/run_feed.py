@@ -132,7 +132,7 @@ class RunFeed(Card):
         self.title.hide()
         self.feed, self.log = FeedModel(self), LogModel(self)
         self.mode = SegmentedControl([tr("Events"), tr("Log")], tooltips=[
-            tr("Evaluations, checkpoints, changes and warnings of the run."), tr("Every line it logged.")])
+            tr("Evaluations, checkpoints, changes and warnings of the run."), tr("Every line the run logged.")])
         self.mode.setObjectName("feed_mode")
         self.mode.setAccessibleName(tr("Events or log"))
         self.header.insertWidget(0, self.mode)

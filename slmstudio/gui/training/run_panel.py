@@ -9,7 +9,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import units
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 420
 """In a narrower window the page scrolls."""
+UNITS = {"rows": noop("rows"), "bytes": noop("bytes"), "passes": noop("passes")}
+"""What a phase counts, as the worker tells it."""
 
 
 class RunPanel(Card):
@@ -39,7 +41,7 @@ class RunPanel(Card):
     Attributes:
         controls: what can be done while it works.
         end_row: what came out, and what to do next.
-        change: the editor of a run at work.
+        change: the editor of the current run.
         guard: what looks after the machine.
 
     Signals:
@@ -100,7 +102,7 @@ class RunPanel(Card):
                                              "small")
         self.change_button.setObjectName("change")
         self.change_button.clicked.connect(self._toggle_change)
-        self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run rests: temperature, battery, hours."),
+        self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run pauses: temperature, battery, hours."),
                                             "small")
         self.guard_button.setObjectName("change_guard")
         self.guard_button.clicked.connect(self.guard_wanted)
@@ -209,7 +211,7 @@ class RunPanel(Card):
         parts = [adjusted_text(event) for event in history.adjustments[-1:]]
         if history.change_refused and self._live:
             parts.append(history.change_refused)
-        text = " ".join(part[:1].upper() + part[1:] + ("" if part.endswith(".") else ".") for part in parts)
+        text = " ".join(_sentence(part) for part in parts)
         self.remark.setText(text)
         self.remark.setVisible(bool(text))
 
@@ -217,13 +219,14 @@ class RunPanel(Card):
         total = history.total_steps
         self.bar.setRange(0, 1000 if total else 0)
         self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
-        self.count.setText(f"{history.step:,} / {total:,}" if total else f"{history.step:,}")
+        step = number_text(history.step)
+        self.count.setText(f"{step} / {number_text(total)}" if total else step)
         parts = [tr("epoch {epoch:.1f}", epoch=history.epoch),
-                 tr("{time} gone", time=units.format_duration(history.seconds))]
+                 tr("{time} elapsed", time=units.format_duration(history.seconds))]
         if self._live and history.seconds_left is not None and not history.paused:
             resting = is_resting(history) and history.guard.resting["why"] != "hours"  # else that counts the wait
-            text = tr("{time} of work left") if resting else tr("{time} left")
-            parts.append(text.format(time=units.format_about(history.seconds_left)))
+            left = units.format_about(history.seconds_left)
+            parts.append(tr("{time} of work left", time=left) if resting else tr("{time} left", time=left))
         self.clock.setText(" · ".join(parts))
 
     def _show_phase(self, history: RunHistory) -> None:
@@ -232,7 +235,8 @@ class RunPanel(Card):
         self.bar.setValue(round(1000 * history.done / history.total) if known else 0)
         self.count.setText("")
         text = phase_text(history.phase)
-        self.clock.setText(f"{text} {history.done:,.0f} / {history.total:,.0f} {history.unit}" if known else text)
+        done, total, unit = (number_text(history.done, ",.0f"), number_text(history.total, ",.0f"), history.unit)
+        self.clock.setText(f"{text} {done} / {total} {tr(UNITS.get(unit, unit)) if unit else ''}" if known else text)
         lines = [f"✓ {phase_text(phase)}" for phase in history.phases if phase != history.phase]
         now = f"{text}: {history.detail}" if history.detail else f"{text} …"
         self._waiting.setText("\n".join([*lines, now]))
@@ -249,3 +253,9 @@ class RunPanel(Card):
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self.end_row.show_outcome(outcome, history, resumable)
+
+
+def _sentence(text: str) -> str:
+    """A message that stands in a list elsewhere, as a sentence of its own."""
+    return text[:1].upper() + text[1:] if text.endswith((".", "।")) else \
+        tr("{sentence}.", sentence=text[:1].upper() + text[1:])

@@ -29,7 +29,7 @@ class RunQueue(QObject):
     """The studio's queue, asked and changed off the UI thread.
 
     Attributes:
-        entries: as it was last read, without the run at work.
+        entries: as it was last read, without the current run.
 
     Signals:
         changed: `entries` are different now.
@@ -82,7 +82,7 @@ class RunQueue(QObject):
         self.failed.emit(error)
 
     def start_next(self, after: Job | None = None) -> None:
-        """Start the run whose turn is next, unless one is at work: that one is told instead.
+        """Start the run whose turn is next, unless one is running: that one is told instead.
 
         Args:
             after: a job that has ended; its process is waited for, because its memory is needed.
@@ -108,7 +108,7 @@ def wait_until_gone(job: Job, task: Task) -> None:
 
 
 def _move(run: Entry, by: int) -> None:
-    """Move it among all entries past its neighbour, passing over the run at work, which is not shown."""
+    """Move it among all entries past its neighbour, passing over the current run, which is not shown."""
     order = queue.entries()
     shown = [index for index, entry in enumerate(order) if entry.state != "running"]
     place = next((n for n, index in enumerate(shown) if order[index].folder == run.folder), None)
@@ -120,7 +120,7 @@ class QueueCard(Card):
     """The waiting runs, a line each. Hidden while there are none.
 
     Signals:
-        start_wanted: start the first one, as nothing is at work.
+        start_wanted: start the first one, as nothing is running.
     """
 
     start_wanted = Signal()
@@ -129,7 +129,7 @@ class QueueCard(Card):
         super().__init__(parent=parent, title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.start = SecondaryButton(tr("Start next"), tr("Start the first run that waits."), "small")
+        self.start = SecondaryButton(tr("Start next"), tr("Start the first waiting run."), "small")
         self.start.setObjectName("queue_start")
         self.start.clicked.connect(self.start_wanted)
         self.header.addWidget(self.start)
@@ -142,7 +142,7 @@ class QueueCard(Card):
         self._show()
 
     def set_running(self, on: bool) -> None:
-        """A run is at work: the next one starts by itself."""
+        """A run is in progress: the next one starts by itself."""
         self.start.setVisible(not on)
         self.start.setEnabled(self._runs.waits())
 
@@ -178,12 +178,13 @@ class QueueCard(Card):
                      tooltip=str(UserError.from_dict(entry.error)) if entry.error else "")
             row.addWidget(chip)
         for icon, key, tooltip, act, possible in (
-                ("chevron-up", "up", tr("{name} earlier"), partial(self._runs.move, entry, -1), index > 0),
-                ("chevron-down", "down", tr("{name} later"), partial(self._runs.move, entry, 1),
+                ("chevron-up", "up", tr("Move {name} up", name=entry.name), partial(self._runs.move, entry, -1),
+                 index > 0),
+                ("chevron-down", "down", tr("Move {name} down", name=entry.name), partial(self._runs.move, entry, 1),
                  index < count - 1),
-                ("close", "remove", tr("Take {name} out of the queue; its folder stays"),
+                ("close", "remove", tr("Remove {name} from the queue. Its folder stays.", name=entry.name),
                  partial(self._runs.remove, entry), True)):
-            button = IconButton(icon, tooltip.format(name=entry.name))
+            button = IconButton(icon, tooltip)
             button.setObjectName(f"queue_{key}")
             button.setEnabled(possible)
             button.clicked.connect(lambda _=False, act=act: act())

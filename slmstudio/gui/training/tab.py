@@ -127,7 +127,7 @@ class TrainingTab(QWidget):
         if running and not self._planning_next:
             self.planning.set_active(False)
             self.plan.show_config(self.followed.now())
-            buttons.show_run(tr("The plan of the run beside it. Change… changes it while it learns."),
+            buttons.show_run(tr("This is the plan of the current run. Use Change… to adjust it while it trains."),
                              can_plan=ready)
             return
         self.planning.set_active(ready)
@@ -174,19 +174,19 @@ class TrainingTab(QWidget):
     def _start_made(self, job: Job) -> None:
         if self.followed.is_running():
             self._not_done(self._busy(
-                tr("Its folder is made. Start it from Results when the other run has ended.")))
+                tr("Its folder has been created. Start it from Results when the other run has ended.")))
             self._session.run_changed.emit()
             return
         self.followed.follow(job, start_worker=True)
         self._session.start_run(job)
 
     def _busy(self, remedy: str) -> UserError:
-        return UserError(tr("The run wasn't started."), tr("“{name}” is still at work.", name=self.followed.now().name),
+        return UserError(tr("The run wasn't started."), tr("“{name}” is still running.", name=self.followed.now().name),
                          remedy)
 
     def _start_on(self, machines: int, address: str, port: int) -> None:
         if self.followed.is_running():
-            self._not_shared(self._busy(tr("Stop it or wait until it has ended, and try again.")))
+            self._not_shared(self._busy(tr("Stop it or wait until it has ended, then try again.")))
         else:
             self.next.start_on(machines, address, port)
 

@@ -55,7 +55,7 @@ class WatchPanel(Card):
         row = QHBoxLayout(self._steps)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_XS)
-        self.earlier = IconButton("chevron-left", tr("Answers of the evaluation before"))
+        self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"))
         self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
         self.slider = Slider(Qt.Orientation.Horizontal)
         self.slider.setObjectName("watch_slider")
@@ -76,8 +76,8 @@ class WatchPanel(Card):
     def show_none(self) -> None:
         """No run yet."""
         self._samples, self._shown = [], None
-        self._show_waiting(tr("While it learns, a few fixed questions are asked again and again. Their answers appear "
-                              "here, so that you see what changes."))
+        self._show_waiting(tr("While the model learns, it is asked a few fixed questions again and again. The answers "
+                              "appear here, so you can see what changes."))
         self.now.hide()
 
     def update_from(self, history: RunHistory, config: RunConfig, live: bool) -> None:
@@ -120,16 +120,16 @@ class WatchPanel(Card):
 
     def _when(self, history: RunHistory, config: RunConfig, live: bool) -> str:
         if not config.sample_max_tokens:
-            return tr("This run asks no questions: the length of its answers is 0.")
+            return tr("This run asks no questions, because the length of its answers is set to 0.")
         if not live:
             return tr("No answers were recorded in this run.")
         if not history.stepping:
-            return tr("The first answers come before the first step, the next ones at step {step:,}.",
+            return tr("The first answers come before the first step, the next at step {step:,}.",
                       step=config.eval_steps)
         following = (history.step // config.eval_steps + 1) * config.eval_steps
         if history.total_steps:
             following = min(following, history.total_steps)
-        return tr("The first answers come with the evaluation at step {step:,}. Sample now asks at once.",
+        return tr("The first answers come with the evaluation at step {step:,}. To ask right away, press Sample now.",
                   step=following)
 
     def _show_waiting(self, text: str) -> None:
@@ -164,7 +164,7 @@ class WatchPanel(Card):
         self._area.bubbles = []
         for each in sample["samples"]:
             self._add(column, "user", str(each.get("prompt") or ""), tr("Question"))
-            self._add(column, "assistant", str(each.get("answer") or "").strip() or tr("(no words)"),
+            self._add(column, "assistant", str(each.get("answer") or "").strip() or tr("(empty answer)"),
                       self._step_text(sample))
             if each.get("reference"):
                 reference = text_label(breakable(

@@ -54,7 +54,7 @@ def test_two_cards_take_more_than_one() -> None:
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"gpus": ()}, "no NVIDIA GPU"), ({"supported": False}, "without GPU support"),
-    ({"training": True}, "a run is training"), ({"gpus": (replace(CARD, memory_free=None),)}, "does not say")])
+    ({"training": True}, "a run is training"), ({"gpus": (replace(CARD, memory_free=None),)}, "doesn't say")])
 def test_on_the_processor_with_the_reason(changes, words) -> None:
     found = pick(**changes)
     assert found.layers == 0 and words in found.reason

@@ -112,7 +112,7 @@ def test_reset_sets_the_context_length_back_and_loads_the_model_for_it(qtbot, ta
     ready(qtbot, first)
     with qtbot.waitSignal(settings.context_changed):
         press(qtbot, tab, "reset_sampling")
-    assert settings.context_length() is None and settings.context.figure.text() == "usual"
+    assert settings.context_length() is None and settings.context.figure.text() == "default"
     assert first._load["context_length"] is None
     ready(qtbot, first)
 

@@ -64,7 +64,7 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     assert not button(tab, "model_use").isVisible()
     qtbot.waitUntil(lambda: "127.0.0.1" in text(tab, "model_get_note"))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
-    assert [row[0] for row in tab.card.fit.cards.rows()] == ["", "Full", "LoRA", "QLoRA"]
+    assert [row[0] for row in tab.card.fit.cards.rows()] == ["", "Full fine-tuning", "LoRA", "QLoRA"]
     assert tab.card.fit.levers.rows()
     assert not button(tab, "fit_measure").isEnabled()
 
@@ -110,7 +110,7 @@ def test_a_download_is_paused_and_its_beginning_is_kept(qtbot, tab: ModelTab, se
     with qtbot.waitSignal(tab.work.changed, timeout=20_000):
         qtbot.mouseClick(button(tab, "model_pause"), LEFT)
     assert session.job is None
-    qtbot.waitUntil(lambda: button(tab, "model_get").text() == "Resume: 400 bytes of 1000 bytes are here")
+    qtbot.waitUntil(lambda: button(tab, "model_get").text() == "Resume (400 bytes of 1000 bytes downloaded)")
 
 
 def test_a_window_that_closes_pauses_the_download(qtbot, tab: ModelTab, play):

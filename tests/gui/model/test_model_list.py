@@ -95,7 +95,7 @@ def test_words_and_filters_narrow_the_list(qtbot, tab: ModelTab):
 def test_nothing_that_matches_says_what_to_do(qtbot, tab: ModelTab):
     qtbot.keyClicks(tab.models.search, "no such model")
     assert names(tab) == []
-    assert "Paste the whole name" in tab.findChild(QLabel, "model_nothing").text()
+    assert "Paste the full name" in tab.findChild(QLabel, "model_nothing").text()
     tab.models.search.clear()
     assert names(tab)
 

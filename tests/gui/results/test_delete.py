@@ -19,10 +19,10 @@ def run(studio_home, tiny_model):
 
 
 @pytest.mark.parametrize(("kinds", "what", "remedy"), [
-    (["evaluate"], "an evaluation of it is at work", "“Scores”"),
-    (["export"], "an export of it is at work", "“Overview”"),
-    (["export", "evaluate"], "an evaluation of it and an export of it are at work", "“Overview”"),
-    (["something new"], "a job of it is at work", "Wait until it is done")])
+    (["evaluate"], "while an evaluation of it is running", "“Scores”"),
+    (["export"], "while an export of it is running", "“Overview”"),
+    (["export", "evaluate"], "while an evaluation and an export of it are running", "“Overview”"),
+    (["something new"], "while a job of it is running", "Wait until it is done")])
 def test_an_evaluation_or_an_export_at_work_keeps_the_run(run, play, kinds, what, remedy):
     play("start wait:cancel cancelled")
     jobs = [Job.create(run.folder / "jobs" / f"{kind}-1", kind) for kind in kinds]

@@ -67,7 +67,7 @@ def test_it_says_when_nothing_opens_it(qtbot, button, run, opened):
     opened.answer = False
     button.write()
     qtbot.waitUntil(button.line.isVisible)
-    assert "nothing here opens it" in button.line.said.text() and (run / "report.html").is_file()
+    assert "no program here can open it" in button.line.said.text() and (run / "report.html").is_file()
     folder = button.line.findChild(QPushButton, "report_folder")
     assert folder.isVisible()
     qtbot.mouseClick(folder, Qt.MouseButton.LeftButton)

@@ -327,7 +327,7 @@ def test_a_run_at_work_is_not_deleted(qtbot, tab, studio_home, play):
         show(qtbot, tab, 1)
         tab.delete(tab.table.runs.runs[0])
         qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
-        assert "at work" in tab.banner._what.text() and job.folder.exists()
+        assert "is running" in tab.banner._what.text() and job.folder.exists()
     finally:
         job.kill()
 

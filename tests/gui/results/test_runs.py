@@ -125,8 +125,8 @@ def ended(losses: list[float | None], result: dict[str, object]) -> folder.RunSu
 
 
 @pytest.mark.parametrize(("losses", "after", "said"), [
-    ([2.31], "not measured", ""), ([2.31, None], "not a number", "not a number"), ([2.31, 1.31], "1.31", "2.7 times"),
-    ([2.31, 2.5], "2.50", "did not get better"), ([], "—", "")])
+    ([2.31], "not measured", ""), ([2.31, None], "not a number", "isn't a number"), ([2.31, 1.31], "1.31", "2.7 times"),
+    ([2.31, 2.5], "2.50", "didn't get better"), ([], "—", "")])
 def test_a_loss_that_was_not_measured_is_not_that_of_the_base(qtbot, session, losses, after, said):
     overview = RunOverview()
     qtbot.addWidget(overview)

@@ -94,7 +94,7 @@ def test_what_is_not_touched_is_not_sent_and_what_is_wrong_is_said(qtbot, tab, r
     unit.activated.emit(1)
     fill(qtbot, tab, "change_length", "10")
     press(qtbot, tab, "change_apply")
-    assert "done already" in tab.run.change.problem.text()
+    assert "already done" in tab.run.change.problem.text()
     fill(qtbot, tab, "change_length", "90000")
     press(qtbot, tab, "change_apply")
     qtbot.waitUntil(lambda: tab.followed.history.total_steps == 90_000, timeout=5000)

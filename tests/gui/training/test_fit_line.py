@@ -92,7 +92,7 @@ def test_what_was_measured_is_told_with_the_time(line, look):
 
 def test_what_does_not_fit_is_said_in_red_and_can_be_started(line, look):
     line.show_outlook(look(free=GB / 8), can_measure=True)
-    assert "That doesn't fit." in text(line) and "You may start all the same" in text(line)
+    assert "This doesn't fit." in text(line) and "You can still start" in text(line)
     assert line.line.property("tone") == "bad"
     line.show_outlook(look(measured_as={"peak_bytes": 13 * GB, "ran_out": True}), can_measure=True)
     assert text(line).startswith("Memory ran out at 13 GB (measured today") and line.line.property("tone") == "bad"

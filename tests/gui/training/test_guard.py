@@ -53,7 +53,7 @@ def test_a_rest_says_why_since_when_and_until_when_whichever_tab_is_open(qtbot, 
 
 
 @pytest.mark.parametrize(("why", "asked", "words"), [
-    ("hours", {"train_hours": None}, "resting until its hours begin"),
+    ("hours", {"train_hours": None}, "resting until its hours start"),
     ("battery", {"pause_on_battery": False}, "resting until it is plugged in")])
 def test_a_person_may_train_all_the_same(qtbot, tab, session, run, play, why, asked, words):
     play(f"start no_gpu load plan:400 steps:4 guard_rest:{why} wait:stop")
@@ -81,7 +81,7 @@ def test_a_held_temperature_is_told_beside_a_run_that_runs(qtbot, tab, session, 
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: shown(tab, "rest_bar") and tab.followed.history.step == 16, timeout=20_000)
     assert chip(tab) == "running" and session.job.text == ""
-    assert text(tab, "rest_why") == "Holding 78 °C by short rests after each step: 71 % of the time is worked."
+    assert text(tab, "rest_why") == "Holding 78 °C with a short rest after each step. It is training 71 % of the time."
 
 
 def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, play):
@@ -143,7 +143,7 @@ def test_a_lost_card_is_told_whichever_tab_is_open(qtbot, tab, session, run, pla
     play("start cards:2 load plan:400 steps:4 lost wait:stop")
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: session.job is not None and session.job.alarming, timeout=20_000)
-    assert session.job.text == "a GPU no longer answers" and "The GPU is lost." in feed(tab)
+    assert session.job.text == "a GPU has stopped responding" and "The GPU is lost." in feed(tab)
 
 
 def test_every_control_has_a_name_and_a_tooltip(qtbot, qapp, unexplained):

@@ -226,7 +226,7 @@ def test_simple_has_one_line_about_heat_and_expert_the_fields(panel):
     panel.set_reading(MachineReading((GpuReading(0, "RTX 3060", temperature_c=46, slowdown_c=95),)))
     assert line.text() == "Pauses at 90 °C."
     panel.set_reading(MachineReading())
-    assert line.text() == "This machine doesn't tell how hot it is, so nothing pauses for heat."
+    assert line.text() == "This machine doesn't report its temperature, so the run never pauses for heat."
     panel.set_reading(MachineReading(cpu=CpuReading(temperature_c=50.0, limit_c=100.0)))
     for fields, text in (
             ({}, "Pauses at 95 °C."), ({"heat_guard": "off"}, "Only warns when it gets hot."),

@@ -86,7 +86,7 @@ def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
     busy.planning.decide("name", "दूसरा")
     press(qtbot, busy, "queue")  # the plan is still being made
     qtbot.waitUntil(lambda: waiting(busy) == ["दूसरा"], timeout=10_000)
-    assert "“दूसरा” waits in the queue." in busy.plan.buttons.note.text()
+    assert "“दूसरा” is waiting in the queue." in busy.plan.buttons.note.text()
     choose(busy, "method", "full")
     wait_for_plan(qtbot, busy)
     press(qtbot, busy, "queue")
@@ -133,7 +133,7 @@ def test_a_run_that_failed_is_told_and_the_queue_goes_on(qtbot, tab, run, play):
     wait_for_steps(qtbot, tab)
     play("start load plan:10 steps:10 finish")
     qtbot.waitUntil(lambda: tab.followed.config.name == "second" and chip(tab) == "finished", timeout=20_000)
-    assert tab.banner.isVisible() and "“first” ended: Memory ran out" in tab.banner._what.text()
+    assert tab.banner.isVisible() and "“first” has ended. Memory ran out" in tab.banner._what.text()
 
 
 def test_freed_memory_is_not_given_to_the_next_run(qtbot, tab, run, play):

@@ -91,7 +91,7 @@ def test_the_dialog_asks_waits_and_is_done(qtbot, dialog):
         dialog.go.click()
     assert asked.args == [3, "192.168.1.20", 29500] and not dialog.go.isEnabled()
     dialog.show_waiting(INVITED, 3)
-    assert dialog.state.text() == "Waiting for machines: 1 of 3 are there." and dialog.stop.isVisible()
+    assert dialog.state.text() == "Waiting for machines: 1 of 3 have joined." and dialog.stop.isVisible()
     dialog.command.copy.click()
     assert QGuiApplication.clipboard().text().endswith("join 192.168.1.20:29500 --id 9f3a7c2be1d04a55")
     dialog.show_machines({"joined": 2, "wanted": 3, "machines": [
@@ -99,9 +99,9 @@ def test_the_dialog_asks_waits_and_is_done(qtbot, dialog):
         {"host": "attic", "state": "refused", "message": "it has another model."},
         {"host": "cellar", "state": "left", "message": ""}]})
     assert dialog.list.text() == ("✓ This machine\n✓ desk has joined.\n✗ attic can't take part. it has another model."
-                                  "\n– cellar left again.")
+                                  "\n– cellar has left.")
     dialog.show_machines({"joined": 3, "wanted": 3, "machines": []})
-    assert dialog.state.text() == "All 3 machines are there. Training begins." and not dialog.stop.isVisible()
+    assert dialog.state.text() == "All 3 machines have joined. Training begins." and not dialog.stop.isVisible()
 
 
 def test_what_went_wrong_is_shown_and_one_can_ask_again(dialog):
@@ -145,7 +145,7 @@ def test_without_a_plan_or_beside_a_run_the_dialog_says_why_nothing_starts(qtbot
     play(ENDLESS)
     planned._start_made(run())
     dialog.go.click()
-    assert "“helpdesk” is still at work." in dialog.banner.error.why
+    assert "“helpdesk” is still running." in dialog.banner.error.why
     assert len(list(paths.runs_dir().iterdir())) == 1 and not planned.banner.isVisible()
 
 
@@ -182,4 +182,4 @@ def test_a_run_that_begins_to_wait_is_shown_once_with_the_id_of_this_start(qtbot
     history.add({"type": "machines", "address": again.address, "joined": 2, "wanted": 3, "machines": []})
     tab.machines.update_from(history)
     tab.machines.open()
-    assert dialog.state.text() == "Waiting for machines: 2 of 3 are there.", "as it was when it was closed"
+    assert dialog.state.text() == "Waiting for machines: 2 of 3 have joined.", "as it was when it was closed"

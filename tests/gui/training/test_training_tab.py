@@ -113,7 +113,7 @@ def test_pause_go_on_checkpoint_stop(qtbot, tab, run, play, session):
     wait_for_steps(qtbot, tab)
     assert chip(tab) == "running" and session.job.name == "Training नागरिक सेवा"
     qtbot.waitUntil(lambda: tab.run.plots is not None and tab.run.plots.note.text().startswith(
-        "No NVIDIA GPU in this machine"))
+        "This machine has no NVIDIA GPU"))
     press(qtbot, tab, "pause")
     qtbot.waitUntil(lambda: chip(tab) == "paused", timeout=5000)
     assert button(tab, "pause").text() == "Continue" and session.job.text == "paused"

@@ -64,7 +64,7 @@ def test_the_newest_answers_and_the_earlier_ones(qtbot, watch):
     watch.update_from(history, CONFIG, True)
     assert answers(watch) == ["৭ দিন", "seven days"] and watch.step.text() == "step 40"
     qtbot.mouseClick(watch.findChild(QToolButton, "watch_earlier"), Qt.MouseButton.LeftButton)
-    assert answers(watch) == ["சான்றிதழ்", "(no words)"] and watch.step.text() == "step 20"
+    assert answers(watch) == ["சான்றிதழ்", "(empty answer)"] and watch.step.text() == "step 20"
     watch.slider.setValue(0)
     assert not watch.earlier.isEnabled() and "Reference: आवेदन के 7 दिन।" in [
         label.text() for label in watch._area.widget().findChildren(type(watch.step))]

@@ -1,4 +1,4 @@
-"""Change what looks after the machine while a run is at work: heat, battery, hours."""
+"""Change what looks after the machine while a run is in progress: heat, battery, hours."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class GuardEditor(QFrame):
         self.hide()
 
     def _lay_out(self) -> None:
-        self.apply = SecondaryButton(tr("Apply"), tr("From now on, and whenever this run is resumed."), "small")
+        self.apply = SecondaryButton(tr("Apply"), tr("Takes effect now, and whenever this run is resumed."), "small")
         cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
         self.apply.setObjectName("guard_apply")
         cancel.setObjectName("guard_cancel")

@@ -55,7 +55,7 @@ class GuardSection(QWidget):
         self.why = text_label("", wrap=True)
         self.why.setObjectName("rest_why")
         self.anyway = SecondaryButton(tr("Train now anyway"),
-                                      tr("Continue at once. This run no longer rests for this."), "small")
+                                      tr("Continue now. This run won't rest for this reason again."), "small")
         self.anyway.setObjectName("train_anyway")
         self.anyway.clicked.connect(self._train_anyway)
         row = QHBoxLayout(self.rest)
@@ -93,7 +93,7 @@ class GuardSection(QWidget):
             widget.hide()
 
     def update_from(self, history: RunHistory) -> None:
-        """The history of a run at work has more to show."""
+        """The history of the current run has more to show."""
         guard = history.guard
         resting = None if history.paused else guard.resting
         self.rest.setVisible(resting is not None)
@@ -108,7 +108,8 @@ class GuardSection(QWidget):
     def _show_rest(self, resting: dict[str, Any], working: float | None) -> None:
         why, held = str(resting.get("why")), number(resting, "limit_c")
         if why == HOLD and held is not None and working is not None:
-            text = tr("Holding {limit:.0f} °C by short rests after each step: {percent:.0f} % of the time is worked.",
+            text = tr("Holding {limit:.0f} °C with a short rest after each step. It is training {percent:.0f} % of the "
+                      "time.",
                       limit=held, percent=100 * working)
         elif why == HOLD:
             text = str(resting.get("message") or "")

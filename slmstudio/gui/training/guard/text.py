@@ -23,11 +23,11 @@ def guard_text(config: RunConfig, reading: MachineReading | None) -> str:
     if settings.mode == "off":
         text = tr("Only warns when it gets hot.")
     elif reading is not None and heat is None:
-        text = tr("This machine doesn't tell how hot it is, so nothing pauses for heat.")
+        text = tr("This machine doesn't report its temperature, so the run never pauses for heat.")
     elif limit is None:
         text = tr("Rests when it gets too hot.")
     else:
-        text = (tr("Holds {limit} °C.") if hold else tr("Pauses at {limit} °C.")).format(limit=f"{limit:.0f}")
+        text = tr("Holds {limit:.0f} °C.", limit=limit) if hold else tr("Pauses at {limit:.0f} °C.", limit=limit)
     more = []
     if settings.hours is not None:
         more.append(tr("Trains between {start:%H:%M} and {end:%H:%M} only.", start=settings.hours.start,

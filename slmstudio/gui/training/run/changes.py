@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from slmstudio.core.files import an_object
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 
@@ -25,7 +25,7 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
 
     for event in history.adjustments:
         for name, value in an_object(event.get("changes")).items():
-            take(name, value, tr("Lowered by itself, as memory ran out."))
+            take(name, value, tr("Lowered automatically because memory ran out."))
     for event in history.changes:
         asked = an_object(event.get("asked"))
         if "learning_rate" in asked:
@@ -43,4 +43,4 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
 
 def _by_hand(event: dict[str, Any]) -> str:
     step = event.get("global_step")
-    return tr("You changed this at step {step}.", step=f"{step:,}" if isinstance(step, int) else "?")
+    return tr("You changed this at step {step}.", step=number_text(step) if isinstance(step, int) else "?")

@@ -23,7 +23,7 @@ def title(config: RunConfig) -> str:
 
 
 def is_resumable(outcome: Outcome, history: RunHistory) -> bool:
-    """Whether Resume can go on with a run that ended so."""
+    """Whether Resume can continue a run that ended so."""
     total = history.total_steps
     return outcome.state in ("crashed", "failed", "stopped", "paused") and (not total or history.step < total)
 
@@ -49,14 +49,14 @@ def _rest(history: RunHistory) -> str:
     why, limit = str(resting.get("why")), number(resting, "limit_c")
     if why in ("heat", "memory_heat") and limit is not None:
         return tr("resting until it has cooled to {limit:.0f} °C", limit=limit - COOLED_C)
-    return {"battery": tr("resting until it is plugged in"), "hours": tr("resting until its hours begin")}.get(
+    return {"battery": tr("resting until it is plugged in"), "hours": tr("resting until its hours start")}.get(
         why, tr("resting"))
 
 
 def _lost(history: RunHistory) -> str:
     newest = history.machine.last.get("gpus")
     lost = isinstance(newest, list) and any(isinstance(card, dict) and card.get("lost") for card in newest)
-    return tr("a GPU no longer answers") if lost else ""
+    return tr("a GPU has stopped responding") if lost else ""
 
 
 def gpu_note(history: RunHistory, session: Session) -> str:
@@ -65,7 +65,7 @@ def gpu_note(history: RunHistory, session: Session) -> str:
         return ""
     if session.machine is not None and session.machine.gpus:
         return history.sensors_missing
-    return tr("No NVIDIA GPU in this machine: temperature and power are not measured.")
+    return tr("This machine has no NVIDIA GPU, so temperature and power aren't measured.")
 
 
 def _drawn(history: RunHistory, tariff: Tariff) -> str:

@@ -37,7 +37,7 @@ class TrainingThread(JobThread):
         self.send("free")
 
     def change(self, values: dict[str, float]) -> None:
-        """Decide `learning_rate`, and `max_steps` or `epochs`, anew."""
+        """Decide `learning_rate`, and `max_steps` or `epochs`."""
         self._changes.put(values)
         self._wake.set()
 

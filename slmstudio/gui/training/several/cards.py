@@ -47,7 +47,7 @@ class CardsSection(QWidget):
         self.why.setObjectName("cards_why")
         self.why.setProperty("tone", "faint")
         self.machines = SecondaryButton(tr("Train on several machines…"),
-                                        tr("Let other machines in your network take part in this run. Shows what to "
+                                        tr("Let other machines on your network take part in this run. Shows what to "
                                            "type there, and waits for them."), "small")
         self.machines.setObjectName("several_machines")
         self.machines.clicked.connect(self.machines_wanted)
@@ -80,9 +80,9 @@ class CardsSection(QWidget):
         self._show()
 
     def _box(self, number: int, name: str) -> QCheckBox:
-        box = QCheckBox(tr("{number}: {name}", number=number + 1, name=name))
+        box = QCheckBox(f"{number + 1}: {name}")
         box.setObjectName(f"card_{number + 1}")
-        box.setToolTip(tr("Tick the cards that train together. They are taken in this order."))
+        box.setToolTip(tr("Tick the cards that train together. They are used in this order."))
         box.clicked.connect(lambda on: self._choose("processes", number + 1 if on else max(1, number)))
         self._ticks.addWidget(box)
         return box
@@ -108,15 +108,16 @@ class CardsSection(QWidget):
         self.share.setEnabled(self._editable)
         self.why.setVisible(several)
         if self._windows:
-            self.why.setText(tr("On Windows one card trains, since there is no NCCL. Inside WSL2 all of them do."))
+            self.why.setText(tr("On Windows only one card trains, because NCCL isn't available there. In WSL2, all of "
+                                "them do."))
         elif config is None or not together:
-            self.why.setText(tr("One card trains. Tick more, and they train together; the effective batch stays the "
-                                "same."))
+            self.why.setText(tr("One card trains. If you tick more, they train together, with the same effective batch "
+                                "size."))
         elif config.parallelism == "ddp":
             self.why.setText(tr("Each card holds the whole model and learns from its share of each batch. What is "
                                 "learned stays the same."))
         else:
-            self.why.setText(tr("The cards share the model, so one fits that is too big for a single card. Slower than "
+            self.why.setText(tr("The cards share the model, so it can be too big for a single card. Slower than "
                                 "“Faster”."))
 
     def _choose(self, name: str, value: object) -> None:

@@ -53,15 +53,15 @@ class MachinesDialog(QDialog):
         self.count = SpinBox()
         self.count.setObjectName("machines_count")
         self.count.setRange(2, MOST)
-        self.count.setToolTip(tr("How many machines train together, this one among them."))
+        self.count.setToolTip(tr("How many machines train together, including this one."))
         self.address = ComboBox()
         self.address.setObjectName("machines_address")
-        self.address.setToolTip(tr("The address of this machine at which the others reach it."))
+        self.address.setToolTip(tr("The address at which the other machines reach this one."))
         self.port = SpinBox()
         self.port.setObjectName("machines_port")
         self.port.setRange(1024, 65535)
         self.port.setValue(PORT)
-        self.port.setToolTip(tr("The TCP port at which this machine waits. A firewall must let it through."))
+        self.port.setToolTip(tr("The TCP port on which this machine waits. A firewall must let it through."))
         form = QFormLayout()
         form.setSpacing(theme.SPACE_M)
         for text, field in ((tr("Machines"), self.count), (tr("Address of this machine"), self.address),
@@ -75,8 +75,8 @@ class MachinesDialog(QDialog):
                                        "model. The rows are sent to them. The run's folder stays on this machine."),
                                     wrap=True))
         column.addLayout(form)
-        note = text_label(tr("Do so only in a network that you trust: the rows are sent encrypted, but what the "
-                             "machines exchange while they train isn't, and whoever reaches their ports can disturb or "
+        note = text_label(tr("Do this only on a network that you trust. The rows are sent encrypted, but what the "
+                             "machines exchange while training isn't. Anyone who can reach their ports can disturb or "
                              "take over the training."), "small", wrap=True)
         note.setProperty("tone", "faint")
         column.addWidget(note)
@@ -96,8 +96,8 @@ class MachinesDialog(QDialog):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         column.addWidget(self.state)
-        column.addWidget(text_label(tr("Type this in a terminal on each of the other machines. The id works for this "
-                                       "start only."), wrap=True))
+        column.addWidget(text_label(tr("Type this in a terminal on each of the other machines. The id only works for "
+                                       "this start."), wrap=True))
         column.addWidget(self.command)
         column.addWidget(self.list)
         column.addStretch(1)
@@ -105,13 +105,13 @@ class MachinesDialog(QDialog):
 
     def _make_buttons(self) -> QHBoxLayout:
         self.go = PrimaryButton(tr("Wait for the machines"),
-                                tr("Make the run's folder, and start as soon as all are there."))
+                                tr("Create the run's folder, and start as soon as all machines have joined."))
         self.go.setObjectName("machines_start")
         self.go.clicked.connect(self._start)
         self.stop = SecondaryButton(tr("Stop waiting"), tr("End the run before it begins."))
         self.stop.setObjectName("machines_stop")
         self.stop.clicked.connect(self.stop_wanted)
-        self.leave = SecondaryButton(tr("Close"), tr("Close this window. A run that waits keeps waiting."))
+        self.leave = SecondaryButton(tr("Close"), tr("Close this window. A run that is waiting keeps waiting."))
         self.leave.setObjectName("machines_close")
         self.leave.clicked.connect(self.close)
         row = QHBoxLayout()
@@ -149,8 +149,8 @@ class MachinesDialog(QDialog):
         joined, wanted = event.get("joined"), event.get("wanted")
         there = joined == wanted
         self.state.setText(
-            tr("All {count} machines are there. Training begins.", count=wanted) if there else
-            tr("Waiting for machines: {joined} of {wanted} are there.", joined=joined, wanted=wanted))
+            tr("All {count} machines have joined. Training begins.", count=wanted) if there else
+            tr("Waiting for machines: {joined} of {wanted} have joined.", joined=joined, wanted=wanted))
         self.stop.setVisible(not there)
         lines = [tr("✓ This machine")]
         for each in event.get("machines") or []:
@@ -158,7 +158,7 @@ class MachinesDialog(QDialog):
             if state == "joined":
                 lines.append(tr("✓ {machine} has joined.", machine=host))
             elif state == "left":
-                lines.append(tr("– {machine} left again.", machine=host))
+                lines.append(tr("– {machine} has left.", machine=host))
             else:
                 lines.append(tr("✗ {machine} can't take part. {why}", machine=host, why=each.get("message") or ""))
         self.list.setText("\n".join(lines))
