@@ -175,9 +175,9 @@ def read_rows(folder: Path) -> Rows:
     except OSError as error:
         raise from_os_error(error, "read the answers") from error
     if not items or not any(answers):
-        what = "no test rows" if not items else "no answers"
         raise UserError(tr("There is nothing to score in {folder}.", folder=folder.name),
-                        tr("The evaluation has {what} yet.", what=what),
+                        tr("The evaluation has no test rows yet.") if not items else
+                        tr("The evaluation has no answers yet."),
                         tr("Start it, or let it continue, and come back."))
     found = corrections.read(folder)
     answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}

@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store
 from slmstudio.core.votes.tally import LEVEL, by_chance
 
@@ -134,15 +134,16 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
     wins, losses = (sum(winner == name for winner in voted.values()) for name in (of, with_))
     p = by_chance(wins, losses)
     ties = len(voted) - wins - losses
-    figures = f"{of} {wins:,}, {with_} {losses:,}, neither {ties:,}, {p_text(p)}"
+    figures = tr("{first} {wins:,}, {second} {losses:,}, neither {ties:,}, {p}", first=of, wins=wins, second=with_,
+                 losses=losses, ties=ties, p=p_text(p))
     if not voted:
         sentence = ""
     elif p < LEVEL:
-        sentence = tr("In your own blind votes {of} is better: {figures}.", of=of if wins > losses else with_,
-                      figures=figures)
+        sentence = tr("In your own blind votes, {better} is better: {figures}.",
+                      better=of if wins > losses else with_, figures=figures)
     else:
-        votes = "one blind vote shows" if len(voted) == 1 else f"{len(voted):,} blind votes show"
-        sentence = tr("Your own {votes} no difference yet: {figures}.", votes=votes, figures=figures)
+        sentence = ntr("Your {n:,} blind vote shows no difference yet: {figures}.",
+                       "Your {n:,} blind votes show no difference yet: {figures}.", len(voted), figures=figures)
     return {"votes": len(voted), "wins_of": wins, "wins_with": losses, "ties": ties, "p": p, "sentence": sentence,
             "agreement": _agreement(folder, voted, of, with_) if voted else None}
 

@@ -64,7 +64,7 @@ def test_scores_of_other_rows_are_not_compared_in_silence(make_run, capsys):
     found = compare([one, two])
     assert found.warnings == ["The runs were tested on different rows: their scores do not compare."]
     assert found.paired.rows is not None and len(found.paired.rows) == 30
-    assert "10 rows of two and 0 of one are others." in found.paired.remarks[0]
+    assert "10 rows of two and 0 of one are left out." in found.paired.remarks[0]
     assert commands.main(["compare", str(one), str(two)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Warning: The runs were tested on different rows" in shown and "Rows tested" in shown

@@ -90,7 +90,7 @@ def test_each_group_has_its_verdict(tmp_path, page):
         "language": {"hi": [{**found["comparisons"][0], "of": name, "p": 0.0002} for name in ("tuned", "Q4_K_M")]}}
     run.evaluate(scores=found)
     text = page(run.folder).text
-    assert "Category Score base tuned Rows Verdict tax Loss ↓" in text.replace("nats a token ↓", "Loss ↓")
+    assert "Category Score base tuned Rows Verdict tax Loss ↓" in text.replace("nats per token ↓", "Loss ↓")
     assert "worse, p = 0.0499" in text and "tuned: better, p < 0.001 Q4_K_M: better, p < 0.001" in text
     assert "corrected for how many groups there are" in text
 

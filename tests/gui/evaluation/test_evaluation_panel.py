@@ -235,7 +235,7 @@ def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp
 
 def test_a_benchmark_is_downloaded_after_asking_and_used_from_then_on(qtbot, tab, panel, play, studio_home):
     panel.choice.source.set_current(BENCHMARK)
-    qtbot.waitUntil(lambda: "not on this machine" in panel.choice.found.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "isn't on this machine" in panel.choice.found.text(), timeout=60_000)
     press(qtbot, tab, "evaluation_download")
     box = QApplication.activeModalWidget()
     assert "MMLU" in box.text() and all(word in box.informativeText() for word in ("network", "huggingface.co"))

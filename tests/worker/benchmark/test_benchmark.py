@@ -171,7 +171,7 @@ class TestBadFolders:
 
     def test_subjects_that_mmlu_has_and_the_folder_has_not_are_told(self, tmp_path):
         tasks = write_tasks("mmlu", mmlu_folder.write(tmp_path / "mmlu", 3), tmp_path / "place")
-        assert tasks.notes[0].startswith("54 subjects are not in mmlu, of MMLU's 57: abstract_algebra, ")
+        assert tasks.notes[0].startswith("54 of MMLU's 57 subjects are missing in mmlu: abstract_algebra, ")
         own = tmp_path / "own"
         (own / "test").mkdir(parents=True)
         (own / "test" / "ward_rules_test.csv").write_text("question,A,B,C,D,answer\nWho?,a,b,c,d,B\n")
@@ -179,7 +179,7 @@ class TestBadFolders:
         assert tasks.notes == () and tasks.names == ("mmlu_ward_rules",)
 
     def test_a_folder_without_anything(self, tmp_path):
-        with pytest.raises(UserError, match="holds no table of a subject"):
+        with pytest.raises(UserError, match="has no table of a subject"):
             write_tasks("mmlu", tmp_path, tmp_path / "place")
         with pytest.raises(UserError, match="isn't a folder"):
             write_tasks("mmlu", tmp_path / "nowhere", tmp_path / "place")
@@ -195,7 +195,7 @@ class TestBadFolders:
         nowhere = tmp_path / "nowhere"
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job", nowhere, "mmlu", data, shots=5)
-        assert "5 examples are wanted before each question, and elementary mathematics has 3" in caught.value.why
+        assert "5 examples are wanted before each question, and elementary mathematics has only 3" in caught.value.why
         assert "--shots 3" in caught.value.remedy
         ran(tmp_path / "job-3", tiny_model, "mmlu", data, shots=3)
         gsm = tmp_path / "gsm"

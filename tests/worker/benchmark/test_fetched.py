@@ -216,7 +216,7 @@ def test_data_that_were_spoilt_are_found_out(studio_home, tmp_path):
     (folder / "test.parquet").write_bytes(b"row")
     with pytest.raises(UserError) as caught:
         store.find("some_task")
-    assert "fetch the benchmark again" in caught.value.remedy
+    assert "download the benchmark again" in caught.value.remedy
 
 
 def test_what_has_arrived_is_counted_while_folders_come_and_go(tmp_path):

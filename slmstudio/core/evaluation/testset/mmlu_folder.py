@@ -14,7 +14,7 @@ from pathlib import Path
 
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 
 SPLITS = ("dev", "val", "test")
 SUFFIXES = (".csv", ".tsv")
@@ -77,7 +77,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         subject, split = (named[1], named[2]) if named else (path.stem, inside)
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
-        raise UserError(tr("{folder} holds no table of a subject.", folder=folder.name),
+        raise UserError(tr("{folder} has no table of a subject.", folder=folder.name),
                         tr("There is no .csv file in it."), tr(LAYOUT))
     incomplete = _incomplete(found)
     return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
@@ -117,18 +117,18 @@ def _absent(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     absent = [subject for subject in sorted(known) if subject not in found]
     if not absent or len(absent) == len(known):
         return ()
-    what = "1 subject is" if len(absent) == 1 else f"{len(absent)} subjects are"
-    return (tr("{what} not in {folder}, of MMLU's {known}: {absent}.", what=what, folder=folder.name, known=len(known),
-               absent=", ".join(absent)),)
+    return (ntr("{n} of MMLU's {known} subjects is missing in {folder}: {absent}.",
+                "{n} of MMLU's {known} subjects are missing in {folder}: {absent}.", len(absent), known=len(known),
+                folder=folder.name, absent=", ".join(absent)),)
 
 
 def _incomplete(found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     sentences = []
     without = sorted(subject for subject, files in found.items() if "test" not in files)
     if without:
-        sentences.append(f"No questions (a test file) are there of: {', '.join(without)}.")
+        sentences.append(tr("There are no questions (a test file) for: {subjects}.", subjects=", ".join(without)))
     if any("dev" in files for files in found.values()):
         bare = sorted(subject for subject, files in found.items() if "test" in files and "dev" not in files)
         if bare:
-            sentences.append(f"No examples (a dev file) are there of: {', '.join(bare)}.")
+            sentences.append(tr("There are no examples (a dev file) for: {subjects}.", subjects=", ".join(bare)))
     return tuple(sentences)

@@ -13,7 +13,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.evaluation.testset.shingles import Shingled, alike, similarity
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 NEAR = 0.8
 """Jaccard similarity of the questions' shingles from which on two are nearly the same."""
@@ -83,14 +83,15 @@ class Overlap:
             return tr("The test file is the training file itself: scores show what was remembered, not what was "
                       "learned.")
         if self.is_training_data:
-            return tr("{hits:,} of {items:,} test rows are among the rows that were trained on: scores show what was "
-                      "remembered, not what was learned.", hits=len(self.hits), items=self.items)
+            return tr("{hits:,} of {rows:,} test rows are among the training rows: scores show what was remembered, "
+                      "not what was learned.", hits=len(self.hits), rows=self.items)
         if not self.hits:
             return ""
-        parts = [f"{exact:,} word for word"] * bool(exact) + [f"{near:,} nearly so"] * bool(near)
-        were = "was" if len(self.hits) == 1 else "were"
-        return tr("{hits:,} of {items:,} test rows {were} trained on ({parts}): scores are given without them too.",
-                  hits=len(self.hits), items=self.items, were=were, parts=", ".join(parts))
+        parts = ([tr("{count:,} word for word", count=exact)] * bool(exact)
+                 + [tr("{count:,} almost the same", count=near)] * bool(near))
+        return ntr("{n:,} of {rows:,} test rows was trained on ({parts}). Scores are shown without it, too.",
+                   "{n:,} of {rows:,} test rows were trained on ({parts}). Scores are shown without them, too.",
+                   len(self.hits), rows=self.items, parts=", ".join(parts))
 
 
 def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file: bool = False,

@@ -62,7 +62,7 @@ CASES = {
     "worse though it learned": (replace(RUN, compared=WORSE), "Further from your answers", "", "answers"),
     "right less often": (replace(RUN, compared=WRONG), "Right less often: 20 of 100 answers instead of 41.", "",
                          "answers"),
-    "a leaking test set": (replace(RUN, learned=40), "40 of 48 test rows were learned", "", "other_test"),
+    "a leaking test set": (replace(RUN, learned=40), "It learned from 40 of the 48 test rows", "", "other_test"),
     "an end that isn't learned": (replace(RUN, cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
     "answers cut off in both": (replace(RUN, cut=40, base_cut=41), "Clearly closer", "", "evaluate"),
     "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "The training broke the model", "", "again"),

@@ -95,7 +95,7 @@ def test_free_answers(tmp_path, row, question, references):
     ({"context": P, "question": Q, "answers": {"text": [], "answer_start": []}}, "the reference is missing"),
     ({"context": P, "question": Q, "answers": {"text": [""], "answer_start": [-1]}}, '"answers" is empty'),
     ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, "nothing to answer"),
-    ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "holds no rows"),
+    ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "has no rows"),
     ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
     ({"prompt": Q, "completion": "a", "correct": False}, "marked as bad"),
     ({"prompt": Q, "completion": "a", "label": False}, "marked as bad"),
