@@ -269,7 +269,8 @@ def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems:
     try:
         template.render([{"role": "system", "content": system}, *rows[0]], add_generation_prompt=True)
     except UserError as error:
-        problems.append(Problem(f"{reader.name}: {error.what} {tr('Leave the system prompt out.')}", field="system"))
+        problems.append(Problem(tr("{model}: {reason}. Leave the system prompt out.", model=reader.name,
+                                   reason=error.what.rstrip(".।")), field="system"))
 
 
 def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems: list[Problem]) -> list[Problem]:

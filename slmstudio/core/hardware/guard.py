@@ -54,9 +54,11 @@ class HeatWatch:
     def sentence(self, temperature_c: int) -> str:
         """The warning for a person: what, why, and what to do."""
         if self.reported:
-            limit = f"it slows itself down at {self.slowdown_c} °C"
+            hot = tr("The GPU is at {degrees} °C; it slows itself down at {limit} °C.", degrees=temperature_c,
+                     limit=self.slowdown_c)
         else:
-            limit = f"it does not report its limit; most cards slow down between {ASSUMED_SLOWDOWN_C} and 93 °C"
-        return tr("GPU at {temperature_c} °C; {limit}. Training continues, perhaps slower. Give it air: free the "
-                  "vents, speed up the fans, lower the power limit, or pause the run.", temperature_c=temperature_c,
-                  limit=limit)
+            hot = tr("The GPU is at {degrees} °C; it doesn't report its limit, but most cards slow down between "
+                     "{low} and 93 °C.", degrees=temperature_c, low=ASSUMED_SLOWDOWN_C)
+        remedy = tr("Training continues, perhaps more slowly. Cool it: clear the vents, speed up the fans, lower the "
+                    "power limit, or pause the run.")
+        return f"{hot} {remedy}"

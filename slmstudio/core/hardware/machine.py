@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core.hardware import nvml, wsl
+from slmstudio.core.i18n import tr
 
 CPUINFO = "SLMSTUDIO_CPUINFO"
 """Environment variable that names a file to read instead of /proc/cpuinfo, so that other processors can be tried."""
@@ -131,4 +132,4 @@ def _cpu() -> tuple[str, bool]:
         # platform.processor() gives a family and model number here, which nobody knows their processor by.
         with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
             name = tidy_cpu_name(str(winreg.QueryValueEx(key, "ProcessorNameString")[0]))
-    return name or platform.processor() or platform.machine() or "unknown processor", bf16
+    return name or platform.processor() or platform.machine() or tr("unknown processor"), bf16

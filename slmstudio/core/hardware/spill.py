@@ -57,6 +57,6 @@ class SpillWatch:
         if memory_used < FULL_SHARE * memory_total or factor < JUMP:
             return None
         self._told = True
-        return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver moves "
-                  "memory to the main memory. Halve the micro-batch size, or close other programs that use the GPU.",
+        return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver is moving "
+                  "data to main memory. Halve the micro-batch size, or close other programs that use the GPU.",
                   factor=factor)

@@ -227,7 +227,7 @@ def test_every_problem_is_told_at_once(run, tmp_path):
     found = "\n".join(problems(asked))
     for words in ("limit: 0", "max_new_tokens: '9'", "precision: 'int3'", "seed: -1", "batch_size: True",
                   "gone: /nowhere/x.gguf doesn't exist", 'two models are called "gone"', "either a model folder or a GGUF file",
-                  "model 5 has no name", "none does not exist", "isn't an adapter", "judge: it must be a model folder",
+                  "model 5 has no name", "none does not exist", "isn't an adapter", "judge: it must be either a model folder",
                   "the rubric is empty", "has no row that can be used", "line 1: the reference is missing",
                   'line 2: "answer" is empty'):
         assert words in found, words
@@ -244,7 +244,7 @@ def test_nothing_to_do(run):
     asked = request.propose(run())
     assert problems({**asked, "models": []}) == ["models: there is no model to evaluate."]
     assert problems({**asked, "test": None, "no_test": None}) == ["test: there is no test file, and no benchmark."]
-    assert problems({**asked, "test": "/nowhere.csv"})[0].startswith("test: /nowhere.csv doesn't exist.")
+    assert problems({**asked, "test": "/nowhere.csv"})[0].startswith("test: /nowhere.csv does not exist.")
 
 
 def test_rows_longer_than_the_context_are_told(run, tmp_path):

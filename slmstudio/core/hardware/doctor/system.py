@@ -73,8 +73,8 @@ def locale_fault(environ: Mapping[str, str], installed: str) -> str:
     if not name or not installed or environ[name] in ("C", "POSIX"):
         return ""
     known = {_plain(each) for each in installed.split()}
-    return "" if _plain(environ[name]) in known else tr("{name} is {environ}, which this system doesn't have.",
-                                                        name=name, environ=environ[name])
+    return "" if _plain(environ[name]) in known else tr("{variable} is {locale}, which this system doesn't have.",
+                                                        variable=name, locale=environ[name])
 
 
 def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, ...] | None:

@@ -61,7 +61,7 @@ def test_rows_too_long_for_the_judge_are_no_fault_of_its_answers() -> None:
     assert (pair["rows"], pair["without_verdict"], pair["too_long"]) == (1, 1, 2)
     assert (pair["answers"], pair["unreadable"]) == (4, 1)
     assert "no usable verdict for 1 of 2 rows; they aren't counted." in found["sentence"]
-    assert "not asked about 2 of 4 rows: with both answers they are longer than its context." in found["sentence"]
+    assert "wasn't asked about 2 of 4 rows: with both answers they are longer than its context." in found["sentence"]
     assert "larger model" not in judge_summary(long)["sentence"]
 
 
@@ -95,5 +95,5 @@ def test_agreement_with_the_users_votes() -> None:
 def test_a_judge_that_guesses_is_not_relied_on() -> None:
     pairs = voted_pairs([vote(i % 2) for i in range(20)])
     found = agreement(pairs, [each for pair in pairs for each in both(pair.id, "a", "a")])
-    assert found["agreed"] == 10 and found["kappa"] == 0 and found["sentence"].endswith("So do not rely on it.")
+    assert found["agreed"] == 10 and found["kappa"] == 0 and found["sentence"].endswith("So don't rely on it.")
     assert agreement(pairs, [])["votes"] == 0

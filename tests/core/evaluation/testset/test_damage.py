@@ -77,7 +77,7 @@ def test_references_missing_everywhere_is_one_problem(tmp_path, name, content):
     ({"question": "", "answer": "A."}, '"question" is empty'),
     ({"text": "Once upon a time."}, "nothing to answer"),
     ({"prompt": "Q?", "completion": "A.", "label": False}, "marked as bad"),
-    ({**CHOICE, "answer": ["A", "B"]}, "2 choices are called right"),
+    ({**CHOICE, "answer": ["A", "B"]}, "2 choices are marked as right"),
     ({**CHOICE, "answer": "A, B"}, 'the answer "A, B" isn\'t one of the 3 choices'),
     ({**CHOICE, "answer": "A", "correct": "C"}, "two correct choices"),
     ({"question": "Q?", "choices": {"choices": ["a", "b"], "labels": [1, 1]}}, "two correct choices"),

@@ -99,7 +99,7 @@ def test_free_answers(tmp_path, row, question, references):
     ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
     ({"prompt": Q, "completion": "a", "correct": False}, "marked as bad"),
     ({"prompt": Q, "completion": "a", "label": False}, "marked as bad"),
-    ({"question": Q, "choices": list(TWO), "label": "easy"}, "not one of the 2 choices"),
+    ({"question": Q, "choices": list(TWO), "label": "easy"}, "isn't one of the 2 choices"),
     ({"question": Q, "choices": list(TWO), "correct": True}, "true or false"),
     ({"question": Q, "choices": list(TWO), "answer": "B", "label": "A"}, "two correct choices"),
     ({"premise": P, "hypothesis": "H.", "label": 0}, '"question"'),
