@@ -49,7 +49,7 @@ def test_main_memory_ought_to_be_twice_the_cards(gpu: float, ram: float, said: s
 def test_what_a_small_card_can_do_is_what_the_estimate_says(gpu, method, fitting, too_large):
     here = machine(gpu)
     advice = " ".join(guidance.advice(here))
-    assert f"With {gpu} GB, " in advice and method in advice
+    assert f"With {gpu} GB and " in advice and method in advice
     wanted = {"full", "lora"} if method.startswith("LoRA") else {"full", "lora", "qlora"}
     kinds = {}
     for title in (*fitting, too_large):
@@ -62,10 +62,11 @@ def test_what_a_small_card_can_do_is_what_the_estimate_says(gpu, method, fitting
 
 
 def test_a_machine_without_a_card():
-    small, bf16 = guidance.advice(machine())
-    assert small.startswith("No NVIDIA driver was found on this machine. The processor trains: ")
+    missing, small, bf16 = guidance.advice(machine())
+    assert missing == "No NVIDIA driver was found on this machine."
+    assert small.startswith("Training runs on the processor: ")
     assert bf16.startswith("This processor has no bf16 arithmetic")
-    assert guidance.advice(machine(cpu_bf16=True)) == [small]
+    assert guidance.advice(machine(cpu_bf16=True)) == [missing, small]
 
 
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path):

@@ -156,7 +156,7 @@ FAULTS = {
     "many finished jobs": Fault("jobs", "warning", "6 GB", "delete", {"jobs_size": 6 * GB}),
     "WSL without Windows' driver": Fault("wsl", "warning", NEWER.what, NEWER.remedy, {"wsl": (NEWER,)}, wsl2),
     "WSL 1": Fault("wsl", "problem", "WSL 1", "convert",
-                   {"wsl": (UserError("This is WSL 1, which SLM Studio does not support.", "", "convert it"),)}, wsl2),
+                   {"wsl": (UserError("This is WSL 1, which SLM Studio doesn't support.", "", "convert it"),)}, wsl2),
     "a clock of 1970": Fault("clock", "warning", "clock is wrong", "timedatectl", {"now": 3600.0, "newest_file": 0.0}),
     "files from the future": Fault("clock", "warning", "clock is wrong", "timedatectl",
                                    {"newest_file": NOW + 3 * DAY}),
