@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.evaluation import advice
+from slmstudio.core.export.check_names import LABELS
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.report.evaluations import (
     Evaluation,
@@ -285,5 +286,5 @@ def _unproven(facts: Facts) -> list[str]:
         names = [str(check.get("name")) for check in export.parity.get("checks") or [] if check.get("passed") is None]
         if names:
             open_points.append(tr("{file}: these couldn't be measured: {checks}.", file=export.path.name,
-                                  checks=", ".join(tr(name) for name in names)))
+                                  checks=", ".join(tr(LABELS.get(name, name)) for name in names)))
     return open_points

@@ -16,6 +16,7 @@ MOST_ROWS = 32
 """Rows of one batch; more of them make a step hardly cheaper for each."""
 
 BROKEN = noop("The model computed something that isn't a number (NaN).")
+"""In English in the answers' files, which are asked for it: whoever shows it translates it."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

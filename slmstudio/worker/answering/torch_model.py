@@ -79,7 +79,7 @@ class TorchModel:
         while first > 0 and encoded.learned[first - 1]:
             first -= 1
         if last < 1 or first < 1:
-            raise UserError(tr("The reference leaves no token to score."), tr("It is empty."),
+            raise UserError(tr("The reference leaves no token to score."), tr("It's empty."),
                             tr("Give every row an answer."))
         return encoded.ids[:first], encoded.ids[first:last + 1]
 

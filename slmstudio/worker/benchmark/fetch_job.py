@@ -19,6 +19,7 @@ from slmstudio.core import leftovers, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.benchmark.tasks import Source, sources_of
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import JobContext
@@ -90,7 +91,8 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     partial = leftovers.of_fetch(os.getpid())
     shutil.rmtree(partial, ignore_errors=True)
     cache = partial / "hub"
-    job.phase(PHASE, f"{len(left):,} data sets from the hub" if len(left) > 1 else next(iter(left.values())).dataset)
+    job.phase(PHASE, ntr("{n:,} data set from the hub", "{n:,} data sets from the hub", len(left))
+              if len(left) > 1 else next(iter(left.values())).dataset)
     job.progress(0, len(left), "data sets", PHASE)
     told = [0, 0.0]
 
@@ -99,7 +101,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
         if [done, size] != told:
             told[:] = done, size
             job.emit("progress", phase=PHASE, done=done, total=len(left), unit="data sets", bytes=size,
-                     detail=f"{units.format_bytes(size)} so far" if size else "")
+                     detail=tr("{size} so far", size=units.format_bytes(size)) if size else "")
 
     request = {"place": str(place / store.DATA), "partial": str(partial), "half_done": [str(partial)],
                "doing": "keep the benchmark's data", "wanted": [

@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import question_rows
@@ -110,8 +110,8 @@ def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], g
     except OSError:
         raise
     except Exception as error:
-        job.warn("benchmark_rows", f"{prepared.tasks.title} has scores, and its questions cannot be shown one by one: "
-                                   f"{type(error).__name__}: {error}")
+        job.warn("benchmark_rows", tr("{benchmark} has scores, but its questions can't be shown one by one: {reason}",
+                                      benchmark=prepared.tasks.title, reason=f"{type(error).__name__}: {error}"))
 
 
 def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,
@@ -232,14 +232,15 @@ def verdict(title: str, found: Difference) -> str:
     """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."""
     half = (found.high - found.low) / 2
     if not math.isfinite(half):
-        return tr("One question of {title} says nothing.", title=title)
+        return tr("One question of {benchmark} isn't enough to say anything.", benchmark=title)
     figures = f"{title} {found.value:+.1f} ± {half:.1f}".replace("-", "−")
     if found.low > 0:
         return tr("General knowledge gained: {figures}.", figures=figures)
     if found.high < 0:
         return tr("General knowledge lost: {figures}.", figures=figures)
     if half > KEPT_WITHIN:
-        return tr("No change that {rows:,} questions can show: {figures}.", rows=found.rows, figures=figures)
+        return ntr("No change that {n:,} question can show: {figures}.",
+                   "No change that {n:,} questions can show: {figures}.", found.rows, figures=figures)
     return tr("General knowledge kept: {figures}.", figures=figures)
 
 

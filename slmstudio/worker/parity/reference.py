@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model import probes
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
@@ -119,7 +120,7 @@ def measure(job: JobContext, source: Any) -> Reference:
     try:
         model = StreamedModel(source.base, source.adapter)
     except NotStreamable as error:
-        job.warn("parity_logits", f"The answers are not compared, only the tokens: {error}.")
+        job.warn("parity_logits", tr("The answers aren't compared, only the tokens: {reason}.", reason=error))
         return known
     conversations_ = chain(((row, True) for row in own[:USER_ROWS]), ((row, False) for row in conversations()))
     spans = (renderer.span(messages, is_own) for messages, is_own in conversations_)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_tensors import GgufTensors
 from slmstudio.worker.parity.reference import Layer, Reference, Table, layer_inputs
@@ -73,7 +74,7 @@ def _compare_settings(settings: dict[str, float], metadata: dict[str, str], arch
         except ValueError:  # a list, one number a layer
             continue
         if not equal:
-            different.append(f"{key} {said} instead of {value:g}")
+            different.append(tr("{setting} {found} instead of {value:g}", setting=key, found=said, value=value))
     return different
 
 
