@@ -67,7 +67,7 @@ class Rows:
         names: of the models; the first is what others are compared with.
         request: of the job.
         damaged: lines that could not be read, as one that a power cut has left.
-        sha256: of the test file that the items are from; None where that is not known.
+        sha256: of the test file that the items are from; None where that isn't known.
     """
 
     def __init__(self, items: list[dict[str, Any]], answers: list[dict[int, dict[str, Any]]], names: list[str],
@@ -90,7 +90,7 @@ class Rows:
 
         Args:
             progress: called with (rows scored, rows) now and then; what it raises ends the scoring.
-            known: rows that were scored before; those with the same references and answers are not scored again.
+            known: rows that were scored before; those with the same references and answers aren't scored again.
         """
         intl = self.need_intl()
         before = {row.id: row for row in known}
@@ -126,7 +126,7 @@ class Rows:
         return table
 
     def need_intl(self) -> bool:
-        """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""
+        """Whether any reference has punctuation that BLEU's usual tokenizer doesn't know."""
         return any(map(needs_intl, map(_without_thoughts, self._items)))
 
     def _row(self, item: dict[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
@@ -157,7 +157,7 @@ def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
 def read_rows(folder: Path) -> Rows:
     """
     Raises:
-        UserError: there are no items, or none was answered, or a file cannot be read.
+        UserError: there are no items, or none was answered, or a file can't be read.
     """
     request = files.read_json(folder / jobs.REQUEST) or {}
     models = request.get("models")

@@ -57,7 +57,7 @@ def add(folder: Path, row: Row, of: str, with_: str, verdict: str, better: str =
         verdict: as of `store.Vote`; of `BEST`, `better` is the name of the better one.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     names = (of, with_)
     messages = tuple({"role": each["role"], "content": each["content"]} for each in row.messages)
@@ -71,7 +71,7 @@ def models(folder: Path, names: Sequence[str]) -> list[store.VotedModel]:
     """The evaluation's models of these names, as votes know them. Reading a large GGUF takes a while the first time.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file can't be read.
     """
     specs = {str(spec.get("name")): spec for spec in (files.read_json(folder / jobs.REQUEST) or {}).get("models") or []
              if isinstance(spec, dict)}
@@ -90,10 +90,10 @@ def key_of(folder: Path) -> str:
 
 def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     """The votes on two models: id of the row → the better one's name, "" for neither. Rows that were removed from the
-    evaluation do not count.
+    evaluation don't count.
 
     Raises:
-        UserError: the votes cannot be read.
+        UserError: the votes can't be read.
     """
     found = _earlier(folder, of, with_)
     for vote in store.of_evaluation(key_of(folder)):

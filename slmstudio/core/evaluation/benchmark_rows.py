@@ -33,7 +33,7 @@ def read(folder: Path, progress: Callable[[int, int], None] | None = None) -> li
         progress: called with (questions read, questions) now and then; what it raises ends the reading.
 
     Raises:
-        UserError: there are none, or the file cannot be read.
+        UserError: there are none, or the file can't be read.
     """
     try:
         lines = list(files.LineReader(folder / FILE).read())

@@ -31,7 +31,7 @@ class DataSet:
     Attributes:
         folder: where it lies.
         dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
-        revision: the hub's commit, "" where it did not say.
+        revision: the hub's commit, "" where it didn't say.
         splits: name of a split → its file.
         rows: of all splits. bytes: of all files.
     """
@@ -79,7 +79,7 @@ def find(name: str) -> Fetched | None:
     """The benchmark, where its data were fetched: by itself, or as a part of another one, as a subject of MMLU.
 
     Raises:
-        UserError: they were, and are not whole any more.
+        UserError: they were, and are no longer complete.
     """
     record = _record(name)
     tasks = record["tasks"] if record else _as_a_part(name)
@@ -114,7 +114,7 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
         hashes: whether every byte is looked at, not only how many there are.
 
     Raises:
-        UserError: it is gone or not whole any more.
+        UserError: it is gone or no longer complete.
     """
     source = formats.read("data set", folder / SOURCE)
     if source is None:

@@ -47,7 +47,7 @@ def set_references(job_folder: Path, item: int, references: Sequence[str]) -> It
         item: the row's id.
 
     Raises:
-        UserError: the evaluation is at work or has no such row, or the references cannot be used, or the change cannot
+        UserError: the evaluation is running or has no such row, or the references can't be used, or the change can't
             be written. Nothing is changed then.
     """
     row = _found(job_folder, item)[1]
@@ -93,7 +93,7 @@ def undo(edit: ItemEdit) -> UserError | None:
         why the scores are still those from before; None where they are new.
 
     Raises:
-        UserError: the evaluation is at work, or it cannot be written.
+        UserError: the evaluation is running, or it can't be written.
     """
     _must_be_still(edit.folder)
     try:
@@ -107,7 +107,7 @@ def export(job_folder: Path, path: Path) -> int:
     """Write the rows as they are now as a test file (JSON Lines). Returns how many they are.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     system = (files.read_json(job_folder / jobs.REQUEST) or {}).get("system")
     rows = _rows(job_folder)

@@ -102,7 +102,7 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
 
 
 def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
-    """Bring the answers of all sides to the rows of the first one together, and say of which this cannot be done."""
+    """Bring the answers of all sides to the rows of the first one together, and say of which this can't be done."""
     remarks: list[str] = []
     read: list[tuple[Side, Rows]] = []
     for side in sides:
@@ -175,7 +175,7 @@ def _content(item: Mapping[str, Any]) -> str:
 
 
 def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
-    """Why the answers of two sides do not compare, or ""."""
+    """Why the answers of two sides don't compare, or ""."""
     if asked_how(its.request) == asked_how(rows.request):
         return ""
     if (its.request.get("system") or None) != (rows.request.get("system") or None):
@@ -187,7 +187,7 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
 
 
 def _thought_otherwise(first: Side, its: Rows, side: Side, rows: Rows) -> str:
-    """Why the answers of two sides do not compare where one was asked to answer at once, or ""."""
+    """Why the answers of two sides don't compare where one was asked to answer at once, or ""."""
     if items_file.thinks(first.folder) == items_file.thinks(side.folder):
         return ""
     thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]

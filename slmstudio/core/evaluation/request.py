@@ -63,7 +63,7 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
         The request; "test" is null where no rows were held out, with the reason under "no_test" (text).
 
     Raises:
-        UserError: run.json cannot be used, or the run has no result yet.
+        UserError: run.json can't be used, or the run has no result yet.
         ReadingCancelled: `cancelled` said so.
     """
     place = (run.folder if isinstance(run, RunSummary) else Path(run)).absolute()
@@ -113,7 +113,7 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     """The job of a checked request, not started: below the run, or below the evaluations of no run.
 
     Raises:
-        UserError: its folder cannot be written, or the disk is full.
+        UserError: its folder can't be written, or the disk is full.
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
     disk_space.require(parent)

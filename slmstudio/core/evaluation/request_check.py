@@ -274,7 +274,7 @@ def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems:
 
 
 def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems: list[Problem]) -> list[Problem]:
-    """Rows that do not fit into a model's context; all of them is a problem, some are told.
+    """Rows that don't fit into a model's context; all of them is a problem, some are told.
 
     A token has at least one byte, so only rows with more bytes than that are made into tokens.
     """

@@ -42,7 +42,7 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
             what it raises, as at Cancel, ends the scoring.
 
     Raises:
-        UserError: there are no items, or no answers, or the result cannot be written.
+        UserError: there are no items, or no answers, or the result can't be written.
     """
     folder = Path(job_folder)
     rows = read_rows(folder)

@@ -55,7 +55,7 @@ def memory_left(free: int, total: int) -> str:
 
 
 def sensors(reading: GpuReading | None) -> str:
-    """What the card reports now: "78 °C · 8.2 of 12 GB · 168 W"; what it does not report is left out."""
+    """What the card reports now: "78 °C · 8.2 of 12 GB · 168 W"; what it doesn't report is left out."""
     if reading is None:
         return tr(NO_GPU)
     if reading.lost:

@@ -7,7 +7,7 @@ from typing import Literal
 from slmstudio.core.i18n import tr
 
 ASSUMED_SLOWDOWN_C = 88
-"""For cards that do not report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
+"""For cards that don't report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
 of the GeForce RTX 20 to 40 cards, which range from 88 to 93 °C. So such a card warns at 83 °C."""
 
 
@@ -15,7 +15,7 @@ class HeatWatch:
     """Warns when the GPU comes within `MARGIN` °C of slowing itself down, once, until it has cooled again.
 
     Attributes:
-        slowdown_c: where the card slows itself down; `ASSUMED_SLOWDOWN_C` while it does not say.
+        slowdown_c: where the card slows itself down; `ASSUMED_SLOWDOWN_C` while it doesn't say.
         reported: whether the card said so.
         warning: whether it is too hot now.
     """
@@ -36,7 +36,7 @@ class HeatWatch:
         """Take a new reading and say what changed; None when nothing did.
 
         Args:
-            temperature_c: None (the card does not say) changes nothing.
+            temperature_c: None (the card doesn't say) changes nothing.
             slowdown_c: the card's newest word on it; newer cards report a distance that moves by some degrees.
         """
         if slowdown_c is not None:

@@ -23,10 +23,10 @@ class Gpu:
 
     Attributes:
         index: the driver's number of the card; see `nvml` on CUDA's own order.
-        memory_total, memory_free: bytes; None where the driver does not say.
-        compute_capability: (8, 6) for an RTX 3060; None where the driver does not say.
-        uuid: "GPU-…"; None where the driver does not say.
-        power_limit_w: watts that it may draw; None where the driver does not say.
+        memory_total, memory_free: bytes; None where the driver doesn't say.
+        compute_capability: (8, 6) for an RTX 3060; None where the driver doesn't say.
+        uuid: "GPU-…"; None where the driver doesn't say.
+        power_limit_w: watts that it may draw; None where the driver doesn't say.
     """
 
     index: int
@@ -95,7 +95,7 @@ def disk_free(path: Path) -> int:
     """Bytes that this user can still write at `path`, or at the nearest folder above it that exists.
 
     Raises:
-        OSError: the disk does not answer.
+        OSError: the disk doesn't answer.
     """
     path = path.absolute()
     return shutil.disk_usage(next((p for p in (path, *path.parents) if os.path.exists(p)), path)).free

@@ -22,7 +22,7 @@ __all__ = ["DRIVER_GONE", "LOST", "NO_DRIVER", "NO_GPU", "GpuMonitor", "GpuProce
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One look at one card. None: the card or its driver does not say.
+    """One look at one card. None: the card or its driver doesn't say.
 
     Attributes:
         index: the driver's number of the card, from 0.

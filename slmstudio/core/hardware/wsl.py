@@ -42,7 +42,7 @@ def on_windows_drive(folder: Path, root: Path = _ROOT) -> bool:
 
 
 def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> list[UserError]:
-    """What a person should know or mend; nothing where this is no WSL.
+    """What a person should know or fix; nothing where this isn't WSL.
 
     The `what` of a finding is the same each time, so that it can be told once.
 

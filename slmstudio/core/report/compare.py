@@ -30,7 +30,7 @@ class Comparison:
     Attributes:
         runs: what `slmstudio compare --json` says of each; by its "label" no two are the same.
         differences: (field, its value in each run), of the values that were used.
-        warnings: why their scores do not compare, in sentences.
+        warnings: why their scores don't compare, in sentences.
         paired: each run's tuned model against that of the first run, on the rows and questions that both answered.
     """
 
@@ -73,7 +73,7 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
         progress: called with (rows scored, rows) of those that are compared one by one.
 
     Raises:
-        UserError: fewer than two runs, or a folder that is no run.
+        UserError: fewer than two runs, or a folder that isn't a run.
     """
     if len(folders) < 2:
         raise UserError(tr("There is nothing to compare."), tr("Only one run was named."),

@@ -23,7 +23,7 @@ class Evaluation:
     """One evaluation of a run.
 
     Attributes:
-        scores: scores.json; empty while it is not done.
+        scores: scores.json; empty while it isn't done.
         request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.

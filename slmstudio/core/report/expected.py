@@ -1,4 +1,4 @@
-"""What the report expects of files that it did not write: what does not fit is left out, and named."""
+"""What the report expects of files that it didn't write: what doesn't fit is left out, and named."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
         where: path of the value.
 
     Returns:
-        The value; None where it does not fit as a whole.
+        The value; None where it doesn't fit as a whole.
     """
     if value is None:
         return None

@@ -64,7 +64,7 @@ class Facts:
         rows: what is said of the rows that the run keeps; None where it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that could not be read.
-        gaps: sentences on files that are missing or damaged, and so on what this report cannot tell.
+        gaps: sentences on files that are missing or damaged, and so on what this report can't tell.
     """
 
     run: folder.RunSummary
@@ -123,7 +123,7 @@ def gather(run: Path) -> Facts:
     """Read a run folder.
 
     Raises:
-        UserError: it is no run folder, or its run.json cannot be used.
+        UserError: it isn't a run folder, or its run.json can't be used.
     """
     if not (run / jobs.RUN).is_file():
         raise UserError(tr("{run} isn't a run folder.", run=run), tr("It has no run.json."),

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and pictures stand in it, scripts and links do not."""
+"""The report as one HTML file that needs nothing else: styles and pictures stand in it, scripts and links don't."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
 
 
 def _older(facts: Facts) -> list[str]:
-    """A line for each evaluation and each result of a benchmark that is not told in full."""
+    """A line for each evaluation and each result of a benchmark that isn't told in full."""
     told = scores.told_in_full(facts.evaluations, facts.main_evaluation)
     lines = [(each.created, tr("{verdict} Rows: {rows}.", verdict=sentence, rows=exact(
         (each.scores.get("test") or {}).get("rows")) or tr("unknown")))

@@ -18,7 +18,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 
 SECONDS = 90.0
-"""A browser that has not printed a page by then hangs."""
+"""A browser that hasn't printed a page by then hangs."""
 LOOK_SECONDS = 0.1
 """How often it is asked whether the PDF is still wanted."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
@@ -53,7 +53,7 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callabl
         cancelled: asked now and then; once it says so, the browser is ended and nothing is written.
 
     Raises:
-        UserError: no browser is there, none of them printed, or `out` cannot be written.
+        UserError: no browser is there, none of them printed, or `out` can't be written.
     """
     found = browsers()
     if not found:
@@ -92,7 +92,7 @@ def _print(browser: str, html: str, seconds: float, cancelled: Callable[[], bool
 
 
 def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[], bool]) -> str:
-    """Run to the end, or end the whole process tree after `seconds` or when it is not wanted any more.
+    """Run to the end, or end the whole process tree after `seconds` or when it isn't wanted any more.
 
     Returns:
         The last line that it printed.

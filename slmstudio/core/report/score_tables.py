@@ -54,7 +54,7 @@ def score_table(evaluation: Evaluation) -> Table:
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
     """By "by_category", "by_language" or "by_training": the score to judge by, else the first that a group has.
 
-    None where the rows are not tagged, or none was learned.
+    None where the rows aren't tagged, or none was learned.
     """
     learned = {LEARNED: tr("yes"), NEW: tr("no")} if key == "by_training" else {}
     models = evaluation.models
@@ -71,7 +71,7 @@ def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
                          *(_stacked(one.get(metric), metric) for one in found), exact(count), _verdicts(said)))
     names = [str(model.get("name")) for model in models]
     head, align = (title, tr("Score"), *names, tr("Rows"), tr("Verdict")), "ww" + "s" * len(names) + "rw"
-    if not any(row[-1] for row in rows):  # one model, one group, or a program that did not compare them
+    if not any(row[-1] for row in rows):  # one model, one group, or a program that didn't compare them
         head, align, rows = head[:-1], align[:-1], [row[:-1] for row in rows]
     return Table(head, align, rows) if rows else None
 

@@ -78,7 +78,7 @@ def _problems(path: Path, said: str | None, sha256: str | None) -> list[Any]:
         if path.stat().st_size > READ_AGAIN:
             return []
         dataset = given.read(path, said)
-    except (OSError, ValueError, UserError):  # ValueError: a name that is no path, as with half a character
+    except (OSError, ValueError, UserError):  # ValueError: a name that isn't a path, as with half a character
         return []
     return dataset.problems if dataset.sha256 == sha256 else []
 

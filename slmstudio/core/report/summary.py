@@ -153,7 +153,7 @@ def export_sentences(facts: Facts) -> list[str]:
 
 
 def alarms(facts: Facts) -> list[str]:
-    """What nobody may overlook: files that are not what was trained, test rows that were learned, gaps."""
+    """What nobody may overlook: files that aren't what was trained, test rows that were learned, gaps."""
     found = [tr("{file} doesn't answer like the trained model: its proof failed. Don't use it.",
                 file=export.path.name)
              for export in facts.exports if export.parity.get("passed") is False]
@@ -238,7 +238,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def _score_tile(main: Evaluation | None) -> list[tuple[str, str, str]]:
-    """The score to judge by, before and after; nothing where one of the two is not known."""
+    """The score to judge by, before and after; nothing where one of the two isn't known."""
     if main is None or main.pair is None or main.main_metric is None:
         return []
     of, base = main.pair
@@ -250,7 +250,7 @@ def _score_tile(main: Evaluation | None) -> list[tuple[str, str, str]]:
 
 
 def not_checked(facts: Facts) -> list[str]:
-    """What this report cannot vouch for."""
+    """What this report can't vouch for."""
     main, (benchmarks, _) = facts.main_evaluation, benchmark_results(facts.evaluations)
     open_points = []
     if main is None:

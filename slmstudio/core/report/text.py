@@ -15,8 +15,8 @@ from slmstudio.core.i18n import number_text, tr
 LONGEST_TEXT, LONGEST_NAME = 1500, 400
 """Characters of an answer, and of a name, that are shown."""
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-"""What is not shown as it is: control characters but for newline and tab, which a terminal would obey; half characters;
-and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
+"""What isn't shown as it is: control characters apart from newline and tab, which a terminal would obey; half
+characters; and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Cut:
-    """A text as the page shows it, and a sentence when it does not show all of it."""
+    """A text as the page shows it, and a sentence when it doesn't show all of it."""
 
     text: str
     note: str = ""
 
 
 def visible(text: str) -> str:
-    """`text` with what one cannot see written out: control characters, half characters, and bidi overrides.
+    """`text` with what one can't see written out: control characters, half characters, and bidi overrides.
 
     >>> visible("a\\u202eb\\x00")
     'a[U+202E]b[U+0000]'

@@ -32,7 +32,7 @@ class Hand:
         self._cooling = Cooling(job, "evaluation")
 
     def expect(self, total: int, work: float, done: int, finished: float) -> None:
-        """How much it is becomes known, and what of it is over; the speed is measured anew from here."""
+        """How much it is becomes known, and what of it is over; the speed is measured again from here."""
         if (total, done) != (self.total, self.done):
             self.total, self.work, self.done, self.finished = total, work, done, finished
             self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)

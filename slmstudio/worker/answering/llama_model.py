@@ -35,7 +35,7 @@ class LlamaModel:
         end, prefix: tokens that lm_eval asks for: the end of a text, and what stands before one without context.
 
     Raises:
-        UserError: llama.cpp cannot load it, or it is no model that writes, or has no chat template.
+        UserError: llama.cpp can't load it, or it isn't a model that writes, or has no chat template.
     """
 
     def __init__(self, path: Path, memory: int):
@@ -213,7 +213,7 @@ class LlamaModel:
                 found += logprob(logits, token)
             memory = self._api.llama_get_memory(self._context)
             if not self._api.llama_memory_seq_rm(memory, row, len(ask.prompt), -1):
-                # A recurrent model cannot forget only the end.
+                # A recurrent model can't forget only the end.
                 self._api.llama_memory_seq_rm(memory, row, -1, -1)
                 list(self._read(row, ask.prompt, 0, len(ask.prompt) - 1))
         return found

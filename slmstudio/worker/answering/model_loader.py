@@ -48,7 +48,7 @@ class Models:
             thinks: False asks its template for answers without thoughts.
 
         Raises:
-            UserError: it cannot be loaded, or does not fit into memory.
+            UserError: it can't be loaded, or doesn't fit into memory.
         """
         self.close()
         if spec.get("gguf"):
@@ -125,7 +125,7 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
 
     Raises:
         UserError: it is none, or damaged.
-        torch.OutOfMemoryError: it does not fit.
+        torch.OutOfMemoryError: it doesn't fit.
     """
     options = four_bits(dtype, device == "cuda") if packed else {}
     try:
@@ -143,14 +143,14 @@ def merge(model: Any, adapter: Path) -> Any:
     """Put an adapter into the weights of its base, which are changed by it.
 
     Raises:
-        UserError: it is no adapter, or belongs to another base model.
-        torch.OutOfMemoryError: it does not fit.
+        UserError: it isn't a adapter, or belongs to another base model.
+        torch.OutOfMemoryError: it doesn't fit.
     """
     return _with_adapter(model, adapter, lambda both: both.merge_and_unload())
 
 
 def put_on(model: Any, adapter: Path) -> Any:
-    """Put an adapter beside the weights of its base: 4 bits cannot hold what it adds to them.
+    """Put an adapter beside the weights of its base: 4 bits can't hold what it adds to them.
 
     Raises:
         as `merge`.

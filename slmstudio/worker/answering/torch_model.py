@@ -120,7 +120,7 @@ class TorchModel:
                 + self.run(asks[middle:], lambda share: gate(0.5 + share / 2)))
 
     def _alone(self, ask: Ask, gate: Gate) -> Reply:
-        """One row of a model whose memory is no plain cache: it can neither be padded nor wound back."""
+        """One row of a model whose memory isn't a plain cache: it can neither be padded nor wound back."""
         reply = Reply()
         for continuation in ask.continuations:
             gate(0.0)

@@ -38,11 +38,11 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def fetch(job: JobContext, name: str) -> store.Fetched:
-    """Fetch what is not here yet, or not whole any more. A data set that is whole stays, whatever becomes of the
+    """Fetch what isn't here yet, or no longer complete. A data set that is whole stays, whatever becomes of the
     others.
 
     Raises:
-        UserError: the benchmark is not known, or the hub cannot be reached, or does not have it.
+        UserError: the benchmark isn't known, or the hub can't be reached, or doesn't have it.
         Cancelled: the user asked this job to end.
     """
     known = _known(name)
@@ -70,7 +70,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
 
 
 def _known(name: str) -> store.Fetched | None:
-    """What was fetched of the benchmark; None where a part of it is not whole: then it is fetched again."""
+    """What was fetched of the benchmark; None where a part of it isn't whole: then it is fetched again."""
     try:
         return store.find(name)
     except NewerFormat:

@@ -106,7 +106,7 @@ class _Torch(HFLM):  # type: ignore[misc]
 
     def _in_memory(self, batch: list[Group], compute: Callable[[list[int]], list[Any]],
                    length: Callable[[int], int]) -> list[Any]:
-        """A batch that does not fit into memory is halved, as often as needed."""
+        """A batch that doesn't fit into memory is halved, as often as needed."""
         try:
             return compute([number for group in batch for number in group])
         except torch.OutOfMemoryError:
@@ -197,7 +197,7 @@ class _Llama(TemplateLM):  # type: ignore[misc]
     def _loglikelihood_tokens(self, requests: Any, **options: Any) -> list[tuple[float, bool]]:
         """As HFLM does: prompts that are too long lose their beginning. Continuations of one prompt are read together.
 
-        Whether a continuation is the likeliest is not computed; tasks that ask for that have no place here.
+        Whether a continuation is the likeliest isn't computed; tasks that ask for that have no place here.
         """
         groups: dict[tuple[int, ...], Group] = {}
         for number, (_, context, rest) in enumerate(requests):

@@ -27,7 +27,7 @@ from slmstudio.worker.benchmark.tasks import Tasks, write_tasks
 from slmstudio.worker.runtime.context import JobContext
 
 KEPT_WITHIN = 2.0
-"""Points: an interval that is wider, and holds zero, does not show that knowledge was kept."""
+"""Points: an interval that is wider, and holds zero, doesn't show that knowledge was kept."""
 FOLDER = "benchmark"
 Answers = dict[str, dict[int, float]]
 """Subject: question: 1 for right, 0 for wrong; or a share between, as the probability of what is true."""
@@ -53,7 +53,7 @@ def prepare(job: JobContext) -> Prepared:
     """Read the benchmark's data, and look whether it can be asked as the request wants.
 
     Raises:
-        UserError: the data are not whole, or too few for the examples, or the benchmark is not known.
+        UserError: the data is incomplete, or too few for the examples, or the benchmark isn't known.
     """
     import datasets
     from lm_eval.tasks import TaskManager
@@ -75,13 +75,13 @@ def prepare(job: JobContext) -> Prepared:
 def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> dict[str, Any]:
     """Run the request's benchmark on every model, and write the results into scores.json.
 
-    Each model's answers are kept as they come, so that a killed benchmark goes on.
+    Each model's answers are kept as they come, so that a killed benchmark continues.
 
     Returns:
         What scores.json holds.
 
     Raises:
-        UserError: the data are not whole, or the benchmark is not known, or a model cannot be asked.
+        UserError: the data is incomplete, or the benchmark isn't known, or a model can't be asked.
     """
     prepared = prepared or prepare(job)
     place = job.folder / FOLDER
@@ -104,7 +104,7 @@ def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> di
 
 
 def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], given: dict[str, Any]) -> None:
-    """Tasks are programs of many people: one whose questions cannot be read apart must not cost its scores."""
+    """Tasks are programs of many people: one whose questions can't be read apart must not cost its scores."""
     try:
         question_rows.write(job.folder, prepared.tasks, prepared.loaded, found, given)
     except OSError:

@@ -67,7 +67,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
         data: None takes what was fetched.
 
     Raises:
-        UserError: the benchmark is not known, or its data are not whole.
+        UserError: the benchmark isn't known, or its data is incomplete.
     """
     if data is None:
         fetched = benchmark_store.find(name)
@@ -91,7 +91,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
 
 
 def _mmlu_title(name: str) -> str:
-    """With the part of it that is asked: scores of a subject are not those of all.
+    """With the part of it that is asked: scores of a subject aren't those of all.
 
     >>> _mmlu_title("mmlu"), _mmlu_title("mmlu_high_school_physics")
     ('MMLU', 'MMLU (high school physics)')
@@ -144,7 +144,7 @@ def sources_of(name: str) -> dict[str, Source]:
     """Where the tasks of a benchmark take their data from, by task.
 
     Raises:
-        UserError: the benchmark is not known, or one of its tasks makes its data by a program of its own.
+        UserError: the benchmark isn't known, or one of its tasks makes its data by a program of its own.
     """
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -267,7 +267,7 @@ class _Stock:
 
 
 def _unknown(name: str, known: list[str]) -> UserError:
-    """For a benchmark that lm_eval does not have."""
+    """For a benchmark that lm_eval doesn't have."""
     import difflib
 
     near = difflib.get_close_matches(name, known, 3)

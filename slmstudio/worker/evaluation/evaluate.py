@@ -14,7 +14,7 @@ The request and the files of the job folder:
 
     items.json        of which file the items are, and whether models are to think (`core.evaluation.items_file`)
     items.jsonl       what is asked, in the order of the file; written once
-    answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed evaluation goes on there
+    answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed one continues there
     scores.json       at the end
     benchmark-rows.jsonl    at the end of a benchmark: what each model chose at each question
 """
@@ -46,7 +46,7 @@ def run(job: JobContext) -> dict[str, Any]:
         "verdict": the sentence on the metric that counts, or None}.
 
     Raises:
-        UserError: something in the request cannot be used, or no model answered anything, or the disk is full.
+        UserError: something in the request can't be used, or no model answered anything, or the disk is full.
     """
     try:
         disk_space.keep_reserve(job.folder)
@@ -104,7 +104,7 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
-    """Let every model answer every item that it has not answered yet."""
+    """Let every model answer every item that it hasn't answered yet."""
     specs = job.request["models"]
     kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}

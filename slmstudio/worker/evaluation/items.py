@@ -33,10 +33,10 @@ NAMED = 5
 
 
 def read_items(job: JobContext) -> list[dict[str, Any]]:
-    """The lines of items.jsonl; made from the test file where they are not there yet.
+    """The lines of items.jsonl; made from the test file where they aren't there yet.
 
     Raises:
-        UserError: the test file cannot be used.
+        UserError: the test file can't be used.
         Cancelled: the user asked this job to end.
     """
     path = job.folder / ITEMS
@@ -80,7 +80,7 @@ def _tell_problems(job: JobContext, test: TestSet) -> None:
 
 
 def sample(items: list[TestItem], limit: int | None, seed: int) -> list[TestItem]:
-    """`limit` items drawn by the seed, in the order of the file, numbered anew; all for None."""
+    """`limit` items drawn by the seed, in the order of the file, numbered again; all for None."""
     if limit and limit < len(items):
         chosen = sorted(random.Random(seed).sample(range(len(items)), limit))
         items = [items[at] for at in chosen]

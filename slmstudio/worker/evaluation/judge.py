@@ -56,7 +56,7 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     """Judge every model against the first one, and what the user has voted on. What is judged already is kept.
 
     Raises:
-        UserError: the judge cannot be loaded.
+        UserError: the judge can't be loaded.
         Cancelled: the user asked this job to end.
     """
     work = [(Kept(job.folder / JUDGE, _key), list(_cases(job, items))),
@@ -165,7 +165,7 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
 
 
 def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
-    """What the judge said of a comparison. What it thought before is no part of its verdict."""
+    """What the judge said of a comparison. What it thought before isn't part of its verdict."""
     if reply.broken:
         return {"winner": None, "said": ""}
     said = model.decode(reply.ids).strip()
@@ -176,7 +176,7 @@ def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
 
 
 def winner(said: str, order: str) -> str | None:
-    """Whose answer the judge prefers: "a", "b" or "tie"; None where it does not say.
+    """Whose answer the judge prefers: "a", "b" or "tie"; None where it doesn't say.
 
     >>> [winner(said, "ba") for said in ("A", "**B**", "Answer A is better", "Tie.", "A good question", "")]
     ['b', 'a', 'b', 'tie', None, None]

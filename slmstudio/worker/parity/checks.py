@@ -18,7 +18,7 @@ class Check:
     Attributes:
         name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl" or
             "perplexity".
-        passed: None where it was not measured.
+        passed: None where it wasn't measured.
         figure: what was found, as people read it.
         limit: what is right, as people read it.
         remedy: a sentence or two when it failed: what is wrong and what to do; empty otherwise.

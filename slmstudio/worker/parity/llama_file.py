@@ -23,7 +23,7 @@ class LlamaFile:
         metadata: the key-value pairs that are no arrays, as text.
 
     Raises:
-        UserError: llama.cpp cannot load the file.
+        UserError: llama.cpp can't load the file.
     """
 
     def __init__(self, gguf: Path, context_length: int):

@@ -27,7 +27,7 @@ def run(job: JobContext) -> dict[str, Any]:
         What `compare` returns. Whoever asked stores it beside the file, where this process may not write.
 
     Raises:
-        UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
+        UserError: the file can't be loaded, the run has left nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
     from slmstudio.core.model.structure.gguf_model import read_sound_gguf
@@ -55,7 +55,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         and the figures of `parity_tokens`, `parity_weights` and `parity_answers`.
 
     Raises:
-        UserError: the file cannot be loaded or run.
+        UserError: the file can't be loaded or run.
     """
     with kept_small(gguf):
         found, metadata = _compare(job, reference, gguf)

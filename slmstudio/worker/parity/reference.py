@@ -77,7 +77,7 @@ class Reference:
 
     Attributes:
         prompts: the fixed texts and the user's prompts, each in the chat template.
-        texts: the fixed texts as they are, behind a token that cannot be part of a word: text and ids.
+        texts: the fixed texts as they are, behind a token that can't be part of a word: text and ids.
         end_of_turn: id of the token behind an assistant's words; None where the template writes none.
         ends: ids at which generation may stop: special tokens.
         bos: id of the beginning-of-sequence token; None where there is none.
@@ -108,7 +108,7 @@ def measure(job: JobContext, source: Any) -> Reference:
     PEFT applies the adapter here, the export's own code in the GGUF, so that a fault in either shows.
 
     Raises:
-        UserError: the base model or the adapter cannot be read, or do not belong together.
+        UserError: the base model or the adapter can't be read, or don't belong together.
     """
     from slmstudio.worker.model.streamed_model import NotStreamable, StreamedModel
 

@@ -226,9 +226,10 @@ def test_every_problem_is_told_at_once(run, tmp_path):
                          {**asked["models"][1], "name": "other", "adapter": str(tmp_path)}]}
     found = "\n".join(problems(asked))
     for words in ("limit: 0", "max_new_tokens: '9'", "precision: 'int3'", "seed: -1", "batch_size: True",
-                  "gone: /nowhere/x.gguf doesn't exist", 'two models are called "gone"', "either a model folder or a GGUF file",
-                  "model 5 has no name", "none does not exist", "isn't an adapter", "judge: it must be either a model folder",
-                  "the rubric is empty", "has no row that can be used", "line 1: the reference is missing",
+                  "gone: /nowhere/x.gguf doesn't exist", 'two models are called "gone"',
+                  "either a model folder or a GGUF file", "model 5 has no name", "none does not exist",
+                  "isn't an adapter", "judge: it must be either a model folder", "the rubric is empty",
+                  "has no row that can be used", "line 1: the reference is missing",
                   'line 2: "answer" is empty'):
         assert words in found, words
 
@@ -275,7 +276,8 @@ def test_a_benchmark_folder_with_a_subject_missing_is_told(run, tmp_path):
     (data / "test" / "anatomy_test.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
     asked["benchmark"] = {"name": "mmlu", "data": str(data), "limit": None, "shots": None}
     warnings = request.check(asked).warnings
-    assert len(warnings) == 1 and "56 of MMLU's 57 subjects are missing in mmlu: abstract_algebra" in warnings[0].message
+    [warning] = warnings
+    assert "56 of MMLU's 57 subjects are missing in mmlu: abstract_algebra" in warning.message
     (data / "dev").mkdir()
     (data / "dev" / "virology_dev.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
     assert problems(asked) == ["benchmark: There are no questions (a test file) for: virology.",
@@ -298,7 +300,7 @@ def test_more_examples_than_a_benchmark_folder_has_are_told(run, tmp_path):
 
     for name in ("mmlu", "mmlu_ward_rules"):
         [told] = problems(asked(name, 5))
-        assert told.startswith("benchmark shots: 5 examples are wanted before each question, and ward_rules has only 3 ")
+        assert told.startswith("benchmark shots: 5 examples are wanted before each question, and ward_rules has only 3")
         assert "Ask with 3 or fewer (--shots 3)" in told
         assert not request.check(asked(name, 3)).warnings and not request.check(asked(name, None)).warnings
     shutil.rmtree(data / "dev")

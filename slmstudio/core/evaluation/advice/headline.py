@@ -9,9 +9,9 @@ from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE
 from slmstudio.core.i18n import ntr, tr
 
 KNOWN_BEFORE = 0.2
-"""Share of test rows among those that were learned, from which on the scores show memory."""
+"""Share of test rows among those that were learned, from which the scores show memory."""
 UNENDING = 0.4
-"""Share of answers that were cut off, from which on the model hasn't learned where an answer ends."""
+"""Share of answers that were cut off, from which the model hasn't learned where an answer ends."""
 LITTLE = 3.0
 """Points of a score that shares of letters are measured in, below which an improvement is a small one."""
 

@@ -26,7 +26,7 @@ class _Pair:
     """What was said of two models: rows by their id, for each order who won, in the pair's own a and b.
 
     Attributes:
-        too_long: rows that the judge was not asked about, in one order at least.
+        too_long: rows that the judge wasn't asked about, in one order at least.
         thinking: rows about which it was still thinking when its tokens were used up, in one order at least.
     """
 
@@ -58,7 +58,7 @@ class _Pair:
         self.rows.setdefault(line.get("id"), {})[order] = winner
 
     def winners(self) -> list[str]:
-        """Who won each row that was read in both orders: a tie where the two do not agree."""
+        """Who won each row that was read in both orders: a tie where the two don't agree."""
         both = [(row["ab"], row["ba"]) for row in self.rows.values() if row.get("ab") and row.get("ba")]
         return [str(one) if one == other else TIE for one, other in both]
 
@@ -78,12 +78,12 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         lines: of judge.jsonl: {"id", "order": "ab" | "ba" (who was shown first), "a": name, "b": name,
             "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read), "skipped": why
-            the judge was not asked, "cut": "thinking" where it came to no verdict for that}.
+            the judge wasn't asked, "cut": "thinking" where it came to no verdict for that}.
 
     Returns:
         {"pairs": [{"a", "b", "rows", "wins_a", "wins_b", "ties", "changed_with_order", "answers", "unreadable",
         "without_verdict" (rows), "thinking" (of those, rows about which it was still thinking when its tokens were
-        used up), "too_long" (rows for the judge's context, which it was not asked about),
+        used up), "too_long" (rows for the judge's context, which it wasn't asked about),
         "first_shown" (percent of decided answers that went to the one shown first), "p", "sentence"}],
         "sentence": all of them}. p is that of the exact sign test, corrected where there are several pairs.
     """

@@ -32,7 +32,7 @@ def groups(table: ScoreTable, name: str) -> dict[str, Places]:
 
 
 def comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
-    """Each model against the first, score by score. Perplexity is left out: it is the loss, said otherwise."""
+    """Each model against the first, score by score. Perplexity is left out: it is the loss, in other words."""
     found = []
     for metric in METRICS.values():
         if metric.key == "perplexity":

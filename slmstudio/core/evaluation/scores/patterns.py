@@ -1,6 +1,6 @@
 """Regular expressions that come with a test set: checked before use, and never matched for longer than a moment.
 
-A pattern like `(a+)+$` can take years on forty letters. `re` cannot be interrupted; the `regex` package can.
+A pattern like `(a+)+$` can take years on forty letters. `re` can't be interrupted; the `regex` package can.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(\d*)(?:,(\d*))?\}|
 
 
 class BadPattern(ValueError):
-    """A pattern cannot be used; the message is a sentence that says why."""
+    """A pattern can't be used; the message is a sentence that says why."""
 
 
 @lru_cache(maxsize=1024)

@@ -24,7 +24,7 @@ class Choice(NamedTuple):
         choices: different texts, two or more.
         ways: each way in which what stands there names a choice: "letter" (or the choice's own label) and "text" with
             an index from 0, "number" with the number itself. Of several, the file's other rows tell which is meant.
-        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they do not tell.
+        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they don't tell.
     """
 
     choices: tuple[str, ...]
@@ -228,7 +228,7 @@ def is_blank(value: Any) -> bool:
 
 
 def _same(text: str) -> str:
-    """What two choices are compared by: "aa" and "AA" differ, as genotypes do; spaces and Unicode's forms do not."""
+    """What two choices are compared by: "aa" and "AA" differ, as genotypes do; spaces and Unicode's forms don't."""
     return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
 
 

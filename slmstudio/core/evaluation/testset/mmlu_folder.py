@@ -33,9 +33,9 @@ class MmluFolder:
     Attributes:
         path: the folder.
         files: by subject and split ("dev", "val" or "test") the file. A file whose name says no split is "test".
-        missing: what is not there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
+        missing: what isn't there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
             with a file of examples and none of questions.
-        incomplete: those of `missing` without which the folder cannot be used.
+        incomplete: those of `missing` without which the folder can't be used.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
     """Look which subjects a folder has, without reading the files.
 
     Raises:
-        UserError: it is no folder, or has no such file.
+        UserError: it isn't a folder, or has no such file.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -86,7 +86,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
 def examples(folder: MmluFolder) -> dict[str, int]:
     """How many few-shot examples each subject has that has questions: the rows of its dev file.
 
-    A file that cannot be read is left out; who reads the folder is told of it.
+    A file that can't be read is left out; who reads the folder is told of it.
     """
     found = {}
     for subject in folder.subjects:

@@ -16,7 +16,7 @@ from slmstudio.core.evaluation.testset.shingles import Shingled, alike, similari
 from slmstudio.core.i18n import ntr, tr
 
 NEAR = 0.8
-"""Jaccard similarity of the questions' shingles from which on two are nearly the same."""
+"""Jaccard similarity of the questions' shingles from which two are nearly the same."""
 NEAR_PARAGRAPH = 0.6
 """The same of each paragraph: other questions to the same long passage are no copies."""
 NEAR_WORDS = 0.6
@@ -24,7 +24,7 @@ NEAR_WORDS = 0.6
 SHORTEST_NEAR = 20
 """Characters of a question that is looked for in other words; shorter ones are too easily alike."""
 WHOLE_FILE = 0.95
-"""Share of the items from which on the test set is called the training data itself."""
+"""Share of the items from which the test set is called the training data itself."""
 WORDS = 13
 """Words in a row that a question shares with plain text: Brown et al. 2020, appendix C, count such as seen."""
 CHECK_EVERY = 2000
@@ -38,7 +38,7 @@ class Hit:
         item: its id.
         line: of the test file.
         train_line: of the training file.
-        similarity: 1.0 where the questions are the same but for case, punctuation and spaces.
+        similarity: 1.0 where the questions are the same apart from case, punctuation and spaces.
     """
 
     item: int

@@ -162,7 +162,7 @@ def _is_number(text: str) -> bool:
 
 
 def _unused_note(unused: set[str]) -> list[str]:
-    """A sentence on the columns that nothing was made of, but for those of numbers, links and the like."""
+    """A sentence on the columns that nothing was made of, apart from those of numbers, links and the like."""
     found = [f'"{printable(name)}"' for name in sorted(unused) if (known := column_names.column(name))
              not in column_names.BESIDE and not _MARK.fullmatch(known)]
     if not found:

@@ -24,7 +24,7 @@ LONGEST_ANSWER = 100_000
 NEEDED = noop('A test row needs a question ("question", "instruction", "prompt" or "messages") and what a good answer '
               'is ("answer" or "references"; or choices, such as "A", "B", "C", "D" and "answer"; or "pattern").')
 STAND_IN = "output:"
-"""A column with an answer for a row whose answer training cannot read; its name comes before all others."""
+"""A column with an answer for a row whose answer training can't read; its name comes before all others."""
 MOST_SHAPES = 256
 GSM8K_END = re.compile(r"####\s*[^\s]{1,40}\s*$")
 """How GSM8K ends an answer (Cobbe et al. 2021, https://arxiv.org/abs/2110.14168)."""
@@ -101,7 +101,7 @@ class TestMapper:
         return drafts
 
     def told(self) -> list[str]:
-        """What was made of columns whose names are not known."""
+        """What was made of columns whose names aren't known."""
         return sorted({tr(_TAKEN[target], column=printable(column))
                        for mapper in (self._learned, self._asked) if mapper.main is not None and self._given is None
                        for target, column in mapper.main.columns.items()
@@ -135,7 +135,7 @@ def _unnested(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(row: Mapping[str, Any], without: frozenset[str]) -> dict[str, Any]:
-    """What training reads of a row whose answer is not its own."""
+    """What training reads of a row whose answer isn't its own."""
     return {STAND_IN: "-", **{name: each for name, each in row.items() if name not in without}}
 
 

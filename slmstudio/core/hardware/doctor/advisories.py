@@ -1,8 +1,8 @@
 """Versions of the libraries that are used here with publicly known security faults.
 
-The table is not complete and does not grow on its own: it holds what matters for files and requests from outside, as
+The table isn't complete and doesn't grow on its own: it holds what matters for files and requests from outside, as
 the advisories of the projects themselves say it (github.com/advisories, by the numbers given). The report names its
-date, so that an old one is not taken for today's.
+date, so that an old one isn't taken for today's.
 """
 
 from __future__ import annotations

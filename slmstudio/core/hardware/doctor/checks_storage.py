@@ -13,7 +13,7 @@ from slmstudio.core.units import format_bytes
 
 DISK = TOPICS[3]
 MANY_JOBS = 5 * 1024**3
-"""Bytes in the folders of short jobs from which on clearing them is worth the trouble."""
+"""Bytes in the folders of short jobs from which clearing them is worth the trouble."""
 
 
 def home(facts: Facts) -> Iterator[Line]:

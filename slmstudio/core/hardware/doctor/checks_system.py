@@ -76,7 +76,8 @@ def fonts(facts: Facts) -> Iterator[Line]:
     if not facts.scripts_without_font:
         yield Line("fonts", SYSTEM, tr("There are fonts for all Indian scripts."))
         return
-    yield Line("fonts", SYSTEM, tr("There is no font for {scripts}.", scripts=", ".join(facts.scripts_without_font)),
+    scripts = ", ".join(map(tr, facts.scripts_without_font))
+    yield Line("fonts", SYSTEM, tr("There is no font for {scripts}.", scripts=scripts),
                "warning", tr("Their letters appear as boxes; training isn't affected."),
                tr("Install Noto's fonts, then start SLM Studio again. On Debian and Ubuntu:")
                if facts.system == "Linux" else
