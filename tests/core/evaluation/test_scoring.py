@@ -86,7 +86,7 @@ def test_the_same_words_with_other_likelihoods_are_the_same_to_chrf_only(tmp_pat
     for line in other:
         line["reference_nats"] = [line["reference_nats"][0] * 0.5]
     said = {each["metric"]: each for each in score(write(tmp_path / "job", items, base, other))["comparisons"]}
-    assert said["chrf"]["sentence"].startswith("The answers are the same. Its loss does show one. Better: ")
+    assert said["chrf"]["sentence"].startswith("The answers are the same. The loss does show a difference. Better: ")
     assert said["loss"]["verdict"] == "better"
     assert said["accuracy"]["sentence"] == "Every row has the same score."
 
@@ -253,12 +253,12 @@ def test_what_only_the_loss_shows_is_told_with_the_verdict(tmp_path: Path) -> No
     (main,) = (each for each in scores["comparisons"] if each["main"])
     (loss,) = (each for each in scores["comparisons"] if each["metric"] == "loss")
     assert (main["verdict"], loss["verdict"]) == ("unknown", "better") and loss["sentence"].startswith("Better: ")
-    assert main["sentence"] == f"The answers are the same. Its loss does show one. {loss['sentence']}"
+    assert main["sentence"] == f"The answers are the same. The loss does show a difference. {loss['sentence']}"
     assert main["same"] is True and loss["same"] is False
     worse = score(write(tmp_path / "worse", items, learned, base))
-    assert any(" Its loss does show one. Worse: " in each["sentence"] for each in worse["comparisons"] if each["main"])
+    assert any(" The loss does show a difference. Worse: " in each["sentence"] for each in worse["comparisons"] if each["main"])
     same = score(write(tmp_path / "same", items, base, base))
-    assert not any("Its loss does show" in each["sentence"] for each in same["comparisons"])
+    assert not any("The loss does show" in each["sentence"] for each in same["comparisons"])
 
 
 def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -> None:

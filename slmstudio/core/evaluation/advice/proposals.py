@@ -131,7 +131,7 @@ def _turned(found: Evidence) -> Iterator[Proposal]:
 def _rising(found: Evidence) -> Iterator[Proposal]:
     yield _slower(found, tr("The loss on the held-out rows rose from the first step."))
     yield Proposal(ROWS, tr("Compare the training rows with the test rows"),
-                   tr("If they differ in kind, learning the former makes the answers to the latter worse."))
+                   tr("If the two differ in kind, learning one makes the answers to the other worse."))
 
 
 def _unmoved(found: Evidence) -> Iterator[Proposal]:
