@@ -16,7 +16,8 @@ LONGEST_TEXT, LONGEST_NAME = 1500, 400
 """Characters of an answer, and of a name, that are shown."""
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 """What isn't shown as it is: control characters apart from newline and tab, which a terminal would obey; half
-characters; and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
+characters; and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM,
+ZWJ) stay."""
 
 
 @dataclass(frozen=True)

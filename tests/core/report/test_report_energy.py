@@ -26,7 +26,7 @@ def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
                  "Processor 0.0428 Wh estimated from the load and the number of cores", "Memory 0.00662 Wh estimated"):
         assert line in shown, line
     assert "Energy 0.254 Wh ₹0.0018; 66 % measured, the rest estimated" in shown
-    assert "Screen, disks, fans and mainboard are not in it." in shown
+    assert "The screen, disks, fans and mainboard aren't included." in shown
 
 
 def test_without_a_price_it_says_where_to_set_it(tmp_path, page, studio_home, monkeypatch):

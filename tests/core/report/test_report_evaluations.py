@@ -92,7 +92,7 @@ def test_each_group_has_its_verdict(tmp_path, page):
     text = page(run.folder).text
     assert "Category Score base tuned Rows Verdict tax Loss ↓" in text.replace("nats per token ↓", "Loss ↓")
     assert "worse, p = 0.0499" in text and "tuned: better, p < 0.001 Q4_K_M: better, p < 0.001" in text
-    assert "corrected for how many groups there are" in text
+    assert "corrected for the number of groups" in text
 
 
 def test_remarks_are_told_of_a_single_model_too(tmp_path, page):

@@ -49,8 +49,8 @@ def _with_losses(compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Where the score that decides tells nothing and the loss does, the sentence says that too: training lowers a loss
     long before the written answers are any better."""
     losses = {each["of"]: each for each in compared if each["metric"] == "loss" and each["verdict"] != verdicts.UNKNOWN}
-    return [{**each, "sentence": tr("{verdict} The loss does show a difference. {loss_verdict}", verdict=each["sentence"],
-                                    loss_verdict=losses[each["of"]]["sentence"])}
+    return [{**each, "sentence": tr("{verdict} The loss does show a difference. {loss_verdict}",
+                                    verdict=each["sentence"], loss_verdict=losses[each["of"]]["sentence"])}
             if each["main"] and each["verdict"] == verdicts.UNKNOWN and each["of"] in losses else each
             for each in compared]
 
