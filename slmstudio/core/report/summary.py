@@ -207,7 +207,7 @@ def of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
                  for model in evaluation.models for key in evaluation.metrics[:1]]
         return [("", tr("{test_set}: {scores}. Nothing was compared.", test_set=name, scores="; ".join(found)))]
     return [(TONES.get(str(each.get("verdict")), ""),
-             tr("{test_set}: {model} against {other}: {verdict}", test_set=name, model=each.get("of"),
+             tr("{test_set}, {model} against {other}: {verdict}", test_set=name, model=each.get("of"),
                 other=each.get("with"), verdict=each.get("sentence") or each.get("verdict")))
             for each in evaluation.main_comparisons]
 

@@ -72,7 +72,7 @@ def test_the_best_evaluation_is_marked(run):
         run.tell("eval", global_step=step, eval_loss=loss)
     assert [text for _, text in told(run)[2:]] == [
         "Eval loss 2.0000 at step 0, the best so far", "Eval loss 1.5000 at step 10, the best so far",
-        "Eval loss 1.7000 at step 20", "Eval loss no number at step 30"]
+        "Eval loss 1.7000 at step 20", "Eval loss not a number at step 30"]
 
 
 def test_events_of_odd_shapes_break_nothing(run, page):
@@ -120,8 +120,8 @@ class TestHeat:
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
         run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
         text = page(run.folder).text
-        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So neither heat nor energy of a "
-                "GPU is known.") in text
+        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So a GPU's heat and energy "
+                "aren't known.") in text
         assert not re.search(r"\d (Wh|°C)", text)
         assert "Main memory of the worker 1 GB 1 GB 1 GB" in text
 
