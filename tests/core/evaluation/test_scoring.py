@@ -256,7 +256,8 @@ def test_what_only_the_loss_shows_is_told_with_the_verdict(tmp_path: Path) -> No
     assert main["sentence"] == f"The answers are the same. The loss does show a difference. {loss['sentence']}"
     assert main["same"] is True and loss["same"] is False
     worse = score(write(tmp_path / "worse", items, learned, base))
-    assert any(" The loss does show a difference. Worse: " in each["sentence"] for each in worse["comparisons"] if each["main"])
+    assert any(" The loss does show a difference. Worse: " in each["sentence"] for each in worse["comparisons"]
+               if each["main"])
     same = score(write(tmp_path / "same", items, base, base))
     assert not any("The loss does show" in each["sentence"] for each in same["comparisons"])
 

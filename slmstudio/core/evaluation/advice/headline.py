@@ -24,7 +24,7 @@ def headline(found: Evidence) -> tuple[str, str]:
     """The verdict for somebody who has never read a score, and its colour."""
     compared = found.compared
     if found.shape == curve.BROKEN:
-        return tr("The training broke the model: its loss rose far above where it began."), BAD
+        return tr("Training broke the model: its loss rose far above where it started."), BAD
     if compared is None:
         return tr("Nothing has been compared yet. Evaluate it to see whether it's better than its base model."), ""
     if knows_the_test(found):
@@ -34,7 +34,7 @@ def headline(found: Evidence) -> tuple[str, str]:
         return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
                   rows=compared.rows), BAD
     if compared.same:
-        return tr("It answers exactly as before the training."), WARN
+        return tr("It answers exactly as it did before training."), WARN
     if compared.verdict == BETTER:
         return _better(compared), OK
     if compared.verdict == WORSE:
@@ -97,7 +97,7 @@ def _worse(compared: Compared) -> str:
     if compared.metric == "loss":
         return tr("It expects your answers less than before.")
     if _is_overlap(compared):
-        return tr("Further from your answers than before the training.")
+        return tr("Further from your answers than before training.")
     if _counts(compared):
         tuned, base = _right(compared)
         return tr("Right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,

@@ -50,7 +50,7 @@ def propose(found: Evidence) -> list[Proposal]:
 def _in_order(found: Evidence) -> Iterator[Proposal]:
     compared, shape = found.compared, found.shape
     if shape == curve.BROKEN:
-        yield _slower(found, tr("The loss rose far above where it began, as it does when steps are too large."))
+        yield _slower(found, tr("The loss rose far above where it started, as happens when steps are too large."))
         return
     if compared is None:
         yield Proposal(EVALUATE, tr("Evaluate it"),
@@ -70,9 +70,9 @@ def _in_order(found: Evidence) -> Iterator[Proposal]:
                        tr("{cut:,} answers of both models were cut off at {tokens:,} tokens.", cut=found.cut,
                           tokens=found.max_new_tokens), {"max_new_tokens": 2 * found.max_new_tokens})
     if found.forgotten:
-        yield Proposal(STRENGTH, tr("Use the adapter at less strength"),
-                       tr("It got worse at {benchmark}. Three quarters of its strength often keep most of both.",
-                          benchmark=found.forgotten))
+        yield Proposal(STRENGTH, tr("Use the adapter at lower strength"),
+                       tr("It got worse at {benchmark}. Three quarters of the adapter's strength often keeps most of "
+                          "both.", benchmark=found.forgotten))
         yield Proposal(ROWS, tr("Mix in general questions and answers"),
                        tr("5 to 10 % of ordinary conversations among the rows keep what the base model knew."))
     yield from _by_verdict(found)

@@ -222,7 +222,7 @@ def _grained(value: float) -> float:
 EVERY_KIND = ("free", "choice", "number", "exact", "pattern")
 METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("accuracy", noop("% accuracy"), noop("Accuracy"),
-           noop("Questions to which the model finds the right choice the likeliest, in %."),
+           noop("Questions where the model finds the right choice most likely, in %."),
            ("choice",), 2, _share, _accuracy, yes_or_no=True, reads_text=False),
     Metric("accuracy_norm", noop("% accuracy by length"), noop("Accuracy, by length"),
            noop("The same, with each choice's likelihood divided by its length, in %."),
@@ -245,7 +245,7 @@ METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("bleu", "BLEU", "BLEU", noop("Shared runs of up to four words (BLEU), 0 to 100."),
            ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu, ngrams.bleu_row_score),
     Metric("bleu_intl", noop("BLEU (international)"), noop("BLEU (international)"),
-           noop("BLEU that tells the punctuation of every script from words, 0 to 100."),
+           noop("BLEU that separates the punctuation of every script from words, 0 to 100."),
            ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu_intl, ngrams.bleu_row_score),
     Metric("rouge_l", "ROUGE-L", "ROUGE-L", noop("The longest sequence of words in common (ROUGE-L), 0 to 100."),
            ("free",), 2, _share, _rouge),
