@@ -57,7 +57,7 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
         data.to_parquet(folder / f"{split}.parquet")
         rows[str(split)] = len(data)
     if not sum(rows.values()):
-        raise UserError(tr("The data set {dataset} arrived without a single row.", dataset=wanted["dataset"]), "",
+        raise UserError(tr("The dataset {dataset} arrived without a single row.", dataset=wanted["dataset"]), "",
                         f"{tr('Try again.')} {tr(ELSEWHERE)}")
     revision = re.search(r"@([0-9a-f]{40})\b", str(builder.base_path or ""))
     store.write_source(folder, wanted["dataset"], wanted["part"], revision[1] if revision else "", rows,
@@ -73,7 +73,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
         return from_os_error(full, f"keep the data set {dataset}")
-    what = tr("The data set {dataset} couldn't be downloaded.", dataset=dataset)
+    what = tr("The dataset {dataset} couldn't be downloaded.", dataset=dataset)
     if "GatedRepoError" in kinds or status == 403:
         return UserError(what, tr("Its owner gives access only to people who have asked for it."),
                          tr("Ask for access on its page, put your token into HF_TOKEN and try again.")
@@ -88,7 +88,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
                          f"{tr('Try again later.')} {tr(ELSEWHERE)}")
     said = str(chain[-1]).strip().splitlines()
     return UserError(what,
-                     tr("What arrived is damaged, or isn't a data set that can be read ({reason}).",
+                     tr("What arrived is damaged, or isn't a dataset that can be read ({reason}).",
                         reason=f"{type(chain[-1]).__name__}: {said[0][:200].rstrip('.') if said else ''}"),
                      f"{tr('Try again.')} {tr(ELSEWHERE)}")
 

@@ -91,7 +91,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     partial = leftovers.of_fetch(os.getpid())
     shutil.rmtree(partial, ignore_errors=True)
     cache = partial / "hub"
-    job.phase(PHASE, ntr("{n:,} data set from the hub", "{n:,} data sets from the hub", len(left))
+    job.phase(PHASE, ntr("{n:,} dataset from the hub", "{n:,} datasets from the hub", len(left))
               if len(left) > 1 else next(iter(left.values())).dataset)
     job.progress(0, len(left), "data sets", PHASE)
     told = [0, 0.0]
