@@ -255,4 +255,4 @@ def test_the_sentence_claims_no_more_than_the_questions_show():
     assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."
     assert said(3.0, 1.0) == "General knowledge gained: MMLU +3.0 ± 1.0."
     assert said(-0.7, 9.0, 40) == "No change that 40 questions can show: MMLU −0.7 ± 9.0."
-    assert said(0.0, float("inf"), 1) == "One question of MMLU says nothing."
+    assert said(0.0, float("inf"), 1) == "One question of MMLU isn't enough to say anything."

@@ -50,7 +50,7 @@ CASES = {
     "nothing moved": (replace(RUN, compared=replace(OPEN, rows_needed=None), losses=UNMOVED), "48 rows can't show", "",
                       "again"),
     "the same answers": (replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED),
-                         "It answers exactly as before", "", "again"),
+                         "It answers exactly as it did", "", "again"),
     "no difference, all settled": (replace(RUN, compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "",
                                    "model"),
     "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), "Further from your answers",
