@@ -139,7 +139,7 @@ class Rows:
             if answer is None:
                 continue
             if answer.get("skipped"):
-                row.skipped[name] = str(answer["skipped"])
+                row.skipped[name] = tr(str(answer["skipped"]))
                 continue
             row.answers[name] = str(answer.get("answer") or "")
             row.scores[name] = dict(row_values(counts))

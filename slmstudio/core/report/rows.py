@@ -90,15 +90,12 @@ def _shown(row: Row, gain: float, names: list[str]) -> ShownRow:
              row.category, row.language, tr("also in the training rows") if row.trained_on else None]
     earlier = "\n".join(f"{turn.get('role')}: {message_text(turn)}" for turn in row.messages[:-1])
     question = str(row.messages[-1].get("content")) if row.messages else ""
-    answers = [(name, _score(row, name), shortened(row.answers.get(name) or _skipped(row, name))) for name in names]
+    answers = [(name, _score(row, name), shortened(row.answers.get(name) or row.skipped.get(name) or ""))
+               for name in names]
     change = number_text(gain, "+,.1f").replace("-", "−") if len(names) > 1 else ""
     return ShownRow(" · ".join(part for part in parts if part), shortened(earlier, EARLIER_TURNS),
                     shortened(question), [shortened(text) for text in row.references], answers, change)
 
-
-def _skipped(row: Row, name: str) -> str:
-    why = row.skipped.get(name)
-    return tr(why) if why else ""
 
 
 def _score(row: Row, name: str) -> str:
