@@ -50,6 +50,10 @@ def messages() -> Catalog:
         if name.startswith(COMMANDS):
             for text in _helps(source.decode()):
                 found.add(text, None, [(name, 0)])
+    for file in sorted((ROOT / "resources").rglob("*.html")):
+        for _line, message, comments, context in extract.extract(
+                "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=KEYWORDS):
+            found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], auto_comments=comments, context=context)
     return found
 
 

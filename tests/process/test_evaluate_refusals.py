@@ -66,7 +66,7 @@ def test_files_that_are_no_models_and_folders_that_are_not_whole(tiny_model, tmp
         (tmp_path / "mmlu" / split).mkdir(parents=True, exist_ok=True)
         (tmp_path / "mmlu" / split / f"{subject}_{split}.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
     said = evaluate(tiny_model, "--benchmark", "mmlu", "--data", tmp_path / "mmlu", status=2)
-    assert said.count("virology") == 1 and "No questions (a test file) are there of: virology." in said
+    assert said.count("virology") == 1 and "There are no questions (a test file) for: virology." in said
 
     said = evaluate(tiny_model, "--benchmark", "arc_easy", status=2)
     assert said.count("--benchmark arc_easy --fetch") == 1
@@ -111,8 +111,8 @@ def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(tiny_model, tmp_
     assert said.count("The test file is the training file") == 1, said
     assert [model["scores"]["chrf"]["rows"] for model in scores["models"]] == [6, 6]
     assert scores["judge"]["pairs"][0]["without_verdict"] == 6
-    assert " ".join(said.split()).count("The judge gave no usable verdict for 6 of 6 rows; do not rely on it.") == 1
-    assert "aren't verdicts" not in said
+    assert " ".join(said.split()).count("The judge gave no usable verdict for 6 of 6 rows; don't rely on it.") == 1
+    assert "aren't counted:" not in said
 
 
 @pytest.mark.full

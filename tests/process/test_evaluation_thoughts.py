@@ -40,7 +40,7 @@ def test_kills_and_pauses_change_no_thought_and_no_score(tiny_model, tmp_path, s
     assert scores(broken) == scores(whole)
     for job in (whole, broken):
         assert [event["message"] for event in job.events() if event.get("code") == "cut_thinking"] == [
-            f"Answers that were cut while the model was still thinking count as empty: {ROWS} of {ROWS} of endless. "
-            "Allow more than 40 tokens for an answer."]
+            f"Answers that were cut off while the model was still thinking count as empty (endless: {ROWS} of "
+            f"{ROWS}). Allow more than 40 tokens per answer."]
         assert files.read_json(job.folder / "items.json") == {
             "sha256": files.sha256_of(tmp_path / "test.jsonl"), "thinks": False}

@@ -127,7 +127,7 @@ def test_without_a_browser_the_remedy_is_named(run, tmp_path, monkeypatch, capsy
         monkeypatch.setattr(pdf, "browsers", lambda: [])
     assert commands.main(["report", str(run.folder), "--out", str(tmp_path / "x.pdf"), "--json"]) == 2
     said = capsys.readouterr()
-    assert "open it and print it" in said.err and '"No PDF was made."' in said.out
+    assert "open it and print it" in said.err and '"The PDF wasn\'t created."' in said.out
     assert not (tmp_path / "x.pdf").exists()
 
 

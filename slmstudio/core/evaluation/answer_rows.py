@@ -67,7 +67,7 @@ class Rows:
         names: of the models; the first is what others are compared with.
         request: of the job.
         damaged: lines that could not be read, as one that a power cut has left.
-        sha256: of the test file that the items are from; None where that is not known.
+        sha256: of the test file that the items are from; None where that isn't known.
     """
 
     def __init__(self, items: list[dict[str, Any]], answers: list[dict[int, dict[str, Any]]], names: list[str],
@@ -90,7 +90,7 @@ class Rows:
 
         Args:
             progress: called with (rows scored, rows) now and then; what it raises ends the scoring.
-            known: rows that were scored before; those with the same references and answers are not scored again.
+            known: rows that were scored before; those with the same references and answers aren't scored again.
         """
         intl = self.need_intl()
         before = {row.id: row for row in known}
@@ -126,7 +126,7 @@ class Rows:
         return table
 
     def need_intl(self) -> bool:
-        """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""
+        """Whether any reference has punctuation that BLEU's usual tokenizer doesn't know."""
         return any(map(needs_intl, map(_without_thoughts, self._items)))
 
     def _row(self, item: dict[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
@@ -139,7 +139,7 @@ class Rows:
             if answer is None:
                 continue
             if answer.get("skipped"):
-                row.skipped[name] = str(answer["skipped"])
+                row.skipped[name] = tr(str(answer["skipped"]))
                 continue
             row.answers[name] = str(answer.get("answer") or "")
             row.scores[name] = dict(row_values(counts))
@@ -157,7 +157,7 @@ def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
 def read_rows(folder: Path) -> Rows:
     """
     Raises:
-        UserError: there are no items, or none was answered, or a file cannot be read.
+        UserError: there are no items, or none was answered, or a file can't be read.
     """
     request = files.read_json(folder / jobs.REQUEST) or {}
     models = request.get("models")
@@ -175,9 +175,9 @@ def read_rows(folder: Path) -> Rows:
     except OSError as error:
         raise from_os_error(error, "read the answers") from error
     if not items or not any(answers):
-        what = "no test rows" if not items else "no answers"
         raise UserError(tr("There is nothing to score in {folder}.", folder=folder.name),
-                        tr("The evaluation has {what} yet.", what=what),
+                        tr("The evaluation has no test rows yet.") if not items else
+                        tr("The evaluation has no answers yet."),
                         tr("Start it, or let it continue, and come back."))
     found = corrections.read(folder)
     answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}

@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store
 from slmstudio.core.votes.tally import LEVEL, by_chance
 
@@ -57,7 +57,7 @@ def add(folder: Path, row: Row, of: str, with_: str, verdict: str, better: str =
         verdict: as of `store.Vote`; of `BEST`, `better` is the name of the better one.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     names = (of, with_)
     messages = tuple({"role": each["role"], "content": each["content"]} for each in row.messages)
@@ -71,7 +71,7 @@ def models(folder: Path, names: Sequence[str]) -> list[store.VotedModel]:
     """The evaluation's models of these names, as votes know them. Reading a large GGUF takes a while the first time.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file can't be read.
     """
     specs = {str(spec.get("name")): spec for spec in (files.read_json(folder / jobs.REQUEST) or {}).get("models") or []
              if isinstance(spec, dict)}
@@ -90,10 +90,10 @@ def key_of(folder: Path) -> str:
 
 def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     """The votes on two models: id of the row → the better one's name, "" for neither. Rows that were removed from the
-    evaluation do not count.
+    evaluation don't count.
 
     Raises:
-        UserError: the votes cannot be read.
+        UserError: the votes can't be read.
     """
     found = _earlier(folder, of, with_)
     for vote in store.of_evaluation(key_of(folder)):
@@ -134,15 +134,16 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
     wins, losses = (sum(winner == name for winner in voted.values()) for name in (of, with_))
     p = by_chance(wins, losses)
     ties = len(voted) - wins - losses
-    figures = f"{of} {wins:,}, {with_} {losses:,}, neither {ties:,}, {p_text(p)}"
+    figures = tr("{first} {wins:,}, {second} {losses:,}, neither {ties:,}, {p}", first=of, wins=wins, second=with_,
+                 losses=losses, ties=ties, p=p_text(p))
     if not voted:
         sentence = ""
     elif p < LEVEL:
-        sentence = tr("In your own blind votes {of} is better: {figures}.", of=of if wins > losses else with_,
-                      figures=figures)
+        sentence = tr("In your own blind votes, {better} is better: {figures}.",
+                      better=of if wins > losses else with_, figures=figures)
     else:
-        votes = "one blind vote shows" if len(voted) == 1 else f"{len(voted):,} blind votes show"
-        sentence = tr("Your own {votes} no difference yet: {figures}.", votes=votes, figures=figures)
+        sentence = ntr("Your {n:,} blind vote shows no difference yet: {figures}.",
+                       "Your {n:,} blind votes show no difference yet: {figures}.", len(voted), figures=figures)
     return {"votes": len(voted), "wins_of": wins, "wins_with": losses, "ties": ties, "p": p, "sentence": sentence,
             "agreement": _agreement(folder, voted, of, with_) if voted else None}
 

@@ -33,7 +33,7 @@ def read(folder: Path, progress: Callable[[int, int], None] | None = None) -> li
         progress: called with (questions read, questions) now and then; what it raises ends the reading.
 
     Raises:
-        UserError: there are none, or the file cannot be read.
+        UserError: there are none, or the file can't be read.
     """
     try:
         lines = list(files.LineReader(folder / FILE).read())
@@ -47,7 +47,7 @@ def read(folder: Path, progress: Callable[[int, int], None] | None = None) -> li
             rows.append(row)
     if not rows:
         raise UserError(tr("{folder} has no answers to a benchmark.", folder=folder.name),
-                        tr("They are written when a benchmark ends; older versions did not.") if not lines else
+                        tr("They are written when a benchmark ends; older versions didn't do that.") if not lines else
                         tr("{file} is damaged.", file=FILE), tr("Run the benchmark again."))
     return rows
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths, program
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 SOURCE = "source.json"
 DATA = "data"
@@ -31,7 +31,7 @@ class DataSet:
     Attributes:
         folder: where it lies.
         dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
-        revision: the hub's commit, "" where it did not say.
+        revision: the hub's commit, "" where it didn't say.
         splits: name of a split → its file.
         rows: of all splits. bytes: of all files.
     """
@@ -69,15 +69,17 @@ class Fetched:
     def sentence(self) -> str:
         """Where the data came from: "cais/mmlu (anatomy) at 1a2b3c4d"."""
         named = [f"{each.dataset}{f' ({each.part})' if each.part else ''}"
-                 f"{f' at {each.revision[:8]}' if each.revision else ''}" for each in self.data_sets]
-        return ", ".join(named[:3]) + (f" and {len(named) - 3:,} more" if len(named) > 3 else "")
+                 f"{f' @{each.revision[:8]}' if each.revision else ''}" for each in self.data_sets]
+        shown = ", ".join(named[:3])
+        return ntr("{names} and {n:,} more", "{names} and {n:,} more", len(named) - 3,
+                   names=shown) if len(named) > 3 else shown
 
 
 def find(name: str) -> Fetched | None:
     """The benchmark, where its data were fetched: by itself, or as a part of another one, as a subject of MMLU.
 
     Raises:
-        UserError: they were, and are not whole any more.
+        UserError: they were, and are no longer complete.
     """
     record = _record(name)
     tasks = record["tasks"] if record else _as_a_part(name)
@@ -112,7 +114,7 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
         hashes: whether every byte is looked at, not only how many there are.
 
     Raises:
-        UserError: it is gone or not whole any more.
+        UserError: it is gone or no longer complete.
     """
     source = formats.read("data set", folder / SOURCE)
     if source is None:
@@ -121,9 +123,9 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
     for split, about in source["splits"].items():
         path = folder / about["file"]
         if not path.is_file() or path.stat().st_size != about["bytes"]:
-            raise not_whole(folder, tr("{path} was cut off, changed or deleted.", path=path.name))
+            raise not_whole(folder, tr("{file} was cut off, changed or deleted.", file=path.name))
         if hashes and files.sha256_of(path) != about["sha256"]:
-            raise not_whole(folder, tr("{path} has other bytes than were fetched.", path=path.name))
+            raise not_whole(folder, tr("The content of {file} isn't what was downloaded.", file=path.name))
         splits[split] = path
     about = source["splits"].values()
     return DataSet(folder, source["dataset"], source["part"], source["revision"], splits,
@@ -146,8 +148,8 @@ def is_whole(folder: Path) -> bool:
 
 
 def not_whole(folder: Path, why: str) -> UserError:
-    return UserError(tr("The benchmark data in {folder} are no longer complete.", folder=folder), why,
-                     tr("Delete that folder and fetch the benchmark again."))
+    return UserError(tr("The benchmark data in {folder} is no longer complete.", folder=folder), why,
+                     tr("Delete that folder and download the benchmark again."))
 
 
 def folder_of(dataset: str, part: str, options: Mapping[str, Any]) -> str:
@@ -182,10 +184,10 @@ def write_record(name: str, tasks: Mapping[str, str]) -> None:
 
 def missing(name: str) -> UserError:
     """For a benchmark without data: how they come here."""
-    return UserError(tr("The data of {name} are not on this machine.", name=name),
-                     tr("They are fetched once, on your word, and used offline from then on. How large they are is not "
-                        "known before."),
-                     tr("Fetch them: {command}. Or choose a folder that holds them (--data).",
+    return UserError(tr("The data of {benchmark} isn't on this machine.", benchmark=name),
+                     tr("It's downloaded once, when you ask for it, and used offline from then on. Its size isn't "
+                        "known beforehand."),
+                     tr("Download it: {command}. Or choose a folder that has it (--data).",
                         command=program.command("evaluate", "starter", "--benchmark", name, "--fetch")))
 
 

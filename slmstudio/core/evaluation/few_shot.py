@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 
 def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
-    """Why a benchmark cannot show so many examples before each question, and what can be done; None where it can.
+    """Why a benchmark can't show so many examples before each question, and what can be done; None where it can.
 
     Args:
         examples: how many a subject has, besides its questions: with its own questions as examples, a model would be
@@ -19,9 +19,14 @@ def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
         return None
     subject = min(short, key=lambda each: (short[each], each))
     least = short[subject]
-    others = f", and {len(short) - 1:,} more have too few" if len(short) > 1 else ""
-    has = f"{least:,} besides its questions" if least else "none besides its questions"
-    instead = tr("Ask with {least:,} or fewer (--shots {least})", least=least) if least else tr("Ask without examples (--shots 0)")
-    return (tr("{shots:,} examples are wanted before each question, and {subject} has {has}{others}.", shots=shots,
-               subject=subject, has=has, others=others),
-            tr("{instead}, or add examples to its data: in a folder as MMLU's, rows of a dev file.", instead=instead))
+    why = [tr("{shots:,} examples are wanted before each question, and {subject} has only {least:,} besides its "
+              "questions.", shots=shots, subject=subject, least=least) if least else
+           tr("{shots:,} examples are wanted before each question, and {subject} has none besides its questions.",
+              shots=shots, subject=subject)]
+    if len(short) > 1:
+        why.append(ntr("{n:,} more subject has too few.", "{n:,} more subjects have too few.", len(short) - 1))
+    remedy = (tr("Ask with {least:,} or fewer (--shots {least}), or add examples to the data: in a folder like MMLU's, "
+                 "rows of a dev file.", least=least) if least else
+              tr("Ask without examples (--shots 0), or add examples to the data: in a folder like MMLU's, rows of a "
+                 "dev file."))
+    return " ".join(why), remedy

@@ -103,14 +103,14 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     source = Path(config.train_file)
     dataset = given.read(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
-        raise UserError(tr("{source} was changed since this run learned from it.", source=source.name),
-                        tr("So the rows that were held out cannot be told from those that were learned."),
+        raise UserError(tr("{file} has changed since this run learned from it.", file=source.name),
+                        tr("So the rows that were held out can't be told from those that were learned."),
                         tr(OTHER_FILE))
     held_out = split.held_out(dataset.records, config.eval_fraction, config.split_seed, config.split_by)
     _refuse(source.name, dataset.layout, int(held_out.sum()))
     rows = columns_of(dataset, held_out, cancelled)
     if rows is None:
-        raise UserError(tr("{source} changed while it was read.", source=source.name),
+        raise UserError(tr("{file} changed while it was being read.", file=source.name),
                         tr("Another program wrote to it."), tr("Wait until that program is done, then try again."))
     path = _place(run, config, dataset.sha256)
     _write(path, map(lines.as_json, rows))
@@ -123,10 +123,10 @@ def _refuse(name: str, layout: str, rows: int) -> None:
         UserError: no test can be made of such rows.
     """
     if layouts.kind(layout) == "text":
-        raise UserError(tr("{name} is plain text.", name=name), tr("It asks nothing, so there is nothing to answer."),
-                        tr(OTHER_FILE))
+        raise UserError(tr("{file} is plain text.", file=name),
+                        tr("It asks nothing, so there is nothing to answer."), tr(OTHER_FILE))
     if not rows:
-        raise UserError(tr("This run held no rows out."), tr("It learned all rows of {name}.", name=name),
+        raise UserError(tr("This run held out no rows."), tr("It learned all rows of {file}.", file=name),
                         tr(OTHER_FILE))
 
 

@@ -47,11 +47,11 @@ def set_references(job_folder: Path, item: int, references: Sequence[str]) -> It
         item: the row's id.
 
     Raises:
-        UserError: the evaluation is at work or has no such row, or the references cannot be used, or the change cannot
+        UserError: the evaluation is running or has no such row, or the references can't be used, or the change can't
             be written. Nothing is changed then.
     """
     row = _found(job_folder, item)[1]
-    what = tr("The reference was not changed.")
+    what = tr("The reference wasn't changed.")
     if row.get("kind") == "choice":
         raise UserError(what, tr("Its right answer is one of its choices."), tr("Change the choices in the test file."))
     if not references or not all(text.strip() for text in references):
@@ -82,7 +82,7 @@ def remove(job_folder: Path, item: int) -> ItemEdit:
     """
     rows, row = _found(job_folder, item)
     if len(rows) < 2:
-        raise UserError(tr("The row was not removed."), tr("It is the only one of this evaluation."), "")
+        raise UserError(tr("The row wasn't removed."), tr("It's the only one in this evaluation."), "")
     return _changed(job_folder, row, removed=True)
 
 
@@ -93,7 +93,7 @@ def undo(edit: ItemEdit) -> UserError | None:
         why the scores are still those from before; None where they are new.
 
     Raises:
-        UserError: the evaluation is at work, or it cannot be written.
+        UserError: the evaluation is running, or it can't be written.
     """
     _must_be_still(edit.folder)
     try:
@@ -107,7 +107,7 @@ def export(job_folder: Path, path: Path) -> int:
     """Write the rows as they are now as a test file (JSON Lines). Returns how many they are.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     system = (files.read_json(job_folder / jobs.REQUEST) or {}).get("system")
     rows = _rows(job_folder)
@@ -141,15 +141,15 @@ def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str,
     rows = _rows(job_folder)
     row = next((row for row in rows if row["id"] == item), None)
     if row is None:
-        raise UserError(tr("The row was not changed."),
-                        tr("{job_folder} has no row {item}.", job_folder=job_folder.name, item=item),
+        raise UserError(tr("The row wasn't changed."),
+                        tr("{evaluation} has no row {item}.", evaluation=job_folder.name, item=item),
                         tr("Evaluate again."))
     return rows, row
 
 
 def _must_be_still(job_folder: Path) -> None:
     if jobs.Job(job_folder).is_alive():
-        raise UserError(tr("The row was not changed."), tr("The evaluation is at work."), tr("Wait until it is done."))
+        raise UserError(tr("The row wasn't changed."), tr("The evaluation is running."), tr("Wait until it's done."))
 
 
 def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:

@@ -2,7 +2,7 @@
 
     {"sha256": of the test file that they were read from, "thinks": whether the models are to think before they answer}
 
-An evaluation of before there was this file has none: its test file is not known, and its models answered as their
+An evaluation of before there was this file has none: its test file isn't known, and its models answered as their
 templates have it.
 """
 
@@ -21,7 +21,7 @@ def dump(digest: str, thinks: bool) -> bytes:
 
 
 def sha256(folder: Path) -> str | None:
-    """Of the test file that was asked; None where it is not known."""
+    """Of the test file that was asked; None where it isn't known."""
     found = _read(folder).get("sha256")
     return found if isinstance(found, str) else None
 

@@ -62,8 +62,11 @@ def unique(names: Sequence[str]) -> list[str]:
 
 def said(comparison: Mapping[str, Any]) -> str:
     """A comparison with the names of its two sides, and of the benchmark where it is of one."""
-    before = f"{comparison['benchmark']}: " if comparison.get("benchmark") else ""
-    return f"{before}{comparison['of']} against {comparison['with']}: {comparison['sentence']}"
+    of, with_, verdict = comparison["of"], comparison["with"], comparison["sentence"]
+    if comparison.get("benchmark"):
+        return tr("{benchmark}: {model} against {other}: {verdict}", benchmark=comparison["benchmark"], model=of,
+                  other=with_, verdict=verdict)
+    return tr("{model} against {other}: {verdict}", model=of, other=with_, verdict=verdict)
 
 
 def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]],
@@ -99,14 +102,15 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
 
 
 def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
-    """Bring the answers of all sides to the rows of the first one together, and say of which this cannot be done."""
+    """Bring the answers of all sides to the rows of the first one together, and say of which this can't be done."""
     remarks: list[str] = []
     read: list[tuple[Side, Rows]] = []
     for side in sides:
         try:
             read.append((side, read_rows(side.folder)))
         except UserError as error:
-            remarks.append(f"The answers of {side.name} cannot be read: {error.what} {error.why}".rstrip())
+            remarks.append(tr("The answers of {model} can't be read: {reason}", model=side.name,
+                              reason=f"{error.what} {error.why}".rstrip()))
     if len(read) < 2:
         return None, remarks
     first, its = read[0]
@@ -117,7 +121,8 @@ def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows 
         trouble = _asked_otherwise(first.name, its, name, rows) or _thought_otherwise(first, its, side, rows)
         found = {} if trouble else _alike(items, rows, progress)
         if not found:
-            remarks.append(trouble or f"{name} is not compared with {names[0]}: none of its test rows is the same.")
+            remarks.append(trouble or tr("{model} isn't compared with {other}: they have no test rows in common.",
+                                         model=name, other=names[0]))
             continue
         names.append(name)
         shared |= found.keys()
@@ -170,25 +175,26 @@ def _content(item: Mapping[str, Any]) -> str:
 
 
 def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
-    """Why the answers of two sides do not compare, or ""."""
+    """Why the answers of two sides don't compare, or ""."""
     if asked_how(its.request) == asked_how(rows.request):
         return ""
-    begin = tr("{name} is not compared with {first}: ", name=name, first=first)
     if (its.request.get("system") or None) != (rows.request.get("system") or None):
-        return begin + "they were asked with different system prompts."
-    lengths = [each.request.get("max_new_tokens") for each in (rows, its)]
-    return begin + f"its answers have {lengths[0]} tokens at most, the other's {lengths[1]}."
+        return tr("{model} isn't compared with {other}: they were asked with different system prompts.", model=name,
+                  other=first)
+    return tr("{model} isn't compared with {other}: its answers have {tokens} tokens at most, the other's "
+              "{other_tokens}.", model=name, other=first, tokens=rows.request.get("max_new_tokens"),
+              other_tokens=its.request.get("max_new_tokens"))
 
 
 def _thought_otherwise(first: Side, its: Rows, side: Side, rows: Rows) -> str:
-    """Why the answers of two sides do not compare where one was asked to answer at once, or ""."""
+    """Why the answers of two sides don't compare where one was asked to answer at once, or ""."""
     if items_file.thinks(first.folder) == items_file.thinks(side.folder):
         return ""
     thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]
     if len(thought) != 1:
         return ""
-    return tr("{side} is not compared with {first}: {thought} was asked to think before it answered, the other to "
-              "answer at once. Evaluate both again.", side=side.name, first=first.name, thought=thought[0])
+    return tr("{model} isn't compared with {other}: {thinking} was asked to think before it answered, the other to "
+              "answer right away. Evaluate both again.", model=side.name, other=first.name, thinking=thought[0])
 
 
 def _computed_otherwise(first: str, its: Rows, name: str, rows: Rows) -> list[str]:
@@ -196,8 +202,8 @@ def _computed_otherwise(first: str, its: Rows, name: str, rows: Rows) -> list[st
     formats = [_format(each) for each in (its, rows)]
     if formats[0] == formats[1]:
         return []
-    return [tr("{first} was computed in {formats}, {name} in {formats2}: a part of the difference may come from that.",
-               first=first, formats=formats[0], name=name, formats2=formats[1])]
+    return [tr("{other} was computed in {other_format}, {model} in {format}: part of the difference may come from "
+               "that.", other=first, other_format=formats[0], model=name, format=formats[1])]
 
 
 def _format(rows: Rows) -> str:
@@ -211,6 +217,6 @@ def _left_alone(first: str, its: int, name: str, others: int, both: int) -> list
     """A sentence on rows that only one of two sides was asked."""
     if both == its == others:
         return []
-    return [tr("{name} and {first} are compared on the {both:,} rows that both were asked; {others:,} rows of {name} "
-               "and {its:,} of {first} are others.", name=name, first=first, both=both, others=others - both,
-               its=its - both)]
+    return [tr("{model} and {other} are compared on the {both:,} rows that both were asked. {rows:,} rows of {model} "
+               "and {other_rows:,} of {other} are left out.", model=name, other=first, both=both, rows=others - both,
+               other_rows=its - both)]

@@ -16,6 +16,7 @@ from slmstudio.core.evaluation.scores.comparison import compare
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import Pair
 from slmstudio.core.evaluation.side import Progress, Side
+from slmstudio.core.i18n import tr
 
 Right = dict[tuple[Any, ...], float]
 """How right the answer to each question is, 0 to 1."""
@@ -34,13 +35,15 @@ def compare_questions(title: str, sides: Sequence[Side],
         try:
             read.append((side.name, _right(side.folder, progress)))
         except UserError as error:
-            remarks.append(f"{title}: the answers of {side.name} cannot be compared one by one. {error.why}".rstrip())
+            remarks.append(tr("{benchmark}: the answers of {model} can't be compared one by one.", benchmark=title,
+                              model=side.name) + f" {error.why}".rstrip())
     first, its = read[0] if read else ("", {})
     pairs, names = [], []
     for place, (name, others) in enumerate(read[1:], start=1):
         both = [question for question in its if question in others]
         if not both:
-            remarks.append(f"{title}: {name} and {first} were asked no question in common.")
+            remarks.append(tr("{benchmark}: {model} and {other} weren't asked any of the same questions.",
+                              benchmark=title, model=name, other=first))
             continue
         names.append(name)
         pairs.append(_pair(place, [its[question] for question in both], [others[question] for question in both],
@@ -66,7 +69,7 @@ def _pair(place: int, first: list[float], second: list[float], left_out: int) ->
 def _right(folder: Path, progress: Progress | None) -> Right:
     """
     Raises:
-        UserError: the answers were not kept, or cannot be read.
+        UserError: the answers weren't kept, or can't be read.
     """
     rows = benchmark_rows.read(folder, progress)
     name = result_name(list(dict.fromkeys(name for row in rows for name in row.scores)))

@@ -63,7 +63,7 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
         The request; "test" is null where no rows were held out, with the reason under "no_test" (text).
 
     Raises:
-        UserError: run.json cannot be used, or the run has no result yet.
+        UserError: run.json can't be used, or the run has no result yet.
         ReadingCancelled: `cancelled` said so.
     """
     place = (run.folder if isinstance(run, RunSummary) else Path(run)).absolute()
@@ -92,8 +92,8 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     models = [{"name": "base", "model": base, "adapter": None, "gguf": None}]
     result = folder.result_folder(run)
     if result is None:
-        raise UserError(tr("{config} has no result yet.", config=config.name),
-                        tr("It was not finished, or its result was deleted."),
+        raise UserError(tr("{run} has no result yet.", run=config.name),
+                        tr("It wasn't finished, or its result was deleted."),
                         tr("Finish the run first, or choose another one."))
     adapter = result.name == folder.ADAPTER
     models.append({"name": "tuned", "model": base if adapter else str(result),
@@ -113,7 +113,7 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     """The job of a checked request, not started: below the run, or below the evaluations of no run.
 
     Raises:
-        UserError: its folder cannot be written, or the disk is full.
+        UserError: its folder can't be written, or the disk is full.
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
     disk_space.require(parent)

@@ -16,7 +16,7 @@ from slmstudio.core.evaluation.reasoning import hold_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
 from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
@@ -98,7 +98,7 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
         if test is not None and isinstance(tokens, int) and tokens > 0:
             warnings += _check_context(test.items, reader, tokens, problems)
     if problems:
-        raise UserError(tr("The evaluation cannot begin."), "", tr("Correct these points."), problems)
+        raise UserError(tr("The evaluation can't start."), "", tr("Correct these points."), problems)
     return Checked(test, (*(test.problems if test else ()), *warnings))
 
 
@@ -107,8 +107,9 @@ def _check_numbers(request: Mapping[str, Any], problems: list[Problem]) -> None:
                                       ("seed", 0, True)):
         _need_whole(request.get(name), name, least, may_be_empty, problems)
     if request.get("precision") not in PRECISIONS.words:
-        problems.append(Problem(tr("{get!r} is not allowed; it must be one of {words}.", get=request.get("precision"),
-                                   words=", ".join(PRECISIONS.words)), field="precision"))
+        problems.append(Problem(tr("{value!r} isn't allowed; it must be one of {words}.",
+                                   value=request.get("precision"), words=", ".join(PRECISIONS.words)),
+                                field="precision"))
     if request.get("system") is not None and not isinstance(request["system"], str):
         problems.append(Problem(tr("it must be text."), field="system"))
 
@@ -117,9 +118,11 @@ def _need_whole(value: Any, name: str, least: int, may_be_empty: bool, problems:
     if value is None and may_be_empty:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_ROWS:
-        empty = ", or empty" if may_be_empty else ""
-        problems.append(Problem(tr("{value!r} is not allowed; it must be a whole number of {least} or more{empty}.",
-                                   value=value, least=least, empty=empty), field=name))
+        problems.append(Problem(
+            tr("{value!r} isn't allowed; it must be a whole number of {least} or more, or empty.", value=value,
+               least=least) if may_be_empty else
+            tr("{value!r} isn't allowed; it must be a whole number of {least} or more.", value=value, least=least),
+            field=name))
 
 
 def _check_models(models: Any, problems: list[Problem]) -> list[_Reader]:
@@ -147,7 +150,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
     """Tokens of its context, where it is a folder that can be read; 0 otherwise."""
     folder, adapter, gguf = (model.get(key) for key in ("model", "adapter", "gguf"))
     if bool(folder) == bool(gguf):
-        problems.append(Problem(tr("it must be a model folder or a GGUF file, and not both."), field=name))
+        problems.append(Problem(tr("it must be either a model folder or a GGUF file."), field=name))
         return 0
     if gguf and (missing := llama.trouble()) is not None:
         problems.append(Problem(str(missing), field=name))
@@ -171,7 +174,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
 
 def _must_be_there(path: str) -> None:
     if not Path(path).exists():
-        raise UserError(tr("{path} does not exist.", path=path), tr("It was moved or deleted."))
+        raise UserError(tr("{path} doesn't exist.", path=path), tr("It was moved or deleted."))
 
 
 def _check_test(request: Mapping[str, Any], problems: list[Problem],
@@ -181,7 +184,8 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
     if not path:
         if not request.get("benchmark"):
             why = request.get("no_test")
-            problems.append(Problem(tr("there is no test file. {why}", why=why) if why else tr("there is no test file, and no benchmark."), field="test"))
+            problems.append(Problem(tr("there is no test file. {reason}", reason=why) if why else
+                                    tr("there is no test file, and no benchmark."), field="test"))
         return None
     try:
         return read_test_set(str(path), progress, cancelled, request.get("test_columns"))
@@ -189,18 +193,18 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
         raise
     except UserError as error:
         count = len(error.problems)
-        why = error.why if count < 2 else tr("There are {count:,} problems:", count=count)
+        why = error.why if count < 2 else ntr("There is {n:,} problem:", "There are {n:,} problems:", count)
         problems.append(Problem(" ".join(part for part in (error.what, why) if part), field="test"))
         problems += error.problems[:SHOWN_LONG] if count > 1 else ()
         if count > SHOWN_LONG:
-            problems.append(Problem(tr("and {count:,} more.", count=count - SHOWN_LONG), field="test"))
+            problems.append(Problem(ntr("and {n:,} more.", "and {n:,} more.", count - SHOWN_LONG), field="test"))
         return None
 
 
 def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> list[Problem]:
     """Problems of a benchmark; returned are what is only worth knowing."""
-    _need_whole(benchmark.get("limit"), "benchmark limit", 1, True, problems)
-    _need_whole(benchmark.get("shots"), "benchmark shots", 0, True, problems)
+    _need_whole(benchmark.get("limit"), tr("benchmark limit"), 1, True, problems)
+    _need_whole(benchmark.get("shots"), tr("benchmark shots"), 0, True, problems)
     if not benchmark.get("name"):
         problems.append(Problem(tr("it has no name."), field="benchmark"))
     data = benchmark.get("data")
@@ -208,7 +212,7 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
         _check_fetched(benchmark, problems)
         return []
     if benchmark.get("fetch"):
-        problems.append(Problem(tr("its data are to be fetched and to be taken from a folder; choose one of the two."),
+        problems.append(Problem(tr("its data can't be downloaded and taken from a folder too; choose one of the two."),
                                 field="benchmark"))
     if not Path(str(data)).is_dir():
         problems.append(Problem(tr("{data} isn't a folder.", data=data), field="benchmark"))
@@ -265,20 +269,19 @@ def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems:
     try:
         template.render([{"role": "system", "content": system}, *rows[0]], add_generation_prompt=True)
     except UserError as error:
-        said = error.what.rstrip(".")
-        problems.append(Problem(tr("{reader}: {said}. Leave the system prompt out.", reader=reader.name, said=said),
-                                field="system"))
+        problems.append(Problem(tr("{model}: {reason}. Leave the system prompt out.", model=reader.name,
+                                   reason=error.what.rstrip(".।")), field="system"))
 
 
 def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems: list[Problem]) -> list[Problem]:
-    """Rows that do not fit into a model's context; all of them is a problem, some are told.
+    """Rows that don't fit into a model's context; all of them is a problem, some are told.
 
     A token has at least one byte, so only rows with more bytes than that are made into tokens.
     """
     name, context = reader.name, reader.context
     if answer >= context:
-        problems.append(Problem(tr("{answer:,} tokens of answer leave no room for a question: the context of {name} "
-                                   "has {context:,}.", answer=answer, name=name, context=context),
+        problems.append(Problem(tr("an answer of {answer:,} tokens leaves no room for a question: the context of "
+                                   "{model} has {context:,}.", answer=answer, model=name, context=context),
                                 field="max_new_tokens"))
         return []
     try:
@@ -289,15 +292,15 @@ def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems
         return []
     lost = [question + max(1, wanted) > context for _, question, wanted in long]
     if len(long) == len(items) and all(lost):
-        problems.append(Problem(tr("no row fits into the context of {name}: it has {context:,} tokens, the shortest "
-                                   "question has {value:,} and the answer {answer:,}.", name=name, context=context,
-                                   value=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
+        problems.append(Problem(tr("no row fits into the context of {model}: it has {context:,} tokens, the shortest "
+                                   "question {question:,} and the answer {answer:,}.", model=name, context=context,
+                                   question=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
         return []
     told = [Problem(_too_long(name, context, answer, question, wanted), item.line)
             for item, question, wanted in long[:SHOWN_LONG]]
     if len(long) > SHOWN_LONG:
-        told.append(Problem(tr("{long:,} more rows are too long for {name}.", long=len(long) - SHOWN_LONG, name=name),
-                            field=name))
+        told.append(Problem(ntr("{n:,} more row is too long for {model}.", "{n:,} more rows are too long for {model}.",
+                                len(long) - SHOWN_LONG, model=name), field=name))
     return told
 
 
@@ -325,10 +328,11 @@ def _tokens(items: list[TestItem], reader: _Reader, most: int) -> Iterator[tuple
 
 def _too_long(name: str, context: int, answer: int, question: int, wanted: int) -> str:
     if question >= context:
-        return (f"the question has {question:,} tokens, more than the {context:,} of {name} leave beside an answer, so "
-                "the row is skipped.")
+        return tr("the question has {question:,} tokens, which leaves no room for an answer in the {context:,} of "
+                  "{model}, so the row is skipped.", question=question, context=context, model=name)
     if question + wanted > context:
-        return (f"the question has {question:,} tokens and the reference {wanted:,}, more than the {context:,} of "
-                f"{name}, so the row is skipped.")
-    return (f"the question has {question:,} tokens; with {answer:,} for the answer that is more than the {context:,} "
-            f"of {name}, so the answer gets {context - question:,}.")
+        return tr("the question has {question:,} tokens and the reference {reference:,}, more than the {context:,} of "
+                  "{model}, so the row is skipped.", question=question, reference=wanted, context=context, model=name)
+    return tr("the question has {question:,} tokens; with {answer:,} for the answer that is more than the {context:,} "
+              "of {model}, so the answer gets {left:,}.", question=question, answer=answer, context=context, model=name,
+              left=context - question)

@@ -55,8 +55,8 @@ def _result_of(run: Path) -> dict[str, Any]:
     config = adjust.apply(RunConfig.from_dict(jobs.Job(run).request()), run)
     result = folder.result_folder(run)
     if result is None:
-        raise UserError(tr("{config} has no result yet.", config=config.name),
-                        tr("It was not finished, or its result was deleted."),
+        raise UserError(tr("{run} has no result yet.", run=config.name),
+                        tr("It wasn't finished, or its result was deleted."),
                         tr("Finish the run first, or choose another one."))
     is_adapter = result.name == folder.ADAPTER
     return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),

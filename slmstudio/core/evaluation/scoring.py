@@ -20,6 +20,7 @@ from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, v
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, MOST_GROUPS, rounded
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store as votes
 
 __all__ = ["SCORES", "Row", "row_scores", "score"]
@@ -41,7 +42,7 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
             what it raises, as at Cancel, ends the scoring.
 
     Raises:
-        UserError: there are no items, or no answers, or the result cannot be written.
+        UserError: there are no items, or no answers, or the result can't be written.
     """
     folder = Path(job_folder)
     rows = read_rows(folder)
@@ -114,8 +115,8 @@ def _remarks(rows: Rows, table: ScoreTable, comparisons: list[dict[str, Any]]) -
     found = model_pairs.remarks(rows.names, table, comparisons)
     for name in GROUPED_BY:
         if (count := len(table.groups(name))) > MOST_GROUPS:
-            found.append(f"There are {count:,} values of {name}: scores are told apart for the {MOST_GROUPS} with most "
-                         "rows, and not for those with a single row.")
+            found.append(tr("“{column}” has {count:,} values: only the {most} with most rows are scored apart, and "
+                            "none with a single row.", column=name, count=count, most=MOST_GROUPS))
     if rows.damaged:
-        found.append(f"{rows.damaged:,} damaged lines were skipped.")
+        found.append(ntr("{n:,} damaged line was skipped.", "{n:,} damaged lines were skipped.", rows.damaged))
     return found

@@ -7,9 +7,10 @@ from collections import Counter
 
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
 
-NO_GPU = "no NVIDIA GPU"
+NO_GPU = noop("no NVIDIA GPU")
 
 
 def short_gpu_name(name: str) -> str:
@@ -30,7 +31,7 @@ def gpu_chip(machine: Machine) -> str:
     cards = [short_gpu_name(gpu.name) + (f" · {round(gpu.memory_total / 1024**3)} GB" if gpu.memory_total else "")
              for gpu in machine.gpus]
     kinds = Counter(cards).items()
-    return ", ".join(card if number == 1 else f"{number} × {card}" for card, number in kinds) or NO_GPU
+    return ", ".join(card if number == 1 else f"{number} × {card}" for card, number in kinds) or tr(NO_GPU)
 
 
 def cpu_chip(machine: Machine) -> str:
@@ -43,22 +44,22 @@ def memory_of(used: int, total: int) -> str:
     """How much of a memory is taken: "8.2 of 12 GB", or "512 MB of 12 GB"."""
     taken, whole = format_bytes(used), format_bytes(total)
     number, unit = taken.split(" ")
-    return f"{number} of {whole}" if whole.endswith(f" {unit}") else f"{taken} of {whole}"
+    return tr("{used} of {total}", used=number if whole.endswith(f" {unit}") else taken, total=whole)
 
 
 def memory_left(free: int, total: int) -> str:
     """How much of a memory is left: "11.2 GB of 12 free"."""
     left, whole = format_bytes(free), format_bytes(total)
     unit = left.split(" ")[1]
-    return f"{left} of {whole.removesuffix(f' {unit}')} free"
+    return tr("{left} of {total} free", left=left, total=whole.removesuffix(f" {unit}"))
 
 
 def sensors(reading: GpuReading | None) -> str:
-    """What the card reports now: "78 °C · 8.2 of 12 GB · 168 W"; what it does not report is left out."""
+    """What the card reports now: "78 °C · 8.2 of 12 GB · 168 W"; what it doesn't report is left out."""
     if reading is None:
-        return NO_GPU
+        return tr(NO_GPU)
     if reading.lost:
-        return f"{short_gpu_name(reading.name)} does not answer"
+        return tr("{gpu} doesn't answer", gpu=short_gpu_name(reading.name))
     parts = []
     if reading.temperature_c is not None:
         parts.append(f"{reading.temperature_c} °C")
@@ -66,4 +67,4 @@ def sensors(reading: GpuReading | None) -> str:
         parts.append(memory_of(reading.memory_used, reading.memory_total))
     if reading.power_w is not None:
         parts.append(f"{reading.power_w:.0f} W")
-    return " · ".join(parts) or f"{short_gpu_name(reading.name)} reports nothing"
+    return " · ".join(parts) or tr("{gpu} reports nothing", gpu=short_gpu_name(reading.name))

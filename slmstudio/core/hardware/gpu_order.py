@@ -33,8 +33,9 @@ def open_as_torch_counts(uuids: Sequence[str | None], environ: Mapping[str, str]
     chosen, certain = _as_torch_counts(monitors, uuids, environ)
     if not certain and len(monitors) > 1:
         names = ", ".join(f"GPU {monitor.index} ({monitor.name})" for monitor in chosen)
-        reason = tr("{reason} Which cards the run uses isn't certain, since PyTorch and the driver don't name them "
-                    "alike: these are watched: {names}.", reason=reason, names=names).strip()
+        uncertain = tr("It isn't certain which cards the run uses, because PyTorch and the driver name them "
+                       "differently. These are watched: {cards}.", cards=names)
+        reason = f"{reason} {uncertain}".strip()
     for monitor in monitors:
         if monitor not in chosen:
             monitor.close()

@@ -52,19 +52,21 @@ def packed_attention(capability: Capability, precision: str, installed: Installe
     """How packed rows are kept apart."""
     version = ".".join(map(str, installed.torch))
     if capability is None:
-        return Way(PER_ROW, tr("On the processor each row is worked through by itself."))
-    card = tr("This card (compute capability {str})", str=".".join(map(str, capability)))
+        return Way(PER_ROW, tr("On the processor, each row is processed by itself."))
+    number = ".".join(map(str, capability))
     if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH:
-        return Way(VARLEN,
-                   tr("{card} and PyTorch {version} have one attention for packed rows of any length.", card=card,
-                      version=version))
-    why = (f"{card} is older than Ampere" if capability < AMPERE else
-           tr("Attention for rows of any length takes no fp32") if precision == "fp32" else
-           tr("PyTorch {version} has no attention for rows of any length yet", version=version))
+        return Way(VARLEN, tr("This card (compute capability {capability}) and PyTorch {version} can attend to packed "
+                              "rows of any length at once.", capability=number, version=version))
+    why = (tr("This card (compute capability {capability}) is older than Ampere.", capability=number)
+           if capability < AMPERE else
+           tr("Attention for rows of any length doesn't work in fp32.") if precision == "fp32" else
+           tr("PyTorch {version} doesn't have attention for rows of any length yet.", version=version))
     if capability >= VOLTA and installed.triton:
-        return Way(FLEX, tr("{why}, so FlexAttention keeps packed rows apart.", why=why))
-    lacking = tr("Triton, which FlexAttention needs, is missing") if capability >= VOLTA else "too old for FlexAttention"
-    return Way(PER_ROW, tr("{why}, and {lacking}: each row is worked through by itself.", why=why, lacking=lacking))
+        return Way(FLEX, f"{why} {tr('FlexAttention keeps packed rows apart instead.')}")
+    lacking = (tr("Triton, which FlexAttention needs, is missing, so each row is processed by itself.")
+               if capability >= VOLTA else
+               tr("It's also too old for FlexAttention, so each row is processed by itself."))
+    return Way(PER_ROW, f"{why} {lacking}")
 
 
 def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
@@ -72,8 +74,9 @@ def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
     if capability is None:
         return False, tr("Only for NVIDIA GPUs.")
     if not installed.liger or not installed.triton:
-        return False, tr("{value} isn't installed (the extra “gpu”).", value="Triton" if installed.liger else "Liger")
+        return False, tr("{library} isn't installed (the extra “gpu”).",
+                         library="Triton" if installed.liger else "Liger")
     if capability < VOLTA:
         return False, tr("This card is older than Volta, which Triton's kernels need.")
-    return True, tr("Installed: less memory, and faster norms, rotations and head loss.")
+    return True, tr("Installed: it takes less memory and makes norms, rotations and the loss faster.")
 

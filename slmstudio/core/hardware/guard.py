@@ -7,7 +7,7 @@ from typing import Literal
 from slmstudio.core.i18n import tr
 
 ASSUMED_SLOWDOWN_C = 88
-"""For cards that do not report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
+"""For cards that don't report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
 of the GeForce RTX 20 to 40 cards, which range from 88 to 93 °C. So such a card warns at 83 °C."""
 
 
@@ -15,7 +15,7 @@ class HeatWatch:
     """Warns when the GPU comes within `MARGIN` °C of slowing itself down, once, until it has cooled again.
 
     Attributes:
-        slowdown_c: where the card slows itself down; `ASSUMED_SLOWDOWN_C` while it does not say.
+        slowdown_c: where the card slows itself down; `ASSUMED_SLOWDOWN_C` while it doesn't say.
         reported: whether the card said so.
         warning: whether it is too hot now.
     """
@@ -36,7 +36,7 @@ class HeatWatch:
         """Take a new reading and say what changed; None when nothing did.
 
         Args:
-            temperature_c: None (the card does not say) changes nothing.
+            temperature_c: None (the card doesn't say) changes nothing.
             slowdown_c: the card's newest word on it; newer cards report a distance that moves by some degrees.
         """
         if slowdown_c is not None:
@@ -54,9 +54,11 @@ class HeatWatch:
     def sentence(self, temperature_c: int) -> str:
         """The warning for a person: what, why, and what to do."""
         if self.reported:
-            limit = f"it slows itself down at {self.slowdown_c} °C"
+            hot = tr("The GPU is at {degrees} °C; it slows itself down at {limit} °C.", degrees=temperature_c,
+                     limit=self.slowdown_c)
         else:
-            limit = f"it does not report its limit; most cards slow down between {ASSUMED_SLOWDOWN_C} and 93 °C"
-        return tr("GPU at {temperature_c} °C; {limit}. Training continues, perhaps slower. Give it air: free the "
-                  "vents, speed up the fans, lower the power limit, or pause the run.", temperature_c=temperature_c,
-                  limit=limit)
+            hot = tr("The GPU is at {degrees} °C; it doesn't report its limit, but most cards slow down between "
+                     "{low} and 93 °C.", degrees=temperature_c, low=ASSUMED_SLOWDOWN_C)
+        remedy = tr("Training continues, perhaps more slowly. Cool it: clear the vents, speed up the fans, lower the "
+                    "power limit, or pause the run.")
+        return f"{hot} {remedy}"

@@ -25,8 +25,9 @@ FAST, SLOW = 800e6, 250e6
 def advice(machine: Machine) -> list[str]:
     """Sentences about this machine, the most important first; nothing is measured."""
     if not machine.gpus:
-        return [tr("{gpu_reason} The processor trains: choose a model of at most 0.5 B parameters, and few rows at "
-                   "first.", gpu_reason=machine.gpu_reason or tr("There is no NVIDIA GPU here.")),
+        return [machine.gpu_reason or tr("There is no NVIDIA GPU here."),
+                tr("Training runs on the processor: choose a model of at most 0.5 B parameters, and start with a few "
+                   "rows."),
                 *([] if machine.cpu_bf16 else [tr("This processor has no bf16 arithmetic, so it computes in fp32, "
                                                   "which takes twice the memory.")])]
     first = machine.gpus[0]
@@ -39,11 +40,11 @@ def generation(gpu: Gpu) -> list[str]:
     if capability is None:
         return []
     if capability >= AMPERE:
-        return [tr("{name} computes bf16, which has the range of fp32, and is new enough for FlashAttention.",
-                   name=name)]
-    return [tr("{name} is older than Ampere (compute capability {capability}.{capability2}, bf16 and FlashAttention "
-               "need 8.0): it trains in fp16 with loss scaling, and PyTorch's own attention is used.", name=name,
-               capability=capability[0], capability2=capability[1])]
+        return [tr("{gpu} computes in bf16, which has the range of fp32, and is new enough for FlashAttention.",
+                   gpu=name)]
+    return [tr("{gpu} is older than Ampere (compute capability {capability}; bf16 and FlashAttention need 8.0): it "
+               "trains in fp16 with loss scaling, and PyTorch's own attention is used.", gpu=name,
+               capability=f"{capability[0]}.{capability[1]}")]
 
 
 def card_memory(gpu: Gpu) -> list[str]:
@@ -51,11 +52,14 @@ def card_memory(gpu: Gpu) -> list[str]:
     size = round((gpu.memory_total or 0) / _GB)
     if not size or size > 8:
         return []
-    what = ("QLoRA tunes models of up to 4 B parameters, and LoRA those of up to 1.7 B" if size == 8 else
-            "QLoRA tunes models of up to 1.7 B parameters" if size >= 6 else
-            tr("LoRA tunes models of up to 0.5 B parameters"))
-    return [tr("With {size} GB, {what}, with rows of 1,024 tokens. Close other programs that use the GPU: a browser "
-               "may take 1 GB of it.", size=size, what=what)]
+    if size == 8:
+        fits = tr("With {size} GB and rows of 1,024 tokens, QLoRA tunes models of up to 4 B parameters, and LoRA those "
+                  "of up to 1.7 B.", size=size)
+    elif size >= 6:
+        fits = tr("With {size} GB and rows of 1,024 tokens, QLoRA tunes models of up to 1.7 B parameters.", size=size)
+    else:
+        fits = tr("With {size} GB and rows of 1,024 tokens, LoRA tunes models of up to 0.5 B parameters.", size=size)
+    return [fits, tr("Close other programs that use the GPU: a browser may take 1 GB of it.")]
 
 
 def main_memory(machine: Machine) -> list[str]:
@@ -63,9 +67,9 @@ def main_memory(machine: Machine) -> list[str]:
     largest = max((gpu.memory_total or 0 for gpu in machine.gpus), default=0)
     if machine.ram_total >= 2 * largest * ROUND:
         return []
-    return [tr("This machine has {size} of main memory. At least twice the GPU's is advised, {value} GB here: models "
-               "are read, merged and exported in it.", size=format_bytes(machine.ram_total),
-               value=round(2 * largest / _GB))]
+    return [tr("This machine has {size} of main memory. At least twice the GPU's memory is advised, {advised} GB here: "
+               "models are read, merged and exported in it.", size=format_bytes(machine.ram_total),
+               advised=round(2 * largest / _GB))]
 
 
 def write_speed(folder: Path, size: int = MEASURED) -> float:
@@ -94,11 +98,11 @@ def disk_advice(speed: float) -> str:
     Args:
         speed: bytes a second, as `write_speed` measured it.
     """
-    measured = tr("The disk for runs writes {size} a second", size=format_bytes(speed))
+    size = format_bytes(speed)
     if speed >= FAST:
-        return tr("{measured}: fast enough for checkpoints of any size.", measured=measured)
+        return tr("The disk for runs writes {size} per second: fast enough for checkpoints of any size.", size=size)
     if speed >= SLOW:
-        return tr("{measured}: enough for adapters. Full training of large models wants NVMe, for its checkpoints have "
-                  "12 bytes for each parameter.", measured=measured)
-    return tr("{measured}, which is slow. Keep runs on an SSD, best NVMe: training waits while a checkpoint is "
-              "written.", measured=measured)
+        return tr("The disk for runs writes {size} per second: enough for adapters. Full training of large models "
+                  "needs NVMe, as its checkpoints take 12 bytes per parameter.", size=size)
+    return tr("The disk for runs writes {size} per second, which is slow. Keep runs on an SSD, ideally NVMe: training "
+              "waits while a checkpoint is being written.", size=size)

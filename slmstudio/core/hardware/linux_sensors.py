@@ -11,13 +11,12 @@ import sys
 from pathlib import Path
 
 from slmstudio.core.hardware.readings import Battery
-from slmstudio.core.i18n import noop, tr
 
 SYS = "SLMSTUDIO_SYS"
 """Environment variable that names a folder to read instead of /sys, so that other machines can be tried."""
 PROCESSOR_DRIVERS = ("k10temp", "zenpower", "coretemp", "cpu_thermal")
 """Linux' drivers for the heat of AMD, AMD, Intel and ARM processors (Documentation/hwmon)."""
-WHOLE = ("Tdie", "Tctl", noop("Package id"))
+WHOLE = ("Tdie", "Tctl", "Package id")
 """Labels of the reading that stands for the whole processor, the best first: AMD's Tctl may be raised by an offset."""
 MOST_CLOCKS = 8
 """Cores whose clock is read: each asks its core, and a server has hundreds."""
@@ -73,7 +72,7 @@ def read_battery(folder: Path | None = None) -> Battery | None:
              if (online := _number(supply / "online")) is not None]
     states = {_text(battery / "status") for battery in batteries}
     plugged = any(mains) if mains else False if "Discharging" in states else \
-        True if states & {"Charging", "Full", tr("Not charging")} else None
+        True if states & {"Charging", "Full", "Not charging"} else None
     return Battery(min(100.0, sum(charges) / len(charges)), plugged)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core.hardware import nvml, wsl
+from slmstudio.core.i18n import tr
 
 CPUINFO = "SLMSTUDIO_CPUINFO"
 """Environment variable that names a file to read instead of /proc/cpuinfo, so that other processors can be tried."""
@@ -22,10 +23,10 @@ class Gpu:
 
     Attributes:
         index: the driver's number of the card; see `nvml` on CUDA's own order.
-        memory_total, memory_free: bytes; None where the driver does not say.
-        compute_capability: (8, 6) for an RTX 3060; None where the driver does not say.
-        uuid: "GPU-…"; None where the driver does not say.
-        power_limit_w: watts that it may draw; None where the driver does not say.
+        memory_total, memory_free: bytes; None where the driver doesn't say.
+        compute_capability: (8, 6) for an RTX 3060; None where the driver doesn't say.
+        uuid: "GPU-…"; None where the driver doesn't say.
+        power_limit_w: watts that it may draw; None where the driver doesn't say.
     """
 
     index: int
@@ -94,7 +95,7 @@ def disk_free(path: Path) -> int:
     """Bytes that this user can still write at `path`, or at the nearest folder above it that exists.
 
     Raises:
-        OSError: the disk does not answer.
+        OSError: the disk doesn't answer.
     """
     path = path.absolute()
     return shutil.disk_usage(next((p for p in (path, *path.parents) if os.path.exists(p)), path)).free
@@ -131,4 +132,4 @@ def _cpu() -> tuple[str, bool]:
         # platform.processor() gives a family and model number here, which nobody knows their processor by.
         with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
             name = tidy_cpu_name(str(winreg.QueryValueEx(key, "ProcessorNameString")[0]))
-    return name or platform.processor() or platform.machine() or "unknown processor", bf16
+    return name or platform.processor() or platform.machine() or tr("unknown processor"), bf16

@@ -22,7 +22,7 @@ __all__ = ["DRIVER_GONE", "LOST", "NO_DRIVER", "NO_GPU", "GpuMonitor", "GpuProce
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One look at one card. None: the card or its driver does not say.
+    """One look at one card. None: the card or its driver doesn't say.
 
     Attributes:
         index: the driver's number of the card, from 0.
@@ -117,7 +117,8 @@ class GpuMonitor:
             count = pynvml.nvmlDeviceGetCount()
             if index < count:
                 return cls(index, pynvml.nvmlDeviceGetHandleByIndex(index)), ""
-            reason = tr("There is no GPU {index}; the driver sees {count}, counted from 0.", index=index, count=count) if count else NO_GPU
+            reason = tr("There is no GPU {index}; the driver sees {count}, counted from 0.", index=index,
+                        count=count) if count else tr(NO_GPU)
         except pynvml.NVMLError as error:
             reason = explain(error)
         except GpuGone as gone:
@@ -247,7 +248,7 @@ def open_all() -> tuple[list[GpuMonitor], str]:
         return [], explain(error)
     finally:
         _let_go()
-    reasons = [reason for _, reason in opened if reason] if opened else [NO_GPU]
+    reasons = [reason for _, reason in opened if reason] if opened else [tr(NO_GPU)]
     return [monitor for monitor, _ in opened if monitor], " ".join(dict.fromkeys(reasons))
 
 

@@ -10,11 +10,15 @@ from typing import Any
 from slmstudio.core.i18n import noop, tr
 
 NO_DRIVER = noop("No NVIDIA driver was found on this machine.")
-NO_GPU = noop("The NVIDIA driver is there, but it sees no GPU. Check that the card sits firmly and has power, or that "
-              "the laptop's graphics settings switch it on.")
+NO_GPU = noop("The NVIDIA driver is installed, but it sees no GPU. Check that the card sits firmly and has power, or "
+              "that the laptop's graphics settings switch it on.")
 LOST = noop("The GPU no longer answers. Restart the machine; if it happens again, check the card's power cables and "
             "cooling, and update the driver.")
 DRIVER_GONE = noop("The NVIDIA driver was stopped or replaced. Restart the machine.")
+NOT_LOADED = noop("The NVIDIA driver is installed but not loaded. Restart the machine; if that doesn't help, install "
+                  "the driver again.")
+UPDATED = noop("The NVIDIA driver was updated, and its old version is still loaded. Restart the machine.")
+NO_ACCESS = noop("This user account may not use the NVIDIA driver. Ask an administrator for access to the GPU.")
 
 
 class GpuGone(Exception):
@@ -37,13 +41,25 @@ def ask(query: Callable[..., Any], *arguments: Any) -> Any:
         return query(*arguments)
     except pynvml.NVMLError as error:
         if error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED):
-            raise GpuGone(LOST) from error
+            raise GpuGone(tr(LOST)) from error
         if error.value in (pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED):
-            raise GpuGone(DRIVER_GONE) from error
+            raise GpuGone(tr(DRIVER_GONE)) from error
         return None
 
 
 def reason(error: Any) -> str:
-    """Why NVML cannot be used, for a person."""
+    """Why NVML can't be used, for a person."""
     pynvml = binding()
-    return {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER, pynvml.NVML_ERROR_DRIVER_NOT_LOADED: tr("The NVIDIA driver is installed, but not loaded. Restart the machine; if that does not help, install the driver again."), pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: tr("The NVIDIA driver was updated, and its old version is still loaded. Restart the machine."), pynvml.NVML_ERROR_NO_PERMISSION: tr("This user account may not use the NVIDIA driver. Ask an administrator for access to the GPU."), pynvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU, pynvml.NVML_ERROR_GPU_IS_LOST: LOST, pynvml.NVML_ERROR_RESET_REQUIRED: LOST,}.get(error.value, f"The NVIDIA driver cannot be asked; it says: {str(error).rstrip('.')}. Update the driver.")
+    known = {
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: NOT_LOADED,
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: UPDATED,
+        pynvml.NVML_ERROR_NO_PERMISSION: NO_ACCESS,
+        pynvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU,
+        pynvml.NVML_ERROR_GPU_IS_LOST: LOST,
+        pynvml.NVML_ERROR_RESET_REQUIRED: LOST,
+    }.get(error.value)
+    if known is not None:
+        return tr(known)
+    return tr("The NVIDIA driver doesn't answer questions; it says: {message}. Update the driver.",
+              message=str(error).rstrip("."))

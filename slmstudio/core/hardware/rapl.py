@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from slmstudio.core.hardware.linux_sensors import sys_folder
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 
-UNREADABLE = noop("The processor's energy counter may only be read by root on this system (CVE-2020-8694), so the "
+UNREADABLE = noop("On this system, only root may read the processor's energy counter (CVE-2020-8694), so the "
                   "processor's share is an estimate.")
-MISSING = noop("This system shows no energy counter of the processor, so the processor's share is an estimate.")
+MISSING = noop("This system has no energy counter for the processor, so the processor's share is an estimate.")
 
 
 def read() -> tuple[float | None, float | None]:
@@ -39,7 +39,7 @@ def why_not() -> str:
     """Why `read` gives nothing, as a sentence for a person; "" where it does give something."""
     if read()[0] is not None:
         return ""
-    return UNREADABLE if _packages() else MISSING
+    return tr(UNREADABLE) if _packages() else tr(MISSING)
 
 
 def _packages() -> list[Path]:

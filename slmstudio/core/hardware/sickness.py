@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 
 SECONDS = 10.0
 """How long it must last before it is reported, and how long it must be gone before it may be reported again."""
 SENTENCES = {
     "heat": ("gpu_slowed_by_heat",
-             noop("The GPU is too hot and has slowed itself down{now}. Training continues, slower. Give it air: free "
+             noop("The GPU is too hot and has slowed itself down. Training continues, but more slowly. Cool it: clear "
                   "the vents, clean the fans, speed them up, or lower the power limit.")),
     "power supply": ("gpu_slowed_by_power",
-                     noop("The GPU has been slowed down because the power supply can't give what it needs. Check its "
-                          "power cables and whether the supply is strong enough; give a laptop the charger it came "
-                          "with.")),
+                     noop("The GPU has been slowed down because the power supply can't give it what it needs. Check "
+                          "its power cables and whether the supply is strong enough; use the charger that a laptop "
+                          "came with.")),
     "hardware protection": ("gpu_slowed_by_protection",
-                            noop("The GPU has slowed itself down to protect itself{now}. Heat and a weak power supply "
-                                 "are the usual causes: check fans, vents, power cables and the charger.")),
+                            noop("The GPU has slowed itself down to protect itself. Heat and a weak power supply are "
+                                 "the usual causes: check fans, vents, power cables and the charger.")),
 }
+_OF_HEAT = ("gpu_slowed_by_heat", "gpu_slowed_by_protection")
+"""Warnings that say how hot the card is."""
 """By what slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card reaches it."""
 
 
@@ -50,6 +52,8 @@ class SlowdownWatch:
             self._told ^= {cause}
             del self._since[cause]
             if cause in causes:
-                degrees = "" if reading.temperature_c is None else f" ({reading.temperature_c} °C)"
-                warnings.append((code, sentence.format(now=degrees)))
+                said = tr(sentence)
+                if code in _OF_HEAT and reading.temperature_c is not None:
+                    said += " " + tr("It's at {degrees} °C.", degrees=reading.temperature_c)
+                warnings.append((code, said))
         return warnings

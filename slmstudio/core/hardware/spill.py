@@ -1,6 +1,6 @@
 """Notices when Windows moves GPU memory into main memory: nothing fails, and each step takes many times as long.
 
-The driver for Windows (and so WSL2) may put what does not fit into shared memory ("sysmem fallback"). There is no
+The driver for Windows (and so WSL2) may put what doesn't fit into shared memory ("sysmem fallback"). There is no
 reading for it, but two signs together: the GPU's own memory is full, and steps got much slower than they were.
 """
 
@@ -42,7 +42,7 @@ class SpillWatch:
         Args:
             seconds: duration of a step.
             tokens: it learned from; longer rows take longer by themselves.
-            memory_used, memory_total: of the GPU, in bytes; None when they are not measured.
+            memory_used, memory_total: of the GPU, in bytes; None when they aren't measured.
 
         Returns:
             A sentence when memory spills, once; else None.
@@ -57,6 +57,6 @@ class SpillWatch:
         if memory_used < FULL_SHARE * memory_total or factor < JUMP:
             return None
         self._told = True
-        return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver moves "
-                  "memory to the main memory. Halve the micro-batch size, or close other programs that use the GPU.",
+        return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver is moving "
+                  "data to main memory. Halve the micro-batch size, or close other programs that use the GPU.",
                   factor=factor)

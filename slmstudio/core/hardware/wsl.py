@@ -20,7 +20,7 @@ from slmstudio.core.units import format_bytes
 LITTLE_MEMORY = 16 * 1024**3
 """Below so many bytes the share that WSL was given is worth a word."""
 WINDOWS_DRIVES = frozenset({"9p", "drvfs", "virtiofs"})
-FIRST_VERSION = noop("This is WSL 1, which SLM Studio does not support.")
+FIRST_VERSION = noop("This is WSL 1, which SLM Studio doesn't support.")
 DRIVER_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
 _ROOT = Path("/")
 
@@ -42,7 +42,7 @@ def on_windows_drive(folder: Path, root: Path = _ROOT) -> bool:
 
 
 def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> list[UserError]:
-    """What a person should know or mend; nothing where this is no WSL.
+    """What a person should know or fix; nothing where this isn't WSL.
 
     The `what` of a finding is the same each time, so that it can be told once.
 
@@ -52,7 +52,7 @@ def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.en
     if not is_wsl(root, environ):
         return []
     if is_first_version(root):
-        return [UserError(tr(FIRST_VERSION), tr("It reaches no graphics card, and its files are slow."),
+        return [UserError(tr(FIRST_VERSION), tr("It can't reach a graphics card, and its files are slow."),
                           tr("In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 (wsl --list --verbose shows "
                              "the names)."))]
     found = [_no_driver(root), slow_place(place, root), _little_memory(root)]
@@ -63,20 +63,20 @@ def slow_place(place: Path, root: Path = _ROOT) -> UserError | None:
     """What to say of a place that lies on a drive of Windows. Ask only where `is_wsl()`."""
     if not on_windows_drive(place, root):
         return None
-    return UserError(tr("The folder for runs and models lies on a drive of Windows, which is slow from inside WSL."),
-                     tr("{place} is reached through Windows: loading models and writing checkpoints takes much longer.",
-                        place=place),
+    return UserError(tr("The folder for runs and models is on a Windows drive, which is slow from inside WSL."),
+                     tr("{folder} is reached through Windows: loading models and writing checkpoints takes much "
+                        "longer.", folder=place),
                      tr("Choose a folder on the Linux side in Settings, for example below your home folder."))
 
 
 def _no_driver(root: Path) -> UserError | None:
     if (root / DRIVER_LIBRARY).exists():
         return None
-    return UserError(tr("No NVIDIA driver of Windows reaches WSL."),
-                     tr("/{driver_library} is missing.", driver_library=DRIVER_LIBRARY),
+    return UserError(tr("WSL can't reach an NVIDIA driver in Windows."),
+                     tr("{file} is missing.", file=f"/{DRIVER_LIBRARY}"),
                      tr("If this machine has an NVIDIA card: install NVIDIA's driver in Windows, then run wsl "
                         "--shutdown in PowerShell and start again. Never install a Linux driver inside WSL: it would "
-                        "take its place."))
+                        "replace it."))
 
 
 def _little_memory(root: Path) -> UserError | None:
@@ -85,8 +85,8 @@ def _little_memory(root: Path) -> UserError | None:
         return None
     # Half of the machine's was given: so half as much again leaves Windows a quarter.
     more = max(2, round(1.5 * total / 1024**3))
-    return UserError(tr("WSL has only a part of this machine's memory."),
-                     tr("It has {size}; Windows gives it half of what there is unless told otherwise.",
+    return UserError(tr("WSL has only part of this machine's memory."),
+                     tr("It has {size}; unless told otherwise, Windows gives it half of all memory.",
                         size=format_bytes(total)),
                      tr("If the machine has more, write these two lines into the file .wslconfig in your Windows user "
                         "folder: [wsl2] and, below it, memory={more}GB. Then run wsl --shutdown in PowerShell and "

@@ -30,7 +30,7 @@ class Comparison:
     Attributes:
         runs: what `slmstudio compare --json` says of each; by its "label" no two are the same.
         differences: (field, its value in each run), of the values that were used.
-        warnings: why their scores do not compare, in sentences.
+        warnings: why their scores don't compare, in sentences.
         paired: each run's tuned model against that of the first run, on the rows and questions that both answered.
     """
 
@@ -49,7 +49,7 @@ class Comparison:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Lines of a table: what, and a cell for each run."""
-        lines = [(label, *(_cell(run, key) for run in self.runs)) for key, label in _FIGURES]
+        lines = [(tr(label), *(_cell(run, key) for run in self.runs)) for key, label in _FIGURES]
         scores = dict.fromkeys((model, metric) for run in self.runs for model, found in run["scores"].items()
                                for metric in found)
         for model, metric in scores:
@@ -62,8 +62,8 @@ class Comparison:
             each = [(run["benchmarks"].get(title) or {}).get(model) for run in self.runs]
             lines.append((f"{title}, {model}", *(interval(score, "accuracy") or "–" for score in each)))
         if any(run["scores"] for run in self.runs):
-            lines.append(("Test set", *(str(run["test"] or "not evaluated") for run in self.runs)))
-            lines.append(("Rows tested", *(exact(run["rows"]) or "–" for run in self.runs)))
+            lines.append((tr("Test set"), *(str(run["test"] or tr("not evaluated")) for run in self.runs)))
+            lines.append((tr("Rows tested"), *(exact(run["rows"]) or "–" for run in self.runs)))
         return lines
 
 
@@ -73,7 +73,7 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
         progress: called with (rows scored, rows) of those that are compared one by one.
 
     Raises:
-        UserError: fewer than two runs, or a folder that is no run.
+        UserError: fewer than two runs, or a folder that isn't a run.
     """
     if len(folders) < 2:
         raise UserError(tr("There is nothing to compare."), tr("Only one run was named."),
@@ -95,13 +95,14 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
 
 
 def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]:
-    found = {comparability.ROWS: [tr("The runs were tested on different rows: their scores do not compare.")],
-             comparability.HOW: [tr("The same rows, but not asked in the same way: answers of another length, or "
-                                    "another system prompt.")]}.get(comparability.difference(chosen), [])
+    found = {comparability.ROWS: [tr("The runs were tested on different rows, so their scores can't be compared.")],
+             comparability.HOW: [tr("The rows are the same, but they were asked differently: with another answer "
+                                    "length, or another system prompt.")]}.get(comparability.difference(chosen), [])
     for title in dict.fromkeys(title for run in runs for title in run["benchmarks"]):
         if unlike := _unlike(runs, title):
-            what = ", ".join(_ASKED[key] for key in unlike)
-            found.append(f"{title} was not asked in the same way, its accuracies do not compare. Different: {what}.")
+            what = ", ".join(tr(_ASKED[key]) for key in unlike)
+            found.append(tr("{benchmark} wasn't asked in the same way, so its accuracies can't be compared. Different: "
+                            "{differences}.", benchmark=title, differences=what))
     return found
 
 
@@ -110,8 +111,8 @@ def _unlike(runs: list[dict[str, Any]], title: str) -> list[str]:
     return comparability.unlike([run["benchmarks_asked"][title] for run in runs if title in run["benchmarks"]])
 
 
-_ASKED = {"limit": "questions a subject", "shots": "examples before a question", "data": "where the questions are from",
-          "seed": "the seed that drew the questions"}
+_ASKED = {"limit": noop("questions per subject"), "shots": noop("examples before a question"),
+          "data": noop("where the questions are from"), "seed": noop("the seed that drew the questions")}
 
 
 def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -136,9 +137,10 @@ def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, 
     }
 
 
-_FIGURES = (("state", "Outcome"), ("steps", "Steps"), ("train_loss", noop("Train loss, last")),
+_FIGURES = (("state", noop("Outcome")), ("steps", noop("Steps")), ("train_loss", noop("Train loss, last")),
             ("eval_loss_before", noop("Held-out loss, before")), ("eval_loss_after", noop("Held-out loss, after")),
-            ("seconds", noop("Time of work")), ("tokens_per_second", noop("Tokens/s, mean")), ("joules", "Energy"))
+            ("seconds", noop("Working time")), ("tokens_per_second", noop("Tokens/s, mean")),
+            ("joules", noop("Energy")))
 
 
 def _cell(run: dict[str, Any], key: str) -> str:

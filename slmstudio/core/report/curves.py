@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from slmstudio.core.i18n import ntr
 from slmstudio.core.report.text import visible
 
 WIDE, NARROW, HEIGHT = 888, 432, 230
@@ -113,14 +114,16 @@ def draw(plot: Plot, name: str) -> str:
 
 
 def describe(plot: Plot) -> str:
-    """The curves in words, for who cannot see them."""
+    """The curves in words, for who can't see them."""
     said = []
     for curve in plot.curves:
         numbers = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
         if numbers and curve.style != "faded":
             lowest, highest = min(y for _, y in numbers), max(y for _, y in numbers)
-            said.append(f"{curve.label}: {len(numbers):,} points, from {plot.form(numbers[0][1])} to "
-                        f"{plot.form(numbers[-1][1])}; lowest {plot.form(lowest)}, highest {plot.form(highest)}.")
+            said.append(ntr("{curve}: {n:,} point, from {first} to {last}; lowest {lowest}, highest {highest}.",
+                            "{curve}: {n:,} points, from {first} to {last}; lowest {lowest}, highest {highest}.",
+                            len(numbers), curve=curve.label, first=plot.form(numbers[0][1]),
+                            last=plot.form(numbers[-1][1]), lowest=plot.form(lowest), highest=plot.form(highest)))
     return " ".join([*said, *(f"{label}: {plot.form(value)}." for label, value in plot.limits)])
 
 

@@ -23,7 +23,7 @@ class Evaluation:
     """One evaluation of a run.
 
     Attributes:
-        scores: scores.json; empty while it is not done.
+        scores: scores.json; empty while it isn't done.
         request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.
@@ -92,7 +92,7 @@ class Evaluation:
 def metric_name(key: Any) -> str:
     """A score as people read it; an arrow down: lower is better."""
     known = METRICS.get(str(key))
-    return str(key) if known is None else known.name + ("" if known.higher_is_better else " ↓")
+    return str(key) if known is None else tr(known.name) + ("" if known.higher_is_better else " ↓")
 
 
 def read_evaluations(run: Path) -> list[Evaluation]:
@@ -109,11 +109,12 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         lost: list[str] = []
         scores = expected.fit(formats.read("scores", folder / SCORES) or {}, expected.SCORES, lost)
         if not lost and (folder / SCORES).exists() and not scores:
-            lost.append("everything")
+            lost.append(tr("everything"))
         ended = jobs.Job(folder).outcome()
         found.append(Evaluation(folder, request, scores, ended.state if ended else "running",
                                 _created(scores, folder),
-                                expected.sentence(f"{SCORES} of {folder.name}", lost) if lost else ""))
+                                expected.sentence(tr("{file} of {folder}", file=SCORES, folder=folder.name), lost)
+                                if lost else ""))
     return sorted(found, key=lambda each: each.created, reverse=True)
 
 
@@ -140,15 +141,17 @@ def why_main(main: Evaluation, evaluations: list[Evaluation], eval_file: str | N
     """Why it is judged by this one, in a sentence; "" where there is no other."""
     if len([each for each in evaluations if each.models]) < 2:
         return ""
-    test = main.scores.get("test") or {}
-    why = "the newest evaluation of its own held-out rows" if is_own(main, eval_file) else \
-        "the newest of the evaluations with most rows"
-    return tr("The run is judged by {exact} rows of {test_name}: {why}.", exact=exact(test.get("rows")) or "the",
-              test_name=test_name(main), why=why)
+    rows, name = exact((main.scores.get("test") or {}).get("rows")) or "?", test_name(main)
+    if is_own(main, eval_file):
+        return tr("The run is judged by {rows} rows of {test_set}: the newest evaluation of its own held-out rows.",
+                  rows=rows, test_set=name)
+    return tr("The run is judged by {rows} rows of {test_set}: the newest of the evaluations with the most rows.",
+              rows=rows, test_set=name)
 
 
 def test_name(evaluation: Evaluation) -> str:
-    return Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
+    path = (evaluation.scores.get("test") or {}).get("path")
+    return Path(str(path)).name if path else tr("the test set")
 
 
 def told_in_full(evaluations: list[Evaluation], main: Evaluation | None) -> list[Evaluation]:

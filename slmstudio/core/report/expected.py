@@ -1,10 +1,10 @@
-"""What the report expects of files that it did not write: what does not fit is left out, and named."""
+"""What the report expects of files that it didn't write: what doesn't fit is left out, and named."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 NUMBER, SCALAR, TREE = (int, float), (str, int, float), (dict, list)
 SCORE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "rows": NUMBER}
@@ -38,7 +38,7 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
         where: path of the value.
 
     Returns:
-        The value; None where it does not fit as a whole.
+        The value; None where it doesn't fit as a whole.
     """
     if value is None:
         return None
@@ -52,12 +52,13 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
     if not isinstance(shape, dict | list) and isinstance(value, shape) and (
             shape in (object, bool, TREE) or not isinstance(value, bool)):
         return value
-    lost.append(where or "everything")
+    lost.append(where or tr("everything"))
     return None
 
 
 def sentence(file: str, lost: list[str]) -> str:
     """What is said of a file of which something was left out."""
-    more = f" and {len(lost) - MOST_NAMED:,} more" if len(lost) > MOST_NAMED else ""
-    return tr("{file} is damaged; what made no sense is left out here: {names}{more}.", file=file,
-              names=", ".join(lost[:MOST_NAMED]), more=more)
+    names = ", ".join(lost[:MOST_NAMED])
+    if len(lost) > MOST_NAMED:
+        names = ntr("{names} and {n:,} more", "{names} and {n:,} more", len(lost) - MOST_NAMED, names=names)
+    return tr("{file} is damaged; what made no sense is left out here: {names}.", file=file, names=names)

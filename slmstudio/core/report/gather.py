@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import finite
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.report import expected
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
@@ -64,7 +64,7 @@ class Facts:
         rows: what is said of the rows that the run keeps; None where it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that could not be read.
-        gaps: sentences on files that are missing or damaged, and so on what this report cannot tell.
+        gaps: sentences on files that are missing or damaged, and so on what this report can't tell.
     """
 
     run: folder.RunSummary
@@ -123,14 +123,15 @@ def gather(run: Path) -> Facts:
     """Read a run folder.
 
     Raises:
-        UserError: it is no run folder, or its run.json cannot be used.
+        UserError: it isn't a run folder, or its run.json can't be used.
     """
     if not (run / jobs.RUN).is_file():
         raise UserError(tr("{run} isn't a run folder.", run=run), tr("It has no run.json."),
                         tr("To see the run folders: {command}", command=program.command("runs")))
     if files.read_json(run / jobs.RUN) is None:
-        raise UserError(tr("run.json of {run} is damaged.", run=run.name), tr("It is cut off, or isn't a JSON object."),
-                        tr("Without it nothing can be told of the run: copy it back from a backup."))
+        raise UserError(tr("run.json of {run} is damaged.", run=run.name),
+                        tr("It's cut off, or isn't a JSON object."),
+                        tr("Without it, nothing is known about the run. Restore it from a backup."))
     summary = folder.summarise(run)
     gaps: list[str] = []
     record = _fitting(files.read_json(run / jobs.RUN) or {}, expected.RECORD, jobs.RUN, gaps)
@@ -145,8 +146,10 @@ def gather(run: Path) -> Facts:
         found.add(event)
     found.damaged = reader.damaged
     if found.history.last_time is None and summary.state != "new":
-        gaps.insert(0, f"{jobs.EVENTS} {'holds nothing that can be read' if reader.path.exists() else 'is missing'}: "
-                       "steps, curves, heat and what happened on the way cannot be told.")
+        gaps.insert(0, tr("{file} has nothing that can be read, so steps, curves, heat and what happened on the way "
+                          "aren't known.", file=jobs.EVENTS) if reader.path.exists() else
+                    tr("{file} is missing, so steps, curves, heat and what happened on the way aren't known.",
+                       file=jobs.EVENTS))
     return found
 
 
@@ -178,7 +181,7 @@ def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     if written is not None:
         return written
     if (run / jobs.OUTCOME).exists():
-        gaps.append(f"{jobs.OUTCOME} is damaged: how the run ended, as it said itself, cannot be told.")
+        gaps.append(tr("{file} is damaged, so it isn't known how the run says it ended.", file=jobs.OUTCOME))
     died = jobs.Job(run).outcome()
     return {} if died is None else {"state": died.state, "error": died.error, "details": died.details}
 
@@ -193,9 +196,10 @@ def read_base(path: Path) -> BaseModel:
     except UserError as error:
         return BaseModel(path.name, "", str(error).splitlines()[0])
     return BaseModel(model.name, model.licence or "", facts=(
-        ("Family", model.family), ("Architecture", model.architecture),
-        ("Parameters", f"{format_count(model.parameters)} ({model.parameters:,})"),
-        (tr("Context length"), f"{model.context_length:,} tokens"), ("Vocabulary", f"{model.vocabulary_size:,} tokens"),
+        (tr("Family"), model.family), (tr("Architecture"), model.architecture),
+        (tr("Parameters"), f"{format_count(model.parameters)} ({number_text(model.parameters)})"),
+        (tr("Context length"), ntr("{n:,} token", "{n:,} tokens", model.context_length)),
+        (tr("Vocabulary"), ntr("{n:,} token", "{n:,} tokens", model.vocabulary_size)),
         (tr("Number format"), model.dtype), (tr("Size of its weights"), format_bytes(model.disk_bytes))))
 
 
@@ -214,7 +218,7 @@ def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
     return [Export(path, _size(path),
-                   _fitting(folder.proof(path), expected.PARITY, tr("The proof of {path}", path=path.name), gaps))
+                   _fitting(folder.proof(path), expected.PARITY, tr("The proof of {file}", file=path.name), gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
 

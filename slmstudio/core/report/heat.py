@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.files import an_object, finite
 from slmstudio.core.hardware.readings import cards_of
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.report.text import Table, exact
 from slmstudio.core.units import format_bytes
 
@@ -56,7 +56,7 @@ class Heat:
         for number, card in enumerate(cards_of(event)):
             index = card.get("index")
             self._note(index if isinstance(index, int) else number, _OF_A_CARD, card)
-            self.gpus[str(card.get("name") or "an NVIDIA GPU")] += 1
+            self.gpus[str(card.get("name") or tr("an NVIDIA GPU"))] += 1
             for cause in card.get("slowed_by") or ():
                 self.slowed_by[str(cause)] += 1
 
@@ -76,20 +76,24 @@ class Heat:
             found = self.ranges.get((card, name))
             if found is None:
                 continue
-            if card is not None:
-                label = f"GPU {card} {label}" if len(cards) > 1 else f"GPU {label}"
+            label = tr(label)
+            if card is not None and len(cards) > 1:
+                label = tr("{reading}, card {index}", reading=label, index=card)
             cells = [_write(value, unit) for value in (found.low, found.mean, found.high)]
             bound = self.limits.get((card, limit))
             rows.append((label, *cells, None if bound is None else _write(bound, unit), exact(found.count)))
-        return Table(("Reading", "Lowest", "Mean", "Highest", "Limit", "Readings"), "lrrrrr", rows)
+        return Table((tr("Reading"), tr("Lowest"), tr("Mean"), tr("Highest"), tr("Limit"), tr("Readings")), "lrrrrr",
+                     rows)
 
 
 _Line = tuple[str, str, str, str]
 """Field of a reading, what it is called, its unit, and the field of its limit."""
 _OF_A_CARD: tuple[_Line, ...] = (
-    ("temperature_c", "temperature", "°C", "slowdown_c"), ("power_w", "power", "W", "power_limit_w"),
-    ("memory_used", "memory, all programs", "B", "memory_total"), ("utilisation", "busy", "%", ""),
-    ("clock_mhz", "clock", "MHz", ""), ("fan_percent", "fan", "%", ""),
+    ("temperature_c", noop("GPU temperature"), "°C", "slowdown_c"),
+    ("power_w", noop("GPU power"), "W", "power_limit_w"),
+    ("memory_used", noop("GPU memory, all programs"), "B", "memory_total"),
+    ("utilisation", noop("GPU use"), "%", ""), ("clock_mhz", noop("GPU clock"), "MHz", ""),
+    ("fan_percent", noop("GPU fan"), "%", ""),
 )
 _OTHERS: tuple[_Line, ...] = (
     ("temperature_c", noop("Processor temperature"), "°C", "limit_c"),
@@ -99,4 +103,4 @@ _OTHERS: tuple[_Line, ...] = (
 
 
 def _write(value: float, unit: str) -> str:
-    return format_bytes(value) if unit == "B" else f"{value:,.0f} {unit}"
+    return format_bytes(value) if unit == "B" else f"{number_text(value, ',.0f')} {unit}"

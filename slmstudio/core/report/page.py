@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and pictures stand in it, scripts and links do not."""
+"""The report as one HTML file that needs nothing else: styles and pictures stand in it, scripts and links don't."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import HEADINGS, required, result
 from slmstudio.core.export.check_names import LABELS as CHECKS
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import is_right_to_left, language, noop, ntr, tr
 from slmstudio.core.report import evaluations as scores
 from slmstudio.core.report import score_tables, sections, summary, timeline
 from slmstudio.core.report.gather import Export, Facts, gather
@@ -25,6 +25,16 @@ from slmstudio.core.units import format_bytes, format_duration, format_energy
 
 FILE = "report.html"
 LONGEST_DETAILS = 4000
+
+
+_STATES = {
+    "finished": noop("finished"), "stopped": noop("stopped"), "paused": noop("paused"), "cancelled": noop("cancelled"),
+    "failed": noop("failed"), "crashed": noop("crashed"), "running": noop("running"), "resting": noop("resting"),
+    "new": noop("never started"),
+}
+_CAUSES = {"heat": noop("heat"), "power limit": noop("power limit"), "power supply": noop("power supply"),
+           "hardware protection": noop("hardware protection")}
+"""What a card says that holds its clock down."""
 
 
 def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], bool] = lambda: False) -> Path:
@@ -44,7 +54,7 @@ def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], boo
     out = out or run / FILE
     suffix = out.suffix.lower()
     if suffix not in (".html", ".htm", ".pdf"):
-        raise UserError(tr("{out} cannot be written.", out=out.name), tr("A report is an HTML or a PDF file."),
+        raise UserError(tr("{file} can't be written.", file=out.name), tr("A report is an HTML or a PDF file."),
                         tr("End its name with .html or .pdf."))
     html = render(gather(run))
     if suffix == ".pdf":
@@ -67,7 +77,7 @@ def render(facts: Facts, now: float | None = None) -> str:
     import time
 
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     place = paths.resources() / "report"
     environment = Environment(
@@ -75,9 +85,12 @@ def render(facts: Facts, now: float | None = None) -> str:
         lstrip_blocks=True,
         finalize=lambda value: "–" if value is None else visible(value)
         if isinstance(value, str) and not isinstance(value, Markup) else value)
+    # In {{ tr("Read from {file}.")|fill(file=…) }}, the file may be markup; the rest of the sentence isn't.
+    environment.filters["fill"] = lambda said, **values: escape(said).format(**values)
     style = Markup((place / "report.css").read_text(encoding="utf-8"))
     return environment.get_template("report.html").render(
-        style=style, version=__version__, made=moment(time.time() if now is None else now), **context(facts))
+        style=style, version=__version__, made=moment(time.time() if now is None else now), tr=tr, ntr=ntr,
+        language=language().replace("_", "-"), direction="rtl" if is_right_to_left() else "ltr", **context(facts))
 
 
 def context(facts: Facts) -> dict[str, Any]:
@@ -88,7 +101,8 @@ def context(facts: Facts) -> dict[str, Any]:
     steps, steps_note = sections.steps_table(facts)
     said, left_out = sections.left_out(facts)
     return {
-        "notes": facts.notes, "title": facts.run.config.name, "state": facts.run.state, "folder": facts.run.folder.name,
+        "notes": facts.notes, "title": facts.run.config.name, "state": facts.run.state,
+        "state_name": tr(_STATES.get(facts.run.state, facts.run.state)), "folder": facts.run.folder.name,
         "alarms": summary.alarms(facts), "sentences": summary.sentences(facts),
         "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
@@ -121,41 +135,50 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
     test = each.scores.get("test") or {}
     judge = each.scores.get("judge")
     groups = [score_tables.group_table(each, key, title) for key, title in (
-        ("by_category", "Category"), ("by_language", "Language"), ("by_training", "Learned"))]
+        ("by_category", tr("Category")), ("by_language", tr("Language")), ("by_training", tr("Learned")))]
     return {
-        "title": tr("Test set: {test_name}", test_name=scores.test_name(each)) if test.get("path") else tr("Test set"),
+        "title": tr("Test set: {name}", name=scores.test_name(each)) if test.get("path") else tr("Test set"),
         "when": moment(each.created),
-        "path": test.get("path") or "not noted", "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
+        "path": test.get("path") or tr("not recorded"), "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
         "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
         "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
         "scores": score_tables.score_table(each), "comparisons": score_tables.comparison_table(each),
-        "sentences": [f"{one.get('of')} against {one.get('with')}: {one['sentence']}"
-                      for one in each.main_comparisons if one.get("sentence")],
+        "sentences": [tr("{model} against {other}: {verdict}", model=one.get("of"), other=one.get("with"),
+                         verdict=one["sentence"]) for one in each.main_comparisons if one.get("sentence")],
         "remarks": each.scores.get("remarks") or [], "groups": [table for table in groups if table],
         "groups_compared": bool(each.scores.get("group_comparisons")), "judge": _judge(judge) if judge else None,
     }
 
 
 def _older(facts: Facts) -> list[str]:
-    """A line for each evaluation and each result of a benchmark that is not told in full."""
+    """A line for each evaluation and each result of a benchmark that isn't told in full."""
     told = scores.told_in_full(facts.evaluations, facts.main_evaluation)
-    lines = [(each.created, f"{exact((each.scores.get('test') or {}).get('rows')) or 'unknown'} rows of {sentence}")
+    lines = [(each.created, tr("{verdict} Rows: {rows}.", verdict=sentence, rows=exact(
+        (each.scores.get("test") or {}).get("rows")) or tr("unknown")))
              for each in facts.evaluations if each.models and not any(each is one for one in told)
              for _, sentence in summary.of_evaluation(each)]
-    lines += [(each["created"], f"{each.get('title') or each.get('name')}, {_how_many(each)}: "
-               f"{each.get('sentence') or 'nothing was compared.'}")
-              for each in scores.benchmark_results(facts.evaluations)[1]]
+    lines += [(each["created"], _of_benchmark(each)) for each in scores.benchmark_results(facts.evaluations)[1]]
     return [f"{moment(when)}: {line}" for when, line in sorted(lines, reverse=True)]
 
 
-def _how_many(result: dict[str, Any]) -> str:
-    return f"{exact(result['limit'])} questions a subject" if result.get("limit") else "all questions"
+def _of_benchmark(result: dict[str, Any]) -> str:
+    title, verdict = result.get("title") or result.get("name"), result.get("sentence") or tr("Nothing was compared.")
+    if result.get("limit"):
+        return tr("{benchmark}, {limit} questions per subject: {verdict}", benchmark=title,
+                  limit=exact(result["limit"]), verdict=verdict)
+    return tr("{benchmark}, all questions: {verdict}", benchmark=title, verdict=verdict)
+
+
+def _asked(result: dict[str, Any]) -> str:
+    """How a benchmark was asked, for its line on the page."""
+    if result.get("shots") is None:
+        return tr("The harness chose how many examples come before each question.")
+    return tr("Examples before each question: {shots}.", shots=exact(result["shots"]))
 
 
 def _benchmarks(facts: Facts) -> list[dict[str, Any]]:
-    shots = "the harness's own number of examples"
     return [{"title": each.get("title") or each.get("name"), "data": each.get("data"), "when": moment(each["created"]),
-             "shots": shots if each.get("shots") is None else f"{exact(each['shots'])} examples",
+             "asked": _asked(each),
              "limit": exact(each.get("limit")), "sentence": each.get("sentence") or "",
              "table": score_tables.benchmark_table(each)} for each in scores.benchmark_results(facts.evaluations)[0]]
 
@@ -164,13 +187,13 @@ def _judge(judge: Any) -> dict[str, Any]:
     """What a judge model said: its sentences, and every figure."""
     said = flat({"judge": judge} if isinstance(judge, list) else judge)
     return {"sentences": [value for name, value in said if name.endswith("sentence")],
-            "table": Table(("Judge", "Value"), "lw", [
+            "table": Table((tr("Judge"), tr("Value")), "lw", [
                 (name, exact(value)) for name, value in said if not name.endswith("sentence")])}
 
 
 def _unfinished(facts: Facts) -> list[str]:
     return [tr("The evaluation {folder} has no scores yet; its state: {state}.", folder=each.folder.name,
-               state=each.state)
+               state=tr(_STATES.get(each.state, each.state)))
             for each in facts.evaluations if not (each.models or each.benchmarks)]
 
 
@@ -184,25 +207,26 @@ def _ranking(facts: Facts) -> Ranking | None:
     try:
         return rank(main, row_scores(main.folder))
     except UserError as error:
-        return Ranking("", [], [], tr("The rows cannot be read. {error}", error=error))
+        return Ranking("", [], [], tr("The rows can't be read.") + f" {error}")
 
 
 def _export(export: Export) -> dict[str, Any]:
     parity = export.parity
-    checks = [(CHECKS.get(str(check.get("name")), check.get("name")), check.get("figure"), required(check),
-               result(check).replace("failed", "FAILED"))
+    checks = [(tr(str(CHECKS.get(str(check.get("name")), check.get("name")))), check.get("figure"), required(check),
+               result(check).upper() if check.get("passed") is False else result(check))
               for check in parity.get("checks") or [] if isinstance(check, dict)]
     return {
         "name": export.path.name, "size": format_bytes(export.bytes), "bytes": exact(export.bytes),
         "type": parity.get("type"), "sha256": parity.get("sha256"), "passed": parity.get("passed"),
         "verdict": parity.get("verdict"), "failures": parity.get("failures") or [],
-        "checks": Table(HEADINGS, "wwwl", checks) if checks else None,
+        "checks": Table(tuple(map(tr, HEADINGS)), "wwwl", checks) if checks else None,
     }
 
 
 def _heat(facts: Facts) -> dict[str, Any]:
     heat, use = facts.heat, facts.history.energy.use
-    slowed = [f"{cause} in {exact(count)} readings" for cause, count in heat.slowed_by.most_common()]
+    slowed = [ntr("{cause} ({n:,} reading)", "{cause} ({n:,} readings)", count, cause=tr(_CAUSES.get(cause, cause)))
+              for cause, count in heat.slowed_by.most_common()]
     return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": _energy(use),
             "no_power": bool(heat.gpus) and (use is None or use.of(CARDS) is None), "slowed": "; ".join(slowed),
             "rested": facts.history.guard.sentence(), "table": heat.table() if heat.ranges else None}
@@ -213,11 +237,11 @@ def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
     if use is None:
         return None
     here = tariff()
-    rows: list[tuple[Any, ...]] = [(part.name.capitalize(), format_energy(part.joules), HOW[part.how])
+    rows: list[tuple[Any, ...]] = [(tr(part.name).capitalize(), format_energy(part.joules), tr(HOW[part.how]))
                                    for part in use.parts]
     return {"total": told.energy(use), "joules": f"{use.joules:,.0f} J", "seconds": format_duration(use.seconds),
             "cost": told.cost(use.joules, here), "co2": told.co2(use.joules, here),
-            "table": Table(("Part", "Energy", tr("How it is known")), "lrw", rows)}
+            "table": Table((tr("Part"), tr("Energy"), tr("How it is known")), "lrw", rows)}
 
 
 def _samples(history: RunHistory) -> list[dict[str, Any]]:

@@ -14,18 +14,18 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 
 SECONDS = 90.0
-"""A browser that has not printed a page by then hangs."""
+"""A browser that hasn't printed a page by then hangs."""
 LOOK_SECONDS = 0.1
 """How often it is asked whether the PDF is still wanted."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
          "microsoft-edge-stable", "msedge")
 _WINDOWS = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/msedge.exe",
             "Chromium/Application/chrome.exe")
-_MAC = (noop("Google Chrome"), "Chromium", noop("Microsoft Edge"))
+_MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
 OFFLINE = (
     "--host-resolver-rules=MAP * ~NOTFOUND", "--no-proxy-server", "--disable-background-networking",
     "--disable-component-update", "--disable-default-apps", "--disable-domain-reliability", "--disable-sync",
@@ -53,13 +53,13 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callabl
         cancelled: asked now and then; once it says so, the browser is ended and nothing is written.
 
     Raises:
-        UserError: no browser is there, none of them printed, or `out` cannot be written.
+        UserError: no browser is there, none of them printed, or `out` can't be written.
     """
     found = browsers()
     if not found:
-        raise UserError(tr("No PDF was made."),
-                        tr("Chromium, Chrome or Edge makes it, and none of them is on this machine."),
-                        tr("Write the report as HTML (a name that ends with .html), open it and print it, or install "
+        raise UserError(tr("The PDF wasn't created."),
+                        tr("It takes Chromium, Chrome or Edge, and none of them is on this machine."),
+                        tr("Save the report as HTML (a name that ends with .html), open it and print it, or install "
                            "Chromium."))
     said = ""
     for browser in found:
@@ -71,9 +71,9 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callabl
                 return files.write_atomically(out, data)
             except OSError as error:
                 raise from_os_error(error, "write the report") from error
-    raise UserError(tr("No PDF was made."),
-                    tr("{name} did not print the page. {said}", name=Path(found[-1]).name, said=said).strip(),
-                    tr("Write the report as HTML (a name that ends with .html), open it and print it."))
+    raise UserError(tr("The PDF wasn't created."),
+                    (tr("{browser} didn't print the page.", browser=Path(found[-1]).name) + f" {said}").strip(),
+                    tr("Save the report as HTML (a name that ends with .html), open it and print it."))
 
 
 def _print(browser: str, html: str, seconds: float, cancelled: Callable[[], bool]) -> tuple[bytes, str]:
@@ -92,7 +92,7 @@ def _print(browser: str, html: str, seconds: float, cancelled: Callable[[], bool
 
 
 def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[], bool]) -> str:
-    """Run to the end, or end the whole process tree after `seconds` or when it is not wanted any more.
+    """Run to the end, or end the whole process tree after `seconds` or when it isn't wanted any more.
 
     Returns:
         The last line that it printed.
@@ -103,16 +103,16 @@ def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
                                        **processes.detached())
     except OSError as error:
-        return tr("It cannot be started: {strerror}.", strerror=error.strerror)
+        return tr("It can't be started: {reason}.", reason=error.strerror)
     deadline = time.monotonic() + seconds
     while process.poll() is None:
         if cancelled() or time.monotonic() >= deadline:
             _end_tree(process)
-            return tr("It did not end within {seconds:g} seconds.", seconds=seconds)
+            return tr("It didn't finish within {seconds:g} seconds.", seconds=seconds)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=LOOK_SECONDS)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return tr("It said: {lines}", lines=lines[-1]) if lines else ""
+    return tr("Its message: {message}", message=lines[-1]) if lines else ""
 
 
 def _end_tree(process: subprocess.Popen[bytes]) -> None:

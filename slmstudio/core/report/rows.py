@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slmstudio.core.data.record import message_text
 from slmstudio.core.evaluation.answer_rows import Row
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.report.evaluations import Evaluation
 from slmstudio.core.report.text import Cut, shortened
 
@@ -64,7 +64,8 @@ def rank(evaluation: Evaluation, rows: Sequence[Row]) -> Ranking:
         return Ranking("", [], [], tr("No row has a score of its own."))
     count = min(SHOWN_ROWS, (len(ranked) + 1) // 2)
     worst = list(reversed(ranked))[: min(count, len(ranked) - count)]
-    how = f"by how much {names[0]} gained over {names[1]}" if len(names) > 1 else f"by the score of {names[0]}"
+    how = (tr("Ranked by how much {model} gained over {other}.", model=names[0], other=names[1]) if len(names) > 1 else
+           tr("Ranked by the score of {model}.", model=names[0]))
     shown = [[_shown(row, gain, list(reversed(names))) for gain, row in part] for part in (ranked[:count], worst)]
     return Ranking(how, shown[0], shown[1])
 
@@ -85,17 +86,18 @@ def _metric(row: Row, name: str) -> str | None:
 
 
 def _shown(row: Row, gain: float, names: list[str]) -> ShownRow:
-    parts = [f"row {row.id:,}" if row.line is None else f"line {row.line:,}", row.category, row.language,
-             "also in the training rows" if row.trained_on else None]
+    parts = [tr("row {number:,}", number=row.id) if row.line is None else tr("line {number:,}", number=row.line),
+             row.category, row.language, tr("also in the training rows") if row.trained_on else None]
     earlier = "\n".join(f"{turn.get('role')}: {message_text(turn)}" for turn in row.messages[:-1])
     question = str(row.messages[-1].get("content")) if row.messages else ""
     answers = [(name, _score(row, name), shortened(row.answers.get(name) or row.skipped.get(name) or ""))
                for name in names]
-    change = f"{gain:+,.1f}".replace("-", "−") if len(names) > 1 else ""
+    change = number_text(gain, "+,.1f").replace("-", "−") if len(names) > 1 else ""
     return ShownRow(" · ".join(part for part in parts if part), shortened(earlier, EARLIER_TURNS),
                     shortened(question), [shortened(text) for text in row.references], answers, change)
 
 
+
 def _score(row: Row, name: str) -> str:
     key = _metric(row, name)
-    return "no score" if key is None else f"{row.scores[name][key]:,.1f} {METRICS[key].name}"
+    return tr("no score") if key is None else f"{number_text(row.scores[name][key], ',.1f')} {tr(METRICS[key].name)}"

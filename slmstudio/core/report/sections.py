@@ -31,10 +31,10 @@ def data_table(facts: Facts) -> Table:
     counts = {name: side.rows for name, side in kept.sides.items()} if kept else {}
     learned = exact(plan.get("train_rows", counts.get(TRAIN)))
     held_out = exact(plan.get("eval_rows", counts.get(EVALUATION)))
-    rows: list[tuple[Any, ...]] = [("Learned", config.train_file, learned, hashes.get("train_file"))]
+    rows: list[tuple[Any, ...]] = [(tr("Learned"), config.train_file, learned, hashes.get("train_file"))]
     held = (tr("Held out"), config.eval_file, held_out, hashes.get("eval_file")) if config.eval_file else \
-        (tr("Held out"), f"split off {config.train_file}", held_out, hashes.get("train_file"))
-    return Table(("Used", "File", "Rows", "SHA-256 when the run was made"), "lmrm", [*rows, held])
+        (tr("Held out"), tr("split off {file}", file=config.train_file), held_out, hashes.get("train_file"))
+    return Table((tr("Used"), tr("File"), tr("Rows"), tr("SHA-256 when the run was created")), "lmrm", [*rows, held])
 
 
 def left_out(facts: Facts) -> tuple[list[str], Table | None]:
@@ -46,11 +46,11 @@ def left_out(facts: Facts) -> tuple[list[str], Table | None]:
     found, count = _left_out_of_kept(facts.rows) if facts.rows else _left_out_of_files(facts)
     if not found:
         return [*said,
-                tr("Which rows these were is not told here: the file is gone, changed, or too large to read "
+                tr("These rows can't be listed here: the file is gone, has changed, or is too large to read "
                    "again.")], None
     if count > MOST_PROBLEMS:
-        said.append(f"The first {MOST_PROBLEMS} of {count:,} problems:")
-    return said, Table(("File", "Line", tr("Why it was left out")), "wrw", found[:MOST_PROBLEMS])
+        said.append(tr("The first {shown} of {problems:,} problems:", shown=MOST_PROBLEMS, problems=count))
+    return said, Table((tr("File"), tr("Line"), tr("Why it was left out")), "wrw", found[:MOST_PROBLEMS])
 
 
 def _left_out_of_kept(rows: Manifest) -> tuple[list[tuple[Any, ...]], int]:
@@ -78,7 +78,7 @@ def _problems(path: Path, said: str | None, sha256: str | None) -> list[Any]:
         if path.stat().st_size > READ_AGAIN:
             return []
         dataset = given.read(path, said)
-    except (OSError, ValueError, UserError):  # ValueError: a name that is no path, as with half a character
+    except (OSError, ValueError, UserError):  # ValueError: a name that isn't a path, as with half a character
         return []
     return dataset.problems if dataset.sha256 == sha256 else []
 
@@ -87,23 +87,24 @@ def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any
     """Every field of run.json below its heading: plain name, name in run.json, value, and the planner's reason."""
     record = facts.record
     reasons = an_object(record.get("reasons"))
-    notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons"}
-    groups = {**in_groups(), "Other": tuple(name for name in record if name not in FIELDS.keys() | notes)}
+    notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons", "chosen"}
+    groups = {**in_groups(), noop("Other"): tuple(name for name in record if name not in FIELDS.keys() | notes)}
     found = []
     for title, names in groups.items():
         rows = [(label(name), name, _value(facts, name), reasons.get(name, ""))
                 for name in names if name in record]
         if rows:
-            found.append((title, rows))
+            found.append((tr(title), rows))
     return found
 
 
 def _value(facts: Facts, name: str) -> str:
     """A field's value; where another one won over it later, both."""
     written = exact(facts.record[name])
-    text = "not set" if written is None or written == "" else written
+    text = tr("not set") if written is None or written == "" else written
     if name in facts.adjusted and facts.adjusted[name] != facts.record[name]:
-        text += f" → {exact(facts.adjusted[name]) or 'not set'} (changed while it ran)"
+        return tr("{before} → {after} (changed while it was running)", before=text,
+                  after=exact(facts.adjusted[name]) or tr("not set"))
     return text
 
 
@@ -112,23 +113,24 @@ def identity(facts: Facts) -> Table:
     record = facts.record
     rows: list[tuple[Any, ...]] = [(tr("Run folder"), str(facts.run.folder))]
     if isinstance(record.get("created"), int | float):
-        rows.append(("Made", moment(record["created"])))
-    rows += [(name.capitalize(), exact(record.get(name))) for name in ("format", "kind", "protocol") if name in record]
-    rows += [(f"SHA-256 of {name}", value) for name, value in flat(record.get("hashes") or {})]
-    return Table(("Record", "Value"), "lm", rows)
+        rows.append((tr("Created"), moment(record["created"])))
+    rows += [(tr(title), exact(record.get(name))) for name, title in (
+        ("format", noop("Format")), ("kind", noop("Kind")), ("protocol", noop("Protocol"))) if name in record]
+    rows += [(tr("SHA-256 of {file}", file=name), value) for name, value in flat(record.get("hashes") or {})]
+    return Table((tr("Record"), tr("Value")), "lm", rows)
 
 
 def machines(facts: Facts) -> Table | None:
     """Versions of the programs, and the machines that the run was on."""
     rows: list[tuple[Any, ...]] = [(name, value) for name, value in (facts.record.get("versions") or {}).items()]
     for machine in facts.machines:
-        rows += [("System", machine.get("system")), ("Processor", machine.get("cpu")),
-                 ("Cores", exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
+        rows += [(tr("System"), machine.get("system")), (tr("Processor"), machine.get("cpu")),
+                 (tr("Cores"), exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
         cards = machine.get("gpus")
         rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
                  for card in (cards if isinstance(cards, list) else []) if isinstance(card, dict)
-                 ] or [("GPU", "no NVIDIA GPU")]
-    return Table(("What", tr("Version or kind")), "lw", rows) if rows else None
+                 ] or [("GPU", tr("no NVIDIA GPU"))]
+    return Table((tr("What"), tr("Version or kind")), "lw", rows) if rows else None
 
 
 def _size(value: Any) -> str | None:
@@ -153,10 +155,10 @@ def _loss_plot(facts: Facts) -> curves.Plot:
     if len(train) >= SMOOTHED_FROM:
         drawn = [curves.Curve(tr("Train loss, each step"), "faded", train.x, train.y),
                  curves.Curve(tr("Train loss, smoothed"), "train", train.x, Smoother(0.9).extend(train.y))]
-    drawn.append(curves.Curve("Loss on held-out rows", "eval", held_out.x, held_out.y, dots=True))
+    drawn.append(curves.Curve(tr("Loss on held-out rows"), "eval", held_out.x, held_out.y, dots=True))
     used = facts.history.used_step
-    return curves.Plot(tr("Loss, nats per token"), "step", tuple(drawn), lambda value: f"{value:.3g}", wide=True,
-                       mark=None if used is None else (f"kept: step {used:,}", float(used)))
+    return curves.Plot(tr("Loss, nats per token"), tr("step"), tuple(drawn), lambda value: f"{value:.3g}", wide=True,
+                       mark=None if used is None else (tr("kept: step {step:,}", step=used), float(used)))
 
 
 def _step_plots(facts: Facts) -> list[curves.Plot]:
@@ -164,7 +166,7 @@ def _step_plots(facts: Facts) -> list[curves.Plot]:
              ("grad_norm", tr("Gradient norm"), "teal", lambda value: f"{value:.3g}"),
              ("tokens_per_second", tr("Speed, tokens per second"), "pink", lambda value: f"{value:,.0f}"))
     series = facts.history.series
-    return [curves.Plot(title, "step", (curves.Curve(title, style, series[name].x, series[name].y),), form,
+    return [curves.Plot(title, tr("step"), (curves.Curve(title, style, series[name].x, series[name].y),), form,
                         from_zero=True) for name, title, style, form in lines]
 
 
@@ -173,16 +175,16 @@ def _time_plots(facts: Facts) -> list[curves.Plot]:
     for name, title, style, unit, limit, said in _SENSED:
         series, bound = facts.history.series[name], facts.history.limits.get(limit)
         found.append(curves.Plot(
-            title, "seconds of work",
-            (curves.Curve(title, style, series.x, [value / unit for value in series.y]),),
+            tr(title), tr("seconds of work"),
+            (curves.Curve(tr(title), style, series.x, [value / unit for value in series.y]),),
             lambda value: f"{value:,.4g}", from_zero=name != "temperature_c",
-            limits=() if bound is None else ((said, bound / unit),)))
+            limits=() if bound is None else ((tr(said), bound / unit),)))
     return found
 
 
-_SENSED = (("temperature_c", "GPU temperature, °C", "eval", 1, "slowdown_c", "slows down at"),
-           ("power_w", "GPU power, W", "extra", 1, "power_limit_w", "power limit"),
-           ("memory_used", "GPU memory, GB", "teal", 1024**3, "memory_total", "all there is:"),
+_SENSED = (("temperature_c", noop("GPU temperature, °C"), "eval", 1, "slowdown_c", noop("slows down at")),
+           ("power_w", noop("GPU power, W"), "extra", 1, "power_limit_w", noop("power limit")),
+           ("memory_used", noop("GPU memory, GB"), "teal", 1024**3, "memory_total", noop("total")),
            ("process_memory", noop("Main memory of the worker, GB"), "teal", 1024**3, "", ""))
 """Field, title, style, size of the unit, field of the limit and what it is called."""
 
@@ -211,7 +213,18 @@ def _events_table(events: list[dict[str, Any]], first: tuple[str, ...]) -> Table
                           if name not in dull and (value is None or isinstance(value, int | float)))
     order = [*(name for name in first if name in names), *(name for name in names if name not in first)]
     rows = [tuple(_figure(event, name) for name in order) for event in events]
-    return Table(tuple(name.replace("_", " ") for name in order), "r" * len(order), rows) if rows else None
+    return Table(tuple(map(_name, order)), "r" * len(order), rows) if rows else None
+
+
+_NAMES = {"global_step": noop("step"), "epoch": noop("epoch"), "train_loss": noop("train loss"),
+          "eval_loss": noop("eval loss"), "learning_rate": noop("learning rate"), "grad_norm": noop("gradient norm"),
+          "tokens_per_second": noop("tokens per second"), "tokens": noop("tokens"),
+          "step_seconds": noop("seconds of the step"), "seconds": noop("seconds")}
+
+
+def _name(field: str) -> str:
+    """A field of an event, as a column is called; one that isn't known by its own name."""
+    return tr(_NAMES[field]) if field in _NAMES else field.replace("_", " ")
 
 
 def _figure(event: dict[str, Any], name: str) -> str | None:
@@ -227,35 +240,37 @@ def step_figures(facts: Facts) -> Table | None:
         points = [(y, x) for x, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
         if points:
             low, high = min(points), max(points)
-            rows.append((name.replace("_", " "), f"{points[0][0]:.4g}", f"{points[-1][0]:.4g}",
-                         f"{low[0]:.4g} at {low[1]:,.0f}", f"{high[0]:.4g} at {high[1]:,.0f}",
+            rows.append((_name(name), f"{points[0][0]:.4g}", f"{points[-1][0]:.4g}",
+                         tr("{value:.4g} at {step:,.0f}", value=low[0], step=low[1]),
+                         tr("{value:.4g} at {step:,.0f}", value=high[0], step=high[1]),
                          f"{sum(y for y, _ in points) / len(points):.4g}", exact(len(points)),
                          exact(len(series) - len(points))))
-    head = ("Figure", "First", "Last", tr("Lowest, at step"), tr("Highest, at step"), "Mean", "Points", tr("No number"))
+    head = (tr("Figure"), tr("First"), tr("Last"), tr("Lowest, at step"), tr("Highest, at step"), tr("Mean"),
+            tr("Points"), tr("Not a number"))
     return Table(head, "lrrrrrrr", rows) if rows else None
 
 
 def outcome_table(facts: Facts) -> Table | None:
     """Every value of outcome.json, the traceback apart."""
-    rows = [(name, "none" if value == "" else exact(value)) for name, value in flat(
+    rows = [(name, tr("none") if value == "" else exact(value)) for name, value in flat(
         {name: value for name, value in facts.outcome.items() if name not in ("details", "time")})]
     if isinstance(facts.outcome.get("time"), int | float):
-        rows.insert(0, ("written", moment(facts.outcome["time"])))
-    return Table((tr("In outcome.json"), "Value"), "mw", rows) if rows else None
+        rows.insert(0, (tr("written"), moment(facts.outcome["time"])))
+    return Table((tr("In outcome.json"), tr("Value")), "mw", rows) if rows else None
 
 
 def plan_table(facts: Facts) -> Table | None:
     """Every figure of the plan event."""
     rows = [(name.replace("_", " "), exact(value)) for name, value in flat(facts.history.plan)
             if name not in ("protocol", "time", "type")]
-    return Table((tr("As the worker counted"), "Figure"), "lr", rows) if rows else None
+    return Table((tr("As the worker counted"), tr("Figure")), "lr", rows) if rows else None
 
 
 def files_table(facts: Facts) -> Table | None:
     rows = [(name, format_bytes(size), digest) for name, size, digest in facts.result_files]
-    return Table((tr("File of the result"), "Size", "SHA-256"), "mrm", rows) if rows else None
+    return Table((tr("File of the result"), tr("Size"), "SHA-256"), "mrm", rows) if rows else None
 
 
 def checkpoints_table(facts: Facts) -> Table | None:
     rows = [(each.path.name, exact(each.global_step), exact(each.eval_loss)) for each in facts.kept]
-    return Table((tr("Checkpoint kept"), "Step", tr("Eval loss")), "mrr", rows) if rows else None
+    return Table((tr("Checkpoint kept"), tr("Step"), tr("Eval loss")), "mrr", rows) if rows else None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.evaluation import advice
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.export.check_names import LABELS
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.report.evaluations import (
     Evaluation,
     benchmark_results,
@@ -24,28 +25,31 @@ from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import tariff
 
 METHODS = {
-    "lora": noop("LoRA: an adapter learned, the base model stayed as it was"),
-    "qlora": "QLoRA: an adapter learned on the base model in 4 bits, which stayed as it was",
-    "full": "full fine-tuning: every weight learned",
-    "scratch": "training from scratch: a new model began with random weights",
+    "lora": noop("{base} was tuned with LoRA: an adapter learned, and the base model stayed as it was."),
+    "qlora": noop("{base} was tuned with QLoRA: an adapter learned on the base model in 4 bits, which stayed as it "
+                  "was."),
+    "full": noop("{base} was fully fine-tuned: every weight learned."),
+    "scratch": noop("{base} was trained from scratch: a new model started from random weights."),
 }
 OBJECTIVES = {
-    "sft": "to answer as its rows do", "text": "to continue text as its rows do",
-    "dpo": "to prefer the better of two answers (DPO)", "orpo": "to prefer the better of two answers (ORPO)",
-    "kto": "to prefer answers that were marked good (KTO)",
+    "sft": noop("It learned to answer as its rows do: {rows}."),
+    "text": noop("It learned to continue text as its rows do: {rows}."),
+    "dpo": noop("It learned to prefer the better of two answers (DPO): {rows}."),
+    "orpo": noop("It learned to prefer the better of two answers (ORPO): {rows}."),
+    "kto": noop("It learned to prefer answers that were marked as good (KTO): {rows}."),
 }
 MOST_VERDICTS, MOST_OF_OTHERS, MOST_TEST_SETS = 6, 2, 4
 STATES = {
-    "finished": noop("The run finished"), "stopped": noop("The run was stopped by the user and what it had learned was "
-                                                          "kept"),
-    "paused": noop("The run is paused"), "cancelled": noop("The run was cancelled and nothing was kept"),
-    "failed": noop("The run failed"), "crashed": noop("The run crashed: its process ended without a word"),
-    "running": noop("The run is still in progress"), "resting": noop("The run is resting and not finished yet"),
-    "new": noop("The run was never started"),
+    "finished": noop("The run finished."),
+    "stopped": noop("The run was stopped by the user, and what it had learned was kept."),
+    "paused": noop("The run is paused."), "cancelled": noop("The run was cancelled, and nothing was kept."),
+    "failed": noop("The run failed."), "crashed": noop("The run crashed: its process ended unexpectedly."),
+    "running": noop("The run is still in progress."), "resting": noop("The run is resting and hasn't finished yet."),
+    "new": noop("The run was never started."),
 }
 TONES = {"better": "ok", "worse": "bad"}
-NOT_EVALUATED = noop("Not evaluated yet: nothing here says whether its answers are better than the base model's. The "
-                     "command `evaluate` and the Results tab measure that.")
+NOT_EVALUATED = noop("Not evaluated yet: nothing here says whether its answers are better than the base model's. "
+                     "Measure that with the command `evaluate` or in the Results tab.")
 
 
 def sentences(facts: Facts) -> list[str]:
@@ -53,32 +57,52 @@ def sentences(facts: Facts) -> list[str]:
     config, run = facts.run.config, facts.run
     learned, held_out = facts.history.plan.get("train_rows"), facts.history.plan.get("eval_rows")
     train, held = Path(config.train_file).name, Path(config.eval_file or config.train_file).name
-    rows = f"{exact(learned)} rows of {train}" if learned else f"the rows of {train}"
-    said = [tr("{base} was tuned by {get}. It learned {get2}: {rows}.", base=facts.base.name,
-               get=METHODS.get(config.method, config.method), get2=OBJECTIVES.get(config.objective, config.objective),
-               rows=rows),
-            tr("{exact} rows of {held} were held out: they were never learned, only used to measure.",
-               exact=exact(held_out), held=held) if held_out else tr("No rows are known to have been held out.")]
-    steps = f"{run.steps:,} of {run.total_steps:,} steps" if run.total_steps else units.counted(run.steps, "step")
-    device = facts.history.plan.get("device")
-    card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
-    where = f" on {card or device_name(device)}" if device else ""
-    said.append(f"{STATES.get(run.state, run.state)}: {steps} in {units.format_duration(run.seconds)} of work{where}."
-                + _troubles(facts))
+    rows = (tr("{rows} rows of {file}", rows=exact(learned), file=train) if learned else
+            tr("the rows of {file}", file=train))
+    tuned = (tr(METHODS[config.method], base=facts.base.name) if config.method in METHODS else
+             tr("{base} was tuned with {method}.", base=facts.base.name, method=config.method))
+    taught = (tr(OBJECTIVES[config.objective], rows=rows) if config.objective in OBJECTIVES else
+              tr("It learned ({objective}): {rows}.", objective=config.objective, rows=rows))
+    said = [f"{tuned} {taught}",
+            tr("{rows} rows of {file} were held out: they were never learned, only used to measure.",
+               rows=exact(held_out), file=held) if held_out else tr("As far as known, no rows were held out.")]
+    said.append(" ".join([tr(STATES.get(run.state, run.state)), _work(facts), *_troubles(facts)]))
     if run.state != "new":
         said.append(run.locked)
     if run.error:
-        said.append(f"What it said: {run.error.get('what', '')} {run.error.get('why', '')}".strip())
+        said.append(tr("Its message: {message}",
+                       message=f"{run.error.get('what', '')} {run.error.get('why', '')}".strip()))
     said += loss_sentences(facts)
     said += export_sentences(facts)
     return said
 
 
-def _troubles(facts: Facts) -> str:
-    line = facts.timeline
-    found = [(line.crashes, "its process ended without a word", "times"), (line.pauses, "it was paused", "times")]
-    parts = [f"{what} {'once' if count == 1 else f'{count} {unit}'}" for count, what, unit in found if count]
-    return tr(" On the way {parts}.", parts=" and ".join(parts)) if parts else ""
+def _work(facts: Facts) -> str:
+    """How many steps it made, how long they took, and on what."""
+    run, device = facts.run, facts.history.plan.get("device")
+    card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
+    place, duration = card or device_name(device), units.format_duration(run.seconds)
+    if run.total_steps and device:
+        return tr("It made {done:,} of {total:,} steps in {duration} of work on {device}.", done=run.steps,
+                  total=run.total_steps, duration=duration, device=place)
+    if run.total_steps:
+        return tr("It made {done:,} of {total:,} steps in {duration} of work.", done=run.steps, total=run.total_steps,
+                  duration=duration)
+    if device:
+        return ntr("It made {n:,} step in {duration} of work on {device}.",
+                   "It made {n:,} steps in {duration} of work on {device}.", run.steps, duration=duration, device=place)
+    return ntr("It made {n:,} step in {duration} of work.", "It made {n:,} steps in {duration} of work.", run.steps,
+               duration=duration)
+
+
+def _troubles(facts: Facts) -> list[str]:
+    line, said = facts.timeline, []
+    if line.crashes:
+        said.append(ntr("Its process ended unexpectedly {n:,} time.", "Its process ended unexpectedly {n:,} times.",
+                        line.crashes))
+    if line.pauses:
+        said.append(ntr("It was paused {n:,} time.", "It was paused {n:,} times.", line.pauses))
+    return said
 
 
 def loss_sentences(facts: Facts) -> list[str]:
@@ -86,21 +110,34 @@ def loss_sentences(facts: Facts) -> list[str]:
     used, steps = facts.history.used_step, facts.run.steps
     said = []
     if before is None or after is None:
-        said.append("The loss on held-out rows was not measured before and after.")
+        said.append(tr("The loss on held-out rows wasn't measured before and after."))
     elif not (math.isfinite(before) and math.isfinite(after)):
-        when = "at the end" if math.isfinite(before) else "at the beginning"
-        said.append(f"The loss on held-out rows wasn't a number {when}, so that nothing can be said of its change.")
+        said.append(tr("The loss on held-out rows wasn't a number at the end, so nothing is known about its change.")
+                    if math.isfinite(before) else
+                    tr("The loss on held-out rows wasn't a number at the start, so nothing is known about its change."))
     elif len(facts.evals) > 1:
-        way = "fell" if after < before else "rose" if after > before else "stayed"
-        change = f" ({(after - before) / before:+.0%})".replace("-", "−") if before > 0 else ""
-        said.append(f"The loss on held-out rows {way} from {rounded(before)} to {rounded(after)}{change}; lower is "
-                    "better.")
+        said.append(_change(before, after))
     if used is not None and used != steps:
-        said.append(f"The result holds the weights of step {used:,}, where that loss was lowest, not of the last one.")
+        said.append(tr("The result has the weights of step {step:,}, where that loss was lowest, not those of the last "
+                       "step.", step=used))
     if facts.history.overfit_step is not None:
-        said.append(f"After step {facts.history.overfit_step:,} the loss on held-out rows rose again: the model had "
-                    "begun to overfit.")
+        said.append(tr("After step {step:,}, the loss on held-out rows rose again: the model had begun to overfit.",
+                       step=facts.history.overfit_step))
     return said
+
+
+def _change(before: float, after: float) -> str:
+    values = {"before": rounded(before), "after": rounded(after)}
+    if after == before:
+        return tr("The loss on held-out rows stayed at {before}.", before=values["before"])
+    if before <= 0:  # a share of it would mean nothing
+        return (tr("The loss on held-out rows fell from {before} to {after}; lower is better.", **values)
+                if after < before else
+                tr("The loss on held-out rows rose from {before} to {after}; lower is better.", **values))
+    values["change"] = f"{(after - before) / before:+.0%}".replace("-", "−")
+    return (tr("The loss on held-out rows fell from {before} to {after} ({change}); lower is better.", **values)
+            if after < before else
+            tr("The loss on held-out rows rose from {before} to {after} ({change}); lower is better.", **values))
 
 
 def export_sentences(facts: Facts) -> list[str]:
@@ -108,23 +145,27 @@ def export_sentences(facts: Facts) -> list[str]:
     if not files:
         return []
     passed = sum(export.parity.get("passed") is True for export in files)
-    which = tr("The exported file was") if passed == len(files) == 1 else \
-        f"{passed:,} of {len(files):,} exported files {'was' if passed == 1 else 'were'}"
-    return [tr("{which} proven to answer as the model that was trained.", which=which)]
+    if passed == len(files) == 1:
+        return [tr("The exported file was proven to answer like the trained model.")]
+    return [ntr("{n:,} of {files:,} exported files was proven to answer like the trained model.",
+                "{n:,} of {files:,} exported files were proven to answer like the trained model.", passed,
+                files=len(files))]
 
 
 def alarms(facts: Facts) -> list[str]:
-    """What nobody may overlook: files that are not what was trained, test rows that were learned, gaps."""
-    found = [tr("{path} does not answer as the model that was trained: it failed its proof. Do not use it.",
-                path=export.path.name)
+    """What nobody may overlook: files that aren't what was trained, test rows that were learned, gaps."""
+    found = [tr("{file} doesn't answer like the trained model: its proof failed. Don't use it.",
+                file=export.path.name)
              for export in facts.exports if export.parity.get("passed") is False]
     told = told_in_full(facts.evaluations, facts.main_evaluation)
     for each in told:
         test = each.scores.get("test") or {}
         if test.get("trained_on"):
-            which = f" ({test_name(each)})" if len(told) > 1 else ""
-            found.append(f"{exact(test['trained_on'])} of {exact(test.get('rows'))} test rows are among the rows that "
-                         f"it learned{which}: on new rows its scores may be lower.")
+            values = {"learned": exact(test["trained_on"]), "rows": exact(test.get("rows"))}
+            found.append(tr("{learned} of {rows} test rows of {test_set} are among the rows that it learned. On new "
+                            "rows its scores may be lower.", **values, test_set=test_name(each)) if len(told) > 1 else
+                         tr("{learned} of {rows} test rows are among the rows that it learned. On new rows its scores "
+                            "may be lower.", **values))
     return found + facts.gaps
 
 
@@ -132,17 +173,16 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
     """(tone, sentence) on whether it is better; one sentence when nobody looked."""
     main, (benchmarks, _) = facts.main_evaluation, benchmark_results(facts.evaluations)
     if main is None and not benchmarks:
-        return [("warn", NOT_EVALUATED)]
+        return [("warn", tr(NOT_EVALUATED))]
     said = _in_plain_words(facts)
     said += [line for each in told_in_full(facts.evaluations, main)[:MOST_TEST_SETS]
             for line in of_evaluation(each)[:MOST_VERDICTS if each is main else MOST_OF_OTHERS]]
     if main is not None and (why := why_main(main, facts.evaluations, facts.run.config.eval_file)):
         said.append(("", why))
-    said += [(benchmark_tone(each),
-              str(each.get("sentence") or tr("{get} was run; nothing was compared.", get=each.get("title"))))
-             for each in benchmarks]
+    said += [(benchmark_tone(each), str(each.get("sentence") or tr(
+        "{benchmark} was run; nothing was compared.", benchmark=each.get("title")))) for each in benchmarks]
     if main is None:
-        said.append(("warn", "No test set of one's own was evaluated, only benchmarks."))
+        said.append(("warn", tr("No test set of your own was evaluated, only benchmarks.")))
     return said
 
 
@@ -152,7 +192,8 @@ def _in_plain_words(facts: Facts) -> list[tuple[str, str]]:
     if main is None:
         return []
     found = advice.advise(facts.run.config, facts.history, main.scores, main.request)
-    next_step = [("", f"{each.text}: {each.reason}") for each in found.proposals[:1]]
+    next_step = [("", tr("{proposal}: {reason}", proposal=each.text, reason=each.reason))
+                 for each in found.proposals[:1]]
     if found.evidence.compared is None:
         return next_step
     return [(found.tone, f"{found.headline} {found.caveat}".rstrip()), *next_step]
@@ -160,13 +201,14 @@ def _in_plain_words(facts: Facts) -> list[tuple[str, str]]:
 
 def of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
     """(tone, sentence) of each comparison in the score to judge by, or what a single model scored."""
-    what = test_name(evaluation)
+    name = test_name(evaluation)
     if not evaluation.comparisons:
-        found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(name), name)} {metric_name(name)}"
-                 for model in evaluation.models for name in evaluation.metrics[:1]]
-        return [("", tr("{what}: {found}. Nothing was compared.", what=what, found="; ".join(found)))]
+        found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(key), key)} {metric_name(key)}"
+                 for model in evaluation.models for key in evaluation.metrics[:1]]
+        return [("", tr("{test_set}: {scores}. Nothing was compared.", test_set=name, scores="; ".join(found)))]
     return [(TONES.get(str(each.get("verdict")), ""),
-             f"{what}, {each.get('of')} against {each.get('with')}: {each.get('sentence') or each.get('verdict')}")
+             tr("{test_set}, {model} against {other}: {verdict}", test_set=name, model=each.get("of"),
+                other=each.get("with"), verdict=each.get("sentence") or each.get("verdict")))
             for each in evaluation.main_comparisons]
 
 
@@ -176,25 +218,27 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     before, after = run.eval_loss_before, run.eval_loss_after
     found = []
     if before is not None and after is not None and len(facts.evals) > 1:
-        found.append(("Loss on held-out rows", f"{rounded(before)} → {rounded(after)}",
-                      "before → after, lower is better"))
+        found.append((tr("Loss on held-out rows"), f"{rounded(before)} → {rounded(after)}",
+                      tr("before → after, lower is better")))
     found += _score_tile(facts.main_evaluation)
-    found.append(("Work", units.format_duration(run.seconds), units.counted(run.steps, "step")))
+    found.append((tr("Work"), units.format_duration(run.seconds), ntr("{n:,} step", "{n:,} steps", run.steps)))
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     if speed:
-        found.append(("Speed", f"{sum(speed) / len(speed):,.0f} tokens/s", "mean of all steps"))
+        found.append((tr("Speed"), tr("{speed:,.0f} tokens/s", speed=sum(speed) / len(speed)),
+                      tr("mean of all steps")))
     use = facts.history.energy.use
     if use is not None:
         price = tariff()
         cost = price.cost(use.joules)
-        known = f"{100 * use.measured / use.joules:.0f} % measured, the rest estimated" if use.measured else "estimated"
-        found.append(("Energy", units.format_energy(use.joules),
+        known = (tr("{percent:.0f} % measured, the rest estimated", percent=100 * use.measured / use.joules)
+                 if use.measured else tr("estimated"))
+        found.append((tr("Energy"), units.format_energy(use.joules),
                       known if cost is None else f"{format_money(cost, price.currency)}; {known}"))
     return found
 
 
 def _score_tile(main: Evaluation | None) -> list[tuple[str, str, str]]:
-    """The score to judge by, before and after; nothing where one of the two is not known."""
+    """The score to judge by, before and after; nothing where one of the two isn't known."""
     if main is None or main.pair is None or main.main_metric is None:
         return []
     of, base = main.pair
@@ -206,39 +250,41 @@ def _score_tile(main: Evaluation | None) -> list[tuple[str, str, str]]:
 
 
 def not_checked(facts: Facts) -> list[str]:
-    """What this report cannot vouch for."""
+    """What this report can't vouch for."""
     main, (benchmarks, _) = facts.main_evaluation, benchmark_results(facts.evaluations)
     open_points = []
     if main is None:
-        open_points.append("Whether the answers are better than the base model's: no evaluation on a test set.")
+        open_points.append(tr("Whether the answers are better than the base model's: it wasn't evaluated on a test "
+                              "set."))
     else:
-        open_points += [tr("How well it does by {name}: the test rows are not tagged.", name=name) for key, name in
-                        (("by_category", "category"), ("by_language", "language"))
-                        if not any(model.get(key) for model in main.models)]
+        open_points += [tr(point) for key, point in (
+            ("by_category", noop("How well it does in each category: the test rows have no categories.")),
+            ("by_language", noop("How well it does in each language: the test rows don't name their language.")))
+            if not any(model.get(key) for model in main.models)]
         if not main.scores.get("judge"):
-            open_points.append("Whether a person would prefer the answers: scores compare them with reference answers; "
-                               "no judge read them.")
+            open_points.append(tr("Whether a person would prefer the answers: scores compare them with reference "
+                                  "answers, and no judge read them."))
     if not benchmarks:
-        open_points.append("Whether general knowledge was kept: no benchmark was run.")
+        open_points.append(tr("Whether general knowledge was kept: no benchmark was run."))
     open_points += _unproven(facts)
     if not facts.base.licence:
-        open_points.append("The licence of the base model: it is not stated in its folder.")
-    open_points.append("The base model's weights: only config.json and tokenizer.json have a recorded hash."
-                       if facts.record.get("hashes") else "Which files were used: no hash is recorded.")
-    return [*open_points,
-            tr("Harmful, biased or untrue answers: no test of them was made."),
-            tr("Whether the rows hold personal data, and whether they may be used for training: nobody looked here.")]
+        open_points.append(tr("The licence of the base model: its folder doesn't state one."))
+    open_points.append(tr("The base model's weights: only config.json and tokenizer.json have a recorded hash.")
+                       if facts.record.get("hashes") else tr("Which files were used: no hash is recorded."))
+    return [*open_points, tr("Harmful, biased or untrue answers: they weren't tested."),
+            tr("Whether the rows contain personal data, and whether they may be used for training: nobody checked "
+               "that here.")]
 
 
 def _unproven(facts: Facts) -> list[str]:
     files = [export for export in facts.exports if export.path.is_file()]
     if not files:
-        return [tr("Exports: there is none, so no file was compared with what was trained.")]
-    open_points = [tr("Whether {path} answers as the model that was trained: it has no proof beside it.",
-                      path=export.path.name)
+        return [tr("Exports: there are none, so no file was compared with what was trained.")]
+    open_points = [tr("Whether {file} answers like the trained model: it has no proof.", file=export.path.name)
                    for export in files if not export.parity]
     for export in files:
         names = [str(check.get("name")) for check in export.parity.get("checks") or [] if check.get("passed") is None]
         if names:
-            open_points.append(f"{export.path.name}: {', '.join(names)} could not be measured.")
+            open_points.append(tr("{file}: these couldn't be measured: {checks}.", file=export.path.name,
+                                  checks=", ".join(tr(LABELS.get(name, name)) for name in names)))
     return open_points

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core.files import finite
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 
 LONGEST_TEXT, LONGEST_NAME = 1500, 400
 """Characters of an answer, and of a name, that are shown."""
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-"""What is not shown as it is: control characters but for newline and tab, which a terminal would obey; half characters;
-and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
+"""What isn't shown as it is: control characters apart from newline and tab, which a terminal would obey; half
+characters; and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM,
+ZWJ) stay."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Cut:
-    """A text as the page shows it, and a sentence when it does not show all of it."""
+    """A text as the page shows it, and a sentence when it doesn't show all of it."""
 
     text: str
     note: str = ""
 
 
 def visible(text: str) -> str:
-    """`text` with what one cannot see written out: control characters, half characters, and bidi overrides.
+    """`text` with what one can't see written out: control characters, half characters, and bidi overrides.
 
     >>> visible("a\\u202eb\\x00")
     'a[U+202E]b[U+0000]'
@@ -57,7 +58,7 @@ def shortened(text: str, limit: int = LONGEST_TEXT) -> Cut:
     if len(text) <= limit:
         return Cut(text)
     return Cut(text[:limit] + "…",
-               tr("Cut here: {limit:,} of {text:,} characters are shown.", limit=limit, text=len(text)))
+               tr("Cut here: {shown:,} of {all:,} characters are shown.", shown=limit, all=len(text)))
 
 
 def exact(value: Any) -> str | None:
@@ -69,20 +70,21 @@ def exact(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return tr("yes") if value else tr("no")
     if isinstance(value, int):
-        return f"{value:,}"
+        return number_text(value)
     if isinstance(value, float):
-        return f"{value:,.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(value)
+        whole = math.isfinite(value) and value == int(value) and abs(value) < 1e15
+        return number_text(value, ",.0f") if whole else repr(value)
     if isinstance(value, list):
-        return ", ".join(exact(each) or "not set" for each in value) or "none"
+        return ", ".join(exact(each) or tr("not set") for each in value) or tr("none")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def rounded(value: Any, digits: int = 3) -> str:
     """A figure for a sentence."""
     number = finite(value)
-    return "no number" if number is None else f"{number:,.{digits}f}"
+    return tr("not a number") if number is None else number_text(number, f",.{digits}f")
 
 
 def moment(seconds: float) -> str:
@@ -90,7 +92,7 @@ def moment(seconds: float) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
-        return "unknown time"
+        return tr("unknown time")
 
 
 def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:

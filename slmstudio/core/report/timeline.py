@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core import jobs, units
 from slmstudio.core.files import an_object, finite
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run.config import label
 from slmstudio.core.run.history import TOLD
@@ -16,9 +16,15 @@ from slmstudio.core.run.history import TOLD
 MOST_LINES = 150
 _EVERYDAY = frozenset({"eval", "checkpoint_saved", "guard_rest", "guard_resume"})
 """Events that a long run has hundreds of; the evaluations have a table of their own, and the rests a sentence."""
-_REASONS = {"requested": "asked for by the user", "stop": "before stopping", "free": "before its memory was freed",
-            "rest": "before a rest",
-            "best": "the best so far", "end": "at the end"}
+_SAVED = noop("Checkpoint saved at step {step}")
+_REASONS = {
+    "requested": noop("Checkpoint saved at step {step}, requested by the user"),
+    "stop": noop("Checkpoint saved at step {step}, before stopping"),
+    "free": noop("Checkpoint saved at step {step}, before its memory was freed"),
+    "rest": noop("Checkpoint saved at step {step}, before a rest"),
+    "best": noop("Checkpoint saved at step {step}, the best so far"),
+    "end": noop("Checkpoint saved at step {step}, at the end"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Timeline:
         kind, time = str(event.get("type")), finite(event.get("time"))
         if kind == "job_started" and self._at_work and not self._anew:
             self.crashes += 1
-            self.lines.append(Line(None, work, "The worker before had ended without a word: it crashed, was killed, or "
-                                               "the machine went down", "bad"))
+            self.lines.append(Line(None, work, tr("The previous worker ended unexpectedly: it crashed, was killed, or "
+                                                  "the machine went down"), "bad"))
         text = describe(event, is_best)
         if text:
             self.lines.append(Line(time, work, text, tone(event), kind in _EVERYDAY))
@@ -102,10 +108,12 @@ def describe(event: dict[str, Any], is_best: bool = False) -> str:
         return ""
     if kind == "eval":
         loss = event.get("eval_loss")
-        return tr("Eval loss {rounded} at step {step}", rounded=rounded(loss, 4), step=_step(event)) + (", the best so far" if is_best else "")
+        found = {"loss": rounded(loss, 4), "step": _step(event)}
+        return (tr("Eval loss {loss} at step {step}, the best so far", **found) if is_best else
+                tr("Eval loss {loss} at step {step}", **found))
     if kind in _TEXTS:
         return _TEXTS[kind](event)
-    return str(event.get("message") or event.get("code") or "").rstrip(".")
+    return str(event.get("message") or event.get("code") or "").rstrip(".।")
 
 
 def tone(event: dict[str, Any]) -> str:
@@ -121,15 +129,15 @@ def _step(event: dict[str, Any]) -> str:
 
 
 def _plan(event: dict[str, Any]) -> str:
-    return (f"{units.format_count(_number(event, 'trainable_parameters'))} of "
-            f"{units.format_count(_number(event, 'parameters'))} parameters learn, from "
-            f"{exact(event.get('train_rows')) or '?'} rows in {exact(event.get('total_steps')) or '?'} steps, on "
-            f"{device_name(event.get('device'))}")
+    return tr("{trained} of {parameters} parameters learn, from {rows} rows in {steps} steps, on {device}",
+              trained=units.format_count(_number(event, "trainable_parameters")),
+              parameters=units.format_count(_number(event, "parameters")), rows=exact(event.get("train_rows")) or "?",
+              steps=exact(event.get("total_steps")) or "?", device=device_name(event.get("device")))
 
 
 def device_name(device: Any) -> str:
     """PyTorch's name of a device, for a person."""
-    return "the processor" if device == "cpu" else str(device or "a device that was not noted")
+    return tr("the processor") if device == "cpu" else str(device or tr("a device that wasn't recorded"))
 
 
 def _number(event: dict[str, Any], name: str) -> float:
@@ -137,45 +145,45 @@ def _number(event: dict[str, Any], name: str) -> float:
 
 
 def _saved(event: dict[str, Any]) -> str:
-    reason = _REASONS.get(str(event.get("reason")), "")
-    return tr("Checkpoint saved at step {step}", step=_step(event)) + (f", {reason}" if reason else "")
+    return tr(_REASONS.get(str(event.get("reason")), _SAVED), step=_step(event))
 
 
 def _changed(event: dict[str, Any]) -> str:
-    return tr("Changed by the user at step {step}: learning rate {exact}, {exact2} steps in all", step=_step(event),
-              exact=exact(event.get("learning_rate")) or "?", exact2=exact(event.get("total_steps")) or "?")
+    return tr("Changed by the user at step {step}: learning rate {rate}, {total} steps in all", step=_step(event),
+              rate=exact(event.get("learning_rate")) or "?", total=exact(event.get("total_steps")) or "?")
 
 
 def _adjusted(event: dict[str, Any]) -> str:
     before = an_object(event.get("was"))
-    named = ", ".join(f"{label(name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
+    named = ", ".join(f"{label(name)} {exact(before.get(name)) or tr('not set')} → {exact(value) or tr('not set')}"
                       for name, value in an_object(event.get("changes")).items())
-    return (str(event.get("message") or tr("The run continues with other values")).rstrip(".")
+    return (str(event.get("message") or tr("The run continues with other values")).rstrip(".।")
             + (f" ({named})" if named else ""))
 
 
 def _sleep(event: dict[str, Any]) -> str:
-    return tr("The machine might have fallen asleep: {get}", get=event.get("reason") or "no reason given") \
+    return tr("The machine may have gone to sleep: {reason}", reason=event.get("reason") or tr("no reason given")) \
         if event.get("on") is False else ""
 
 
 def _suspended(event: dict[str, Any]) -> str:
-    return tr("Stood still for {duration} ({exact} s), as the machine slept; not counted as work",
-              duration=units.format_duration(_number(event, "seconds")), exact=exact(event.get("seconds")) or "?")
+    return tr("Suspended for {duration} ({seconds} s) while the machine slept; not counted as work",
+              duration=units.format_duration(_number(event, "seconds")), seconds=exact(event.get("seconds")) or "?")
 
 
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "job_started": lambda event: tr("Worker started"),
     "plan": _plan,
-    "resumed_from": lambda event: tr("Went on from the checkpoint of step {step}", step=_step(event)),
+    "resumed_from": lambda event: tr("Resumed from the checkpoint of step {step}", step=_step(event)),
     "checkpoint_saved": _saved,
-    "paused": lambda event: tr("Paused at step {step}", step=_step(event)) + (
-        ", as the disk was full" if event.get("reason") == "disk_full" else ""),
-    "resumed": lambda event: tr("Went on at step {step}", step=_step(event)),
+    "paused": lambda event: (tr("Paused at step {step}, because the disk was full", step=_step(event))
+                             if event.get("reason") == "disk_full" else
+                             tr("Paused at step {step}", step=_step(event))),
+    "resumed": lambda event: tr("Resumed at step {step}", step=_step(event)),
     "changed": _changed,
     "adjusted": _adjusted,
     "sleep_prevented": _sleep,
     "suspended": _suspended,
-    "job_ended": lambda event: f"Ended: {event.get('state') or 'unknown'}",
-    jobs.MEMORY_KILL: lambda event: tr("The system had ended the worker because memory ran out"),
+    "job_ended": lambda event: tr("Ended: {state}", state=tr(str(event.get("state") or "unknown"))),
+    jobs.MEMORY_KILL: lambda event: tr("The system ended the worker because memory ran out"),
 }

@@ -3,7 +3,7 @@
 The rows stand at the right end of the cache, which is as large as it will ever be: nothing is copied while it fills.
 Prompts are read a few at a time, on the processor one by one where they are long, so that no time goes into padding;
 what is expensive alone, the reading of all weights for one token, is then done once for all rows. Positions and masks
-are each row's own, so that an answer does not depend on its neighbours.
+are each row's own, so that an answer doesn't depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class Batch:
             self.replies[row].logprobs[number] += float(logprobs(logits[at, :len(rest)], rest).sum())
 
     def _write(self) -> None:
-        """Greedy answers. Rows that have ended go on unheard until half of the batch has; then they are dropped."""
+        """Greedy answers. Rows that have ended continue unheard until half of the batch has; then they are dropped."""
         alive = [row for row, ask in enumerate(self.asks) if ask.most and not self.replies[row].broken]
         kept, step = list(range(len(self.asks))), 0
         cache: Any = Cache(layers=[room.part(slice(None), self.longest) for room in self.rooms])
@@ -216,7 +216,7 @@ class Batch:
         return ragged_attention.parts_of([self.longest - self.lengths[row] for row in rows])
 
     def _take(self, alive: list[int], chosen: Mapping[int, tuple[int, bool]]) -> list[int]:
-        """Give each row its token; those that go on."""
+        """Give each row its token; those that continue."""
         going = []
         for row in alive:
             reply, (token, fine) = self.replies[row], chosen[row]

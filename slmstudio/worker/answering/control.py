@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from slmstudio.core.i18n import tr
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import Cooling
@@ -30,10 +29,10 @@ class Hand:
         self._told = 0.0
         self._awake = Awake(job)
         self._awake.on()
-        self._cooling = Cooling(job, tr("The evaluation"))
+        self._cooling = Cooling(job, "evaluation")
 
     def expect(self, total: int, work: float, done: int, finished: float) -> None:
-        """How much it is becomes known, and what of it is over; the speed is measured anew from here."""
+        """How much it is becomes known, and what of it is over; the speed is measured again from here."""
         if (total, done) != (self.total, self.done):
             self.total, self.work, self.done, self.finished = total, work, done, finished
             self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)

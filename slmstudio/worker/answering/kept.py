@@ -30,7 +30,7 @@ class Kept:
         """Append a batch and see it on the disk before the next one begins.
 
         Raises:
-            OSError: the disk is full, for instance; the work can go on later from the batches before.
+            OSError: the disk is full, for instance; the work can continue later from the batches before.
         """
         lines = list(lines)
         with open(self._path, "ab", opener=files.regular) as file:

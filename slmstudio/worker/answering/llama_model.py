@@ -35,7 +35,7 @@ class LlamaModel:
         end, prefix: tokens that lm_eval asks for: the end of a text, and what stands before one without context.
 
     Raises:
-        UserError: llama.cpp cannot load it, or it is no model that writes, or has no chat template.
+        UserError: llama.cpp can't load it, or it isn't a model that writes, or has no chat template.
     """
 
     def __init__(self, path: Path, memory: int):
@@ -54,13 +54,13 @@ class LlamaModel:
         try:
             self._loaded = Loaded(path_model=str(path), params=options, verbose=False)
         except ValueError as error:
-            raise UserError(tr("{path} cannot be loaded.", path=path.name),
+            raise UserError(tr("{file} can't be loaded.", file=path.name),
                             tr("llama.cpp says: {reason}.", reason=llama_log.reason() or error),
                             tr("Choose another GGUF file, or export the run again.")) from error
         self.model, self.metadata = self._loaded.model, self._loaded.metadata()
         self.vocab = LlamaVocab(self)
         if self.vocab.template is None:
-            raise UserError(tr("{path} has no chat template.", path=path.name), "",
+            raise UserError(tr("{file} has no chat template.", file=path.name), "",
                             tr("Choose the instruct version of the model."))
         self.template = self.vocab.template
         self._vocabulary = llama_cpp.llama_model_get_vocab(self.model)
@@ -112,7 +112,7 @@ class LlamaModel:
         begin, end = answer_spans(chat, self.template, text, tools=tools)[-1]
         before, whole = self.encode(text[:begin]), self.encode(text[:end])
         if not before or len(whole) <= len(before):
-            raise UserError(tr("The reference leaves no token to score."), tr("It is empty."),
+            raise UserError(tr("The reference leaves no token to score."), tr("It's empty."),
                             tr("Give every row an answer."))
         return before, whole[len(before):]
 
@@ -162,8 +162,9 @@ class LlamaModel:
         settings.no_perf = True
         self._context = self._api.llama_init_from_model(self.model, settings)
         if self._context is None or self._api.llama_get_memory(self._context) is None:
-            raise UserError(tr("{name} cannot answer.", name=self._name),
-                            tr("llama.cpp says: {last_error}", last_error=llama_log.last_error() or "nothing"),
+            said = llama_log.last_error()
+            raise UserError(tr("{model} can't answer.", model=self._name),
+                            tr("llama.cpp says: {reason}.", reason=str(said).rstrip(".")) if said else "",
                             tr("Choose a model that writes text, or fewer rows at once."))
         self._capacity, self._sequences = tokens, sequences
 
@@ -195,8 +196,8 @@ class LlamaModel:
             batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, row, keep
         status = self._api.llama_decode(self._context, batch)
         if status != 0:
-            raise UserError(tr("{name} could not continue.", name=self._name),
-                            tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+            raise UserError(tr("{model} couldn't continue.", model=self._name),
+                            tr("llama.cpp says: {reason}.", reason=llama_log.last_error() or status),
                             tr("Choose fewer rows at once, or export the run again."))
 
     def _logits(self, place: int) -> Any:
@@ -212,7 +213,7 @@ class LlamaModel:
                 found += logprob(logits, token)
             memory = self._api.llama_get_memory(self._context)
             if not self._api.llama_memory_seq_rm(memory, row, len(ask.prompt), -1):
-                # A recurrent model cannot forget only the end.
+                # A recurrent model can't forget only the end.
                 self._api.llama_memory_seq_rm(memory, row, -1, -1)
                 list(self._read(row, ask.prompt, 0, len(ask.prompt) - 1))
         return found

@@ -48,7 +48,7 @@ class Models:
             thinks: False asks its template for answers without thoughts.
 
         Raises:
-            UserError: it cannot be loaded, or does not fit into memory.
+            UserError: it can't be loaded, or doesn't fit into memory.
         """
         self.close()
         if spec.get("gguf"):
@@ -93,12 +93,12 @@ class Models:
         facts = read_model(folder)
         held = self._dtype.itemsize
         needed = four_bit_bytes(facts, held) if packed else facts.parameters * held
-        half = tr("Evaluate in bf16 or fp16 (--precision), which takes half of it; or close") if held > 2 else "Close"
-        return UserError(tr("{folder} does not fit into the GPU's memory.", folder=folder.name),
-                         tr("Its weights need about {size}, {size2} are free.", size=units.format_bytes(needed),
-                            size2=units.format_bytes(_gpu_free())),
-                         tr("{half} other programs that use the GPU, or evaluate a GGUF file of a smaller quantization "
-                            "type.", half=half))
+        remedy = (tr("Evaluate in bf16 or fp16 (--precision), which takes half of it; or close other programs that use "
+                     "the GPU, or evaluate a GGUF file of a smaller quantization type.") if held > 2 else
+                  tr("Close other programs that use the GPU, or evaluate a GGUF file of a smaller quantization type."))
+        return UserError(tr("{folder} doesn't fit into the GPU's memory.", folder=folder.name),
+                         tr("Its weights need about {needed}; {free} is free.", needed=units.format_bytes(needed),
+                            free=units.format_bytes(_gpu_free())), remedy)
 
     def _forget(self) -> None:
         """Free the weights before others are loaded."""
@@ -125,7 +125,7 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
 
     Raises:
         UserError: it is none, or damaged.
-        torch.OutOfMemoryError: it does not fit.
+        torch.OutOfMemoryError: it doesn't fit.
     """
     options = four_bits(dtype, device == "cuda") if packed else {}
     try:
@@ -135,22 +135,22 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(tr("The model {folder} cannot be loaded.", folder=folder.name), f"{_said(error)}.",
-                        tr("Choose a whole model folder, or download it again.")) from error
+        raise UserError(tr("The model {folder} can't be loaded.", folder=folder.name), f"{_said(error)}.",
+                        tr("Choose a complete model folder, or download it again.")) from error
 
 
 def merge(model: Any, adapter: Path) -> Any:
     """Put an adapter into the weights of its base, which are changed by it.
 
     Raises:
-        UserError: it is no adapter, or belongs to another base model.
-        torch.OutOfMemoryError: it does not fit.
+        UserError: it isn't a adapter, or belongs to another base model.
+        torch.OutOfMemoryError: it doesn't fit.
     """
     return _with_adapter(model, adapter, lambda both: both.merge_and_unload())
 
 
 def put_on(model: Any, adapter: Path) -> Any:
-    """Put an adapter beside the weights of its base: 4 bits cannot hold what it adds to them.
+    """Put an adapter beside the weights of its base: 4 bits can't hold what it adds to them.
 
     Raises:
         as `merge`.
@@ -167,7 +167,7 @@ def _with_adapter(model: Any, adapter: Path, ready: Callable[[Any], Any]) -> Any
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(tr("The adapter {adapter} cannot be put onto the model.", adapter=adapter), f"{_said(error)}.",
+        raise UserError(tr("The adapter {adapter} can't be used with the model.", adapter=adapter), f"{_said(error)}.",
                         tr("Choose the model that it was trained on.")) from error
 
 

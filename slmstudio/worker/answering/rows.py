@@ -16,6 +16,7 @@ MOST_ROWS = 32
 """Rows of one batch; more of them make a step hardly cheaper for each."""
 
 BROKEN = noop("The model computed something that isn't a number (NaN).")
+"""In English in the answers' files, which are asked for it: whoever shows it translates it."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -51,7 +52,7 @@ class Reply:
         ids: the answer, without the token that ended it.
         ended: whether it ended by itself.
         logprobs: ln p of each continuation.
-        broken: whether the model computed something that is no number.
+        broken: whether the model computed something that isn't a number.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -104,7 +105,7 @@ class Row:
         item: as in items.jsonl.
         asks: the first one gives the answer.
         references, choices: for each, (number of the ask, number of its continuation).
-        skipped: why it cannot be asked; "" when it can.
+        skipped: why it can't be asked; "" when it can.
         opened: whether the prompt ends in thoughts, so that the answer begins in them.
     """
 
@@ -121,7 +122,7 @@ class Row:
 
 
 def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
-    """Turn an item into tokens. Never cuts: what does not fit into the context is skipped, and says so."""
+    """Turn an item into tokens. Never cuts: what doesn't fit into the context is skipped, and says so."""
     messages, tools = model.marked(item["messages"]), model.marked(item.get("tools") or ())
     try:
         shown = lettered(item)
@@ -203,9 +204,9 @@ def split(encode: Callable[[str], list[int]], context: str, continuation: str) -
 
 
 def batches(rows: Sequence[Row], model: Model, most_rows: int | None = None) -> list[list[Row]]:
-    """Rows of like length together, the longest first: what does not fit into memory shows at once, and the time left
+    """Rows of like length together, the longest first: what doesn't fit into memory shows at once, and the time left
     is never better than it looks. The same rows always make the same batches, so that an evaluation that was killed
-    computes the rest exactly as one that was not."""
+    computes the rest exactly as one that wasn't."""
     most_rows = (most_rows or MOST_ROWS) if model.shares_batches else 1
     found: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: (-row.length, row.item["id"])):

@@ -79,7 +79,7 @@ class TorchModel:
         while first > 0 and encoded.learned[first - 1]:
             first -= 1
         if last < 1 or first < 1:
-            raise UserError(tr("The reference leaves no token to score."), tr("It is empty."),
+            raise UserError(tr("The reference leaves no token to score."), tr("It's empty."),
                             tr("Give every row an answer."))
         return encoded.ids[:first], encoded.ids[first:last + 1]
 
@@ -120,7 +120,7 @@ class TorchModel:
                 + self.run(asks[middle:], lambda share: gate(0.5 + share / 2)))
 
     def _alone(self, ask: Ask, gate: Gate) -> Reply:
-        """One row of a model whose memory is no plain cache: it can neither be padded nor wound back."""
+        """One row of a model whose memory isn't a plain cache: it can neither be padded nor wound back."""
         reply = Reply()
         for continuation in ask.continuations:
             gate(0.0)

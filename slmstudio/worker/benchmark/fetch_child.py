@@ -16,10 +16,10 @@ from typing import Any
 
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.worker.runtime import child, network
 
-ELSEWHERE = "or get its files on another machine and choose their folder (--data)."
+ELSEWHERE = noop("Or get its files on another machine and choose their folder (--data).")
 _ABSENT = {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError"}
 
 
@@ -57,8 +57,8 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
         data.to_parquet(folder / f"{split}.parquet")
         rows[str(split)] = len(data)
     if not sum(rows.values()):
-        raise UserError(tr("The data set {dataset} came without a single row.", dataset=wanted["dataset"]), "",
-                        tr("Try again, {elsewhere}", elsewhere=ELSEWHERE))
+        raise UserError(tr("The dataset {dataset} arrived without a single row.", dataset=wanted["dataset"]), "",
+                        f"{tr('Try again.')} {tr(ELSEWHERE)}")
     revision = re.search(r"@([0-9a-f]{40})\b", str(builder.base_path or ""))
     store.write_source(folder, wanted["dataset"], wanted["part"], revision[1] if revision else "", rows,
                        str(builder.info.license or ""))
@@ -73,24 +73,24 @@ def explained(error: BaseException, dataset: str) -> UserError:
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
         return from_os_error(full, f"keep the data set {dataset}")
-    what = tr("The data set {dataset} could not be fetched.", dataset=dataset)
+    what = tr("The dataset {dataset} couldn't be downloaded.", dataset=dataset)
     if "GatedRepoError" in kinds or status == 403:
-        return UserError(what, tr("Its owner lets in only who has asked."),
-                         tr("Ask for access on its page, put your token into HF_TOKEN and try again, {elsewhere}",
-                            elsewhere=ELSEWHERE))
+        return UserError(what, tr("Its owner gives access only to people who have asked for it."),
+                         tr("Ask for access on its page, put your token into HF_TOKEN and try again.")
+                         + f" {tr(ELSEWHERE)}")
     if kinds & _ABSENT or status in (401, 404):
-        return UserError(what, tr("The hub does not have it, or hides it from who is not signed in."),
-                         tr("It may have moved: look for it on the hub, {elsewhere}", elsewhere=ELSEWHERE))
-    if trouble := network.explained(error, what, f", {ELSEWHERE}"):
-        return trouble
+        return UserError(what, tr("The hub doesn't have it, or hides it from people who aren't signed in."),
+                         f"{tr('It may have moved: look for it on the hub.')} {tr(ELSEWHERE)}")
+    if trouble := network.explained(error, what, "."):
+        return UserError(trouble.what, trouble.why, f"{trouble.remedy} {tr(ELSEWHERE)}")
     if status is not None:
         return UserError(what, tr("The hub answered with status {status}.", status=status),
-                         tr("Try again later, {elsewhere}", elsewhere=ELSEWHERE))
+                         f"{tr('Try again later.')} {tr(ELSEWHERE)}")
     said = str(chain[-1]).strip().splitlines()
     return UserError(what,
-                     tr("What came is damaged, or no data set that can be read ({name}: {said}).",
-                        name=type(chain[-1]).__name__, said=said[0][:200].rstrip(".") if said else ""),
-                     tr("Try again, {elsewhere}", elsewhere=ELSEWHERE))
+                     tr("What arrived is damaged, or isn't a dataset that can be read ({reason}).",
+                        reason=f"{type(chain[-1]).__name__}: {said[0][:200].rstrip('.') if said else ''}"),
+                     f"{tr('Try again.')} {tr(ELSEWHERE)}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from slmstudio.core import leftovers, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.benchmark.tasks import Source, sources_of
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import JobContext
@@ -37,11 +38,11 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def fetch(job: JobContext, name: str) -> store.Fetched:
-    """Fetch what is not here yet, or not whole any more. A data set that is whole stays, whatever becomes of the
+    """Fetch what isn't here yet, or no longer complete. A data set that is whole stays, whatever becomes of the
     others.
 
     Raises:
-        UserError: the benchmark is not known, or the hub cannot be reached, or does not have it.
+        UserError: the benchmark isn't known, or the hub can't be reached, or doesn't have it.
         Cancelled: the user asked this job to end.
     """
     known = _known(name)
@@ -69,7 +70,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
 
 
 def _known(name: str) -> store.Fetched | None:
-    """What was fetched of the benchmark; None where a part of it is not whole: then it is fetched again."""
+    """What was fetched of the benchmark; None where a part of it isn't whole: then it is fetched again."""
     try:
         return store.find(name)
     except NewerFormat:
@@ -90,7 +91,8 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     partial = leftovers.of_fetch(os.getpid())
     shutil.rmtree(partial, ignore_errors=True)
     cache = partial / "hub"
-    job.phase(PHASE, f"{len(left):,} data sets from the hub" if len(left) > 1 else next(iter(left.values())).dataset)
+    job.phase(PHASE, ntr("{n:,} dataset from the hub", "{n:,} datasets from the hub", len(left))
+              if len(left) > 1 else next(iter(left.values())).dataset)
     job.progress(0, len(left), "data sets", PHASE)
     told = [0, 0.0]
 
@@ -99,7 +101,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
         if [done, size] != told:
             told[:] = done, size
             job.emit("progress", phase=PHASE, done=done, total=len(left), unit="data sets", bytes=size,
-                     detail=f"{units.format_bytes(size)} so far" if size else "")
+                     detail=tr("{size} so far", size=units.format_bytes(size)) if size else "")
 
     request = {"place": str(place / store.DATA), "partial": str(partial), "half_done": [str(partial)],
                "doing": "keep the benchmark's data", "wanted": [

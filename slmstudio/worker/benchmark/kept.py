@@ -17,10 +17,10 @@ Group = list[int]
 
 
 class Kept:
-    """In the file of lm_eval's own cache and under its names, so that it goes on where that one was broken off.
+    """In the file of lm_eval's own cache and under its names, so that it continues where that one was broken off.
 
     Args:
-        path: of the file, made where it is not there; None keeps nothing.
+        path: of the file, made where it isn't there; None keeps nothing.
     """
 
     def __init__(self, path: str | None):
@@ -51,7 +51,7 @@ class Kept:
 
 
 def _drawn(kind: str, asked: Any) -> bool:
-    """Whether chance has a part in the answer: then it is not kept, or all repetitions would be the same."""
+    """Whether chance has a part in the answer: then it isn't kept, or all repetitions would be the same."""
     return kind == "generate_until" and bool(asked[1].get("do_sample"))
 
 

@@ -106,16 +106,16 @@ class _Torch(HFLM):  # type: ignore[misc]
 
     def _in_memory(self, batch: list[Group], compute: Callable[[list[int]], list[Any]],
                    length: Callable[[int], int]) -> list[Any]:
-        """A batch that does not fit into memory is halved, as often as needed."""
+        """A batch that doesn't fit into memory is halved, as often as needed."""
         try:
             return compute([number for group in batch for number in group])
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise UserError(tr("The GPU has too little memory for the longest question of the benchmark with "
-                                   "{name}.", name=self._name),
-                                tr("With its examples it has {length:,} tokens.", length=length(batch[0][0])),
+                                   "{model}.", model=self._name),
+                                tr("With its examples, it has {tokens:,} tokens.", tokens=length(batch[0][0])),
                                 tr("Ask with fewer examples (--shots), or in bf16 or fp16 (--precision), or close "
-                                   "other programs; or let the processor do it: set CUDA_VISIBLE_DEVICES to "
+                                   "other programs. To use the processor instead, set CUDA_VISIBLE_DEVICES to "
                                    "-1.")) from None
         torch.cuda.empty_cache()
         middle = (len(batch) + 1) // 2
@@ -134,18 +134,18 @@ class _Torch(HFLM):  # type: ignore[misc]
         precision = next((name for name, each in DTYPES.items() if each == dtype), str(dtype))
         if dtype == torch.float16:
             return no_number(self._name,
-                             tr("It was computed in {precision}, whose largest number is 65,504; models that were "
+                             tr("It was computed in {precision}, whose largest number is 65,504. Models that were "
                                 "trained in bf16 may need larger ones.", precision=precision),
                              tr("Choose bf16 or fp32 (--precision bf16)."))
         return no_number(self._name,
-                         tr("It was computed in {precision}, which has room enough: its weights are damaged, or its "
+                         tr("It was computed in {precision}, which is precise enough: its weights are damaged, or its "
                             "training went wrong.", precision=precision),
-                         tr("Take another checkpoint, or import the model again."))
+                         tr("Choose another checkpoint, or import the model again."))
 
 
 def no_number(name: str, why: str, remedy: str) -> UserError:
     """The highest of several NaN is the first: without this, every answer would be A."""
-    return UserError(tr("{name} computed something that isn't a number (NaN).", name=name), why, remedy)
+    return UserError(tr("{model} computed something that isn't a number (NaN).", model=name), why, remedy)
 
 
 class _Broken(LogitsProcessor):
@@ -197,7 +197,7 @@ class _Llama(TemplateLM):  # type: ignore[misc]
     def _loglikelihood_tokens(self, requests: Any, **options: Any) -> list[tuple[float, bool]]:
         """As HFLM does: prompts that are too long lose their beginning. Continuations of one prompt are read together.
 
-        Whether a continuation is the likeliest is not computed; tasks that ask for that have no place here.
+        Whether a continuation is the likeliest isn't computed; tasks that ask for that have no place here.
         """
         groups: dict[tuple[int, ...], Group] = {}
         for number, (_, context, rest) in enumerate(requests):
@@ -234,5 +234,5 @@ class _Llama(TemplateLM):  # type: ignore[misc]
         return str(postprocess_generated_text(generation=answer, stop=stops, think_end_token=None))
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
-        raise UserError(tr("This benchmark cannot be run on a GGUF file."),
+        raise UserError(tr("This benchmark can't be run on a GGUF file."),
                         tr("It asks for the likelihood of whole texts."), tr("Choose the model folder instead."))

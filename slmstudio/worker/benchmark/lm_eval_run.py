@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import question_rows
@@ -27,7 +27,7 @@ from slmstudio.worker.benchmark.tasks import Tasks, write_tasks
 from slmstudio.worker.runtime.context import JobContext
 
 KEPT_WITHIN = 2.0
-"""Points: an interval that is wider, and holds zero, does not show that knowledge was kept."""
+"""Points: an interval that is wider, and holds zero, doesn't show that knowledge was kept."""
 FOLDER = "benchmark"
 Answers = dict[str, dict[int, float]]
 """Subject: question: 1 for right, 0 for wrong; or a share between, as the probability of what is true."""
@@ -53,7 +53,7 @@ def prepare(job: JobContext) -> Prepared:
     """Read the benchmark's data, and look whether it can be asked as the request wants.
 
     Raises:
-        UserError: the data are not whole, or too few for the examples, or the benchmark is not known.
+        UserError: the data is incomplete, or too few for the examples, or the benchmark isn't known.
     """
     import datasets
     from lm_eval.tasks import TaskManager
@@ -75,13 +75,13 @@ def prepare(job: JobContext) -> Prepared:
 def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> dict[str, Any]:
     """Run the request's benchmark on every model, and write the results into scores.json.
 
-    Each model's answers are kept as they come, so that a killed benchmark goes on.
+    Each model's answers are kept as they come, so that a killed benchmark continues.
 
     Returns:
         What scores.json holds.
 
     Raises:
-        UserError: the data are not whole, or the benchmark is not known, or a model cannot be asked.
+        UserError: the data is incomplete, or the benchmark isn't known, or a model can't be asked.
     """
     prepared = prepared or prepare(job)
     place = job.folder / FOLDER
@@ -104,14 +104,14 @@ def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> di
 
 
 def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], given: dict[str, Any]) -> None:
-    """Tasks are programs of many people: one whose questions cannot be read apart must not cost its scores."""
+    """Tasks are programs of many people: one whose questions can't be read apart must not cost its scores."""
     try:
         question_rows.write(job.folder, prepared.tasks, prepared.loaded, found, given)
     except OSError:
         raise
     except Exception as error:
-        job.warn("benchmark_rows", f"{prepared.tasks.title} has scores, and its questions cannot be shown one by one: "
-                                   f"{type(error).__name__}: {error}")
+        job.warn("benchmark_rows", tr("{benchmark} has scores, but its questions can't be shown one by one: {reason}",
+                                      benchmark=prepared.tasks.title, reason=f"{type(error).__name__}: {error}"))
 
 
 def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,
@@ -232,14 +232,15 @@ def verdict(title: str, found: Difference) -> str:
     """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."""
     half = (found.high - found.low) / 2
     if not math.isfinite(half):
-        return tr("One question of {title} says nothing.", title=title)
+        return tr("One question of {benchmark} isn't enough to say anything.", benchmark=title)
     figures = f"{title} {found.value:+.1f} ± {half:.1f}".replace("-", "−")
     if found.low > 0:
         return tr("General knowledge gained: {figures}.", figures=figures)
     if found.high < 0:
         return tr("General knowledge lost: {figures}.", figures=figures)
     if half > KEPT_WITHIN:
-        return tr("No change that {rows:,} questions can show: {figures}.", rows=found.rows, figures=figures)
+        return ntr("No change that {n:,} question can show: {figures}.",
+                   "No change that {n:,} questions can show: {figures}.", found.rows, figures=figures)
     return tr("General knowledge kept: {figures}.", figures=figures)
 
 

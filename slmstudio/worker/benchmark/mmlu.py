@@ -10,7 +10,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset.mmlu_folder import COLUMNS, LAYOUT, find_mmlu
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 MOST_PROBLEMS = 20
 
@@ -41,13 +41,13 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
     found = find_mmlu(folder)
     files = {name: splits for name, splits in found.files.items() if only in (None, name)}
     if not files:
-        raise UserError(tr("{folder} does not hold {only}.", folder=folder.name, only=only), "", tr(LAYOUT))
-    problems = [Problem(tr("The subject {name} has a {splits} file and no test file.", name=name,
+        raise UserError(tr("{folder} doesn't have {subject}.", folder=folder.name, subject=only), "", tr(LAYOUT))
+    problems = [Problem(tr("The subject {subject} has no test file, only: {splits}.", subject=name,
                            splits=", ".join(splits)))
                 for name, splits in sorted(files.items()) if "test" not in splits]
     with_dev = {name for name, splits in files.items() if "dev" in splits}
     if with_dev:
-        problems += [Problem(tr("The subject {name} has no dev file, as the others have.", name=name))
+        problems += [Problem(tr("The subject {subject} has no dev file, unlike the others.", subject=name))
                      for name in sorted(files.keys() - with_dev)]
     subjects = []
     for name, splits in sorted(files.items()):
@@ -56,7 +56,8 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
     if problems:
         more = len(problems) - MOST_PROBLEMS
         raise UserError(tr("The benchmark in {folder} is incomplete.", folder=folder.name),
-                        tr("And {more:,} more.", more=more) if more > 0 else "", tr(LAYOUT), problems[:MOST_PROBLEMS])
+                        ntr("And {n:,} more.", "And {n:,} more.", more) if more > 0 else "", tr(LAYOUT),
+                        problems[:MOST_PROBLEMS])
     return subjects, () if only else found.missing
 
 
@@ -85,18 +86,18 @@ def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, A
                     rows.append({"question": cells[0], "choices": cells[1:5], "subject": subject,
                                  "answer": "ABCD".index(cells[5].strip())})
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(Problem(tr("{where} cannot be read: {error}.", where=where, error=error)))
+        problems.append(Problem(tr("{file} can't be read: {reason}.", file=where, reason=error)))
         return rows
     if not rows:
-        problems.append(Problem(tr("{where} has no questions.", where=where)))
+        problems.append(Problem(tr("{file} has no questions.", file=where)))
     return rows
 
 
 def _wrong(cells: list[str]) -> str:
     if len(cells) != len(COLUMNS):
-        return tr("{cells} columns where 6 are needed.", cells=len(cells))
+        return ntr("{n} column where 6 are needed.", "{n} columns where 6 are needed.", len(cells))
     if cells[5].strip() not in ("A", "B", "C", "D"):
-        return f"the answer is {cells[5].strip()!r}, and not A, B, C or D."
+        return tr("the answer is {answer!r}, not A, B, C or D.", answer=cells[5].strip())
     if not cells[0].strip() or not any(cell.strip() for cell in cells[1:5]):
-        return "the question or its choices are empty."
+        return tr("the question or its choices are empty.")
     return ""

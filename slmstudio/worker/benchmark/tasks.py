@@ -13,7 +13,7 @@ from typing import Any
 from slmstudio.core import files, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.worker.benchmark.mmlu import Subject, has_subject, read_mmlu
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -23,8 +23,8 @@ METRICS = ("acc_norm", "acc", "exact_match")
 """Which metric the field quotes, of those that a task has."""
 MMLU = "cais/mmlu"
 TITLES = {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
-          "gsm8k": "GSM8K", "m_mmlu_hi": "MMLU in Hindi", "global_mmlu_hi": noop("Global MMLU in Hindi"),
-          "arc_hi": "ARC in Hindi", "hellaswag_hi": noop("HellaSwag in Hindi"), "indicparam": "IndicParam"}
+          "gsm8k": "GSM8K", "m_mmlu_hi": "MMLU in Hindi", "global_mmlu_hi": "Global MMLU in Hindi",
+          "arc_hi": "ARC in Hindi", "hellaswag_hi": "HellaSwag in Hindi", "indicparam": "IndicParam"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
         data: None takes what was fetched.
 
     Raises:
-        UserError: the benchmark is not known, or its data are not whole.
+        UserError: the benchmark isn't known, or its data is incomplete.
     """
     if data is None:
         fetched = benchmark_store.find(name)
@@ -77,7 +77,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
         return _Stock(name, None, place / "tasks", place, fetched).write()
     if not data.is_dir():
         raise UserError(tr("{data} isn't a folder.", data=data), "",
-                        tr("Choose the folder that holds the benchmark's files."))
+                        tr("Choose the folder with the benchmark's files."))
     folder = place / "tasks"
     folder.mkdir(parents=True, exist_ok=True)
     subject = name.removeprefix("mmlu_") if name.startswith("mmlu_") else None
@@ -91,7 +91,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
 
 
 def _mmlu_title(name: str) -> str:
-    """With the part of it that is asked: scores of a subject are not those of all.
+    """With the part of it that is asked: scores of a subject aren't those of all.
 
     >>> _mmlu_title("mmlu"), _mmlu_title("mmlu_high_school_physics")
     ('MMLU', 'MMLU (high school physics)')
@@ -111,8 +111,8 @@ def _write_subject(subject: Subject, folder: Path, data: Path) -> None:
         "include": str(harness_tasks() / "mmlu" / "default" / "_default_template_yaml"),
         "task": f"mmlu_{subject.name}",
         "task_alias": subject.name.replace("_", " "),
-        "description": tr("The following are multiple choice questions (with answers) about {replace}.\n\n",
-                          replace=subject.name.replace("_", " ")),
+        "description": f"The following are multiple choice questions (with answers) about "
+                       f"{subject.name.replace('_', ' ')}.\n\n",
         **_source("json", {split: [path] for split, path in splits.items()}, data.parent),
         **({} if subject.dev else {"fewshot_split": None}),
     }
@@ -136,8 +136,7 @@ def harness_tasks() -> Path:
     """The folder of lm_eval's own tasks."""
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(tr("lm_eval is not installed."), "",
-                        tr("Run: {setup_command}", setup_command=program.setup_command()))
+        raise UserError(tr("lm_eval isn't installed."), "", tr("Run: {command}", command=program.setup_command()))
     return Path(spec.submodule_search_locations[0]) / "tasks"
 
 
@@ -145,7 +144,7 @@ def sources_of(name: str) -> dict[str, Source]:
     """Where the tasks of a benchmark take their data from, by task.
 
     Raises:
-        UserError: the benchmark is not known, or one of its tasks makes its data by a program of its own.
+        UserError: the benchmark isn't known, or one of its tasks makes its data by a program of its own.
     """
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -153,9 +152,9 @@ def sources_of(name: str) -> dict[str, Source]:
     for task, entry in _entries(name).items():
         whole = load_yaml(entry.yaml_path, resolve_func=False)
         if not whole.get("dataset_path") or whole.get("custom_dataset"):
-            raise UserError(tr("The data of {task} cannot be fetched.", task=task),
-                            tr("It makes them by a program of its own."),
-                            tr("Choose another benchmark, or a folder that holds its data."))
+            raise UserError(tr("The data of {task} can't be downloaded.", task=task),
+                            tr("The benchmark makes it with a program of its own."),
+                            tr("Choose another benchmark, or a folder that has its data."))
         found[task] = Source(whole["dataset_path"], str(whole.get("dataset_name") or ""),
                              dict(whole.get("dataset_kwargs") or {}))
     return found
@@ -166,7 +165,8 @@ def _entries(name: str) -> dict[str, Any]:
     index = _index()
     found = {task: index[task] for task in dict.fromkeys(_members(index, name))}
     if not found:
-        raise UserError(tr("The benchmark {name} has no tasks that can be run.", name=name), "", tr("Choose another."))
+        raise UserError(tr("The benchmark {benchmark} has no tasks that can be run.", benchmark=name), "",
+                        tr("Choose another one."))
     return found
 
 
@@ -205,8 +205,9 @@ class _Stock:
         metrics = [{entry["metric"] for entry in config.get("metric_list") or []} for config in configs.values()]
         metric = next((each for each in METRICS if all(each in found for found in metrics)), None)
         if metric is None:
-            raise UserError(tr("The benchmark {name} does not count right answers.", name=self.name),
-                            tr("Only benchmarks by accuracy or exact match are shown here."), tr("Choose another."))
+            raise UserError(tr("The benchmark {benchmark} doesn't count right answers.", benchmark=self.name),
+                            tr("Only benchmarks by accuracy or exact match can be shown here."),
+                            tr("Choose another one."))
         filters = next(iter(configs.values())).get("filter_list") or []
         title, subjects = TITLES.get(self.name, self.name), {name: name for name in configs}
         if all(config.get("dataset_path") == MMLU and name.startswith("mmlu_") for name, config in configs.items()):
@@ -229,9 +230,11 @@ class _Stock:
         named = {SPLITS.get(split, split): paths for split, paths in splits.items()}
         missing = sorted(split for split in wanted if SPLITS.get(split, split) not in named)
         if missing:
-            raise UserError(tr("{data} lacks {missing} of {entry}.", data=self.data or tr("What was fetched"),
-                               missing=" and ".join(missing), entry=entry.name),
-                            tr("Found: {named}.", named=", ".join(sorted(named)) or "nothing"),
+            values = {"missing": ", ".join(missing), "task": entry.name}
+            raise UserError(tr("{folder} lacks these splits of {task}: {missing}.", folder=self.data, **values)
+                            if self.data else
+                            tr("The download lacks these splits of {task}: {missing}.", **values),
+                            tr("Found: {splits}.", splits=", ".join(sorted(named)) or tr("nothing")),
                             tr("Put a file for each split there, named as on the hub, as in test.jsonl or "
                                "test-00000-of-00001.parquet."))
         used = {key for key in ("training_split", "validation_split", "test_split", "fewshot_split") if whole.get(key)}
@@ -264,10 +267,10 @@ class _Stock:
 
 
 def _unknown(name: str, known: list[str]) -> UserError:
-    """For a benchmark that lm_eval does not have."""
+    """For a benchmark that lm_eval doesn't have."""
     import difflib
 
     near = difflib.get_close_matches(name, known, 3)
-    return UserError(tr("The benchmark {name} is not known.", name=name),
-                     tr("Did you mean {near}?", near=" or ".join(near)) if near else "",
-                     tr("lm_eval's own list of tasks names all of them."))
+    return UserError(tr("The benchmark {benchmark} isn't known.", benchmark=name),
+                     tr("Did you mean: {names}?", names=", ".join(near)) if near else "",
+                     tr("lm_eval's own list of tasks has all of them."))

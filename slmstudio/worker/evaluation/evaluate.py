@@ -14,7 +14,7 @@ The request and the files of the job folder:
 
     items.json        of which file the items are, and whether models are to think (`core.evaluation.items_file`)
     items.jsonl       what is asked, in the order of the file; written once
-    answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed evaluation goes on there
+    answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed one continues there
     scores.json       at the end
     benchmark-rows.jsonl    at the end of a benchmark: what each model chose at each question
 """
@@ -46,7 +46,7 @@ def run(job: JobContext) -> dict[str, Any]:
         "verdict": the sentence on the metric that counts, or None}.
 
     Raises:
-        UserError: something in the request cannot be used, or no model answered anything, or the disk is full.
+        UserError: something in the request can't be used, or no model answered anything, or the disk is full.
     """
     try:
         disk_space.keep_reserve(job.folder)
@@ -56,10 +56,10 @@ def run(job: JobContext) -> dict[str, Any]:
     except Exception as error:
         if not disk_space.is_full(error, job.folder):
             raise
-        raise UserError(tr("The disk is full, so the evaluation cannot continue."),
-                        tr("{size} are left where {folder} lies.", size=units.format_bytes(disk_space.free(job.folder)),
-                           folder=job.folder),
-                        tr("Free some room. {go_on}", go_on=advice.go_on("evaluate", job.folder))) from error
+        raise UserError(tr("The disk is full, so the evaluation can't continue."),
+                        tr("{size} is left on the disk with {folder}.",
+                           size=units.format_bytes(disk_space.free(job.folder)), folder=job.folder),
+                        f"{tr('Free some space.')} {advice.go_on('evaluate', job.folder)}") from error
 
 
 def _run(job: JobContext) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
-    """Let every model answer every item that it has not answered yet."""
+    """Let every model answer every item that it hasn't answered yet."""
     specs = job.request["models"]
     kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
@@ -130,9 +130,11 @@ def _tell_silent(job: JobContext, number: int) -> None:
     models, lines = job.request["models"], _lines(job, number)
     if len(models) < 2 or not _is_silent(lines):
         return
-    compared = "" if number else tr(" The other models are compared with it: there will be no comparisons.")
-    job.warn("no_answers", f"{models[number]['name']} answered none of the {len(lines):,} rows, and has no scores. "
-                           f"{lines[0]['skipped']}{compared} {_remedy(job, lines)}")
+    said = [tr("{model} answered none of the {rows:,} rows, so it has no scores.", model=models[number]["name"],
+               rows=len(lines)), tr(str(lines[0]["skipped"]))]
+    if not number:
+        said.append(tr("The other models are compared with it, so there will be no comparisons."))
+    job.warn("no_answers", " ".join([*said, _remedy(job, lines)]))
 
 
 def _need_answers(job: JobContext) -> None:
@@ -142,8 +144,9 @@ def _need_answers(job: JobContext) -> None:
     if not all(map(_is_silent, answers)):
         return
     lines = answers[0]
-    who = f"{models[0]['name']} answered none" if len(models) == 1 else tr("No model answered any")
-    raise UserError(tr("{who} of the {lines:,} rows.", who=who, lines=len(lines)), str(lines[0]["skipped"]),
+    raise UserError(tr("{model} answered none of the {rows:,} rows.", model=models[0]["name"], rows=len(lines))
+                    if len(models) == 1 else
+                    tr("No model answered any of the {rows:,} rows.", rows=len(lines)), tr(str(lines[0]["skipped"])),
                     _remedy(job, lines))
 
 
@@ -165,11 +168,12 @@ def _tell_cut(job: JobContext) -> None:
     for number, spec in enumerate(job.request["models"]):
         lines = _lines(job, number)
         if cut := sum(map(reasoning.is_cut, lines)):
-            told.append(f"{cut:,} of {len(lines):,} of {spec['name']}")
+            told.append(tr("{model}: {cut:,} of {answers:,}", model=spec["name"], cut=cut, answers=len(lines)))
     if told:
         most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
-        job.warn("cut_thinking", f"Answers that were cut while the model was still thinking count as empty: "
-                                 f"{', '.join(told)}. Allow more than {most:,} tokens for an answer.")
+        job.warn("cut_thinking", tr("Answers that were cut off while the model was still thinking count as empty "
+                                    "({counts}). Allow more than {most:,} tokens per answer.", counts=", ".join(told),
+                                    most=most))
 
 
 def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
@@ -188,8 +192,9 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
     asks = [row for row in rows if not row.skipped]
     share = len(rows) / max(1, sum(row.length for row in asks))  # so that work counts in answers
     if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
-        job.warn("rows_skipped", f"{name}: {len(left_out):,} of {len(rows):,} rows cannot be asked. "
-                                 f"Line {left_out[0].item['line']}: {left_out[0].skipped}")
+        job.warn("rows_skipped", tr("{model}: {skipped:,} of {rows:,} rows can't be asked. Line {line}: {reason}",
+                                    model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
+                                    reason=left_out[0].skipped))
         answers.write([line_of(row, [], model, 0.0) for row in left_out])
     hand.skip(len(rows) - len(asks), 0.0)
     for batch in batches(asks, model, job.request.get("batch_size")):
@@ -210,4 +215,5 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
 def _tell_broken(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
     for row, line in zip(batch, lines, strict=True):
         if line["skipped"]:
-            job.warn("row_skipped", f"{name}, line {row.item['line']}: {line['skipped']}")
+            job.warn("row_skipped", tr("{model}, line {line}: {reason}", model=name, line=row.item["line"],
+                                       reason=tr(line["skipped"])))

@@ -22,6 +22,7 @@ from slmstudio.core.evaluation.reasoning import hold_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, load_tokenizer
@@ -32,10 +33,10 @@ NAMED = 5
 
 
 def read_items(job: JobContext) -> list[dict[str, Any]]:
-    """The lines of items.jsonl; made from the test file where they are not there yet.
+    """The lines of items.jsonl; made from the test file where they aren't there yet.
 
     Raises:
-        UserError: the test file cannot be used.
+        UserError: the test file can't be used.
         Cancelled: the user asked this job to end.
     """
     path = job.folder / ITEMS
@@ -70,14 +71,16 @@ def _tell_problems(job: JobContext, test: TestSet) -> None:
     for note in test.notes:
         job.log(note)
     if test.problems:
-        named = "; ".join(map(str, test.problems[:NAMED]))
-        more = "" if len(test.problems) <= NAMED else f"; and {len(test.problems) - NAMED:,} more"
-        rows = "1 row is" if len(test.problems) == 1 else f"{len(test.problems):,} rows are"
-        job.warn("test_problems", f"{rows} left out of {test.path.name}: {named}{more}.")
+        named = "; ".join(str(problem).rstrip(".।") for problem in test.problems[:NAMED])
+        if len(test.problems) > NAMED:
+            named = ntr("{names} and {n:,} more", "{names} and {n:,} more", len(test.problems) - NAMED, names=named)
+        job.warn("test_problems", ntr("{n:,} row of {file} is left out: {problems}.",
+                                      "{n:,} rows of {file} are left out: {problems}.", len(test.problems),
+                                      file=test.path.name, problems=named))
 
 
 def sample(items: list[TestItem], limit: int | None, seed: int) -> list[TestItem]:
-    """`limit` items drawn by the seed, in the order of the file, numbered anew; all for None."""
+    """`limit` items drawn by the seed, in the order of the file, numbered again; all for None."""
     if limit and limit < len(items):
         chosen = sorted(random.Random(seed).sample(range(len(items)), limit))
         items = [items[at] for at in chosen]
@@ -93,7 +96,8 @@ def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: P
     except ReadingCancelled:
         raise
     except UserError as error:
-        job.warn("overlap_unknown", f"Whether test rows were trained on is not known: {error.what}")
+        job.warn("overlap_unknown", tr("It isn't known whether test rows were trained on: {reason}",
+                                       reason=error.what))
         return items
     found = find_overlap(items, rows, same_file=sha256 == test.sha256, cancelled=job.cancelled)
     if sentence := found.sentence():

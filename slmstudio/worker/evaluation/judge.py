@@ -19,7 +19,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
 from slmstudio.core.evaluation.scores.judging import THINKING, TIE, voted_pairs
 from slmstudio.core.evaluation.scoring import JUDGE, JUDGE_VOTES
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store as votes
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.kept import Kept
@@ -56,7 +56,7 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     """Judge every model against the first one, and what the user has voted on. What is judged already is kept.
 
     Raises:
-        UserError: the judge cannot be loaded.
+        UserError: the judge can't be loaded.
         Cancelled: the user asked this job to end.
     """
     work = [(Kept(job.folder / JUDGE, _key), list(_cases(job, items))),
@@ -79,10 +79,12 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     unreadable = sum(line.get("winner") is None for line in said)
     thinking = sum(bool(line.get("cut")) for line in said)
     if unreadable:
-        why = "neither A, B nor tie" if not thinking else \
-            f"in {thinking:,} it was still thinking when its {MOST_TOKENS} tokens were used up"
-        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(said):,} answers aren't verdicts: "
-                                     f"{why}. They are not counted.")
+        values = {"unreadable": unreadable, "answers": len(said)}
+        job.warn("judge_unreadable", tr(
+            "{unreadable:,} of the judge's {answers:,} answers aren't counted: in {thinking:,} it was still thinking "
+            "when its {tokens} tokens were used up.", **values, thinking=thinking, tokens=MOST_TOKENS) if thinking else
+            tr("{unreadable:,} of the judge's {answers:,} answers aren't counted: they are neither A, B nor tie.",
+               **values))
 
 
 def _key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -135,8 +137,9 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
         else:
             rows.append(Row({"id": number}, (ask,), opened=reasoning.opens(text)))
     if too_long:
-        job.warn("judge_context", f"{too_long:,} comparisons are longer than the {model.context_length:,} tokens that "
-                                  "the judge reads.")
+        job.warn("judge_context", ntr("{n:,} comparison is longer than the {tokens:,} tokens that the judge reads.",
+                                      "{n:,} comparisons are longer than the {tokens:,} tokens that the judge reads.",
+                                      too_long, tokens=model.context_length))
     kept.write(done)
     hand.skip(len(done), float(len(done)))
     for batch in batches(rows, model, job.request.get("batch_size")):
@@ -156,13 +159,13 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
         f"{message['role']}: {message_text(message)}" for message in case.messages)
     parts = [rubric.strip(), f"Question:\n{asked}", *(f"A good answer:\n{text}" for text in case.references[:1]),
              f"Answer A:\n{case.first}", f"Answer B:\n{case.second}",
-             tr("Which answer is better, A or B? Say A, B or tie, and nothing else.")]
+             "Which answer is better, A or B? Say A, B or tie, and nothing else."]
     asking = model.marked([{"role": "user", "content": "\n\n".join(parts)}])
     return model.template.render(asking, add_generation_prompt=True)
 
 
 def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
-    """What the judge said of a comparison. What it thought before is no part of its verdict."""
+    """What the judge said of a comparison. What it thought before isn't part of its verdict."""
     if reply.broken:
         return {"winner": None, "said": ""}
     said = model.decode(reply.ids).strip()
@@ -173,7 +176,7 @@ def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
 
 
 def winner(said: str, order: str) -> str | None:
-    """Whose answer the judge prefers: "a", "b" or "tie"; None where it does not say.
+    """Whose answer the judge prefers: "a", "b" or "tie"; None where it doesn't say.
 
     >>> [winner(said, "ba") for said in ("A", "**B**", "Answer A is better", "Tie.", "A good question", "")]
     ['b', 'a', 'b', 'tie', None, None]

@@ -48,7 +48,7 @@ class _Sums:
 def compare(job: JobContext, reference: Reference, logits: LlamaLogits) -> dict[str, Any]:
     """Teacher-forced, position by position.
 
-    NMSE = Σ(a - b)² / Σa² over the whole vocabulary, where each position's mean is taken off first: softmax does not
+    NMSE = Σ(a - b)² / Σa² over the whole vocabulary, where each position's mean is taken off first: softmax doesn't
     see it, and a large common offset would hide differences. KL divergence: mean of Σ p·ln(p/q), p the fine-tuned
     model's. Perplexity: exp of the mean of -ln p(right token), over the user's rows where there are any.
 
@@ -62,7 +62,7 @@ def compare(job: JobContext, reference: Reference, logits: LlamaLogits) -> dict[
         job.check_cancelled()
         targets = row.ids[row.answer + 1:]
         for ours, theirs, target in zip(row.logits, logits.after(row.ids[:-1], row.answer), targets, strict=True):
-            size = min(len(ours), len(theirs))  # either may have rows for tokens that do not exist
+            size = min(len(ours), len(theirs))  # either may have rows for tokens that don't exist
             known, found = sums.add(ours[:size], theirs[:size])
             losses[row.own].append((-known[target], -found[target]))
     counted = losses[True] or losses[False]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slmstudio.core.export.types import QuantType
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.worker.model.pre_tokenizers import MOST_DIFFERENT
 
 
@@ -18,7 +18,7 @@ class Check:
     Attributes:
         name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl" or
             "perplexity".
-        passed: None where it was not measured.
+        passed: None where it wasn't measured.
         figure: what was found, as people read it.
         limit: what is right, as people read it.
         remedy: a sentence or two when it failed: what is wrong and what to do; empty otherwise.
@@ -70,20 +70,23 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
     """From `parity_tokens.compare` and `compare_end`."""
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
     own = found["user_conversations"]
-    example = f", for instance {found['token_ids_example'][0]!r}" if differ else ""
+    wrong = ""
+    if differ:
+        wrong = tr("{differ:,} of {texts:,} texts get other tokens than in training, for instance {example!r}. Don't "
+                   "serve this file: use the merged folder, and please report the model's name.", differ=differ,
+                   texts=found["texts"], example=found["token_ids_example"][0])
+    nearly = bool(found["cuts_nearly"] and own)
     return [_check("tokens", not differ or rare(found), _share(differ, found["texts"]),
-                   f"all {own:,} of your conversations, and 99% of our texts" if found["cuts_nearly"] and own else "all",
-                   tr("{share} texts get other tokens than in training{example}. Do not serve this file: use the "
-                      "merged folder, and please report the model's name.",
-                      share=_share(differ, found["texts"], wrong=True), example=example)),
+                   tr("all {own:,} of your conversations, and 99% of our texts", own=own) if nearly else "all", wrong),
             _check("prompt", not other, _share(other, found["prompts"]), "all",
                    tr("The stored chat template renders conversations differently than in training. Export the file "
                       "again instead of changing its template.")),
-            _check("bos", found["one_bos"], "as in training" if found["one_bos"] else "differs", "as in training",
+            _check("bos", found["one_bos"], tr("as in training") if found["one_bos"] else tr("differs"),
+                   tr("as in training"),
                    tr("Servers would put a beginning-of-sequence token where training had none, leave it out, or "
                       "double it. Export the file again.")),
             _check("stop", found["stops_at_end_of_turn"], stop, "ends",
-                   tr("Generation would not stop where it should: {stop}. Export the file again.", stop=stop))]
+                   tr("Generation wouldn't stop where it should: {reason}. Export the file again.", reason=stop))]
 
 
 def rare(found: dict[str, Any]) -> bool:
@@ -97,18 +100,16 @@ def rare(found: dict[str, Any]) -> bool:
 def weight_checks(found: dict[str, Any]) -> list[Check]:
     """From `parity_weights.compare`."""
     settings, tokens, layers = ", ".join(found["settings_differ"]), found["tokens_wrong"], found["layers_wrong"]
-    checks = [_check("settings", not settings, settings or "equal", "equal",
-                     tr("The file was written with other settings than the model has: {settings}. {export}",
-                        settings=settings, export=EXPORT))]
+    wrong = tr("The file was written with other settings than the model has: {settings}.", settings=settings)
+    checks = [_check("settings", not settings, settings or tr("equal"), tr("equal"), f"{wrong} {tr(EXPORT)}")]
     if count := found["tokens_compared"]:
-        checks.append(_check("embeddings", not tokens, _share(tokens, count), "all",
-                             f"The embeddings of {_share(tokens, count, wrong=True)} tokens are not the model's, for "
-                             f"instance of {found['tokens_wrong_example']!r}. {EXPORT}"))
+        wrong = tr("The embeddings of {wrong:,} of {tokens:,} tokens aren't the model's, for instance that of "
+                   "{example!r}.", wrong=tokens, tokens=count, example=found["tokens_wrong_example"])
+        checks.append(_check("embeddings", not tokens, _share(tokens, count), "all", f"{wrong} {tr(EXPORT)}"))
     if count := found["layers_compared"]:
-        example = layers[0] if layers else ""
-        checks.append(_check("layers", not layers, _share(len(layers), count), "all",
-                             f"{_share(len(layers), count, wrong=True)} layers hold other weights than the model, for "
-                             f"instance {example}. {OTHER_RUN}"))
+        wrong = tr("{wrong:,} of {layers:,} layers have other weights than the model, for instance {example}.",
+                   wrong=len(layers), layers=count, example=layers[0] if layers else "")
+        checks.append(_check("layers", not layers, _share(len(layers), count), "all", f"{wrong} {tr(OTHER_RUN)}"))
     if found["adapter_strength"] is not None:
         checks.append(_adapter_check(found["adapter_strength"], found["adapter_strength_error"],
                                      found.get("adapter_change", 1.0), found.get("adapter_rounding", 0.0)))
@@ -125,45 +126,56 @@ def _adapter_check(strength: float, error: float, change: float, rounding: float
     allowed = max(0.1, 4 * error)
     figure = f"{strength:.0%} ± {2 * error:.0%}" if error > 0.005 else f"{strength:.0%}"
     if allowed >= 0.5:
-        return Check("adapter", None, f"{figure}: rounding hides it", "")
+        return Check("adapter", None, tr("{strength}: rounding hides it", strength=figure), "")
     if change < rounding and -allowed < strength < 1 - allowed:
         remedy = tr("Only {strength:.0%} of what was learned is left in the file: training changed the weights by "
-                    "{change:.2%} of their size, less than the {rounding:.1%} by which this type rounds them, so "
-                    "rounding swallowed it. Export as Q8_0 or F16, which keep small changes, or train longer. If F16 "
-                    "says the same, the file was made of another adapter.", strength=strength, change=change,
-                    rounding=rounding)
+                    "{change:.2%} of their size, less than the {rounding:.1%} by which this type rounds them. Export "
+                    "as Q8_0 or F16, which keep small changes, or train longer. If F16 gives the same result, the file "
+                    "was made from another adapter.", strength=strength, change=change, rounding=rounding)
     else:
-        remedy = tr("What was learned is in the file by {strength:.0%}: it was made of another adapter, or of none. "
-                    "{other_run}", strength=strength, other_run=OTHER_RUN)
-    return _check("adapter", abs(strength - 1) <= allowed, figure, f"{1 - allowed:.0%} to {1 + allowed:.0%}", remedy)
+        remedy = tr("The file has {strength:.0%} of what was learned: it was made from another adapter, or from none.",
+                    strength=strength) + f" {tr(OTHER_RUN)}"
+    return _check("adapter", abs(strength - 1) <= allowed, figure,
+                  tr("{low:.0%} to {high:.0%}", low=1 - allowed, high=1 + allowed), remedy)
 
 
 def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
     """From `parity_answers.compare`."""
     if not found["positions"]:
-        return [Check(name, None, "not measured", "") for name in ("nmse", "top1", "kl", "perplexity")]
-    limits = limits_of(kind)
-    advice = EXPORT if kind is None or not kind.quantized else tr("{export} Or choose a type with more bits.",
-                                                                  export=EXPORT)
-    near = found["near_ties"]
-    top1 = f"{found['top1']:.1%}" + (f", {near} near ties" if near else "")
-    before, after = found["perplexity_reference"], found["perplexity"]
-    change = f"{before:,.2f} → {after:,.2f} ({found['perplexity_change']:+.2%})"
+        return [Check(name, None, tr("not measured"), "") for name in ("nmse", "top1", "kl", "perplexity")]
+    limits, near, change = limits_of(kind), found["near_ties"], found["perplexity_change"]
+    nmse, kl, top1 = f"{found['nmse']:.1e}", f"{found['kl']:.1e} nats", f"{found['top1']:.1%}"
+    if near:
+        top1 = ntr("{share}, {n} near tie", "{share}, {n} near ties", near, share=top1)
+    perplexity = f"{found['perplexity_reference']:,.2f} → {found['perplexity']:,.2f} ({change:+.2%})"
+    advice = tr(EXPORT)
+    if kind is not None and kind.quantized:
+        advice += " " + tr("Or choose a type with more bits.")
+    differ = {  # the limit is left out where only a figure that isn't a number can fail
+        "nmse": tr("The logits differ too much: {figure}; the limit is {limit}.", figure=nmse,
+                   limit=f"{limits.nmse:g}"),
+        "top1": tr("Too few of the first choices are the same: {figure}; at least {limit:.0%} is needed.", figure=top1,
+                   limit=limits.top1) if limits.top1 else
+        tr("Too few of the first choices are the same: {figure}.", figure=top1),
+        "kl": tr("The probabilities of the next token differ too much: {figure}; the limit is {limit}.", figure=kl,
+                 limit=f"{limits.kl:g} nats") if limits.kl else
+        tr("The probabilities of the next token differ: {figure}.", figure=kl),
+        "perplexity": tr("The right answers became less likely: {figure}; the limit is {limit}.", figure=perplexity,
+                         limit=f"{limits.perplexity:+.0%}") if limits.perplexity else
+        tr("The right answers became less likely: {figure}.", figure=perplexity),
+    }
 
-    def figure(name: str, passed: bool, text: str, limit: str, sentence: str) -> Check:
-        return _check(name, passed, text, limit, f"{sentence}: {text}, and right is {limit}. {advice}")
+    def figure(name: str, passed: bool, text: str, limit: str) -> Check:
+        return _check(name, passed, text, limit, f"{differ[name]} {advice}")
 
+    # Limits are kept in English: the tables of checks know them by their words. NaN passes none of the checks.
     same = found["top1"] + near / found["positions"]
-    return [  # NaN passes none of them
-        figure("nmse", found["nmse"] < limits.nmse, f"{found['nmse']:.1e}", f"under {limits.nmse:g}",
-               tr("The logits differ")),
-        figure("top1", same >= (limits.top1 or 0), top1, f"at least {limits.top1:.0%}" if limits.top1 else SHOWN,
-               tr("Too few of the first choices are the same")),
-        figure("kl", found["kl"] < (limits.kl or math.inf), f"{found['kl']:.1e} nats",
-               f"under {limits.kl:g} nats" if limits.kl else SHOWN, tr("The probabilities of the next token differ")),
-        figure("perplexity", found["perplexity_change"] < (limits.perplexity or math.inf), change,
-               f"under {limits.perplexity:+.0%}" if limits.perplexity else SHOWN,
-               tr("The right answers became less likely")),
+    return [
+        figure("nmse", found["nmse"] < limits.nmse, nmse, f"under {limits.nmse:g}"),
+        figure("top1", same >= (limits.top1 or 0), top1, f"at least {limits.top1:.0%}" if limits.top1 else SHOWN),
+        figure("kl", found["kl"] < (limits.kl or math.inf), kl, f"under {limits.kl:g} nats" if limits.kl else SHOWN),
+        figure("perplexity", change < (limits.perplexity or math.inf), perplexity,
+               f"under {limits.perplexity:+.0%}" if limits.perplexity else SHOWN),
     ]
 
 
@@ -171,5 +183,5 @@ def _check(name: str, passed: bool, figure: str, limit: str, remedy: str) -> Che
     return Check(name, passed, figure, limit, "" if passed else remedy)
 
 
-def _share(differ: int, count: int, wrong: bool = False) -> str:
-    return f"{differ if wrong else count - differ:,} of {count:,}"
+def _share(differ: int, count: int) -> str:
+    return tr("{part:,} of {total:,}", part=count - differ, total=count)

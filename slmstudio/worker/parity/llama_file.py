@@ -23,7 +23,7 @@ class LlamaFile:
         metadata: the key-value pairs that are no arrays, as text.
 
     Raises:
-        UserError: llama.cpp cannot load the file.
+        UserError: llama.cpp can't load the file.
     """
 
     def __init__(self, gguf: Path, context_length: int):
@@ -45,7 +45,7 @@ class LlamaFile:
         self.context = llama_cpp.llama_init_from_model(self.model, settings) if self.model else None
         if not self.context:
             self.close()
-            raise UserError(tr("{gguf} cannot be loaded.", gguf=gguf.name),
+            raise UserError(tr("{file} can't be loaded.", file=gguf.name),
                             tr("llama.cpp says: {reason}.", reason=llama_log.reason()), tr("Export it again."))
         self._vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocab))

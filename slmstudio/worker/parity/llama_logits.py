@@ -68,6 +68,6 @@ class LlamaLogits:
             batch.logits[place] = place in wanted
         status = self._api.llama_decode(self._context, batch)
         if status != 0:
-            raise UserError(tr("The exported file could not be run."),
-                            tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+            raise UserError(tr("The exported file couldn't be run."),
+                            tr("llama.cpp says: {reason}.", reason=llama_log.last_error() or status),
                             tr("Export it again."))

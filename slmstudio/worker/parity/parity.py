@@ -10,7 +10,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, llama
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.model.mapped_file import kept_small
 from slmstudio.worker.parity import answers, tokens, weights
@@ -27,7 +27,7 @@ def run(job: JobContext) -> dict[str, Any]:
         What `compare` returns. Whoever asked stores it beside the file, where this process may not write.
 
     Raises:
-        UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
+        UserError: the file can't be loaded, the run has left nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
     from slmstudio.core.model.structure.gguf_model import read_sound_gguf
@@ -38,7 +38,7 @@ def run(job: JobContext) -> dict[str, Any]:
     read_sound_gguf(gguf)  # says in words what is wrong with a file
     source = Source.of(Path(job.request["run"]))
     source, _ = in_full_precision(source, read_model(source.base))
-    job.phase("checking", "what was trained")
+    job.phase("checking", tr("what was trained"))
     reference = measure(job, source)
     job.phase("checking", gguf.name)
     return compare(job, reference, gguf, None)
@@ -55,7 +55,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         and the figures of `parity_tokens`, `parity_weights` and `parity_answers`.
 
     Raises:
-        UserError: the file cannot be loaded or run.
+        UserError: the file can't be loaded or run.
     """
     with kept_small(gguf):
         found, metadata = _compare(job, reference, gguf)
@@ -66,7 +66,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
     failures = [check.remedy for check in checks if check.passed is False]
     return {**formats.stamp("parity"), "passed": not failures, "verdict": _verdict(found, failures),
             "failures": failures, "checks": [check.to_dict() for check in checks], **found,
-            "type": kind.name if kind else f"file type {ftype}", "sha256": files.sha256_of(gguf)}
+            "type": kind.name if kind else tr("file type {number}", number=ftype), "sha256": files.sha256_of(gguf)}
 
 
 def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -89,13 +89,19 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
 
 def _verdict(found: dict[str, Any], failures: list[str]) -> str:
     if failures:
-        return failures[0] + (tr(" And {failures} more.", failures=len(failures) - 1) if len(failures) > 1 else "")
-    other = found["token_ids_differ"]
-    own = found["user_conversations"]
-    but = (f", among them {own:,} conversations of yours, but not in {other:,} of ours, such as "
-           f"{found['token_ids_example'][0]!r}, which llama.cpp has no way to cut alike," if other else "")
-    same = f"Same tokens in {found['texts']:,} texts{but} and same prompt in {found['prompts']:,} conversations; "
-    if found["positions"] == 0:
-        return same + "the answers were not compared."
-    return same + (f"the first choice is the same at {found['top1']:.1%} of {found['positions']} positions "
-                   f"(NMSE {found['nmse']:.1e}, perplexity {found['perplexity_change']:+.2%}).")
+        more = len(failures) - 1
+        return f"{failures[0]} {ntr('And {n} more.', 'And {n} more.', more)}" if more else failures[0]
+    if other := found["token_ids_differ"]:
+        said = [tr("Same tokens in {same:,} of {texts:,} texts and same prompt in {prompts:,} conversations.",
+                   same=found["texts"] - other, texts=found["texts"], prompts=found["prompts"]),
+                tr("All {own:,} of your conversations are among them. {other:,} of our texts differ, such as "
+                   "{example!r}, which llama.cpp can't split in the same way.", own=found["user_conversations"],
+                   other=other, example=found["token_ids_example"][0])]
+    else:
+        said = [tr("Same tokens in {texts:,} texts and same prompt in {prompts:,} conversations.",
+                   texts=found["texts"], prompts=found["prompts"])]
+    said.append(tr("The answers weren't compared.") if found["positions"] == 0 else
+                tr("The first choice is the same at {share:.1%} of {positions} positions (NMSE {nmse:.1e}, perplexity "
+                   "{change:+.2%}).", share=found["top1"], positions=found["positions"], nmse=found["nmse"],
+                   change=found["perplexity_change"]))
+    return " ".join(said)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model import probes
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
@@ -76,7 +77,7 @@ class Reference:
 
     Attributes:
         prompts: the fixed texts and the user's prompts, each in the chat template.
-        texts: the fixed texts as they are, behind a token that cannot be part of a word: text and ids.
+        texts: the fixed texts as they are, behind a token that can't be part of a word: text and ids.
         end_of_turn: id of the token behind an assistant's words; None where the template writes none.
         ends: ids at which generation may stop: special tokens.
         bos: id of the beginning-of-sequence token; None where there is none.
@@ -107,7 +108,7 @@ def measure(job: JobContext, source: Any) -> Reference:
     PEFT applies the adapter here, the export's own code in the GGUF, so that a fault in either shows.
 
     Raises:
-        UserError: the base model or the adapter cannot be read, or do not belong together.
+        UserError: the base model or the adapter can't be read, or don't belong together.
     """
     from slmstudio.worker.model.streamed_model import NotStreamable, StreamedModel
 
@@ -119,7 +120,7 @@ def measure(job: JobContext, source: Any) -> Reference:
     try:
         model = StreamedModel(source.base, source.adapter)
     except NotStreamable as error:
-        job.warn("parity_logits", f"The answers are not compared, only the tokens: {error}.")
+        job.warn("parity_logits", tr("The answers aren't compared, only the tokens: {reason}.", reason=error))
         return known
     conversations_ = chain(((row, True) for row in own[:USER_ROWS]), ((row, False) for row in conversations()))
     spans = (renderer.span(messages, is_own) for messages, is_own in conversations_)

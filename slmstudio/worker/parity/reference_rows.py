@@ -26,7 +26,7 @@ BEFORE, AFTER = 96, 96
 LEAST_POSITIONS = 100
 """So that one of them is no more than a hundredth."""
 HEAD_BYTES = 4 * 2**20
-"""The proof takes its rows from the first part of a dataset; a large one is not read whole."""
+"""The proof takes its rows from the first part of a dataset; a large one isn't read whole."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Renderer:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def text(self, messages: Messages, prompt: bool) -> str | None:
-        """None where the template does not take the conversation."""
+        """None where the template doesn't take the conversation."""
         if not self._has_template:
             return "\n".join(message["content"] for message in messages)
-        with contextlib.suppress(Exception):  # templates refuse what they do not know, by an error of their own
+        with contextlib.suppress(Exception):  # templates refuse what they don't know, by an error of their own
             return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
         return None
 
@@ -94,14 +94,14 @@ class Renderer:
         return (self._lead + text, self.ids(text)) if text else None
 
     def span(self, messages: Messages, own: bool) -> Span | None:
-        """None where the template does not take the conversation, or nothing is answered."""
+        """None where the template doesn't take the conversation, or nothing is answered."""
         text, prompt = self.text(messages, prompt=False), self.text(messages[:-1], prompt=True)
         if not text:
             return None
         ids = self.ids(text)
         answer = len(self.ids(prompt)) - 1 if prompt and text.startswith(prompt) else 0
         if self.end_of_turn in ids[answer + 1:]:
-            ids = ids[:len(ids) - ids[::-1].index(self.end_of_turn)]  # the template's line break behind it is not said
+            ids = ids[:len(ids) - ids[::-1].index(self.end_of_turn)]  # the template's line break behind it isn't said
         start = max(0, answer - BEFORE)
         kept = ids[start:answer + 1 + AFTER]
         if start and ids[0] == self.tokenizer.bos_token_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.parity.llama_logits import LlamaLogits
 from slmstudio.worker.parity.reference import Reference, Row
@@ -69,19 +70,20 @@ def compare_end(reference: Reference, vocab: LlamaVocab, logits: LlamaLogits) ->
     if not wrong and row is not None:
         generated = logits.greedy(row.ids[:-1], GENERATED_TOKENS, vocab.ends)
         if not vocab.ends(generated[-1]):
-            wrong = f"an answer continued for {len(generated)} tokens where the model ends it"
-    figure = wrong or ("ends" if generated else "ends, not tried: the model itself ended no answer")
+            wrong = ntr("an answer continued for {n} token where the model ends it",
+                        "an answer continued for {n} tokens where the model ends it", len(generated))
+    figure = wrong or (tr("ends") if generated else tr("ends, not tried: the model itself didn't end any answer"))
     return {"stops_at_end_of_turn": not wrong, "stop_figure": figure, "generated": generated}
 
 
 def _wrong_end(reference: Reference, vocab: LlamaVocab) -> str:
     end, named = reference.end_of_turn, vocab.named_ends()
     if end is not None and not vocab.ends(end):
-        return f"{vocab.text(end)} does not end it"
+        return tr("{token} doesn't end it", token=vocab.text(end))
     if end is not None and end not in named:
-        return f"the file does not name {vocab.text(end)} as an end"
+        return tr("the file doesn't name {token} as an end", token=vocab.text(end))
     if foreign := named - reference.ends:
-        return f"it would end at {vocab.text(min(foreign))!r}"
+        return tr("it would end at {token!r}", token=vocab.text(min(foreign)))
     return ""
 
 

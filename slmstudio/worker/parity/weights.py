@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_tensors import GgufTensors
 from slmstudio.worker.parity.reference import Layer, Reference, Table, layer_inputs
@@ -22,7 +23,7 @@ ROWS_AT_A_TIME = 2048
 MOST_ERROR = {"F32": 1e-6, "F16": 1e-5, "BF16": 1e-4, "Q8_0": 1e-3, "Q6_K": 0.01, "Q5_1": 0.02, "Q5_0": 0.02,
               "Q5_K": 0.02, "Q4_1": 0.06, "Q4_0": 0.06, "Q4_K": 0.06, "IQ4_NL": 0.06, "IQ4_XS": 0.06, "Q3_K": 0.2}
 LOW_BITS = 0.45
-"""Largest Σ(a - b)² / Σa² of a row that is still rounding. Two rows that are not alike have about 2."""
+"""Largest Σ(a - b)² / Σa² of a row that is still rounding. Two rows that aren't alike have about 2."""
 ROUNDING = {"F32": 0.0, "F16": 0.0, "BF16": 2.7e-6, "Q8_0": 2.9e-5, "Q6_K": 3.2e-4, "Q5_K": 1.3e-3, "Q5_1": 1.4e-3,
             "Q5_0": 1.8e-3, "Q4_K": 5.1e-3, "Q4_1": 6.1e-3, "Q4_0": 7.4e-3, "IQ4_NL": 5.9e-3, "IQ4_XS": 5.9e-3,
             "Q3_K": 0.023}
@@ -62,7 +63,7 @@ def compare(reference: Reference, gguf: Path, metadata: dict[str, str], tokens: 
 
 
 def _compare_settings(settings: dict[str, float], metadata: dict[str, str], architecture: str) -> list[str]:
-    """In words, what the file says otherwise. What it does not say is left to the logits."""
+    """In words, what the file says otherwise. What it doesn't say is left to the logits."""
     different = []
     for key, value in settings.items():
         said = metadata.get(f"{architecture}.{key}")
@@ -73,7 +74,7 @@ def _compare_settings(settings: dict[str, float], metadata: dict[str, str], arch
         except ValueError:  # a list, one number a layer
             continue
         if not equal:
-            different.append(f"{key} {said} instead of {value:g}")
+            different.append(tr("{setting} {found} instead of {value:g}", setting=key, found=said, value=value))
     return different
 
 
@@ -102,7 +103,7 @@ def _compare_layers(reference: Reference, tensors: GgufTensors, metadata: dict[s
 
     strength = Σ ⟨file - base, change⟩ / v over Σ |change|² / v, over all rows of all layers, where change = tuned -
     base and v is the row's mean square of file - tuned: 1 where the file holds what was learned, 0 where it holds
-    nothing of it. Weighted least squares: rounding is no part of the change, so it averages out, and rows that are
+    nothing of it. Weighted least squares: rounding isn't part of the change, so it averages out, and rows that are
     rounded coarsely count for less. The standard error allows for errors of any size, alike within a row (White 1980).
     """
     wrong: list[str] = []

@@ -24,7 +24,7 @@ class Cooling:
     """Reads the machine once a second in a thread, which may hang in a driver, and says when to rest.
 
     Args:
-        work: what rests, as a sentence begins: "The evaluation".
+        work: what rests, as of `Guard`: "evaluation".
     """
 
     def __init__(self, job: JobContext, work: str):

@@ -35,7 +35,7 @@ def test_votes_are_counted_and_a_judge_is_held_against_them(tmp_path):
     ballots.add(job, left[0].row, "base", "tuned", BEST, "base")  # a second thought, named the other way round
     found = ballots.summary(job, "tuned", "base")
     assert (found["votes"], found["wins_of"], found["wins_with"], found["ties"]) == (12, 9, 1, 2)
-    assert found["sentence"].startswith("In your own blind votes tuned is better") and found["agreement"] is None
+    assert found["sentence"].startswith("In your own blind votes, tuned is better") and found["agreement"] is None
     assert len(ballots.ballots(rows, "tuned", "base", ballots.read(job, "tuned", "base"), 2)) == len(left) - 12
     lines = [{"id": ballot.row.id, "order": order, "a": "tuned", "b": "base", "winner": "a"}
              for ballot in left for order in ("ab", "ba")]

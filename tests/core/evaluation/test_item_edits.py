@@ -98,7 +98,7 @@ def test_a_line_that_a_power_cut_has_torn_costs_that_change_alone(job):
 def test_what_cannot_be_done_changes_nothing(job):
     for work in (lambda: item_edits.set_references(job, 3, ["  "]), lambda: item_edits.set_references(job, 3, []),
                  lambda: item_edits.remove(job, 99)):
-        with pytest.raises(UserError, match="not changed"):
+        with pytest.raises(UserError, match="wasn't changed"):
             work()
     assert not (job / corrections.FILE).exists()
     for item in range(11):

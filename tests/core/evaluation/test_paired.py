@@ -80,17 +80,17 @@ def test_only_rows_with_the_same_content_are_paired(tmp_path: Path) -> None:
     changed = changed[:50]
     found = compare_rows([side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, changed, 0.8, 3)])
     assert found.rows is not None and len(found.rows) == 47
-    assert ("b and a are compared on the 47 rows that both were asked; 3 rows of b and 13 of a are others."
+    assert ("b and a are compared on the 47 rows that both were asked. 3 rows of b and 13 of a are left out."
             in found.remarks)
     other = [{**item, "messages": [{"role": "user", "content": f"x{item['id']}"}]} for item in items]
     none = compare_rows([side("c", tmp_path, items, 0.2, 2), side("d", tmp_path, other, 0.8, 3)])
     assert none.rows is None and none.comparisons == []
-    assert none.remarks == ["d is not compared with c: none of its test rows is the same."]
+    assert none.remarks == ["d isn't compared with c: they have no test rows in common."]
 
 
 @pytest.mark.parametrize(("of_one", "said"), [
-    ({"max_new_tokens": 256}, "b is not compared with a: its answers have 256 tokens at most, the other's 64."),
-    ({"system": "Be brief."}, "b is not compared with a: they were asked with different system prompts.")])
+    ({"max_new_tokens": 256}, "b isn't compared with a: its answers have 256 tokens at most, the other's 64."),
+    ({"system": "Be brief."}, "b isn't compared with a: they were asked with different system prompts.")])
 def test_answers_to_other_questions_are_not_compared(tmp_path: Path, of_one: Line, said: str) -> None:
     items = items_of(30)
     usual = {"max_new_tokens": 64, "system": None}
@@ -106,7 +106,7 @@ def test_other_number_formats_are_named(tmp_path: Path) -> None:
                           side("b", tmp_path, items, 0.6, 5, precision="bf16", models=four_bits),
                           side("c", tmp_path, items, 0.6, 5, precision="bf16")])
     assert [each for each in found.remarks if "was computed" in each] == [
-        "a was computed in bf16, b in 4 bits: a part of the difference may come from that."]
+        "a was computed in bf16, b in 4 bits: part of the difference may come from that."]
     assert len(main_of(found.comparisons)) == 2
 
 
@@ -120,7 +120,7 @@ def test_answers_after_thoughts_are_not_compared_with_answers_given_at_once(tmp_
     path.write_bytes(b"".join(map(files.dump_line, lines)))
     found = compare_rows([before, now])
     assert not found.comparisons and found.remarks == [
-        "now is not compared with before: before was asked to think before it answered, the other to answer at once. "
+        "now isn't compared with before: before was asked to think before it answered, the other to answer right away. "
         "Evaluate both again."]
 
 
@@ -147,7 +147,7 @@ def test_an_evaluation_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     first, second = side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, items, 0.8, 3)
     (second.folder / "items.jsonl").unlink()
     found = compare_rows([first, second])
-    assert found.rows is None and found.remarks[0].startswith("The answers of b cannot be read: There is nothing")
+    assert found.rows is None and found.remarks[0].startswith("The answers of b can't be read: There is nothing")
     assert compare_rows([second, first]).rows is None
 
 

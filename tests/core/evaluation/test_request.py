@@ -70,7 +70,7 @@ class Asked:
 def problems(asked: dict) -> list[str]:
     with pytest.raises(UserError) as caught:
         request.check(asked)
-    assert caught.value.what == "The evaluation cannot begin."
+    assert caught.value.what == "The evaluation can't start."
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -131,8 +131,8 @@ def test_the_held_out_file_stays_when_the_training_file_has_changed(run, tmp_pat
     assert request.propose(place)["test"] == asked["test"]
     Path(asked["test"]).unlink()
     again = request.propose(place)
-    assert again["test"] is None and "was changed since this run learned from it" in again["no_test"]
-    assert any("was changed since this run" in problem for problem in problems(again))
+    assert again["test"] is None and "has changed since this run learned from it" in again["no_test"]
+    assert any("has changed since this run" in problem for problem in problems(again))
 
 
 @pytest.mark.parametrize("harm", ["edited", "deleted"])
@@ -162,7 +162,7 @@ def test_damaged_kept_rows_are_read_from_their_file_or_named(run, tmp_path):
     assert len(request.check(asked).test.items) == 8
     Path(asked["test"]).unlink()
     (tmp_path / "train.jsonl").write_text(lines(ROWS[:5]), encoding="utf-8")
-    assert "was changed since this run learned from it" in request.propose(place)["no_test"]
+    assert "has changed since this run learned from it" in request.propose(place)["no_test"]
 
 
 @pytest.mark.parametrize("harm", ["none", "edited", "deleted"])
@@ -188,7 +188,7 @@ def test_an_eval_file_is_the_test_and_all_training_rows_were_learned(run, tmp_pa
 
 
 @pytest.mark.parametrize(("fields", "text", "words"), [
-    ({"eval_fraction": 0.0}, lines(ROWS), "held no rows out"),
+    ({"eval_fraction": 0.0}, lines(ROWS), "held out no rows"),
     ({"objective": "text"}, lines([{"text": "Once upon a time."}] * 9), "is plain text"),
 ])
 def test_runs_without_a_test(run, fields, text, words):
@@ -226,9 +226,10 @@ def test_every_problem_is_told_at_once(run, tmp_path):
                          {**asked["models"][1], "name": "other", "adapter": str(tmp_path)}]}
     found = "\n".join(problems(asked))
     for words in ("limit: 0", "max_new_tokens: '9'", "precision: 'int3'", "seed: -1", "batch_size: True",
-                  "gone: /nowhere/x.gguf does not exist", 'two models are called "gone"', "and not both",
-                  "model 5 has no name", "none does not exist", "isn't an adapter", "judge: it must be a model folder",
-                  "the rubric is empty", "has no row that can be used", "line 1: the reference is missing",
+                  "gone: /nowhere/x.gguf doesn't exist", 'two models are called "gone"',
+                  "either a model folder or a GGUF file", "model 5 has no name", "none does not exist",
+                  "isn't an adapter", "judge: it must be either a model folder", "the rubric is empty",
+                  "has no row that can be used", "line 1: the reference is missing",
                   'line 2: "answer" is empty'):
         assert words in found, words
 
@@ -265,7 +266,7 @@ def test_rows_longer_than_the_context_are_told(run, tmp_path):
     test.write_text(lines([{"question": "x" * 600, "answer": "A."}] * 2), encoding="utf-8")
     assert "no row fits into the context of base" in problems({**asked, "test": str(test)})[0]
     too_much = problems({**asked, "test": str(test), "max_new_tokens": 512})
-    assert "leave no room for a question" in too_much[0]
+    assert "leaves no room for a question" in too_much[0]
 
 
 def test_a_benchmark_folder_with_a_subject_missing_is_told(run, tmp_path):
@@ -275,11 +276,12 @@ def test_a_benchmark_folder_with_a_subject_missing_is_told(run, tmp_path):
     (data / "test" / "anatomy_test.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
     asked["benchmark"] = {"name": "mmlu", "data": str(data), "limit": None, "shots": None}
     warnings = request.check(asked).warnings
-    assert len(warnings) == 1 and "56 subjects are not in mmlu, of MMLU's 57: abstract_algebra" in warnings[0].message
+    [warning] = warnings
+    assert "56 of MMLU's 57 subjects are missing in mmlu: abstract_algebra" in warning.message
     (data / "dev").mkdir()
     (data / "dev" / "virology_dev.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
-    assert problems(asked) == ["benchmark: No questions (a test file) are there of: virology.",
-                               "benchmark: No examples (a dev file) are there of: anatomy."]
+    assert problems(asked) == ["benchmark: There are no questions (a test file) for: virology.",
+                               "benchmark: There are no examples (a dev file) for: anatomy."]
     bad = {**asked, "benchmark": {"name": "mmlu", "data": "/nowhere", "limit": 0, "shots": -1}}
     found = problems(bad)
     assert [text.split(":")[0] for text in found] == ["benchmark limit", "benchmark shots", "benchmark"]
@@ -298,7 +300,7 @@ def test_more_examples_than_a_benchmark_folder_has_are_told(run, tmp_path):
 
     for name in ("mmlu", "mmlu_ward_rules"):
         [told] = problems(asked(name, 5))
-        assert told.startswith("benchmark shots: 5 examples are wanted before each question, and ward_rules has 3 ")
+        assert told.startswith("benchmark shots: 5 examples are wanted before each question, and ward_rules has only 3")
         assert "Ask with 3 or fewer (--shots 3)" in told
         assert not request.check(asked(name, 3)).warnings and not request.check(asked(name, None)).warnings
     shutil.rmtree(data / "dev")
@@ -311,7 +313,7 @@ def test_a_benchmark_without_data_says_how_they_are_fetched(run, studio_home):
     asked = {**request.propose(run()), "test": None, "benchmark": {
         "name": "arc_easy", "data": None, "limit": None, "shots": None}}
     [said] = problems(asked)
-    for words in ("The data of arc_easy are not on this machine", "How large they are is not known before",
+    for words in ("The data of arc_easy isn't on this machine", "Its size isn't known beforehand",
                   "slmstudio evaluate starter --benchmark arc_easy --fetch"):
         assert words in said
     assert request.check({**asked, "benchmark": {**asked["benchmark"], "fetch": True}}).test is None

@@ -86,7 +86,7 @@ def test_the_same_words_with_other_likelihoods_are_the_same_to_chrf_only(tmp_pat
     for line in other:
         line["reference_nats"] = [line["reference_nats"][0] * 0.5]
     said = {each["metric"]: each for each in score(write(tmp_path / "job", items, base, other))["comparisons"]}
-    assert said["chrf"]["sentence"].startswith("The answers are the same. By its loss, better: ")
+    assert said["chrf"]["sentence"].startswith("The answers are the same. The loss does show a difference. Better: ")
     assert said["loss"]["verdict"] == "better"
     assert said["accuracy"]["sentence"] == "Every row has the same score."
 
@@ -100,7 +100,7 @@ def test_only_rows_that_both_answered_are_compared(tmp_path: Path) -> None:
     said = {each["metric"]: each for each in scores["comparisons"]}
     assert said["chrf"]["rows"] == 18 and said["chrf"]["left_out"] == 2 and said["accuracy"]["left_out"] == 0
     assert scores["models"][1]["rows"] == 58 and scores["models"][1]["skipped"] == 1
-    assert "Comparisons leave out 2 of 60 rows that one of the models did not answer." in scores["remarks"]
+    assert "Comparisons leave out 2 of 60 rows, because one of the models didn't answer them." in scores["remarks"]
     assert any("2 of 60 rows were in the training data" in each for each in scores["remarks"])
 
 
@@ -231,11 +231,12 @@ def test_losses_of_models_with_other_tokens_are_not_compared(tmp_path: Path) -> 
     scores = score(write(tmp_path / "job", items, base, other))
     assert "loss" in scores["models"][1]["scores"], "it is still told"
     assert "loss" not in {each["metric"] for each in scores["comparisons"]}
-    said = "Loss is not compared: the two models cut text into other tokens."
+    said = "The loss isn't compared: the two models split text into different tokens."
     assert said in scores["remarks"]
     third = score(write(tmp_path / "three", items, base, base, other))
     assert {each["of"] for each in third["comparisons"] if each["metric"] == "loss"} == {"tuned"}
-    assert "Loss of Q4_K_M is not compared: base and it cut text into other tokens." in third["remarks"]
+    assert ("The loss isn't compared with that of base for these models, which split text into other tokens: Q4_K_M."
+            in third["remarks"])
     alone = [{**line, "answer": None} for line in other]
     groups = score(write(tmp_path / "alone", items, [{**line, "answer": None} for line in base], alone))
     assert not any(each["metric"] == "loss" for kind in groups["group_comparisons"].values()
@@ -252,12 +253,13 @@ def test_what_only_the_loss_shows_is_told_with_the_verdict(tmp_path: Path) -> No
     (main,) = (each for each in scores["comparisons"] if each["main"])
     (loss,) = (each for each in scores["comparisons"] if each["metric"] == "loss")
     assert (main["verdict"], loss["verdict"]) == ("unknown", "better") and loss["sentence"].startswith("Better: ")
-    assert main["sentence"] == f"The answers are the same. By its loss, b{loss['sentence'][1:]}"
+    assert main["sentence"] == f"The answers are the same. The loss does show a difference. {loss['sentence']}"
     assert main["same"] is True and loss["same"] is False
     worse = score(write(tmp_path / "worse", items, learned, base))
-    assert any(" By its loss, worse: " in each["sentence"] for each in worse["comparisons"] if each["main"])
+    assert any(" The loss does show a difference. Worse: " in each["sentence"] for each in worse["comparisons"]
+               if each["main"])
     same = score(write(tmp_path / "same", items, base, base))
-    assert not any("By its loss" in each["sentence"] for each in same["comparisons"])
+    assert not any("The loss does show" in each["sentence"] for each in same["comparisons"])
 
 
 def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -
         item["category"] = "common" if item["id"] % 3 else f"topic {item['id']}"
     found = score(write(tmp_path / "job", items, answers_of(items, 0.2, 1), answers_of(items, 0.8, 2)))
     assert set(found["models"][1]["by_category"]) == {"common"} and "category" not in found["group_comparisons"]
-    assert any(each.startswith("There are 201 values of category") for each in found["remarks"])
+    assert any(each.startswith("“category” has 201 values") for each in found["remarks"])
     for item in items:
         item["category"] = f"topic {item['id'] * item['id'] // 1500:03}"
     found = score(write(tmp_path / "more", items, answers_of(items, 0.2, 1)))

@@ -44,8 +44,8 @@ def test_without_a_known_uuid_the_environment_decides_and_it_is_said(two_cards, 
     assert temperatures == seen
     names = {(50,): "GPU 0 (NVIDIA GeForce RTX 3060)", (80,): "GPU 1 (NVIDIA GeForce RTX 4090)"}[
         tuple(seen)]
-    assert reason == ("Which cards the run uses isn't certain, since PyTorch and the driver don't name them alike: "
-                      f"these are watched: {names}.")
+    assert reason == ("It isn't certain which cards the run uses, because PyTorch and the driver name them "
+                      f"differently. These are watched: {names}.")
 
 
 def test_a_machine_has_the_cards_that_torch_sees_first(two_cards):

@@ -14,11 +14,11 @@ from slmstudio.core.run.memory.fit_badge import badge
 
 @pytest.mark.parametrize(("name", "capability", "sentence"), [
     ("NVIDIA GeForce RTX 3060", (8, 6),
-     "RTX 3060 computes bf16, which has the range of fp32, and is new enough for FlashAttention."),
+     "RTX 3060 computes in bf16, which has the range of fp32, and is new enough for FlashAttention."),
     ("NVIDIA A100-SXM4-40GB", (8, 0),
-     "A100-SXM4 computes bf16, which has the range of fp32, and is new enough for FlashAttention."),
+     "A100-SXM4 computes in bf16, which has the range of fp32, and is new enough for FlashAttention."),
     ("NVIDIA GeForce RTX 2070", (7, 5),
-     "RTX 2070 is older than Ampere (compute capability 7.5, bf16 and FlashAttention need 8.0): it trains in fp16 with "
+     "RTX 2070 is older than Ampere (compute capability 7.5; bf16 and FlashAttention need 8.0): it trains in fp16 with "
      "loss scaling, and PyTorch's own attention is used."),
 ])
 def test_what_the_cards_generation_can_do(name: str, capability: tuple[int, int], sentence: str):
@@ -31,10 +31,10 @@ def test_nothing_is_said_of_a_card_that_tells_nothing():
 
 @pytest.mark.parametrize(("gpu", "ram", "said"), [
     (12, 24, ""), (12, 23.4, ""), (24, 64, ""),  # 23.4 of 24 GB is what a system says
-    (12, 16, "This machine has 16 GB of main memory. At least twice the GPU's is advised, 24 GB here: models are read, "
-             "merged and exported in it."),
-    (24, 32, "This machine has 32 GB of main memory. At least twice the GPU's is advised, 48 GB here: models are read, "
-             "merged and exported in it."),
+    (12, 16, "This machine has 16 GB of main memory. At least twice the GPU's memory is advised, 24 GB here: models "
+             "are read, merged and exported in it."),
+    (24, 32, "This machine has 32 GB of main memory. At least twice the GPU's memory is advised, 48 GB here: models "
+             "are read, merged and exported in it."),
 ])
 def test_main_memory_ought_to_be_twice_the_cards(gpu: float, ram: float, said: str):
     assert "".join(guidance.advice(machine(gpu, ram_gb=ram))[1:]) == said
@@ -49,7 +49,7 @@ def test_main_memory_ought_to_be_twice_the_cards(gpu: float, ram: float, said: s
 def test_what_a_small_card_can_do_is_what_the_estimate_says(gpu, method, fitting, too_large):
     here = machine(gpu)
     advice = " ".join(guidance.advice(here))
-    assert f"With {gpu} GB, " in advice and method in advice
+    assert f"With {gpu} GB and " in advice and method in advice
     wanted = {"full", "lora"} if method.startswith("LoRA") else {"full", "lora", "qlora"}
     kinds = {}
     for title in (*fitting, too_large):
@@ -62,10 +62,11 @@ def test_what_a_small_card_can_do_is_what_the_estimate_says(gpu, method, fitting
 
 
 def test_a_machine_without_a_card():
-    small, bf16 = guidance.advice(machine())
-    assert small.startswith("No NVIDIA driver was found on this machine. The processor trains: ")
+    missing, small, bf16 = guidance.advice(machine())
+    assert missing == "No NVIDIA driver was found on this machine."
+    assert small.startswith("Training runs on the processor: ")
     assert bf16.startswith("This processor has no bf16 arithmetic")
-    assert guidance.advice(machine(cpu_bf16=True)) == [small]
+    assert guidance.advice(machine(cpu_bf16=True)) == [missing, small]
 
 
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path):
@@ -76,9 +77,9 @@ def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("speed", "said"), [
-    (2e9, "The disk for runs writes 1.9 GB a second: fast enough for checkpoints of any size."),
-    (5e8, "The disk for runs writes 477 MB a second: enough for adapters."),
-    (1e8, "The disk for runs writes 95 MB a second, which is slow. Keep runs on an SSD"),
+    (2e9, "The disk for runs writes 1.9 GB per second: fast enough for checkpoints of any size."),
+    (5e8, "The disk for runs writes 477 MB per second: enough for adapters."),
+    (1e8, "The disk for runs writes 95 MB per second, which is slow. Keep runs on an SSD"),
 ])
 def test_what_is_said_of_a_disk(speed: float, said: str):
     assert guidance.disk_advice(speed).startswith(said)

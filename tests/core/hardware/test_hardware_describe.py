@@ -63,7 +63,7 @@ def test_the_status_bar(fake_nvml):
         fake_nvml.set(temperature="NOT_SUPPORTED", memory_used="NOT_SUPPORTED")
         assert describe.sensors(monitor.read()) == "RTX 3060 reports nothing"
         fake_nvml.set(every_query="GPU_IS_LOST")
-        assert describe.sensors(monitor.read()) == "RTX 3060 does not answer"
+        assert describe.sensors(monitor.read()) == "RTX 3060 doesn't answer"
 
 
 def test_the_status_bar_without_a_card():

@@ -34,10 +34,11 @@ def test_the_newest_slowdown_temperature_counts():
 
 
 @pytest.mark.parametrize(("slowdown", "sentence"), [
-    (90, "GPU at 86 °C; it slows itself down at 90 °C. Training continues, perhaps slower. Give it air: free the "
-         "vents, speed up the fans, lower the power limit, or pause the run."),
-    (None, "GPU at 86 °C; it does not report its limit; most cards slow down between 88 and 93 °C. Training continues, "
-           "perhaps slower. Give it air: free the vents, speed up the fans, lower the power limit, or pause the run."),
+    (90, "The GPU is at 86 °C; it slows itself down at 90 °C. Training continues, perhaps more slowly. Cool it: clear "
+         "the vents, speed up the fans, lower the power limit, or pause the run."),
+    (None, "The GPU is at 86 °C; it doesn't report its limit, but most cards slow down between 88 and 93 °C. Training "
+           "continues, perhaps more slowly. Cool it: clear the vents, speed up the fans, lower the power limit, or "
+           "pause the run."),
 ])
 def test_the_warning_says_what_why_and_what_to_do(slowdown, sentence):
     assert HeatWatch(slowdown).sentence(86) == sentence

@@ -135,8 +135,8 @@ def test_a_reading_travels_as_an_event(monitor, fake_nvml):
 
 @pytest.mark.parametrize(("values", "sentence"), [
     ({"init": "LIBRARY_NOT_FOUND"}, "No NVIDIA driver was found on this machine."),
-    ({"init": "DRIVER_NOT_LOADED"}, "The NVIDIA driver is installed, but not loaded. Restart the machine; if that "
-                                    "does not help, install the driver again."),
+    ({"init": "DRIVER_NOT_LOADED"}, "The NVIDIA driver is installed but not loaded. Restart the machine; if that "
+                                    "doesn't help, install the driver again."),
     ({"init": "LIB_RM_VERSION_MISMATCH"}, "The NVIDIA driver was updated, and its old version is still loaded. "
                                           "Restart the machine."),
     ({"init": "NO_PERMISSION"}, "This user account may not use the NVIDIA driver. Ask an administrator for access "
@@ -145,9 +145,9 @@ def test_a_reading_travels_as_an_event(monitor, fake_nvml):
     ({"count": 0}, nvml.NO_GPU),
     ({"count": "GPU_IS_LOST"}, nvml.LOST),
     ({"every_query": "GPU_IS_LOST"}, nvml.LOST),
-    ({"init": "OPERATING_SYSTEM"}, "The NVIDIA driver cannot be asked; it says: The operating system has blocked the "
-                                   "request. Update the driver."),
-    ({"init": "error 777"}, "The NVIDIA driver cannot be asked; it says: Fake error 777. Update the driver."),
+    ({"init": "OPERATING_SYSTEM"}, "The NVIDIA driver doesn't answer questions; it says: The operating system has "
+                                   "blocked the request. Update the driver."),
+    ({"init": "error 777"}, "The NVIDIA driver doesn't answer questions; it says: Fake error 777. Update the driver."),
 ])
 def test_why_there_is_no_monitor(fake_nvml, values, sentence):
     fake_nvml.set(**values)

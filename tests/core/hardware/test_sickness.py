@@ -53,5 +53,5 @@ def test_the_sentence_says_how_hot_it_is():
     for now in (0.0, SECONDS):
         warnings = watch.update(GpuReading(0, "RTX", temperature_c=91, slowed_by=HEAT), now)
     assert warnings == [("gpu_slowed_by_heat", (
-        "The GPU is too hot and has slowed itself down (91 °C). Training continues, slower. Give it air: free the "
-        "vents, clean the fans, speed them up, or lower the power limit."))]
+        "The GPU is too hot and has slowed itself down. Training continues, but more slowly. Cool it: clear the vents, "
+        "clean the fans, speed them up, or lower the power limit. It's at 91 °C."))]

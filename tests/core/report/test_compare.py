@@ -62,16 +62,16 @@ def test_scores_of_other_rows_are_not_compared_in_silence(make_run, capsys):
     scores["test"]["path"] = str(tests)
     files.write_atomically(two / "jobs" / "evaluate-1" / "scores.json", files.dump_pretty(scores))
     found = compare([one, two])
-    assert found.warnings == ["The runs were tested on different rows: their scores do not compare."]
+    assert found.warnings == ["The runs were tested on different rows, so their scores can't be compared."]
     assert found.paired.rows is not None and len(found.paired.rows) == 30
-    assert "10 rows of two and 0 of one are others." in found.paired.remarks[0]
+    assert "10 rows of two and 0 of one are left out." in found.paired.remarks[0]
     assert commands.main(["compare", str(one), str(two)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Warning: The runs were tested on different rows" in shown and "Rows tested" in shown
 
 
 @pytest.mark.parametrize(("request_of_one", "words"), [
-    ({"system": "Be brief."}, "not asked in the same way"), ({"max_new_tokens": 256}, "not asked in the same way"),
+    ({"system": "Be brief."}, "they were asked differently"), ({"max_new_tokens": 256}, "they were asked differently"),
     ({"limit": 30, "seed": 7}, "different rows"), ({"limit": 99, "seed": 7}, ""), ({"seed": 7}, "")])
 def test_the_same_rows_asked_otherwise_are_said(make_run, request_of_one, words):
     one, two = make_run("one"), make_run("two")
@@ -92,7 +92,7 @@ def test_the_test_set_that_the_runs_share_is_compared(make_run):
 
 
 @pytest.mark.parametrize(("limit", "asked", "words"), [
-    (5, {}, "questions a subject"), (None, {"shots": 0}, "examples before a question"),
+    (5, {}, "questions per subject"), (None, {"shots": 0}, "examples before a question"),
     (None, {"data": "/other"}, "where the questions are from"), (None, {}, "")])
 def test_benchmarks_with_other_questions_are_not_compared_in_silence(make_run, limit, asked, words):
     one, two = make_run("one"), make_run("two")
@@ -100,7 +100,7 @@ def test_benchmarks_with_other_questions_are_not_compared_in_silence(make_run, l
     benchmark(two, limit, **asked)
     found = compare([one, two])
     assert found.runs[1]["benchmarks_asked"]["MMLU"]["limit"] == limit
-    said = f"MMLU was not asked in the same way, its accuracies do not compare. Different: {words}."
+    said = f"MMLU wasn't asked in the same way, so its accuracies can't be compared. Different: {words}."
     assert found.warnings == ([said] if words else [])
 
 

@@ -31,19 +31,19 @@ def written(run: Path, pattern: str, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-EVENTS = "steps, curves, heat and what happened on the way cannot be told."
+EVENTS = "so steps, curves, heat and what happened on the way aren't known."
 
 
 def test_a_whole_run_has_no_gaps(run, page):
     text = page(run).text
-    assert "is damaged" not in text and "cannot be told" not in text
+    assert "is damaged" not in text and "aren't known." not in text
 
 
 @pytest.mark.parametrize(("spoil", "words"), [
-    (lambda run: (run / "events.jsonl").unlink(), f"events.jsonl is missing: {EVENTS}"),
-    (lambda run: (run / "events.jsonl").write_bytes(b""), f"events.jsonl holds nothing that can be read: {EVENTS}"),
-    (lambda run: (run / "events.jsonl").write_bytes(os.urandom(4000)), "events.jsonl holds nothing that can be read"),
-    (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged: how the run ended"),
+    (lambda run: (run / "events.jsonl").unlink(), f"events.jsonl is missing, {EVENTS}"),
+    (lambda run: (run / "events.jsonl").write_bytes(b""), f"events.jsonl has nothing that can be read, {EVENTS}"),
+    (lambda run: (run / "events.jsonl").write_bytes(os.urandom(4000)), "events.jsonl has nothing that can be read"),
+    (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so it isn't known"),
     (lambda run: written(run, "outcome.json", '{"state": 3, "error": "x", "result": [1]}'), "The run failed"),
     (lambda run: written(run, "outcome.json", '{"state": "failed", "error": {"what": 3, "problems": [{"x": 1}]}}'),
      "It failed, and what it said of it is damaged."),
@@ -58,7 +58,7 @@ def test_what_is_missing_is_said_at_the_top(run, page, spoil: Callable[[Path], A
 def test_a_crashed_run_is_told_as_one(run, page, process):
     (run / "outcome.json").unlink()
     (run / "process.json").write_text(process)
-    assert "The run crashed: its process ended without a word" in page(run).text
+    assert "The run crashed: its process ended unexpectedly." in page(run).text
 
 
 @pytest.mark.parametrize(("pattern", "text", "words"), [

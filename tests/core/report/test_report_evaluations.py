@@ -27,16 +27,16 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
     run.evaluate("evaluate-2", other("questions.jsonl", 20, 9, ("base", "Q4_K_M"), "No difference, says Q4_K_M."))
     run.evaluate("evaluate-3", other("english.jsonl", 60, 10, said="Worse: what English says.", trained_on=4))
     text = page(run.folder).text
-    begin, _, rest = text.partition("What was not checked")
+    begin, _, rest = text.partition("What wasn't checked")
     order = [begin.index(words) for words in (
         "questions.jsonl, tuned against base: better (52.4", "english.jsonl, tuned against base: Worse: what English",
         "questions.jsonl, Q4_K_M against base: No difference, says",
-        "The run is judged by 101 rows of questions.jsonl: the newest of the evaluations with most rows.")]
+        "The run is judged by 101 rows of questions.jsonl: the newest of the evaluations with the most rows.")]
     assert order[0] < min(order[1:]) and "21.3 → 52.4" in begin
-    assert "4 of 60 test rows are among the rows that it learned (english.jsonl)" in begin
+    assert "4 of 60 test rows of english.jsonl are among the rows that it learned." in begin
     for title in ("Test set: questions.jsonl", "Test set: english.jsonl"):
         assert title in rest
-    assert "The rows cannot be read" in rest and "Of questions.jsonl, by how much" not in rest
+    assert "The rows can't be read" in rest and "Ranked by how much" not in rest
 
 
 @pytest.mark.parametrize(("learned", "tone", "words"), [
@@ -54,7 +54,7 @@ def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, 
     held_out = run.record["eval_file"]
     run.evaluate("evaluate-1", other(held_out, 48, 0, said="Better: its own."))
     run.evaluate("evaluate-2", other("large.jsonl", 5000, 5, said="Worse: the large one."))
-    begin = page(run.folder).text.partition("What was not checked")[0]
+    begin = page(run.folder).text.partition("What wasn't checked")[0]
     assert begin.index("Better: its own.") < begin.index("Worse: the large one.")
     assert "judged by 48 rows of held_out.jsonl: the newest evaluation of its own held-out rows." in begin
 
@@ -65,7 +65,7 @@ def test_an_older_evaluation_of_the_same_rows_is_one_line(tmp_path, page):
     run.evaluate("evaluate-2", scores())
     text = page(run.folder).text
     assert text.count("Test set: questions.jsonl") == 1 and text.count("The older word.") == 1
-    assert text.index("Other evaluations") < text.index("101 rows of questions.jsonl, tuned against base: The older")
+    assert text.index("Other evaluations") < text.index("questions.jsonl, tuned against base: The older")
 
 
 def test_a_small_benchmark_does_not_take_the_place_of_a_whole_one(tmp_path, page):
@@ -77,9 +77,9 @@ def test_a_small_benchmark_does_not_take_the_place_of_a_whole_one(tmp_path, page
             {"name": "mmlu", "title": "MMLU", "shots": 5, "limit": limit, "data": "/data", "sentence": said,
              "models": [{"name": "tuned", "accuracy": accuracy, "by_subject": {}}], "comparisons": []}]})
     text = page(run.folder).text
-    assert "All of MMLU." in text.partition("What was not checked")[0]
-    assert "A little" not in text.partition("What was not checked")[0]
-    assert "MMLU, 5 questions a subject: A little of MMLU." in text
+    assert "All of MMLU." in text.partition("What wasn't checked")[0]
+    assert "A little" not in text.partition("What wasn't checked")[0]
+    assert "MMLU, 5 questions per subject: A little of MMLU." in text
 
 
 def test_each_group_has_its_verdict(tmp_path, page):
@@ -90,9 +90,9 @@ def test_each_group_has_its_verdict(tmp_path, page):
         "language": {"hi": [{**found["comparisons"][0], "of": name, "p": 0.0002} for name in ("tuned", "Q4_K_M")]}}
     run.evaluate(scores=found)
     text = page(run.folder).text
-    assert "Category Score base tuned Rows Verdict tax Loss ↓" in text.replace("nats a token ↓", "Loss ↓")
+    assert "Category Score base tuned Rows Verdict tax Loss ↓" in text.replace("nats per token ↓", "Loss ↓")
     assert "worse, p = 0.0499" in text and "tuned: better, p < 0.001 Q4_K_M: better, p < 0.001" in text
-    assert "corrected for how many groups there are" in text
+    assert "corrected for the number of groups" in text
 
 
 def test_remarks_are_told_of_a_single_model_too(tmp_path, page):

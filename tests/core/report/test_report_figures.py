@@ -44,7 +44,7 @@ def test_scores_parity_and_heat(tmp_path, page):
     run.evaluate(scores=scores())
     shown = page(run.folder).text
     for words in ("52.4 49.2 to 55.6", "21.3 18.1 to 24.5", "1.270 1.160 to 1.380", "+31.1 +27.9 to +34.2",
-                  "chrF++, the one to judge by", "< 0.001", "88.5", "41.7",
+                  "chrF++ (the one to judge by)", "< 0.001", "88.5", "41.7",
                   "better (52.4 against 21.3 chrF++, p < 0.001)",
                   "3 of these rows are among the rows that it learned"):
         assert words in shown, words
@@ -57,7 +57,7 @@ def test_scores_parity_and_heat(tmp_path, page):
 def test_values_that_came_later_are_shown_beside_those_of_run_json(tmp_path, page):
     run = finished(tmp_path, micro_batch_size=8)
     files.write_atomically(run.folder / "adjustments.json", json.dumps({"values": {"micro_batch_size": 4}}))
-    assert "micro_batch_size 8 → 4 (changed while it ran)" in page(run.folder).text
+    assert "micro_batch_size 8 → 4 (changed while it was running)" in page(run.folder).text
 
 
 def test_a_field_of_another_version_is_shown_too(tmp_path, page):
@@ -74,7 +74,7 @@ def test_rows_that_were_left_out_are_named_with_their_line(tmp_path, page):
     shown = page(run.folder).text
     assert "1 problems in rows.jsonl" in shown and "rows.jsonl 2 " in shown
     path.write_text('{"instruction": "other", "output": "rows"}\n')
-    assert "Which rows these were is not told here" in page(run.folder).text
+    assert "These rows can't be listed here" in page(run.folder).text
 
 
 def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
@@ -87,7 +87,7 @@ def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
     assert "rows.jsonl 2 " in shown and kept.source.sha256 in shown
     (run.folder / kept_rows.FOLDER / kept_rows.MANIFEST).write_text("{}")
     shown = page(run.folder).text
-    assert "keeps are damaged: manifest.json" in shown and "Which rows these were is not told here" in shown
+    assert "keeps are damaged: manifest.json" in shown and "These rows can't be listed here" in shown
 
 
 def test_every_field_of_a_run_has_a_name_and_a_place():

@@ -9,9 +9,9 @@ from support.report_run import ReportRun
 
 
 @pytest.mark.parametrize(("losses", "said"), [
-    ([2.31], "was not measured before and after"),
+    ([2.31], "wasn't measured before and after"),
     ([2.31, math.nan], "wasn't a number at the end"),
-    ([math.nan, 1.5], "wasn't a number at the beginning"),
+    ([math.nan, 1.5], "wasn't a number at the start"),
     ([2.31, 1.5], "fell from 2.310 to 1.500 (−35%)")])
 def test_the_first_loss_is_never_told_as_the_last(tmp_path, page, losses, said):
     run = ReportRun(tmp_path)

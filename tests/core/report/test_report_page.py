@@ -8,9 +8,10 @@ import re
 import pytest
 from support.report_run import ReportRun, finished, parity, scores
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, i18n, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
+from slmstudio.core.i18n import pseudo as pseudo_locale
 from slmstudio.core.jobs import processes
 from slmstudio.core.report.page import write_report
 
@@ -37,12 +38,27 @@ def test_a_benchmark_alone_and_beside_a_test_set(tmp_path, page):
     run.evaluate("evaluate-mmlu", benchmark={"name": "mmlu"}, scores=mmlu(-0.7, -1.8, 0.4))
     shown = page(run.folder)
     assert "All 59.8 57.8 to 61.8 59.1 57.1 to 61.1 200 anatomy 59.8 57.8 to 61.8 59.1 57.1 to 61.1 50" in shown.text
-    assert "With 5 examples before each question, 50 questions a subject at most" in shown.text
-    assert '<li class="">What MMLU says.</li>' in shown.html and "No test set of one's own was evaluated" in shown.text
+    assert "Examples before each question: 5. At most 50 questions per subject." in shown.text
+    assert '<li class="">What MMLU says.</li>' in shown.html and "No test set of your own was evaluated" in shown.text
     run.evaluate(scores={**scores(), "benchmarks": mmlu(-3, -5, -1)["benchmarks"], "created": scores()["created"] + 20},
                  benchmark={"name": "mmlu"}, test="questions.jsonl")
     shown = page(run.folder)
     assert '<li class="bad">What MMLU says.</li>' in shown.html and "52.4 49.2 to 55.6" in shown.text
+
+
+def test_the_page_speaks_the_language_of_the_moment(tmp_path, page):
+    run = finished(tmp_path)
+    try:
+        i18n.use("hi")
+        hindi = page(run.folder)
+        i18n.use(i18n.speaking.PSEUDO)
+        pseudo = page(run.folder)
+    finally:
+        i18n.use("en")
+    assert '<html lang="hi" dir="ltr">' in hindi.html and "ट्रेनिंग रिपोर्ट" in hindi.text
+    assert "60 में से 60 स्टेप" in hindi.text and "क्या नहीं जाँचा गया" in hindi.text
+    bare = {word for word in re.findall(r"<h[1-5][^>]*>([^<]+)<", pseudo.html) if pseudo_locale.OPEN not in word}
+    assert bare <= {"pune helpdesk"}, "headings that can't be translated"
 
 
 def test_scores_of_learned_and_of_new_rows_stand_apart(tmp_path, page):
@@ -60,12 +76,12 @@ def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
     run.export(parity=parity())
     run.evaluate(scores=scores())
     text = page(run.folder).text
-    begin = text[: text.index("What was not checked")]
-    for words in ("Tiny-Instruct was tuned by LoRA: an adapter learned, the base model stayed as it was.",
+    begin = text[: text.index("What wasn't checked")]
+    for words in ("Tiny-Instruct was tuned with LoRA: an adapter learned, and the base model stayed as it was.",
                   "It learned to answer as its rows do: 312 rows of rows.jsonl.",
                   "48 rows of held_out.jsonl were held out: they were never learned",
-                  "The run finished: 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
-                  "The exported file was proven to answer as the model that was trained.",
+                  "The run finished. It made 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
+                  "The exported file was proven to answer like the trained model.",
                   "questions.jsonl, tuned against base: better (52.4 against 21.3 chrF++, p < 0.001)"):
         assert words in begin, words
 
@@ -79,17 +95,17 @@ def test_without_an_evaluation_it_says_so_and_guesses_nothing(tmp_path, page):
 def test_what_was_not_checked_follows_from_what_was_done(tmp_path, page):
     run = finished(tmp_path)
     text = page(run.folder).text
-    assert "no evaluation on a test set" in text and "no benchmark was run" in text
-    assert "Exports: there is none" in text and "it is not stated in its folder" in text
+    assert "it wasn't evaluated on a test set" in text and "no benchmark was run" in text
+    assert "Exports: there are none" in text and "its folder doesn't state one" in text
     run.export(parity=parity())
     run.export("unproven")
     run.evaluate(scores=scores())
     run.evaluate("evaluate-mmlu", benchmark={"name": "mmlu"}, scores=mmlu(-0.7, -1.8, 0.4))
     text = page(run.folder).text
-    for gone in ("no evaluation on a test set", "no benchmark was run", "Exports: there is none"):
+    for gone in ("it wasn't evaluated on a test set", "no benchmark was run", "Exports: there are none"):
         assert gone not in text
-    assert "Whether unproven.gguf answers as the model that was trained" in text
-    assert "helpdesk-Q4_K_M.gguf: kl could not be measured" in text and "Benchmark: MMLU" in text
+    assert "Whether unproven.gguf answers like the trained model" in text
+    assert "helpdesk-Q4_K_M.gguf: these couldn't be measured: KL divergence." in text and "Benchmark: MMLU" in text
 
 
 def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
@@ -99,9 +115,9 @@ def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
     assert "callout bad" not in page(run.folder).html
     run.export("broken", {**parity(), "passed": False, "failures": ["The logits differ."]})
     run.evaluate("evaluate-newer", scores={**scores(), "created": scores()["created"] + 1})
-    begin = page(run.folder).text.partition("was tuned by LoRA")[0]
-    assert "broken.gguf does not answer as the model that was trained: it failed its proof. Do not use it." in begin
-    assert "3 of 101 test rows are among the rows that it learned" in begin
+    begin = page(run.folder).text.partition("was tuned with LoRA")[0]
+    assert "broken.gguf doesn't answer like the trained model: its proof failed. Don't use it." in begin
+    assert "3 of 101 test rows of questions.jsonl are among the rows that it learned." in begin
 
 
 def test_a_judges_words_and_figures_are_told(tmp_path, page):
@@ -120,7 +136,7 @@ def test_a_crashed_run_names_its_cause(tmp_path, page):
     files.write_atomically(run.folder / jobs.PROCESS, json.dumps(
         {"pid": 2**22 - 3, "create_time": 1.0, "boot_id": processes.boot_id(), "oom_kills": 10**9}))
     text = page(run.folder).text
-    assert "The run crashed: its process ended without a word: 7 of 60 steps" in text
+    assert "The run crashed: its process ended unexpectedly. It made 7 of 60 steps" in text
     assert "The worker process ended unexpectedly." in text and "There is no outcome" not in text
 
 
@@ -132,18 +148,18 @@ def test_a_failed_run_shows_its_error_and_the_end_of_its_log(tmp_path, page):
     jobs.write_outcome(run.folder, jobs.Outcome("failed", error, "Traceback (most recent call last): boom"))
     text = page(run.folder).text
     assert "Memory ran out. The card is full. Close other programs." in text and "boom" in text
-    assert "No step was made, so there is no curve." in text
+    assert "No step was made, so there are no curves." in text
 
 
 def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):
     new = ReportRun(tmp_path / "new")
     text = page(new.folder).text
-    assert "The run was never started: 0 steps" in text and "no worker was ever started" in text
-    assert "No rows are known to have been held out." in text and "do not say on which machine" in text
+    assert "The run was never started. It made 0 steps" in text and "no worker was ever started" in text
+    assert "As far as known, no rows were held out." in text and "don't say which machine" in text
     begun = ReportRun(tmp_path / "begun")
     begun.start()
     begun.learn(1, 3)
-    assert "The run is still in progress: 3 of 60 steps" in page(begun.folder).text
+    assert "The run is still in progress. It made 3 of 60 steps" in page(begun.folder).text
 
 
 def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
@@ -153,7 +169,7 @@ def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
     run.tell("step", global_step=6, train_loss=float("nan"), learning_rate=1e-4, grad_norm=float("inf"))
     run.tell("eval", global_step=6, eval_loss=float("nan"))
     shown = page(run.folder)
-    assert re.search(r"6 – nan 0\.0001 inf", shown.text) and "Eval loss no number at step 6" in shown.text
+    assert re.search(r"6 – nan 0\.0001 inf", shown.text) and "Eval loss not a number at step 6" in shown.text
     assert not re.search(r'd="[^"]*nan', shown.html)
 
 
@@ -229,7 +245,7 @@ def test_best_and_worst_rows(tmp_path, page):
               + [(f"question {n}", good, good, "zzz") for n in range(13, 26)])
     score(place)
     text = page(run.folder).text
-    best, worst = text.index("10 best"), text.index("10 worst")
+    best, worst = text.index("Best: 10"), text.index("Worst: 10")
     questions = [int(n) for n in re.findall(r"Question question (\d+)", text[best: text.index("What it learned from",
                                                                                               worst)])]
     assert len(questions) == 20

@@ -33,10 +33,10 @@ def test_pause_sleep_and_changes_by_hand(run):
     run.tell("sleep_prevented", on=False, reason="no inhibitor")
     run.tell("somebody_elses_event", text="x")
     assert told(run)[2:] == [
-        ("", "Paused at step 2"), ("", "Went on at step 2"),
-        ("warn", "Stood still for 1 h (3600.5 s), as the machine slept; not counted as work"),
+        ("", "Paused at step 2"), ("", "Resumed at step 2"),
+        ("warn", "Suspended for 1 h (3600.5 s) while the machine slept; not counted as work"),
         ("warn", "Changed by the user at step 2: learning rate 0.0001, 90 steps in all"),
-        ("warn", "The machine might have fallen asleep: no inhibitor")]
+        ("warn", "The machine may have gone to sleep: no inhibitor")]
 
 
 def test_a_crash_between_two_starts_is_told_and_a_start_of_ones_own_is_not(run):
@@ -51,10 +51,10 @@ def test_a_crash_between_two_starts_is_told_and_a_start_of_ones_own_is_not(run):
     facts = gather(run.folder)
     assert facts.timeline.crashes == 1
     assert told(run)[2:] == [
-        ("bad", "The worker before had ended without a word: it crashed, was killed, or the machine went down"),
-        ("", "Worker started"), ("", "Went on from the checkpoint of step 0"),
+        ("bad", "The previous worker ended unexpectedly: it crashed, was killed, or the machine went down"),
+        ("", "Worker started"), ("", "Resumed from the checkpoint of step 0"),
         ("warn", "Memory ran out (Micro-batch, rows 4 → 2)"), ("", "Worker started"),
-        ("bad", "The system had ended the worker because memory ran out"), ("", "Worker started")]
+        ("bad", "The system ended the worker because memory ran out"), ("", "Worker started")]
 
 
 def test_what_a_resumed_attempt_did_again_counts_once(run):
@@ -72,7 +72,7 @@ def test_the_best_evaluation_is_marked(run):
         run.tell("eval", global_step=step, eval_loss=loss)
     assert [text for _, text in told(run)[2:]] == [
         "Eval loss 2.0000 at step 0, the best so far", "Eval loss 1.5000 at step 10, the best so far",
-        "Eval loss 1.7000 at step 20", "Eval loss no number at step 30"]
+        "Eval loss 1.7000 at step 20", "Eval loss not a number at step 30"]
 
 
 def test_events_of_odd_shapes_break_nothing(run, page):
@@ -112,19 +112,19 @@ class TestHeat:
                 cpu={"temperature_c": 71, "limit_c": 95})
         text = page(run.folder).text
         assert "peak 84 °C" in text
-        assert "GPU 0 temperature 60 °C 62 °C 64 °C 93 °C 2" in text
-        assert "GPU 2 temperature 80 °C 82 °C 84 °C" in text and "GPU 2 fan 50 %" in text
+        assert "GPU temperature, card 0 60 °C 62 °C 64 °C 93 °C 2" in text
+        assert "GPU temperature, card 2 80 °C 82 °C 84 °C" in text and "GPU fan, card 2 50 %" in text
         assert "Processor temperature 71 °C 71 °C 71 °C 95 °C 2" in text
 
     def test_nothing_is_invented(self, run, page):
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
         run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
         text = page(run.folder).text
-        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So neither heat nor energy of a "
-                "GPU is known.") in text
+        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So a GPU's heat and energy "
+                "aren't known.") in text
         assert not re.search(r"\d (Wh|°C)", text)
         assert "Main memory of the worker 1 GB 1 GB 1 GB" in text
 
     def test_what_held_the_clock_down_is_told(self, run, page):
         run.sense(3, slowed_by=["heat"])
-        assert "Something held the GPU's clock down: heat in 3 readings." in page(run.folder).text
+        assert "Something slowed down the GPU's clock: heat (3 readings)." in page(run.folder).text

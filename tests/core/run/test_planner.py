@@ -106,7 +106,7 @@ def test_the_device_decides_number_format_and_attention(plan):
 
 
 @pytest.mark.parametrize(("capability", "said"), [
-    ((8, 6), "have one attention for packed rows of any length"), ((7, 5), "is older than Ampere"),
+    ((8, 6), "can attend to packed rows of any length at once"), ((7, 5), "is older than Ampere"),
     ((6, 1), "too old for FlexAttention")])
 def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capability, said):
     monkeypatch.setattr(gpu_path.Installed, "here", lambda: gpu_path.Installed((2, 13), True, True))

@@ -216,7 +216,7 @@ def test_votes_are_blind_kept_and_said_on_the_page(qtbot, tab, answers):
     assert len(store.read()[0]) == asked
     press(qtbot, tab.rows, "rows_back")
     scores = tab.details.evaluation.scores
-    qtbot.waitUntil(lambda: "In your own blind votes tuned is better" in scores.remarks.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "In your own blind votes, tuned is better" in scores.remarks.text(), timeout=60_000)
 
 
 @pytest.fixture

@@ -174,8 +174,8 @@ def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs
     show()
     ballots.add(job.folder, row_scores(job.folder)[2], "tuned", "base", BEST, "tuned")
     show()
-    assert len(read) == 2 and "Your own one blind vote" in view.remarks.text()
-    assert "Your own one blind vote" in show() and len(read) == 2, "shown at once, and nothing read"
+    assert len(read) == 2 and "Your 1 blind vote" in view.remarks.text()
+    assert "Your 1 blind vote" in show() and len(read) == 2, "shown at once, and nothing read"
 
 
 def test_another_run_of_a_newer_program_only_makes_the_guess_of_the_time_poorer(runs):

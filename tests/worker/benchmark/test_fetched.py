@@ -145,9 +145,9 @@ def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp
         return f"{error.what} {error.why}"
 
     del hub.files["Rowan/hellaswag"]
-    assert "Rowan/hellaswag could not be fetched. The hub does not have it" in refused("hellaswag")
+    assert "Rowan/hellaswag couldn't be downloaded. The hub doesn't have it" in refused("hellaswag")
     hub.files["Rowan/hellaswag"] = {"README.md": b"# nothing\n", "data/train.parquet": b"PAR1 no parquet at all"}
-    assert "What came is damaged, or no data set" in refused("hellaswag")
+    assert "What arrived is damaged, or isn't a dataset" in refused("hellaswag")
     hub.mode = "html"
     assert "does not speak as the hub does" in refused("arc_easy")
     hub.mode = "half"
@@ -216,7 +216,7 @@ def test_data_that_were_spoilt_are_found_out(studio_home, tmp_path):
     (folder / "test.parquet").write_bytes(b"row")
     with pytest.raises(UserError) as caught:
         store.find("some_task")
-    assert "fetch the benchmark again" in caught.value.remedy
+    assert "download the benchmark again" in caught.value.remedy
 
 
 def test_what_has_arrived_is_counted_while_folders_come_and_go(tmp_path):

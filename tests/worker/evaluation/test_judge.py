@@ -11,7 +11,7 @@ import pytest
 import torch
 from support import gguf_models
 
-from slmstudio.core import files
+from slmstudio.core import files, i18n
 from slmstudio.core.evaluation import scoring
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.evaluation import judge
@@ -107,11 +107,11 @@ def test_nonsense_is_counted_and_told_and_loses_nothing(tiny_model, tmp_path):
     lines = judged(job.folder)
     assert len(lines) == 8 and all(line["winner"] is None for line in lines if line["id"] != 3)
     told = [event for event in gguf_models.events(job.folder) if event.get("code") == "judge_unreadable"]
-    assert told[0]["message"].startswith("6 of the judge's 8 answers aren't verdicts")
+    assert told[0]["message"].startswith("6 of the judge's 8 answers aren't counted")
     assert len(told) == 1
     scores = scoring.score(job.folder)
     assert scores["judge"]["pairs"][0]["unreadable"] == 6
-    assert "gave no usable verdict for 3 of 4 rows; do not rely on it" in scores["judge"]["sentence"]
+    assert "gave no usable verdict for 3 of 4 rows; don't rely on it" in scores["judge"]["sentence"]
     assert scores["models"][0]["scores"]["chrf"]["rows"] == 5
 
 
@@ -124,7 +124,7 @@ def test_what_is_longer_than_the_judges_context_is_not_held_against_its_answers(
     ask(job)
     assert {line["id"] for line in judged(job.folder) if line.get("skipped") == "too long"} == {1}
     told = {event["code"]: event["message"] for event in gguf_models.events(job.folder) if event.get("code")}
-    assert told["judge_unreadable"].startswith("4 of the judge's 6 answers aren't verdicts")
+    assert told["judge_unreadable"].startswith("4 of the judge's 6 answers aren't counted")
     [pair] = scoring.score(job.folder)["judge"]["pairs"]
     assert (pair["too_long"], pair["without_verdict"], pair["unreadable"]) == (1, 2, 4)
 
@@ -137,5 +137,10 @@ def test_the_judge_reads_rubric_question_reference_and_both_answers(tiny_model, 
     model = TorchModel(model_loader.load(tiny_model, torch.float32), tiny_model, 2**28)
     case = judge.Case({"id": 0, "order": "ab", "a": "x", "b": "y"}, ITEMS[0]["messages"], ["Yes."], "Hm.", "हाँ")
     text = judge.prompt(model, case, rubric)
+    try:
+        i18n.use("hi")
+        assert judge.prompt(model, case, rubric) == text, "what a model is asked depends on no person's language"
+    finally:
+        i18n.use("en")
     assert f"{rubric}\n\nQuestion:\nQ0?\n\nA good answer:\nYes.\n\nAnswer A:\nHm.\n\nAnswer B:\nहाँ\n\n" in text
     assert text.endswith("<|im_start|>assistant\n")

@@ -72,8 +72,8 @@ def test_a_model_that_does_not_fit_is_told_with_its_size(tiny_model, tmp_path, m
     with pytest.raises(UserError) as caught:
         models.open({"model": str(tiny_model), "load_in_4bit": packed})
     error = caught.value
-    assert error.what == f"{tiny_model.name} does not fit into the GPU's memory."
-    assert error.why.startswith("Its weights need about ") and error.why.endswith(" are free.")
+    assert error.what == f"{tiny_model.name} doesn't fit into the GPU's memory."
+    assert error.why.startswith("Its weights need about ") and error.why.endswith(" is free.")
     assert error.remedy.startswith(words)
 
 
@@ -130,7 +130,7 @@ def test_models_that_answer_no_row_are_told_and_not_scored(tiny_model, tmp_path,
 def test_one_that_answers_no_row_costs_the_others_nothing(tiny_model, tmp_path, studio_home):
     nan = broken(tiny_model, tmp_path / "broken")
     job = asked(tmp_path / "job", base=tiny_model, tuned=tiny_model, Q2_K=nan)
-    said = ("Q2_K answered none of the 3 rows, and has no scores. The model computed something that isn't a number "
+    said = ("Q2_K answered none of the 3 rows, so it has no scores. The model computed something that isn't a number "
             "(NaN). Evaluate in another precision, or choose an earlier checkpoint.")
     for attempt in (1, 2):  # nor when it is given again
         result = evaluate.run(job)
@@ -150,8 +150,8 @@ def test_where_the_first_answers_no_row_the_others_are_scored_and_not_compared(
     result = evaluate.run(job)
     assert result["models"]["base"] == {} != result["models"]["tuned"] and result["verdict"] is None
     [message] = told(job)
-    assert message.startswith("base answered none of the 3 rows, and has no scores. ")
-    assert message.endswith("The other models are compared with it: there will be no comparisons. Leave the system "
+    assert message.startswith("base answered none of the 3 rows, so it has no scores. ")
+    assert message.endswith("The other models are compared with it, so there will be no comparisons. Leave the system "
                             "prompt out, or choose another model.")
     scores = json.loads((job.folder / "scores.json").read_text())
     assert scores["comparisons"] == [] and scores["group_comparisons"] == {}

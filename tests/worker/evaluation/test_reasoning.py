@@ -109,8 +109,8 @@ def test_answers_cut_in_a_thought_are_empty_and_told_once(tiny_model, tmp_path):
             ("", "A", "length")}
     assert scores["endless"]["exact"] == scores["opened"]["exact"] == 0
     [told] = [event["message"] for event in gguf_models.events(asked.folder) if event.get("code") == "cut_thinking"]
-    assert told == ("Answers that were cut while the model was still thinking count as empty: 2 of 2 of endless, 2 of "
-                    "2 of opened. Allow more than 8 tokens for an answer.")
+    assert told == ("Answers that were cut off while the model was still thinking count as empty (endless: 2 of 2, "
+                    "opened: 2 of 2). Allow more than 8 tokens per answer.")
 
 
 def test_a_model_whose_prompt_opens_thoughts(tiny_model, tmp_path):
@@ -140,8 +140,8 @@ def test_a_judge_that_thinks_too_long_is_told_as_that(tiny_model, tmp_path):
     assert all(line["winner"] is None and line["cut"] == "thinking" for line in judged(asked.folder)
                if line["id"] != 3)
     told = {event["code"]: event["message"] for event in gguf_models.events(asked.folder) if event.get("code")}
-    assert told["judge_unreadable"] == ("6 of the judge's 8 answers aren't verdicts: in 6 it was still thinking when "
-                                        "its 16 tokens were used up. They are not counted.")
+    assert told["judge_unreadable"] == ("6 of the judge's 8 answers aren't counted: in 6 it was still thinking when "
+                                        "its 16 tokens were used up.")
     found = scoring.score(asked.folder)["judge"]
     assert found["pairs"][0]["thinking"] == 3
     assert "answers without thinking first" in found["sentence"] and "larger" not in found["sentence"]

@@ -53,7 +53,7 @@ def test_a_wrong_end_token(made, failed, tmp_path) -> None:
     path = models.with_values(made["F16"], tmp_path / "end.gguf", tokenizer__ggml__eos_token_id=300,
                               tokenizer__ggml__eot_token_id=300)
     found = failed(path)
-    assert set(found) == {"stop"} and "would not stop" in found["stop"]
+    assert set(found) == {"stop"} and "wouldn't stop" in found["stop"]
 
 
 @pytest.mark.full

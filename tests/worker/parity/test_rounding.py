@@ -45,13 +45,13 @@ def check_of(kind: str, change: float, unpacked: bool = True, of_another: bool =
 
 def test_a_small_change_of_an_unpacked_base_is_swallowed_and_said_so() -> None:
     said = check_of("Q4_K", 0.01)["adapter"]
-    assert said.startswith("Only ") and "rounding swallowed it" in said and "0.96% of their size" in said
+    assert said.startswith("Only ") and "by which this type rounds them" in said and "0.96% of their size" in said
     assert check_of("F16", 0.01) == check_of("Q8_0", 0.01) == {}
 
 
 def test_another_adapter_is_still_called_one() -> None:
-    assert "it was made of another adapter" in check_of("Q4_K", 0.3, of_another=True)["adapter"]
-    assert "it was made of another adapter" in check_of("F16", 0.01, of_another=True)["adapter"]
+    assert "it was made from another adapter" in check_of("Q4_K", 0.3, of_another=True)["adapter"]
+    assert "it was made from another adapter" in check_of("F16", 0.01, of_another=True)["adapter"]
 
 
 @pytest.mark.parametrize("kind", [*ROUNDING, "Q2_K"])

@@ -62,7 +62,7 @@ def test_a_run_without_a_card_learns_without_what_needs_one(make_job):
     }
     [plan] = [event for event in jobs.Job(job.folder).events() if event["type"] == "plan"]
     assert (plan["attention"], plan["attention_reason"]) == (
-        PER_ROW, "On the processor each row is worked through by itself.")
+        PER_ROW, "On the processor, each row is processed by itself.")
 
 
 @pytest.mark.parametrize(("fields", "card", "code", "said"), [

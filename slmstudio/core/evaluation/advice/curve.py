@@ -14,7 +14,7 @@ MOVED = 0.02
 STILL = 0.08
 """Share of all that was won that the last third of the run must have won, where the loss was still falling."""
 BREAK = 1.5
-"""Times the first loss from which on the weights, not the data, are at fault."""
+"""Times the first loss from which the weights, not the data, are at fault."""
 FEWEST = 3
 
 

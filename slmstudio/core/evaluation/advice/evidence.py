@@ -112,6 +112,7 @@ def _compared(scores: Mapping[str, Any]) -> Compared | None:
         if each.get("main") and (each.get("of"), each.get("with")) == (TUNED, BASE) and None not in values:
             return Compared(metric, float(values[0] or 0), float(values[1] or 0), str(each.get("verdict")),
                             _count(each.get("rows")), _count(each.get("rows_needed")) or None,
+                            # Older files lack "same"; their sentences are English.
                             each.get("same") is True or str(each.get("sentence")).startswith(SAME_ANSWERS))
     return None
 

@@ -6,12 +6,12 @@ from slmstudio.core.evaluation.advice import curve
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 KNOWN_BEFORE = 0.2
-"""Share of test rows among those that were learned, from which on the scores show memory."""
+"""Share of test rows among those that were learned, from which the scores show memory."""
 UNENDING = 0.4
-"""Share of answers that were cut off, from which on the model hasn't learned where an answer ends."""
+"""Share of answers that were cut off, from which the model hasn't learned where an answer ends."""
 LITTLE = 3.0
 """Points of a score that shares of letters are measured in, below which an improvement is a small one."""
 
@@ -24,22 +24,23 @@ def headline(found: Evidence) -> tuple[str, str]:
     """The verdict for somebody who has never read a score, and its colour."""
     compared = found.compared
     if found.shape == curve.BROKEN:
-        return tr("The training broke the model: its loss rose far above where it began."), BAD
+        return tr("Training broke the model: its loss rose far above where it started."), BAD
     if compared is None:
-        return tr("Nothing has been compared yet: evaluate it to see whether it is better than its base."), ""
+        return tr("Nothing has been compared yet. Evaluate it to see whether it's better than its base model."), ""
     if knows_the_test(found):
-        return tr("{learned:,} of {rows:,} test rows were learned, so this shows memory, not skill.",
+        return tr("It learned from {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
                   learned=found.learned, rows=compared.rows), WARN
     if never_ends(found):
         return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
                   rows=compared.rows), BAD
     if compared.same:
-        return tr("It answers exactly as before the training."), WARN
+        return tr("It answers exactly as it did before training."), WARN
     if compared.verdict == BETTER:
         return _better(compared), OK
     if compared.verdict == WORSE:
         return _worse(compared), BAD
-    return tr("{rows:,} rows can't show whether it is better.", rows=compared.rows), WARN
+    return ntr("{n:,} row can't show whether it's better.", "{n:,} rows can't show whether it's better.",
+               compared.rows), WARN
 
 
 def caveat(found: Evidence) -> str:
@@ -52,8 +53,8 @@ def caveat(found: Evidence) -> str:
     if compared.verdict == BETTER and _is_overlap(compared) and found.exact:
         equal, rows = found.exact
         if equal < rows / 2:
-            return tr("Closer doesn't mean correct: {equal:,} of {rows:,} answers equal yours. Check facts before you "
-                      "rely on them.", equal=equal, rows=rows)
+            return tr("Closer doesn't mean correct: {equal:,} of {rows:,} answers are the same as yours. Check facts "
+                      "before you rely on them.", equal=equal, rows=rows)
     if compared.verdict == BETTER and found.weakest:
         return tr("But it got worse at “{weakest}”.", weakest=found.weakest)
     return ""
@@ -82,26 +83,34 @@ def _better(compared: Compared) -> str:
     if compared.metric == "loss":
         return tr("It expects your answers more than before.")
     if _is_overlap(compared):
-        how = "A little" if compared.tuned - compared.base < LITTLE else "Clearly"
-        return tr("{how} closer to your answers than before.", how=how)
-    return tr("Right more often: {share}.", share=_share(compared)) if _counts(compared) else tr("Better by {named}.", named=_named(compared))
+        if compared.tuned - compared.base < LITTLE:
+            return tr("A little closer to your answers than before.")
+        return tr("Clearly closer to your answers than before.")
+    if _counts(compared):
+        tuned, base = _right(compared)
+        return tr("Right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
+                  rows=compared.rows, base=base)
+    return tr("Better by {score}.", score=_named(compared))
 
 
 def _worse(compared: Compared) -> str:
     if compared.metric == "loss":
         return tr("It expects your answers less than before.")
     if _is_overlap(compared):
-        return tr("Further from your answers than before the training.")
-    return tr("Right less often: {share}.", share=_share(compared)) if _counts(compared) else tr("Worse by {named}.", named=_named(compared))
+        return tr("Further from your answers than before training.")
+    if _counts(compared):
+        tuned, base = _right(compared)
+        return tr("Right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
+                  rows=compared.rows, base=base)
+    return tr("Worse by {score}.", score=_named(compared))
 
 
-def _share(compared: Compared) -> str:
-    """Scores that count right answers, as counts."""
-    tuned, base = (round(value * compared.rows / 100) for value in (compared.tuned, compared.base))
-    return f"{tuned:,} of {compared.rows:,} answers instead of {base:,}"
+def _right(compared: Compared) -> tuple[int, int]:
+    """Scores that count right answers, as counts: of the tuned model, and of its base."""
+    return round(compared.tuned * compared.rows / 100), round(compared.base * compared.rows / 100)
 
 
 def _named(compared: Compared) -> str:
     """Another score's name; of one that a newer or a damaged file tells of, its key."""
     metric = METRICS.get(compared.metric)
-    return metric.name if metric else compared.metric
+    return tr(metric.name) if metric else compared.metric

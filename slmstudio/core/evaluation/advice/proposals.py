@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.evaluation.advice import curve, headline
 from slmstudio.core.evaluation.advice.evidence import Evidence
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded_up
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 MOST = 3
 FEW_ROWS = 100
@@ -50,28 +50,31 @@ def propose(found: Evidence) -> list[Proposal]:
 def _in_order(found: Evidence) -> Iterator[Proposal]:
     compared, shape = found.compared, found.shape
     if shape == curve.BROKEN:
-        yield _slower(found, "The loss rose far above where it began, as it does when steps are too large.")
+        yield _slower(found, tr("The loss rose far above where it started, as happens when steps are too large."))
         return
     if compared is None:
-        yield Proposal(EVALUATE, "Evaluate it", "Only answers to rows that it never learned show what it can do.")
+        yield Proposal(EVALUATE, tr("Evaluate it"),
+                       tr("Only answers to rows that it never learned show what it can do."))
         yield from SHAPES.get(shape, _nothing)(found)
         return
     if headline.knows_the_test(found):
-        yield Proposal(OTHER_TEST, "Choose test rows that it never learned",
-                       "It has seen these answers, so even a perfect score would prove nothing.")
+        yield Proposal(OTHER_TEST, tr("Choose test rows that it never learned"),
+                       tr("It has seen these answers, so even a perfect score would prove nothing."))
         return
     if headline.never_ends(found):
-        yield Proposal(TEMPLATE, "Look at the rows as the model sees them",
-                       "The token that ends an answer isn't learned: rows may be cut off, or the template lacks it.")
+        yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
+                       tr("It hasn't learned the token that ends an answer: rows may be cut off, or the template lacks "
+                          "it."))
     elif found.cut and found.cut >= headline.UNENDING * compared.rows:
-        yield Proposal(EVALUATE, f"Evaluate with {2 * found.max_new_tokens:,} tokens an answer",
-                       f"{found.cut:,} answers of both models were cut off at {found.max_new_tokens:,}.",
-                       {"max_new_tokens": 2 * found.max_new_tokens})
+        yield Proposal(EVALUATE, tr("Evaluate with {tokens:,} tokens per answer", tokens=2 * found.max_new_tokens),
+                       tr("{cut:,} answers of both models were cut off at {tokens:,} tokens.", cut=found.cut,
+                          tokens=found.max_new_tokens), {"max_new_tokens": 2 * found.max_new_tokens})
     if found.forgotten:
-        yield Proposal(STRENGTH, "Use the adapter at less strength",
-                       f"It got worse at {found.forgotten}; three quarters of its strength often keep most of both.")
-        yield Proposal(ROWS, "Mix in general questions and answers",
-                       "A share of 5 to 10 % of ordinary conversations keeps what the base knew.")
+        yield Proposal(STRENGTH, tr("Use the adapter at lower strength"),
+                       tr("It got worse at {benchmark}. Three quarters of the adapter's strength often keeps most of "
+                          "both.", benchmark=found.forgotten))
+        yield Proposal(ROWS, tr("Mix in general questions and answers"),
+                       tr("5 to 10 % of ordinary conversations among the rows keep what the base model knew."))
     yield from _by_verdict(found)
 
 
@@ -79,15 +82,16 @@ def _by_verdict(found: Evidence) -> Iterator[Proposal]:
     compared, shape = found.compared, found.shape
     assert compared is not None
     if compared.verdict == WORSE and shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN):
-        yield Proposal(ANSWERS, "Read the worst answers", "It learned its rows, and still answers these worse: they "
-                                                          "may ask for something that the rows don't teach.")
+        yield Proposal(ANSWERS, tr("Read the worst answers"),
+                       tr("It learned its rows but still answers these worse. They may ask for something that the rows "
+                          "don't teach."))
     yield from SHAPES.get(shape, _nothing)(found)
     if compared.verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
         count = rounded_up(compared.rows_needed)
-        yield Proposal(OTHER_TEST, f"Test on about {count:,} rows",
-                       f"A difference of this size needs that many rows to show, not {compared.rows:,}.")
+        yield Proposal(OTHER_TEST, tr("Test on about {rows:,} rows", rows=count),
+                       tr("A difference of this size needs that many rows to show, not {rows:,}.", rows=compared.rows))
     if compared.verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
-        yield Proposal(CHAT, "Talk to it", "It is better, and its loss has settled.")
+        yield Proposal(CHAT, tr("Talk to it"), tr("It's better, and its loss has settled."))
     if compared.verdict != WORSE:
         yield from _grow(found)
 
@@ -95,18 +99,20 @@ def _by_verdict(found: Evidence) -> Iterator[Proposal]:
 def _grow(found: Evidence) -> Iterator[Proposal]:
     """What is left when the training itself went well."""
     if found.weakest:
-        yield Proposal(ROWS, f"Add rows about “{found.weakest}”", "It got worse there, and better elsewhere.")
+        yield Proposal(ROWS, tr("Add rows about “{topic}”", topic=found.weakest),
+                       tr("It got worse there, and better elsewhere."))
     if 0 < found.parameters < LARGEST:
-        before = tr("More steps change little now. ") if found.shape == curve.SETTLED else ""
-        yield Proposal(MODEL, "Try a larger model", f"{before}A larger model knows more to begin with.")
+        larger = tr("A larger model knows more to begin with.")
+        yield Proposal(MODEL, tr("Try a larger model"), f"{tr('More steps change little now.')} {larger}"
+                       if found.shape == curve.SETTLED else larger)
     yield _more_rows(found)
 
 
 def _falling(found: Evidence) -> Iterator[Proposal]:
     more = max(1, min(3, round(found.epochs)))
     last = [loss for _, loss in found.losses][-3:]
-    yield Proposal(TRAIN, f"Train {more} more epoch{'' if more == 1 else 's'}",
-                   f"The loss was still falling: {' → '.join(f'{loss:.2f}' for loss in last)}.",
+    yield Proposal(TRAIN, ntr("Train {n} more epoch", "Train {n} more epochs", more),
+                   tr("The loss was still falling: {losses}.", losses=" → ".join(f"{loss:.2f}" for loss in last)),
                    {"epochs": float(more)})
 
 
@@ -116,23 +122,24 @@ def _turned(found: Evidence) -> Iterator[Proposal]:
         yield _more_rows(found)
     if found.best_epoch and found.best_epoch < found.epochs:
         fewer = max(0.5, round(2 * found.best_epoch) / 2)
-        yield Proposal(AGAIN, f"Train again for {fewer:g} epoch{'' if fewer == 1 else 's'}",
-                       f"It overfitted: the loss was {best:.2f} after {found.best_epoch:.1f} epochs and {last:.2f} at "
-                       "the end.", {"epochs": fewer})
+        yield Proposal(AGAIN, ntr("Train again for {n:g} epoch", "Train again for {n:g} epochs", fewer),
+                       tr("It overfitted: the loss was {best:.2f} after {epochs:.1f} epochs and {last:.2f} at the end.",
+                          best=best, epochs=found.best_epoch, last=last), {"epochs": fewer})
     yield _more_rows(found)
 
 
 def _rising(found: Evidence) -> Iterator[Proposal]:
-    yield _slower(found, "The loss on rows that it doesn't learn rose from the first step.")
-    yield Proposal(ROWS, "Compare the training rows with the test rows",
-                   "If they differ in kind, learning the ones makes the others worse.")
+    yield _slower(found, tr("The loss on the held-out rows rose from the first step."))
+    yield Proposal(ROWS, tr("Compare the training rows with the test rows"),
+                   tr("If the two differ in kind, learning one makes the answers to the other worse."))
 
 
 def _unmoved(found: Evidence) -> Iterator[Proposal]:
     rate = float(f"{found.learning_rate * 3:.1g}")
-    yield Proposal(AGAIN, f"Train again with a learning rate of {rate:g}",
-                   f"The loss hardly moved at {found.learning_rate:g}.", {"learning_rate": rate})
-    yield Proposal(TRAIN, "Train 3 more epochs", "Few steps teach little.", {"epochs": 3.0})
+    yield Proposal(AGAIN, tr("Train again with a learning rate of {rate:g}", rate=rate),
+                   tr("The loss hardly moved at {rate:g}.", rate=found.learning_rate), {"learning_rate": rate})
+    yield Proposal(TRAIN, ntr("Train {n} more epoch", "Train {n} more epochs", 3), tr("A few steps teach little."),
+                   {"epochs": 3.0})
 
 
 def _settled(found: Evidence) -> Iterator[Proposal]:
@@ -145,10 +152,11 @@ def _nothing(found: Evidence) -> Iterator[Proposal]:
 
 
 def _more_rows(found: Evidence) -> Proposal:
-    few = (tr("{train_rows:,} rows are few: it learns their wording rather than what they have in common.",
-              train_rows=found.train_rows)
-           if 0 < found.train_rows < FEW_ROWS else tr("Rows that differ from those that it knows teach most."))
-    return Proposal(ROWS, tr("Add more rows"), few)
+    why = (ntr("{n:,} row isn't much: the model learns the wording rather than what rows have in common.",
+               "{n:,} rows aren't many: the model learns their wording rather than what they have in common.",
+               found.train_rows)
+           if 0 < found.train_rows < FEW_ROWS else tr("Rows that differ from those it knows teach it the most."))
+    return Proposal(ROWS, tr("Add more rows"), why)
 
 
 def _slower(found: Evidence, reason: str) -> Proposal:

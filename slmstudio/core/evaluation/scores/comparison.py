@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 MOST_ROWS = 1_000_000
-"""More rows than these are not asked of anybody."""
+"""More rows than these aren't asked of anybody."""
 SWAPS = 9_999
 SWAPS_AT_ONCE = 1_111
 
@@ -125,7 +125,7 @@ def tango(won: int, lost: int, rows: int) -> tuple[float, float]:
     """The score interval of a difference of paired shares, −1 to 1.
 
     Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample design",
-    Statistics in Medicine 17, 1998. All differences that a score test does not refuse; found by halving.
+    Statistics in Medicine 17, 1998. All differences that a score test doesn't refuse; found by halving.
 
     Args:
         won: rows that only the first model has right.

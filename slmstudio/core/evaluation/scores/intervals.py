@@ -1,7 +1,7 @@
 """Confidence intervals of scores: 95 % of them hold the value that endless rows of the same kind would give.
 
 How they are made was chosen by simulation (tests/bench/intervals.py prints it; docs/decisions says what lost). The
-bootstrap finds how far a score moves when other rows are drawn. Its own percentiles are not used: with 20 rows, most
+bootstrap finds how far a score moves when other rows are drawn. Its own percentiles aren't used: with 20 rows, most
 of them 0, they hold the true value 81 % of the time, and BCa's 88 %. Wilson's formula, which is known to hold for
 shares near 0 and 1, does so for every score between 0 and 100 once it is told how many yes-or-no rows would move as
 far.

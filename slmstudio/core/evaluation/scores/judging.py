@@ -26,7 +26,7 @@ class _Pair:
     """What was said of two models: rows by their id, for each order who won, in the pair's own a and b.
 
     Attributes:
-        too_long: rows that the judge was not asked about, in one order at least.
+        too_long: rows that the judge wasn't asked about, in one order at least.
         thinking: rows about which it was still thinking when its tokens were used up, in one order at least.
     """
 
@@ -58,7 +58,7 @@ class _Pair:
         self.rows.setdefault(line.get("id"), {})[order] = winner
 
     def winners(self) -> list[str]:
-        """Who won each row that was read in both orders: a tie where the two do not agree."""
+        """Who won each row that was read in both orders: a tie where the two don't agree."""
         both = [(row["ab"], row["ba"]) for row in self.rows.values() if row.get("ab") and row.get("ba")]
         return [str(one) if one == other else TIE for one, other in both]
 
@@ -78,12 +78,12 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         lines: of judge.jsonl: {"id", "order": "ab" | "ba" (who was shown first), "a": name, "b": name,
             "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read), "skipped": why
-            the judge was not asked, "cut": "thinking" where it came to no verdict for that}.
+            the judge wasn't asked, "cut": "thinking" where it came to no verdict for that}.
 
     Returns:
         {"pairs": [{"a", "b", "rows", "wins_a", "wins_b", "ties", "changed_with_order", "answers", "unreadable",
         "without_verdict" (rows), "thinking" (of those, rows about which it was still thinking when its tokens were
-        used up), "too_long" (rows for the judge's context, which it was not asked about),
+        used up), "too_long" (rows for the judge's context, which it wasn't asked about),
         "first_shown" (percent of decided answers that went to the one shown first), "p", "sentence"}],
         "sentence": all of them}. p is that of the exact sign test, corrected where there are several pairs.
     """
@@ -113,28 +113,44 @@ def _sentence(pair: Mapping[str, Any]) -> str:
     asked = rows + without
     said = []
     if without:
-        larger = tr("Choose a larger model, which says A, B or tie when asked to.")
-        if 2 * pair["thinking"] >= without:
-            larger = tr("In {thinking:,} it was still thinking when its tokens were used up: choose a model that "
-                        "answers without thinking first.", thinking=pair["thinking"])
-        remedy = "they are not counted." if without <= rows else f"do not rely on it. {larger}"
-        said.append(f"The judge gave no usable verdict for {without:,} of {asked:,} rows; {remedy}")
+        said.append(_unusable(without, asked, without <= rows, pair["thinking"]))
     if pair["too_long"]:
-        total = asked + pair["too_long"]
-        said.append(f"The judge was not asked about {pair['too_long']:,} of {total:,} rows: with both answers they are "
-                    "longer than its context. Choose a judge with a longer one, or let the models answer in fewer "
-                    "tokens.")
+        said.append(tr("The judge wasn't asked about {too_long:,} of {rows:,} rows: with both answers they are longer "
+                       "than its context. Choose a judge with a longer one, or let the models answer in fewer tokens.",
+                       too_long=pair["too_long"], rows=asked + pair["too_long"]))
     if rows and pair["p"] < LEVEL:
         better, worse = ("a", "b") if pair["wins_a"] > pair["wins_b"] else ("b", "a")
-        said.append(f"The judge prefers {pair[better]} in {pair[f'wins_{better}']:,} of {rows:,} rows and "
-                    f"{pair[worse]} in {pair[f'wins_{worse}']:,}, {pair['ties']:,} are ties, {p_text(pair['p'])}.")
+        said.append(tr("The judge prefers {better} in {wins:,} of {rows:,} rows and {worse} in {losses:,}; {ties:,} "
+                       "are ties, {p}.", better=pair[better], wins=pair[f"wins_{better}"], rows=rows,
+                       worse=pair[worse], losses=pair[f"wins_{worse}"], ties=pair["ties"], p=p_text(pair["p"])))
     elif rows:
-        said.append(f"The judge sees no difference that {ntr('{n:,} row', '{n:,} rows', rows)} can show: {pair['a']} "
-                    f"{pair['wins_a']:,}, {pair['b']} {pair['wins_b']:,}, ties {pair['ties']:,}, {p_text(pair['p'])}.")
+        said.append(ntr("The judge sees no difference that {n:,} row can show: {first} {wins:,}, {second} {losses:,}, "
+                        "ties {ties:,}, {p}.",
+                        "The judge sees no difference that {n:,} rows can show: {first} {wins:,}, {second} {losses:,}, "
+                        "ties {ties:,}, {p}.", rows, first=pair["a"], wins=pair["wins_a"], second=pair["b"],
+                        losses=pair["wins_b"], ties=pair["ties"], p=p_text(pair["p"])))
     if pair["changed_with_order"]:
-        said.append(f"In {ntr('{n:,} row', '{n:,} rows', pair['changed_with_order'])} it changed its mind with the order; they count "
-                    "as ties.")
+        said.append(ntr("In {n:,} row it changed its mind with the order of the answers; it counts as a tie.",
+                        "In {n:,} rows it changed its mind with the order of the answers; they count as ties.",
+                        pair["changed_with_order"]))
     return " ".join(said)
+
+
+def _unusable(without: int, asked: int, is_usable: bool, thinking: int) -> str:
+    """How often the judge gave no verdict, and what to do where that is more often than not."""
+    if is_usable:
+        return tr("The judge gave no usable verdict for {without:,} of {rows:,} rows; they aren't counted.",
+                  without=without, rows=asked)
+    begin = tr("The judge gave no usable verdict for {without:,} of {rows:,} rows; don't rely on it.", without=without,
+               rows=asked)
+    if 2 * thinking >= without:
+        remedy = ntr("In {n:,} row it was still thinking when its tokens were used up: choose a model that answers "
+                     "without thinking first.",
+                     "In {n:,} rows it was still thinking when its tokens were used up: choose a model that answers "
+                     "without thinking first.", thinking)
+    else:
+        remedy = tr("Choose a larger model, which says A, B or tie when asked to.")
+    return f"{begin} {remedy}"
 
 
 # -- against the user's own votes ----------------------------------------------------------------------------
@@ -200,11 +216,11 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
     low, high = wilson(agreed / rows, rows, normal_quantile())
     users, judges = Counter(user for user, _ in both), Counter(judge for _, judge in both)
     chance = sum(users[each] * judges[each] for each in WINNERS) / rows**2
-    sentence = tr("The judge agreed with {agreed:,} of your {rows:,} blind votes ({agreed2:.0%}, {low:.0%} to "
+    sentence = tr("The judge agreed with {agreed:,} of your {rows:,} blind votes ({share:.0%}, {low:.0%} to "
                   "{high:.0%}); guessing would agree with {chance:.0%}.", agreed=agreed, rows=rows,
-                  agreed2=agreed / rows, low=low, high=high, chance=chance)
+                  share=agreed / rows, low=low, high=high, chance=chance)
     if low <= chance:
-        sentence += tr(" So do not rely on it.")
+        sentence += " " + tr("So don't rely on it.")
     return {"votes": rows, "agreed": agreed, "share": round(100 * agreed / rows, 6), "low": round(100 * low, 6),
             "high": round(100 * high, 6), "by_chance": round(100 * chance, 6),
             "kappa": round((agreed / rows - chance) / (1 - chance), 6) if chance < 1 else None, "sentence": sentence}

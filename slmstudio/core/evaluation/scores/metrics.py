@@ -66,7 +66,8 @@ class Metric:
     """
     Attributes:
         key: as in scores.json.
-        name: as people read it behind a figure: "52.4 chrF++"; `label`: at the head of one; `help`: what it says.
+        name: as people read it behind a figure: "52.4 chrF++"; `label`: above a column; `help`: what it says. All three
+            are in English: whoever shows them translates them.
         kinds: of rows that have it.
         width: how many sums it is computed from.
         score: sums (..., width) → scores (...).
@@ -220,22 +221,23 @@ def _grained(value: float) -> float:
 
 EVERY_KIND = ("free", "choice", "number", "exact", "pattern")
 METRICS: dict[str, Metric] = {each.key: each for each in (
-    Metric("accuracy", "% accuracy", "Accuracy",
-           noop("Questions whose right choice the model holds for the likeliest, in %."),
+    Metric("accuracy", noop("% accuracy"), noop("Accuracy"),
+           noop("Questions where the model finds the right choice most likely, in %."),
            ("choice",), 2, _share, _accuracy, yes_or_no=True, reads_text=False),
-    Metric("accuracy_norm", "% accuracy by length", noop("Accuracy, by length"),
+    Metric("accuracy_norm", noop("% accuracy by length"), noop("Accuracy, by length"),
            noop("The same, with each choice's likelihood divided by its length, in %."),
            ("choice",), 2, _share, _accuracy_norm, yes_or_no=True, reads_text=False),
-    Metric("numeric", "% right numbers", noop("Right number"),
+    Metric("numeric", noop("% right numbers"), noop("Right number"),
            noop("Answers that end with the reference's number, in %."), ("number",), 2, _share, _numeric,
            yes_or_no=True),
-    Metric("pattern", "% matches of the pattern", noop("Pattern met"),
+    Metric("pattern", noop("% matches of the pattern"), noop("Pattern met"),
            noop("Answers that the row's pattern matches, in %."), ("pattern",), 2, _share, _pattern, yes_or_no=True),
-    Metric("exact", "% exact matches", noop("Exact match"),
-           noop("Answers equal to the reference letter by letter, in %."), ("exact", "free"), 2, _share, _exact,
-           yes_or_no=True),
-    Metric("normalised", "% normalised matches", noop("Normalised match"),
-           noop("Answers equal to the reference but for case, punctuation and the script of digits, in %."),
+    Metric("exact", noop("% exact matches"), noop("Exact match"),
+           noop("Answers that are the same as the reference, letter by letter, in %."), ("exact", "free"), 2, _share,
+           _exact, yes_or_no=True),
+    Metric("normalised", noop("% normalised matches"), noop("Normalised match"),
+           noop("Answers that are the same as the reference apart from case, punctuation and the script of digits, "
+                "in %."),
            ("exact", "free"), 2, _share, _normalised, yes_or_no=True),
     Metric("chrf", "chrF++", "chrF++",
            noop("How many letters and words the answer shares with the reference (chrF++), 0 to 100. The score to "
@@ -243,15 +245,15 @@ METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("bleu", "BLEU", "BLEU", noop("Shared runs of up to four words (BLEU), 0 to 100."),
            ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu, ngrams.bleu_row_score),
     Metric("bleu_intl", noop("BLEU (international)"), noop("BLEU (international)"),
-           noop("BLEU with the punctuation of every script told from words, 0 to 100."),
+           noop("BLEU that separates the punctuation of every script from words, 0 to 100."),
            ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu_intl, ngrams.bleu_row_score),
     Metric("rouge_l", "ROUGE-L", "ROUGE-L", noop("The longest sequence of words in common (ROUGE-L), 0 to 100."),
            ("free",), 2, _share, _rouge),
-    Metric("loss", "nats a token", "Loss",
+    Metric("loss", noop("nats per token"), noop("Loss"),
            noop("How surprised the model is by a token of the reference. Lower is better."),
            EVERY_KIND, 2, _ratio, _loss, higher_is_better=False, reads_text=False),
-    Metric("perplexity", "perplexity", "Perplexity",
-           noop("Among how many equally likely tokens it would have to choose. Lower is better."),
+    Metric("perplexity", noop("perplexity"), noop("Perplexity"),
+           noop("The number of equally likely tokens that it would have to choose from. Lower is better."),
            EVERY_KIND, 2, _perplexity, _loss, higher_is_better=False, reads_text=False),
 )}
 """In the order in which they are shown. "bleu" has sacrebleu's default tokenizer, 13a, and equals its command line; but

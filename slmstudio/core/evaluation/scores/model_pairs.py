@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric, main_metric
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scores.score_table import Places, ScoreTable
@@ -31,7 +32,7 @@ def groups(table: ScoreTable, name: str) -> dict[str, Places]:
 
 
 def comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
-    """Each model against the first, score by score. Perplexity is left out: it is the loss, said otherwise."""
+    """Each model against the first, score by score. Perplexity is left out: it is the loss, in other words."""
     found = []
     for metric in METRICS.values():
         if metric.key == "perplexity":
@@ -48,13 +49,10 @@ def _with_losses(compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Where the score that decides tells nothing and the loss does, the sentence says that too: training lowers a loss
     long before the written answers are any better."""
     losses = {each["of"]: each for each in compared if each["metric"] == "loss" and each["verdict"] != verdicts.UNKNOWN}
-    return [{**each, "sentence": f"{each['sentence']} By its loss, {_lowered(losses[each['of']]['sentence'])}"}
+    return [{**each, "sentence": tr("{verdict} The loss does show a difference. {loss_verdict}",
+                                    verdict=each["sentence"], loss_verdict=losses[each["of"]]["sentence"])}
             if each["main"] and each["verdict"] == verdicts.UNKNOWN and each["of"] in losses else each
             for each in compared]
-
-
-def _lowered(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
 
 
 def group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -79,21 +77,21 @@ def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]])
     found = []
     left_out = max((each["left_out"] for each in compared), default=0)
     if left_out:
-        found.append(f"Comparisons leave out {left_out:,} of {len(table):,} rows that one of the models did not "
-                     "answer.")
+        found.append(tr("Comparisons leave out {left_out:,} of {rows:,} rows, because one of the models didn't answer "
+                        "them.", left_out=left_out, rows=len(table)))
     others = [names[model] for model in range(1, len(names)) if not table.same_tokens(model)]
     if others:
-        whose = "" if len(names) == 2 else f" of {' and '.join(others)}"
-        found.append(f"Loss{whose} is not compared: " + (
-            "the two models cut" if len(names) == 2 else f"{names[0]} and {'it' if len(others) == 1 else 'they'} cut")
-            + " text into other tokens.")
+        found.append(tr("The loss isn't compared: the two models split text into different tokens.")
+                     if len(names) == 2 else
+                     tr("The loss isn't compared with that of {first} for these models, which split text into other "
+                        "tokens: {others}.", first=names[0], others=", ".join(others)))
     if table.trained_on:
-        found.append(f"{table.trained_on:,} of {len(table):,} rows were in the training data; "
-                     "a good answer to them shows memory, not skill.")
+        found.append(tr("{trained_on:,} of {rows:,} rows were in the training data. A good answer to them shows "
+                        "memory, not skill.", trained_on=table.trained_on, rows=len(table)))
     main = next((METRICS[each["metric"]].name for each in compared if each["main"]), None)
     if main and len({each["metric"] for each in compared}) > 1:
-        found.append(f"Judge by {main}, which was chosen before anything was measured: of 20 scores that are equal in "
-                     "truth, one differs by chance.")
+        found.append(tr("Judge by {metric}, which was chosen before anything was measured: of 20 scores that are "
+                        "really equal, one differs by chance.", metric=tr(main)))
     return found
 
 
@@ -125,7 +123,7 @@ class Pair:
         return {"difference": rounded(self.found.value), "low": rounded(self.found.low),
                 "high": rounded(self.found.high), "p": p, "p_uncorrected": self.found.p, "rows": self.found.rows,
                 "left_out": self.left_out, "rows_needed": needed if open_ else None, "verdict": verdict,
-                "same": self.same == verdicts.SAME_ANSWERS, "sentence": self.same or sentence}
+                "same": self.same == verdicts.SAME_ANSWERS, "sentence": tr(self.same) if self.same else sentence}
 
 
 def _pair(metric: Metric, table: ScoreTable, model: int, members: Any = None) -> Pair | None:

@@ -43,7 +43,7 @@ class _Shapes(dict[int, int | None]):
 
 
 class _Points(dict[int, str | int]):
-    """Punctuation becomes a space, but for what may belong to a number."""
+    """Punctuation becomes a space, apart from what may belong to a number."""
 
     def __missing__(self, code: int) -> str | int:
         each = chr(code)
@@ -75,7 +75,7 @@ def same_text(answer: str, reference: str) -> bool:
 
 
 def same_words(answer: str, references: Mapping[str, str]) -> bool:
-    """Whether the answer equals a reference but for what `normalised` leaves out.
+    """Whether the answer equals a reference apart from what `normalised` leaves out.
 
     Where nothing is left of the answer, as of ";", the signs themselves are what it says.
 
@@ -109,7 +109,7 @@ _JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    import regex  # knows scripts and marks, which `re` does not; loaded only when something is scored
+    import regex  # knows scripts and marks, which `re` doesn't; loaded only when something is scored
 
     alone = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
     pattern: re.Pattern[str] = regex.compile(

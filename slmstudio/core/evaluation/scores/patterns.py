@@ -1,6 +1,6 @@
 """Regular expressions that come with a test set: checked before use, and never matched for longer than a moment.
 
-A pattern like `(a+)+$` can take years on forty letters. `re` cannot be interrupted; the `regex` package can.
+A pattern like `(a+)+$` can take years on forty letters. `re` can't be interrupted; the `regex` package can.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     import regex
@@ -27,7 +28,7 @@ _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(\d*)(?:,(\d*))?\}|
 
 
 class BadPattern(ValueError):
-    """A pattern cannot be used; the message is a sentence that says why."""
+    """A pattern can't be used; the message is a sentence that says why."""
 
 
 @lru_cache(maxsize=1024)
@@ -40,18 +41,23 @@ def compiled(pattern: str) -> regex.Pattern[str]:
     import regex
 
     if not pattern:
-        raise BadPattern("the pattern is empty; it would fit every answer.")
+        raise BadPattern(tr("the pattern is empty; it would match every answer."))
     if len(pattern) > LONGEST:
-        raise BadPattern(f"the pattern has {len(pattern):,} characters; at most {LONGEST:,} are allowed.")
+        raise BadPattern(tr("the pattern has {characters:,} characters; at most {most:,} are allowed.",
+                            characters=len(pattern), most=LONGEST))
     if _steps(pattern) > MOST_STEPS:
-        raise BadPattern("its counted repeats, such as {1000}, multiply to more than can be compiled.")
+        raise BadPattern(tr("its counted repeats, such as {example}, multiply to more than can be compiled.",
+                            example="{1000}"))
     try:
         found = regex.compile(pattern, flags=regex.VERSION0, cache_pattern=False)
     except regex.error as error:
-        where = f" at character {error.pos + 1}" if error.pos is not None else ""
-        raise BadPattern(f"the pattern cannot be read: {printable(error.msg)}{where}.") from error
+        reason = printable(error.msg)
+        raise BadPattern(
+            tr("the pattern can't be read: {reason}.", reason=reason) if error.pos is None else
+            tr("the pattern can't be read: {reason} at character {place}.", reason=reason, place=error.pos + 1),
+        ) from error
     except (OverflowError, MemoryError, RecursionError, ValueError) as error:
-        raise BadPattern(f"the pattern cannot be read: {printable(str(error))}.") from error
+        raise BadPattern(tr("the pattern can't be read: {reason}.", reason=printable(str(error)))) from error
     return found
 
 

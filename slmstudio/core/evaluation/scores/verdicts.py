@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from slmstudio.core.evaluation.scores.comparison import Difference
 from slmstudio.core.evaluation.scores.metrics import Metric
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.votes.tally import LEVEL
 
 BETTER, WORSE, UNKNOWN = "better", "worse", "unknown"
@@ -50,21 +50,33 @@ def sentence(metric: Metric, of: float, with_: float, found: Difference, p: floa
     Args:
         tests: how many models were compared, where p is corrected for that.
     """
-    scores = f"{score_text(metric, of)} against {score_text(metric, with_)} {metric.name}"
-    chance = p_text(p) + (tr(" (corrected for {tests} comparisons)", tests=tests) if tests > 1 else "")
+    values = {"score": score_text(metric, of), "other": score_text(metric, with_), "metric": tr(metric.name),
+              "low": score_text(metric, found.low), "high": score_text(metric, found.high), "p": p_text(p)}
+    if tests > 1:
+        values["p"] = tr("{p} (corrected for {tests} comparisons)", p=values["p"], tests=tests)
     said = verdict(metric, of, with_, found, p)
-    low, high = score_text(metric, found.low), score_text(metric, found.high)
     if said != UNKNOWN:
-        return (f"{said.capitalize()}: {scores} (difference {score_text(metric, found.value)}, {low} to {high}), "
-                f"{chance}.")
-    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
-    needed = found.rows_needed
-    more = f"; about {rounded_up(needed):,} would" if needed is not None and needed > found.rows else ""
+        values["difference"] = score_text(metric, found.value)
+        return tr("Better: {score} against {other} {metric} (difference {difference}, {low} to {high}), {p}.",
+                  **values) if said == BETTER else tr(
+                  "Worse: {score} against {other} {metric} (difference {difference}, {low} to {high}), {p}.", **values)
     # Few rows with much to gain can move a test while the interval still has room for no difference at all.
-    both = p >= LEVEL or not found.low <= 0 <= found.high
-    doubt = "" if both else f", but the difference may be anything from {low} to {high}"
-    return tr("No difference that {rows} can show{more}. {scores}, {chance}{doubt}.", rows=rows, more=more,
-              scores=scores, chance=chance, doubt=doubt)
+    if p >= LEVEL or not found.low <= 0 <= found.high:
+        scores = tr("{score} against {other} {metric}, {p}.",
+                    **{name: values[name] for name in ("score", "other", "metric", "p")})
+    else:
+        scores = tr("{score} against {other} {metric}, {p}, but the difference may be anything from {low} to {high}.",
+                    **values)
+    return f"{_undecided(found)} {scores}"
+
+
+def _undecided(found: Difference) -> str:
+    needed = found.rows_needed
+    if needed is not None and needed > found.rows:
+        return ntr("No difference that {n:,} row can show; about {needed:,} would.",
+                   "No difference that {n:,} rows can show; about {needed:,} would.", found.rows,
+                   needed=rounded_up(needed))
+    return ntr("No difference that {n:,} row can show.", "No difference that {n:,} rows can show.", found.rows)
 
 
 def rounded_up(count: int) -> int:
@@ -80,7 +92,7 @@ def rounded_up(count: int) -> int:
 def score_text(metric: Metric, value: float) -> str:
     """With as many digits as mean something: 52.4, and 1.234 of nats a token."""
     if not math.isfinite(value):
-        return "unknown"
+        return tr("unknown")
     text = f"{value:.{3 if metric.key == 'loss' else 1}f}"
     return text.replace("-", "" if float(text) == 0 else "−")
 

@@ -26,7 +26,7 @@ def value_in(text: str) -> Any:
 
 
 def is_printed(value: Any) -> bool:
-    """Whether a value is the text of a list that cannot be read back."""
+    """Whether a value is the text of a list that can't be read back."""
     return isinstance(value, str) and _LIST.match(value) is not None
 
 

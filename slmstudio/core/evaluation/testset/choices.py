@@ -11,6 +11,7 @@ from slmstudio.core.data.conversations import Findings, kind_of
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.testset.cells import value_in
+from slmstudio.core.i18n import ntr, tr
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBER = re.compile(r"-?\d{1,6}")
@@ -23,7 +24,7 @@ class Choice(NamedTuple):
         choices: different texts, two or more.
         ways: each way in which what stands there names a choice: "letter" (or the choice's own label) and "text" with
             an index from 0, "number" with the number itself. Of several, the file's other rows tell which is meant.
-        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they do not tell.
+        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they don't tell.
     """
 
     choices: tuple[str, ...]
@@ -52,7 +53,7 @@ def of_columns(row: Mapping[str, Any], columns: Mapping[str, str], findings: Fin
         cells.pop()
     for at, (known, name, value) in enumerate(cells):
         if is_blank(value):
-            findings.append((name or known, f"choice {LETTERS[at]} is empty."))
+            findings.append((name or known, tr("choice {letter} is empty.", letter=LETTERS[at])))
     return _Options([_text(value, name, findings) if not is_blank(value) else "" for _, name, value in cells],
                     columns=[known for known, *_ in cells])
 
@@ -73,7 +74,8 @@ def of_list(value: Any, name: str, findings: Findings) -> _Options:
         flags = [each.get("correct", each.get("is_correct", False)) for each in value]
         value = [each["text"] for each in value]
     if not isinstance(value, list):
-        findings.append((name, f'"{name}" is {kind_of(value)}; it must be a list of texts.'))
+        findings.append((name, tr('"{column}" is {kind}; it must be a list of texts.', column=name,
+                                  kind=kind_of(value))))
         return _Options([])
     labels, flags = (each if isinstance(each, list) and len(each) == len(value) else [] for each in (labels, flags))
     return _Options([_text(each, name, findings) for each in value],
@@ -89,26 +91,32 @@ def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) 
     """
     texts = options.texts
     if not 2 <= len(texts) <= len(LETTERS):
-        few = f"there is {'one choice' if texts else 'no choice'}; two or more are needed."
-        many = f"there are {len(texts):,} choices; at most {len(LETTERS)} can have a letter."
-        findings.append(("choices", few if len(texts) < 2 else many))
+        if len(texts) > 1:
+            trouble = tr("there are {count:,} choices; at most {most} can have a letter.", count=len(texts),
+                         most=len(LETTERS))
+        else:
+            trouble = (tr("there is only one choice; two or more are needed.") if texts else
+                       tr("there is no choice; two or more are needed."))
+        findings.append(("choices", trouble))
         return None
     plain = list(map(_same, texts))
     twice = [(plain.index(text), at) for at, text in enumerate(plain) if plain.index(text) < at]
     if twice:
-        findings += [("choices", f"choices {LETTERS[first]} and {LETTERS[at]} are the same.") for first, at in twice]
+        findings += [("choices", tr("choices {first} and {second} are the same.", first=LETTERS[first],
+                                    second=LETTERS[at])) for first, at in twice]
         return None
     found = [{"letter": at} for at, flag in enumerate(options.flags) if flag and flag != "0"]
     wrong: Findings = []
     found += [ways for name, value in said.items() if (ways := _ways(value, name, options, plain, wrong))]
     if not found:
-        findings += wrong or [("answer", 'no column says which choice is right; it may be called "answer".')]
+        findings += wrong or [("answer", tr('no column says which choice is right; it may be called "answer".'))]
         return None
     sure = [ways for ways in found if "number" not in ways]
     numbers = [ways["number"] for ways in found if "number" in ways]
     if _differ(sure or found) or (sure and any(
             not {number, number - 1} & set(sure[0].values()) for number in numbers)):
-        findings.append(("answer", "two correct choices: the columns that say which one is right differ."))
+        findings.append(("answer", tr("there are two correct choices: the columns that say which one is right "
+                                      "differ.")))
         return None
     first = int(bool(options.columns) and options.columns[0].endswith("1"))
     return Choice(tuple(texts), min(sure or found, key=len), first)
@@ -125,8 +133,11 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        findings.append((name, f"{len(value)} choices are called right; exactly one must be." if isinstance(
-            value, list) else f'"{name}" is {kind_of(value)}; it must be a letter, a number or the text.'))
+        findings.append((name, ntr("{n} choice is marked as right; exactly one must be.",
+                                   "{n} choices are marked as right; exactly one must be.", len(value))
+                         if isinstance(value, list) else
+                         tr('"{column}" is {kind}; it must be a letter, a number or the text.', column=name,
+                            kind=kind_of(value))))
         return {}
     text = value.strip() if isinstance(value, str) else number_text(value)
     if text in options.labels:
@@ -143,8 +154,9 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
     if bare in names and (len(text) == 1 or not ways):
         ways["letter"] = names.index(bare)
     if not ways:
-        findings.append((name, f'the answer "{printable(text)}" is not one of the {len(plain)} choices. They are '
-                               f"called {names[0]} to {names[-1]}."))
+        findings.append((name, tr('the answer "{answer}" isn\'t one of the {count} choices, which are called {first} '
+                                  "to {last}.", answer=printable(text), count=len(plain), first=names[0],
+                                  last=names[-1])))
     return ways
 
 
@@ -181,15 +193,19 @@ class Counting:
         meant = {ways[way] for way in self._used & ways.keys()} or set(ways.values())
         said = choice.ways.get("number", LETTERS[ways.get("letter", 0)])
         if len(meant) > 1:
-            other = ("index of another; write the letter" if "number" in ways else
-                     'letter of another; write the choices as {"A": …, "B": …}')
-            return f"the answer {said} may be the text of choice {LETTERS[ways['text']]} or the {other} instead."
+            letter = LETTERS[ways["text"]]
+            return (tr("the answer {answer} may be the text of choice {letter} or the index of another; write the "
+                       "letter instead.", answer=said, letter=letter) if "number" in ways else
+                    tr("the answer {answer} may be the text of choice {letter} or the letter of another; write the "
+                       "choices as {example} instead.", answer=said, letter=letter, example='{"A": …, "B": …}'))
         index = meant.pop()
         if ways.get("number") == index and "text" not in ways and self._last is not None and self._zero is not None:
-            return (f"some answers count the choices from 0 (line {self._zero:,} has 0) and some from 1 (line "
-                    f"{self._last[0]:,} has {self._last[1]}, the number of all choices); write letters instead.")
-        return index if 0 <= index <= last else (
-            f"the answer {said} is outside the choices, which count from {first} to {first + last}.")
+            return tr("some answers count the choices from 0 (line {zero_line:,} has 0) and some from 1 (line "
+                      "{last_line:,} has {last}, the number of all choices); write letters instead.",
+                      zero_line=self._zero, last_line=self._last[0], last=self._last[1])
+        return index if 0 <= index <= last else tr(
+            "the answer {answer} is outside the choices, which are counted from {first} to {last}.", answer=said,
+            first=first, last=first + last)
 
     def _first(self, choice: Choice) -> int:
         return 0 if self._zero is not None else 1 if self._last is not None else choice.first
@@ -198,12 +214,12 @@ class Counting:
         """How the numbers were understood, where that isn't plain."""
         told = {choice.first for choice, _ in self._numbers}
         if self._zero is None and self._last is not None and told != {1}:
-            yield "The answers count the choices from 1: none is 0."
+            yield tr("The answers count the choices from 1: none is 0.")
         if self._zero is None and self._last is None and told:
-            how = ("from 1, as their columns do; if they count from 0" if told == {1} else
-                   "from 0; if they count from 1")
-            yield ("No answer is 0 or the number of all choices; they were read as counting "
-                   f"{how}, write letters instead.")
+            yield (tr("No answer is 0 or the number of all choices, so they were read as counting from 1, as their "
+                      "columns do. If they count from 0, write letters instead.") if told == {1} else
+                   tr("No answer is 0 or the number of all choices, so they were read as counting from 0. If they "
+                      "count from 1, write letters instead."))
 
 
 def is_blank(value: Any) -> bool:
@@ -212,7 +228,7 @@ def is_blank(value: Any) -> bool:
 
 
 def _same(text: str) -> str:
-    """What two choices are compared by: "aa" and "AA" differ, as genotypes do; spaces and Unicode's forms do not."""
+    """What two choices are compared by: "aa" and "AA" differ, as genotypes do; spaces and Unicode's forms don't."""
     return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
 
 
@@ -220,7 +236,8 @@ def _text(value: Any, name: str, findings: Findings) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return number_text(value)
     if not isinstance(value, str) or is_blank(value):
-        what = "empty" if isinstance(value, str) else kind_of(value)
-        findings.append((name, f'a choice in "{name}" is {what}; it must be text.'))
+        findings.append((name, tr('a choice in "{column}" is empty; it must be text.', column=name)
+                         if isinstance(value, str) else
+                         tr('a choice in "{column}" is {kind}; it must be text.', column=name, kind=kind_of(value))))
         return ""
     return value

@@ -24,7 +24,7 @@ class TestItem:
         kind: "free" (any wording, near a reference), "choice" (one of `choices`), "number" (the last number counts),
             "exact" (the reference, word for word) or "pattern" (a regular expression).
         messages: up to and with the question, each {"role", "content"}; the last is the user's, or what a tool
-            returned. They do not hold the choices: how those are shown is the evaluation's business.
+            returned. They don't hold the choices: how those are shown is the evaluation's business.
         references: good answers, as the file writes them; of a "number" row the whole text, "#### 42" with it; of a
             "choice" row the right choice's text; may be empty for a "pattern" row only.
         choices: of a "choice" row, two or more different texts.
@@ -69,7 +69,7 @@ class TestItem:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> TestItem:
-        """Read a line of items.jsonl back; keys that this version does not know are ignored."""
+        """Read a line of items.jsonl back; keys that this version doesn't know are ignored."""
         values = {each.name: state[each.name] for each in fields(cls) if each.name in state}
         for name in ("messages", "references", "choices", "tools"):
             if values.get(name) is not None:
@@ -87,7 +87,7 @@ class TestSet:
         problems: everything that is wrong with the other rows, by line; those rows are left out.
         sha256: of the file's bytes, in hexadecimal.
         kinds: how many items there are of each kind.
-        notes: sentences on how the file was understood, where that is not plain ("answers count from 1").
+        notes: sentences on how the file was understood, where that isn't plain ("answers count from 1").
         unused: names of the columns that usable rows have beside the ones read, sorted.
     """
 

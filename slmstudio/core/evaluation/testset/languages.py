@@ -70,7 +70,7 @@ def guess(*texts: str) -> str | None:
     """The language that most letters of the texts speak for; None where there is no letter.
 
     Only the first `SAMPLE` characters of each text are looked at. Latin letters count as English where English's
-    little words stand among them, else the language is not known: `LATIN`.
+    little words stand among them, else the language isn't known: `LATIN`.
     """
     sample = "\n".join(text[:SAMPLE] for text in texts)
     if sample.isascii():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 
 SPLITS = ("dev", "val", "test")
 SUFFIXES = (".csv", ".tsv")
@@ -33,9 +33,9 @@ class MmluFolder:
     Attributes:
         path: the folder.
         files: by subject and split ("dev", "val" or "test") the file. A file whose name says no split is "test".
-        missing: what is not there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
+        missing: what isn't there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
             with a file of examples and none of questions.
-        incomplete: those of `missing` without which the folder cannot be used.
+        incomplete: those of `missing` without which the folder can't be used.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
     """Look which subjects a folder has, without reading the files.
 
     Raises:
-        UserError: it is no folder, or has no such file.
+        UserError: it isn't a folder, or has no such file.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -77,7 +77,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         subject, split = (named[1], named[2]) if named else (path.stem, inside)
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
-        raise UserError(tr("{folder} holds no table of a subject.", folder=folder.name),
+        raise UserError(tr("{folder} has no table of a subject.", folder=folder.name),
                         tr("There is no .csv file in it."), tr(LAYOUT))
     incomplete = _incomplete(found)
     return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
@@ -86,7 +86,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
 def examples(folder: MmluFolder) -> dict[str, int]:
     """How many few-shot examples each subject has that has questions: the rows of its dev file.
 
-    A file that cannot be read is left out; who reads the folder is told of it.
+    A file that can't be read is left out; who reads the folder is told of it.
     """
     found = {}
     for subject in folder.subjects:
@@ -117,18 +117,18 @@ def _absent(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     absent = [subject for subject in sorted(known) if subject not in found]
     if not absent or len(absent) == len(known):
         return ()
-    what = "1 subject is" if len(absent) == 1 else f"{len(absent)} subjects are"
-    return (tr("{what} not in {folder}, of MMLU's {known}: {absent}.", what=what, folder=folder.name, known=len(known),
-               absent=", ".join(absent)),)
+    return (ntr("{n} of MMLU's {known} subjects is missing in {folder}: {absent}.",
+                "{n} of MMLU's {known} subjects are missing in {folder}: {absent}.", len(absent), known=len(known),
+                folder=folder.name, absent=", ".join(absent)),)
 
 
 def _incomplete(found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     sentences = []
     without = sorted(subject for subject, files in found.items() if "test" not in files)
     if without:
-        sentences.append(f"No questions (a test file) are there of: {', '.join(without)}.")
+        sentences.append(tr("There are no questions (a test file) for: {subjects}.", subjects=", ".join(without)))
     if any("dev" in files for files in found.values()):
         bare = sorted(subject for subject, files in found.items() if "test" in files and "dev" not in files)
         if bare:
-            sentences.append(f"No examples (a dev file) are there of: {', '.join(bare)}.")
+            sentences.append(tr("There are no examples (a dev file) for: {subjects}.", subjects=", ".join(bare)))
     return tuple(sentences)

@@ -13,10 +13,10 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.evaluation.testset.shingles import Shingled, alike, similarity
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 NEAR = 0.8
-"""Jaccard similarity of the questions' shingles from which on two are nearly the same."""
+"""Jaccard similarity of the questions' shingles from which two are nearly the same."""
 NEAR_PARAGRAPH = 0.6
 """The same of each paragraph: other questions to the same long passage are no copies."""
 NEAR_WORDS = 0.6
@@ -24,7 +24,7 @@ NEAR_WORDS = 0.6
 SHORTEST_NEAR = 20
 """Characters of a question that is looked for in other words; shorter ones are too easily alike."""
 WHOLE_FILE = 0.95
-"""Share of the items from which on the test set is called the training data itself."""
+"""Share of the items from which the test set is called the training data itself."""
 WORDS = 13
 """Words in a row that a question shares with plain text: Brown et al. 2020, appendix C, count such as seen."""
 CHECK_EVERY = 2000
@@ -38,7 +38,7 @@ class Hit:
         item: its id.
         line: of the test file.
         train_line: of the training file.
-        similarity: 1.0 where the questions are the same but for case, punctuation and spaces.
+        similarity: 1.0 where the questions are the same apart from case, punctuation and spaces.
     """
 
     item: int
@@ -83,14 +83,15 @@ class Overlap:
             return tr("The test file is the training file itself: scores show what was remembered, not what was "
                       "learned.")
         if self.is_training_data:
-            return tr("{hits:,} of {items:,} test rows are among the rows that were trained on: scores show what was "
-                      "remembered, not what was learned.", hits=len(self.hits), items=self.items)
+            return tr("{hits:,} of {rows:,} test rows are among the training rows: scores show what was remembered, "
+                      "not what was learned.", hits=len(self.hits), rows=self.items)
         if not self.hits:
             return ""
-        parts = [f"{exact:,} word for word"] * bool(exact) + [f"{near:,} nearly so"] * bool(near)
-        were = "was" if len(self.hits) == 1 else "were"
-        return tr("{hits:,} of {items:,} test rows {were} trained on ({parts}): scores are given without them too.",
-                  hits=len(self.hits), items=self.items, were=were, parts=", ".join(parts))
+        parts = ([tr("{count:,} word for word", count=exact)] * bool(exact)
+                 + [tr("{count:,} almost the same", count=near)] * bool(near))
+        return ntr("{n:,} of {rows:,} test rows was trained on ({parts}). Scores are shown without it, too.",
+                   "{n:,} of {rows:,} test rows were trained on ({parts}). Scores are shown without them, too.",
+                   len(self.hits), rows=self.items, parts=", ".join(parts))
 
 
 def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file: bool = False,

@@ -20,12 +20,12 @@ from slmstudio.core.evaluation.testset.choices import Counting
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.rows import Draft, TestMapper
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 
 __all__ = ["ReadingCancelled", "TestItem", "TestSet", "read_test_set"]
 
 IN_JSON = '{"question": "What is the capital of Kerala?", "answer": "Thiruvananthapuram."}'
-REMEDY = f"A row looks like this, on one line: {IN_JSON}"
+REMEDY = noop("A row looks like this, on one line: {example}")
 CHOOSE = noop("Choose a file with questions and their answers: JSONL, JSON, CSV, Excel or Parquet.")
 TEXTS = ("text", "markdown", "pdf", "docx")
 NUMBERS_SHARE = 0.9
@@ -71,8 +71,8 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
-        raise UserError(tr("{path} does not fit into memory.", path=file.path.name),
-                        tr("It has {file_size:,} bytes.", file_size=file.size),
+        raise UserError(tr("{file} doesn't fit into memory.", file=file.path.name),
+                        tr("It has {bytes:,} bytes.", bytes=file.size),
                         tr("Close other programs, or split the file."))
     items = rows.items()
     problems = sorted(rows.problems, key=lambda problem: problem.line or 0)
@@ -140,7 +140,7 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
         for part in file.parts():
             sample, everything = sampled(part)
             if part.format in TEXTS and sample:
-                raise UserError(tr("{path} is plain text.", path=file.path.name),
+                raise UserError(tr("{file} is plain text.", file=file.path.name),
                                 tr("A test set needs questions with their answers."), tr(CHOOSE))
             mapper = TestMapper(sample, wanted)
             for raw in everything:
@@ -162,26 +162,27 @@ def _is_number(text: str) -> bool:
 
 
 def _unused_note(unused: set[str]) -> list[str]:
-    """A sentence on the columns that nothing was made of, but for those of numbers, links and the like."""
+    """A sentence on the columns that nothing was made of, apart from those of numbers, links and the like."""
     found = [f'"{printable(name)}"' for name in sorted(unused) if (known := column_names.column(name))
              not in column_names.BESIDE and not _MARK.fullmatch(known)]
     if not found:
         return []
-    more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
-    return [tr("Nothing was made of the {value} {names}{more}.", value="column" if len(found) == 1 else "columns",
-               names=", ".join(found[:NAMED]), more=more)]
+    shown = ", ".join(found[:NAMED])
+    if len(found) > NAMED:
+        shown = ntr("{names} and {n:,} more", "{names} and {n:,} more", len(found) - NAMED, names=shown)
+    return [ntr("This column isn't used: {columns}.", "These columns aren't used: {columns}.", len(found),
+                columns=shown)]
 
 
 def _nothing_usable(file: DataFile, problems: list[Problem]) -> UserError:
     name = file.path.name
     if file.size == 0:
-        return UserError(tr("The test set {name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
+        return UserError(tr("The test set {file} is empty.", file=name), tr("It has 0 bytes."), tr(CHOOSE))
     if not problems:
-        return UserError(tr("The test set {name} is empty.", name=name), tr("It holds no rows."), tr(CHOOSE))
-    what = tr("{name} has no row that can be used for a test.", name=name)
-    first = str(problems[0])
+        return UserError(tr("The test set {file} is empty.", file=name), tr("It has no rows."), tr(CHOOSE))
+    what = tr("{file} has no row that can be used for a test.", file=name)
+    remedy, first = tr(REMEDY, example=IN_JSON), str(problems[0])
     if len(problems) > 1:
-        return UserError(what,
-                         tr("There are {problems:,} problems; the first: {first}", problems=len(problems), first=first),
-                         REMEDY, problems)
-    return UserError(what, first[0].upper() + first[1:], REMEDY, problems)
+        return UserError(what, ntr("There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}",
+                                   len(problems), first=first), remedy, problems)
+    return UserError(what, first[0].upper() + first[1:], remedy, problems)

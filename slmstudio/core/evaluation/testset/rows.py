@@ -17,18 +17,20 @@ from slmstudio.core.evaluation.scores import patterns
 from slmstudio.core.evaluation.testset import cells, choices, languages
 from slmstudio.core.evaluation.testset.columns import Columns, columns_of, filled, given_columns
 from slmstudio.core.evaluation.testset.item import KINDS
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 
 LONGEST_ANSWER = 100_000
 """Characters of a reference or a choice: more than any context holds, and scoring it would take minutes."""
-NEEDED = ('a test row needs a question ("question", "instruction", "prompt" or "messages") and what a good answer is '
-          '("answer" or "references"; or choices, as "A", "B", "C", "D" and "answer"; or "pattern")')
+NEEDED = noop('A test row needs a question ("question", "instruction", "prompt" or "messages") and what a good answer '
+              'is ("answer" or "references"; or choices, such as "A", "B", "C", "D" and "answer"; or "pattern").')
 STAND_IN = "output:"
-"""A column with an answer for a row whose answer training cannot read; its name comes before all others."""
+"""A column with an answer for a row whose answer training can't read; its name comes before all others."""
 MOST_SHAPES = 256
 GSM8K_END = re.compile(r"####\s*[^\s]{1,40}\s*$")
 """How GSM8K ends an answer (Cobbe et al. 2021, https://arxiv.org/abs/2110.14168)."""
-_TAKEN = {"instruction": "the question", "prompt": "the question", "output": "the answer", "completion": "the answer"}
+_QUESTION = noop('The column "{column}" was taken as the question.')
+_ANSWER = noop('The column "{column}" was taken as the answer.')
+_TAKEN = {"instruction": _QUESTION, "prompt": _QUESTION, "output": _ANSWER, "completion": _ANSWER}
 
 
 class Draft(NamedTuple):
@@ -85,8 +87,8 @@ class TestMapper:
             RowError: everything that is wrong with it.
         """
         if not isinstance(value, dict):
-            raise RowError([("", f'the row is {kind_of(value)}; it must be an object, '
-                                 '{"question": …, "answer": …}.')])
+            raise RowError([("", tr("the row is {kind}; it must be an object: {example}.", kind=kind_of(value),
+                                    example='{"question": …, "answer": …}'))])
         row = _unnested(value)
         here = self._columns(row)
         without = self._judged(row, here)
@@ -99,9 +101,8 @@ class TestMapper:
         return drafts
 
     def told(self) -> list[str]:
-        """What was made of columns whose names are not known."""
-        return sorted({tr('The column "{printable}" was taken as {taken}.', printable=printable(column),
-                          taken=_TAKEN[target])
+        """What was made of columns whose names aren't known."""
+        return sorted({tr(_TAKEN[target], column=printable(column))
                        for mapper in (self._learned, self._asked) if mapper.main is not None and self._given is None
                        for target, column in mapper.main.columns.items()
                        if target in _TAKEN and not names.is_known(column)})
@@ -134,7 +135,7 @@ def _unnested(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(row: Mapping[str, Any], without: frozenset[str]) -> dict[str, Any]:
-    """What training reads of a row whose answer is not its own."""
+    """What training reads of a row whose answer isn't its own."""
     return {STAND_IN: "-", **{name: each for name, each in row.items() if name not in without}}
 
 
@@ -159,16 +160,18 @@ def _read(mapper: Mapper, row: dict[str, Any], is_judged: bool) -> list[Row]:
         asked, answered = ({name for name in row if names.column(name) in words} for words in (
             (*names.ASKED, *names.CONVERSATION), names.ANSWERED))
         blank = next((name for name in row if name in asked | answered and choices.is_blank(row[name])), "")
-        shown = ", ".join(f'"{printable(name)}"' for name in error.columns[:8] if name != STAND_IN) or "none"
-        missing = "reference" if asked and not is_judged else "question"
-        raise RowError([(blank, tr('"{printable}" is empty.', printable=printable(blank))) if blank else (
-            missing, f"the {missing} is missing, so no answer can be judged; the columns are {shown}; {NEEDED}.")]
-        ) from error
+        if blank:
+            raise RowError([(blank, tr('"{column}" is empty.', column=printable(blank)))]) from error
+        shown = ", ".join(f'"{printable(name)}"' for name in error.columns[:8] if name != STAND_IN) or tr("none")
+        missing, trouble = ("reference", tr("the reference is missing, so no answer can be judged; the columns are: "
+                                            "{columns}.", columns=shown)) if asked and not is_judged else (
+            "question", tr("the question is missing; the columns are: {columns}.", columns=shown))
+        raise RowError([(missing, f"{trouble} {tr(NEEDED)}")]) from error
     for each in read:
         if each.text is not None:
-            raise RowError([("text", "plain text asks nothing, so there is nothing to answer.")])
+            raise RowError([("text", tr("plain text asks nothing, so there is nothing to answer."))])
         if each.desirable is False and not is_judged:
-            raise RowError([("label", "the answer is marked as bad, so there is no reference.")])
+            raise RowError([("label", tr("the answer is marked as bad, so there is no reference."))])
     return read
 
 
@@ -181,15 +184,16 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
         row[name], name, name in here.exact, findings) if name else ()
     pattern = _pattern(row, filled(row, here.patterns), findings)
     if any(len(text) > LONGEST_ANSWER for text in (choice.choices if choice else references)):
-        findings.append(("answer", f"an answer has more than {LONGEST_ANSWER:,} characters, which are not compared."))
+        findings.append(("answer", tr("an answer has more than {most:,} characters; such answers aren't compared.",
+                                      most=LONGEST_ANSWER)))
     said = next((word for each in here.kinds if isinstance(row.get(each), str)
                  and (word := row[each].strip().casefold()) in KINDS), "")
     kind = "choice" if choice else "pattern" if pattern else said or (
         "exact" if name and name in here.exact else "number" if references and all(
             GSM8K_END.search(text[-80:]) for text in references) else "free")
     if not findings and not choice and not pattern and (not references or kind in ("choice", "pattern")):
-        findings.append(("answer", f'the row is called a "{kind}" row, but has no {kind}.' if references else
-                         "the reference is missing, so no answer can be judged."))
+        findings.append(("answer", tr('the row is called a "{kind}" row, but has no {kind}.', kind=kind)
+                         if references else tr("the reference is missing, so no answer can be judged.")))
     if findings:
         raise RowError(findings)
     language = filled(row, here.languages)
@@ -231,7 +235,8 @@ def _references(value: Any, name: str, is_exact: bool, findings: Findings) -> tu
         if names.column(name) == "correct_answers" and isinstance(value, str):
             value = [each for each in map(str.strip, value.split(";")) if each]  # TruthfulQA's own table
         elif cells.is_printed(value):
-            findings.append((name, f'"{name}" is a list as a program prints it; write it as JSON, ["one", "two"].'))
+            findings.append((name, tr('"{column}" is a list as a program prints it; write it as JSON: {example}.',
+                                      column=name, example='["one", "two"]')))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]
     found = []

@@ -64,7 +64,7 @@ def alike(queries: Shingled, known: Shingled, least: float,
     """For each query that has one: its index, that of a known text like it, and their Jaccard similarity.
 
     Args:
-        least: similarity from which on two texts are alike; 0.8 and above is found nearly always.
+        least: similarity from which two texts are alike; 0.8 and above is found nearly always.
         accept: asked of a query and a known text that are alike; where it says no, the next one is looked at.
     """
     for query, candidates in _candidates(queries.signatures, known.signatures):

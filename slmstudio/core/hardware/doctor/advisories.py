@@ -1,14 +1,16 @@
 """Versions of the libraries that are used here with publicly known security faults.
 
-The table is not complete and does not grow on its own: it holds what matters for files and requests from outside, as
+The table isn't complete and doesn't grow on its own: it holds what matters for files and requests from outside, as
 the advisories of the projects themselves say it (github.com/advisories, by the numbers given). The report names its
-date, so that an old one is not taken for today's.
+date, so that an old one isn't taken for today's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from slmstudio.core.i18n import noop
 
 DATE = "2026-11-27"
 
@@ -31,18 +33,19 @@ class Advisory:
 
 
 KNOWN = (
-    Advisory("torch", "2.10.0", "CVE-2025-32434 before 2.6.0, CVE-2026-24747", "run code when weights are unpickled"),
-    Advisory("transformers", "4.48.0", "CVE-2024-11394", "run code when a model is loaded"),
-    Advisory("llama-cpp-python", "0.2.72", "CVE-2024-34359", "run code from a GGUF's chat template"),
-    Advisory("jinja2", "3.1.6", "CVE-2025-27516", "leave the sandbox of chat templates"),
-    Advisory("starlette", "0.49.1", "CVE-2025-62727", "keep the server busy"),
-    Advisory("h11", "0.16.0", "CVE-2025-43859", "smuggle a second request past the server"),
-    Advisory("pyarrow", "14.0.1", "CVE-2023-47248", "run code when a table is read"),
-    Advisory("nltk", "3.9", "CVE-2024-39705", "run code when its data are read"),
-    Advisory("requests", "2.32.4", "CVE-2024-47081", "learn a password from .netrc"),
-    Advisory("urllib3", "2.5.0", "CVE-2025-50181", "lead a download to another address"),
-    Advisory("pillow", "10.3.0", "CVE-2024-28219", "overflow a buffer by an image"),
-    Advisory("setuptools", "78.1.1", "CVE-2025-47273", "write a file outside of its folder"),
+    Advisory("torch", "2.10.0", "CVE-2025-32434 before 2.6.0, CVE-2026-24747",
+             noop("a weights file may run code when it's loaded")),
+    Advisory("transformers", "4.48.0", "CVE-2024-11394", noop("a model may run code when it's loaded")),
+    Advisory("llama-cpp-python", "0.2.72", "CVE-2024-34359", noop("a GGUF's chat template may run code")),
+    Advisory("jinja2", "3.1.6", "CVE-2025-27516", noop("a chat template may escape its sandbox")),
+    Advisory("starlette", "0.49.1", "CVE-2025-62727", noop("a request may block the server")),
+    Advisory("h11", "0.16.0", "CVE-2025-43859", noop("a request may smuggle a second one past the server")),
+    Advisory("pyarrow", "14.0.1", "CVE-2023-47248", noop("a table may run code when it's read")),
+    Advisory("nltk", "3.9", "CVE-2024-39705", noop("the library's data may run code when it's read")),
+    Advisory("requests", "2.32.4", "CVE-2024-47081", noop("a web address may get a password from .netrc")),
+    Advisory("urllib3", "2.5.0", "CVE-2025-50181", noop("a download may be redirected to another address")),
+    Advisory("pillow", "10.3.0", "CVE-2024-28219", noop("an image may overflow a buffer")),
+    Advisory("setuptools", "78.1.1", "CVE-2025-47273", noop("a package may write files outside its folder")),
 )
 
 

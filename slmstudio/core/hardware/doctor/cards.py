@@ -35,7 +35,7 @@ def on_bus(root: Path) -> tuple[Card, ...]:
 
 
 def kernel_driver(root: Path) -> str | None:
-    """The version that the kernel has loaded: "535.183.01"; None where it is not NVIDIA's."""
+    """The version that the kernel has loaded: "535.183.01"; None where it isn't NVIDIA's."""
     found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", _read(root / KERNEL_DRIVER).partition("\n")[0])
     return found[0] if found else None
 
@@ -46,7 +46,7 @@ def linux_driver_in_wsl(root: Path) -> bool:
 
 
 def nvidia_driver() -> tuple[str | None, tuple[int, int] | None]:
-    """Version of the driver's library, and the newest CUDA that it supports; None for what it does not say."""
+    """Version of the driver's library, and the newest CUDA that it supports; None for what it doesn't say."""
     import pynvml
 
     try:

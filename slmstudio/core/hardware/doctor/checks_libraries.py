@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from slmstudio.core import program
 from slmstudio.core.hardware.doctor import advisories
 from slmstudio.core.hardware.doctor.facts import Facts
-from slmstudio.core.hardware.doctor.line import Line
-from slmstudio.core.i18n import tr
+from slmstudio.core.hardware.doctor.line import TOPICS, Line
+from slmstudio.core.i18n import ntr, tr
 
-LIBRARIES = "Libraries"
+LIBRARIES = TOPICS[1]
 OLDEST_PYTHON = (3, 11)
 ENGINE = "llama_cpp"
 SHOWN = 5
@@ -25,25 +25,25 @@ def python(facts: Facts) -> Iterator[Line]:
     name = f"Python {'.'.join(map(str, facts.python))}"
     again = tr("Install 64-bit Python 3.11 or newer, then set up again with it:")
     if facts.python < OLDEST_PYTHON:
-        yield Line("python", LIBRARIES, f"{name} is too old.", "problem", "Python 3.11 or newer is needed.", again,
-                   program.setup_command())
+        yield Line("python", LIBRARIES, tr("{python} is too old.", python=name), "problem",
+                   tr("Python 3.11 or newer is needed."), again, program.setup_command())
     elif facts.bits < 64:
-        yield Line("python", LIBRARIES, f"{name} is a {facts.bits}-bit program.", "problem",
-                   "PyTorch exists only for 64 bits, and models don't fit into 4 GB of addresses.", again,
-                   program.setup_command())
+        yield Line("python", LIBRARIES, tr("{python} is a {bits}-bit program.", python=name, bits=facts.bits),
+                   "problem", tr("PyTorch exists only for 64 bits, and models don't fit into 4 GB of addresses."),
+                   again, program.setup_command())
     else:
-        yield Line("python", LIBRARIES, f"{name}, {facts.bits} bits.")
+        yield Line("python", LIBRARIES, tr("{python}, {bits} bits.", python=name, bits=facts.bits))
 
 
 def loads(facts: Facts) -> Iterator[Line]:
     """Libraries that are there and can't be imported."""
     for name, library in facts.loaded.items():
         if library.error and not (name == ENGINE and facts.engine):
-            yield Line("loads", LIBRARIES, f"The library {name} doesn't load.", "problem", library.error,
-                       "Set up again, which mends damaged packages. If it still doesn't load, delete the folder "
-                       f"{sys.prefix} and set up again:", program.setup_command())
+            yield Line("loads", LIBRARIES, tr("The library {name} doesn't load.", name=name), "problem", library.error,
+                       tr("Set up again, which repairs damaged packages. If it still doesn't load, delete the folder "
+                          "{folder} and set up again:", folder=sys.prefix), program.setup_command())
     if facts.loaded and not any(library.error for library in facts.loaded.values()):
-        yield Line("loads", LIBRARIES, "All libraries for training load.", why=", ".join(facts.loaded))
+        yield Line("loads", LIBRARIES, tr("All libraries for training load."), why=", ".join(facts.loaded))
 
 
 def bitsandbytes(facts: Facts) -> Iterator[Line]:
@@ -52,34 +52,35 @@ def bitsandbytes(facts: Facts) -> Iterator[Line]:
     if library is None or library.error:
         return
     if not (facts.machine and facts.machine.gpus and facts.torch and facts.torch.cuda):
-        yield Line("bitsandbytes", LIBRARIES, "bitsandbytes works on the processor.",
-                   why="QLoRA is possible without a card, but slow.")
+        yield Line("bitsandbytes", LIBRARIES, tr("bitsandbytes works on the processor."),
+                   why=tr("QLoRA is possible without a card, but slow."))
     elif library.gpu is False:
-        yield Line("bitsandbytes", LIBRARIES, "bitsandbytes can't use the card.", "problem",
-                   f"It has no library for CUDA {facts.torch.cuda}, for which PyTorch is built. QLoRA and 8-bit "
-                   "optimizers fail on the card; LoRA and full training work.",
-                   "Set up again, which puts the tested versions back; until then choose LoRA instead of QLoRA:",
+        yield Line("bitsandbytes", LIBRARIES, tr("bitsandbytes can't use the card."), "problem",
+                   tr("It has no library for CUDA {cuda}, which PyTorch is built for. QLoRA and 8-bit optimizers fail "
+                      "on the card; LoRA and full training work.", cuda=facts.torch.cuda),
+                   tr("Set up again, which restores the tested versions. Until then, choose LoRA instead of QLoRA:"),
                    program.setup_command())
     else:
-        yield Line("bitsandbytes", LIBRARIES, "bitsandbytes works on the card: QLoRA and 8-bit optimizers can be used.")
+        yield Line("bitsandbytes", LIBRARIES,
+                   tr("bitsandbytes works on the card: QLoRA and 8-bit optimizers can be used."))
 
 
 def engine(facts: Facts) -> Iterator[Line]:
     """The chat engine, with or without the card."""
     if facts.engine is not None:
         yield Line("llama", LIBRARIES, facts.engine.what, "warning", facts.engine.why,
-                   "Training works without it. To get it, set up again:", program.setup_command())
+                   tr("Training works without it. To get it, set up again:"), program.setup_command())
         return
     library = facts.loaded.get(ENGINE)
     if library is None or library.error:
         return
     if facts.machine and facts.machine.gpus and not library.gpu:
-        yield Line("llama", LIBRARIES, "llama.cpp works on the processor.",
-                   why="Chat with a GGUF file answers at the processor's speed; training isn't affected. A build with "
-                       "CUDA answers faster; it has to be compiled with NVIDIA's CUDA toolkit.")
+        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."),
+                   why=tr("Chat with a GGUF file answers at the processor's speed; training isn't affected. A build "
+                          "with CUDA answers faster; it has to be compiled with NVIDIA's CUDA toolkit."))
     else:
-        yield Line("llama", LIBRARIES,
-                   f"llama.cpp works{' on the card' if library.gpu else ' on the processor'}.")
+        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.gpu else
+                   tr("llama.cpp works on the processor."))
 
 
 def known_faults(facts: Facts) -> Iterator[Line]:
@@ -89,13 +90,13 @@ def known_faults(facts: Facts) -> Iterator[Line]:
     found = advisories.found(facts.versions)
     dated = tr("According to a table from {date}, which isn't complete.", date=advisories.DATE)
     if not found:
-        yield Line("known_faults", LIBRARIES, "No library with a known security fault was found.", why=dated)
+        yield Line("known_faults", LIBRARIES, tr("No library with a known security fault was found."), why=dated)
         return
-    said = "; ".join(tr("{package} {versions}: a file or a request may {what} ({number}, fixed in {fixed})",
-                        package=hit.package, versions=facts.versions[hit.package], what=hit.what, number=hit.number,
-                        fixed=hit.fixed) for hit in found)
-    yield Line("known_faults", LIBRARIES, "Libraries with known security faults are installed.", "warning",
-               f"{said}. {dated}", "Set up again, which installs the versions that SLM Studio was tested with:",
+    said = " ".join(tr("{package} {version}: {what} ({number}, fixed in {fixed}).", package=hit.package,
+                       version=facts.versions[hit.package], what=tr(hit.what), number=hit.number, fixed=hit.fixed)
+                    for hit in found)
+    yield Line("known_faults", LIBRARIES, tr("Libraries with known security faults are installed."), "warning",
+               f"{said} {dated}", tr("Set up again, which installs the versions that SLM Studio was tested with:"),
                program.setup_command())
 
 
@@ -106,16 +107,19 @@ def pins(facts: Facts) -> Iterator[Line]:
     missing = {name for name in facts.pins if name not in facts.versions}
     if facts.engine is not None:
         missing -= {"llama-cpp-python"}  # said by `engine`
-    other = [f"{name} is missing" for name in sorted(missing)]
-    other += [f"{name} is {facts.versions[name]} instead of {version}" for name, version in sorted(facts.pins.items())
+    other = [tr("{library} is missing.", library=name) for name in sorted(missing)]
+    other += [tr("{library} is {version} instead of {tested}.", library=name, version=facts.versions[name],
+                 tested=version) for name, version in sorted(facts.pins.items())
               if name in facts.versions and facts.versions[name].split("+")[0] != version]
     if not other:
-        yield Line("pins", LIBRARIES, f"All {len(facts.pins)} libraries have the versions that were tested.")
+        yield Line("pins", LIBRARIES, ntr("{n} library has the version that was tested.",
+                                          "All {n} libraries have the versions that were tested.", len(facts.pins)))
         return
-    more = f"; and {len(other) - SHOWN} more" if len(other) > SHOWN else ""
-    yield Line("pins", LIBRARIES, "Some libraries have other versions than those that were tested.", "warning",
-               f"{'; '.join(other[:SHOWN])}{more}.", "Set up again, which puts the tested versions back:",
-               program.setup_command())
+    if len(other) > SHOWN:
+        left = len(other) - SHOWN
+        other[SHOWN:] = [ntr("{n} more library differs.", "{n} more libraries differ.", left)]
+    yield Line("pins", LIBRARIES, tr("Some libraries aren't the versions that were tested."), "warning",
+               " ".join(other), tr("Set up again, which restores the tested versions:"), program.setup_command())
 
 
 CHECKS = (python, loads, bitsandbytes, engine, known_faults, pins)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from slmstudio.core import disk_space, program, quoting
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.doctor.facts import Facts
-from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.core.hardware.doctor.line import TOPICS, Line
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
-DISK = "Disk"
+DISK = TOPICS[3]
 MANY_JOBS = 5 * 1024**3
-"""Bytes in the folders of short jobs from which on clearing them is worth the trouble."""
+"""Bytes in the folders of short jobs from which clearing them is worth the trouble."""
 
 
 def home(facts: Facts) -> Iterator[Line]:
@@ -22,11 +23,11 @@ def home(facts: Facts) -> Iterator[Line]:
         yield Line("home", DISK, error.what, "problem", error.why, error.remedy)
     elif facts.home_fault is not None:
         error = facts.home_fault
-        yield Line("home", DISK, "The folder with runs and models can't be written to.", "problem",
-                   f"{error.what} {error.why}", f"{error.remedy} Another folder is chosen like this:",
+        yield Line("home", DISK, tr("The folder with runs and models can't be written to."), "problem",
+                   f"{error.what} {error.why}", f"{error.remedy} {tr('To choose another folder:')}",
                    program.command("place", "FOLDER"))
     elif facts.home is not None:
-        yield Line("home", DISK, "Runs and models are kept here:", why=str(facts.home))
+        yield Line("home", DISK, tr("Runs and models are kept here:"), why=str(facts.home))
 
 
 def room(facts: Facts) -> Iterator[Line]:
@@ -35,7 +36,7 @@ def room(facts: Facts) -> Iterator[Line]:
         return
     little = disk_space.little_room(facts.free)
     if little is None:
-        yield Line("room", DISK, f"{format_bytes(facts.free)} are free where runs and models are kept.")
+        yield Line("room", DISK, tr("{size} is free where runs and models are kept.", size=format_bytes(facts.free)))
     else:
         yield Line("room", DISK, little.what, "problem" if facts.free < disk_space.LEAST_ROOM else "warning",
                    little.why, little.remedy)
@@ -45,10 +46,11 @@ def speed(facts: Facts) -> Iterator[Line]:
     """Its kind and how fast it takes a checkpoint. What was measured says more than what a disk says of itself:
     virtual disks call themselves spinning ones."""
     if facts.network:
-        yield Line("disk", DISK, "The folder with runs and models lies on another machine.", "warning",
-                   f"Models load at the network's speed, and a run stops when the connection does"
-                   f"{f' (file system {facts.file_system})' if facts.file_system else ''}.",
-                   "Choose a folder on a disk of this machine:", program.command("place", "FOLDER"))
+        why = [tr("Models load at the network's speed, and a run stops when the connection does.")]
+        if facts.file_system:
+            why.append(tr("File system: {name}.", name=facts.file_system))
+        yield Line("disk", DISK, tr("The folder with runs and models is on another machine."), "warning",
+                   " ".join(why), tr("Choose a folder on a disk of this machine:"), program.command("place", "FOLDER"))
         return
     if facts.windows_drive:
         return  # said by `wsl`
@@ -56,33 +58,36 @@ def speed(facts: Facts) -> Iterator[Line]:
         facts.rotational and not (facts.machine and facts.machine.is_wsl))
     said = guidance.disk_advice(facts.write_speed) if facts.write_speed is not None else ""
     if slow:
-        yield Line("disk", DISK, "The disk for runs is slow." if said else "The disk for runs is a spinning disk.",
-                   "warning", said or "Training waits while a checkpoint is written, and models load slowly.",
-                   f"{'If other programs write to it now, check again later. Else choose' if said else 'Choose'} "
-                   "a folder on an SSD, best NVMe:", program.command("place", "FOLDER"))
+        yield Line("disk", DISK,
+                   tr("The disk for runs is slow.") if said else tr("The disk for runs is a spinning disk."), "warning",
+                   said or tr("Training waits while a checkpoint is being written, and models load slowly."),
+                   tr("If other programs are writing to it now, check again later. Otherwise choose a folder on an "
+                      "SSD, ideally NVMe:") if said else tr("Choose a folder on an SSD, ideally NVMe:"),
+                   program.command("place", "FOLDER"))
     elif said or facts.rotational is False:
-        kind = "an SSD" if facts.rotational is False else "fast enough"
-        yield Line("disk", DISK, f"The disk for runs is {kind}.", why=said)
+        yield Line("disk", DISK, tr("The disk for runs is an SSD.") if facts.rotational is False else
+                   tr("The disk for runs is fast enough."), why=said)
 
 
 def privacy(facts: Facts) -> Iterator[Line]:
     """Whether other people of the machine can read the user's data."""
     if facts.open_to_others and facts.home is not None:
-        yield Line("privacy", DISK, "Other users of this machine can read your runs.", "warning",
-                   "The permissions of the folder let everybody look into it, with your data and chats.",
-                   "Remove that permission:", f"chmod go-rwx {quoting.command([str(facts.home)])}")
+        yield Line("privacy", DISK, tr("Other users of this machine can read your runs."), "warning",
+                   tr("The folder's permissions let everybody look into it, and so at your data and chats."),
+                   tr("Remove that permission:"), f"chmod go-rwx {quoting.command([str(facts.home)])}")
 
 
 def caches(facts: Facts) -> Iterator[Line]:
     """Where they lie and how large they are."""
     for cache in facts.caches:
-        about = "" if cache.whole else "at least "
-        yield Line("cache", DISK, f"{cache.title}: {about}{format_bytes(cache.size)}.", why=str(cache.folder))
+        size = format_bytes(cache.size)
+        yield Line("cache", DISK, tr("{cache}: {size}.", cache=tr(cache.title), size=size) if cache.whole else
+                   tr("{cache}: at least {size}.", cache=tr(cache.title), size=size), why=str(cache.folder))
     if facts.jobs_size is not None and facts.jobs_size >= MANY_JOBS and facts.home is not None:
-        yield Line("jobs", DISK, f"Finished short jobs take {format_bytes(facts.jobs_size)}.", "warning",
-                   "Imports, downloads and fit checks leave their folders behind.",
-                   f"While nothing is running, delete what is in {facts.home / 'cache' / 'jobs'}; it isn't needed "
-                   "any more.")
+        yield Line("jobs", DISK, tr("Finished short jobs take up {size}.", size=format_bytes(facts.jobs_size)),
+                   "warning", tr("Imports, downloads and fit checks leave their folders behind."),
+                   tr("While nothing is running, delete what is in {folder}; it isn't needed any more.",
+                      folder=facts.home / "cache" / "jobs"))
 
 
 CHECKS = (home, room, speed, privacy, caches)

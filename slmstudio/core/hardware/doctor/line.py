@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 
 State = Literal["fine", "warning", "problem"]
 STATES: tuple[State, ...] = ("problem", "warning", "fine")
 """The worst first."""
-TOPICS = (noop("Graphics card"), "Libraries", noop("Memory and processor"), "Disk", "System")
+TOPICS = (noop("Graphics card"), noop("Libraries"), noop("Memory and processor"), noop("Disk"), noop("System"))
+"""In English: whoever shows one translates it."""
+_STATES = {"fine": noop("fine"), "warning": noop("warning"), "problem": noop("problem")}
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,10 @@ def text(lines: list[Line]) -> str:
     for topic in TOPICS:
         here = [line for line in lines if line.topic == topic]
         if here:
-            parts.append("\n".join([topic, *(_paragraph(line) for line in here)]))
+            parts.append("\n".join([tr(topic), *(_paragraph(line) for line in here)]))
     return "\n\n".join(parts) + "\n"
 
 
 def _paragraph(line: Line) -> str:
-    rest = [line.why, line.remedy, f"Command: {line.command}" if line.command else ""]
-    return "\n".join([f"[{line.state}] {line.title}", *(f"    {part}" for part in rest if part)])
+    rest = [line.why, line.remedy, tr("Command: {command}", command=line.command) if line.command else ""]
+    return "\n".join([f"[{tr(_STATES[line.state])}] {line.title}", *(f"    {part}" for part in rest if part)])

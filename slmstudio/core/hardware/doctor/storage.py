@@ -20,7 +20,7 @@ MEASURED = 128 * 1024**2
 """Bytes that are written to measure the disk."""
 ROOM_TO_MEASURE = 2 * 1024**3
 COUNT_SECONDS = 2.0
-"""For all files of one cache; a slow disk with a million files is not waited for."""
+"""For all files of one cache; a slow disk with a million files isn't waited for."""
 
 
 def look(home: Path, root: Path, is_wsl: bool, *, measure: bool) -> dict[str, Any]:

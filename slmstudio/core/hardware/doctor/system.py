@@ -12,11 +12,13 @@ from typing import Any
 
 from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import CPUINFO
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 
-SCRIPTS = {"Devanagari": ("hi", "Devanagari"), "Bengali": ("bn", "Bengali"), "Tamil": ("ta", "Tamil"),
-           "Telugu": ("te", "Telugu"), "Kannada": ("kn", "Kannada"), "Malayalam": ("ml", "Malayalam"),
-           "Gujarati": ("gu", "Gujarati"), "Gurmukhi": ("pa", "Gurmukhi"), "Odia": ("or", "Oriya")}
+SCRIPTS = {
+    noop("Devanagari"): ("hi", "Devanagari"), noop("Bengali"): ("bn", "Bengali"), noop("Tamil"): ("ta", "Tamil"),
+    noop("Telugu"): ("te", "Telugu"), noop("Kannada"): ("kn", "Kannada"), noop("Malayalam"): ("ml", "Malayalam"),
+    noop("Gujarati"): ("gu", "Gujarati"), noop("Gurmukhi"): ("pa", "Gurmukhi"), noop("Odia"): ("or", "Oriya"),
+}
 """Indian scripts: the language by which fontconfig knows them, and their word in the names of Noto's files."""
 FONT_FOLDERS = ("usr/share/fonts", "usr/local/share/fonts")
 ASK_SECONDS = 10
@@ -73,8 +75,8 @@ def locale_fault(environ: Mapping[str, str], installed: str) -> str:
     if not name or not installed or environ[name] in ("C", "POSIX"):
         return ""
     known = {_plain(each) for each in installed.split()}
-    return "" if _plain(environ[name]) in known else tr("{name} is {environ}, which this system doesn't have.",
-                                                        name=name, environ=environ[name])
+    return "" if _plain(environ[name]) in known else tr("{variable} is {locale}, which this system doesn't have.",
+                                                        variable=name, locale=environ[name])
 
 
 def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, ...] | None:

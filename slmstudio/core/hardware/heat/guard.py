@@ -66,7 +66,7 @@ class Guard:
 
     Args:
         on_cpu: whether the processor does the work, so that its temperature counts instead of that of the cards.
-        work: what rests, as a sentence begins.
+        work: what rests: "training" or "evaluation".
 
     Attributes:
         settings: may be replaced at any time.
@@ -74,7 +74,7 @@ class Guard:
         gave_up: a rest ended at the last look because its cause couldn't be read for `UNREAD_SECONDS`.
     """
 
-    def __init__(self, settings: Settings, on_cpu: bool = False, work: str = "Training"):
+    def __init__(self, settings: Settings, on_cpu: bool = False, work: str = "training"):
         self.settings, self.on_cpu, self._work = settings, on_cpu, work
         self.heat: Heat | None = None
         self.gave_up = False
@@ -158,7 +158,7 @@ class Guard:
         battery = reading.battery if reading else None
         if settings.pause_on_battery and battery is not None and battery.plugged is False:
             return Rest("battery",
-                        tr("The machine runs on its battery ({percent:.0f} %). Training rests until it is plugged in.",
+                        tr("The machine is running on battery ({percent:.0f} %). Training rests until it's plugged in.",
                            percent=battery.percent))
         if settings.hours is not None and not settings.hours.include(moment):
             return Rest("hours",
@@ -167,10 +167,16 @@ class Guard:
         if not hot or (heat := self.heat) is None:
             return None
         return Rest("memory_heat" if heat.what == "memory" else "heat",
-                    tr("{heat} is at {temperature_c:.0f} °C; the limit is {limit_c:.0f} °C. {work} rests until it has "
-                       "cooled to {limit_c2:.0f} °C, at least {duration}.", heat=heat.name,
-                       temperature_c=heat.temperature_c, limit_c=heat.limit_c, work=self._work,
-                       limit_c2=heat.limit_c - COOLED_C, duration=format_duration(settings.rest_seconds)), heat)
+                    tr("{part} is at {degrees:.0f} °C; the limit is {limit:.0f} °C.", part=heat.name,
+                       degrees=heat.temperature_c, limit=heat.limit_c) + f" {self._rest_text(heat)}", heat)
+
+    def _rest_text(self, heat: Heat) -> str:
+        cooled, duration = heat.limit_c - COOLED_C, format_duration(self.settings.rest_seconds)
+        if self._work == "evaluation":
+            return tr("The evaluation rests until it has cooled to {degrees:.0f} °C, at least {duration}.",
+                      degrees=cooled, duration=duration)
+        return tr("Training rests until it has cooled to {degrees:.0f} °C, at least {duration}.", degrees=cooled,
+                  duration=duration)
 
     def _too_hot(self, now: float) -> bool:
         """Whether heat asks for a pause, or for the rest of one."""

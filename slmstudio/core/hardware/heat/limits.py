@@ -43,8 +43,12 @@ class Heat:
     @property
     def name(self) -> str:
         """The part, as a sentence begins with it."""
-        gpu = f"GPU {self.index}" if self.index else "the GPU"
-        return {"gpu": gpu[0].upper() + gpu[1:], "memory": tr("The memory of {gpu}", gpu=gpu), "cpu": tr("The processor")}[self.what]
+        if self.what == "cpu":
+            return tr("The processor")
+        if self.what == "memory":
+            return (tr("The memory of GPU {index}", index=self.index) if self.index else
+                    tr("The GPU's memory"))
+        return tr("GPU {index}", index=self.index) if self.index else tr("The GPU")
 
 
 def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False

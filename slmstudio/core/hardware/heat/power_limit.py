@@ -61,16 +61,20 @@ def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, 
         return None
     command = f"nvidia-smi -i {gpu.index} -pl {watts}"
     if system == "win32":
-        where = "in a terminal that was opened as administrator"
+        where = tr("in a terminal opened as administrator")
+        remedy = tr("In a terminal opened as administrator, type: {command} (it lasts until the next restart; some "
+                    "laptops refuse it).", command=command)
     elif wsl.is_wsl() if in_wsl is None else in_wsl:
-        where = "in Windows, in a terminal that was opened as administrator"
+        where = tr("in Windows, in a terminal opened as administrator")
+        remedy = tr("In Windows, in a terminal opened as administrator, type: {command} (it lasts until the next "
+                    "restart; some laptops refuse it).", command=command)
     else:
-        command, where = f"sudo {command}", "in a terminal"
-    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where,
-                      tr("A lower power limit keeps {gpu} cooler and costs little speed: {watts} W instead of "
-                         "{power_limit_w:.0f} W. Type {where}: {command} (it holds until the next restart; some "
-                         "laptops refuse it).", gpu=gpu.name, watts=watts, power_limit_w=gpu.power_limit_w, where=where,
-                         command=command))
+        command, where = f"sudo {command}", tr("in a terminal")
+        remedy = tr("In a terminal, type: {command} (it lasts until the next restart; some laptops refuse it).",
+                    command=command)
+    why = tr("A lower power limit keeps {gpu} cooler and costs little speed: {watts} W instead of {now:.0f} W.",
+             gpu=gpu.name, watts=watts, now=gpu.power_limit_w)
+    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, f"{why} {remedy}")
 
 
 def is_worth_it(pauses: int, slowed_seconds: float) -> bool:

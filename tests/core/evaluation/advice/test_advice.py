@@ -50,7 +50,7 @@ CASES = {
     "nothing moved": (replace(RUN, compared=replace(OPEN, rows_needed=None), losses=UNMOVED), "48 rows can't show", "",
                       "again"),
     "the same answers": (replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED),
-                         "It answers exactly as before", "", "again"),
+                         "It answers exactly as it did", "", "again"),
     "no difference, all settled": (replace(RUN, compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "",
                                    "model"),
     "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), "Further from your answers",
@@ -62,11 +62,11 @@ CASES = {
     "worse though it learned": (replace(RUN, compared=WORSE), "Further from your answers", "", "answers"),
     "right less often": (replace(RUN, compared=WRONG), "Right less often: 20 of 100 answers instead of 41.", "",
                          "answers"),
-    "a leaking test set": (replace(RUN, learned=40), "40 of 48 test rows were learned", "", "other_test"),
+    "a leaking test set": (replace(RUN, learned=40), "It learned from 40 of the 48 test rows", "", "other_test"),
     "an end that isn't learned": (replace(RUN, cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
     "answers cut off in both": (replace(RUN, cut=40, base_cut=41), "Clearly closer", "", "evaluate"),
-    "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "The training broke the model", "", "again"),
-    "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "The training broke the model", "", "again"),
+    "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
+    "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "Training broke the model", "", "again"),
     "not evaluated": (replace(RUN, compared=None), "Nothing has been compared yet", "", "evaluate"),
     "nothing known": (Evidence(), "Nothing has been compared yet", "", "evaluate"),
 }
@@ -116,7 +116,7 @@ def test_the_same_answers_are_known_whatever_else_the_sentence_says(told):
               "comparisons": [{"of": "tuned", "with": "base", "metric": "chrf", "main": True, "verdict": "unknown",
                                "rows": 48, **told}]}
     found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), scores)
-    assert headline(found)[0] == "It answers exactly as before the training."
+    assert headline(found)[0] == "It answers exactly as it did before training."
 
 
 @pytest.mark.parametrize(("losses", "expected"), [

@@ -24,13 +24,13 @@ def test_both_orders_must_agree() -> None:
     assert (pair["wins_a"], pair["wins_b"], pair["ties"], pair["rows"]) == (0, 1, 3, 4)
     assert pair["changed_with_order"] == 2 and pair["first_shown"] == 80.0
     assert found["sentence"] == ("The judge sees no difference that 4 rows can show: base 0, tuned 1, ties 3, p = 1. "
-                                 "In 2 rows it changed its mind with the order; they count as ties.")
+                                 "In 2 rows it changed its mind with the order of the answers; they count as ties.")
 
 
 def test_a_clear_winner() -> None:
     lines = [each for row in range(12) for each in both(row, "b", "b")] + both(12, "a", "a")
     found = judge_summary(lines)
-    assert found["sentence"] == "The judge prefers tuned in 12 of 13 rows and base in 1, 0 are ties, p = 0.0034."
+    assert found["sentence"] == "The judge prefers tuned in 12 of 13 rows and base in 1; 0 are ties, p = 0.0034."
 
 
 def test_names_may_stand_the_other_way_round() -> None:
@@ -43,14 +43,14 @@ def test_nonsense_is_counted_and_decides_nothing(nonsense: Any) -> None:
     found = judge_summary([*both(0, "b", nonsense), *both(1, nonsense, nonsense)])
     pair = found["pairs"][0]
     assert pair["rows"] == 0 and pair["unreadable"] == 3 and pair["answers"] == 4
-    assert found["sentence"] == ("The judge gave no usable verdict for 2 of 2 rows; do not rely on it. Choose a larger "
+    assert found["sentence"] == ("The judge gave no usable verdict for 2 of 2 rows; don't rely on it. Choose a larger "
                                  "model, which says A, B or tie when asked to.")
 
 
 def test_rows_without_a_verdict_are_told_beside_the_others() -> None:
     found = judge_summary([*both(0, "b", "b"), *both(1, "b", "b"), *both(2, None, "b")])
     assert found["pairs"][0]["without_verdict"] == 1
-    assert found["sentence"].startswith("The judge gave no usable verdict for 1 of 3 rows; they are not counted. "
+    assert found["sentence"].startswith("The judge gave no usable verdict for 1 of 3 rows; they aren't counted. "
                                         "The judge sees no difference that 2 rows can show")
 
 
@@ -60,8 +60,8 @@ def test_rows_too_long_for_the_judge_are_no_fault_of_its_answers() -> None:
     pair = found["pairs"][0]
     assert (pair["rows"], pair["without_verdict"], pair["too_long"]) == (1, 1, 2)
     assert (pair["answers"], pair["unreadable"]) == (4, 1)
-    assert "no usable verdict for 1 of 2 rows; they are not counted." in found["sentence"]
-    assert "not asked about 2 of 4 rows: with both answers they are longer than its context." in found["sentence"]
+    assert "no usable verdict for 1 of 2 rows; they aren't counted." in found["sentence"]
+    assert "wasn't asked about 2 of 4 rows: with both answers they are longer than its context." in found["sentence"]
     assert "larger model" not in judge_summary(long)["sentence"]
 
 
@@ -95,5 +95,5 @@ def test_agreement_with_the_users_votes() -> None:
 def test_a_judge_that_guesses_is_not_relied_on() -> None:
     pairs = voted_pairs([vote(i % 2) for i in range(20)])
     found = agreement(pairs, [each for pair in pairs for each in both(pair.id, "a", "a")])
-    assert found["agreed"] == 10 and found["kappa"] == 0 and found["sentence"].endswith("So do not rely on it.")
+    assert found["agreed"] == 10 and found["kappa"] == 0 and found["sentence"].endswith("So don't rely on it.")
     assert agreement(pairs, [])["votes"] == 0

@@ -23,7 +23,7 @@ def test_better() -> None:
 def test_of_losses_less_is_better() -> None:
     found = Difference(-0.509, -0.562, -0.457, 0.0001, 188, 4)
     assert sentence(LOSS, 1.473, 1.982, found, found.p) == (
-        "Better: 1.473 against 1.982 nats a token (difference −0.509, −0.562 to −0.457), p < 0.001.")
+        "Better: 1.473 against 1.982 nats per token (difference −0.509, −0.562 to −0.457), p < 0.001.")
     assert verdict(LOSS, 1.982, 1.473, Difference(0.509, 0.457, 0.562, 0.0001, 188, 4), 0.0001) == "worse"
 
 

@@ -49,7 +49,7 @@ def test_a_file_with_both_has_mistakes_in_it_which_are_named(tmp_path):
 def test_what_nothing_decides_is_read_from_zero_and_told(tmp_path):
     found = read(tmp_path, *numbered(1, 2, 3))
     assert [item.answer for item in found.items] == [1, 2, 3]
-    assert len(found.notes) == 1 and "counting from 0; if they count from 1" in found.notes[0]
+    assert len(found.notes) == 1 and "counting from 0. If they count from 1" in found.notes[0]
 
 
 def test_columns_with_numbers_count_as_they_do_unless_a_zero_shows_otherwise(tmp_path):

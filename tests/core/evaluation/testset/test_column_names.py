@@ -127,7 +127,8 @@ def test_columns_that_are_not_used_are_told(tmp_path, row, unused):
     found = lines(tmp_path, row, row)
     assert [item.references for item in found.items] == [("A.",)] * 2
     names = ", ".join(f'"{name}"' for name in unused)
-    assert found.notes == ((f"Nothing was made of the column{'s' * (len(unused) > 1)} {names}.",) if unused else ())
+    these = "These columns aren't used" if len(unused) > 1 else "This column isn't used"
+    assert found.notes == ((f"{these}: {names}.",) if unused else ())
     assert set(unused) <= set(found.unused) <= {*unused, "id", "url"}
 
 

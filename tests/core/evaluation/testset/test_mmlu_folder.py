@@ -32,7 +32,7 @@ def test_the_original_layout(tmp_path):
     folder = find_mmlu(put(tmp_path, data__test__anatomy_test=GOOD, data__dev__anatomy_dev=GOOD,
                            data__val__anatomy_val=GOOD, data__test__virology_test=GOOD, data__dev__virology_dev=GOOD))
     assert folder.subjects == ("anatomy", "virology")
-    assert len(folder.missing) == 1 and "55 subjects are not in" in folder.missing[0]
+    assert len(folder.missing) == 1 and "55 of MMLU's 57 subjects are missing in" in folder.missing[0]
 
 
 def test_one_file_a_subject(tmp_path):
@@ -44,12 +44,12 @@ def test_all_that_is_missing_at_once(tmp_path):
     present = {f"test__{subject}_test": GOOD for subject in categories() if subject not in ("anatomy", "virology")}
     folder = find_mmlu(put(tmp_path, dev__astronomy_dev=GOOD, dev__own_dev=GOOD, **present))
     first, questions, examples = folder.missing
-    assert first.endswith("of MMLU's 57: anatomy, virology.") and first.startswith("2 subjects are not in")
-    assert questions == "No questions (a test file) are there of: own."
+    assert first.endswith(": anatomy, virology.") and first.startswith("2 of MMLU's 57 subjects are missing in")
+    assert questions == "There are no questions (a test file) for: own."
     assert "abstract_algebra, business_ethics" in examples and "astronomy" not in examples
 
 
-@pytest.mark.parametrize(("texts", "words"), [({}, "holds no table"), ({"notes__a__b__c__d": GOOD}, "holds no table")])
+@pytest.mark.parametrize(("texts", "words"), [({}, "has no table"), ({"notes__a__b__c__d": GOOD}, "has no table")])
 def test_other_folders(tmp_path, texts, words):
     with pytest.raises(UserError) as caught:
         find_mmlu(put(tmp_path, **texts))

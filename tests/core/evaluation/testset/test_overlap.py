@@ -107,7 +107,7 @@ def test_sentences():
     assert find_overlap(items(questions[0]), records(*questions[1:])).hits == ()
     most = find_overlap(items(*questions), records(*questions[1:]))
     assert most.is_training_data
-    assert most.sentence().startswith("19 of 20 test rows are among the rows that were trained on")
+    assert most.sentence().startswith("19 of 20 test rows are among the training rows")
     whole = find_overlap(items(*questions), records(*questions), same_file=True)
     assert whole.sentence().startswith("The test file is the training file itself")
 

@@ -32,7 +32,7 @@ def test_what_is_said_of_a_good_desktop():
     assert said["driver"].title == "RTX 3060 · 12 GB works with its driver."
     assert said["driver"].why == "Driver 580.95.05. It supports CUDA up to 13.0."
     assert said["torch"].title == "PyTorch 2.13.0+cu130, built for CUDA 13.0, computes on the card."
-    assert "computes bf16" in said["generation"].why and "FlashAttention" in said["generation"].why
+    assert "computes in bf16" in said["generation"].why and "FlashAttention" in said["generation"].why
     assert said["bitsandbytes"].title == ("bitsandbytes works on the card: QLoRA and 8-bit optimizers can be used.")
     assert said["llama"].title == "llama.cpp works on the processor."
     assert "SLM Studio's own cache: 40 MB." in text(list(said.values()))

@@ -89,11 +89,11 @@ def test_the_drivers_library_is_asked(fake_nvml):
 @pytest.mark.parametrize(("state", "why", "remedy"), [
     ({"init": "LIB_RM_VERSION_MISMATCH"}, "The NVIDIA driver was updated, and its old version is still loaded.",
      "Restart the machine."),
-    ({"init": "DRIVER_NOT_LOADED"}, "The NVIDIA driver is installed, but not loaded.",
-     "Restart the machine; if that does not help, install the driver again."),
+    ({"init": "DRIVER_NOT_LOADED"}, "The NVIDIA driver is installed but not loaded.",
+     "Restart the machine; if that doesn't help, install the driver again."),
     ({"init": "NO_PERMISSION"}, "This user account may not use the NVIDIA driver.",
      "Ask an administrator for access to the GPU."),
-    ({"init": "GPU_NOT_FOUND"}, "The NVIDIA driver is there, but it sees no GPU.",
+    ({"init": "GPU_NOT_FOUND"}, "The NVIDIA driver is installed, but it sees no GPU.",
      "Check that the card sits firmly and has power, or that the laptop's graphics settings switch it on."),
     ({"every_query": "GPU_IS_LOST"}, "The GPU no longer answers.",
      "Restart the machine; if it happens again, check the card's power cables and cooling, and update the driver."),
@@ -109,7 +109,7 @@ def test_planted_files_become_findings(tree, fake_nvml):
     root = tree({cards.KERNEL_DRIVER: OPEN_MODULE} | device("03:00.0", "8086", "e20b") | {cards.NAMES[0]: IDS})
     fake_nvml.set(driver_version="535.183.01")
     found = {line.code: line for line in examine(gather.at_once(root, {"CUDA_VISIBLE_DEVICES": ""}))}
-    assert found["two_drivers"].why.startswith("The kernel has loaded 560.35.03, and the libraries are of 535.183.01")
+    assert found["two_drivers"].why.startswith("The kernel has loaded 560.35.03, and the libraries are from 535.183.01")
     assert found["torch"].state == "problem"  # the tests' environment has the build for processors
     assert found["intel"].title == "Intel Arc B580 drives the display."
 

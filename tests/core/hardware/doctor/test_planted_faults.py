@@ -47,7 +47,7 @@ LOST = replace(machine(12), gpus=(), gpu_reason=nvml.LOST)
 OLD_CARD = machine(8.1, name="NVIDIA GeForce GTX 1080", capability=(6, 1))
 NEW_CARD = machine(12, name="NVIDIA GeForce RTX 6060", capability=(13, 0))
 DENIED = UserError("Could not write there.", "Permission was refused.", "Choose another folder.")
-NEWER = UserError("No NVIDIA driver of Windows reaches WSL.", "It is missing.", "Install it in Windows.")
+NEWER = UserError("WSL can't reach an NVIDIA driver in Windows.", "It is missing.", "Install it in Windows.")
 
 
 def torch(**changes: Any) -> Torch:
@@ -123,9 +123,9 @@ FAULTS = {
         "known_faults", "warning", "known security faults", SETUP,
         {"versions": {**desktop().versions, "torch": "2.5.1"}}),
     "another version than the tested one": Fault(
-        "pins", "warning", "other versions", SETUP, {"versions": {**desktop().versions, "peft": "0.17.0"}}),
+        "pins", "warning", "aren't the versions", SETUP, {"versions": {**desktop().versions, "peft": "0.17.0"}}),
     "a library that is missing": Fault(
-        "pins", "warning", "other versions", SETUP,
+        "pins", "warning", "aren't the versions", SETUP,
         {"versions": {name: each for name, each in desktop().versions.items() if name != "peft"}}),
     "Python of 32 bits": Fault("python", "problem", "32-bit", "64-bit", {"bits": 32}, windows),
     "less memory than twice the card's": Fault("memory", "warning", "less than advised for this graphics card", "swap",
@@ -156,7 +156,7 @@ FAULTS = {
     "many finished jobs": Fault("jobs", "warning", "6 GB", "delete", {"jobs_size": 6 * GB}),
     "WSL without Windows' driver": Fault("wsl", "warning", NEWER.what, NEWER.remedy, {"wsl": (NEWER,)}, wsl2),
     "WSL 1": Fault("wsl", "problem", "WSL 1", "convert",
-                   {"wsl": (UserError("This is WSL 1, which SLM Studio does not support.", "", "convert it"),)}, wsl2),
+                   {"wsl": (UserError("This is WSL 1, which SLM Studio doesn't support.", "", "convert it"),)}, wsl2),
     "a clock of 1970": Fault("clock", "warning", "clock is wrong", "timedatectl", {"now": 3600.0, "newest_file": 0.0}),
     "files from the future": Fault("clock", "warning", "clock is wrong", "timedatectl",
                                    {"newest_file": NOW + 3 * DAY}),
@@ -204,8 +204,8 @@ def test_a_driver_too_old_for_any_pytorch_is_updated_first():
 def test_the_driver_that_is_needed_is_named():
     facts = replace(desktop(), driver_cuda=(12, 4), driver="550.120", kernel_driver="550.120")
     (found,) = [line for line in examine(facts) if line.state != "fine"]
-    assert found.why == ("PyTorch 2.13.0+cu130 is built for CUDA 13.0, which needs driver 580 or newer; this is "
-                         "550.120 with CUDA up to 12.4.")
+    assert found.why == ("PyTorch 2.13.0+cu130 is built for CUDA 13.0, which needs driver 580 or newer. The installed "
+                         "driver 550.120 supports CUDA up to 12.4.")
 
 
 def test_commands_fit_the_folder(tmp_path: Path):

@@ -12,14 +12,14 @@ CARD = GpuReading(1, "NVIDIA GeForce RTX 3090", power_limit_w=350.0)
 
 @pytest.mark.parametrize(("system", "in_wsl", "command", "where"), [
     ("linux", False, "sudo nvidia-smi -i 1 -pl 280", "in a terminal"),
-    ("linux", True, "nvidia-smi -i 1 -pl 280", "in Windows, in a terminal that was opened as administrator"),
-    ("win32", False, "nvidia-smi -i 1 -pl 280", "in a terminal that was opened as administrator")])
+    ("linux", True, "nvidia-smi -i 1 -pl 280", "in Windows, in a terminal opened as administrator"),
+    ("win32", False, "nvidia-smi -i 1 -pl 280", "in a terminal opened as administrator")])
 def test_the_command(system, in_wsl, command, where):
     found = power_limit.suggest(CARD, 100.0, system, in_wsl)
     assert (found.index, found.watts, found.command, found.where) == (1, 280, command, where)
     assert found.message == (
-        "A lower power limit keeps NVIDIA GeForce RTX 3090 cooler and costs little speed: 280 W instead of 350 W. Type "
-        f"{where}: {command} (it holds until the next restart; some laptops refuse it).")
+        "A lower power limit keeps NVIDIA GeForce RTX 3090 cooler and costs little speed: 280 W instead of 350 W. "
+        f"{where[0].upper()}{where[1:]}, type: {command} (it lasts until the next restart; some laptops refuse it).")
 
 
 @pytest.mark.parametrize(("limit", "least", "watts"), [
