@@ -212,7 +212,7 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
         session.settings_changed.emit()
         if not window.welcome_is_open():  # that page has them
             window.show_error(new[0] if len(new) == 1 else UserError(
-                tr("SLM Studio runs inside Windows (WSL). Some things should be looked at."),
+                tr("SLM Studio runs inside Windows (WSL). Some things need attention."),
                 problems=[Problem(str(note)) for note in new]))
 
     tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found,

@@ -49,7 +49,7 @@ class SettingsDialog(QDialog):
         self.scheme = SegmentedControl([tr("Like the system"), tr("Light"), tr("Dark")])
         self.scheme.setObjectName("settings_theme")
         self.scheme.setAccessibleName(tr("Colours"))
-        self.scheme.setToolTip(tr("Colours of the window. Change them when the system's choice tires your eyes."))
+        self.scheme.setToolTip(tr("Colours of the window. Change them if the system's choice tires your eyes."))
         self._show_theme()
         session.settings_changed.connect(self._show_theme)  # another folder has settings of its own
         self.scheme.changed.connect(self._set_theme)
@@ -95,7 +95,7 @@ class SettingsDialog(QDialog):
             self.setMaximumHeight(max(LEAST_HEIGHT, parent.height() - MARGIN))
 
     def _close_row(self) -> QHBoxLayout:
-        close = PrimaryButton(tr("Done"), tr("Close the settings. They are saved already."))
+        close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."))
         close.setObjectName("settings_close")
         close.clicked.connect(self.accept)
         welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."))

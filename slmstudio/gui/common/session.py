@@ -134,8 +134,8 @@ class Session(QObject):
     def successor(self) -> Session:
         """The same choices, for a window that takes the place of this one. Nobody listens to it yet."""
         made = Session(self.settings)
-        for name in ("dataset", "eval_dataset", "eval_fraction", "split_seed", "split_by", "model", "machine", "reading",
-                     "run", "done"):
+        for name in ("dataset", "eval_dataset", "eval_fraction", "split_seed", "split_by", "model", "machine",
+                     "reading", "run", "done"):
             setattr(made, name, getattr(self, name))
         made._templates = dict(self._templates)
         return made

@@ -124,7 +124,7 @@ def test_each_card_has_its_gauges_and_many_share_theirs(qapp):
     lost = GpuReading(3, "RTX", lost=True, message="Gone.")
     assert readings.gauges(MachineReading((CARD, CARD, second, lost))) == (
         "4 GPUs · 24 of 36 GB · 336 W · GPU 1: slowed by heat · GPU 3: lost")
-    assert readings.gauges(MachineReading((GpuReading(0, "RTX"),))) == "tells nothing"
+    assert readings.gauges(MachineReading((GpuReading(0, "RTX"),))) == "reports nothing"
     assert readings.gauges(MachineReading(cpu=CpuReading(62.0, percent=34.0), memory_used=4 * GIB,
                                           memory_total=16 * GIB)) == "CPU 62 °C · 34 % busy · 4 of 16 GB"
 
@@ -132,8 +132,8 @@ def test_each_card_has_its_gauges_and_many_share_theirs(qapp):
 def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
     told = readings.tip(MachineReading((GpuReading(0, "RTX 3060"),)))
     lines = [line.partition(": ") for line in told.splitlines() if line and ": " in line]
-    assert [(label, text) for label, _, text in lines if text != "not told"] == [
-        ("GPU 0", "RTX 3060"), ("Battery", "none, or not told")]
+    assert [(label, text) for label, _, text in lines if text != "not reported"] == [
+        ("GPU 0", "RTX 3060"), ("Battery", "none, or not reported")]
     assert len(lines) == 20 and "0 " not in told.replace("GPU 0", "").replace("RTX 3060", "")
     whole = readings.tip(MachineReading((replace(CARD, slowed_by=("power limit",), fan_percent=0),),
                                         battery=Battery(80.0, False)))

@@ -1,7 +1,7 @@
-"""Another language without a restart: a second window takes everything over from the first, and takes its place.
+"""Another language without a restart: a new window takes everything over from the old one and replaces it.
 
-Texts are put into widgets when these are made, so new ones are made. What works goes on meanwhile: workers are processes
-of their own, and the new window follows them as the old one did.
+Widgets get their texts when they are made, so new ones are made. Workers keep running meanwhile: they are processes of
+their own, and the new window follows them as the old one did.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What Qt itself writes: in its buttons, its dialogs and the menus of its fields. And numbers and direction as Qt has them.
+"""What Qt itself writes, in its buttons, its dialogs and the menus of its fields; and Qt's numbers and direction.
 
-Qt comes with translations of its own for some languages, but for none of India. The words that a person meets here are
-messages of the program, and go through its catalogues like all others.
+Qt has translations for some languages, but for none of India. So the words that people meet here are messages of the
+program, in its catalogues like all others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ANYWHERE = {
     "Show hidden files": noop("Show hidden files"), "Back": noop("Back"), "Forward": noop("Forward"),
     "Parent Directory": noop("Folder above"), "List View": noop("List"), "Detail View": noop("Details"),
     "Sidebar": noop("Places"), "Computer": noop("Computer"), "My Computer": noop("Computer"), "Name": noop("Name"),
-    "Size": noop("Size"), "Type": noop("Type"), "Kind": noop("Type"), "Date Modified": noop("Changed"),
+    "Size": noop("Size"), "Type": noop("Type"), "Kind": noop("Type"), "Date Modified": noop("Date changed"),
     "Folder": noop("Folder"), "File Folder": noop("Folder"), "Drive": noop("Drive"), "Files": noop("Files"),
     "Recent Places": noop("Recent places"), "Remove": noop("Remove"), "Open the folder": noop("Open the folder"),
     "%1 already exists.\nDo you want to replace it?": noop("%1 already exists.\nDo you want to replace it?"),
@@ -59,7 +59,7 @@ class _OurWords(QTranslator):
 
 def speak(app: QApplication) -> None:
     """Let Qt write as the program does: its words, its numbers, and from the side where reading begins."""
-    for before in app.findChildren(QTranslator, options=Qt.FindChildOption.FindDirectChildrenOnly):
+    for before in app.findChildren(QTranslator):
         app.removeTranslator(before)
         before.setParent(None)
     code = i18n.language()

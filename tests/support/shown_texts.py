@@ -1,0 +1,92 @@
+"""Every text of a window that a person can come to read, hear or unfold, and those that no catalogue knows."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGroupBox,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+    QSpinBox,
+    QTabBar,
+    QWidget,
+)
+
+from slmstudio.core.i18n.pseudo import OPEN
+
+_TAGS = re.compile(r"<style>.*?</style>|<[^<>]+>", re.DOTALL)
+_ACROSS = Qt.Orientation.Horizontal
+_LETTERS = re.compile(r"[^\W\d_]{2}")
+
+
+def texts(root: QWidget) -> Iterator[tuple[QWidget, str, str]]:
+    """Each widget below `root`, what the text is to it ("text", "tooltip", "name" …), and the text without markup."""
+    for each in (root, *root.findChildren(QWidget)):
+        if each.objectName().startswith("qt_"):
+            continue
+        for kind, text in _of(each):
+            plain = html.unescape(_TAGS.sub("", text)).strip()
+            if plain:
+                yield each, kind, plain
+
+
+def _of(widget: QWidget) -> Iterator[tuple[str, str]]:
+    yield "tooltip", widget.toolTip()
+    yield "name", widget.accessibleName()
+    yield "description", widget.accessibleDescription()
+    if widget.isWindow():
+        yield "title", widget.windowTitle()
+    if isinstance(widget, QLabel | QAbstractButton):
+        yield "text", widget.text()
+    if isinstance(widget, QGroupBox):
+        yield "title", widget.title()
+    if isinstance(widget, QLineEdit | QPlainTextEdit):
+        yield "placeholder", widget.placeholderText()
+    if isinstance(widget, QProgressBar) and widget.isTextVisible():
+        yield "text", widget.text()
+    if isinstance(widget, QAbstractSpinBox):
+        yield "special", widget.specialValueText()
+    if isinstance(widget, QSpinBox | QDoubleSpinBox):
+        yield "suffix", widget.suffix()
+        yield "prefix", widget.prefix()
+    yield from _of_many(widget)
+
+
+def _of_many(widget: QWidget) -> Iterator[tuple[str, str]]:
+    if isinstance(widget, QComboBox):
+        for index in range(widget.count()):
+            yield "item", widget.itemText(index)
+            yield "item's tooltip", str(widget.itemData(index, Qt.ItemDataRole.ToolTipRole) or "")
+    if isinstance(widget, QTabBar):
+        for index in range(widget.count()):
+            yield "tab", widget.tabText(index)
+            yield "tab's tooltip", widget.tabToolTip(index)
+    for action in QWidget.actions(widget):
+        yield "action", action.text()
+    if isinstance(widget, QHeaderView) and widget.model() is not None and widget.orientation() == _ACROSS:
+        for column in range(widget.count()):
+            yield "header", str(widget.model().headerData(column, _ACROSS) or "")
+            yield "header's tooltip", str(widget.model().headerData(column, _ACROSS, Qt.ItemDataRole.ToolTipRole) or "")
+
+
+def untranslated(root: QWidget, known: re.Pattern[str]) -> Iterator[str]:
+    """Texts that would stay English, where the pseudo-locale is spoken.
+
+    Args:
+        known: names and data, which are the same in all languages.
+    """
+    for widget, kind, text in texts(root):
+        if not text.startswith(OPEN) and _LETTERS.search(text) and not known.fullmatch(text):
+            shown = "" if widget.isVisible() else " (hidden)"
+            yield f"{type(widget).__name__} {widget.objectName()}: {kind}: {text[:110]!r}{shown}"
