@@ -1,4 +1,4 @@
-"""Every text of a window that a person can come to read, hear or unfold, and those that no catalogue knows."""
+"""The texts of a window that people read, hear or unfold: which of them no catalogue knows, and which are cut."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.core.i18n.pseudo import OPEN
+from slmstudio.gui.common.widgets.labels import ElidedLabel
 
 _TAGS = re.compile(r"<style>.*?</style>|<[^<>]+>", re.DOTALL)
 _ACROSS = Qt.Orientation.Horizontal
@@ -90,3 +91,19 @@ def untranslated(root: QWidget, known: re.Pattern[str]) -> Iterator[str]:
         if not text.startswith(OPEN) and _LETTERS.search(text) and not known.fullmatch(text):
             shown = "" if widget.isVisible() else " (hidden)"
             yield f"{type(widget).__name__} {widget.objectName()}: {kind}: {text[:110]!r}{shown}"
+
+
+def cut(root: QWidget) -> Iterator[str]:
+    """Labels and buttons that have less room than their text takes."""
+    for each in root.findChildren(QWidget):
+        if not isinstance(each, QLabel | QAbstractButton) or isinstance(each, ElidedLabel) or not each.isVisible():
+            continue
+        if not each.text() or each.objectName().startswith("qt_") or each.visibleRegion().isEmpty():
+            continue
+        wraps = isinstance(each, QLabel) and each.wordWrap()
+        wanted = each.sizeHint()
+        narrow = not wraps and each.width() < wanted.width()
+        low = each.height() < (each.heightForWidth(each.width()) if wraps else wanted.height())
+        if narrow or low:
+            yield (f"{type(each).__name__} {each.objectName()} {each.text()[:40]!r}: {each.width()}×{each.height()} "
+                   f"of {wanted.width()}×{wanted.height()}")

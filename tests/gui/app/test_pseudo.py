@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +11,19 @@ import pytest
 from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 from support import evaluated_runs
-from support.shown_texts import untranslated
+from support.shown_texts import cut, untranslated
 
 from slmstudio.core import i18n
-from slmstudio.core.data import reader
 from slmstudio.core.model import facts
 from slmstudio.gui.app.doctor_dialog import DoctorDialog
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.session import TABS, Session
+from slmstudio.gui.common.session import TABS
 
 NAMES = re.compile(
-    r"SLM Studio|.*\.(jsonl|json|gguf|safetensors)|English|हिन्दी|helpdesk.*|Qwen.*|LoRA|QLoRA|DoRA|GGUF|Ollama|llama\.cpp|vLLM|"
-    r"LM Studio|(Ctrl|F\d|Esc|Tab|Alt|Shift).*|/.*|https?://.*", re.DOTALL)
+    r"SLM Studio|.*\.(jsonl|json|gguf|safetensors)|English|हिन्दी|helpdesk.*|Qwen.*|LoRA|QLoRA|DoRA|GGUF|Ollama|"
+    r"llama\.cpp|vLLM|LM Studio|(Ctrl|F\d|Esc|Tab|Alt|Shift).*|/.*|https?://.*", re.DOTALL)
 """What is the same in all languages: names of products, files, methods and keys."""
 
 
@@ -96,6 +96,12 @@ def states(qtbot, window: MainWindow, tiny_model: Path) -> Iterator[tuple[str, Q
         yield f"results, {begin.__name__}", results
 
 
+def test_the_settings_can_be_translated(qtbot, main_window):
+    main_window.open_settings()
+    settle()
+    assert list(untranslated(QApplication.activeModalWidget(), NAMES)) == []
+
+
 @pytest.mark.full
 def test_every_text_can_be_translated(qtbot, main_window, tiny_model):
     found: dict[str, str] = {}
@@ -103,3 +109,20 @@ def test_every_text_can_be_translated(qtbot, main_window, tiny_model):
         for each in untranslated(root, NAMES):
             found.setdefault(each, name)
     assert not found, "\n".join(f"{name}: {each}" for each, name in found.items())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("percent", [100, 200])
+def test_no_longer_text_is_cut(qtbot, qapp, main_window, tiny_model, percent):
+    """Words of other languages are a third longer."""
+    theme.apply(qapp, "light", percent)
+    found: dict[str, str] = {}
+    try:
+        for name, root in states(qtbot, main_window, tiny_model):
+            with contextlib.suppress(TimeoutError):  # a layout may take some more rounds
+                qtbot.waitUntil(lambda root=root: not any(cut(root)), timeout=1000)
+            for each in cut(root):
+                found.setdefault(each, name)
+    finally:
+        theme.apply(qapp, "light", 100)
+    assert not found, "\n".join(f"{percent} % {name}: {each}" for each, name in found.items())
