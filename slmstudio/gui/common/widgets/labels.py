@@ -66,6 +66,11 @@ def plain_tip(text: str) -> str:
     return f'<qt><p style="white-space:pre-wrap; margin:0">{html.escape(text)}</p></qt>'
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """`one` or `many`, with `{count}` filled in: counted(2, tr("1 row"), tr("{count} rows")). New code takes `ntr`."""
+    return one if count == 1 else many.format(count=number_text(count))
+
+
 class Chip(QLabel):
     """A few words on a rounded ground; the kind gives the colour.
 
