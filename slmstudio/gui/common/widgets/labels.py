@@ -10,6 +10,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from slmstudio.core.i18n import number_text
 from slmstudio.gui.common.theme import restyle
 
 _LONG_RUN = re.compile(r"\S{60,}")
