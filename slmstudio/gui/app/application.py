@@ -62,6 +62,7 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     app.setApplicationName("slmstudio")
     app.setApplicationDisplayName("SLM Studio")
     app.setDesktopFileName("slmstudio")
+    qt_texts.speak(app)
     missing = home_folder.missing()
     if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
         print(f"error: {missing}", file=sys.stderr)
@@ -70,7 +71,6 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
     theme.apply(app, chosen.theme, chosen.text_size)
-    qt_texts.speak(app)
     session = Session(chosen)
     window = MainWindow(session)
     _connect(app, window, garbage)
