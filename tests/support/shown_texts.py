@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
@@ -81,14 +81,15 @@ def _of_many(widget: QWidget) -> Iterator[tuple[str, str]]:
             yield "header's tooltip", str(widget.model().headerData(column, _ACROSS, Qt.ItemDataRole.ToolTipRole) or "")
 
 
-def untranslated(root: QWidget, known: re.Pattern[str]) -> Iterator[str]:
+def untranslated(root: QWidget, names: re.Pattern[str], data: Container[str] = ()) -> Iterator[str]:
     """Texts that would stay English, where the pseudo-locale is spoken.
 
     Args:
-        known: names and data, which are the same in all languages.
+        names, data: what is the same in all languages.
     """
     for widget, kind, text in texts(root):
-        if not text.startswith(OPEN) and _LETTERS.search(text) and not known.fullmatch(text):
+        begun = text.lstrip("●✓!✕•·\xa0 ").startswith(OPEN)
+        if not begun and _LETTERS.search(text) and not names.fullmatch(text) and text not in data:
             shown = "" if widget.isVisible() else " (hidden)"
             yield f"{type(widget).__name__} {widget.objectName()}: {kind}: {text[:110]!r}{shown}"
 

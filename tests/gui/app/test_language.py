@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QLocale, QPointF, Qt
 from PySide6.QtGui import QFontDatabase, QTextLayout
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMessageBox, QPushButton
+from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLineEdit, QMessageBox
 from shiboken6 import isValid
 from support.shown_texts import untranslated
 from support.training_window import ENDLESS, button, press, wait_for_steps
@@ -57,9 +57,18 @@ def test_a_language_that_there_is_not_is_the_systems(given: object, read: str):
 
 
 @pytest.fixture
-def at_work(qtbot, main_window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
-    """A window with a dataset in use, a model, a change of the plan and a run at work."""
-    window, data = main_window, main_window.page("data")
+def window(qtbot, session) -> MainWindow:
+    """A window that may go during the test."""
+    made = MainWindow(session)
+    with qtbot.waitSignal(made.painted):
+        made.show()
+    return made
+
+
+@pytest.fixture
+def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
+    """It has a dataset in use, a model, a change of the plan and a run at work."""
+    data = window.page("data")
     with qtbot.waitSignal(data.idle):
         data.open_sample()
     data.workspace()._use()
@@ -77,15 +86,14 @@ def at_work(qtbot, main_window: MainWindow, tiny_model: Path, play) -> Iterator[
 
 
 def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
-    old, job = at_work, at_work.page("training").followed.job
+    old, job, place = at_work, at_work.page("training").followed.job, at_work.geometry()
     dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
     old.open_settings()
     new = program.speak(qapp, old, "hi")
-    qtbot.addWidget(new)
-    qtbot.waitUntil(lambda: new.findChild(QPushButton, "settings_close") is not None)
-    assert new.open_settings().windowTitle() == "सेटिंग", "open again"
+    qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
+    new.findChild(QDialog, "settings").close()
     assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]
-    assert new.header.tabs.currentIndex() == TABS.index("training") and new.geometry() == old.geometry()
+    assert new.header.tabs.currentIndex() == TABS.index("training") and new.geometry() == place
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()
     assert training.planning.overrides == {"epochs": "2"}
@@ -104,9 +112,9 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     qtbot.waitUntil(lambda: not isValid(new))
 
 
-def test_the_welcome_page_stays_open(qtbot, qapp, main_window: MainWindow):
-    main_window.open_welcome()
-    new = program.speak(qapp, main_window, "hi")
+def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
+    window.open_welcome()
+    new = program.speak(qapp, window, "hi")
     qtbot.addWidget(new)
     assert new.welcome_is_open() and new.welcome.sample.text() == "नमूना आज़माएँ"
 

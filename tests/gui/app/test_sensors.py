@@ -105,7 +105,7 @@ def test_the_hottest_of_all_parts_is_shown_and_the_others_in_its_tooltip(qapp):
     show_heat(chip, MachineReading((CARD, second), CpuReading(temperature_c=71.0)), Settings())
     assert (chip.text(), chip.kind) == ("81 °C", "warn")
     assert chip.toolTip().splitlines() == [
-        "GPU 1 is at 81 °C; it doesn't tell where it slows itself down, so 88 °C is assumed.",
+        "GPU 1 is at 81 °C. It doesn't report where it slows itself down, so 88 °C is assumed.",
         "The GPU is at 46 °C; it slows itself down at 95 °C.", "Training pauses at 83 °C."]
     show_heat(chip, MachineReading((CARD, second), CpuReading(temperature_c=71.0)), Settings(), on_cpu=True)
     assert (chip.text(), chip.kind) == ("71 °C", "plain")  # what the cards do is somebody else's work
