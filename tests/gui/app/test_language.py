@@ -12,12 +12,14 @@ from PySide6.QtGui import QFontDatabase, QTextLayout
 from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLineEdit, QMessageBox
 from shiboken6 import isValid
 from support.shown_texts import untranslated
-from support.training_window import ENDLESS, button, press, wait_for_steps
+from support.training_window import ENDLESS, button, wait_for_steps
 
 from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
 from slmstudio.core.i18n import speaking, tr
 from slmstudio.core.model import facts
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.language import qt_texts
@@ -67,20 +69,19 @@ def window(qtbot, session) -> MainWindow:
 
 @pytest.fixture
 def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
-    """It has a dataset in use, a model, a change of the plan and a run at work."""
-    data = window.page("data")
+    """It has a dataset in use, a model, a value for the next plan and a run at work."""
+    play(ENDLESS)
+    window.go_to("training")
+    training, data = window.page("training"), window.page("data")
+    training.planning.decide("epochs", "2")
+    job = folder.create(RunConfig(name="helpdesk", model=str(tiny_model), train_file="t.jsonl"))
+    training.followed.follow(job, start_worker=True)
+    window.session.start_run(job)
     with qtbot.waitSignal(data.idle):
         data.open_sample()
-    data.workspace()._use()
+    data.workspace().choose(data.workspace().entry)
     window.session.set_model(facts.read_model(tiny_model))
-    window.go_to("training")
-    training = window.page("training")
-    training.planning.decide("epochs", "2")
-    qtbot.waitUntil(lambda: training.planning.config is not None and training.plan.start.isEnabled(), timeout=20_000)
-    play(ENDLESS)
-    press(qtbot, training, "start")
     wait_for_steps(qtbot, training)
-    job = training.followed.job
     yield window
     job.kill()
 
@@ -93,7 +94,7 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
     assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]
-    assert new.header.tabs.currentIndex() == TABS.index("training") and new.geometry() == place
+    assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()
     assert training.planning.overrides == {"epochs": "2"}
@@ -107,8 +108,9 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     assert new.session.dataset.path == dataset, "read again, in the new language"
     english = program.speak(qapp, new, "en")
     qtbot.addWidget(english)
-    assert english.header.tabs.tabText(0) == "Data" and english.page("training").followed.is_running()
+    running = english.page("training").followed.is_running()
     english.page("training").followed.detach()
+    assert english.header.tabs.tabText(0) == "Data" and running
     qtbot.waitUntil(lambda: not isValid(new))
 
 
