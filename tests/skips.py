@@ -41,6 +41,7 @@ ALLOWED = {
         "apt knows no mirror of .*", "debootstrap (took more than|failed).*",
         "uv's wheel for Windows cannot be fetched: .*",
         "no compiled wheel of llama-cpp-python is at hand, and compiling one takes 6 minutes"),
+    "the fonts of the system": ("this machine has no font for (Devanagari|Bengali|Tamil|Arabic)",),
     "an environment made by other means than the README's": (
         "this environment was not made by the set-up", "the environment has no such command"),
     "the extra “gpu”, of which Triton alone takes hundreds of megabytes": (

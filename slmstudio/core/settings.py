@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, i18n, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 
@@ -114,6 +114,8 @@ class Settings:
 
 
 def _fits(name: str, value: Any, default: Any) -> bool:
+    if name == "language":
+        return isinstance(value, str) and (not value or i18n.is_known(value))
     if name == "theme":
         return value in THEMES
     if name == "text_size":

@@ -8,7 +8,16 @@ Here lives what chooses, loads and applies a catalogue. What is said lives where
 """
 
 from slmstudio.core.i18n.messages import date_text, nnoop, noop, ntr, number_text, ptr, tr
-from slmstudio.core.i18n.speaking import VARIABLE, available, is_right_to_left, language, system_language, use
+from slmstudio.core.i18n.speaking import (
+    PSEUDO,
+    VARIABLE,
+    available,
+    is_known,
+    is_right_to_left,
+    language,
+    system_language,
+    use,
+)
 
-__all__ = ["VARIABLE", "available", "date_text", "is_right_to_left", "language", "nnoop", "noop", "ntr", "number_text",
-           "ptr", "system_language", "tr", "use"]
+__all__ = ["PSEUDO", "VARIABLE", "available", "date_text", "is_known", "is_right_to_left", "language", "nnoop", "noop",
+           "ntr", "number_text", "ptr", "system_language", "tr", "use"]

@@ -26,12 +26,17 @@ def available() -> dict[str, str]:
     return {SOURCE: "English", **{code: Locale.parse(code).get_display_name(code) or code for code in codes}}
 
 
+def is_known(code: str) -> bool:
+    """Whether `use` can speak it."""
+    return code in (SOURCE, PSEUDO) or (code.replace("_", "").isalpha() and (FOLDER / f"{code}.po").is_file())
+
+
 def system_language() -> str:
     """The best language of those that the system's user has chosen, or English."""
     for name in _system_locales():
         code = name.partition(".")[0].partition("@")[0].replace("-", "_")
         for known in (code, code.partition("_")[0]):
-            if known == SOURCE or (known and (FOLDER / f"{known}.po").is_file()):
+            if is_known(known):
                 return known
     return SOURCE
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QMessageLogContext, QObject, QTimer, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtWidgets import QApplication, QDialog
 
 from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.gui.app.garbage import GarbageCollector
+from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import Session
@@ -61,6 +62,7 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     app.setApplicationName("slmstudio")
     app.setApplicationDisplayName("SLM Studio")
     app.setDesktopFileName("slmstudio")
+    qt_texts.speak(app)
     missing = home_folder.missing()
     if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
         print(f"error: {missing}", file=sys.stderr)
@@ -71,14 +73,12 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     theme.apply(app, chosen.theme, chosen.text_size)
     session = Session(chosen)
     window = MainWindow(session)
-    _catch_defects(window)
+    _connect(app, window, garbage)
     for error in (log_trouble, trouble):
         if error is not None:
             window.show_error(error)
-    session.place_changed.connect(lambda: _log_elsewhere(window))
     if not files and not chosen.welcomed and not home_folder.kept(paths.home()):
         window.open_welcome()
-    window.painted.connect(garbage.keep_what_is_there)
     if quit_after_paint:
         window.painted.connect(app.quit)
     else:
@@ -89,6 +89,49 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     status = app.exec()
     tasks.shut_down()
     return status
+
+
+def _connect(app: QApplication, window: MainWindow, garbage: GarbageCollector) -> None:
+    """What every window has: the first, and those that speak another language after it."""
+    _catch_defects(window)
+    window.session.place_changed.connect(lambda: _log_elsewhere(window))
+    window.painted.connect(garbage.keep_what_is_there)
+    # Soon, not at once: what asks for it is a part of the window that goes.
+    window.language_wanted.connect(
+        lambda code: QTimer.singleShot(0, window, lambda: _connect(app, speak(app, window, code, garbage), garbage)))
+
+
+def speak(app: QApplication, old: MainWindow, code: str, garbage: GarbageCollector | None = None) -> MainWindow:
+    """Speak another language from now on: a new window takes the place of `old`. See `language.again`.
+
+    Args:
+        code: as in the settings.
+    """
+    from slmstudio.core import i18n
+    from slmstudio.gui.app.language import again
+
+    settings_were_open = any(each.isVisible() for each in old.findChildren(QDialog, "settings"))
+    i18n.use(code or i18n.system_language())
+    qt_texts.speak(app)
+    if garbage is not None:
+        garbage.let_go_of_it()
+    window = again.made_from(old)
+    window.painted.connect(lambda: _after_another_language(window))
+    if settings_were_open:
+        window.painted.connect(lambda: window.open_settings().language.setFocus())
+    return window
+
+
+def _after_another_language(window: MainWindow) -> None:
+    from slmstudio.gui.app.desktop.notices import DesktopNotices
+    from slmstudio.gui.app.network_lock import NetworkLock
+
+    NetworkLock(window.header, window)
+    DesktopNotices(window.session, window)
+    if window.welcome is not None:
+        window.welcome.look()
+    prepare_starter(window.session, window)
+    window.notice.look()
 
 
 def _after_paint(app: QApplication, session: Session, window: MainWindow, files: Sequence[Path]) -> None:
@@ -137,7 +180,8 @@ def prepare_starter(session: Session, window: MainWindow) -> None:
     preparation = StarterPreparation(session, cast("ModelTab", window.page("model")).work, window)
     if window.welcome is not None:
         window.welcome.show_preparation(preparation)
-    preparation.begin()
+    if not preparation.is_at_work():  # as it is where the window has just been made again
+        preparation.begin()
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
@@ -168,7 +212,7 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
         session.settings_changed.emit()
         if not window.welcome_is_open():  # that page has them
             window.show_error(new[0] if len(new) == 1 else UserError(
-                tr("SLM Studio runs inside Windows (WSL). Some things should be looked at."),
+                tr("SLM Studio runs inside Windows (WSL). Some things need attention."),
                 problems=[Problem(str(note)) for note in new]))
 
     tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found,

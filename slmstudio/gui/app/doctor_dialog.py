@@ -50,7 +50,7 @@ class DoctorDialog(QDialog):
         self.finished.connect(self._end)
 
     def _buttons(self) -> QHBoxLayout:
-        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a repair."))
+        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a fix."))
         self.again.setObjectName("doctor_again")
         self.again.clicked.connect(self.check)
         self.copy = SecondaryButton(tr("Copy report"),
@@ -71,8 +71,7 @@ class DoctorDialog(QDialog):
         return row
 
     def check(self) -> None:
-        """Look at the machine, off the UI thread; 5 to 20 s, most of them for loading PyTorch in a process of its
-        own."""
+        """Look at the machine, off the UI thread. It takes 5 to 20 s, mostly to load PyTorch in its own process."""
         self.lines = []
         self.banner.clear()
         self.area.setWidget(QWidget())  # empty: its room keeps what is above it at the top
@@ -101,7 +100,7 @@ class DoctorDialog(QDialog):
         for topic in TOPICS:
             fine = [line for line in lines if line.topic == topic and line.state == "fine"]
             if fine:
-                column.addWidget(_card(topic, fine))
+                column.addWidget(_card(tr(topic), fine))
         column.addStretch(1)
         self.area.setWidget(page)
         self.close_button.setFocus()
@@ -123,10 +122,11 @@ class DoctorDialog(QDialog):
         problems, warnings, fine = (sum(line.state == state for line in self.lines)
                                     for state in ("problem", "warning", "fine"))
         if not problems and not warnings:
-            return tr("Everything is fine: {count} things were checked.", count=fine)
+            return ntr("Everything is fine: {n:,} thing was checked.", "Everything is fine: {n:,} things were checked.",
+                       fine)
         found = [ntr("{n:,} problem", "{n:,} problems", problems)] if problems else []
         found += [ntr("{n:,} warning", "{n:,} warnings", warnings)] if warnings else []
-        return tr("{found}; {fine} things are fine.", found=", ".join(found), fine=fine)
+        return ntr("{found}; {n:,} thing is fine.", "{found}; {n:,} things are fine.", fine, found=", ".join(found))
 
     def _copy(self) -> None:
         from slmstudio.core import checkup

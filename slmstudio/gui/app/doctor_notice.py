@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -30,7 +30,7 @@ class DoctorNotice(NoteBar):
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         self._session = session
-        self._titles: list[str] = []
+        self._codes: list[str] = []
         more = SecondaryButton("", "", "small")
         close = IconButton("close", "")
         super().__init__("notice_text", "warn", (more, close), parent)
@@ -52,15 +52,15 @@ class DoctorNotice(NoteBar):
 
     def _show(self, problems: list[Line]) -> None:
         told = self._session.settings.told
-        self._titles = [line.title for line in problems if line.title not in told]
-        if self._titles:
-            self.say(self._titles[0] if len(self._titles) == 1 else tr("{problem} And {count} more.",
-                                                                       problem=self._titles[0],
-                                                                       count=len(self._titles) - 1))
+        new = [line for line in problems if line.code not in told]
+        self._codes = [line.code for line in new]
+        if new:
+            self.say(new[0].title if len(new) == 1 else
+                     ntr("{problem} And {n:,} more.", "{problem} And {n:,} more.", len(new) - 1, problem=new[0].title))
         self.looked.emit()
 
     def _seen(self) -> None:
-        self._session.settings.told += self._titles
+        self._session.settings.told += self._codes
         self._session.settings_changed.emit()
         self.say("")
 

@@ -53,7 +53,7 @@ class EnergyRow(QWidget):
                                     "supplier names a figure."))
         self.grams.setSuffix(tr(" g"))
         self.usual = SecondaryButton(tr("Usual figures"),
-                                     tr("Forget your own figures, and use the usual ones of your country again."),
+                                     tr("Remove your own figures, and use the usual ones of your country."),
                                      "small")
         self.usual.setObjectName("settings_energy_usual")
         self.usual.clicked.connect(self._forget)

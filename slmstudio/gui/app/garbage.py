@@ -61,6 +61,11 @@ class GarbageCollector(QObject):
         gc.collect(1)
         gc.freeze()
 
+    def let_go_of_it(self) -> None:
+        """The window that was kept so ends: the next full collection looks through all again."""
+        gc.unfreeze()
+        self._middle, self._next_full = FULL_EVERY, 0.0
+
     def stop(self) -> None:
         """Leave it to Python again. Nothing of Qt may be garbage then while other threads run."""
         self._timer.stop()

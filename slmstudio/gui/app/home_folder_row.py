@@ -58,7 +58,7 @@ class PlaceChanger(QObject):
         other = SecondaryButton(tr("Choose another…"), tr("Look for a better folder."), "small")
         other.setObjectName("place_other")
         other.clicked.connect(self.choose)
-        keep = SecondaryButton(tr("Keep the present one"), tr("Change nothing."), "small")
+        keep = SecondaryButton(tr("Keep the current one"), tr("Change nothing."), "small")
         keep.setObjectName("place_keep")
         keep.clicked.connect(question.hide)
         row = QHBoxLayout()

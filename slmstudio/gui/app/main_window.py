@@ -25,6 +25,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 
 if TYPE_CHECKING:
+    from slmstudio.gui.app.settings_dialog import SettingsDialog
     from slmstudio.gui.app.welcome import Welcome
     from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.model.tab import ModelTab
@@ -69,20 +70,21 @@ class MainWindow(QMainWindow):
 
     Signals:
         painted: everything was painted for the first time.
+        language_wanted(str): speak this language from now on; "" is the system's.
     """
 
     painted = Signal()
+    language_wanted = Signal(str)
 
     def __init__(self, session: Session):
         super().__init__()
-        self._session = session
+        self.session = self._session = session
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}
         self.welcome: Welcome | None = None
         self.setWindowTitle("SLM Studio")
         self.setAcceptDrops(False)
-        self.header = Header([tr("Data"), tr("Model"), tr("Training"), tr("Results"),
-                              tr("Chat")])
+        self.header = Header([tr("Data"), tr("Model"), tr("Training"), tr("Results"), tr("Chat")])
         self.header.tab_chosen.connect(self._show_tab)
         self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
@@ -145,6 +147,10 @@ class MainWindow(QMainWindow):
             self._stack.addWidget(page)
         return self._pages[tab]
 
+    def pages(self) -> dict[str, QWidget]:
+        """The pages that were made, by their tabs."""
+        return dict(self._pages)
+
     def go_to(self, tab: str) -> None:
         """Open a tab, one of TABS."""
         if self.header.tabs.currentIndex() == TABS.index(tab):
@@ -155,7 +161,7 @@ class MainWindow(QMainWindow):
         """Show what belongs to no tab: a defect, or trouble with the program's own files."""
         self.banner.show_error(error)
 
-    def open_settings(self) -> None:
+    def open_settings(self) -> SettingsDialog:
         from slmstudio.gui.app.settings_dialog import SettingsDialog
 
         dialog = SettingsDialog(self._session, self)
@@ -163,7 +169,9 @@ class MainWindow(QMainWindow):
         dialog.welcome_wanted.connect(self.open_welcome)
         dialog.doctor_wanted.connect(self.open_doctor)
         dialog.help_wanted.connect(self.open_help)
+        dialog.language_wanted.connect(self.language_wanted)
         dialog.open()
+        return dialog
 
     def open_doctor(self) -> None:
         """Check this machine, and show what is wrong with it (F9)."""

@@ -45,10 +45,11 @@ class NetworkLock(QObject):
     def _locked(self, proof: Proof) -> str:
         tried = "\n".join(tr("• {what}: {answer}", what=each.what, answer=each.gave)
                           for each in proof.attempts if each.network)
-        files = tr("Files outside of a job's own are closed to it as well.") if proof.files else tr("Files are open to it: this kernel has no Landlock.")
-        return tr("No process that trains, exports, evaluates or chats can reach the network: the system refuses it. "
-                  "The program tried at this start, and nothing got out:\n{tried}\n{files}\nDownloads that you ask "
-                  "for, and this window itself, aren't locked.", tried=tried, files=files)
+        files = tr("It can't read files other than its job's own either.") if proof.files else \
+            tr("It can read other files: this kernel has no Landlock.")
+        return tr("No process that trains, exports, evaluates or chats can reach the network: the system blocks it. "
+                  "This was tested when the program started, and nothing got through:\n{tried}\n{files}\nDownloads "
+                  "that you ask for, and this window itself, aren't locked.", tried=tried, files=files)
 
     def _open(self, reason: str) -> str:
         return tr("Training, export and chat run with the model hub's offline switches on and its telemetry off, and "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
@@ -63,15 +63,13 @@ def _take_run(folder: Path, found: Sorted) -> None:
     if folder.resolve().parent == runs.resolve():
         found.run = runs / folder.name
     else:
-        found.problems.append(Problem(tr("{folder} lies outside of the runs of this machine. Copy it into {runs}.",
+        found.problems.append(Problem(tr("{folder} isn't among this machine's runs. Copy it into {runs}.",
                                          folder=folder, runs=runs)))
 
 
 def _open(found: Sorted, session: Session, window: MainWindow) -> None:
     if found.problems:
-        count = len(found.problems)
-        what = tr("This could not be opened.") if count == 1 else tr("{count} of the files could not be opened.",
-                                                                     count=count)
+        what = ntr("This couldn't be opened.", "{n:,} of the files couldn't be opened.", len(found.problems))
         window.show_error(UserError(what, problems=found.problems))
     if found.datasets:
         session.go_to.emit("data")

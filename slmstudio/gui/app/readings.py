@@ -1,6 +1,6 @@
 """What the machine's sensors say, in words: short for the status bar, whole for its tooltips.
 
-What isn't told is said to be so: a reading that is absent is never 0.
+What isn't reported is said to be so: a reading that is absent is never 0.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from slmstudio.core import units
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 
 FAULTS = ("heat", "power supply", "hardware protection")
 """What holds a card down and wants to be noticed; every card reaches its power limit."""
@@ -58,14 +58,14 @@ def _of_a_card(card: GpuReading) -> str:
     parts = [describe.memory_of(card.memory_used, card.memory_total)
              if card.memory_used is not None and card.memory_total is not None else "",
              tr("{watts:.0f} W", watts=card.power_w) if card.power_w is not None else "", trouble(card)]
-    return " · ".join(filter(None, parts)) or tr("tells nothing")
+    return " · ".join(filter(None, parts)) or tr("reports nothing")
 
 
 def _of_the_processor(reading: MachineReading) -> str:
     cpu = reading.cpu
     parts = [tr("{degrees:.0f} °C", degrees=cpu.temperature_c) if cpu.temperature_c is not None else "",
              tr("{percent:.0f} % busy", percent=cpu.percent) if cpu.percent is not None else ""]
-    told = " ".join(filter(None, [tr("CPU"), " · ".join(filter(None, parts))])) if any(parts) else ""
+    told = tr("CPU {gauges}", gauges=" · ".join(filter(None, parts))) if any(parts) else ""
     memory = describe.memory_of(reading.memory_used, reading.memory_total) \
         if reading.memory_used is not None and reading.memory_total is not None else ""
     return " · ".join(filter(None, [told, memory]))
@@ -76,11 +76,9 @@ def _sum(values: list[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _told(value: float | None, text: str, **more: float | None) -> str:
-    """`text` with a value in it, or that it isn't told. `more` are parts of which each must be known too."""
-    if value is None or any(each is None for each in more.values()):
-        return tr("not told")
-    return text.format(value=f"{value:,.0f}", **{name: f"{each:,.0f}" for name, each in more.items()})
+def _told(value: float | None, unit: str) -> str:
+    """A value with its unit, or that it isn't reported."""
+    return tr("not reported") if value is None else f"{number_text(value, ',.0f')} {unit}"
 
 
 def _card_tip(card: GpuReading) -> str:
@@ -89,33 +87,42 @@ def _card_tip(card: GpuReading) -> str:
         return f"{name}\n{card.message}"
     causes = {"heat": tr("heat"), "power limit": tr("its power limit"), "power supply": tr("the power supply"),
               "hardware protection": tr("its own protection")}
-    held = tr("not told") if card.slowed_by is None else ", ".join(
+    held = tr("not reported") if card.slowed_by is None else ", ".join(
         causes.get(cause, cause) for cause in card.slowed_by) or tr("nothing")
     memory = describe.memory_of(card.memory_used, card.memory_total) \
-        if card.memory_used is not None and card.memory_total is not None else tr("not told")
+        if card.memory_used is not None and card.memory_total is not None else tr("not reported")
     return "\n".join([name, *(f"{label}: {text}" for label, text in (
-        (tr("Temperature"), _told(card.temperature_c, "{value} °C")),
-        (tr("Slows itself down at"), _told(card.slowdown_c, "{value} °C")),
-        (tr("Switches itself off at"), _told(card.shutdown_c, "{value} °C")),
-        (tr("Temperature of its memory"), _told(card.memory_temperature_c, "{value} °C")),
-        (tr("Power"), _told(card.power_w, "{value} W")), (tr("Power limit"), _told(card.power_limit_w, "{value} W")),
+        (tr("Temperature"), _told(card.temperature_c, "°C")),
+        (tr("Slows itself down at"), _told(card.slowdown_c, "°C")),
+        (tr("Switches itself off at"), _told(card.shutdown_c, "°C")),
+        (tr("Temperature of its memory"), _told(card.memory_temperature_c, "°C")),
+        (tr("Power"), _told(card.power_w, "W")), (tr("Power limit"), _told(card.power_limit_w, "W")),
         (tr("Memory in use"), memory),
-        (tr("Busy"), _told(card.utilisation, "{value} %")),
-        (tr("Its memory busy"), _told(card.memory_utilisation, "{value} %")),
-        (tr("Clock"), _told(card.clock_mhz, "{value} MHz")),
-        (tr("Clock of its memory"), _told(card.memory_clock_mhz, "{value} MHz")),
-        (tr("Fan"), _told(card.fan_percent, "{value} %")), (tr("Held back by"), held)))])
+        (tr("Busy"), _told(card.utilisation, "%")),
+        (tr("Its memory busy"), _told(card.memory_utilisation, "%")),
+        (tr("Clock"), _told(card.clock_mhz, "MHz")),
+        (tr("Clock of its memory"), _told(card.memory_clock_mhz, "MHz")),
+        (tr("Fan"), _told(card.fan_percent, "%")), (tr("Held back by"), held)))])
 
 
 def _machine_tip(reading: MachineReading) -> str:
-    cpu, battery = reading.cpu, reading.battery
+    cpu = reading.cpu
     memory = describe.memory_of(reading.memory_used, reading.memory_total) \
-        if reading.memory_used is not None and reading.memory_total is not None else tr("not told")
-    power = tr("none, or not told") if battery is None else tr("{percent} %, plugged in") if battery.plugged else \
-        tr("{percent} %, not plugged in") if battery.plugged is False else tr("{percent} %")
+        if reading.memory_used is not None and reading.memory_total is not None else tr("not reported")
     return "\n".join([tr("Processor and memory"), *(f"{label}: {text}" for label, text in (
-        (tr("Temperature"), _told(cpu.temperature_c, "{value} °C")), (tr("Busy"), _told(cpu.percent, "{value} %")),
-        (tr("Clock"), _told(cpu.clock_mhz, "{value} MHz")), (tr("Memory in use"), memory),
+        (tr("Temperature"), _told(cpu.temperature_c, "°C")), (tr("Busy"), _told(cpu.percent, "%")),
+        (tr("Clock"), _told(cpu.clock_mhz, "MHz")), (tr("Memory in use"), memory),
         (tr("Free on the disk of the runs"),
-         tr("not told") if reading.disk_free is None else units.format_bytes(reading.disk_free)),
-        (tr("Battery"), power.format(percent=f"{battery.percent:.0f}") if battery else power)))])
+         tr("not reported") if reading.disk_free is None else units.format_bytes(reading.disk_free)),
+        (tr("Battery"), _battery(reading))))])
+
+
+def _battery(reading: MachineReading) -> str:
+    battery = reading.battery
+    if battery is None:
+        return tr("none, or not reported")
+    percent = f"{battery.percent:.0f}"
+    if battery.plugged is None:
+        return tr("{percent} %", percent=percent)
+    return tr("{percent} %, plugged in", percent=percent) if battery.plugged else \
+        tr("{percent} %, not plugged in", percent=percent)

@@ -37,6 +37,19 @@ class Sensors(QObject):
         session.plan_changed.connect(self._show_heat)
         run_task(self, lambda task: _read_machine(), self._machine_read, self._failed)
 
+    def show_in(self, session: Session, header: Header, parent: QObject) -> None:
+        """Fill another session, and the chip of its window; the machine is described again, as in another language."""
+        before, self._session, self._header = self._session, session, header
+        before.job_changed.disconnect(self._show_heat)
+        before.plan_changed.disconnect(self._show_heat)
+        self.setParent(parent)
+        session.job_changed.connect(self._show_heat)
+        session.plan_changed.connect(self._show_heat)
+        if session.machine is not None:
+            session.machine_changed.emit()
+            run_task(self, lambda task: _read_machine(), session.set_machine, self._failed)
+        self._show_heat()
+
     def _machine_read(self, machine: Machine) -> None:
         self._session.set_machine(machine)
         run_task(self, lambda task: _open_reader(bool(machine.gpus)), self._opened, self._failed)

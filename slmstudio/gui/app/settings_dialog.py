@@ -14,6 +14,7 @@ from slmstudio.gui.app.desktop.comfort import ComfortRows
 from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
 from slmstudio.gui.app.hub_address import HubAddress
+from slmstudio.gui.app.language.row import LanguageChoice
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
@@ -32,20 +33,23 @@ class SettingsDialog(QDialog):
         welcome_wanted: show the welcome page.
         doctor_wanted: check this machine.
         help_wanted: show what words mean, the keys, and which version this is.
+        language_wanted(str): speak this language from now on; "" is the system's.
     """
 
     welcome_wanted = Signal()
     doctor_wanted = Signal()
     help_wanted = Signal()
+    language_wanted = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
+        self.setObjectName("settings")
         self.setWindowTitle(tr("Settings"))
         self.scheme = SegmentedControl([tr("Like the system"), tr("Light"), tr("Dark")])
         self.scheme.setObjectName("settings_theme")
         self.scheme.setAccessibleName(tr("Colours"))
-        self.scheme.setToolTip(tr("Colours of the window. Change them when the system's choice tires your eyes."))
+        self.scheme.setToolTip(tr("Colours of the window. Change them if the system's choice tires your eyes."))
         self._show_theme()
         session.settings_changed.connect(self._show_theme)  # another folder has settings of its own
         self.scheme.changed.connect(self._set_theme)
@@ -57,6 +61,11 @@ class SettingsDialog(QDialog):
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.banner)
+        column.addWidget(text_label(tr("Language"), "section"))
+        self.language = LanguageChoice(session)
+        self.language.language_chosen.connect(self._set_language)
+        column.addWidget(self.language)
+        column.addSpacing(theme.SPACE_M)
         column.addWidget(text_label(tr("Colours"), "section"))
         column.addWidget(self.scheme)
         self.comfort = ComfortRows(session)
@@ -86,7 +95,7 @@ class SettingsDialog(QDialog):
             self.setMaximumHeight(max(LEAST_HEIGHT, parent.height() - MARGIN))
 
     def _close_row(self) -> QHBoxLayout:
-        close = PrimaryButton(tr("Done"), tr("Close the settings. They are saved already."))
+        close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."))
         close.setObjectName("settings_close")
         close.clicked.connect(self.accept)
         welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."))
@@ -126,6 +135,10 @@ class SettingsDialog(QDialog):
         self._session.settings.theme = THEMES[index]
         theme.apply(cast(QApplication, QApplication.instance()), THEMES[index])
         self._save()
+
+    def _set_language(self, code: str) -> None:
+        self._save()
+        self.language_wanted.emit(code)
 
     def _save(self) -> None:
         try:

@@ -41,6 +41,13 @@ class StarterPreparation(QObject):
         if self._session.settings.prepare_starter:
             run_task(self, lambda task: _package(), self._start, lambda error: None)
 
+    def is_at_work(self) -> bool:
+        """Whether it is prepared already, for a window before this one; then this tells of it."""
+        from slmstudio.gui.model.work import PREPARE
+
+        self._running = self._work.kind == PREPARE and self._work.target == library.starter_folder()
+        return self._running
+
     def cancel(self) -> None:
         if self._running:
             self._work.cancel()

@@ -81,8 +81,8 @@ class StatusBar(QFrame):
         """Show what is free of the GPU's memory, or of the machine's, in bytes."""
         from slmstudio.core.hardware import describe
 
-        text = tr("GPU memory: {left}") if gpu else tr("Memory: {left}")
-        self.memory.setText(text.format(left=describe.memory_left(free, total)))
+        left = describe.memory_left(free, total)
+        self.memory.setText(tr("GPU memory: {left}", left=left) if gpu else tr("Memory: {left}", left=left))
         for widget in (self.memory, self._dot):
             widget.setVisible(self._session.job is None)
 

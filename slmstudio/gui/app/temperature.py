@@ -32,10 +32,10 @@ def show_heat(chip: Chip, reading: MachineReading, settings: Settings, on_cpu: b
         chip.set(tr("GPU lost") if len(reading.gpus) == 1 else tr("GPU {number} lost", number=lost[0].index),
                  "bad", "\n".join(card.message for card in lost))
     elif found:
-        text = tr("{degrees} °C, slowed") if slowed else tr("{degrees} °C")
-        chip.set(text.format(degrees=f"{found[0].temperature_c:.0f}"),
+        degrees = f"{found[0].temperature_c:.0f}"
+        chip.set(tr("{degrees} °C, slowed", degrees=degrees) if slowed else tr("{degrees} °C", degrees=degrees),
                  "bad" if found[0].room <= 0 or slowed else _kind(found[0], hold, chip.kind),
-                 "\n".join([*(tr("GPU {number} is {trouble}.", number=card.index, trouble=trouble(card))
+                 "\n".join([*(tr("GPU {number}: {trouble}", number=card.index, trouble=trouble(card))
                               for card in slowed),
                             *(_line(heat, reading) for heat in found), _what_then(found[0], settings)]))
     chip.setAccessibleName(tr("Temperature of the hottest part: {text}", text=chip.text()))
@@ -49,16 +49,17 @@ def _kind(heat: Heat, hold: bool, before: str) -> str:
 
 def _line(heat: Heat, reading: MachineReading) -> str:
     """One part: how hot it is, and where it protects itself."""
-    says = {"name": heat.name, "degrees": f"{heat.temperature_c:.0f}"}
+    name, degrees = heat.name, f"{heat.temperature_c:.0f}"
     card = next((card for card in reading.gpus if card.index == heat.index), None)
     own = reading.cpu.limit_c if heat.what == "cpu" else card and (
         card.slowdown_c if heat.what == "gpu" else card.memory_limit_c)
     if own is not None:
-        return tr("{name} is at {degrees} °C; it slows itself down at {limit} °C.").format(
-            **says, limit=f"{own:.0f}")
+        return tr("{name} is at {degrees} °C; it slows itself down at {limit} °C.", name=name, degrees=degrees,
+                  limit=f"{own:.0f}")
     if heat.what == "gpu":
-        return tr("{name} is at {degrees} °C; it doesn't tell where it slows itself down, so {limit} °C is assumed.").format(**says, limit=ASSUMED_SLOWDOWN_C)
-    return tr("{name} is at {degrees} °C.").format(**says)
+        return tr("{name} is at {degrees} °C. It doesn't report where it slows itself down, so {limit} °C is assumed.",
+                  name=name, degrees=degrees, limit=ASSUMED_SLOWDOWN_C)
+    return tr("{name} is at {degrees} °C.", name=name, degrees=degrees)
 
 
 def _what_then(heat: Heat, settings: Settings) -> str:

@@ -73,8 +73,8 @@ class Welcome(QWidget):
         theme.grow(card, "setFixedWidth", CARD_WIDTH)
         card.layout().setContentsMargins(*[2 * theme.CARD_PADDING] * 4)
         card.body.addLayout(self._head())
-        card.body.addWidget(text_label(tr("Teach a small language model from your own data, then talk to it: all of it "
-                                          "on this machine."), "muted", wrap=True))
+        card.body.addWidget(text_label(tr("Train a small language model on your own data, then talk to it, all on "
+                                          "this machine."), "muted", wrap=True))
         card.body.addSpacing(theme.SPACE_XS)
         card.body.addWidget(text_label(tr("What was found"), "section"))
         card.body.addWidget(self._facts)
@@ -125,7 +125,7 @@ class Welcome(QWidget):
         row.addWidget(self.sample)
         row.addWidget(own)
         row.addSpacing(theme.SPACE_XS)
-        row.addWidget(text_label(tr("The sample and a small model come along; nothing is downloaded."),
+        row.addWidget(text_label(tr("The sample and a small model are included; nothing is downloaded."),
                                  "small", wrap=True), 1)
         return row
 
@@ -199,7 +199,7 @@ class FactsGrid(QWidget):
 
     def _add(self, grid: QGridLayout, row: int, fact: Fact) -> None:
         top = Qt.AlignmentFlag.AlignTop
-        meaning = {"ok": tr("fine"), "warn": tr("to be looked at")}.get(fact.kind, "")
+        meaning = {"ok": tr("fine"), "warn": tr("needs attention")}.get(fact.kind, "")
         mark = Chip(_MARKS.get(fact.kind, "…"), fact.kind or "plain")
         mark.setAccessibleName(f"{fact.name}: {meaning}")
         mark.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -12,13 +12,15 @@ from slmstudio.core import disk_space, home_folder, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
 
 _System = QFontDatabase.WritingSystem
-INDIAN_SCRIPTS = {"Devanagari": _System.Devanagari, "Bengali": _System.Bengali, "Tamil": _System.Tamil,
-                  "Telugu": _System.Telugu, "Kannada": _System.Kannada, "Malayalam": _System.Malayalam,
-                  "Gujarati": _System.Gujarati, "Gurmukhi": _System.Gurmukhi, "Odia": _System.Oriya}
+INDIAN_SCRIPTS = {
+    noop("Devanagari"): _System.Devanagari, noop("Bengali"): _System.Bengali, noop("Tamil"): _System.Tamil,
+    noop("Telugu"): _System.Telugu, noop("Kannada"): _System.Kannada, noop("Malayalam"): _System.Malayalam,
+    noop("Gujarati"): _System.Gujarati, noop("Gurmukhi"): _System.Gurmukhi, noop("Odia"): _System.Oriya,
+    noop("Urdu"): _System.Arabic}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def facts(found: Found) -> list[Fact]:
 
 def _gpu(machine: Machine) -> Fact:
     if not machine.gpus:
-        return Fact(tr("GPU"), "plain", tr("No NVIDIA GPU: small models train on the processor, slowly."),
+        return Fact(tr("GPU"), "plain", tr("No NVIDIA GPU. Small models can train on the processor, but slowly."),
                     " ".join(part for part in (f"{describe.cpu_chip(machine)}.", machine.gpu_reason) if part))
     gpu = machine.gpus[0]
     left = "" if gpu.memory_free is None or gpu.memory_total is None else \
@@ -99,7 +101,7 @@ def _gpu(machine: Machine) -> Fact:
 
 def _disk(free: int | None) -> Fact:
     if free is None:
-        return Fact(tr("Disk"), "warn", tr("The disk does not say how much of it is free."))
+        return Fact(tr("Disk"), "warn", tr("The disk doesn't report its free space."))
     little = disk_space.little_room(free)
     if little is not None:
         return Fact(tr("Disk"), "warn", little.what, f"{little.why} {little.remedy}")
@@ -115,4 +117,4 @@ def _fonts(unshown: Sequence[str]) -> Fact:
     else:
         note = tr("Their letters appear as boxes. Add the language with its fonts in the system's settings, then start "
                   "SLM Studio again.")
-    return Fact(tr("Fonts"), "warn", tr("No font for {scripts}", scripts=", ".join(unshown)), note)
+    return Fact(tr("Fonts"), "warn", tr("No font for {scripts}", scripts=", ".join(map(tr, unshown))), note)

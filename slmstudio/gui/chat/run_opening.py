@@ -69,10 +69,17 @@ class RunOpening(ProgressStrip):
 
         run_task(self, lambda task: (_name(run), _partners(run)), found, self.failed.emit)
 
-    def _follow(self, job: Job) -> None:
+    def take_over(self, other: RunOpening) -> None:
+        """Follow the export that another one follows."""
+        job = other.followed.detach()
+        if job is not None:
+            self._exporting, self._wanted, self._name = other._exporting, other._wanted, other._name
+            self._follow(job, start_worker=False)
+
+    def _follow(self, job: Job, *, start_worker: bool = True) -> None:
         self.start(tr("Making a GGUF file to chat with"))
         self.show()
-        self.followed.follow(job, start_worker=True)
+        self.followed.follow(job, start_worker=start_worker)
 
     def _show_progress(self) -> None:
         history, text = self.followed.history, phase_text(self.followed.history.phase)

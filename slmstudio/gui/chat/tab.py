@@ -187,6 +187,17 @@ class ChatTab(QWidget):
             self._load(number, path)
         self._show_page()
 
+    def take_over(self, other: ChatTab) -> None:
+        """Open the conversation, or the models, that another tab has open."""
+        other.lanes.close_workers()
+        self.opening.take_over(other.opening)
+        models = other.lanes.models()
+        if other.chat.file is not None and other.chat.file.is_file():
+            self._open(other.chat.file)
+        elif models:
+            self.open_models(models)
+        self.input.editor.setPlainText(other.input.editor.toPlainText())
+
     def choose_files(self) -> None:
         """Open a GGUF file: what Ctrl+O does here."""
         if self._can_open_files():

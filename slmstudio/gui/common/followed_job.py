@@ -57,6 +57,14 @@ class FollowedJob(QObject):
         thread.failed.connect(self._failed)
         thread.start()
 
+    def detach(self) -> Job | None:
+        """Follow it no more; the job continues, and others may follow it. None where there was none."""
+        thread, self.thread = self.thread, None
+        if thread is None:
+            return None
+        thread.leave_and_wait()
+        return thread.job
+
     def send(self, command: str) -> None:
         """Hand a command to the worker."""
         if self.thread is not None:

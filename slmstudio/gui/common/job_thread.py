@@ -200,7 +200,7 @@ class JobThread(LivingThread):
         if self._cancelling:
             jobs.write_outcome(self.job.folder, Outcome("cancelled"))
         else:
-            error = UserError(tr("The worker did not end by itself and was ended."),
-                              tr("It was asked to stop and gave no answer in time, or you did not want to wait."),
+            error = UserError(tr("The worker didn't stop by itself, so it was ended."),
+                              tr("It was asked to stop and didn't answer in time, or you didn't want to wait."),
                               self.job.advice())
             jobs.write_outcome(self.job.folder, Outcome("failed", error.to_dict()))

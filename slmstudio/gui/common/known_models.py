@@ -26,7 +26,7 @@ def known_models() -> list[tuple[str, Path]]:
     newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
     found = [(path.stem, path) for path in newest]
     starter = library.starter_gguf()
-    return [*found, (f"{library.STARTER_NAME} (base)", starter)] if starter is not None else found
+    return [*found, (tr("{model} (base)", model=library.STARTER_NAME), starter)] if starter is not None else found
 
 
 def chat_models() -> list[tuple[str, Path]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
@@ -96,4 +97,4 @@ def number_text(value: float | None) -> str:
 
 def perplexity_text(loss: float | None) -> str:
     """exp(loss): among how many equally likely tokens the model would have to choose."""
-    return "—" if loss is None or not loss < 50 else f"{math.exp(loss):,.1f}"
+    return "—" if loss is None or not loss < 50 else i18n.number_text(math.exp(loss), ",.1f")

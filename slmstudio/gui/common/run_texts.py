@@ -10,7 +10,7 @@ from typing import Any
 
 from slmstudio.core import units
 from slmstudio.core.files import an_object
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import date_text, ntr, number_text, tr
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
@@ -22,7 +22,7 @@ MOST_PARTS = 3
 
 
 def steps_text(count: int) -> str:
-    return tr("1 step") if count == 1 else tr("{count:,} steps", count=count)
+    return ntr("{n:,} step", "{n:,} steps", count)
 
 
 def when(moment: float) -> str:
@@ -31,16 +31,21 @@ def when(moment: float) -> str:
     days = (datetime.now().date() - day.date()).days
     if days == 0:
         return tr("today {time}", time=hour)
-    return tr("yesterday {time}", time=hour) if days == 1 else f"{day:%Y-%m-%d} {hour}"
+    if days == 1:
+        return tr("yesterday {time}", time=hour)
+    return tr("{date}, {time}", date=date_text(day), time=hour)
 
 
 def promise(config: RunConfig, rows: int, steps: int) -> str:
     """What pressing Start will do, in a sentence."""
-    how = tr("a new model of about {size} parameters learns", size=config.scratch_size) \
-        if config.method == "scratch" else tr("an adapter of rank {rank} learns", rank=config.lora_rank) \
-        if config.has_adapter else tr("every weight learns")
-    return tr("{rows:,} rows, {steps}: {how}.\nPress Start training; it keeps running when you close the window.",
-              rows=rows, steps=steps_text(steps), how=how)
+    much = {"rows": ntr("{n:,} row", "{n:,} rows", rows), "steps": steps_text(steps)}
+    if config.method == "scratch":
+        what = tr("{rows}, {steps}: trains a new model of about {size} parameters.", size=config.scratch_size, **much)
+    elif config.has_adapter:
+        what = tr("{rows}, {steps}: trains an adapter of rank {rank}.", rank=config.lora_rank, **much)
+    else:
+        what = tr("{rows}, {steps}: trains every weight.", **much)
+    return f"{what}\n{tr('Press Start training. It keeps running when you close the window.')}"
 
 
 def method_text(config: RunConfig) -> str:
@@ -69,7 +74,7 @@ def phase_text(phase: str) -> str:
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
         "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
         "saving": tr("Saving the result"), "converting": tr("Converting"),
-        "measuring": tr("Measuring"), "waiting": tr("Waiting until it may begin"),
+        "measuring": tr("Measuring"), "waiting": tr("Waiting for its turn"),
         "reading": tr("Reading the file"), "weights": tr("Unpacking the weights"),
         "tokenizer": tr("Rebuilding the tokenizer"), "writing": tr("Writing the model"),
         "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
@@ -83,7 +88,7 @@ def phase_text(phase: str) -> str:
 def rest_text(why: str) -> str:
     """Why a run rests, in a word or two."""
     return {"heat": tr("heat"), "memory_heat": tr("heat of the memory"), "battery": tr("battery"),
-            "hours": tr("hours"), "hold": tr("holding the temperature")}.get(why, why)
+            "hours": tr("time of day"), "hold": tr("holding the temperature")}.get(why, why)
 
 
 def checkpoint_reason(reason: str) -> str:
@@ -95,13 +100,8 @@ def checkpoint_reason(reason: str) -> str:
 def event_text(event: dict[str, Any]) -> str:
     """One of `RunHistory.told` as a line; "" for what needs none."""
     kind, step = str(event.get("type")), event.get("global_step")
-    at = f"{step:,}" if isinstance(step, int) else "?"
-    if kind in _WORDS:
-        return _WORDS[kind](event, at)
-    return {"job_started": tr("worker started"), "paused": tr("paused at step {step}"),
-            "resumed": tr("continues at step {step}"),
-            "resumed_from": tr("continues from the checkpoint of step {step}"),
-            }.get(kind, "").format(step=at)
+    at = number_text(step) if isinstance(step, int) else "?"
+    return _WORDS[kind](event, at) if kind in _WORDS else ""
 
 
 def is_alarming(event: dict[str, Any]) -> bool:
@@ -125,28 +125,33 @@ def fields_text(event: dict[str, Any], key: str) -> str:
 
 def adjusted_text(event: dict[str, Any]) -> str:
     """What the worker lowered, and why."""
-    text = tr("memory ran out, so the run continues with {changes}") if event.get("reason") == "out_of_memory" else \
-        tr("the run continues with {changes}")
-    return text.format(changes=fields_text(event, "changes"))
+    changes = fields_text(event, "changes")
+    if event.get("reason") == "out_of_memory":
+        return tr("memory ran out, so the run continues with {changes}", changes=changes)
+    return tr("the run continues with {changes}", changes=changes)
 
 
 def _eval(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
     if loss is None:
         return tr("eval loss at step {step} isn't a number", step=at)
-    text = tr("best eval loss {loss}, step {step}") if event.get("best") else tr("eval loss {loss}, step {step}")
-    return text.format(loss=f"{loss:.3f}", step=at)
+    if event.get("best"):
+        return tr("best eval loss {loss:.3f}, step {step}", loss=loss, step=at)
+    return tr("eval loss {loss:.3f}, step {step}", loss=loss, step=at)
 
 
 def _saved(event: dict[str, Any], at: str) -> str:
     reason = checkpoint_reason(str(event.get("reason") or ""))
-    return tr("checkpoint saved, step {step}", step=at) + (f": {reason}" if reason else "")
+    if not reason:
+        return tr("checkpoint saved, step {step}", step=at)
+    return tr("checkpoint saved, step {step}: {reason}", step=at, reason=reason)
 
 
 def _planned(event: dict[str, Any], at: str) -> str:
-    return tr("{learned} of {all} parameters learn, {rows:,} rows",
-              learned=units.format_count(event.get("trainable_parameters") or 0),
-              all=units.format_count(event.get("parameters") or 0), rows=event.get('train_rows') or 0)
+    return ntr("{learned} of {all} parameters are trained, {n:,} row",
+               "{learned} of {all} parameters are trained, {n:,} rows", event.get("train_rows") or 0,
+               learned=units.format_count(event.get("trainable_parameters") or 0),
+               all=units.format_count(event.get("parameters") or 0))
 
 
 def change_text(event: dict[str, Any]) -> str:
@@ -171,7 +176,7 @@ def _overfitting(event: dict[str, Any], at: str) -> str:
 def _suspended(event: dict[str, Any], at: str) -> str:
     seconds = event.get("seconds")
     time = units.format_duration(seconds if isinstance(seconds, int | float) else 0.0)
-    return tr("stood still for {time}, as the machine slept; not counted as work", time=time)
+    return tr("the machine slept for {time}; this isn't counted as work", time=time)
 
 
 def _message(event: dict[str, Any], at: str) -> str:
@@ -181,14 +186,16 @@ def _message(event: dict[str, Any], at: str) -> str:
 def _sleep(event: dict[str, Any], at: str) -> str:
     if event.get("on") is not False:
         return ""
-    text, reason = tr("the machine may fall asleep while it learns"), str(event.get("reason") or "")
-    return f"{text}: {reason}" if reason else text
+    reason = str(event.get("reason") or "")
+    if not reason:
+        return tr("the machine may go to sleep during training")
+    return tr("the machine may go to sleep during training: {reason}", reason=reason)
 
 
 def _stopped_early(event: dict[str, Any], at: str) -> str:
     best = event.get("best_step")
-    return tr("ended early at step {step}: eval loss got no better after step {best}", step=at,
-              best=f"{best:,}" if isinstance(best, int) else "?")
+    return tr("ended early at step {step}: eval loss didn't improve after step {best}", step=at,
+              best=number_text(best) if isinstance(best, int) else "?")
 
 
 def _measured(event: dict[str, Any], at: str) -> str:
@@ -201,11 +208,16 @@ def _measured(event: dict[str, Any], at: str) -> str:
 
 def _best_used(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
-    text = tr("the result holds the weights of step {step}", step=at)
-    return text if not isinstance(loss, int | float) else text + ", " + tr("eval loss {loss:.3f}", loss=loss)
+    if not isinstance(loss, int | float):
+        return tr("the result holds the weights of step {step}", step=at)
+    return tr("the result holds the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
 
 
 _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
+    "job_started": lambda event, at: tr("worker started"),
+    "paused": lambda event, at: tr("paused at step {step}", step=at),
+    "resumed": lambda event, at: tr("continues at step {step}", step=at),
+    "resumed_from": lambda event, at: tr("continues from the checkpoint of step {step}", step=at),
     "eval": _eval, "checkpoint_saved": _saved, "plan": _planned, "overfitting": _overfitting,
     **dict.fromkeys(("guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"),
                     _message),
@@ -234,4 +246,4 @@ def _short(value: Any) -> str:
         return "—"
     if isinstance(value, str) and Path(value).is_absolute() and len(Path(value).parts) > MOST_PARTS:
         return "/".join(("…", *Path(value).parts[-2:]))
-    return tr("{count} entries", count=len(value)) if isinstance(value, list) and len(value) > 3 else str(value)
+    return ntr("{n:,} entry", "{n:,} entries", len(value)) if isinstance(value, list) and len(value) > 3 else str(value)

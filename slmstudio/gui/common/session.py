@@ -131,6 +131,15 @@ class Session(QObject):
         self.server = ""
         self.done: set[str] = set()
 
+    def successor(self) -> Session:
+        """The same choices, for a window that takes the place of this one. Nobody listens to it yet."""
+        made = Session(self.settings)
+        for name in ("dataset", "eval_dataset", "eval_fraction", "split_seed", "split_by", "model", "machine",
+                     "reading", "run", "done"):
+            setattr(made, name, getattr(self, name))
+        made._templates = dict(self._templates)
+        return made
+
     def set_dataset(self, dataset: Dataset | None, eval_dataset: Dataset | None = None, eval_fraction: float = 0.1,
                     split_seed: int = 0, split_by: str = "rows") -> None:
         """Choose the data to learn.

@@ -155,6 +155,21 @@ class DataTab(QWidget):
                 self._add(Wanted(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
         self.memory.look()
 
+    def take_over(self, other: DataTab) -> None:
+        """Show what another tab shows, in another language: what was found in the files is said anew when they are read
+        again."""
+        waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
+        other.queue.cancel()
+        page = other._workspace
+        for entry in page.entries if page is not None else ():
+            entry.report = None
+            self.workspace().add(entry, show=entry is page.entry)
+            self._add(Wanted(entry.dataset.path, again=True, said=entry.reading[0] or ""))
+        if page is not None and page.entries:
+            self.pages.setCurrentWidget(self.workspace())
+        for wanted in waiting:
+            self._add(wanted)
+
     def cancel(self) -> None:
         """Stop reading; what was read before stays."""
         reading = self.queue.reading

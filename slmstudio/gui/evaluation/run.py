@@ -86,6 +86,12 @@ class EvaluationRun(QFrame):
         self._paused = False
         self._show_state()
 
+    def take_over(self, other: EvaluationRun) -> None:
+        """Follow the evaluation that another one follows."""
+        job = other.followed.detach()
+        if job is not None:
+            self.follow(other.name, job)
+
     def cancel(self) -> None:
         """End it; the answers so far are kept."""
         if self.is_running():

@@ -109,10 +109,7 @@ class ModelServer(QObject):
             return
         self.path, self.status, self.error, self.free_port = path, {}, None, None
         self._thread = thread = _ServerThread(path, port)
-        thread.key_known.connect(self._keep_key)
-        thread.message.connect(self._take)
-        thread.failed.connect(self._died)
-        thread.finished.connect(self._ended)
+        self._listen(thread)
         self._set(STARTING)
         thread.start()
 
@@ -122,6 +119,22 @@ class ModelServer(QObject):
             self._thread.leave()
             self.serving = None
             self._set(STOPPING)
+
+    def take_over(self, other: ModelServer) -> None:
+        """Keep the server of another one, which has none then."""
+        if other._thread is None:
+            return
+        self._thread, other._thread = other._thread, None
+        self._listen(self._thread)
+        self.path, self.serving, self.status, self._key = other.path, other.serving, other.status, other._key
+        self.error, self.free_port = other.error, other.free_port
+        self._set(other.state)
+
+    def _listen(self, thread: _ServerThread) -> None:
+        thread.key_known.connect(self._keep_key)
+        thread.message.connect(self._take)
+        thread.failed.connect(self._died)
+        thread.finished.connect(self._ended)
 
     def _set(self, state: str) -> None:
         self.state = state

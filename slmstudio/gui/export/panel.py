@@ -148,6 +148,12 @@ class ExportPanel(QFrame):
         self.strip.start(tr("Exporting {name}", name=run.config.name))
         self.followed.follow(job, start_worker=start_worker)
 
+    def take_over(self, other: ExportPanel) -> None:
+        """Follow the export that another panel follows."""
+        job = other.followed.detach()
+        if job is not None and other._exporting is not None:
+            self.follow(other._exporting, job)
+
     def cancel(self) -> None:
         if self.is_running():
             self.strip.start(tr("Cancelling…"))

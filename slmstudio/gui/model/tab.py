@@ -190,6 +190,10 @@ class ModelTab(QWidget):
         self._session.set_model(facts)
         self._session.go_to.emit("training")
 
+    def take_over(self, other: ModelTab) -> None:
+        """Continue what another tab does for a model."""
+        self.work.take_over(other.work)
+
     def confirm_close(self) -> bool:
         """The window closes: a download is paused, and what has arrived is kept; other work ends."""
         self.work.leave()

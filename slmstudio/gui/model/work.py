@@ -97,6 +97,14 @@ class ModelWork(QObject):
         if self.target is not None:
             self._end("pause" if self.kind == FETCH else "cancel", "")
 
+    def take_over(self, other: ModelWork) -> None:
+        """Follow the job that another one follows; one that isn't made yet ends with it."""
+        job = other.followed.detach()
+        if job is not None:
+            self.kind, self.target, self._ending = other.kind, other.target, other._ending
+            self.followed.follow(job)
+            self.changed.emit()
+
     def _end(self, command: str, text: str) -> None:
         self._ending = command
         self.followed.send(command)

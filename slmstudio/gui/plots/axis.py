@@ -8,6 +8,8 @@ from typing import Any
 
 import pyqtgraph as pg
 
+from slmstudio.core.i18n import number_text
+
 PIXELS_PER_TICK = {"left": 30, "bottom": 90}
 LABEL_HALF = 34
 """Pixels that a tick's number and the unit behind it need to the right of the tick."""
@@ -24,8 +26,9 @@ def plain(value: float, spacing: float) -> str:
     digits = max(0, -math.floor(math.log10(spacing) + 1e-9)) if spacing > 0 else 2
     if spacing > 0 and not math.isclose(spacing * 10**digits, round(spacing * 10**digits), rel_tol=1e-6):
         digits += 1
-    text = f"{value:,.{min(digits, 6)}f}"
-    return text.replace("-", "−") if float(text.replace(",", "")) else text.replace("-", "")
+    digits = min(digits, 6)
+    size = number_text(abs(value), f",.{digits}f")
+    return f"−{size}" if round(value, digits) < 0 else size
 
 
 def rate(value: float, spacing: float) -> str:

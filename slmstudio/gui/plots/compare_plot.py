@@ -36,13 +36,13 @@ class ComparePlot(QWidget):
         self._runs: list[tuple[str, RunHistory]] = []
         self.which = SegmentedControl([tr("Both"), tr("Eval"), tr("Train")], tooltips=[
             tr("Eval losses as thick lines, train losses as thin ones."),
-            tr("Losses on rows that were never learned."),
-            tr("Losses on the rows that were learned, smoothed.")])
+            tr("Losses on rows that the model wasn't trained on."),
+            tr("Losses on the training rows, smoothed.")])
         self.which.setObjectName("compare_losses")
         self.which.changed.connect(self._draw)
         self.log = QCheckBox(tr("Log scale"))
         self.log.setObjectName("compare_log")
-        self.log.setToolTip(tr("A logarithmic left axis: small differences at the end are seen better."))
+        self.log.setToolTip(tr("A logarithmic left axis: small differences at the end become visible."))
         self.log.toggled.connect(self.plot.set_log)
         self.plot.header.insertWidget(1, self.which)
         self.plot.header.insertWidget(2, self.log)

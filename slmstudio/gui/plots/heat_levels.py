@@ -34,8 +34,7 @@ def heat_levels(history: RunHistory, config: RunConfig | None) -> dict[str, list
 
 
 def _words(heat: Heat, holds: bool) -> str:
+    limit, memory = f"{heat.limit_c - HELD_BELOW_C * holds:.0f}", heat.what == "memory"
     if holds:
-        text = tr("memory: hold {limit} °C") if heat.what == "memory" else tr("hold {limit} °C")
-    else:
-        text = tr("memory: pause at {limit} °C") if heat.what == "memory" else tr("pause at {limit} °C")
-    return text.format(limit=f"{heat.limit_c - HELD_BELOW_C * holds:.0f}")
+        return tr("memory: hold {limit} °C", limit=limit) if memory else tr("hold {limit} °C", limit=limit)
+    return tr("memory: pause at {limit} °C", limit=limit) if memory else tr("pause at {limit} °C", limit=limit)

@@ -13,7 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPen
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.plots.axis import NumberAxis
 from slmstudio.gui.plots.canvas import Box, Canvas
@@ -50,7 +50,8 @@ class Histogram(QWidget):
         self._bottom = NumberAxis("bottom", unit=unit, whole=True)
         self.canvas = Canvas(viewBox=Box(enableMenu=False), enableMenu=False, axisItems={"bottom": self._bottom})
         self.canvas.setAccessibleName(name)
-        self.canvas.setToolTip(tr("Each bar is rows of about the same length: the higher, the more rows."))
+        self.canvas.setToolTip(tr("Each bar stands for rows of about the same length. The higher it is, the more rows "
+                                  "there are."))
         item = self.canvas.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()
@@ -103,7 +104,7 @@ class Histogram(QWidget):
         box.setYRange(0, max(counts), padding=0.02)
         if near and self._cut is not None:
             self._line.setPos(self._cut)
-            self._line.label.setFormat(self._cut_text.format(length=f"{self._cut:,}"))
+            self._line.label.setFormat(self._cut_text.format(length=number_text(self._cut)))
             leftwards = self._cut > low + 0.6 * (right - low)
             self._line.label.anchors = [(1.0, 0.5), (1.0, 0.5)] if leftwards else [(0.0, 0.5), (0.0, 0.5)]
             self._line.label.updatePosition()

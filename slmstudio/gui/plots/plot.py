@@ -14,7 +14,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QPen
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.meaning import MeaningButton
@@ -45,7 +45,8 @@ class Plot(QWidget):
     """
 
     def __init__(self, title: str, *, x_unit: str, x_form: Callable[[float], str], form: Form = plain,
-                 value_form: Callable[[float], str] = lambda value: f"{value:,.2f}", floor: float | None = None,
+                 value_form: Callable[[float], str] = lambda value: number_text(value, ",.2f"),
+                 floor: float | None = None,
                  empty: str = "", term: str = "", parent: QWidget | None = None):
         super().__init__(parent)
         self._value_form, self._floor = value_form, floor

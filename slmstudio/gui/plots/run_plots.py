@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.hardware.describe import short_gpu_name
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.history import RunHistory
@@ -76,7 +76,7 @@ class RunPlots(QScrollArea):
     def _recipes(self) -> dict[str, dict[str, Any]]:
         """Title and options of each small plot, in their order."""
         def whole(unit: str = "") -> dict[str, Any]:
-            return {"value_form": lambda value: f"{value:,.0f}{unit}"}
+            return {"value_form": lambda value: number_text(value, ",.0f") + unit}
 
         size = {"value_form": lambda value: units.format_bytes(value * GB)}
         return {

@@ -231,6 +231,12 @@ class RunDetails(Card):
         self._show_parity()
         self._show_buttons()
 
+    def take_over(self, other: RunDetails) -> None:
+        """Continue what another one does for its runs."""
+        self.serve.server.take_over(other.serve.server)
+        self.export.take_over(other.export)
+        self.evaluation.running.take_over(other.evaluation.running)
+
     def shows(self, folder: Path) -> bool:
         """Whether this run is shown."""
         return self._run is not None and self._run.folder == folder

@@ -69,6 +69,7 @@ class ResultsTab(QWidget):
         super().__init__(parent)
         self._session = session
         self._shown_run: Path | None = None
+        self._select: Path | None = None
         self._reading: Task | None = None
         self._stopped, self._read_so_far = False, 0
         self._loading: Task | None = None
@@ -176,6 +177,12 @@ class ResultsTab(QWidget):
         super().showEvent(event)
         self._read()
 
+    def take_over(self, other: ResultsTab) -> None:
+        """Continue what another tab does, and show the run that it shows."""
+        self.details.take_over(other.details)
+        selected = other.table.selected()
+        self._select, self._shown_run = selected[0].folder if selected else None, other._shown_run
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
@@ -217,7 +224,7 @@ class ResultsTab(QWidget):
         if self._pages.currentWidget() is not self.rows:
             self._pages.setCurrentIndex(2 if runs else 1)
         wanted = self._session.run.folder if self._session.run is not None else None
-        select = wanted if wanted != self._shown_run else None
+        select, self._select = wanted if wanted != self._shown_run else self._select, None
         self._shown_run = wanted
         self._session.mark_done("results", any(run.summary.state in ("finished", "stopped") for run in runs))
         self.table.set_facts(runs, select)

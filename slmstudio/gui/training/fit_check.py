@@ -67,6 +67,14 @@ class FitCheck(QObject):
             self.followed.send("cancel")
             self._tell(tr("Cancelling"), 0, 0)
 
+    def take_over(self, other: FitCheck) -> None:
+        """Follow what another one measures."""
+        job = other.followed.detach()
+        if job is not None:
+            self.config = other.config
+            self.followed.follow(job)
+            self._line.begin()
+
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
         self._line.show_outlook(self._planning.outlook, can_measure=free, tariff=tariff(self._session.settings))

@@ -161,6 +161,11 @@ class Planning(QObject):
         self.overrides = dict(changes or {})
         self.refresh()
 
+    def take_over(self, other: Planning) -> None:
+        """Plan what another one plans."""
+        self.after, self.overrides = other.after, dict(other.overrides)
+        self.refresh()
+
     def look_again(self) -> None:
         """More is known of what the plan takes: plan with that."""
         self._made_for = None

@@ -273,6 +273,12 @@ class TrainingTab(QWidget):
         if self.followed.job is not None:
             self._session.open_run_chat(self.followed.job.folder)
 
+    def take_over(self, other: TrainingTab) -> None:
+        """Continue what another tab plans, measures and follows."""
+        other.followed.detach()
+        self.planning.take_over(other.planning)
+        self.fit_check.take_over(other.fit_check)
+
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: do not close."""
         if self.followed.is_running():

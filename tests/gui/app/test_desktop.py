@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QTranslator
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton, QWidget
 
+from slmstudio.core import i18n, terms
 from slmstudio.core import settings as kept_settings
-from slmstudio.core import terms
 from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.i18n import speaking
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.settings import THEMES, Settings
 from slmstudio.gui.app import application as program
@@ -168,20 +169,15 @@ def test_the_diagnosis_is_copied_with_the_version(qtbot, qapp, monkeypatch):
     assert copied.startswith("Version 0.1.0 · Python 3.") and "SLM Studio" in copied
 
 
-class Shouting(QTranslator):
-    """A translation of the terms."""
-
-    def translate(self, context: str, text: str, disambiguation: str | None = None, n: int = -1) -> str | None:
-        return {"Adapter": "ZUSATZ"}.get(text, text.upper()) if context == "Terms" else None
-
-
-def test_the_glossary_is_searched_and_sorted_in_the_language_of_the_window(qtbot, qapp):
-    shouting = Shouting()
-    qapp.installTranslator(shouting)
+def test_the_glossary_is_searched_and_sorted_in_the_language_of_the_window(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(speaking, "FOLDER", tmp_path)
+    (tmp_path / "de.po").write_text('msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
+                                    'msgid "Adapter"\nmsgstr "ZUSATZ"\n', encoding="utf-8")
+    i18n.use("de")
     try:
         dialog, button = HelpDialog(), MeaningButton("adapter")
     finally:
-        qapp.removeTranslator(shouting)
+        i18n.use("en")
     for each in (dialog, button):
         qtbot.addWidget(each)
     assert dialog.words.entries[-1][0].startswith("zusatz ") and "ZUSATZ" in button.toolTip()

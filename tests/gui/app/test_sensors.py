@@ -105,7 +105,7 @@ def test_the_hottest_of_all_parts_is_shown_and_the_others_in_its_tooltip(qapp):
     show_heat(chip, MachineReading((CARD, second), CpuReading(temperature_c=71.0)), Settings())
     assert (chip.text(), chip.kind) == ("81 °C", "warn")
     assert chip.toolTip().splitlines() == [
-        "GPU 1 is at 81 °C; it doesn't tell where it slows itself down, so 88 °C is assumed.",
+        "GPU 1 is at 81 °C. It doesn't report where it slows itself down, so 88 °C is assumed.",
         "The GPU is at 46 °C; it slows itself down at 95 °C.", "Training pauses at 83 °C."]
     show_heat(chip, MachineReading((CARD, second), CpuReading(temperature_c=71.0)), Settings(), on_cpu=True)
     assert (chip.text(), chip.kind) == ("71 °C", "plain")  # what the cards do is somebody else's work
@@ -124,7 +124,7 @@ def test_each_card_has_its_gauges_and_many_share_theirs(qapp):
     lost = GpuReading(3, "RTX", lost=True, message="Gone.")
     assert readings.gauges(MachineReading((CARD, CARD, second, lost))) == (
         "4 GPUs · 24 of 36 GB · 336 W · GPU 1: slowed by heat · GPU 3: lost")
-    assert readings.gauges(MachineReading((GpuReading(0, "RTX"),))) == "tells nothing"
+    assert readings.gauges(MachineReading((GpuReading(0, "RTX"),))) == "reports nothing"
     assert readings.gauges(MachineReading(cpu=CpuReading(62.0, percent=34.0), memory_used=4 * GIB,
                                           memory_total=16 * GIB)) == "CPU 62 °C · 34 % busy · 4 of 16 GB"
 
@@ -132,8 +132,8 @@ def test_each_card_has_its_gauges_and_many_share_theirs(qapp):
 def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
     told = readings.tip(MachineReading((GpuReading(0, "RTX 3060"),)))
     lines = [line.partition(": ") for line in told.splitlines() if line and ": " in line]
-    assert [(label, text) for label, _, text in lines if text != "not told"] == [
-        ("GPU 0", "RTX 3060"), ("Battery", "none, or not told")]
+    assert [(label, text) for label, _, text in lines if text != "not reported"] == [
+        ("GPU 0", "RTX 3060"), ("Battery", "none, or not reported")]
     assert len(lines) == 20 and "0 " not in told.replace("GPU 0", "").replace("RTX 3060", "")
     whole = readings.tip(MachineReading((replace(CARD, slowed_by=("power limit",), fan_percent=0),),
                                         battery=Battery(80.0, False)))

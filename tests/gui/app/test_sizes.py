@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from support import evaluated_runs
+from support.shown_texts import cut
 from support.tiers import first_fast
 
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
-from slmstudio.gui.common.widgets.labels import ElidedLabel
 
 READABLE = 4.5
 """Contrast of text that WCAG 2.2 asks for (1.4.3); what can't be used is left out there too."""
@@ -49,22 +49,6 @@ def settle() -> None:
     QThreadPool.globalInstance().waitForDone()
     for _ in range(3):
         QApplication.processEvents()
-
-
-def cut(root: QWidget) -> Iterator[str]:
-    """Labels and buttons that have less room than their text takes."""
-    for each in root.findChildren(QWidget):
-        if not isinstance(each, QLabel | QAbstractButton) or isinstance(each, ElidedLabel) or not each.isVisible():
-            continue
-        if not each.text() or each.objectName().startswith("qt_") or each.visibleRegion().isEmpty():
-            continue
-        wraps = isinstance(each, QLabel) and each.wordWrap()
-        wanted = each.sizeHint()
-        narrow = not wraps and each.width() < wanted.width()
-        low = each.height() < (each.heightForWidth(each.width()) if wraps else wanted.height())
-        if narrow or low:
-            yield (f"{type(each).__name__} {each.objectName()} {each.text()[:40]!r}: {each.width()}×{each.height()} "
-                   f"of {wanted.width()}×{wanted.height()}")
 
 
 @pytest.mark.parametrize("looks", [[(900, 600, 100)], pytest.param(LARGE, marks=pytest.mark.full)],

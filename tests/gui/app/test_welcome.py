@@ -147,7 +147,7 @@ def test_the_facts_in_words():
     assert "9 GB of 16 free" in good["Memory"][1] and "412 GB" in good["Disk"][1]
     poor = lines(Found(CPU, 6 * GIB, ("Tamil",), (UserError("A note.", "Why.", "Do this."),)))
     assert [poor[name][0] for name in ("GPU", "Disk", "Fonts", "WSL")] == ["plain", "warn", "warn", "warn"]
-    assert "No NVIDIA GPU: small models train on the processor, slowly." in poor["GPU"][1]
+    assert "No NVIDIA GPU. Small models can train on the processor, but slowly." in poor["GPU"][1]
     assert "Only 6 GB" in poor["Disk"][1] and "Tamil" in poor["Fonts"][1] and "Do this." in poor["WSL"][1]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QMimeData, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QFrame,
@@ -20,6 +20,8 @@ from PySide6.QtWidgets import (
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
+
+STATE_WIDTH, STATE_PADDING = 620, 36
 
 
 def local_paths(mime: QMimeData) -> list[Path]:
@@ -118,13 +120,14 @@ class EmptyState(DropArea):
     def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = "",
                  parent: QWidget | None = None):
         super().__init__("", parent)
-        theme.grow(self, "setFixedWidth", 620)
-        self.column.setContentsMargins(36, 36, 36, 36)
+        theme.grow(self, "setFixedWidth", STATE_WIDTH)
+        self.column.setContentsMargins(*[STATE_PADDING] * 4)
         self.column.setSpacing(theme.SPACE_L)
         self.title = self._line(title, "title")
         self.text = self._line(text, "muted")
+        self._row: QHBoxLayout | None = None
         if buttons:
-            row = QHBoxLayout()
+            row = self._row = QHBoxLayout()
             row.setSpacing(theme.SPACE_S)
             row.addStretch(1)
             for button in buttons:
@@ -133,6 +136,12 @@ class EmptyState(DropArea):
             self.column.addLayout(row)
         if note:
             self._line(note, "small")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Long names of buttons make it wider."""
+        super().showEvent(event)
+        if self._row is not None:
+            self.setFixedWidth(max(theme.scaled(STATE_WIDTH), self._row.minimumSize().width() + 2 * STATE_PADDING))
 
     def _line(self, text: str, role: str) -> QLabel:
         label = text_label(text, role, wrap=True)

@@ -10,7 +10,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.data.record import call_line
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
 
@@ -186,5 +186,5 @@ class ConversationView(BubbleArea):
     def _cut(self, text: str) -> str:
         if len(text) <= SHOWN_CHARACTERS:
             return text
-        more = tr("{count:,} more characters", count=len(text) - SHOWN_CHARACTERS)
+        more = ntr("{n:,} more character", "{n:,} more characters", len(text) - SHOWN_CHARACTERS)
         return f"{text[:SHOWN_CHARACTERS]}\n… {more}"

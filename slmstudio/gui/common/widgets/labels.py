@@ -10,6 +10,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from slmstudio.core.i18n import number_text
 from slmstudio.gui.common.theme import restyle
 
 _LONG_RUN = re.compile(r"\S{60,}")
@@ -67,8 +68,8 @@ def plain_tip(text: str) -> str:
 
 
 def counted(count: int, one: str, many: str) -> str:
-    """`one` or `many`, with `{count}` filled in: counted(2, tr("1 row"), tr("{count} rows"))."""
-    return one if count == 1 else many.format(count=f"{count:,}")
+    """`one` or `many`, with `{count}` filled in: counted(2, tr("1 row"), tr("{count} rows")). New code takes `ntr`."""
+    return one if count == 1 else many.format(count=number_text(count))
 
 
 class Chip(QLabel):

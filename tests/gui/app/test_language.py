@@ -1,0 +1,178 @@
+"""Another language: chosen in the settings, without a restart, in what Qt writes too, and in letters that are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QLocale, QPointF, Qt
+from PySide6.QtGui import QFontDatabase, QTextLayout
+from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLineEdit, QMessageBox
+from shiboken6 import isValid
+from support.shown_texts import untranslated
+from support.training_window import ENDLESS, button, wait_for_steps
+
+from slmstudio.core import i18n
+from slmstudio.core import settings as kept_settings
+from slmstudio.core.i18n import speaking, tr
+from slmstudio.core.model import facts
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.settings import Settings
+from slmstudio.gui.app import application as program
+from slmstudio.gui.app.language import qt_texts
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import TABS
+
+SCRIPTS = {"Devanagari": "मॉडल को ट्रेन करें", "Bengali": "মডেল প্রশিক্ষণ", "Tamil": "மாதிரி பயிற்சி",
+           "Arabic": "ماڈل کی تربیت"}
+
+
+@pytest.fixture(autouse=True)
+def english_afterwards(qapp) -> Iterator[None]:
+    yield
+    i18n.use("en")
+    qt_texts.speak(qapp)
+
+
+def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, session):
+    wanted: list[str] = []
+    main_window.language_wanted.connect(wanted.append)
+    box = main_window.open_settings().language
+    names = [box.itemText(index) for index in range(box.count())]
+    assert names[0].startswith("Same as the system (") and names[1:3] == ["English", "हिन्दी"]
+    assert box.currentData() == ""
+    box.setCurrentIndex(2)
+    box.activated.emit(2)
+    assert wanted == ["hi"] and kept_settings.load()[0].language == "hi"
+    box.activated.emit(2)
+    assert wanted == ["hi"], "it is that already"
+
+
+@pytest.mark.parametrize(("given", "read"), [("hi", "hi"), ("en_XA", "en_XA"), ("", ""), ("xx", ""), ("../hi", ""),
+                                             (7, "")])
+def test_a_language_that_there_is_not_is_the_systems(given: object, read: str):
+    assert Settings.from_dict({"language": given}).language == read
+
+
+@pytest.fixture
+def window(qtbot, session) -> MainWindow:
+    """A window that may go during the test."""
+    made = MainWindow(session)
+    with qtbot.waitSignal(made.painted):
+        made.show()
+    return made
+
+
+@pytest.fixture
+def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
+    """It has a dataset in use, a model, a value for the next plan and a run at work."""
+    play(ENDLESS)
+    window.go_to("training")
+    training, data = window.page("training"), window.page("data")
+    training.planning.decide("epochs", "2")
+    job = folder.create(RunConfig(name="helpdesk", model=str(tiny_model), train_file="t.jsonl"))
+    training.followed.follow(job, start_worker=True)
+    window.session.start_run(job)
+    with qtbot.waitSignal(data.idle):
+        data.open_sample()
+    data.workspace().choose(data.workspace().entry)
+    window.session.set_model(facts.read_model(tiny_model))
+    wait_for_steps(qtbot, training)
+    yield window
+    job.kill()
+
+
+def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
+    old, job, place = at_work, at_work.page("training").followed.job, at_work.geometry()
+    dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
+    old.open_settings()
+    new = program.speak(qapp, old, "hi")
+    qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
+    new.findChild(QDialog, "settings").close()
+    assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]
+    assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
+    training, data = new.page("training"), new.page("data")
+    assert training.followed.job.folder == job.folder and training.followed.is_running()
+    assert training.planning.overrides == {"epochs": "2"}
+    assert new.session.dataset.path == dataset and new.session.model is model
+    assert data.workspace().entries == entries, "with what isn't written in them"
+    seen = training.followed.history.step
+    qtbot.waitUntil(lambda: training.followed.history.step > seen, timeout=10_000)
+    assert job.is_alive() and button(training, "stop").isEnabled()
+    qtbot.waitUntil(lambda: not isValid(old))
+    qtbot.waitUntil(lambda: data.queue.reading is None)
+    assert new.session.dataset.path == dataset, "read again, in the new language"
+    english = program.speak(qapp, new, "en")
+    qtbot.addWidget(english)
+    running = english.page("training").followed.is_running()
+    english.page("training").followed.detach()
+    assert english.header.tabs.tabText(0) == "Data" and running
+    qtbot.waitUntil(lambda: not isValid(new))
+
+
+def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
+    window.open_welcome()
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    assert new.welcome_is_open() and new.welcome.sample.text() == "नमूना आज़माएँ"
+
+
+def test_qt_writes_in_the_language_of_the_program(qtbot, qapp):
+    i18n.use("hi")
+    qt_texts.speak(qapp)
+    kind = QMessageBox.StandardButton
+    box = QMessageBox(QMessageBox.Icon.Question, "", "", kind.Yes | kind.No | kind.Cancel)
+    field = QLineEdit("text")
+    qtbot.addWidget(box)
+    qtbot.addWidget(field)
+    assert [box.button(each).text() for each in (kind.Yes, kind.No, kind.Cancel)] == ["हाँ", "नहीं", "रद्द करें"]
+    menu = field.createStandardContextMenu()
+    assert [action.text().split("\t")[0] for action in menu.actions() if action.text()] == [
+        tr("Undo"), tr("Redo"), tr("Cut"), tr("Copy"), tr("Paste"), tr("Delete"), tr("Select all")]
+    menu.deleteLater()
+    assert QLocale().language() == QLocale.Language.Hindi and QLocale().toString(1234567) == "12,34,567"
+    i18n.use("en")
+    qt_texts.speak(qapp)
+    assert QMessageBox(QMessageBox.Icon.Question, "", "", kind.Yes).button(kind.Yes).text() == "&Yes"
+
+
+def test_the_words_of_a_file_dialog_are_known(qtbot, qapp, tmp_path: Path):
+    i18n.use(i18n.PSEUDO)
+    qt_texts.speak(qapp)
+    dialog = QFileDialog(None, tr("Open a GGUF file"), str(tmp_path), tr("GGUF models (*.gguf)"))
+    qtbot.addWidget(dialog)
+    dialog.setOption(QFileDialog.Option.DontUseNativeDialog)
+    dialog.show()
+    QApplication.processEvents()
+    assert list(untranslated(dialog, re.compile("|".join((r".*/.*", *map(re.escape, tmp_path.parts)))))) == []
+
+
+def test_a_language_from_right_to_left_turns_the_window(qapp, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(speaking, "FOLDER", tmp_path)
+    (tmp_path / "ur.po").write_text('msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
+                                    'msgid "Settings"\nmsgstr "ترتیبات"\n', encoding="utf-8")
+    i18n.use("ur")
+    qt_texts.speak(qapp)
+    assert qapp.layoutDirection() == Qt.LayoutDirection.RightToLeft and tr("Settings") == "ترتیبات"
+    i18n.use("en")
+    qt_texts.speak(qapp)
+    assert qapp.layoutDirection() == Qt.LayoutDirection.LeftToRight
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_letters_of_indian_scripts_are_there(qapp, script: str):
+    if getattr(QFontDatabase.WritingSystem, script) not in QFontDatabase.writingSystems():
+        pytest.skip(f"this machine has no font for {script}")
+    layout = QTextLayout(f"LoRA {SCRIPTS[script]} 12", theme.base_font())
+    layout.beginLayout()
+    line = layout.createLine()
+    line.setLineWidth(1000)
+    line.setPosition(QPointF(0, 0))
+    layout.endLayout()
+    runs = layout.glyphRuns()
+    missing = [run.rawFont().familyName() for run in runs if 0 in run.glyphIndexes()]
+    assert runs and missing == [], "a glyph of number 0 is a box"

@@ -1,0 +1,138 @@
+"""The window in a language that nobody speaks: whatever is not in its brackets can't be translated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QThreadPool
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
+from support import evaluated_runs
+from support.shown_texts import cut, untranslated
+
+from slmstudio.core import i18n, paths
+from slmstudio.core.model import facts
+from slmstudio.gui.app.doctor_dialog import DoctorDialog
+from slmstudio.gui.app.language import qt_texts
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import TABS
+
+NAMES = re.compile(
+    r"SLM Studio|.*\.(jsonl|json|gguf|safetensors)|English|हिन्दी|helpdesk.*|(Qwen|SmolLM).*|Q?LoRA|DoRA|GGUF|"
+    r"Ollama|llama\.cpp|vLLM|LM Studio|curl|Python|MMLU|ARC \w+|HellaSwag|GSM8K|[A-Z]{3}|BF16|IQ\d_\w+|JSONL · UTF-8|"
+    r"(Ctrl|F\d|Esc|Tab|Alt|Shift|Enter).*|/.*|https?://.*", re.DOTALL)
+"""What is the same in all languages: names of products, files, methods, currencies and keys."""
+
+
+def sample() -> set[str]:
+    """The texts of the sample, and what its columns are called."""
+    rows = [json.loads(line) for line in paths.starter_train_file().read_text(encoding="utf-8").splitlines()]
+    return {str(text) for row in rows for each in row.items() for text in each}
+
+
+@pytest.fixture(autouse=True)
+def nobodys_language(qapp) -> Iterator[None]:
+    i18n.use(i18n.PSEUDO)
+    qt_texts.speak(qapp)
+    yield
+    i18n.use("en")
+    qt_texts.speak(qapp)
+
+
+def settle() -> None:
+    QThreadPool.globalInstance().waitForDone()
+    for _ in range(3):
+        QApplication.processEvents()
+
+
+def dialogs(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:
+    for name, begin in {"settings": window.open_settings, "help": window.open_help,
+                        "doctor": lambda: DoctorDialog(window).open()}.items():
+        begin()
+        qtbot.waitUntil(lambda: isinstance(QApplication.activeModalWidget(), QDialog))
+        dialog = QApplication.activeModalWidget()
+        settle()
+        yield name, dialog
+        dialog.close()
+        settle()
+    window.open_welcome()
+    settle()
+    yield "welcome", window
+
+
+def states(qtbot, window: MainWindow, tiny_model: Path) -> Iterator[tuple[str, QWidget]]:
+    """The window in its states, one after another, and its dialogs."""
+    for tab in TABS:
+        window.go_to(tab)
+        settle()
+        yield f"{tab}, empty", window.page(tab)
+    yield "around the tabs", window
+    yield from dialogs(qtbot, window)
+    data = window.page("data")
+    window.go_to("data")
+    with qtbot.waitSignal(data.idle):
+        data.open_sample()
+    for mode in range(3):
+        data.workspace().rows.mode.set_current(mode)
+        settle()
+        yield f"data, {mode}", data
+    window.session.set_model(facts.read_model(tiny_model))
+    data.workspace()._use()
+    window.go_to("training")
+    training = window.page("training")
+    qtbot.waitUntil(lambda: training.planning.config is not None, timeout=20_000)
+    for mode in range(2):
+        training.plan._mode.set_current(mode)
+        settle()
+        yield f"training, {mode}", training
+    evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
+    window.go_to("results")
+    results = window.page("results")
+    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None, timeout=20_000)
+    for page in range(2):
+        results.details.tabs.set_current(page)
+        settle()
+        yield f"results, {page}", results
+    for begin in (results.details.open_export, results.details.open_evaluation, results.details.open_serve):
+        begin()
+        settle()
+        yield f"results, {begin.__name__}", results
+
+
+def test_the_settings_can_be_translated(qtbot, main_window):
+    main_window.open_settings()
+    settle()
+    assert list(untranslated(QApplication.activeModalWidget(), NAMES)) == []
+
+
+@pytest.mark.full
+def test_every_text_can_be_translated(qtbot, main_window, tiny_model):
+    found: dict[str, str] = {}
+    data = sample()
+    for name, root in states(qtbot, main_window, tiny_model):
+        for each in untranslated(root, NAMES, data):
+            found.setdefault(each, name)
+    assert not found, "\n".join(f"{name}: {each}" for each, name in found.items())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("percent", [100, 200])
+def test_no_longer_text_is_cut(qtbot, qapp, main_window, tiny_model, percent):
+    """Words of other languages are a third longer."""
+    theme.apply(qapp, "light", percent)
+    found: dict[str, str] = {}
+    try:
+        for name, root in states(qtbot, main_window, tiny_model):
+            for _ in range(20):  # a layout may take some rounds
+                if not any(cut(root)):
+                    break
+                settle()
+            for each in cut(root):
+                found.setdefault(each, name)
+    finally:
+        theme.apply(qapp, "light", 100)
+    assert not found, "\n".join(f"{percent} % {name}: {each}" for each, name in found.items())
