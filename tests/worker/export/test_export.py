@@ -108,7 +108,7 @@ def test_what_a_killed_export_left_is_removed(tiny_run, tmp_path) -> None:
     os.kill(pid, signal.SIGKILL)
     left = {path.name for path in out.iterdir()}
     assert left and all(name.startswith(".") and name.endswith(f".{pid}.partial") for name in left)
-    assert job.wait().error["remedy"] == "Nothing half done was left behind. Start it again."
+    assert job.wait().error["remedy"] == "No unfinished files were left behind. Start it again."
     assert list(out.iterdir()) == []
     for name in left:
         (out / name).write_bytes(b"as if nobody had learned of it")
