@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -50,7 +51,15 @@ def messages() -> Catalog:
         if name.startswith(COMMANDS):
             for text in _helps(source.decode()):
                 found.add(text, None, [(name, 0)])
+    for text in _licences():
+        found.add(text, None, [("resources/catalogue.json", 0)])
     return found
+
+
+def _licences() -> Iterator[str]:
+    """What the licences of the catalogue's models allow and ask for."""
+    licences = json.loads((ROOT / "resources" / "catalogue.json").read_text(encoding="utf-8"))["licences"].values()
+    yield from (licence[key] for licence in licences for key in ("allows", "duties") if licence[key])
 
 
 def _helps(source: str) -> Iterator[str]:

@@ -60,7 +60,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert "SIGKILL" in job.outcome().error["why"]
     run = folder.summarise(job.folder)
     assert run.resumable
-    assert syscalls.here() is None or run.locked.startswith("The system kept it from the network")
+    assert syscalls.here() is None or run.locked.startswith("The system blocked its access to the network")
 
     job.start()
     assert wait_for(job, "resumed_from")["global_step"] >= 10

@@ -58,11 +58,11 @@ READ: dict[str, tuple[Build, str]] = {
     "index names many files": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
         {f"t{n}": f"{n}.safetensors" for n in range(501)})), "names 503 files"),
     "index without a tensor": (lambda f: shards(f, lambda h, i: i["weight_map"].pop(first(i))),
-                               "tensors that model.safetensors.index.json doesn't know: model.embed_tokens.weight"),
+                               "tensor that model.safetensors.index.json doesn't know: model.embed_tokens.weight"),
     "index with one more": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
-        {"model.more": "model-00001-of-00002.safetensors"})), "tensors that no weight file holds: model.more"),
+        {"model.more": "model-00001-of-00002.safetensors"})), "tensor that no weight file holds: model.more"),
     "index with the wrong file": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
-        {first(i): "model-00002-of-00002.safetensors"})), "names the wrong file for 1 tensors"),
+        {first(i): "model-00002-of-00002.safetensors"})), "names the wrong file for 1 tensor:"),
     "index of impossible size": (lambda f: shards(f, lambda h, i: i["metadata"].update(total_size=-1)),
                                  "gives an impossible total size: -1"),
     "tensor in two files": (lambda f: shards(f, lambda h, i: h[1].update({first(i): ("BF16", (ROWS, 8))})),
@@ -115,13 +115,13 @@ READ: dict[str, tuple[Build, str]] = {
     "other weights": (lambda f: honest(f, {"transformers_weights": "adapter_model.bin"}),
                       "transformers_weights in config.json leads to another file of weights"),
     "code for attention": (lambda f: honest(f, {"text_config": {"_attn_implementation": "evil/attention"}}),
-                           "names code to be fetched from the hub (evil/attention)"),
+                           "names code that would be fetched from the hub (evil/attention)"),
     "code for experts": (lambda f: honest(f, {"experts_implementation": {"": "evil/experts"}}), "(evil/experts)"),
     "another backbone": (lambda f: honest(f, {"use_pretrained_backbone": True, "backbone": "../other"}),
                          "use_pretrained_backbone in config.json leads to another model"),
     "other layers": (lambda f: honest(f, {"fusion_config": {"mlp": True}}), "puts other code in the place"),
     "Python's insides": (lambda f: honest(f, {"__class__": "os.system"}), "reaches for Python's insides"),
-    "a method's name": (lambda f: honest(f, {"get_text_config": "x"}), "takes the place of a method"),
+    "a method's name": (lambda f: honest(f, {"get_text_config": "x"}), "would replace a method"),
     "another tokenizer": (lambda f: honest(f) and edit(f, "tokenizer_config.json", fast_tokenizer_files=[
         "../tokenizer.4.0.json"]), "fast_tokenizer_files in tokenizer_config.json leads to another tokenizer"),
     "values for a class": (lambda f: honest(f) and edit(f, "tokenizer_config.json", init_inputs=["/etc/passwd"]),
@@ -174,7 +174,7 @@ READ: dict[str, tuple[Build, str]] = {
     "positions without a factor": (lambda f: honest(f, {"rope_scaling": {"type": "linear"}}),
                                    "doesn't say factor, which its kind linear needs"),
     "positions of Llama 3 in part": (lambda f: honest(f, {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}),
-                                     "doesn't say low_freq_factor and high_freq_factor"),
+                                     "doesn't say low_freq_factor, high_freq_factor, which"),
     "positions as a text": (lambda f: honest(f, {"rope_scaling": "linear"}), "is 'linear'; it must be a table"),
     "positions as a list": (lambda f: honest(f, {"rope_parameters": [1]}), "rope_parameters in config.json is [1]"),
     "a whole number for a fraction": (lambda f: honest(f, {"rms_norm_eps": 0}), "must be written as a fraction"),
@@ -219,7 +219,7 @@ if os.name != "nt":
         "pipe": (pipe, "README.md is a pipe"),
         "socket": (bare_socket, "README.md is a socket"),
         "folder for a file": (as_folder, "generation_config.json is a folder where a file belongs"),
-        "two of one name": (lambda f: with_file(f, "Config.json", b"{}"), "Config.json and config.json differ only in"),
+        "two of one name": (lambda f: with_file(f, "Config.json", b"{}"), "Config.json, config.json differ only in"),
         "ten thousand files": (many_files, "more than 10,000 files"),
     }
 VOCABULARY = {"[UNK]": 0, "office": 1}

@@ -50,7 +50,7 @@ def test_threads_that_ran_before_are_told_of(state):
     found, _ = state("threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
                      "state = worker_lock.install('train', {})")
     assert found.enforced and not found.landlock
-    assert found.files_open == "2 threads ran before the lock, and Landlock holds one of them"
+    assert found.files_open == "2 threads ran before the lock, and Landlock holds only one of them"
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -63,7 +63,7 @@ def test_threads_that_ran_before_are_told_of(state):
 def test_why_files_are_open_is_said(state, change, reason):
     found, _ = state(f"{change}\nstate = worker_lock.install('train', {{}})")
     assert (found.enforced, found.landlock, found.files_open) == (True, 0, reason)
-    assert told.sentence([found.to_dict()]) == f"The system kept it from the network. Files were open to it: {reason}."
+    assert told.sentence([found.to_dict()]) == f"The system blocked its access to the network. Files were open to it: {reason}."
 
 
 def test_no_path_in_a_request_leaves_the_files_open(state, with_landlock, tmp_path):
