@@ -255,7 +255,7 @@ VET: dict[str, tuple[Build, str]] = {
     "values by the million": (lambda f: with_file(f, "tokenizer.json", b'{"a": [' + b"0," * 2_500_001 + b"0]}"),
                               "more than 2,500,000 values"),
     "no tokenizer at all": (lambda f: with_file(f, "tokenizer.json", b'{"model": {}}'),
-                            "of a kind that is not known here"),
+                            "of a kind that isn't known here"),
     "unknown token that isn't": (lambda f: tokenizer(f, model={
         "type": "WordPiece", "vocab": {"a": 0}, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
         "max_input_chars_per_word": 100}), "WordPiece error: Missing [UNK] token"),

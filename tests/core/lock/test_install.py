@@ -63,7 +63,8 @@ def test_threads_that_ran_before_are_told_of(state):
 def test_why_files_are_open_is_said(state, change, reason):
     found, _ = state(f"{change}\nstate = worker_lock.install('train', {{}})")
     assert (found.enforced, found.landlock, found.files_open) == (True, 0, reason)
-    assert told.sentence([found.to_dict()]) == f"The system blocked its access to the network. Files were open to it: {reason}."
+    assert told.sentence([found.to_dict()]) == (
+        f"The system blocked its access to the network. Files were open to it: {reason}.")
 
 
 def test_no_path_in_a_request_leaves_the_files_open(state, with_landlock, tmp_path):

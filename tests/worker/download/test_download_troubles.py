@@ -82,9 +82,9 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     (429, {}, "too many requests from this network. Try again in a few minutes."),
     (429, {"Retry-After": "900"}, "Try again in 15 min."),
     (429, {"RateLimit": '"api";r=0;t=600'}, "Try again in 10 min."),
-    (503, {}, "The hub is overloaded, or under repair. Try again later."),
+    (503, {}, "The hub is overloaded, or being repaired. Try again later."),
     (500, {}, "The hub answered with status 500."),
-    (403, {}, "The hub refuses it."),
+    (403, {}, "The hub refuses access."),
     (407, {}, "The network's proxy asks for a name and a password"),
 ])
 def test_a_hub_that_stays_busy_is_told_after_a_few_tries(hub, work, status, headers, sentence):
@@ -161,7 +161,7 @@ def test_a_hub_that_lies_about_sizes_is_not_believed(hub, work, size, sentence):
 def test_more_than_was_said_is_not_written(hub, work, repository):
     hub.unsized = True
     hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 1000, "pointerSize": 1}}}
-    assert "arrived damaged twice. More came than the 1,000 bytes that the hub's list says" in refused(work)
+    assert "arrived damaged twice. More arrived than the 1,000 bytes that the hub's list says" in refused(work)
     hub.lies = {}
     assert (work() / "model.safetensors").read_bytes() == repository["model.safetensors"]
 
@@ -224,7 +224,7 @@ def test_a_disk_that_fills_in_the_middle_loses_nothing(hub, work, repository, tm
         hub.models[REPO] = {**repository, "model.safetensors": bytes(200_000)}
         with monkeypatch.context() as patch:
             patch.setattr(fetch_child.disk_space, "require", lambda *where: None)  # as if another program were faster
-            assert "The disk is full. Free some space and try again. What was fetched is kept." in refused(work)
+            assert "The disk is full. Free some space and try again. What was downloaded is kept." in refused(work)
         assert "The disk is full" in refused(work)
         assert subprocess.run(["mount", "-o", "remount,size=10m", str(disk)]).returncode == 0
         hub.asked_for.clear()

@@ -47,7 +47,7 @@ def test_equals_pefts_merge(base, tmp_path, settings) -> None:
 def test_what_is_not_known_is_refused(base, tmp_path) -> None:
     from slmstudio.worker.model.adapter import Adapter
 
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="can't be read"):
         Adapter(tmp_path)
     models.adapter_on(base, tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
