@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -54,7 +55,15 @@ def messages() -> Catalog:
         for _line, message, comments, context in extract.extract(
                 "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=KEYWORDS):
             found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], auto_comments=comments, context=context)
+    for text in _licences():
+        found.add(text, None, [("resources/catalogue.json", 0)])
     return found
+
+
+def _licences() -> Iterator[str]:
+    """What the licences of the catalogue's models allow and ask for."""
+    licences = json.loads((ROOT / "resources" / "catalogue.json").read_text(encoding="utf-8"))["licences"].values()
+    yield from (licence[key] for licence in licences for key in ("allows", "duties") if licence[key])
 
 
 def _helps(source: str) -> Iterator[str]:

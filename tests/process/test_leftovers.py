@@ -88,7 +88,7 @@ def test_whoever_learns_of_the_kill_removes_it(kind, killed):
         (place / ".other.1.partial").write_text("of another process")
     outcome = jobs.Job(job.folder).outcome()
     assert outcome.state == "crashed"
-    assert outcome.error["remedy"] == "Nothing half done was left behind. Start it again."
+    assert outcome.error["remedy"] == "No unfinished files were left behind. Start it again."
     for place in places:
         assert sorted(path.name for path in place.iterdir()) == [".other.1.partial", "older.gguf"]
     until(lambda: has_ended(event["child"]), "what the worker had started is killed too")
@@ -108,7 +108,7 @@ def test_what_cannot_be_removed_is_named(killed):
     state = {**files.read_json(job.folder / jobs.PROCESS), "pid": os.getpid(), "create_time": 0.0}
     files.write_atomically(job.folder / jobs.PROCESS, files.dump_pretty(state))
     error = jobs.Job(job.folder).outcome().error
-    assert error["remedy"] == f"What it left half done could not be removed: {mine}. Start it again." and mine.exists()
+    assert error["remedy"] == f"Its unfinished files couldn't be removed: {mine}. Start it again." and mine.exists()
 
 
 @pytest.mark.parametrize("damage", [{}, {"kind": "export"}, {"kind": "export", "run": 7}, {"kind": ["export"]},

@@ -61,7 +61,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert "SIGKILL" in job.outcome().error["why"]
     run = folder.summarise(job.folder)
     assert run.resumable
-    assert syscalls.here() is None or run.locked.startswith("The system kept it from the network")
+    assert syscalls.here() is None or run.locked.startswith("The system blocked its access to the network")
 
     job.start()
     assert wait_for(job, "resumed_from")["global_step"] >= 10
@@ -74,7 +74,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
 def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     job = start(max_steps=5000, save_steps=5000)
     wait_for(job, "step", global_step=3)
-    with pytest.raises(UserError, match="running already"):
+    with pytest.raises(UserError, match="already running"):
         jobs.Job(job.folder).start()
     assert job.is_alive()
     job.send("stop")

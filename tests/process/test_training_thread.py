@@ -177,7 +177,7 @@ def test_a_second_window_is_told_and_follows(qtbot, follow, play, job):
     qtbot.waitUntil(lambda: len(heard.events("step")) > 5, timeout=10_000)
     second, also_heard = follow(Job(job.folder))
     qtbot.waitUntil(lambda: len(also_heard.events("step")) > 5, timeout=10_000)
-    assert "running already" in str(also_heard.of("failed")[0])
+    assert "already running" in str(also_heard.of("failed")[0])
     second.stop()
     assert ended(qtbot, heard).state == ended(qtbot, also_heard).state == "stopped"
 

@@ -94,9 +94,9 @@ def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_ho
         summary = folder.summarise(job.folder)
         if name == "locked":
             assert [event["enforced"] for event in locks(job)] == [True]
-            assert summary.locked.startswith("The system kept it from the network")
+            assert summary.locked.startswith("The system blocked its access to the network")
         else:
-            assert summary.locked == "It wasn't kept from the network: The test wants it so."
+            assert summary.locked == "Its access to the network wasn't blocked: The test wants it so."
     assert weights["locked"] == weights["unlocked"] != []
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slmstudio.core.export.types import QUANT_TYPES, QuantType, Shape
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
 
 GB = 10**9
@@ -35,23 +35,27 @@ class Target:
 
     Attributes:
         key: for programs.
-        name: for people.
+        english_name: for people.
         budget: bytes that a model may take; the rest is the system's and other programs'.
         on_processor: whether the processor does the work, so that the file's size decides the speed.
     """
 
     key: str
-    name: str
+    english_name: str
     budget: int
     on_processor: bool
 
+    @property
+    def name(self) -> str:
+        return tr(self.english_name)
+
 
 TARGETS = (
-    Target("laptop-8", "8 GB laptop, CPU", 6 * GB, True),
-    Target("laptop-16", "16 GB laptop, CPU", 11 * GB, True),
-    Target("gpu-8", "GPU with 8 GB", 7 * GB, False),
-    Target("gpu-12", "GPU with 12 GB", 11 * GB, False),
-    Target("gpu-24", "GPU with 24 GB", 22 * GB, False),
+    Target("laptop-8", noop("8 GB laptop, CPU"), 6 * GB, True),
+    Target("laptop-16", noop("16 GB laptop, CPU"), 11 * GB, True),
+    Target("gpu-8", noop("GPU with 8 GB"), 7 * GB, False),
+    Target("gpu-12", noop("GPU with 12 GB"), 11 * GB, False),
+    Target("gpu-24", noop("GPU with 24 GB"), 22 * GB, False),
 )
 
 
@@ -59,7 +63,7 @@ TARGETS = (
 class Proposal:
     """Attributes:
         type: None where nothing fits.
-        reason: one sentence.
+        reason: in a sentence or two.
     """
 
     type: QuantType | None
@@ -80,19 +84,22 @@ def propose(model: ChatShape, target: Target) -> Proposal:
     if not fitting:
         smallest = ladder[-1]
         return Proposal(None,
-                        tr("Even {smallest} needs {size}; about {size2} are free for a model there.",
-                           smallest=smallest.name, size=format_bytes(memory_bytes(smallest, model)),
-                           size2=format_bytes(target.budget)))
+                        tr("Even {type} needs {need}, but only about {budget} are free for a model there.",
+                           type=smallest.name, need=format_bytes(memory_bytes(smallest, model)),
+                           budget=format_bytes(target.budget)))
     best = fitting[0]
     if target.on_processor:
         best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
-    need = format_bytes(memory_bytes(best, model))
-    why = f"{best.name} needs about {need} of the {format_bytes(target.budget)} that are free for a model"
-    if best is not fitting[0]:
-        return Proposal(best, tr("{why}; larger types fit too, but would answer more slowly than one reads.", why=why))
+    why = tr("{type} needs about {need} of the {budget} that are free for a model.", type=best.name,
+             need=format_bytes(memory_bytes(best, model)), budget=format_bytes(target.budget))
     larger = ladder[:ladder.index(best)]
-    rest = f"; {larger[-1].name} would not fit." if larger else ", and loses next to nothing."
-    return Proposal(best, why + rest)
+    if best is not fitting[0]:
+        rest = tr("Larger types fit too, but would answer more slowly than you read.")
+    elif larger:
+        rest = tr("{type} wouldn't fit.", type=larger[-1].name)
+    else:
+        rest = tr("It loses next to nothing.")
+    return Proposal(best, f"{why} {rest}")
 
 
 def _speed(kind: QuantType, model: ChatShape) -> float:

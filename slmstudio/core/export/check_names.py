@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, ptr, tr
 
 LABELS = {
     "tokens": noop("Token ids equal"),
@@ -18,17 +18,18 @@ LABELS = {
     "adapter": noop("What was learned"),
     "nmse": noop("Error of the logits (NMSE)"),
     "top1": noop("Same first choice (top-1)"),
-    "kl": "KL divergence",
-    "perplexity": "Perplexity, model → file",
+    "kl": noop("KL divergence"),
+    "perplexity": noop("Perplexity, model → file"),
 }
-"""Name of a check in NAME.parity.json: what a person reads."""
-HEADINGS = (noop("What was compared"), "Found", "Required", "Result")
-"""Of a table of checks."""
+"""Name of a check in NAME.parity.json: what a person reads. Whoever shows it translates it."""
+HEADINGS = (noop("What was compared"), noop("Found"), noop("Required"), noop("Result"))
+"""Of a table of checks. Whoever shows them translates them."""
 NO_LIMIT = "shown only"
 """The limit of a figure that passes whatever it is, as NAME.parity.json has it."""
 _REQUIRED = {
-    NO_LIMIT: "no limit: smaller files differ", "all": "must be equal in all",
-    "ends": "must end the answer", "under +1%": "must rise by less than 1%", "under +2%": "must rise by less than 2%",
+    NO_LIMIT: noop("no limit: smaller files differ"), "all": noop("must be equal in all"),
+    "ends": noop("must end the answer"), "under +1%": noop("must rise by less than 1%"),
+    "under +2%": noop("must rise by less than 2%"),
 }
 
 
@@ -39,11 +40,16 @@ def required(check: Mapping[str, Any]) -> str:
     ('must be under 0.0001', 'must be equal in all', '')
     """
     limit = str(check.get("limit") or "")
-    return _REQUIRED.get(limit, f"must be {limit}" if limit else "")
+    if limit in _REQUIRED:
+        return tr(_REQUIRED[limit])
+    word, _, number = limit.partition(" ")
+    if word == "under" and number:
+        return tr("must be under {limit}", limit=number)
+    return tr("must be {limit}", limit=limit) if limit else ""
 
 
 def result(check: Mapping[str, Any]) -> str:
-    """How a check ended: "passed", "failed", "no limit" or "not checked"."""
+    """How a check ended: passed, failed, no limit or not checked, in the language that is spoken."""
     if check.get("passed") is True:
-        return "no limit" if check.get("limit") == NO_LIMIT else "passed"
-    return "failed" if check.get("passed") is False else "not checked"
+        return ptr("check", "no limit") if check.get("limit") == NO_LIMIT else ptr("check", "passed")
+    return ptr("check", "failed") if check.get("passed") is False else tr("not checked")

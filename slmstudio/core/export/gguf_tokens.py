@@ -44,7 +44,7 @@ class GgufTokens:
 def read_tokens(path: Path) -> GgufTokens:
     """
     Raises:
-        UserError: the file is no complete GGUF model.
+        UserError: the file isn't a complete GGUF model.
     """
     facts = read_gguf(path)  # checks every length that is trusted below
     try:
@@ -57,7 +57,7 @@ def read_tokens(path: Path) -> GgufTokens:
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
     except (struct.error, IndexError, KeyError) as error:  # changed since it was checked
-        raise UserError(tr("{path} cannot be read.", path=path.name), tr("It was changed meanwhile."),
+        raise UserError(tr("{file} can't be read.", file=path.name), tr("It was changed in the meantime."),
                         tr("Try again.")) from error
     named = {name: texts[number] for name, number in ids.items() if number in texts}
     special = {_IDS[name]: text for name, text in named.items() if name in _IDS}

@@ -72,8 +72,8 @@ def _copy(source: Path, target: Path, progress: Callable[[int, int], None], canc
     size, free = source.stat().st_size, shutil.disk_usage(target.parent).free
     if free < size + SPARE_BYTES:
         raise UserError(tr("The disk with LM Studio's folder has too little room."),
-                        tr("The file takes {size}; {size2} are free in {parent}.", size=format_bytes(size),
-                           size2=format_bytes(free), parent=target.parent),
+                        tr("The file takes {size}, but {folder} has only {free} free.", size=format_bytes(size),
+                           free=format_bytes(free), folder=target.parent),
                         tr("Free some space, or choose a smaller quantization type."))
     done = 0
     with open(source, "rb", opener=files.regular) as reader, open(target, "wb") as writer:

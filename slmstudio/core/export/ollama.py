@@ -42,27 +42,28 @@ def modelfile(gguf: Path, context: int, system: str = "") -> tuple[str, tuple[st
     """
     tokens = read_tokens(gguf)
     if tokens.template is None:
-        raise UserError(tr("{gguf} has no chat template.", gguf=gguf.name),
-                        tr("Nobody can know how it was taught to chat."), tr("Export an instruct model."))
+        raise UserError(tr("{file} has no chat template.", file=gguf.name),
+                        tr("Without one, nobody can know how it was taught to chat."), tr("Export an instruct model."))
     found = ollama_template.take_apart(tokens.template)
     notes = [*found.notes, *_bos_notes(found, tokens)]
     if tokens.adds_bos:
         found = found.without_bos(tokens.bos)
     path = str(gguf.absolute())
     if not path.isprintable() or path.startswith('"'):
-        raise UserError(tr("The path of {gguf} cannot be written in a Modelfile.", gguf=gguf.name),
-                        tr("It holds signs that Ollama drops when it reads one, as joiners in Indian scripts."),
-                        tr("Rename the run, or copy the file."))
+        raise UserError(tr("The path of {file} can't be written in a Modelfile.", file=gguf.name),
+                        tr("It holds characters that Ollama drops when it reads one, such as joiners in Indian "
+                           "scripts."), tr("Rename the run, or copy the file."))
     lines = [f"FROM {path}", f'TEMPLATE """{found.go_template()}"""']
     lines += [f'PARAMETER stop "{end}"' for end in stop_texts(found, tokens)]
     lines.append(f"PARAMETER num_ctx {context}")
     if system:
         if '"""' in system:
-            raise UserError(tr("The system message cannot be written in a Modelfile."), tr('It holds """.'),
+            raise UserError(tr("The system message can't be written in a Modelfile."), tr('It holds """.'),
                             tr("Leave it out."))
         lines.append(f'SYSTEM """{system}"""')
     if tokens.normalizer:
-        notes.append(f"The model learned text in Unicode form {tokens.normalizer}; Ollama does not convert to it.")
+        notes.append(tr("The model learned text in Unicode form {form}. Ollama doesn't convert to it.",
+                        form=tokens.normalizer))
     return "\n".join(lines) + "\n", tuple(notes)
 
 
@@ -75,7 +76,7 @@ def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, .
 
 def _bos_notes(found: ollama_template.Turns, tokens: GgufTokens) -> list[str]:
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
-        return [tr("Ollama puts {bos} first, which the chat template does not.", bos=tokens.bos)]
+        return [tr("Ollama puts {token} first, which the chat template doesn't.", token=tokens.bos)]
     return []
 
 
@@ -114,7 +115,7 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
     ollama = program()
     if ollama is None:
         raise UserError(tr("Ollama is not installed."), tr("There is no program `ollama` on the PATH."),
-                        tr("Install it, or copy the Modelfile to where it is."))
+                        tr("Install it, or copy the Modelfile to a machine that has it."))
     file = save(gguf, text)
     try:
         process = subprocess.Popen([ollama, "create", name, "-f", str(file)], stdin=subprocess.DEVNULL,
@@ -124,9 +125,9 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
     said = _wait(process, cancelled)
     if process.returncode != 0:
         lines = [line.strip() for line in _COLOURS.sub("", said).splitlines() if line.strip()]
-        raise UserError(tr("Ollama did not take {name}.", name=name),
-                        tr("It says: {lines}", lines=lines[-1] if lines else "nothing"),
-                        tr("See that Ollama is at work (ollama serve), then try again."))
+        raise UserError(tr("Ollama didn't accept {name}.", name=name),
+                        tr("It says: {message}", message=lines[-1]) if lines else tr("It doesn't say why."),
+                        tr("Check that Ollama is running (ollama serve), then try again."))
     return quoting.command(["ollama", "run", name])
 
 
@@ -139,4 +140,5 @@ def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> st
             if cancelled():
                 process.kill()
                 process.communicate()
-                raise UserError(tr("Ollama was stopped."), tr("You cancelled it."), tr("Press the button again.")) from None
+                raise UserError(tr("Ollama was stopped."), tr("You cancelled it."),
+                                tr("Press the button again.")) from None

@@ -16,9 +16,9 @@ from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 
 _S, *_MARKS = (f"mark{letter}qz" for letter in "sabcdefg")
-_WORDS = (noop("What is the fee?"), "शुल्क ₹1,500 है।\n\n1. `form.pdf`", noop("And {{ then }}?"), "<b>7 days</b>",
+_WORDS = ("What is the fee?", "शुल्क ₹1,500 है।\n\n1. `form.pdf`", "And {{ then }}?", "<b>7 days</b>",
           "ठीक है", "Yes.", "Thanks!")
-_SYSTEM = noop("You are a clerk.\nAnswer in Hindi.")
+_SYSTEM = "You are a clerk.\nAnswer in Hindi."
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def take_apart(template: ChatTemplate) -> Turns:
     before: str | None = None
     after = ""
     if not _takes_system(template):
-        notes.append("The template takes no system message; Ollama leaves it out.")
+        notes.append(tr("The template takes no system message. Ollama leaves it out."))
     else:
         before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
         if rest != [to_assistant, between, generation]:
@@ -105,7 +105,14 @@ def take_apart(template: ChatTemplate) -> Turns:
     return turns
 
 
-_UNLIKE = noop("The chat template cannot be written in Ollama's language.")
+_UNLIKE = noop("The chat template can't be written in Ollama's language.")
+
+
+_NOT_ONCE = {
+    "user": noop("It doesn't write each user message exactly once, in order."),
+    "assistant": noop("It doesn't write each assistant message exactly once, in order."),
+    "system": noop("It doesn't write the system message exactly once, in order."),
+}
 
 
 def _refuse(why: str) -> UserError:
@@ -132,7 +139,7 @@ def _parts(template: ChatTemplate, messages: list[dict[str, str]]) -> list[str]:
     for message in messages:
         before, mark, text = text.partition(message["content"])
         if not mark or message["content"] in text:
-            raise _refuse(tr("It does not write {role} messages once each, in their order.", role=message["role"]))
+            raise _refuse(tr(_NOT_ONCE[message["role"]]))
         parts.append(before)
     return [*parts, text]
 
@@ -144,21 +151,21 @@ def _prove(template: ChatTemplate, turns: Turns) -> None:
         for length in (1, 3, 5, 7):
             messages = _conversation(_WORDS[:length], system)
             if turns.render(messages) != template.render(messages, add_generation_prompt=True):
-                raise _refuse(tr("What it writes depends on the text or the number of the messages."))
+                raise _refuse(tr("What it writes depends on the text or the number of messages."))
 
 
 def _notes(template: ChatTemplate) -> list[str]:
     notes = []
     padded, plain = _conversation([f"  {_MARKS[0]} "]), _conversation(_MARKS[:1])
     if template.render(padded, add_generation_prompt=True) == template.render(plain, add_generation_prompt=True):
-        notes.append("The template cuts spaces around messages; Ollama does not.")
+        notes.append(tr("The template removes spaces around messages. Ollama doesn't."))
     thinking = _conversation(["a", f"<think>{_MARKS[0]}</think>b", "c"])
     if _MARKS[0] not in template.render(thinking, add_generation_prompt=True):
-        notes.append("The template forgets the reasoning of earlier answers; Ollama keeps it.")
+        notes.append(tr("The template leaves out the reasoning of earlier answers. Ollama keeps it."))
     if "strftime_now" in template.source:
-        notes.append("The template writes today's date; here it stays the date of today.")
+        notes.append(tr("The template writes the current date. In Ollama it always stays today's date."))
     if "tools" in template.source:
-        notes.append("Tool calls are left out.")
+        notes.append(tr("Tool calls are left out."))
     return notes
 
 

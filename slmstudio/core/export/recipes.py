@@ -12,7 +12,7 @@ from slmstudio.core import files, quoting
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import lm_studio, ollama
 from slmstudio.core.export.types import ADAPTER, LORA, MERGED
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
@@ -68,7 +68,7 @@ def find(gguf: Path, run: RunSummary | None = None) -> Export:
     """Look for what lies around a GGUF file.
 
     Raises:
-        UserError: it is no complete GGUF file.
+        UserError: it isn't a complete GGUF file.
     """
     facts = read_gguf(gguf)
     context = min(CONTEXT, facts.context_length or CONTEXT)
@@ -115,10 +115,10 @@ def _llama_server(export: Export, system: str) -> Recipe:
     serve = ["llama-server", "-m", str(export.gguf), "-c", str(export.context), "--host", "127.0.0.1", "--port",
              str(LLAMA_SERVER_PORT), "--jinja", "--api-key-file", key_file]
     first = make_key.replace("python3", "python") if system == "nt" else f"(umask 077; {make_key})"
-    notes = [tr("The first line makes a key; clients send it as a Bearer token.")]
+    notes = [tr("The first line makes a key. Clients send it as a Bearer token.")]
     if export.lora is not None:
-        notes.append("The adapter alone, for a llama-server that serves the base model: "
-                     + quoting.command(["--lora", str(export.lora)], system))
+        notes.append(tr("To add only the adapter to a llama-server that serves the base model: {option}",
+                        option=quoting.command(["--lora", str(export.lora)], system)))
     return Recipe("llama.cpp", f"{first}\n\n{quoting.command(serve, system)}", notes=tuple(notes))
 
 
@@ -135,15 +135,15 @@ def _vllm(export: Export) -> Recipe:
         if (export.adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
             words += ["--generation-config", str(export.adapter)]
         if not export.base.is_dir():
-            notes.append("The base model is not where it was when the run was made.")
+            notes.append(tr("The base model isn't where it was when the run was made."))
     else:
-        raise UserError(tr("vLLM needs safetensors."), tr("It serves GGUF files only as an experiment, slowly."),
+        raise UserError(tr("vLLM needs safetensors."), tr("Its support for GGUF files is experimental and slow."),
                         tr("Export the run as {merged} or {adapter} too.", merged=MERGED.name, adapter=ADAPTER.name))
     words += ["--max-model-len", str(export.context), "--host", "127.0.0.1"]
     if template.is_file():
         words += ["--chat-template", str(template)]
     if os.name == "nt":
-        notes.append("vLLM runs on Linux: use WSL2, where drive C: is /mnt/c.")
+        notes.append(tr("vLLM runs on Linux: use WSL2, where drive C: is /mnt/c."))
     # vLLM has no Windows build, so its command is always one for a POSIX shell.
     return Recipe("vllm", quoting.command(["vllm", "serve", *words], "posix"), notes=tuple(notes))
 
@@ -162,24 +162,26 @@ def _rank(adapter: Path) -> int:
     """
     config = files.read_json(adapter / "adapter_config.json")
     if config is None:
-        raise UserError(tr("The adapter cannot be read."),
-                        tr("{adapter} has no readable adapter_config.json.", adapter=adapter),
+        raise UserError(tr("The adapter can't be read."),
+                        tr("{folder} has no readable adapter_config.json.", folder=adapter),
                         tr("Export the run as {merged}.", merged=MERGED.name))
-    for field, what in (("use_dora", "DoRA"), ("modules_to_save", "whole layers beside the adapter")):
+    for field, why in (("use_dora", noop("It uses DoRA.")),
+                       ("modules_to_save", noop("It has whole layers beside the adapter."))):
         if config.get(field):
-            raise UserError(tr("vLLM cannot serve this adapter alone."), tr("It uses {what}.", what=what),
-                            tr("Export the run as {merged}: then it is a plain model.", merged=MERGED.name))
+            raise UserError(tr("vLLM can't serve this adapter by itself."), tr(why),
+                            tr("Export the run as {merged}. Then it's a plain model.", merged=MERGED.name))
     pattern = config.get("rank_pattern")
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
     rank = max((rank for rank in ranks if isinstance(rank, int)), default=0)
     fitting = next((choice for choice in VLLM_RANKS if choice >= rank), None)
     if fitting is None:
-        raise UserError(tr("vLLM cannot serve this adapter alone."),
-                        tr("Its rank is {rank}; vLLM goes up to {vllm_ranks}.", rank=rank, vllm_ranks=VLLM_RANKS[-1]),
+        raise UserError(tr("vLLM can't serve this adapter by itself."),
+                        tr("Its rank is {rank}, and vLLM goes up to {most}.", rank=rank, most=VLLM_RANKS[-1]),
                         tr("Export the run as {merged}.", merged=MERGED.name))
     return fitting
 
 
 def _lm_studio(export: Export) -> Recipe:
     return Recipe("lm-studio", str(lm_studio.target(export.gguf)), notes=(
-        tr("LM Studio shows the file under My Models. Where both folders lie on one disk it takes no room of its own."),))
+        tr("LM Studio shows the file under My Models. If both folders are on the same disk, it takes no extra space."),
+    ))

@@ -8,14 +8,14 @@ from typing import Protocol
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 
 BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5,
                    "Q5_0": 5.5, "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
 """Size of llama.cpp's block formats: bytes of a block times eight, divided by its weights (ggml-common.h)."""
 
 FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0", "IQ4_XS": "IQ4_NL"}
-"""What llama.cpp uses instead where a row is no multiple of 256 weights (tensor_type_fallback in llama-quant.cpp)."""
+"""What llama.cpp uses instead where a row isn't a multiple of 256 weights (tensor_type_fallback in llama-quant.cpp)."""
 
 ROW_MULTIPLE = 256
 METADATA_BYTES_PER_TOKEN = 48
@@ -47,7 +47,7 @@ class QuantType:
         name: llama.cpp's name.
         ftype: llama.cpp's `llama_ftype`.
         bits_per_weight: of an 8B model, embeddings included (Llama 3.1 8B, llama.cpp tools/quantize/README.md).
-        description: one sentence that says when to take it.
+        english: one sentence that says when to take it.
         block: the block format of most weights.
         down: the block format of `down_share` of the feed-forward down projections.
         head: the block format of the output layer; tied embeddings share it.
@@ -56,11 +56,16 @@ class QuantType:
     name: str
     ftype: int
     bits_per_weight: float
-    description: str
+    english: str
     block: str
     down: str
     down_share: float
     head: str
+
+    @property
+    def description(self) -> str:
+        """When to take it, in a sentence of the language that is spoken."""
+        return tr(self.english)
 
     @property
     def quantized(self) -> bool:
@@ -88,34 +93,26 @@ def _bits(block: str, row: int) -> float:
     return BITS_PER_WEIGHT[FALLBACK.get(block, block) if row % ROW_MULTIPLE else block]
 
 
-QUANT_TYPES: tuple[QuantType, ...] = (QuantType("F32", 0, 32.0,
-                                                noop("Every weight in 32 bits: twice F16 for a difference that nobody "
-                                                     "sees. For research."), "F32", "F32", 1, "F32"),
-                                      QuantType("F16", 1, 16.0,
-                                                noop("Nothing lost: every weight in 16 bits. The reference, and the "
-                                                     "source of the others."), "F16", "F16", 1, "F16"),
-                                      QuantType("BF16", 32, 16.0,
-                                                noop("The weights exactly as trained in bf16; slower than F16 on most "
-                                                     "processors."), "BF16", "BF16", 1, "BF16"),
-                                      QuantType("Q8_0", 7, 8.5,
-                                                noop("Half of F16 and practically the same answers. Right where memory "
-                                                     "allows it."), "Q8_0", "Q8_0", 1, "Q8_0"),
-                                      QuantType("Q6_K", 18, 6.56, noop("Very close to F16 at two fifths of its size."),
-                                                "Q6_K", "Q6_K", 1, "Q6_K"),
-                                      QuantType("Q5_K_M", 17, 5.70, noop("Small loss, a third of F16."), "Q5_K", "Q6_K",
-                                                0.5, "Q6_K"),
-                                      QuantType("Q4_K_M", 15, 4.89,
-                                                noop("The usual choice for laptops: under a third of F16, a small "
-                                                     "loss."), "Q4_K", "Q6_K", 0.5, "Q6_K"),
-                                      QuantType("IQ4_XS", 30, 4.46,
-                                                noop("A little smaller than Q4_K_M and nearly as good; slower on old "
-                                                     "processors."), "IQ4_XS", "Q5_K", 0.125, "Q6_K"),
-                                      QuantType("Q3_K_M", 12, 4.00,
-                                                noop("A quarter of F16, with a loss you can notice. For large models "
-                                                     "on small machines."), "Q3_K", "Q4_K", 1, "Q6_K"),
-                                      QuantType("Q2_K", 10, 3.16,
-                                                noop("The smallest, with a clear loss. Only where nothing else fits."),
-                                                "Q2_K", "Q3_K", 1, "Q6_K"))
+QUANT_TYPES: tuple[QuantType, ...] = (
+    QuantType("F32", 0, 32.0, noop("Every weight in 32 bits: twice the size of F16 for a difference nobody can see. "
+                                   "For research."), "F32", "F32", 1, "F32"),
+    QuantType("F16", 1, 16.0, noop("Nothing is lost: every weight in 16 bits. The reference, and the source of the "
+                                   "others."), "F16", "F16", 1, "F16"),
+    QuantType("BF16", 32, 16.0, noop("The weights exactly as trained in bf16. Slower than F16 on most processors."),
+              "BF16", "BF16", 1, "BF16"),
+    QuantType("Q8_0", 7, 8.5, noop("Half the size of F16, with practically the same answers. Good if you have enough "
+                                   "memory."), "Q8_0", "Q8_0", 1, "Q8_0"),
+    QuantType("Q6_K", 18, 6.56, noop("Very close to F16 at two fifths of its size."), "Q6_K", "Q6_K", 1, "Q6_K"),
+    QuantType("Q5_K_M", 17, 5.70, noop("Small loss, a third of the size of F16."), "Q5_K", "Q6_K", 0.5, "Q6_K"),
+    QuantType("Q4_K_M", 15, 4.89, noop("The usual choice for laptops: under a third of the size of F16, with a small "
+                                       "loss."), "Q4_K", "Q6_K", 0.5, "Q6_K"),
+    QuantType("IQ4_XS", 30, 4.46, noop("A little smaller than Q4_K_M and nearly as good. Slower on old processors."),
+              "IQ4_XS", "Q5_K", 0.125, "Q6_K"),
+    QuantType("Q3_K_M", 12, 4.00, noop("A quarter of the size of F16, with a loss you can notice. For large models on "
+                                       "small machines."), "Q3_K", "Q4_K", 1, "Q6_K"),
+    QuantType("Q2_K", 10, 3.16, noop("The smallest, with a clear loss. Only if nothing else fits."),
+              "Q2_K", "Q3_K", 1, "Q6_K"),
+)
 DEFAULT_TYPES = ("Q4_K_M",)
 """What is made where nobody chooses."""
 
@@ -126,13 +123,19 @@ class OtherFormat:
 
     Attributes:
         ending: of its name in the exports folder, behind the run's name.
+        english: what it is, in a sentence.
         needs_adapter: a run that trained every weight has none.
     """
 
     name: str
     ending: str
-    description: str
+    english: str
     needs_adapter: bool
+
+    @property
+    def description(self) -> str:
+        """What it is, in a sentence of the language that is spoken."""
+        return tr(self.english)
 
 
 MERGED = OtherFormat("MERGED", "-merged",
@@ -155,6 +158,6 @@ def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
     others = [kind for kind in OTHER_FORMATS if kind.name in wanted]
     known = [kind.name for kind in QUANT_TYPES] + [kind.name for kind in OTHER_FORMATS]
     if unknown := [name for name in wanted if name not in known]:
-        are = "isn't a quantization type" if len(unknown) == 1 else "aren't quantization types"
-        raise UserError(f"{', '.join(unknown)} {are}.", "", tr("Choose from {known}.", known=", ".join(known)))
+        raise UserError(ntr("{names} isn't a quantization type.", "{names} aren't quantization types.", len(unknown),
+                            names=", ".join(unknown)), "", tr("Choose from {names}.", names=", ".join(known)))
     return sorted(types, key=lambda kind: -kind.bits_per_weight), others

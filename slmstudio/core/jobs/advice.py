@@ -10,10 +10,10 @@ from slmstudio.core.i18n import tr
 
 
 def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
-    """How the work is taken up again, and what of it is kept.
+    """How the work is continued, and what of it is kept.
 
     Args:
-        left: what it has left half done.
+        left: unfinished files that it has left.
     """
     if kind == "train":
         return tr("What was saved is kept. Resume continues from the last checkpoint.")
@@ -21,10 +21,10 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
         return tr("Every answer that was written is kept. To continue, give the folder again: {command}",
                   command=program.command("evaluate", folder))
     if kind == "download":
-        return tr("What was fetched is kept. Start it again to fetch the rest.")
+        return tr("What was downloaded is kept. Start it again to download the rest.")
     if left:
-        return tr("What it left half done could not be removed: {str}. Start it again.", str=", ".join(map(str, left)))
-    return tr("Nothing half done was left behind. Start it again.")
+        return tr("Its unfinished files couldn't be removed: {files}. Start it again.", files=", ".join(map(str, left)))
+    return tr("No unfinished files were left behind. Start it again.")
 
 
 def need_less(kind: str) -> str:

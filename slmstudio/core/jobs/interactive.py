@@ -58,7 +58,7 @@ class InteractiveWorker:
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
         except OSError as error:
-            raise UserError(tr("The {kind} worker could not be started.", kind=self.kind),
+            raise UserError(tr("The worker process ({kind}) could not be started.", kind=self.kind),
                             tr("The system says: {error}.", error=error),
                             tr("Run the set-up again: {setup_command}",
                                setup_command=program.setup_command())) from error
@@ -91,7 +91,7 @@ class InteractiveWorker:
             raise self.cause_of_death() from error
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Messages as they come, until the worker ends. What is no JSON object is passed over."""
+        """Messages as they come, until the worker ends. Anything that isn't a JSON object is skipped."""
         if self._process is None:
             return
         assert self._process.stdout is not None
@@ -128,14 +128,15 @@ class InteractiveWorker:
         if code == -9:
             why = tr("It was killed, perhaps for lack of memory.")
         elif code is not None and code == -getattr(signal, "SIGBUS", 0):
-            why = tr("A file that it was reading, most likely the model, was cut short or its disk went away.")
+            why = tr("A file that it was reading, most likely the model, was cut short, or its disk was removed.")
         elif code is not None and code < 0:
-            why = tr("Signal {code} ended it: a library crashed, or somebody ended it.", code=-code)
+            why = tr("Signal {code} ended it: a library crashed, or somebody stopped it.", code=-code)
+        elif self._process is None:
+            why = tr("It was not started.")
         else:
-            why = tr("It was not started.") if self._process is None else tr("It ended with exit status {code}.",
-                                                                             code=code)
-        return UserError(tr("The worker is gone."), why,
-                         tr("Load the model again. What it printed is in {log}.", log=self.log))
+            why = tr("It ended with exit status {code}.", code=code)
+        return UserError(tr("The worker process has ended."), why,
+                         tr("Load the model again. What the process printed is in {log}.", log=self.log))
 
     def __enter__(self) -> InteractiveWorker:
         self.start()

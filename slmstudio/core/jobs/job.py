@@ -43,8 +43,14 @@ MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
-DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped; the job itself is not affected "
-                        "by that.")
+DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
+_WITHOUT_ERROR = {
+    "cancelled": noop("The job was cancelled before anything was saved."),
+    "stopped": noop("The job was stopped before anything was saved."),
+    "paused": noop("The job was paused before anything was saved."),
+    "crashed": noop("The job crashed before anything was saved."),
+}
+"""By state: what is said of a job whose outcome names no error."""
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
 
@@ -71,11 +77,9 @@ class Outcome:
         return self.state in ("finished", "stopped")
 
     def user_error(self) -> UserError:
-        return (
-            UserError.from_dict(self.error)
-            if self.error
-            else UserError(tr("The job was {state} before anything was saved.", state=self.state))
-        )
+        if self.error:
+            return UserError.from_dict(self.error)
+        return UserError(tr(_WITHOUT_ERROR.get(self.state, noop("The job failed before anything was saved."))))
 
 
 def need_own_files(folder: Path) -> None:
@@ -89,8 +93,8 @@ def need_own_files(folder: Path) -> None:
         path = os.path.join(folder, name)  # a thousand runs are looked at so, and a Path takes longer than the look
         if os.path.islink(path) and not Path(path).resolve().is_relative_to(folder.resolve()):
             raise UserError(tr("{folder} can't be used: {name} is a link that leads out of it.", folder=folder,
-                               name=name), tr("It leads to {readlink}.", readlink=os.readlink(path)[:200]),
-                            tr("Put {name} itself in its place.", name=name))
+                               name=name), tr("It leads to {target}.", target=os.readlink(path)[:200]),
+                            tr("Replace the link with the file {name} itself.", name=name))
 
 
 class EventReader(files.LineReader):
@@ -151,7 +155,7 @@ class Job:
         """Start a detached worker process; it outlives this one.
 
         Raises:
-            UserError: a worker is at work on this folder already, or none can be started, or the disk is full.
+            UserError: a worker is already working on this folder, or none can be started, or the disk is full.
         """
         import filelock
 
@@ -164,14 +168,14 @@ class Job:
             with filelock.FileLock(self.folder / START_LOCK):
                 if self.is_alive() and not self._is_leaving():
                     raise UserError(
-                        tr("{folder} is running already.", folder=self.folder.name),
-                        tr("Another process works on it."),
+                        tr("{folder} is already running.", folder=self.folder.name),
+                        tr("Another process is working on it."),
                         tr("Watch it in the Training tab, or stop it first."),
                     )
                 self._spawn()
         except OSError as error:
             raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
-                            tr("Check the disk. If that is well, run the set-up again: {setup_command}",
+                            tr("Check the disk. If it's fine, run the set-up again: {setup_command}",
                                setup_command=program.setup_command())) from error
 
     def _is_leaving(self) -> bool:
@@ -257,7 +261,7 @@ class Job:
             if reader.damaged and not told:
                 told = True
                 yield {"protocol": PROTOCOL, "time": time.time(), "type": "warning", "code": DAMAGED,
-                       "message": DAMAGED_SENTENCE}
+                       "message": tr(DAMAGED_SENTENCE)}
             if ended:
                 return
             time.sleep(poll_seconds)
@@ -294,7 +298,7 @@ class Job:
         self._remove_leftovers(state)
 
     def advice(self) -> str:
-        """How its work is taken up again after it ended badly."""
+        """How its work is continued after it ended badly."""
         state = files.read_json(self.folder / PROCESS) or {}
         left = leftovers.find(files.read_json(self.folder / REQUEST) or {}, state.get("pid", 0))
         return go_on(self._kind(), self.folder, left)
@@ -336,12 +340,12 @@ class Job:
         self._remove_leftovers(state)
         remedy = self.advice()
         if state.get("boot_id") != processes.boot_id():
-            return UserError(tr("The machine was restarted while this ran."), tr("A power cut or a reboot ended it."),
-                             remedy)
+            return UserError(tr("The machine was restarted while this was running."),
+                             tr("A power cut or a reboot ended it."), remedy)
         if processes.oom_kills() > state.get("oom_kills", 0):
             return UserError(
                 tr("The system ended the worker because memory ran out."),
-                tr("More memory was needed than the machine has."),
+                tr("It needed more memory than the machine has."),
                 f"{need_less(self._kind())} {remedy}",
             )
         if code is not None and code < 0:
@@ -349,14 +353,15 @@ class Job:
 
             name = signal.Signals(-code).name
             causes = {
-                "SIGKILL": tr("Somebody, or the system for lack of memory, killed the process (SIGKILL)."),
+                "SIGKILL": tr("The process was killed (SIGKILL), either by somebody or by the system because memory "
+                              "ran out."),
                 "SIGSEGV": tr("A library crashed (SIGSEGV)."),
                 "SIGTERM": tr("It was asked to end (SIGTERM)."),
             }
-            return UserError(
-                tr("The worker process ended unexpectedly."), causes.get(name, f"Signal {name} ended it."), remedy
-            )
-        why = tr("It ended with exit status {code}.", code=code) if code is not None else tr("It was killed, or a library in it crashed.")
+            why = causes.get(name) or tr("Signal {name} ended it.", name=name)
+            return UserError(tr("The worker process ended unexpectedly."), why, remedy)
+        why = (tr("It ended with exit status {code}.", code=code) if code is not None else
+               tr("It was killed, or a library in it crashed."))
         return UserError(tr("The worker process ended unexpectedly."), why, remedy)
 
 

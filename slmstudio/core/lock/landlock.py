@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.lock.syscalls import Processor
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
@@ -67,9 +68,9 @@ def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: b
     """
     abi = version(processor)
     if abi == 0:
-        raise Unavailable("this kernel has no Landlock")
+        raise Unavailable(tr("this kernel has no Landlock"))
     if abi < _LEAST:
-        raise Unavailable("this kernel's Landlock is too old, since it would let no file be moved to another folder")
+        raise Unavailable(tr("this kernel's Landlock is too old: with it, no file could be moved to another folder"))
     handled = sum(rights for since, rights in _KNOWN if since <= abi)
     net = _TCP_BIND_AND_CONNECT if network and abi >= _NET_SINCE else 0
     scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if scoped and abi >= _SCOPES_SINCE else 0

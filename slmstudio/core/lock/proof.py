@@ -20,8 +20,8 @@ from slmstudio.core.lock import syscalls
 from slmstudio.core.lock.worker_lock import LockState
 
 SECONDS = 60.0
-NOT_LINUX = noop("This system offers no lock that a program can put on itself without rights: it's enforced on Linux "
-                 "alone.")
+NOT_LINUX = noop("This system offers no lock that a program can put on itself without special rights. It works only on "
+                 "Linux.")
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def prove(locked: bool = True) -> Proof:
         locked: False lets it try without a lock: what the attempts give then is what the lock prevents.
     """
     if syscalls.here() is None:
-        return Proof(False, False, LockState(reason=NOT_LINUX), reason=NOT_LINUX)
+        return Proof(False, False, LockState(reason=tr(NOT_LINUX)), reason=tr(NOT_LINUX))
     try:
         return _prove(locked)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = tr("It couldn't be tried: {error}", error=error)
+        reason = tr("It couldn't be tried: {reason}", reason=error)
         return Proof(False, False, LockState(reason=reason), reason=reason)
 
 
@@ -99,14 +99,12 @@ def _prove(locked: bool) -> Proof:
             raise ValueError(f"the locked process ended with {done.returncode}. {done.stderr.strip()[-300:]}")
         said = json.loads(done.stdout)
         reached = select.select([tcp, udp, unix], [], [], 0)[0]
-        arrived = [name for name, each in (("TCP", tcp), ("UDP", udp), ("a Unix socket", unix)) if each in reached]
-        arrived += ["a file"] if os.path.exists(f"{outside}.new") else []
+        arrived = [name for name, each in (("TCP", tcp), ("UDP", udp), (tr("a Unix socket"), unix)) if each in reached]
+        wrote = os.path.exists(f"{outside}.new")
     state = LockState(**said["state"])
     attempts = tuple(Attempt(**each) for each in said["attempts"])
-    ways = [each for each in attempts if each.network]
-    through = [each.what for each in ways if not each.blocked]
-    enforced = state.enforced and not through and not (set(arrived) - {"a file"})
-    reason = "" if enforced else state.reason or tr("Not refused: {through}.",
-                                                    through=", ".join(through) or ", ".join(arrived))
-    return Proof(enforced, all(each.blocked for each in attempts if not each.network) and "a file" not in arrived,
-                 state, attempts, tuple(arrived), tuple(done.stderr.splitlines()), reason)
+    through = [each.what for each in attempts if each.network and not each.blocked]
+    enforced = state.enforced and not through and not arrived
+    reason = "" if enforced else state.reason or tr("Not refused: {attempts}.", attempts=", ".join(through or arrived))
+    return Proof(enforced, all(each.blocked for each in attempts if not each.network) and not wrote, state, attempts,
+                 (*arrived, *([tr("a file")] if wrote else [])), tuple(done.stderr.splitlines()), reason)

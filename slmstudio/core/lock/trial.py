@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import syscalls, worker_lock
 
@@ -32,6 +33,7 @@ _NEW_USER_AND_NETWORK = 0x50000000
 
 
 def main() -> int:
+    i18n.use()  # before the lock closes the files
     request = json.loads(sys.stdin.read())
     state = worker_lock.LockState(reason=tr("Nobody asked for it."))
     if request["lock"]:
@@ -50,9 +52,9 @@ def _made(what: str, network: bool, attempt: Callable[[], object]) -> dict[str, 
         return {"what": what, "network": network, "blocked": error.errno in REFUSED,
                 "gave": errno.errorcode.get(error.errno or 0, str(error))}
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().splitlines()[-1:] or [f"exit status {error.returncode}"]
+        last = (error.stderr or "").strip().splitlines()[-1:] or [tr("exit status {code}", code=error.returncode)]
         return {"what": what, "network": network, "blocked": "PermissionError" in last[0], "gave": last[0][:160]}
-    return {"what": what, "network": network, "blocked": False, "gave": "it worked"}
+    return {"what": what, "network": network, "blocked": False, "gave": tr("it worked")}
 
 
 def _attempts(request: dict[str, Any]) -> list[tuple[str, bool, Callable[[], object]]]:
@@ -61,26 +63,27 @@ def _attempts(request: dict[str, Any]) -> list[tuple[str, bool, Callable[[], obj
     vsock, netlink, packet = getattr(socket, "AF_VSOCK", 40), getattr(socket, "AF_NETLINK", 16), 17
     python = [sys.executable, "-P", "-c", CHILD.format(port=port)]
     return [
-        (f"TCP to this machine, port {port}", True, lambda: _connect("127.0.0.1", port)),
-        (f"TCP to {NOWHERE}", True, lambda: _connect(NOWHERE, 80)),
-        ("TCP over IPv6", True, lambda: _connect("::1", port)),
-        (f"UDP to this machine, port {port}", True, lambda: _send("127.0.0.1", port)),
-        (f"UDP to {NOWHERE}", True, lambda: _send(NOWHERE, 53)),
-        ("a raw socket", True, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()),
-        ("a packet socket", True, lambda: socket.socket(packet, socket.SOCK_RAW).close()),
-        ("the kernel's network settings (netlink)", True, lambda: socket.socket(netlink, socket.SOCK_RAW).close()),
-        ("a socket to the virtual machine's host", True, lambda: socket.socket(vsock, streams).close()),
-        ("looking up a name (DNS)", True, lambda: socket.getaddrinfo("slmstudio.invalid", 443)),
-        ("another program's Unix socket", True, lambda: _connect_unix(request["socket"])),
-        ("a Unix datagram socket", True, lambda: socket.socket(socket.AF_UNIX, datagrams).close()),
+        (tr("TCP to this machine, port {port}", port=port), True, lambda: _connect("127.0.0.1", port)),
+        (tr("TCP to {address}", address=NOWHERE), True, lambda: _connect(NOWHERE, 80)),
+        (tr("TCP over IPv6"), True, lambda: _connect("::1", port)),
+        (tr("UDP to this machine, port {port}", port=port), True, lambda: _send("127.0.0.1", port)),
+        (tr("UDP to {address}", address=NOWHERE), True, lambda: _send(NOWHERE, 53)),
+        (tr("a raw socket"), True, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()),
+        (tr("a packet socket"), True, lambda: socket.socket(packet, socket.SOCK_RAW).close()),
+        (tr("the kernel's network settings (netlink)"), True, lambda: socket.socket(netlink, socket.SOCK_RAW).close()),
+        (tr("a socket to the virtual machine's host"), True, lambda: socket.socket(vsock, streams).close()),
+        (tr("looking up a name (DNS)"), True, lambda: socket.getaddrinfo("slmstudio.invalid", 443)),
+        (tr("another program's Unix socket"), True, lambda: _connect_unix(request["socket"])),
+        (tr("a Unix datagram socket"), True, lambda: socket.socket(socket.AF_UNIX, datagrams).close()),
         ("io_uring", True, lambda: _call(number["io_uring_setup"], 8, ctypes.create_string_buffer(120))),
-        ("a child process: TCP to this machine", True,
+        (tr("a child process: TCP to this machine"), True,
          lambda: subprocess.run(python, check=True, capture_output=True, text=True)),
-        ("a thread of another name space (unshare)", False, lambda: _call(number["unshare"], _NEW_USER_AND_NETWORK)),
-        ("reaching into the parent process (ptrace)", False,
+        (tr("a thread in another namespace (unshare)"), False,
+         lambda: _call(number["unshare"], _NEW_USER_AND_NETWORK)),
+        (tr("reaching into the parent process (ptrace)"), False,
          lambda: _call(number["ptrace"], _PTRACE_ATTACH, os.getppid(), 0, 0)),
-        ("reading a file outside", False, lambda: Path(request["outside"]).read_bytes()),
-        ("writing a file outside", False, lambda: Path(request["outside"] + ".new").write_text("here")),
+        (tr("reading a file outside"), False, lambda: Path(request["outside"]).read_bytes()),
+        (tr("writing a file outside"), False, lambda: Path(request["outside"] + ".new").write_text("here")),
     ]
 
 

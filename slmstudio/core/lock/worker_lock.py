@@ -90,7 +90,7 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
 def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> LockState:
     processor = syscalls.here()
     if processor is None:
-        return LockState(reason=tr("This system offers no such lock: it's enforced on Linux alone."))
+        return LockState(reason=tr("This system offers no such lock. It works only on Linux."))
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
     others = peers.allowed() if ranks else frozenset()
@@ -107,18 +107,19 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
             network = _filter(processor, network, temporary, others)
             filtered = True
         except OSError as error:
-            reason = tr("The kernel refuses a filter of system calls: {strerror}.", strerror=error.strerror)
+            reason = tr("The kernel refuses a filter of system calls: {reason}.", reason=error.strerror)
     found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary,
                                                             network and not others, scoped)
     if threads > 1:
-        found, files_open = 0, f"{threads} threads ran before the lock, and Landlock holds one of them"
+        found, files_open = 0, tr("{threads} threads ran before the lock, and Landlock holds only one of them",
+                                  threads=threads)
     if not network:
-        reason = (tr("This job fetches something, on your word.") if online else
+        reason = (tr("This job downloads something that you asked for.") if online else
                   tr("Several processes share this run's work and talk to each other over the network."))
         return LockState(seccomp=filtered, landlock=found, files_open=files_open, reason=reason)
     tried, gave, refused = _try(bool(others))
     return LockState(filtered and refused, filtered, found, files_open, _warden is not None, tried, gave,
-                     reason or ("" if refused else tr("A socket was made all the same.")), tuple(sorted(others)))
+                     reason or ("" if refused else tr("A socket could still be opened.")), tuple(sorted(others)))
 
 
 def _temporary() -> Path | None:
@@ -146,7 +147,7 @@ def _close_files(processor: syscalls.Processor, kind: str, request: Mapping[str,
     except landlock.Unavailable as error:
         return 0, str(error)
     except (OSError, UserError) as error:
-        return 0, tr("Landlock failed ({error})", error=error)
+        return 0, tr("Landlock failed ({reason})", reason=error)
 
 
 def environment_for_successor() -> dict[str, str]:

@@ -42,7 +42,7 @@ def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, 
         if span:
             spans.append(span)
         elif last or names:
-            raise UserError(tr("What should be learned cannot be found in the rendered conversation."),
+            raise UserError(tr("The answer to be learned can't be found in the rendered conversation."),
                             tr("The chat template changes the assistant's text."),
                             tr("Switch completion-only loss off, or choose a model with another chat template."))
     return spans

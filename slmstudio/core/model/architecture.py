@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from slmstudio.core.i18n import ntr
 from slmstudio.core.model.weights import Weights
 
 Shape = tuple[int, ...]
@@ -44,13 +45,15 @@ def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: W
                                if name in found and shape is not None and found[name] != shape]
     said = []
     if absent:
-        verb = "is" if len(absent) == 1 else "are"
-        said.append(f"{len(absent):,} of the {len(wanted):,} tensors that the model needs {verb} missing from its "
-                    f"weights: {summed_up(absent)}. Random numbers would take their place.")
+        said.append(ntr("{n:,} of the {needed:,} tensors that the model needs is missing from its weights: {names}. "
+                        "Random numbers would be used instead.",
+                        "{n:,} of the {needed:,} tensors that the model needs are missing from its weights: {names}. "
+                        "Random numbers would be used instead.",
+                        len(absent), needed=len(wanted), names=summed_up(absent)))
     if other:
-        verb = "has" if len(other) == 1 else "have"
-        said.append(f"{len(other):,} of the {len(wanted):,} tensors {verb} another shape than config.json says: "
-                    f"{summed_up(other)}.")
+        said.append(ntr("{n:,} of the {needed:,} tensors has another shape than config.json says: {names}.",
+                        "{n:,} of the {needed:,} tensors have another shape than config.json says: {names}.",
+                        len(other), needed=len(wanted), names=summed_up(other)))
     return " ".join(said) or None
 
 
@@ -117,7 +120,8 @@ def summed_up(names: list[str]) -> str:
     for name in names:
         kinds.setdefault(_LAYER.sub("layers.*.", name), []).append(name)
     counts = Counter({kind: len(each) for kind, each in kinds.items()})
-    shown = [f"{kind} ({count:,} layers)" if count > 1 else kinds[kind][0]
+    shown = [ntr("{name} ({n:,} layer)", "{name} ({n:,} layers)", count, name=kind) if count > 1 else kinds[kind][0]
              for kind, count in list(counts.items())[:SHOWN]]
     more = len(counts) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more kinds" if more > 0 else "")
+    names = ", ".join(shown)
+    return ntr("{names} and {n:,} more kind", "{names} and {n:,} more kinds", more, names=names) if more > 0 else names

@@ -14,15 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import formats, paths
+from slmstudio.core import formats, i18n, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.facts import CONTEXT_IF_UNKNOWN, ModelFacts
 
 FILE = "catalogue.json"
 ALIKE = 0.05
 """Share by which a model's parameters may differ from the catalogue's and still be that model."""
 _SIZES = ("layers", "hidden_size", "intermediate_size", "heads", "kv_heads", "head_dim")
+_NOT_THERE = {"language": noop("The catalogue has no language {given!r}."),
+              "licence": noop("The catalogue has no licence {given!r}."),
+              "kind": noop("The catalogue has no kind {given!r}.")}
 _KIND_WORDS = re.compile(r"(instruct|chat|base|it|pt|hf)$")
 
 
@@ -33,7 +36,7 @@ class Licence:
         id: as the hub tags it, "apache-2.0"; "" where none is known.
         name: what people call it.
         commercial: whether money may be made with the model; None where that isn't known.
-        allows, duties: what it lets people do and what it asks of them, in a few words.
+        allows, duties: what it lets people do and what it asks of them, in an English sentence each.
     """
 
     id: str
@@ -46,11 +49,11 @@ class Licence:
     def use(self) -> str:
         """What it allows and asks for, in sentences."""
         if not self.id:
-            return tr("No source for its licence: read it on the model's page before you use the model.")
-        return f"{_sentence(self.allows)} {_sentence(self.duties)}"
+            return tr("Its licence isn't known here. Read it on the model's page before you use the model.")
+        return " ".join(tr(sentence) for sentence in (self.allows, self.duties) if sentence)
 
 
-UNKNOWN_LICENCE = Licence("", "not stated", None, "", "")
+UNKNOWN_LICENCE = Licence("", "", None, "", "")
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,11 @@ def entries() -> tuple[CatalogueEntry, ...]:
 
 
 def languages() -> dict[str, str]:
-    """English names of the languages that models of the catalogue name, by ISO 639 code, in the names' order."""
+    """Names of the languages that models of the catalogue name, by ISO 639 code, in the names' order."""
     used = {code for entry in entries() for code in entry.languages}
-    return {code: name for code, name in sorted(_names().items(), key=lambda item: item[1]) if code in used}
+    spoken = i18n.language()
+    names = _names() if spoken.startswith("en") else _translated_names(spoken)
+    return {code: name for code, name in sorted(names.items(), key=lambda item: item[1]) if code in used}
 
 
 def language_code(language: str) -> str:
@@ -158,6 +163,18 @@ def language_code(language: str) -> str:
     wanted = language.strip().lower()
     names = _names()
     return wanted if wanted in names else next((code for code, name in names.items() if name.lower() == wanted), "")
+
+
+@functools.cache
+def _translated_names(language: str) -> dict[str, str]:
+    """Names of the catalogue's languages in a language, as CLDR has them, else in English."""
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        known = Locale.parse(language).languages
+    except (UnknownLocaleError, ValueError):
+        return _names()
+    return {code: known.get(code, name) for code, name in _names().items()}
 
 
 def find(name: str) -> CatalogueEntry | None:
@@ -221,9 +238,9 @@ def _check(what: str, given: str | None, known: object, names: list[str]) -> Non
     if given is None or known:
         return
     close = difflib.get_close_matches(given, names, n=1)
-    raise UserError(tr("The catalogue has no {what} {given!r}.", what=what, given=given), "",
-                    tr("Did you mean {close!r}?", close=close[0]) if close else tr("It has: {names}.",
-                                                                                   names=", ".join(names)))
+    raise UserError(tr(_NOT_THERE[what], given=given), "",
+                    tr("Did you mean {close!r}?", close=close[0]) if close else
+                    tr("It has: {names}.", names=", ".join(names)))
 
 
 def _allows(licence: Licence, wanted: str) -> bool:
@@ -251,9 +268,6 @@ def _plain(name: str) -> str:
     """Without signs, and without the "Meta-" that some Llamas' names begin with and others have lost."""
     return re.sub(r"[^a-z0-9]", "", name.lower().replace("meta-llama-", "llama-"))
 
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
 @functools.cache

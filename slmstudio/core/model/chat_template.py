@@ -49,7 +49,7 @@ class ChatTemplate:
         source = find_template(folder)
         if source is None:
             raise UserError(tr("{folder} has no chat template.", folder=folder.name),
-                            tr("Neither chat_template.jinja nor tokenizer_config.json holds one; models that were "
+                            tr("Neither chat_template.jinja nor tokenizer_config.json holds one. Models that were "
                                "never taught to chat have none."),
                             tr("Choose a chat template for it, or the instruct version of the model."))
         template = cls(source, special_tokens(folder))
@@ -122,7 +122,7 @@ class ChatTemplate:
         """
         if (tools or any(map(_of_tools, messages))) and not self.takes_tools():
             raise UserError(tr("This model's chat template takes no tools."),
-                            tr("The model was trained without them, and the row has some."), tr(TAKE_TOOLS))
+                            tr("The model was trained without them, but the row has some."), tr(TAKE_TOOLS))
 
     def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
                  said: str) -> UserError:
@@ -139,7 +139,7 @@ class ChatTemplate:
                                  tr("Remove the system messages, or put their text into the first user message."))
         if any(map(_of_tools, messages)):
             return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                             tr("The model was trained on other calls of tools, or on another order of roles."),
+                             tr("The model was trained on other tool calls, or on another order of roles."),
                              tr("Change or remove such rows, or choose another model."))
         return UserError(tr("The chat template refuses this conversation: {said}", said=said),
                          tr("The model was trained on another order of roles."),
@@ -162,7 +162,7 @@ def _size(value: Any) -> int:
 @lru_cache(maxsize=32)
 def _takes_tools(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
     template, (name, argument, result) = ChatTemplate(source, dict(tokens)), _PROBE
-    tool = {"type": "function", "function": {"name": name, "description": tr("Looks up."), "parameters": {
+    tool = {"type": "function", "function": {"name": name, "description": "Looks up.", "parameters": {
         "type": "object", "properties": {"key": {"type": "string", "description": "A key."}}, "required": ["key"]}}}
     # Some templates want each call to have an id of nine letters.
     call = {"id": "call00001", "type": "function", "function": {"name": name, "arguments": {"key": argument}}}
@@ -189,16 +189,15 @@ def _broken(error: Exception) -> UserError:
         return UserError(tr("The chat template was stopped."), tr("It asked for more memory than any template needs."),
                          tr(_CHOOSE))
     if isinstance(error, LimitReached):
-        return UserError(tr("The chat template was stopped."), tr("For this conversation {said}.", said=said),
-                         tr(_CHOOSE))
+        return UserError(tr("The chat template was stopped."), printable(str(error), 300), tr(_CHOOSE))
     if isinstance(error, jinja2.exceptions.SecurityError):
         return UserError(tr("The chat template was stopped."),
                          tr("It does what no chat template needs: {said}.", said=said), tr(_CHOOSE))
     if isinstance(error, jinja2.TemplateSyntaxError):
-        return UserError(tr("The chat template is broken at line {lineno}.", lineno=error.lineno), f"{said}.",
+        return UserError(tr("The chat template is broken at line {line}.", line=error.lineno), f"{said}.",
                          tr(_CHOOSE))
     kind = type(error).__name__
-    return UserError(tr("The chat template does not work."), f"{kind}: {said}." if said else f"{kind}.", tr(_CHOOSE))
+    return UserError(tr("The chat template doesn't work."), f"{kind}: {said}." if said else f"{kind}.", tr(_CHOOSE))
 
 
 def find_template(folder: Path) -> str | None:

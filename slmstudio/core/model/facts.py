@@ -116,7 +116,7 @@ def read_model(folder: Path | str) -> ModelFacts:
     """Read what a model folder is, and check that it is whole and that nothing in it leads elsewhere.
 
     Raises:
-        UserError: it is no folder of a trainable model, or something is missing or damaged; `problems` names
+        UserError: it isn't the folder of a trainable model, or something is missing or damaged; `problems` names
             everything that is wrong, when it is more than one thing.
     """
     folder = Path(folder)
@@ -129,11 +129,11 @@ def read_model(folder: Path | str) -> ModelFacts:
 
 def refusal(name: str, problems: list[Problem]) -> UserError:
     """What a person reads of a folder that can't be used: all that is wrong with it."""
-    what, remedy = tr("{name} cannot be used as a base model.", name=name), tr("Fix the folder, or choose another "
-                                                                               "model.")
+    what = tr("{name} cannot be used as a base model.", name=name)
+    remedy = tr("Fix the folder, or choose another model.")
     if len(problems) == 1:
         return UserError(what, problems[0].message, remedy)
-    return UserError(what, tr("{problems} things are wrong with the folder.", problems=len(problems)), remedy, problems)
+    return UserError(what, tr("{count} things are wrong with the folder.", count=len(problems)), remedy, problems)
 
 
 def examine(folder: Path) -> Examined:
@@ -182,24 +182,25 @@ def _refuse_other_things(folder: Path, name: str, present: frozenset[str]) -> No
     """Say what was chosen when the folder is something else than one of a base model."""
     if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
         raise UserError(tr("{name} is an adapter, not a base model.", name=name), _whose_adapter(folder),
-                        tr("Choose the base model's folder. An adapter from elsewhere becomes a run, to be continued, "
-                           "exported and asked in Chat, with: {command}",
+                        tr("Choose the base model's folder. To turn an adapter from elsewhere into a run that can be "
+                           "continued, exported and used in Chat: {command}",
                            command=program.command("models", "import", folder)))
     ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
     if "config.json" not in present and ggufs:
-        raise UserError(tr("{name} holds a GGUF file ({ggufs}), not a base model.", name=name, ggufs=ggufs[0]),
+        raise UserError(tr("{name} holds a GGUF file ({file}), not a base model.", name=name, file=ggufs[0]),
                         tr("GGUF is for running a model."),
-                        tr("{how_to_import} Or choose the folder that it was made from.",
-                           how_to_import=_how_to_import(folder / ggufs[0])))
+                        _how_to_import(folder / ggufs[0]))
     if "config.json" not in present and "snapshots" in present:
         raise UserError(tr("{name} is the hub cache's folder around the model.", name=name),
-                        tr("The model lies deeper."), tr("Choose the folder inside its `snapshots` folder."))
+                        tr("The model is deeper inside."), tr("Choose the folder inside its `snapshots` folder."))
 
 
 def _how_to_import(gguf: Path | str) -> str:
-    """What makes a folder of a GGUF file, in the window and in the terminal."""
-    return tr('To train it, import it: choose it with "GGUF…" in the Model tab, or run {command}, which unpacks it '
-              "into such a folder.", command=program.command("models", "import", gguf))
+    """What makes a folder of a GGUF file, in the window and in the terminal; and what else can be done."""
+    return " ".join((
+        tr('To train it, import it: choose it with "GGUF…" in the Model tab, or run {command}, which unpacks it '
+           "into such a folder.", command=program.command("models", "import", gguf)),
+        tr("Or choose the folder that it was made from.")))
 
 
 def _not_a_folder(file: Path, name: str) -> UserError:
@@ -207,14 +208,16 @@ def _not_a_folder(file: Path, name: str) -> UserError:
     if is_gguf(file):
         return UserError(tr("{name} is a GGUF file, which runs a model but can't be trained as it is.", name=name),
                          tr("A base model is a folder with safetensors weights."),
-                         tr("{how_to_import} Or choose the folder that it was made from.",
-                            how_to_import=_how_to_import(file)))
-    inside = (file.parent / "config.json").is_file()
+                         _how_to_import(file))
+    if (file.parent / "config.json").is_file():
+        remedy = tr("Choose the folder it is in: {folder}", folder=file.parent)
+    else:
+        remedy = tr('Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab or {command}.',
+                    command=program.command("models", "import", "FILE"))
     return UserError(tr("{name} is a single file, not a base model.", name=name),
                      tr("A base model is a folder that holds config.json, tokenizer.json and the weights "
-                        "(model.safetensors); a GGUF file, which can be made into one, begins with the letters GGUF, "
-                        "and this file doesn't."),
-                     tr("Choose the folder it is in: {parent}", parent=file.parent) if inside else tr("Choose the model's folder, or a GGUF file with \"GGUF…\" in the Model tab or {command}.", command=program.command("models", "import", "FILE")))
+                        "(model.safetensors). A GGUF file, which can be made into one, begins with the letters GGUF; "
+                        "this file doesn't."), remedy)
 
 
 def _whose_adapter(folder: Path) -> str:
@@ -222,8 +225,9 @@ def _whose_adapter(folder: Path) -> str:
         base = read_json_object(folder / "adapter_config.json").get("base_model_name_or_path")
     except UserError:
         base = None
-    known = isinstance(base, str) and base
-    return tr("It was trained on {printable}.", printable=printable(str(base), 200)) if known else tr("It changes a base model.")
+    if isinstance(base, str) and base:
+        return tr("It was trained on {model}.", model=printable(base, 200))
+    return tr("It changes a base model.")
 
 
 def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None:
@@ -257,9 +261,9 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
         others = [name for name in ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
                   if (folder / name).is_file()]
         problems.append(Problem(
-            tr("tokenizer.json is missing. There is {others}, which must be converted to it first: transformers' "
-               "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it.",
-               others=" and ".join(others)) if others else
+            tr("tokenizer.json is missing. The folder has {others}, which must be converted first: transformers' "
+               "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.",
+               others=", ".join(others)) if others else
             tr("There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion).")))
         return
     with open(path, "rb", opener=files.regular) as file:
@@ -267,10 +271,11 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         tail = file.read()
     if not head.lstrip().startswith(b"{"):
-        problems.append(Problem(tr("tokenizer.json is {what_is}.", what_is=what_is(head) or tr("not a JSON object"))))
+        problems.append(Problem(what_is("tokenizer.json", head)
+                                or tr("{file} isn't a JSON object.", file="tokenizer.json")))
     elif path.stat().st_size > MAX_TOKENIZER:
-        problems.append(Problem(tr("tokenizer.json is larger than {size}, and no model's is. Put the model's own "
-                                   "tokenizer.json in its place.", size=format_bytes(MAX_TOKENIZER))))
+        problems.append(Problem(tr("tokenizer.json is larger than {size}, and no model's is. Replace it with the "
+                                   "model's own tokenizer.json.", size=format_bytes(MAX_TOKENIZER))))
     elif not tail.rstrip().endswith(b"}"):
         problems.append(Problem(tr("tokenizer.json is truncated: its end is missing.")))
 
@@ -293,18 +298,19 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     sizes = _sizes(folder, config, model_type, embedding)
     missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
     if missing:
-        problems += [Problem(tr("config.json gives no possible value for {sizes}.", sizes=_SIZES[key][0]),
+        problems += [Problem(tr("config.json gives no possible value for {key}.", key=_SIZES[key][0]),
                              field=_SIZES[key][0])
                      for key in missing]
         return None
     hidden = sizes["hidden_size"]
     # OPT alone, of the families with a label, has embeddings of another width than its layers.
     if embedding and hidden != embedding.shape[1] and model_type in LABELS and model_type != "opt":
-        problems.append(Problem(tr("config.json and the weights do not belong together: hidden size {hidden:,} against "
-                                   "{shape:,}.", hidden=hidden, shape=embedding.shape[1]), field="hidden_size"))
+        problems.append(Problem(tr("config.json and the weights do not belong together: the hidden size is {hidden:,} "
+                                   "in one and {held:,} in the other.", hidden=hidden, held=embedding.shape[1]),
+                                field="hidden_size"))
     held = found.layers()
     if held is not None and held < sizes["layers"]:
-        problems.append(Problem(tr("config.json promises {layers} layers, the weights hold {held}.",
+        problems.append(Problem(tr("config.json promises {layers} layers, but the weights hold {held}.",
                                    layers=sizes["layers"], held=held), field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))
@@ -373,6 +379,8 @@ def refused_quantization(config: dict[str, Any]) -> str | None:
     method = settings.get("quant_method")
     if method == "bitsandbytes":
         return None
-    by = f"with {printable(method)}" if isinstance(method, str) else "in a way that is not named"
-    return tr("The weights are quantized {by}, which cannot be trained on. Choose the model's original, unquantized "
-              "version.", by=by)
+    if isinstance(method, str):
+        return tr("The weights are quantized with {method}, which cannot be trained on. Choose the model's original, "
+                  "unquantized version.", method=printable(method))
+    return tr("The weights are quantized in a way that isn't named, which cannot be trained on. Choose the model's "
+              "original, unquantized version.")

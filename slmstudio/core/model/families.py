@@ -9,8 +9,8 @@ from slmstudio.core.i18n import noop, tr
 
 LABELS = {
     "llama": "Llama", "mistral": "Mistral", "ministral": "Ministral", "ministral3": "Ministral", "mixtral": "Mixtral",
-    "qwen2": "Qwen2", "qwen2_moe": noop("Qwen2 MoE"), "qwen3": "Qwen3", "qwen3_moe": noop("Qwen3 MoE"), "qwen3_next": noop("Qwen3 Next"),
-    "qwen3_5": "Qwen3.5", "qwen3_5_text": "Qwen3.5", "phi": "Phi", "phi3": "Phi-3", "phimoe": noop("Phi MoE"),
+    "qwen2": "Qwen2", "qwen2_moe": "Qwen2 MoE", "qwen3": "Qwen3", "qwen3_moe": "Qwen3 MoE", "qwen3_next": "Qwen3 Next",
+    "qwen3_5": "Qwen3.5", "qwen3_5_text": "Qwen3.5", "phi": "Phi", "phi3": "Phi-3", "phimoe": "Phi MoE",
     "gemma": "Gemma", "gemma2": "Gemma 2", "gemma3": "Gemma 3", "gemma3_text": "Gemma 3", "gemma3n": "Gemma 3n",
     "gemma3n_text": "Gemma 3n", "smollm3": "SmolLM3", "granite": "Granite", "olmo": "OLMo", "olmo2": "OLMo 2",
     "olmo3": "OLMo 3", "falcon": "Falcon", "falcon_h1": "Falcon H1", "gpt2": "GPT-2", "gpt_neo": "GPT-Neo",
@@ -19,7 +19,7 @@ LABELS = {
     "glm4": "GLM-4", "lfm2": "LFM2", "mamba": "Mamba", "mamba2": "Mamba 2", "sarvam_mla": "Sarvam",
     "sarvam_moe": "Sarvam",
     "deepseek_v2": "DeepSeek V2", "deepseek_v3": "DeepSeek V3", "ernie4_5": "ERNIE 4.5", "nemotron": "Nemotron",
-    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": noop("Granite MoE"),
+    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": "Granite MoE",
     "granitemoehybrid": "Granite 4", "minicpm3": "MiniCPM3", "arcee": "Arcee", "apertus": "Apertus",
     "seed_oss": "Seed-OSS", "mpt": "MPT",
 }
@@ -51,8 +51,10 @@ of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 
 UNTRAINABLE = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"),
-                    "has no attention: it remembers in states, which this program can't train yet"),
-    "bitnet": "has weights of three values, which training here would not keep"}
+                    noop("{family} has no attention but remembers in states, which this program can't train yet. "
+                         "Choose a model of another family.")),
+    "bitnet": noop("The weights of {family} have only three values, which training here would not keep. Choose a model "
+                   "of another family.")}
 """By `model_type`: why this program can't train what transformers loads."""
 
 
@@ -70,21 +72,21 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
 
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
-        return "config.json has no `model_type`, so the architecture is unknown."
+        return tr("config.json has no `model_type`, so the architecture is unknown.")
     if model_type not in CAUSAL:
         if config.get("auto_map"):
-            return tr("The architecture {printable} needs Python code from the model's folder. That code is never run "
-                      "here (trust_remote_code stays off). Choose a model of an architecture that transformers brings "
-                      "itself.", printable=printable(model_type))
-        return tr("The architecture {printable} isn't a language model that this program can train. Choose a "
-                  "text-generating model.", printable=printable(model_type))
+            return tr("The architecture {architecture} needs Python code from the model's folder. That code is never "
+                      "run here (trust_remote_code stays off). Choose a model whose architecture transformers already "
+                      "includes.", architecture=printable(model_type))
+        return tr("The architecture {architecture} isn't a language model that this program can train. Choose a "
+                  "text-generating model.", architecture=printable(model_type))
     if why := UNTRAINABLE.get(model_type):
-        return tr("{get} {why}. Choose a model of another family.", get=LABELS.get(model_type, model_type), why=why)
+        return tr(why, family=LABELS.get(model_type, model_type))
     architectures = config.get("architectures")
     names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):
-        return (f"config.json names the architecture {printable(names[0])}, which has no head to write text with. "
-                "Choose a text-generating model.")
+        return tr("config.json names the architecture {architecture}, which has no head to write text with. Choose a "
+                  "text-generating model.", architecture=printable(names[0]))
     return None
 
 _PADDED_ONLY = """

@@ -1,7 +1,8 @@
 """The process that renders templates and encodes texts for the window and the terminal: a child of `foreign.away`.
 
 Reads a JSON object a line, and answers with one: {"answer": ...}, {"error": a UserError}, {"memory": true} where there
-wasn't enough of it, or {"defect": a traceback}. Each request has a limit on the processor's time, and on memory; both
+wasn't enough of it, or {"defect": a traceback}. Errors are in the request's language, which may change while the window
+is open. Each request has a limit on the processor's time, and on memory; both
 grow with the tokenizer.json and the text, since honest ones need more where they are larger. What reaches a limit ends
 the process: `away` says so.
 """
@@ -17,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
@@ -32,6 +34,8 @@ TOKENIZER_BYTES_PER_SECOND = 8 * 2**20
 def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        if request["language"] != i18n.language():
+            i18n.use(request["language"])
         _limit(request, len(line))
         answer = _answer(request)
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -11,9 +11,9 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
-from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.units import format_bytes
 
 FILE_TYPES = {
@@ -75,11 +75,13 @@ class GgufFacts:
         """What it costs to train this file instead of the model that it was made from, in a sentence or three."""
         size = tr("Unpacked, it takes {size} (2 bytes per weight).", size=format_bytes(self.unpacked_bytes))
         if self.quantization in FULL_PRECISION:
-            return tr("Its weights are {quantization}, so next to nothing of the original is lost. {size}",
-                      quantization=self.quantization, size=size)
-        bits = 8 * self.file_bytes / max(1, self.parameters)
-        return (f"{self.quantization}: its weights were rounded to about {bits:.1f} bits each. Training continues from "
-                f"the rounded ones, so the model begins slightly worse than the original. {size}")
+            lost = tr("Its weights are {quantization}, so next to nothing of the original is lost.",
+                      quantization=self.quantization)
+        else:
+            lost = tr("{quantization}: its weights were rounded to about {bits:.1f} bits each. Training continues from "
+                      "the rounded ones, so the model begins slightly worse than the original.",
+                      quantization=self.quantization, bits=8 * self.file_bytes / max(1, self.parameters))
+        return f"{lost} {size}"
 
 
 def is_gguf(path: Path) -> bool:
@@ -120,42 +122,42 @@ def _files(first: Path, header: Header) -> tuple[Path, ...]:
         return (first,)
     found = _PART.search(first.name)
     if count > 99_999 or not found or int(found[2]) != count:
-        raise UserError(tr("{printable} is the first of {count:,} parts of a model.", printable=printable(first.name),
+        raise UserError(tr("{file} is the first of {count:,} parts of a model.", file=printable(first.name),
                            count=count), tr("Its name doesn't say what the others are called."),
-                        tr("Give it the name it had, as in NAME-00001-of-{count:05d}.gguf, with the others beside it.",
-                           count=count))
+                        tr("Give it back the name it had, such as {name}, and put the other parts beside it.",
+                           name=f"NAME-00001-of-{count:05d}.gguf"))
     start = first.name[:found.start()]
     files = tuple(first.with_name(f"{start}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1))
     if missing := [printable(path.name) for path in files if not path.is_file()]:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
-        raise UserError(tr("{missing:,} of the {count:,} parts of {printable} are missing.", missing=len(missing),
-                           count=count, printable=printable(start)),
-                        tr("{shown} should be beside the first part.", shown=shown),
+        raise UserError(ntr("{n:,} of the {parts:,} parts of {model} is missing.",
+                            "{n:,} of the {parts:,} parts of {model} are missing.", len(missing), parts=count,
+                            model=printable(start)),
+                        tr("{files} should be beside the first part.", files=and_more(missing, 3)),
                         tr("Put all parts into one folder."))
     return files
 
 
 def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors: int, name: str) -> None:
-    """GGUF also holds things that are no model."""
+    """GGUF files also hold things that aren't models."""
     kind = values.get("general.type")
     if kind == "adapter":
         raise UserError(tr("{name} is an adapter, not a model.", name=name),
                         tr("It changes a base model and cannot run alone."), tr("Choose the model's GGUF file."))
     if kind in ("mmproj", "imatrix") or values.get("general.architecture") == "clip":
-        raise UserError(tr("{name} isn't a language model.", name=name), tr("It is a companion of one: ")
-                        + (tr("measurements for quantizing.") if kind == "imatrix" else tr("the part that sees or hears.")),
-                        tr("Choose the model's own GGUF file."))
+        why = (tr("It holds measurements for quantizing a model.") if kind == "imatrix" else
+               tr("It is the part of a model that sees or hears."))
+        raise UserError(tr("{name} isn't a language model.", name=name), why, tr("Choose the model's own GGUF file."))
     number, parts = values.get("split.no", 0), values.get("split.count", 1)
     if isinstance(number, int) and number > 0:
         raise UserError(tr("{name} is part {number} of {parts} of a model.", name=name, number=number + 1, parts=parts),
-                        "", tr("Choose the first part; the others must lie beside it."))
+                        "", tr("Choose the first part. The others must be beside it."))
     if tensors == 0 and parts in (0, 1):  # the first part of several may have none
         if "tokenizer.ggml.tokens" in lengths:
             raise UserError(tr("{name} holds only a vocabulary.", name=name), tr("There are no weights in it."),
                             tr("Choose the model's GGUF file."))
         raise UserError(tr("{name} holds no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
     if not isinstance(values.get("general.architecture"), str):
-        raise Damaged(tr("Its header does not name the architecture"))
+        raise Damaged(tr("Its header does not name the architecture."))
 
 
 def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Header]) -> GgufFacts:

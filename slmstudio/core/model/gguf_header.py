@@ -24,7 +24,7 @@ from slmstudio.core.model.json_files import printable, truncated, what_is
 VERSION = 3
 """The newest version that is read; 2 has the same layout."""
 NEWEST, NEWEST_KIND, NEWEST_TYPE = 99, 63, 255
-"""Higher numbers of a version, a kind of value or a tensor type are no news: the bytes are garbage."""
+"""Higher numbers of a version, a kind of value or a tensor type aren't newer ones: the bytes are garbage."""
 MAX_TEXT = 16 * 2**20
 """No name and no chat template is longer, in bytes."""
 TENSOR_TYPES = {
@@ -44,7 +44,7 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 STRING, _ARRAY = 8, 9
 DOWNLOAD = noop("Download or make the file again.")
 Check = Callable[[dict[str, Any], dict[str, int], int], None]
-"""Looks at the scalars, the arrays' lengths and the number of tensors, and raises where the file is of no use."""
+"""Looks at the scalars, the arrays' lengths and the number of tensors, and raises where the file is useless."""
 
 
 @dataclass(frozen=True)
@@ -89,28 +89,30 @@ def read_header(path: Path, check: Check) -> Header:
             check(values, lengths, tensors)
             shapes, types, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
     except Damaged as error:
-        raise UserError(tr("{name} is damaged.", name=name), f"{error}.", tr(DOWNLOAD)) from error
+        raise UserError(tr("{name} is damaged.", name=name), str(error), tr(DOWNLOAD)) from error
     except _Unknown as error:
-        raise UserError(tr("{name} is newer than this program.", name=name), f"{error}.", tr("Update SLM Studio.")) from error
+        raise UserError(tr("{name} is newer than this program.", name=name), str(error),
+                        tr("Update SLM Studio.")) from error
     except _Short as error:
-        raise UserError(tr("{name} is truncated.", name=name), tr("It ends inside its header."), tr(DOWNLOAD)) from error
+        raise UserError(tr("{name} is truncated.", name=name), tr("It ends inside its header."),
+                        tr(DOWNLOAD)) from error
     except OSError as error:
         raise from_os_error(error, "read the GGUF file") from error
     if end > size:
-        raise UserError(f"{name} is {truncated(size, end)}.", tr("Its end is missing."), tr(DOWNLOAD))
+        raise UserError(truncated(name, size, end), tr("Its end is missing."), tr(DOWNLOAD))
     return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)
 
 
 class Damaged(Exception):
-    """The header contradicts itself."""
+    """The header contradicts itself; the text is a sentence."""
 
 
 class _Unknown(Exception):
-    """The header uses something that came after this program."""
+    """The header uses something that came after this program; the text is a sentence."""
 
 
 class _Short(Exception):
-    """The file ends where the header still goes on."""
+    """The file ends inside the header."""
 
 
 class _Reader:
@@ -167,7 +169,7 @@ class _Reader:
         count: int = self.number("<Q")
         if count > limit or count * item_bytes > self.left:
             # A cut file promises a little more than it holds; a wrong byte makes the promise absurd.
-            raise _Short if count <= limit else Damaged("A length in its header is absurd")
+            raise _Short if count <= limit else Damaged(tr("A length in its header is absurd."))
         return count
 
     def text(self) -> str:
@@ -181,18 +183,19 @@ def _read_preamble(reader: _Reader, name: str) -> int:
         if head[:8] in (b"ggjt\x03\0\0\0", b"tjgg\x03\0\0\0") or head[:4] in (b"lmgg", b"fmgg", b"tjgg"):
             raise UserError(tr("{name} is an old GGML file.", name=name), tr("GGUF replaced that format in 2023."),
                             tr("Choose a GGUF file."))
-        raise UserError(tr("{name} isn't a GGUF file.", name=name), tr("It is {what_is}.", what_is=what_is(head)) if what_is(head) else
-                        tr("It does not begin with the letters GGUF."), tr("Choose a file that ends in .gguf."))
+        raise UserError(tr("{name} isn't a GGUF file.", name=name),
+                        what_is(name, head) or tr("It doesn't begin with the letters GGUF."),
+                        tr("Choose a file that ends in .gguf."))
     reader.skip(4)
     version = reader.number("<I")
     if version & 0xFFFF == 0 and version:
         raise UserError(tr("{name} is a GGUF file for big-endian machines.", name=name), "",
                         tr("Choose the little-endian version of the model."))
     if version > NEWEST:
-        raise Damaged(tr("Its header says GGUF version {version:,}, which does not exist", version=version))
+        raise Damaged(tr("Its header says GGUF version {version:,}, which doesn't exist.", version=version))
     if version > VERSION:
-        raise _Unknown(tr("Its GGUF version is {version}; this program reads up to {version2}", version=version,
-                          version2=VERSION))
+        raise _Unknown(tr("Its GGUF version is {version}; this program reads versions up to {newest}.",
+                          version=version, newest=VERSION))
     if version < 2:
         raise UserError(tr("{name} is GGUF version {version}, which is too old.", name=name, version=version),
                         tr("llama.cpp reads version 2 and later."), tr("Choose a newer GGUF file of the model."))
@@ -208,9 +211,9 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
     for _ in range(reader.count(13, 10**5)):
         key = reader.text()
         if not key:
-            raise Damaged(tr("Its header has a key without a name"))
+            raise Damaged(tr("Its header has a key without a name."))
         if key in values or key in lengths:
-            raise Damaged(tr("The key {printable} is in it twice", printable=printable(key)))
+            raise Damaged(tr("It has the key {key} twice.", key=printable(key)))
         kind = reader.number("<I")
         if kind == _ARRAY:
             lengths[key], kinds[key] = _skip_array(reader)
@@ -219,11 +222,11 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
         elif kind in _SCALARS:
             values[key] = reader.number(_SCALARS[kind])
         elif kind > NEWEST_KIND:
-            raise Damaged(tr("The value of {printable} is of kind {kind:,}, which does not exist",
-                             printable=printable(key), kind=kind))
+            raise Damaged(tr("The value of {key} has the type {kind:,}, which doesn't exist.", key=printable(key),
+                             kind=kind))
         else:
-            raise _Unknown(tr("The value of {printable} is of kind {kind}, which is not known here",
-                              printable=printable(key), kind=kind))
+            raise _Unknown(tr("The value of {key} has the type {kind}, which isn't known here.", key=printable(key),
+                              kind=kind))
     return values, lengths, kinds
 
 
@@ -236,7 +239,7 @@ def _skip_array(reader: _Reader) -> tuple[int, int]:
         reader.skip(count * width)
         return count, kind
     if kind != STRING:
-        raise Damaged(tr("An array in its header is of kind {kind}", kind=kind))
+        raise Damaged(tr("An array in its header has items of type {kind}.", kind=kind))
     count = reader.count(8, 2**24)
     unpack = struct.Struct("<Q").unpack
     for _ in range(count):
@@ -247,7 +250,7 @@ def _skip_array(reader: _Reader) -> tuple[int, int]:
 def _alignment(values: dict[str, Any]) -> int:
     alignment = values.get("general.alignment", 32)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
-        raise Damaged(tr("Its alignment isn't a power of two"))
+        raise Damaged(tr("Its alignment isn't a power of two."))
     return alignment
 
 
@@ -265,32 +268,32 @@ def _read_tensors(reader: _Reader, count: int, alignment: int
         name = reader.text()
         dimensions = reader.number("<I")
         if dimensions > MAX_DIMENSIONS:
-            raise Damaged(tr("The tensor {printable} has {dimensions} dimensions", printable=printable(name),
+            raise Damaged(tr("The tensor {tensor} has {dimensions} dimensions.", tensor=printable(name),
                              dimensions=dimensions))
         if not name or len(name.encode()) > MAX_NAME:
-            raise Damaged(tr("The name of a tensor has {count:,} bytes", count=len(name.encode())))
+            raise Damaged(tr("The name of a tensor has {count:,} bytes.", count=len(name.encode())))
         shape = [reader.number("<Q") for _ in range(dimensions)]
         kind, offset = reader.number("<I"), reader.number("<Q")
         if kind > NEWEST_TYPE:
-            raise Damaged(tr("The tensor {printable} is of type {kind:,}, which does not exist",
-                             printable=printable(name), kind=kind))
+            raise Damaged(tr("The tensor {tensor} has the type {kind:,}, which doesn't exist.", tensor=printable(name),
+                             kind=kind))
         if kind not in TENSOR_TYPES:
-            raise _Unknown(tr("The tensor {printable} is of type {kind}, which is not known here",
-                              printable=printable(name), kind=kind))
+            raise _Unknown(tr("The tensor {tensor} has the type {kind}, which isn't known here.",
+                              tensor=printable(name), kind=kind))
         label, block, block_bytes = TENSOR_TYPES[kind]
         number = math.prod(shape)
         if number > 2**48 or offset > 2**56 or offset % alignment or (shape and shape[0] % block):
-            raise Damaged(tr("The entry of the tensor {printable} is impossible", printable=printable(name)))
+            raise Damaged(tr("The entry of the tensor {tensor} is impossible.", tensor=printable(name)))
         if not number:
-            raise Damaged(tr("The tensor {printable} is empty", printable=printable(name)))
+            raise Damaged(tr("The tensor {tensor} is empty.", tensor=printable(name)))
         size = number // block * block_bytes
         if name in shapes:
-            raise Damaged(tr("The tensor {printable} is in it twice", printable=printable(name)))
+            raise Damaged(tr("It has the tensor {tensor} twice.", tensor=printable(name)))
         shapes[name], types[name] = tuple(shape), label
         sizes[label] += size
         extents.append((offset, offset + size))
     start = -(-reader.position // alignment) * alignment
     extents.sort()
     if any(end > begin for (_, end), (begin, _) in pairwise(extents)):
-        raise Damaged(tr("Its tensors overlap"))
+        raise Damaged(tr("Its tensors overlap."))
     return shapes, types, sizes, start + max((end for _, end in extents), default=0)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.json_files import printable
 
 _A, _B = ".lora_a", ".lora_b"
-_RIGHT_BASE = noop("Load the base model that the adapter was trained on, and no model that it is merged into already.")
+_RIGHT_BASE = noop("Load the base model that the adapter was trained on, not a model that it is already merged into.")
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ def read_lora(path: Path | str) -> LoraFacts:
         if values.get("general.type") != "adapter" or values.get("adapter.type") != "lora":
             raise UserError(tr("{name} isn't a LoRA adapter.", name=name),
                             tr("Its header says that it is something else."),
-                            tr("Choose the adapter's GGUF file; Results exports one."))
+                            tr("Choose the adapter's GGUF file. You can export one in Results."))
         if not isinstance(values.get("general.architecture"), str) or not tensors:
-            raise Damaged(tr("Its header does not say what it changes"))
+            raise Damaged(tr("Its header doesn't say what it changes."))
 
     header = read_header(path, check)
     try:
         shapes, rank = _pairs(header.shapes)
     except Damaged as error:
-        raise UserError(tr("{name} is damaged.", name=name), f"{error}.", tr(DOWNLOAD)) from error
+        raise UserError(tr("{name} is damaged.", name=name), str(error), tr(DOWNLOAD)) from error
     alpha = header.values.get("adapter.lora.alpha")
     title = header.values.get("general.name")
     return LoraFacts(path, printable(title if isinstance(title, str) and title else path.stem),
@@ -76,19 +76,19 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
         name = tensor.removesuffix(_A)
         b = tensors.get(name + _B)
         if name == tensor and not tensor.endswith(_B):
-            raise Damaged(tr("The tensor {printable} isn't part of a LoRA adapter", printable=printable(tensor)))
+            raise Damaged(tr("The tensor {tensor} isn't part of a LoRA adapter.", tensor=printable(tensor)))
         if name == tensor:
             continue
         if b is None or len(a) < 2 or len(b) < 2:
-            raise Damaged(tr("The change of {printable} is incomplete", printable=printable(name)))
+            raise Damaged(tr("The change of {tensor} is incomplete.", tensor=printable(name)))
         # llama.cpp wants the two of the embedding the other way round.
         shape, ranks = ((b[1], a[1]), (a[0], b[0])) if name == "token_embd.weight" else ((a[0], b[1]), (a[1], b[0]))
         if ranks[0] != ranks[1]:
-            raise Damaged(tr("The two parts of {printable} have different ranks", printable=printable(name)))
+            raise Damaged(tr("The two parts of {tensor} have different ranks.", tensor=printable(name)))
         shapes[name] = shape
         rank = max(rank, ranks[0])
     if any(tensor.endswith(_B) and tensor.removesuffix(_B) not in shapes for tensor in tensors):
-        raise Damaged(tr("Some of its changes are incomplete"))
+        raise Damaged(tr("Some of its changes are incomplete."))
     return shapes, rank
 
 
@@ -101,26 +101,25 @@ def check_fits(lora: LoraFacts, base: Path) -> None:
 
 
 def _check_fits(lora: LoraFacts, base: Header, name: str) -> None:
-    what = tr("The adapter {printable} does not fit {name}.", printable=printable(lora.path.name), name=name)
+    what = tr("The adapter {adapter} doesn't fit {model}.", adapter=printable(lora.path.name), model=name)
     architecture = base.values.get("general.architecture")
     if architecture != lora.architecture:
         raise UserError(what,
-                        tr("It was trained on a {architecture} model; this one is {printable}.",
-                           architecture=lora.architecture, printable=printable(str(architecture))), tr(_RIGHT_BASE))
+                        tr("It was trained on a {wanted} model; this one is {given}.",
+                           wanted=lora.architecture, given=printable(str(architecture))), tr(_RIGHT_BASE))
     if base.values.get("split.count", 1) not in (0, 1):  # the other tensors are in other files; llama.cpp checks them
         return
     for tensor, (inputs, outputs) in lora.shapes.items():
         shape = base.shapes.get(tensor)
         if shape is None:
             raise UserError(what,
-                            tr("It changes {printable}, which the model does not have.", printable=printable(tensor)),
+                            tr("It changes {tensor}, which the model doesn't have.", tensor=printable(tensor)),
                             tr(_RIGHT_BASE))
         if shape[:2] != (inputs, outputs):
-            its = " × ".join(f"{size:,}" for size in shape)
+            theirs, own = (" × ".join(map(number_text, sizes)) for sizes in (shape, (inputs, outputs)))
             raise UserError(what,
-                            tr("{printable} has {its} values in the model, and {inputs:,} × {outputs:,} in the "
-                               "adapter.", printable=printable(tensor), its=its, inputs=inputs, outputs=outputs),
-                            tr(_RIGHT_BASE))
+                            tr("{tensor} has {theirs} values in the model, and {own} in the adapter.",
+                               tensor=printable(tensor), theirs=theirs, own=own), tr(_RIGHT_BASE))
 
 
 def fitting(base: Path, candidates: Iterable[Path]) -> list[LoraFacts]:

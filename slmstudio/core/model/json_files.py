@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.units import format_bytes
 
 MAX_JSON = 4 * 2**20
@@ -19,36 +19,54 @@ MAX_JSON = 4 * 2**20
 MAX_VALUES = 300_000
 """No configuration file holds more values; Gemma 3's tokenizer_config.json, with 6,414 added tokens, has 45,000."""
 _SIGNATURES = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull` in that folder"),
-    (b"GGUF", "a GGUF file"),
-    (b"PK\x03\x04", "a zip archive, as PyTorch's pickle files are"),
-    *((b"\x80" + bytes([protocol]), "a Python pickle") for protocol in range(2, 6)),
-    (b"<!doctype", "a web page, as a failed download leaves"),
-    (b"<html", "a web page, as a failed download leaves"),
+    (b"version https://git-lfs", noop("{file} is a Git LFS pointer, not the file itself. Run `git lfs pull` in that "
+                                      "folder.")),
+    (b"GGUF", noop("{file} is a GGUF file.")),
+    (b"PK\x03\x04", noop("{file} is a zip archive, as PyTorch's pickle files are.")),
+    *((b"\x80" + bytes([protocol]), noop("{file} is a Python pickle.")) for protocol in range(2, 6)),
+    (b"<!doctype", noop("{file} is a web page, as a failed download leaves behind.")),
+    (b"<html", noop("{file} is a web page, as a failed download leaves behind.")),
 )
 
 
-def what_is(head: bytes) -> str:
-    """Say what a file that starts with `head` looks like, or "" for nothing known."""
+def what_is(file: str, head: bytes) -> str:
+    """A sentence about what a file that starts with `head` really is, or "" for nothing known."""
     if not head:
-        return "empty"
+        return tr("{file} is empty.", file=file)
     start = head.lstrip()[:64].lower()
-    return next((name for mark, name in _SIGNATURES if start.startswith(mark.lower())), "")
+    sentence = next((sentence for mark, sentence in _SIGNATURES if start.startswith(mark.lower())), "")
+    return tr(sentence, file=file) if sentence else ""
 
 
-def truncated(size: int, expected: int) -> str:
-    """"truncated: 123 MB of 270 MB", exact where rounding would hide the difference."""
+def truncated(file: str, size: int, expected: int) -> str:
+    """"weights is truncated: 123 MB of 270 MB.", exact where rounding would hide the difference."""
     short, whole = format_bytes(size), format_bytes(expected)
     if short == whole:
-        short, whole = f"{size:,}", f"{expected:,} bytes"
-    return f"truncated: {short} of {whole}"
+        short, whole = number_text(size), ntr("{n:,} byte", "{n:,} bytes", expected)
+    return tr("{file} is truncated: {size} of {expected}.", file=file, size=short, expected=whole)
+
+
+def and_more(names: Sequence[str], most: int) -> str:
+    """Names with commas between them: `most` of them, and how many more there are.
+
+    >>> and_more(["a", "b", "c", "d"], 3), and_more(["a", "b"], 3)
+    ('a, b, c and 1 more', 'a, b')
+    """
+    shown = ", ".join(names[:most])
+    more = len(names) - most
+    return ntr("{names} and {n:,} more", "{names} and {n:,} more", more, names=shown) if more > 0 else shown
+
+
+def put_own(file: str) -> str:
+    """What to do with a file that isn't as it should be."""
+    return tr("Put the model's own {file} in its place.", file=file)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file of bounded size.
 
     Raises:
-        UserError: it cannot be read, is too large, or is no JSON object; `what` names the file.
+        UserError: it cannot be read, is too large, or isn't a JSON object; `what` names the file.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:
@@ -56,18 +74,20 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
     if len(data) > MAX_JSON:
-        raise UserError(tr("{path} is larger than {size}.", path=path.name, size=format_bytes(MAX_JSON)))
+        raise UserError(tr("{file} is larger than {size}.", file=path.name, size=format_bytes(MAX_JSON)))
     try:
         value = json.loads(data)
     except RecursionError as error:
-        raise UserError(tr("{path} is nested too deeply.", path=path.name)) from error
+        raise UserError(tr("{file} is nested too deeply.", file=path.name)) from error
     except ValueError as error:
-        looks = what_is(data[:64])
-        known = isinstance(error, json.JSONDecodeError) and not looks
-        where = tr("It breaks at line {lineno}, column {colno}.", lineno=error.lineno, colno=error.colno) if known else ""  # type: ignore[attr-defined]
-        raise UserError(f"{path.name} is {looks or tr('not JSON')}.", where) from error
+        if looks := what_is(path.name, data[:64]):
+            raise UserError(looks) from error
+        where = ""
+        if isinstance(error, json.JSONDecodeError):
+            where = tr("It breaks at line {line}, column {column}.", line=error.lineno, column=error.colno)
+        raise UserError(tr("{file} isn't JSON.", file=path.name), where) from error
     if not isinstance(value, dict):
-        raise UserError(tr("{path} isn't a JSON object.", path=path.name))
+        raise UserError(tr("{file} isn't a JSON object.", file=path.name))
     return value
 
 

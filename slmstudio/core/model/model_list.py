@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.catalogue import CatalogueEntry
 from slmstudio.core.model.facts import ModelFacts, read_model
@@ -44,7 +45,9 @@ class ListedModel:
     def licence(self) -> str:
         """Its name, as the model's own files say it if they do."""
         own = self.facts.licence if self.facts and self.folder else None
-        return own or (self.entry.licence.name if self.entry else "not stated")
+        if own is None and self.entry and self.entry.licence.id:
+            own = self.entry.licence.name
+        return own or tr("not stated")
 
     @property
     def disk_bytes(self) -> int:

@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from slmstudio.core import paths
+from slmstudio.core import i18n, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import trained_rows
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.json_files import printable
@@ -32,7 +32,7 @@ class Named:
 
     Attributes:
         label: what people call it.
-        about: what it is, in a sentence.
+        about: what it is, for who reads this.
         own: tokens that a vocabulary made for this format has; empty for one that plain words make.
         end: the token that ends a turn; "" is the model's EOS.
     """
@@ -44,21 +44,19 @@ class Named:
 
 
 NAMED: Mapping[str, Named] = {
-    "chatml": Named("ChatML", noop("The format of Qwen, SmolLM and many others; each turn says who speaks."),
+    "chatml": Named("ChatML", "The format of Qwen, SmolLM and many others; each turn says who speaks.",
                     ("<|im_start|>", "<|im_end|>"), "<|im_end|>"),
-    "llama3": Named("Llama 3", noop("The format of Llama 3 and its successors."),
+    "llama3": Named("Llama 3", "The format of Llama 3 and its successors.",
                     ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|eot_id|>"),
-    "gemma": Named("Gemma", noop("The format of Gemma; a system message is put before the first question."),
+    "gemma": Named("Gemma", "The format of Gemma; a system message is put before the first question.",
                    ("<start_of_turn>", "<end_of_turn>"), "<end_of_turn>"),
-    "phi3": Named("Phi-3", noop("The format of Phi-3 and Phi-3.5."), ("<|user|>", "<|assistant|>", "<|end|>"),
+    "phi3": Named("Phi-3", "The format of Phi-3 and Phi-3.5.", ("<|user|>", "<|assistant|>", "<|end|>"),
                   "<|end|>"),
-    "mistral": Named("Mistral", noop("Questions in [INST] brackets; a system message is put before the first one."),
+    "mistral": Named("Mistral", "Questions in [INST] brackets; a system message is put before the first one.",
                      ("[INST]", "[/INST]")),
-    "zephyr": Named("Zephyr",
-                    noop("Each turn says who speaks, in plain characters; suits every model with an EOS token.")),
-    "vicuna": Named("Vicuna", noop("USER and ASSISTANT in plain words, on one line; the fewest tokens a turn.")),
-    "alpaca": Named("Alpaca",
-                    noop("Instruction and response under headings; for single questions, not conversations.")),
+    "zephyr": Named("Zephyr", "Each turn says who speaks, in plain characters; suits every model with an EOS token."),
+    "vicuna": Named("Vicuna", "USER and ASSISTANT in plain words, on one line; the fewest tokens a turn."),
+    "alpaca": Named("Alpaca", "Instruction and response under headings; for single questions, not conversations."),
 }
 """By the name that a run's configuration has. Those of plain words come last, in the order of their proposal."""
 
@@ -138,14 +136,15 @@ def fitting(folder: Path) -> list[Fitting]:
         end = about.end or eos
         if end not in special or not all(token in special for token in about.own):
             continue
-        said = (tr("{listed} are tokens of its vocabulary.", listed=_listed(about.own)) if about.own else
+        said = (tr("Its vocabulary has the tokens {tokens}.", tokens=", ".join(about.own)) if about.own else
                 tr("It has no tokens of a chat format, so plain words say who speaks.") if not found else
                 tr("Plain words say who speaks."))
-        found.append(Fitting(name, end, f"{said} {end} ends each turn.", _never_learned(folder, end)))
+        ends = tr("{token} ends each turn.", token=end)
+        found.append(Fitting(name, end, f"{said} {ends}", _never_learned(folder, end)))
     if not found:
-        raise UserError(tr("No chat template suits {printable}.", printable=printable(folder.name)),
+        raise UserError(tr("No chat template suits {model}.", model=printable(folder.name)),
                         tr("Its tokenizer names no EOS token, so nothing could end an answer."),
-                        tr("Name its eos_token in tokenizer_config.json, or choose another model."))
+                        tr("Set its eos_token in tokenizer_config.json, or choose another model."))
     return sorted(found, key=lambda each: bool(each.warning))
 
 
@@ -159,28 +158,29 @@ def warnings(folder: Path, name: str = "", adapter_only: bool = True) -> list[st
     Raises:
         UserError: there is no template of this name, or the tokenizer can't be read.
     """
-    return list(_warnings(folder, _changed(folder), name, adapter_only))
+    return list(_warnings(folder, _changed(folder), name, adapter_only, i18n.language()))
 
 
 @lru_cache(maxsize=64)
-def _warnings(folder: Path, changed: tuple[int, ...], name: str, adapter_only: bool) -> tuple[str, ...]:
+def _warnings(folder: Path, changed: tuple[int, ...], name: str, adapter_only: bool, language: str) -> tuple[str, ...]:
     own = find_template(folder) is not None
     if not name and not own:
         return ()
     template, special = template_of(folder, name), _vocabulary(folder).special
     said = []
     if name and own:
-        said.append("The model has a chat template of its own, which it was trained with; another one must be learned "
-                    "first, which takes many rows.")
+        said.append(tr("The model was trained with a chat template of its own. Another one must be learned first, "
+                       "which takes many rows."))
     if name and (missing := [token for token in NAMED[name].own if token not in special]):
-        said.append(f"{_listed(missing)} " + ("isn't a token" if len(missing) == 1 else "aren't tokens")
-                    + f" of this model, so {'it is' if len(missing) == 1 else 'they are'} split into several; none is "
-                    "added to the vocabulary.")
+        said.append(ntr("{tokens} isn't a token of this model, so it is split into several. It isn't added to the "
+                        "vocabulary.",
+                        "{tokens} aren't tokens of this model, so they are split into several. They aren't added to "
+                        "the vocabulary.", len(missing), tokens=", ".join(missing)))
     end = end_of_turn(template, load_tokenizer(folder))
     if end is None:
-        said.append("The chat template doesn't end an answer with a special token, so training doesn't teach one, "
-                    "and the model may never stop by itself. Choose a chat template whose turns end with the model's "
-                    "EOS token.")
+        said.append(tr("The chat template doesn't end an answer with a special token, so training doesn't teach one, "
+                       "and the model may never stop by itself. Choose a chat template whose turns end with the "
+                       "model's EOS token."))
     elif adapter_only and (never := _never_learned(folder, end)):
         said.append(never)
     return tuple(said)
@@ -193,7 +193,7 @@ def _source(folder: Path, name: str) -> str:
         UserError: no template has this name.
     """
     if name not in NAMED:
-        raise UserError(tr('There is no chat template called "{printable}".', printable=printable(name)), "",
+        raise UserError(tr('There is no chat template called "{name}".', name=printable(name)), "",
                         tr("Choose one of {names}.", names=_names()))
     text = (paths.resources() / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8").strip()
     if NAMED[name].end and NAMED[name].end not in _vocabulary(folder).special:
@@ -232,22 +232,18 @@ def _changed(folder: Path) -> tuple[int, ...]:
 
 def _never_learned(folder: Path, end: str) -> str:
     """What to say where nothing ever trained the token that ends a turn; empty where something did."""
-    return _look_at_rows(folder, _changed(folder), end)
+    if not _is_untrained(folder, _changed(folder), end):
+        return ""
+    return tr("{token}, which ends each turn, was never trained in this model, and an adapter doesn't change that. The "
+              "model may never stop by itself. Choose a chat template whose turns end with the model's EOS token, or "
+              "train all weights.", token=end)
 
 
 @lru_cache(maxsize=64)
-def _look_at_rows(folder: Path, changed: tuple[int, ...], end: str) -> str:
+def _is_untrained(folder: Path, changed: tuple[int, ...], end: str) -> bool:
     special = _vocabulary(folder).special
-    if not trained_rows.untrained(folder, [special[end]], special.values()):
-        return ""
-    return tr("{end}, which ends each turn, was never trained in this model, and an adapter doesn't change that: the "
-              "model may never stop by itself. Choose a chat template whose turns end with the model's EOS token, or "
-              "train all weights.", end=end)
+    return bool(trained_rows.untrained(folder, [special[end]], special.values()))
 
 
 def _names() -> str:
     return ", ".join(NAMED)
-
-
-def _listed(words: tuple[str, ...] | list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

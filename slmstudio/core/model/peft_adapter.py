@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
@@ -79,11 +79,11 @@ def read_adapter(folder: Path) -> PeftAdapter:
     Raises:
         UserError: it isn't a LoRA adapter, is damaged, or does what isn't known here; `problems` names everything.
     """
-    what = tr("The adapter {printable} can't be used.", printable=printable(folder.name))
+    what = tr("The adapter {name} can't be used.", name=printable(folder.name))
     _need_weights(folder, what)
     config = read_json_object(folder / CONFIG)
     if config.get("peft_type") != "LORA":
-        raise UserError(what, tr("It is an {printable!r} adapter.", printable=printable(str(config.get("peft_type")))),
+        raise UserError(what, tr("It is an adapter of type {kind!r}.", kind=printable(str(config.get("peft_type")))),
                         tr("LoRA, rank-stabilised LoRA and DoRA adapters can be used."))
     problems = _problems_of(config)
     shapes, whole, ranks = _changes(read_header(folder / WEIGHTS), config, problems)
@@ -104,7 +104,7 @@ def need_loadable(folder: Path) -> None:
     Raises:
         UserError: it can't.
     """
-    what = tr("The adapter {printable} can't be used.", printable=printable(folder.name))
+    what = tr("The adapter {name} can't be used.", name=printable(folder.name))
     _need_weights(folder, what)
     read_header(folder / WEIGHTS)
     config = read_json_object(folder / CONFIG)
@@ -120,9 +120,9 @@ def _need_weights(folder: Path, what: str) -> None:
     if (folder / WEIGHTS).is_file():
         return
     pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]
-    why = (tr("Its weights are a Python pickle ({pickled}), which can run code when it is opened.", pickled=pickled[0]) if pickled
-           else f"{WEIGHTS} is missing.")
-    raise UserError(what, why, tr("Ask for the adapter as {weights}, which PEFT writes by default.", weights=WEIGHTS))
+    why = (tr("Its weights are a Python pickle ({file}), which can run code when it is opened.", file=pickled[0])
+           if pickled else tr("{file} is missing.", file=WEIGHTS))
+    raise UserError(what, why, tr("Ask for the adapter as {file}, which PEFT writes by default.", file=WEIGHTS))
 
 
 def _patterns(value: Any) -> list[str]:
@@ -133,14 +133,14 @@ def _patterns(value: Any) -> list[str]:
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     """What adapter_config.json asks for and isn't done here."""
     known = {*_KEPT, *_OF_THE_TENSORS, *_WITHOUT_EFFECT}
-    found = [Problem(tr("{printable} isn't known here.", printable=printable(str(key))), field=printable(str(key)))
+    found = [Problem(tr("{key} isn't known here.", key=printable(str(key))), field=printable(str(key)))
              for key, value in config.items() if key not in known and value]
     if config.get("bias") not in (None, "none"):
         found.append(Problem(tr("It also has trained biases."), field="bias"))
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
-        found.append(Problem(tr("It began with {printable!r}, which changes the base's own weights, and those aren't "
-                                "in the adapter. PEFT can convert it as it saves.",
-                                printable=printable(str(config["init_lora_weights"]))), field="init_lora_weights"))
+        found.append(Problem(tr("It began with {value!r}, which changes the base's own weights, and those aren't in "
+                                "the adapter. PEFT can convert it when it saves.",
+                                value=printable(str(config["init_lora_weights"]))), field="init_lora_weights"))
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library") if isinstance(mapping, dict) else None
     if mapping and not str(library).startswith("transformers."):
@@ -191,9 +191,9 @@ def _changes(tensors: dict[str, Tensor], config: Mapping[str, Any], problems: li
     if isinstance(saved, list):
         strange += [name for name in whole if not any(part in saved for part in name.split("."))]
     if strange:
-        problems.append(Problem(tr("{strange:,} of its tensors aren't those of a LoRA adapter on linear layers: "
-                                   "{printable}.", strange=len(strange),
-                                   printable=printable(summed_up(sorted(strange)), 300))))
+        problems.append(Problem(ntr("{n:,} of its tensors doesn't belong to a LoRA adapter on linear layers: {names}.",
+                                    "{n:,} of its tensors don't belong to a LoRA adapter on linear layers: {names}.",
+                                    len(strange), names=printable(summed_up(sorted(strange)), 300))))
     ranks: Counter[int] = Counter()
     broken = []
     for layer, parts in pairs.items():
@@ -206,11 +206,13 @@ def _changes(tensors: dict[str, Tensor], config: Mapping[str, Any], problems: li
         if not problems and of_pattern(config.get("rank_pattern"), layer, config["r"]) != parts[A][0]:
             broken.append(layer)
     if broken:
-        problems.append(Problem(tr("The matrices of {broken:,} layers aren't whole, or have another rank than {config} "
-                                   "says: {printable}.", broken=len(broken), config=CONFIG,
-                                   printable=printable(summed_up(sorted(broken)), 300))))
+        problems.append(Problem(ntr("The matrices of {n:,} layer are incomplete, or have another rank than {config} "
+                                    "says: {names}.",
+                                    "The matrices of {n:,} layers are incomplete, or have another rank than {config} "
+                                    "says: {names}.", len(broken), config=CONFIG,
+                                    names=printable(summed_up(sorted(broken)), 300))))
     if not ranks and not problems:
-        problems.append(Problem(tr("It changes no layer.")))
+        problems.append(Problem(tr("It doesn't change any layer.")))
     return shapes, whole, ranks
 
 
@@ -240,15 +242,18 @@ def misfits(adapter: PeftAdapter, base: Path) -> list[str]:
     absent = [name for name in adapter.shapes if name not in held and not (
         name in adapter.whole and name == "lm_head.weight")]
     said = []
-    if absent:
-        head = tr(" (the base's head is its embeddings)") if absent == ["lm_head.weight"] else ""
-        said.append(f"{facts.name} doesn't have {printable(summed_up(sorted(absent)), 300)}, which the adapter "
-                    f"changes{head}.")
+    if absent == ["lm_head.weight"]:
+        said.append(tr("{model} doesn't have {names}, which the adapter changes: the base's head is its embeddings.",
+                       model=facts.name, names="lm_head.weight"))
+    elif absent:
+        said.append(tr("{model} doesn't have {names}, which the adapter changes.", model=facts.name,
+                       names=printable(summed_up(sorted(absent)), 300)))
     for name, shape in adapter.shapes.items() if not facts.quantization else ():
         theirs = held[name].shape if name in held else (facts.vocabulary_size, facts.hidden_size)
         if name not in absent and theirs != shape:
-            size, other = (" × ".join(f"{part:,}" for part in parts) for parts in (theirs, shape))
-            said.append(f"{printable(name)} is {size} in {facts.name}, and {other} in the adapter.")
+            size, other = (" × ".join(map(number_text, parts)) for parts in (theirs, shape))
+            said.append(tr("{tensor} is {theirs} in {model}, and {own} in the adapter.", tensor=printable(name),
+                           theirs=size, model=facts.name, own=other))
             break  # the others differ for the same reason
     return said
 
@@ -274,10 +279,10 @@ def find_base(adapter: PeftAdapter, candidates: Iterable[Path]) -> Path:
             return folder
         if fits:
             fitting.append(folder)
-    why = tr("It was trained on {named}, which isn't on this machine.", named=named) if named else tr("It doesn't say what its base is.")
+    why = (tr("It was trained on {model}, which isn't on this machine.", model=named) if named else
+           tr("It doesn't say what its base is."))
     if fitting:
-        shown = ", ".join(str(folder) for folder in fitting[:_NAMED_SHOWN])
-        why += tr(" Models of the same layout are here: {shown}. If one of them is the base under another name, say "
-                  "so.", shown=shown)
+        why += " " + tr("These models have the same layout: {folders}. If one of them is the base under another name, "
+                        "choose it.", folders=", ".join(str(folder) for folder in fitting[:_NAMED_SHOWN]))
     raise UserError(tr("The base model of {adapter} was not found.", adapter=adapter.name), why,
-                    tr("Name the base model's folder."))
+                    tr("Choose the base model's folder."))

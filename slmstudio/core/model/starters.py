@@ -20,9 +20,9 @@ class Starter:
     Attributes:
         key: what it is called in commands, and its folder among the models.
         name: what people call it.
-        about: a sentence for who chooses.
+        english_about: a sentence for who chooses.
         licence: its name.
-        terms: what the licence allows and asks, in sentences of our own.
+        english_terms: what the licence allows and asks, in sentences of our own.
         licence_files: files in the packages that come into the model's folder, the licence itself among them.
         requirements: the packages with exact versions and SHA-256, in pip's format.
         download_bytes: size of the packages.
@@ -32,15 +32,23 @@ class Starter:
 
     key: str
     name: str
-    about: str
+    english_about: str
     licence: str
-    terms: tuple[str, ...]
+    english_terms: tuple[str, ...]
     licence_files: tuple[str, ...]
     requirements: Path = field(repr=False)
     download_bytes: int
     gguf_bytes: int
     gguf_sha256: str
     parameters: int
+
+    @property
+    def about(self) -> str:
+        return tr(self.english_about)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return tuple(map(tr, self.english_terms))
 
     @property
     def folder(self) -> Path:
@@ -64,29 +72,30 @@ class Starter:
     def need_consent(self) -> UserError:
         """What a person reads before it is fetched: the terms, and how to accept them."""
         remedy = program.command("models", "import", "--starter", self.key, "--accept-licence")
+        size = tr("The download is {size}.", size=format_bytes(self.download_bytes))
         return UserError(tr("{name} comes under its own terms ({licence}), which must be accepted first.",
-                            name=self.name, licence=self.licence),
-                         tr("{about} {size} are fetched.", about=self.about, size=format_bytes(self.download_bytes)),
-                         tr("To accept them: {remedy}", remedy=remedy), [Problem(sentence) for sentence in self.terms])
+                            name=self.name, licence=self.licence), f"{self.about} {size}",
+                         tr("To accept the terms: {command}", command=remedy),
+                         [Problem(sentence) for sentence in self.terms])
 
 
-GEMMA_3_270M = Starter(key="gemma-3-270m", name="Gemma 3 270M",
-                       about=noop("A base model with a vocabulary of 262,144 tokens that covers Hindi and other Indian "
-                                  "languages; it has no chat template of its own."), licence=noop("Gemma Terms of Use"),
-                       terms=(noop("You may use, copy, change and share the model, and what you train from it, on the "
-                                   "conditions of the terms."),
-                              noop("Uses that the Gemma Prohibited Use Policy names, and those against the law, are "
-                                   "forbidden; whoever gets the model from you must be bound to that too."),
-                              noop("Whoever passes on the model, or one that was trained from it, gives a copy of the "
-                                   "terms and a notice along, and says which files were changed."),
-                              noop("Google claims no rights in what the model writes, may restrict uses that break the "
-                                   "terms, and gives no warranty."),
-                              noop("The terms themselves come with the model: GEMMA_TERMS.html in its folder.")),
-                       licence_files=("GEMMA_TERMS.html", "NOTICE.md"),
-                       requirements=paths.resources() / "models" / "gemma-3-270m.txt", download_bytes=238_203_400,
-                       gguf_bytes=253_113_024,
-                       gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-                       parameters=268_098_176)
+GEMMA_3_270M = Starter(
+    key="gemma-3-270m", name="Gemma 3 270M",
+    english_about=noop("A base model with a vocabulary of 262,144 tokens that covers Hindi and other Indian languages. "
+                       "It has no chat template of its own."),
+    licence="Gemma Terms of Use",
+    english_terms=(
+        noop("You may use, copy, change and share the model, and what you train from it, under the terms."),
+        noop("You may not use it against the law, or for what the Gemma Prohibited Use Policy forbids. Anyone who gets "
+             "the model from you must accept that too."),
+        noop("If you pass on the model, or one that was trained from it, include a copy of the terms and a notice, and "
+             "say which files were changed."),
+        noop("Google claims no rights in what the model writes, may restrict uses that break the terms, and gives no "
+             "warranty."),
+        noop("The terms themselves come with the model: GEMMA_TERMS.html in its folder.")),
+    licence_files=("GEMMA_TERMS.html", "NOTICE.md"), requirements=paths.resources() / "models" / "gemma-3-270m.txt",
+    download_bytes=238_203_400, gguf_bytes=253_113_024,
+    gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", parameters=268_098_176)
 STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
 
 

@@ -78,7 +78,7 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
 
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise UserError(tr("{parent} has no tokenizer.json.", parent=path.parent.name), "",
+        raise UserError(tr("{folder} has no tokenizer.json.", folder=path.parent.name), "",
                         tr("Choose a complete model folder."))
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -88,8 +88,8 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = printable(str(error).rstrip("."), 200)
-        raise UserError(tr("The tokenizer of {parent} cannot be used.", parent=path.parent.name),
-                        tr("tokenizer.json is damaged, or of a kind that is not known here: {said}.", said=said),
+        raise UserError(tr("The tokenizer of {folder} can't be used.", folder=path.parent.name),
+                        tr("tokenizer.json is damaged, or of a kind that isn't known here: {said}.", said=said),
                         tr("Put the model's own tokenizer.json in its place, or choose another model.")) from error
     return tokenizer
 
@@ -115,9 +115,10 @@ def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
         for content in special_tokens(folder).values():
             wanted.setdefault(content, AddedToken(content, special=True))
     except (TypeError, ValueError, KeyError) as error:
-        raise UserError(tr("The tokenizer of {folder} cannot be used.", folder=folder.name),
-                        tr("tokenizer_config.json describes its added tokens in a way that is not known here."),
-                        tr("Put the model's own tokenizer_config.json in its place, or choose another model.")) from error
+        raise UserError(
+            tr("The tokenizer of {folder} can't be used.", folder=folder.name),
+            tr("tokenizer_config.json describes its added tokens in a way that isn't known here."),
+            tr("Put the model's own tokenizer_config.json in its place, or choose another model.")) from error
     return [token for content, token in wanted.items() if content not in known]
 
 
@@ -205,7 +206,7 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 def half_a_character() -> UserError:
     """What to say of a text that isn't Unicode."""
-    return UserError(tr("A text cannot be turned into tokens."), tr("It holds half of a character (a lone surrogate)."),
+    return UserError(tr("A text can't be turned into tokens."), tr("It holds half of a character (a lone surrogate)."),
                      tr("Remove the broken character."))
 
 

@@ -18,8 +18,8 @@ from typing import Any, TypeGuard
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, from_os_error
-from slmstudio.core.i18n import tr
-from slmstudio.core.model.json_files import printable, read_json_object, truncated, what_is
+from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.model.json_files import and_more, printable, read_json_object, truncated, what_is
 
 MAX_HEADER = 6 * 2**20
 """The largest header, in bytes. The format allows 100 MB; that of a model which can be trained here has below 1 MB."""
@@ -34,6 +34,16 @@ BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "
 """Bits of one value, by safetensors' name of the number format."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Endings of weight files that hold Python pickles."""
+_INSTEAD = {
+    PICKLES: noop("The weights are pickle files ({files}). A pickle can run code when it is opened, so this program "
+                  "opens none. Choose a version of the model with safetensors files, or convert it to safetensors."),
+    (".safetensors",): noop("There is neither {single} nor {index}, only {files}. Shards need their index."),
+    (".gguf",): noop("The folder holds GGUF files ({files}) and no safetensors. GGUF is for running a model: import "
+                     "it, or choose the folder it was made from."),
+    (".incomplete", ".part", ".partial", ".crdownload", ".aria2"): noop(
+        "The download is incomplete ({files}). Complete it, or choose another model."),
+}
+"""By the endings of what lies there instead of weights: what is said of it."""
 # What quantised layers and old checkpoints store beside the parameters: scales, lookup tables, masks.
 _NOT_PARAMETERS = re.compile(
     r"\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*|SCB|weight_format|inv_freq|masked_bias)$")
@@ -130,7 +140,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, after checking that the file holds all of them.
 
     Raises:
-        UserError: it cannot be read, is no safetensors file, is truncated, or contradicts itself.
+        UserError: it cannot be read, isn't a safetensors file, is truncated, or contradicts itself.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:
@@ -140,29 +150,29 @@ def read_header(path: Path) -> dict[str, Tensor]:
             head = start + file.read(64)
             # The JSON object begins right after the length; anything else is another kind of file.
             if length < 2 or head[8:9] != b"{":
-                looks = what_is(head) or "not a safetensors file: its header is wrong"
-                raise UserError(f"{path.name} is {looks}.")
+                raise UserError(what_is(path.name, head) or tr("{file} isn't a safetensors file: its header is wrong.",
+                                                               file=path.name))
             if length > MAX_HEADER:
-                raise UserError(tr("{path} isn't a safetensors file of a model: its header claims {length:,} bytes, "
-                                   "and {max_header:,} are more than any needs.", path=path.name, length=length,
-                                   max_header=MAX_HEADER))
+                raise UserError(tr("{file} isn't a safetensors file of a model: its header claims {length:,} bytes, "
+                                   "and no model needs more than {most:,}.", file=path.name, length=length,
+                                   most=MAX_HEADER))
             if 8 + length > size:
-                raise UserError(tr("{path} is truncated: it ends inside its header.", path=path.name))
+                raise UserError(tr("{file} is truncated: it ends inside its header.", file=path.name))
             file.seek(8)
             header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
     except _Repeated as error:
-        raise UserError(tr("{path} is damaged: its header has {printable} twice.", path=path.name,
-                           printable=printable(str(error)))) from error
+        raise UserError(tr("{file} is damaged: its header has {tensor} twice.", file=path.name,
+                           tensor=printable(str(error)))) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(tr("{path} is damaged: its header isn't JSON.", path=path.name)) from error
+        raise UserError(tr("{file} is damaged: its header isn't JSON.", file=path.name)) from error
     if not isinstance(header, dict):
-        raise UserError(tr("{path} is damaged: its header isn't a JSON object.", path=path.name))
+        raise UserError(tr("{file} is damaged: its header isn't a JSON object.", file=path.name))
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
-        raise UserError(tr("{path} lists {header:,} tensors; no model that can be trained here has more than "
-                           "{max_tensors:,}.", path=path.name, header=len(header), max_tensors=MAX_TENSORS))
+        raise UserError(tr("{file} lists {tensors:,} tensors. No model that can be trained here has more than "
+                           "{most:,}.", file=path.name, tensors=len(header), most=MAX_TENSORS))
     tensors, ends = {}, []
     for name, entry in header.items():
         tensors[name], begin, end = _tensor(path.name, name, entry, 8 + length)
@@ -185,14 +195,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
     """Read one entry of a header: the tensor, and where its bytes begin and end behind `data_start`."""
-    damaged = UserError(tr("{file} is damaged: the header's entry for {printable} is wrong.", file=file,
-                           printable=printable(name)))
+    damaged = UserError(tr("{file} is damaged: the header's entry for {tensor} is wrong.", file=file,
+                           tensor=printable(name)))
     if not isinstance(entry, dict):
         raise damaged
     dtype, shape, extent = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if isinstance(dtype, str) and dtype not in BITS:
-        raise UserError(tr("{file} uses the number format {printable}, which this program does not know.", file=file,
-                           printable=printable(dtype)))
+        raise UserError(tr("{file} uses the number format {format}, which this program doesn't know.", file=file,
+                           format=printable(dtype)))
     if not (isinstance(dtype, str) and _are_sizes(shape, MAX_DIMENSIONS) and _are_sizes(extent, 2)
             and len(extent) == 2):
         raise damaged
@@ -200,7 +210,7 @@ def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, 
     if extent[1] - extent[0] != tensor.bytes:
         raise damaged
     if not tensor.values:
-        raise UserError(tr("{file} is damaged: its tensor {printable} is empty.", file=file, printable=printable(name)))
+        raise UserError(tr("{file} is damaged: its tensor {tensor} is empty.", file=file, tensor=printable(name)))
     return tensor, extent[0], extent[1]
 
 
@@ -217,9 +227,10 @@ def _check_extents(file: str, extents: list[tuple[int, int]], held: int, before:
             raise UserError(tr("{file} is damaged: its tensors overlap, or there is a gap between them.", file=file))
         reached = end
     if reached > held:
-        raise UserError(f"{file} is {truncated(before + held, before + reached)}.")
+        raise UserError(truncated(file, before + held, before + reached))
     if reached < held:
-        raise UserError(tr("{file} is damaged: {held:,} bytes follow the last tensor.", file=file, held=held - reached))
+        raise UserError(ntr("{file} is damaged: {n:,} byte follows the last tensor.",
+                            "{file} is damaged: {n:,} bytes follow the last tensor.", held - reached, file=file))
 
 
 def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
@@ -235,8 +246,9 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
     names = [SINGLE] if listed is None and len(problems) == count else sorted(set((listed or {}).values()))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        problems.append(Problem(tr("{missing} of {names} weight files are missing: {missing2}.", missing=len(missing),
-                                   names=len(names), missing2=", ".join(missing))))
+        problems.append(Problem(ntr("{n} of {all} weight files is missing: {files}.",
+                                    "{n} of {all} weight files are missing: {files}.", len(missing), all=len(names),
+                                    files=", ".join(missing))))
     held: dict[str, dict[str, Tensor]] = {}
     size = 0
     for name in names:
@@ -248,8 +260,8 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
         except UserError as error:
             problems.append(Problem(error.what))
         if sum(map(len, held.values())) > MAX_TENSORS:
-            problems.append(Problem(tr("The weight files list more than {max_tensors:,} tensors, which no model that "
-                                       "can be trained here has.", max_tensors=MAX_TENSORS)))
+            problems.append(Problem(tr("The weight files list more than {most:,} tensors. No model that can be trained "
+                                       "here has so many.", most=MAX_TENSORS)))
             return None
     if listed is not None and len(problems) == count:
         _compare_with_index(listed, held, problems)
@@ -271,23 +283,23 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
         return None
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
-        problems.append(Problem(tr("{index} does not say which file holds which tensor.", index=INDEX)))
+        problems.append(Problem(tr("{index} doesn't say which file holds which tensor.", index=INDEX)))
         return None
     names = sorted(set(listed.values()))
     # An index may name files of its own folder only, and nothing that a library would unpickle.
     wrong = [name for name in names if not re.fullmatch(r"[\w.\-]+\.safetensors", name)]
     if wrong:
-        problems.append(Problem(tr("{index} names files that aren't safetensors files in this folder: ", index=INDEX)
-                                + ", ".join(printable(name) for name in wrong[:5]) + "."))
+        problems.append(Problem(tr("{index} names files that aren't safetensors files in this folder: {files}.",
+                                   index=INDEX, files=", ".join(printable(name) for name in wrong[:5]))))
     if len(names) > MAX_FILES:
-        problems.append(Problem(tr("{index} names {names:,} files; no model that can be trained here has more than "
-                                   "{max_files}.", index=INDEX, names=len(names), max_files=MAX_FILES)))
+        problems.append(Problem(tr("{index} names {count:,} files. No model that can be trained here has more than "
+                                   "{most}.", index=INDEX, count=len(names), most=MAX_FILES)))
         return None
     metadata = index.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     if total is not None and not (type(total) in (int, float) and 0 < total < 2**60):
-        problems.append(Problem(tr("{index} gives an impossible total size: {printable}.", index=INDEX,
-                                   printable=printable(str(total), 40))))
+        problems.append(Problem(tr("{index} gives an impossible total size: {size}.", index=INDEX,
+                                   size=printable(str(total), 40))))
     return {tensor: name for tensor, name in listed.items() if name not in wrong}
 
 
@@ -301,35 +313,33 @@ def _compare_with_index(listed: dict[str, str], held: dict[str, dict[str, Tensor
     absent = [tensor for tensor in listed if tensor not in places]
     moved = [tensor for tensor, file in listed.items() if places.get(tensor, [file]) != [file] and tensor not in twice]
     unknown = [tensor for tensor in places if tensor not in listed]
+
+    def shown(found: list[str]) -> str:
+        return ", ".join(printable(name) for name in found[:3]) + (", …" if len(found) > 3 else "")
+
     for found, sentence in (
-        (twice, tr("{} of the tensors are in two weight files at once: {}.")),
-        (absent, tr("{index} names {{}} tensors that no weight file holds: {{}}.", index=INDEX)),
-        (moved, tr("{index} names the wrong file for {{}} tensors: {{}}.", index=INDEX)),
-        (unknown, tr("The weight files hold {{}} tensors that {index} doesn't know: {{}}.", index=INDEX)),
+        (twice, ntr("{n:,} tensor is in two weight files at once: {names}.",
+                    "{n:,} tensors are in two weight files at once: {names}.", len(twice), names=shown(twice))),
+        (absent, ntr("{index} names {n:,} tensor that no weight file holds: {names}.",
+                     "{index} names {n:,} tensors that no weight file holds: {names}.", len(absent), index=INDEX,
+                     names=shown(absent))),
+        (moved, ntr("{index} names the wrong file for {n:,} tensor: {names}.",
+                    "{index} names the wrong file for {n:,} tensors: {names}.", len(moved), index=INDEX,
+                    names=shown(moved))),
+        (unknown, ntr("The weight files hold {n:,} tensor that {index} doesn't know: {names}.",
+                      "The weight files hold {n:,} tensors that {index} doesn't know: {names}.", len(unknown),
+                      index=INDEX, names=shown(unknown))),
     ):
         if found:
-            names = ", ".join(printable(name) for name in found[:3]) + (", …" if len(found) > 3 else "")
-            problems.append(Problem(sentence.format(f"{len(found):,}", names)))
+            problems.append(Problem(sentence))
 
 
 def _why_no_weights(folder: Path) -> str:
     try:
         present = sorted(printable(path.name) for path in folder.iterdir() if path.is_file())
     except OSError as error:
-        return tr("The folder cannot be read: {strerror}.", strerror=error.strerror or error)
-    wanted = f"{SINGLE} or {INDEX}"
-    for endings, sentence in ((PICKLES,
-                               tr("The weights are pickle files ({}). A pickle can run code when it is opened, so this "
-                                  "program opens none. Choose a version of the model with safetensors files, or "
-                                  "convert it to safetensors.")),
-                              ((".safetensors",),
-                               tr("There is no {wanted}, only {{}}. Shards need their index.", wanted=wanted)),
-                              ((".gguf",),
-                               tr("The folder holds a GGUF file ({}) and no safetensors. GGUF is for running a model: "
-                                  "import it, or choose the folder it was made from.")),
-                              ((".incomplete", ".part", ".partial", ".crdownload", ".aria2"),
-                               tr("The download is not complete ({}). Complete it, or choose another model."))):
-        found = [name for name in present if name.lower().endswith(endings)]
-        if found:
-            return sentence.format(", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else ""))
+        return tr("The folder cannot be read: {reason}.", reason=error.strerror or error)
+    for endings, sentence in _INSTEAD.items():
+        if found := [name for name in present if name.lower().endswith(endings)]:
+            return tr(sentence, files=and_more(found, 3), single=SINGLE, index=INDEX)
     return tr("There are no weights: neither {single} nor {index} is there.", single=SINGLE, index=INDEX)

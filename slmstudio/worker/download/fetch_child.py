@@ -40,7 +40,7 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
         with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
             _Fetch(repo, revision, endpoint, token, partial, report).run()
     except filelock.Timeout:
-        raise UserError(tr("{repo} is still being fetched.", repo=repo), tr("An earlier download hasn't ended yet."),
+        raise UserError(tr("{repo} is still being downloaded.", repo=repo), tr("An earlier download hasn't ended yet."),
                         tr("Wait a minute and try again.")) from None
     except UserError:
         raise
@@ -95,9 +95,9 @@ class _Fetch:
         """
         found = [(name, listed[name]) for name in wanted]
         if wrong := [name for name, file in found if file is None]:
-            raise UserError(tr("{repo} could not be fetched.", repo=self._repo),
-                            tr("What the hub's list says of {wrong} makes no sense: its size or its checksum.",
-                               wrong=wrong[0]), tr("Try again later, or from another hub."))
+            raise UserError(tr("{repo} could not be downloaded.", repo=self._repo),
+                            tr("The size or checksum that the hub lists for {file} makes no sense.", file=wrong[0]),
+                            tr("Try again later, or from another hub."))
         return [file for _, file in found if file is not None]
 
     def _still_right(self, listed: dict[str, RemoteFile | None]) -> list[RemoteFile]:

@@ -3,7 +3,7 @@
     {"kind": "download", "name": what names it, "revision": or null, "endpoint": or null}
 
 The network is used by a child process alone (`fetch_child`). The model arrives in a hidden folder beside its place,
-which is renamed when it is whole; whatever ends this process, the next one takes up what lies there. The command
+which is renamed when it is whole; whatever ends this process, the next one continues from there. The command
 "pause" ends the download and keeps that, "cancel" removes it.
 """
 
@@ -31,7 +31,7 @@ from slmstudio.worker.runtime.keep_awake import Awake
 PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5
 SPEED_SECONDS = 5.0
-"""The speed that is told is that of so many seconds."""
+"""The speed shown is that of so many seconds."""
 _CHANGED = "changed"
 """In the name of a file that isn't what was fetched."""
 _BEFORE_IT_IS_REFUSED = {place.RECORD, "config.json", INDEX}
@@ -50,7 +50,7 @@ def run(job: JobContext) -> dict[str, Any]:
         "total".
 
     Raises:
-        UserError: it can't be had; what has arrived is kept.
+        UserError: it can't be downloaded; what has arrived is kept.
         Cancelled: nothing is kept.
     """
     import filelock
@@ -65,7 +65,8 @@ def run(job: JobContext) -> dict[str, Any]:
         with filelock.FileLock(locks / f"{folder.name}.lock", blocking=False):
             return _get(job, named.repo, revision, endpoint, folder)
     except filelock.Timeout:
-        raise UserError(tr("{repo} is being fetched already.", repo=named.repo), tr("Another job is at work on it."),
+        raise UserError(tr("{repo} is already being downloaded.", repo=named.repo),
+                        tr("Another process is working on it."),
                         tr("Wait until it is done, or pause that one.")) from None
     except OSError as error:
         raise from_os_error(error, f"keep {named.repo}") from error
@@ -75,10 +76,10 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
     partial, was_there = place.partial_of(folder), folder.exists()
     if was_there:
         if _is_whole(job, folder):
-            job.log(f"{repo} is already on this machine.")
+            job.log(tr("{repo} is already on this machine.", repo=repo))
             return _result(job, folder, fetched=False)
         shutil.rmtree(partial, ignore_errors=True)
-        os.replace(folder, partial)  # what is whole of it needs not be fetched again
+        os.replace(folder, partial)  # what is complete of it needn't be downloaded again
     partial.mkdir(parents=True, exist_ok=True)
     if place.read_record(partial) is None:
         place.write_record(partial, repo, revision, endpoint=endpoint)
@@ -87,7 +88,7 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
         _put_in_place(job, partial, folder, endpoint)
     except _Paused:
         wanted = place.files_of(place.read_record(partial)).values()
-        job.log("Paused. What was fetched is kept.")
+        job.log(tr("Paused. What was downloaded is kept."))
         return {"state": "paused", "repo": repo, "bytes": sum(place.arrived(partial, file) for file in wanted),
                 "total": sum(file.size for file in wanted)}
     except Cancelled:
@@ -138,7 +139,8 @@ def _is_whole(job: JobContext, folder: Path) -> bool:
     listed = [place.RemoteFile(file.name, file.size, "" if file.blob_id else file.sha256, file.blob_id)
               for file in known.values()]
     place.write_record(folder, source["repo"], source.get("revision"), str(source.get("commit")), listed)
-    job.log(f"{folder.name} is no longer complete: {', '.join(damaged[:3])}. What is missing is fetched again.")
+    job.log(tr("{folder} is no longer complete ({files}). What is missing is downloaded again.", folder=folder.name,
+               files=", ".join(damaged[:3])))
     return False
 
 
@@ -202,10 +204,10 @@ class _Progress:
         (then, before), seconds = self._seen[0], now - self._seen[0][0]
         speed = max(0, done - before) / seconds if then < now else 0.0
         whole = sum((self._partial / file.name).is_file() for file in self._wanted)
-        words = [f"{units.format_bytes(done)} of {units.format_bytes(total)}"]
-        words += [f"{units.format_bytes(speed)}/s"] if speed else []
+        words = [tr("{done} of {total}", done=units.format_bytes(done), total=units.format_bytes(total))]
+        words += [tr("{size}/s", size=units.format_bytes(speed))] if speed else []
         if report.get("checking"):
-            words = [f"checking {report.get('current')}"]
+            words = [tr("checking {file}", file=report.get("current"))]
         self._job.emit("progress", phase=PHASE, done=done, total=total, unit="bytes", detail=" · ".join(words),
                        files_done=whole, files=len(self._wanted), bytes_per_second=round(speed),
                        seconds_left=self._left.update(max(0, done - self._began), total - self._began, now))
@@ -235,7 +237,8 @@ def _result(job: JobContext, folder: Path, fetched: bool) -> dict[str, Any]:
         vet.read_vetted(folder)
     except UserError as error:
         problem = error.to_dict()
-        job.warn("unusable", f"It arrived complete, but can't be used as a base model: {error.why or error.what}")
+        job.warn("unusable", tr("It arrived complete, but can't be used as a base model: {reason}",
+                                reason=error.why or error.what))
     return {"path": str(folder), "name": folder.name, "repo": source.get("repo"), "commit": source.get("commit"),
             "bytes": sum(file.size for file in place.files_of(source).values()), "fetched": fetched,
             "problem": problem}

@@ -67,8 +67,9 @@ class Patience:
         wait = asked if asked is not None else WAITS[failures - 1] if failures else AT_ONCE
         if wait > LONGEST:
             return None
-        why = tr("The connection broke.") if broken else tr("The hub is busy.")
-        self._tell(f"{why} Trying again in {format_duration(wait)}.")
+        self._tell(tr("The connection broke. Trying again in {duration}.",
+                      duration=format_duration(wait)) if broken else
+                   tr("The hub is busy. Trying again in {duration}.", duration=format_duration(wait)))
         return wait
 
 

@@ -51,7 +51,7 @@ def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Ca
         return
     with get_session().stream("GET", url, headers=asked, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
         if response.status_code == 416:
-            raise Wrong(tr("The hub has no more than {size} of it.", size=format_bytes(have)))
+            raise Wrong(tr("The hub has only {size} of it.", size=format_bytes(have)))
         hf_raise_for_status(response)
         at = _begin(response, have, size)
         with open(path, "r+b" if path.exists() else "wb") as file:
@@ -59,7 +59,7 @@ def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Ca
             file.truncate()
             for piece in response.iter_bytes():
                 if at + len(piece) > size:
-                    raise Wrong(tr("More came than the {size:,} bytes that the hub's list says.", size=size))
+                    raise Wrong(tr("More arrived than the {size:,} bytes that the hub's list says.", size=size))
                 file.write(piece)
                 file.flush()  # what is written outlives this process
                 at += len(piece)
@@ -79,12 +79,12 @@ def _begin(response: Any, have: int, size: int) -> int:
     if response.status_code == 206:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[1]) != have:
-            raise Wrong(tr("The hub sent another part of it than it was asked for."))
+            raise Wrong(tr("The hub sent a different part of it than was asked for."))
         begin, total = have, found[2]
     else:
         begin, total = 0, response.headers.get("Content-Length", "*")
     if total != "*" and int(total) != size and "Content-Encoding" not in response.headers:
-        raise Wrong(tr("The hub sends {total:,} bytes, and its list says {size:,}.", total=int(total), size=size))
+        raise Wrong(tr("The hub sends {total:,} bytes, but its list says {size:,}.", total=int(total), size=size))
     return begin
 
 
@@ -98,5 +98,5 @@ def difference(path: Path, file: RemoteFile) -> str:
         os.fsync(opened.fileno())
     if digest.hexdigest() == file.key:
         return ""
-    return tr("Its {value} is {hexdigest}…, and the hub's list says {key}….",
-              value="SHA-256" if file.sha256 else "SHA-1", hexdigest=digest.hexdigest()[:12], key=file.key[:12])
+    return tr("Its {kind} is {found}…, but the hub's list says {listed}….",
+              kind="SHA-256" if file.sha256 else "SHA-1", found=digest.hexdigest()[:12], listed=file.key[:12])

@@ -21,14 +21,16 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
         kept: whether a part of it has arrived.
     """
     said = _explained(error, repo, revision, endpoint, token)
-    return UserError(said.what, said.why, tr("{remedy} What was fetched is kept.", remedy=said.remedy)) if said and kept else said
+    if said is None or not kept:
+        return said
+    return UserError(said.what, said.why, f"{said.remedy} {tr('What was downloaded is kept.')}")
 
 
 def _explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
                ) -> UserError | None:
-    what = tr("{repo} could not be fetched.", repo=repo)
+    what = tr("{repo} could not be downloaded.", repo=repo)
     if isinstance(error, Broken):
-        return UserError(what, tr("The connection breaks again and again."), tr("Check the network and try again."))
+        return UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
     if trouble := network.explained(error, what, "."):
         return trouble
     status = network.status(error)
@@ -45,21 +47,21 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
     put_in = program.command("models", "token", "--set", *other)
     gated = "GatedRepoError" in kinds
     if status == 401 and token is not None:
-        held = tokens.PLACES[token.where]
         return UserError(what,
-                         tr("The hub doesn't accept the token from {held}: it is wrong, or has expired.", held=held),
-                         tr("Make a new one on the hub and put it in: {put_in}", put_in=put_in))
+                         tr("The hub doesn't accept the token from {place}. It's wrong, or has expired.",
+                            place=tr(tokens.PLACES[token.where])),
+                         tr("Make a new one on the hub and enter it: {command}", command=put_in))
     if gated and token is None:
         return UserError(what,
                          tr("Its owner lets in only those who have accepted its licence, and there is no token to say "
                             "who you are."),
-                         tr("Accept the licence on the model's page ({page}), then put in a token: {put_in}", page=page,
-                            put_in=put_in))
+                         tr("Accept the licence on the model's page ({page}), then enter a token: {command}", page=page,
+                            command=put_in))
     if gated or status == 403:
         return UserError(what,
-                         tr("The token is valid, but the model's owner hasn't given you access yet: the licence isn't "
-                            "accepted, the request waits for an answer, or the token may not read such "
-                            "models.") if token is not None else tr("The hub refuses it."),
+                         tr("The token is valid, but the model's owner hasn't given you access yet. Either the licence "
+                            "isn't accepted, your request is waiting for an answer, or the token may not read such "
+                            "models.") if token is not None else tr("The hub refuses access."),
                          tr("Open the model's page ({page}), accept its licence or ask for access, and try again.",
                             page=page))
     if "RevisionNotFoundError" in kinds:
@@ -68,15 +70,16 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
     if "RemoteEntryNotFoundError" in kinds:
         return UserError(what, tr("The hub lists a file that it doesn't have."), tr("Try again later."))
     if status in (401, 404):
-        private = "" if token is not None else tr(" If it is a private one, put in a token first: {put_in}",
-                                                  put_in=put_in)
+        remedy = tr("Check the owner and the name, with a slash between them.")
+        if token is None:
+            remedy += " " + tr("If the model is private, enter a token first: {command}", command=put_in)
         return UserError(tr("There is no model {repo} on the hub.", repo=repo),
-                         tr("It may be misspelt, or hidden from you."),
-                         tr("Check owner and name, with a slash between them.{private}", private=private))
+                         tr("It may be misspelt, or hidden from you."), remedy)
     if status == 429:
         wait = asked_wait(error)
         return UserError(what, tr("The hub has had too many requests from this network."),
-                         tr("Try again in {duration}.", duration=format_duration(wait)) if wait else tr("Try again in a few minutes."))
+                         tr("Try again in {duration}.", duration=format_duration(wait)) if wait else
+                         tr("Try again in a few minutes."))
     if status == 503:
-        return UserError(what, tr("The hub is overloaded, or under repair."), tr("Try again later."))
+        return UserError(what, tr("The hub is overloaded, or being repaired."), tr("Try again later."))
     return UserError(what, tr("The hub answered with status {status}.", status=status), tr("Try again later."))

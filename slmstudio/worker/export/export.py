@@ -132,7 +132,7 @@ def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantTyp
     made = [_Made(_partial(out, source, kind.name), out / f"{source.name}-{kind.name}.gguf", kind.name)
             for kind in types]
     weights = _weigh(job, source, types)
-    job.phase("converting", f"{source.base.name} to {', '.join(kind.name for kind in types)}")
+    job.phase("converting", f"{source.base.name} → {', '.join(kind.name for kind in types)}")
     targets = [{"path": str(entry.partial), "ftype": kind.ftype, "weighted": importance.is_weighted(kind)}
                for entry, kind in zip(made, types, strict=True)]
     request = {"base": str(source.base), "adapter": str(source.adapter) if source.adapter else None,
@@ -145,7 +145,7 @@ def _weigh(job: JobContext, source: Source, types: list[QuantType]) -> str | Non
     """The file of the importance matrix, where a type gains by it and there are rows to measure it on."""
     if not importance.wanted(types) or not job.request.get("importance", IMPORTANCE):
         return None
-    job.phase("weighing", "which weights the learned rows use")
+    job.phase("weighing", tr("which weights the learned rows use"))
     target = job.folder / "importance.safetensors"
     return str(target) if importance.measure(job, source, target) else None
 
@@ -156,18 +156,18 @@ def _prove(job: JobContext, source: Source, made: list[_Made]) -> None:
     from slmstudio.worker.parity.reference import measure
 
     kinds = {kind.name: kind for kind in choose(entry.type for entry in made)[0]}
-    job.phase("checking", "what was trained")
+    job.phase("checking", tr("what was trained"))
     reference = measure(job, source)
     for entry in made:
         if entry.type in kinds:
-            job.phase("checking", f"{entry.type} against what was trained")
+            job.phase("checking", tr("{type} against what was trained", type=entry.type))
             entry.parity = parity.compare(job, reference, entry.partial, kinds[entry.type])
 
 
 def _make_other(job: JobContext, source: Source, out: Path, other: OtherFormat) -> _Made:
     partial, target = _partial(out, source, other.name), out / f"{source.name}{other.ending}"
     if other is LORA:
-        job.phase("converting", "the adapter")
+        job.phase("converting", tr("the adapter"))
         _run_converter(job, "slmstudio.worker.export.gguf_lora", {
             "base": str(source.base), "adapter": str(source.adapter), "name": source.name, "target": str(partial)},
             [partial])
@@ -183,7 +183,7 @@ def _merge(job: JobContext, source: Source, partial: Path) -> None:
     from slmstudio.worker.export import merged_folder
     from slmstudio.worker.model.merged_weights import MergedWeights
 
-    job.phase("merging", f"{source.base.name} and its adapter" if source.adapter else source.base.name)
+    job.phase("merging", tr("{model} and its adapter", model=source.base.name) if source.adapter else source.base.name)
 
     def progress(done: int, total: int) -> None:
         job.check_cancelled()
@@ -198,8 +198,7 @@ def _merge(job: JobContext, source: Source, partial: Path) -> None:
 def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:
     converter = paths.converter_dir()
     if not (converter / "conversion").is_dir():
-        raise UserError(tr("The GGUF converter is not installed."),
-                        tr("{converter} does not hold it.", converter=converter),
+        raise UserError(tr("The GGUF converter isn't installed."), tr("It isn't in {folder}.", folder=converter),
                         tr("Run the set-up again: {setup_command}", setup_command=program.setup_command()))
     child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
               _file_progress(job, targets))
@@ -239,8 +238,8 @@ def _remove_leftovers(out: Path) -> None:
 def _check_formats(source: Source, others: list[OtherFormat]) -> None:
     for other in others:
         if other.needs_adapter and source.adapter is None:
-            raise UserError(tr("{folder} has no adapter to export by itself.", folder=source.folder.name),
-                            tr("Its weights were trained whole."), tr("Choose a GGUF type, or MERGED."))
+            raise UserError(tr("{folder} has no adapter that could be exported by itself.", folder=source.folder.name),
+                            tr("All of its weights were trained."), tr("Choose a GGUF type, or MERGED."))
 
 
 def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[QuantType],
@@ -254,8 +253,8 @@ def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[Quant
     have = shutil.disk_usage(out).free
     if have < need:
         raise UserError(tr("The disk has too little room for the export."),
-                        tr("It takes {size}; {size2} are free in {out}.", size=format_bytes(need),
-                           size2=format_bytes(have), out=out),
+                        tr("It takes {size}, but {folder} has only {free} free.", size=format_bytes(need),
+                           free=format_bytes(have), folder=out),
                         tr("Free some space, choose fewer types, or another folder."))
 
 
@@ -264,16 +263,16 @@ def _size(folder: Path) -> int:
 
 
 def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) -> list[str]:
-    """What a person should know of the files that is no fault."""
+    """What a person should know about the files, though nothing is wrong."""
     notes = []
     if normalizer:
-        notes.append(f"The model learned text in Unicode form {normalizer}. Chat here keeps to it; other llama.cpp "
-                     "programs do not convert, so give them text in that form: letters with a nukta or an accent "
-                     "differ otherwise.")
+        notes.append(tr("The model learned text in Unicode form {form}. Chat here converts to it. Other llama.cpp "
+                        "programs don't, so give them text in that form: otherwise letters with a nukta or an accent "
+                        "differ.", form=normalizer))
     fallen = [kind for kind in types if kind.falls_back(facts.hidden_size)]
     if fallen:
-        instead = "; ".join(f"{kind.name}: {FALLBACK[kind.block]} for {kind.block}" for kind in fallen)
-        notes.append(f"Rows of {facts.hidden_size} weights aren't a multiple of {ROW_MULTIPLE}, so llama.cpp stores "
-                     f"most tensors in a larger format ({instead}). The files are larger and slightly better than "
-                     "their names say.")
+        formats = "; ".join(f"{kind.name}: {kind.block} → {FALLBACK[kind.block]}" for kind in fallen)
+        notes.append(tr("Rows of {width} weights aren't a multiple of {multiple}, so llama.cpp stores most tensors in "
+                        "a larger format ({formats}). The files are larger and slightly better than their names say.",
+                        width=facts.hidden_size, multiple=ROW_MULTIPLE, formats=formats))
     return notes

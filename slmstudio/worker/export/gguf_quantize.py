@@ -27,7 +27,7 @@ def quantize(request: dict[str, Any], report: Callable[..., None]) -> None:
         request["source"].encode(), request["target"].encode(), ctypes.byref(parameters))
     if status != 0:
         raise UserError(tr("llama.cpp could not quantize the model."),
-                        tr("It says: {last_error}.", last_error=llama_log.last_error() or status),
+                        tr("It says: {message}", message=llama_log.last_error() or status),
                         tr("Choose another type, or keep the F16 file."))
 
 

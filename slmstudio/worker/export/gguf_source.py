@@ -108,7 +108,8 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
             model.prepare_tensors()
             model.prepare_metadata(vocab_only=False)
     except _OF_THE_CONVERTER as error:
-        raise _cannot("read this variant of the architecture", error) from error
+        raise _cannot(noop("llama.cpp's converter can't read this variant of the architecture: {reason}."),
+                      error) from error
     values = dict(model.gguf_writer.kv_data[0])
     tensors = [GgufTensor(key, tuple(info.shape), plain.get(key), origins.get(key),
                           _loader(info.tensor))
@@ -130,11 +131,10 @@ def _say_as_before(model: Any) -> None:
         config["num_kv_heads"] = 1  # Falcon 7B
 
 
-def _cannot(what: str, error: Exception) -> UserError:
+def _cannot(sentence: str, error: Exception, **values: str) -> UserError:
     traceback.print_exc()
-    return UserError(tr("This model cannot become a GGUF file."),
-                     tr("llama.cpp's converter cannot {what}: {name}: {error}.", what=what, name=type(error).__name__,
-                        error=error), tr(_INSTEAD))
+    return UserError(tr("This model can't become a GGUF file."),
+                     tr(sentence, reason=f"{type(error).__name__}: {error}", **values), tr(_INSTEAD))
 
 
 def _model_class(base: Path, vocabulary: Any) -> Any:
@@ -145,11 +145,12 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
     try:
         found = _whatever_gguf_lacks(lambda: get_model_class(architecture))
     except NotImplementedError as error:
-        raise UserError(tr("This model cannot become a GGUF file."),
-                        tr("llama.cpp's converter does not know {architecture}.", architecture=architecture),
+        raise UserError(tr("This model can't become a GGUF file."),
+                        tr("llama.cpp's converter doesn't know {architecture}.", architecture=architecture),
                         tr(_INSTEAD)) from error
     except AttributeError as error:
-        raise _cannot(f"be used for {architecture}", error) from error
+        raise _cannot(noop("llama.cpp's converter can't be used for {architecture}: {reason}."), error,
+                      architecture=architecture) from error
     # A class of our own, so that what is changed in it stays out of the converter's.
     model_class = type(found.__name__, (found,), {"model_arch": found.model_arch})
     if architecture == "GraniteMoeHybridForCausalLM":
@@ -236,7 +237,7 @@ def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], 
 
 
 def _loader(tensor: Any) -> Callable[[], Array]:
-    """The whole tensor, once: the converter's lazy tensors keep what they computed, so it is let go of."""
+    """The whole tensor, once: the converter's lazy tensors keep what they computed, so it is released."""
     import gguf
 
     held = [tensor]
@@ -296,8 +297,8 @@ def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
         model = tokenizer_state["model"]
         if found := name_of(own, bool(model.get("ignore_merges"))) or nearest_to(own, model) or named:
             return found
-        raise UserError(tr("This model cannot become a GGUF file."),
-                        tr("llama.cpp has no equal of its pre-tokenizer, so it would cut text differently than in "
+        raise UserError(tr("This model can't become a GGUF file."),
+                        tr("llama.cpp has no equivalent of its pre-tokenizer, so it would split text differently from "
                            "training."), tr("Serve the Hugging Face folder instead."))
 
     TextModel.get_vocab_base_pre = get_vocab_base_pre

@@ -29,9 +29,9 @@ def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
         return backend
     name = metadata.get("tokenizer.ggml.pre", "default")
     if name not in PRE_TOKENIZERS:
-        raise UserError(tr("The tokenizer of {file_name} is of a kind that is not known here.", file_name=file_name),
-                        tr("Its pre-tokenizer is {name!r}; known are {pre_tokenizers}.", name=name,
-                           pre_tokenizers=", ".join(PRE_TOKENIZERS)),
+        raise UserError(tr("The tokenizer of {file} is of a kind that isn't known here.", file=file_name),
+                        tr("Its pre-tokenizer is {name!r}. Known are {names}.", name=name,
+                           names=", ".join(PRE_TOKENIZERS)),
                         tr("Use the model's original folder with its tokenizer.json."))
     state = json.loads(backend.to_str())
     state["pre_tokenizer"] = PRE_TOKENIZERS[name]

@@ -74,7 +74,7 @@ def _digest(facts: GgufFacts) -> str:
 def _reuse(target: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
     known = formats.read("import", target / SOURCE) or {}
     if known.get("sha256") != fingerprint["sha256"]:
-        raise UserError(tr("{target} already exists.", target=target), tr("It was not made from this GGUF file."),
+        raise UserError(tr("{folder} already exists.", folder=target), tr("It wasn't made from this GGUF file."),
                         tr("Choose another folder or name."))
     return _result(target, reused=True)
 
@@ -91,7 +91,8 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
     have = shutil.disk_usage(there).free
     if have < need:
         raise UserError(tr("The disk has too little room for the model."),
-                        tr("It takes {size}; {size2} are free.", size=format_bytes(need), size2=format_bytes(have)),
+                        tr("It takes {size}, but only {free} are free.", size=format_bytes(need),
+                           free=format_bytes(have)),
                         tr("Free some space, or choose another disk."))
 
 
@@ -117,18 +118,18 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
 
     _parse_once(facts.files)
     job.check_cancelled()
-    job.phase("weights", "unpacking them to bf16")
+    job.phase("weights", tr("unpacking them to bf16"))
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=gguf_file, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
             local_files_only=True, trust_remote_code=False, **whole_model.REPORT)
     except (ValueError, NotImplementedError, KeyError) as error:
-        raise UserError(tr("{source} cannot be made trainable.", source=source.name),
-                        tr("transformers says: {error}", error=error),
+        raise UserError(tr("{file} can't be made trainable.", file=source.name),
+                        tr("transformers says: {message}", message=error),
                         tr("Use the model's original folder with safetensors files.")) from error
     whole_model.need_all(report, source.name)
     job.check_cancelled()
-    job.phase("tokenizer", "rebuilding and checking it")
+    job.phase("tokenizer", tr("rebuilding and checking it"))
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, local_files_only=True,
                                               trust_remote_code=False)
     metadata = _write_tokenizer(job, tokenizer, source, folder, model.config.max_position_embeddings)
@@ -173,8 +174,8 @@ def _write_tokenizer(job: JobContext, tokenizer: Any, source: Path, folder: Path
     if llama.trouble() is None:
         backend, metadata = _proven(tokenizer, source)
     else:
-        job.warn("tokenizer_unproven", "The tokenizer was rebuilt as the file describes it, but not held against "
-                                       "llama.cpp, which is not set up.")
+        job.warn("tokenizer_unproven", tr("The tokenizer was rebuilt as the file describes it. It wasn't compared with "
+                                          "llama.cpp, which isn't set up."))
         metadata = {key: str(value) for key, value in read_header(source, lambda *header: None).values.items()}
         backend = gguf_tokenizer.corrected(tokenizer.backend_tokenizer, metadata, source.name)
     tokenizer.save_pretrained(folder)
@@ -206,9 +207,9 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
     finally:
         model.close()
     if different:
-        raise UserError(tr("The tokenizer of {source} could not be rebuilt exactly.", source=source.name),
-                        tr("{different} of {probes} texts get other token ids, as {different2!r}.",
-                           different=len(different), probes=len(probes.PROBES), different2=different[0]),
+        raise UserError(tr("The tokenizer of {file} could not be rebuilt exactly.", file=source.name),
+                        tr("{count} of {total} texts get different token ids, such as {example!r}.",
+                           count=len(different), total=len(probes.PROBES), example=different[0]),
                         tr("Use the model's original folder with its tokenizer.json."))
     return backend, model.metadata
 

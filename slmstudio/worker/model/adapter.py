@@ -30,7 +30,7 @@ class Adapter:
     (`modules_to_save`) replace the base's.
 
     Raises:
-        UserError: it is no LoRA adapter, or uses what is not known here.
+        UserError: it isn't a LoRA adapter, or uses what isn't known here.
     """
 
     def __init__(self, folder: Path):
@@ -48,8 +48,8 @@ class Adapter:
                     break
             else:
                 if ".lora_" in name:
-                    raise UserError(tr("The adapter cannot be merged."),
-                                    tr("{name} is of a kind that is not known here.", name=name),
+                    raise UserError(tr("The adapter can't be merged."),
+                                    tr("{tensor} is of a kind that isn't known here.", tensor=name),
                                     tr("Train with LoRA on linear layers."))
                 self._replaced[name] = tensor.float()
         self._scales = {name: self._scale(name) for name in self._lora}
@@ -106,9 +106,10 @@ class Adapter:
             UserError: the adapter does more than add B · A.
         """
         if self._replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
-            what = "trained whole layers" if self._replaced else "is a DoRA adapter"
-            raise UserError(tr("This adapter cannot become a GGUF LoRA."),
-                            tr("It {what}; a GGUF LoRA only adds products of two small matrices.", what=what),
+            raise UserError(tr("This adapter can't become a GGUF LoRA."),
+                            tr("It holds whole layers. A GGUF LoRA only adds products of two small matrices.")
+                            if self._replaced else
+                            tr("It's a DoRA adapter. A GGUF LoRA only adds products of two small matrices."),
                             tr("Export a whole model, for instance as Q8_0."))
         return {name: (parts[LORA_A], parts[LORA_B]) for name, parts in self._lora.items()}
 
@@ -129,16 +130,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(files.read_text(folder / "adapter_config.json"))
     except (OSError, ValueError) as error:
-        raise UserError(tr("The adapter {folder} cannot be read.", folder=folder), f"adapter_config.json: {error}.",
+        raise UserError(tr("The adapter {folder} can't be read.", folder=folder), f"adapter_config.json: {error}.",
                         tr("Choose a run that has finished, or resume it.")) from error
     if not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(tr("The adapter {folder} cannot be read.", folder=folder),
-                        tr("adapter_model.safetensors is missing."),
+        raise UserError(tr("The adapter {folder} can't be read.", folder=folder),
+                        tr("{file} is missing.", file="adapter_model.safetensors"),
                         tr("Choose a run that has finished, or resume it."))
     unknown = [name for name in _UNKNOWN_HERE if config.get(name)]
     if config.get("peft_type") != "LORA" or unknown:
-        why = tr("It uses {unknown}.", unknown=", ".join(unknown)) if unknown else tr("It is a {get} adapter.",
-                                                                                      get=config.get("peft_type"))
-        raise UserError(tr("The adapter cannot be merged."), why,
-                        tr("Only plain LoRA, rank-stabilised LoRA and DoRA can."))
+        why = (tr("It uses {settings}.", settings=", ".join(unknown)) if unknown else
+               tr("It is an adapter of type {kind!r}.", kind=config.get("peft_type")))
+        raise UserError(tr("The adapter can't be merged."), why,
+                        tr("Only plain LoRA, rank-stabilised LoRA and DoRA can be merged."))
     return config

@@ -36,7 +36,7 @@ class BaseWeights:
         problems: list[Problem] = []
         found = read_weights(folder, problems)
         if found is None:
-            raise UserError(tr("The weights of {folder} cannot be read.", folder=folder.name), problems=tuple(problems))
+            raise UserError(tr("The weights of {folder} can't be read.", folder=folder.name), problems=tuple(problems))
         self._files: dict[str, Path] = {}
         every: dict[str, Tensor] = {}
         for file in found.files:
@@ -71,8 +71,8 @@ class BaseWeights:
             raw = self._raw(name, tensor, np.uint16, first, count)
             return (raw.astype(np.uint32) << 16).view(np.float32)
         if tensor.dtype not in _NUMPY:
-            raise UserError(tr("{name} cannot be read.", name=name),
-                            tr("Its number format is {dtype}.", dtype=tensor.dtype),
+            raise UserError(tr("The tensor {tensor} can't be read.", tensor=name),
+                            tr("Its number format is {format}.", format=tensor.dtype),
                             tr("Use the same model with plain bf16, fp16 or fp32 weights."))
         return self._raw(name, tensor, _NUMPY[tensor.dtype], first, count).astype(np.float32, copy=False)
 
@@ -80,7 +80,7 @@ class BaseWeights:
         size = np.dtype(dtype).itemsize
         values = np.fromfile(self._files[name], dtype, count, offset=tensor.offset + first * size)
         if values.size != count:
-            raise UserError(tr("{name} ends before its last tensor.", name=self._files[name].name),
+            raise UserError(tr("{file} ends before its last tensor.", file=self._files[name].name),
                             tr("It changed while it was read."), tr("Download or copy the model again."))
         return values
 

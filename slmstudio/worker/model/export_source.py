@@ -63,16 +63,16 @@ def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
     if not facts.quantization:
         return source, ""
     if facts.quantization != "bitsandbytes 4-bit":
-        raise UserError(tr("{facts} cannot be exported.", facts=facts.name),
+        raise UserError(tr("{model} can't be exported.", model=facts.name),
                         tr("Its weights are packed ({quantization}).", quantization=facts.quantization),
                         tr("Use the same model with plain bf16 or fp16 weights as the base."))
     for folder in _candidates(source.base):
         if _is_original(source.base, facts, folder):
             return (dataclasses.replace(source, base=folder),
-                    tr("The base is stored in 4 bits; the export uses the full-precision weights in {folder}.",
+                    tr("The base is stored in 4 bits. The export uses the full-precision weights in {folder}.",
                        folder=folder.name))
-    return source, tr("The base is stored in 4 bits and its full-precision weights are not on this machine, so they "
-                      "were unpacked from the 4 bits: that is what was trained, but a little worse than the original.")
+    return source, tr("The base is stored in 4 bits and its full-precision weights aren't on this machine, so they "
+                      "were unpacked from the 4 bits. That is what was trained, but a little worse than the original.")
 
 
 def _candidates(base: Path) -> list[Path]:

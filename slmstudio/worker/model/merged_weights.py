@@ -38,8 +38,8 @@ class MergedWeights:
             self.adapter.rename(names_on_disk(base, self.names))
         for name in sorted(self.adapter.targets - self.base.tensors.keys()):
             if self.adapter.replacement(name) is None:
-                raise UserError(tr("The adapter does not belong to this base model."),
-                                tr("The base has no {name}.", name=name),
+                raise UserError(tr("The adapter doesn't belong to this base model."),
+                                tr("The base has no {tensor}.", tensor=name),
                                 tr("Choose the base model that the adapter was trained on."))
             self.names.append(name)
         self._check_shapes(self.adapter)
@@ -47,9 +47,9 @@ class MergedWeights:
     def _check_shapes(self, adapter: Adapter) -> None:
         for name, shape in adapter.shapes().items():
             if name in self.base.tensors and self.base.shape(name) != shape:
-                raise UserError(tr("The adapter does not belong to this base model."),
-                                tr("{name} is {shape} in the base and {shape2} in the adapter.", name=name,
-                                   shape=self.base.shape(name), shape2=shape),
+                raise UserError(tr("The adapter doesn't belong to this base model."),
+                                tr("{tensor} has the shape {theirs} in the base, but {own} in the adapter.",
+                                   tensor=name, theirs=self.base.shape(name), own=shape),
                                 tr("Choose the base model that the adapter was trained on."))
 
     def is_changed(self, name: str) -> bool:

@@ -239,7 +239,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
 
     def refusal(why: str) -> UserError:
-        return UserError(tr("The adapter does not belong to this base model."), why,
+        return UserError(tr("The adapter doesn't belong to this base model."), why,
                          tr("Choose the base model that the adapter was trained on."))
 
     need_loadable(adapter)
@@ -247,11 +247,11 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
         tuned = PeftModel.from_pretrained(model, adapter, local_files_only=True, low_cpu_mem_usage=True,
                                           torch_device="cpu")
     except (RuntimeError, KeyError, ValueError) as error:
-        raise refusal(f"PEFT says: {str(error)[:300]}") from error
+        raise refusal(tr("PEFT says: {message}", message=str(error)[:300])) from error
     # PEFT passes over what finds no place in the model.
     stored = {name for name in read_header(adapter / "adapter_model.safetensors") if ".lora_" in name}
     if lost := stored - get_peft_model_state_dict(tuned, save_embedding_layers=False).keys():
-        raise refusal(tr("The base has no place for {lost}.", lost=min(lost)))
+        raise refusal(tr("The base has no place for {tensor}.", tensor=min(lost)))
     return tuned
 
 

@@ -51,8 +51,8 @@ def in_words(folder: Path | str) -> Iterator[None]:
             AssertionError) as error:
         said = printable(" ".join(str(error).split()).rstrip("."), 300)
         raise UserError(tr("{name} cannot be loaded.", name=Path(folder).name),
-                        tr("transformers says: {value}.",
-                           value=f"{type(error).__name__}: {said}" if said else type(error).__name__),
+                        tr("transformers says: {message}",
+                           message=f"{type(error).__name__}: {said}." if said else f"{type(error).__name__}."),
                         tr("Put the model's own files in their place, or choose another model.")) from error
 
 
@@ -67,7 +67,7 @@ def need_numbers(model: Any, name: str) -> None:
                   and tensor.device.type != "meta" and not torch.isfinite(tensor.sum(dtype=torch.float32))]
     if broken:
         raise UserError(tr("{name} cannot be used: some of its weights aren't numbers.", name=name),
-                        tr("NaN or infinity is in {summed_up}.", summed_up=summed_up(broken)),
+                        tr("NaN or infinity is in {names}.", names=summed_up(broken)),
                         tr("Download the model again."))
 
 
@@ -84,11 +84,12 @@ def need_all(report: Mapping[str, Any], name: str) -> None:
     other = sorted(key for key, *_ in report["mismatched_keys"])
     why = []
     if missing:
-        why.append(f"Tensors missing from its weights: {summed_up(missing)}. Random numbers would take their place.")
+        why.append(tr("Tensors missing from its weights: {names}. Random numbers would be used instead.",
+                      names=summed_up(missing)))
     if other:
-        why.append(f"Tensors with another shape than config.json says: {summed_up(other)}.")
+        why.append(tr("Tensors with another shape than config.json says: {names}.", names=summed_up(other)))
     if why and unknown:
-        why.append(f"Its files hold tensors that the model doesn't have: {summed_up(unknown)}.")
+        why.append(tr("Its files hold tensors that the model doesn't have: {names}.", names=summed_up(unknown)))
     if why:
         raise UserError(tr("{name} cannot be used: its weights aren't complete.", name=name), " ".join(why),
                         tr("Put the model's own files in their place, or choose another model."))

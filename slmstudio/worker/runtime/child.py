@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from slmstudio.core import files
+from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
@@ -87,6 +87,7 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
 
     Of the request it reads "half_done", paths that are of no use when the work fails, and "doing" for a system error.
     """
+    i18n.use()  # what it says reaches the person that its parent speaks to
     request = files.read_json(request_file)
     assert request is not None
     threading.Thread(target=end_with, args=(request["parent"],), daemon=True).start()

@@ -42,7 +42,7 @@ def test_every_named_template_can_be_written_for_ollama(name) -> None:
 
 @pytest.mark.parametrize(("file", "system", "note"), [
     ("Qwen-Qwen2.5-7B-Instruct", True, "Tool calls"), ("microsoft-Phi-3.5-mini-instruct", True, ""),
-    ("llama-3.1-style", True, "cuts spaces"), ("gemma-2-style", False, "no system message")])
+    ("llama-3.1-style", True, "removes spaces"), ("gemma-2-style", False, "no system message")])
 def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
     jinja = template((data_dir / "chat_templates" / f"{file}.jinja").read_text("utf-8"))
     found = ollama_template.take_apart(jinja)
@@ -57,9 +57,9 @@ def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
     ("{% for m in messages %}{{ '<code>' if '`' in m.content else '<text>' }}{{ m.content }}{% endfor %}>",
      "depends on"),
     ("{% for m in messages %}{{ loop.index }}:{{ m.content }}{% endfor %}>", "differently in different places"),
-    ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "does not write user messages"),
-    ("{% for m in messages %}[{{ m.content }}]{{ m.content }}{% endfor %}", "does not write user messages"),
-    ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", "does not write user messages"),
+    ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "doesn't write each user message"),
+    ("{% for m in messages %}[{{ m.content }}]{{ m.content }}{% endfor %}", "doesn't write each user message"),
+    ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", "doesn't write each user message"),
     ("{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}!{% else %}<{{ messages[0].role }}>"
      "{{ m.content }}{% endif %}{% endfor %}", "when there is a system message"),
     ("{% for m in messages %}{{ '(only)' if messages | length == 1 }}{{ m.content }}{% endfor %}", "the only one"),
@@ -76,4 +76,4 @@ def test_notes_say_what_is_lost() -> None:
     trims = ("{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] | trim }}</s>{% endfor %}"
              "{% if tools %}{% endif %}{{ strftime_now('%Y')[4:] }}<bot>")
     notes = " ".join(ollama_template.take_apart(template(trims)).notes)
-    assert all(word in notes for word in ("cuts spaces", "reasoning", "date", "Tool calls"))
+    assert all(word in notes for word in ("removes spaces", "reasoning", "date", "Tool calls"))

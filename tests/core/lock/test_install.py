@@ -50,12 +50,12 @@ def test_threads_that_ran_before_are_told_of(state):
     found, _ = state("threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
                      "state = worker_lock.install('train', {})")
     assert found.enforced and not found.landlock
-    assert found.files_open == "2 threads ran before the lock, and Landlock holds one of them"
+    assert found.files_open == "2 threads ran before the lock, and Landlock holds only one of them"
 
 
 @pytest.mark.parametrize(("change", "reason"), [
     ("landlock.version = lambda processor: 0", "this kernel has no Landlock"),
-    ("landlock.version = lambda processor: 1", "this kernel's Landlock is too old, since it would let no file be moved "
+    ("landlock.version = lambda processor: 1", "this kernel's Landlock is too old: with it, no file could be moved "
                                                "to another folder"),
     ("landlock._call = lambda *_: 7; landlock._checked = lambda _: open('/nowhere')",
      "Landlock failed ([Errno 2] No such file or directory: '/nowhere')"),
@@ -63,7 +63,8 @@ def test_threads_that_ran_before_are_told_of(state):
 def test_why_files_are_open_is_said(state, change, reason):
     found, _ = state(f"{change}\nstate = worker_lock.install('train', {{}})")
     assert (found.enforced, found.landlock, found.files_open) == (True, 0, reason)
-    assert told.sentence([found.to_dict()]) == f"The system kept it from the network. Files were open to it: {reason}."
+    assert told.sentence([found.to_dict()]) == (
+        f"The system blocked its access to the network. Files were open to it: {reason}.")
 
 
 def test_no_path_in_a_request_leaves_the_files_open(state, with_landlock, tmp_path):

@@ -86,8 +86,8 @@ def test_peers_alone_are_reached(tmp_path):
     assert (state["tried"], state["gave"]) == ("connect(192.0.2.1)", "EACCES")
     assert "network lock: refused connect" in done.stderr
     assert told.sentence([state]) == (
-        "The system kept it from the network but for those that trained with it (127.0.0.1), and from other files than "
-        "its own.")
+        "The system blocked its access to the network except to the machines that trained with it (127.0.0.1), and to "
+        "all files but its own.")
 
 
 def test_without_peers_it_is_said_that_the_network_is_open(tmp_path):

@@ -171,7 +171,7 @@ def test_a_second_window_is_told_and_follows(qtbot, tab, run, play, session):
     second.show()
     second.followed.follow(Job(job.folder), start_worker=True)
     wait_for_steps(qtbot, second)
-    assert second.banner.isVisible() and "running already" in second.banner._what.text()
+    assert second.banner.isVisible() and "already running" in second.banner._what.text()
     press(qtbot, second, "stop")
     for each in (tab, second):
         qtbot.waitUntil(lambda each=each: chip(each) == "stopped, kept", timeout=5000)

@@ -136,7 +136,7 @@ def test_a_model_that_was_here_stays_when_it_cannot_be_fetched_again(hub, tmp_pa
     (folder / "config.json").write_text("{}")
     if how == "offline":
         hub.stop()
-        with pytest.raises(UserError, match="could not be fetched"):
+        with pytest.raises(UserError, match="could not be downloaded"):
             fetch(tmp_path / "second")
     else:
         monkeypatch.setattr(fetch_job, "_download", lambda job, *_: jobs.Job(job.folder).send("cancel"))
@@ -203,4 +203,4 @@ def test_two_jobs_do_not_fetch_one_model(hub, tmp_path):
     thread.start()
     assert fetch_job.run(job)["state"] == "paused"
     thread.join()
-    assert said and said[0].startswith("acme/tiny-model is being fetched already.")
+    assert said and said[0].startswith("acme/tiny-model is already being downloaded.")

@@ -70,7 +70,7 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     assert "there is no token to say who you are" in said and f"{hub.url}/{REPO}" in said
     assert f"models token --set --endpoint {hub.url}" in said
     token.save(hub.url, "hf_OfSomebodyElse")
-    assert "doesn't accept the token from a file that only you can read: it is wrong" in refused(work)
+    assert "doesn't accept the token from a file that only you can read. It's wrong" in refused(work)
     token.save(hub.url, SECRET)
     hub.accepted = False
     assert "The token is valid, but the model's owner hasn't given you access yet" in refused(work)
@@ -82,9 +82,9 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     (429, {}, "too many requests from this network. Try again in a few minutes."),
     (429, {"Retry-After": "900"}, "Try again in 15 min."),
     (429, {"RateLimit": '"api";r=0;t=600'}, "Try again in 10 min."),
-    (503, {}, "The hub is overloaded, or under repair. Try again later."),
+    (503, {}, "The hub is overloaded, or being repaired. Try again later."),
     (500, {}, "The hub answered with status 500."),
-    (403, {}, "The hub refuses it."),
+    (403, {}, "The hub refuses access."),
     (407, {}, "The network's proxy asks for a name and a password"),
 ])
 def test_a_hub_that_stays_busy_is_told_after_a_few_tries(hub, work, status, headers, sentence):
@@ -161,7 +161,7 @@ def test_a_hub_that_lies_about_sizes_is_not_believed(hub, work, size, sentence):
 def test_more_than_was_said_is_not_written(hub, work, repository):
     hub.unsized = True
     hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 1000, "pointerSize": 1}}}
-    assert "arrived damaged twice. More came than the 1,000 bytes that the hub's list says" in refused(work)
+    assert "arrived damaged twice. More arrived than the 1,000 bytes that the hub's list says" in refused(work)
     hub.lies = {}
     assert (work() / "model.safetensors").read_bytes() == repository["model.safetensors"]
 
@@ -181,7 +181,7 @@ def test_a_hub_that_falls_silent_is_asked_for_the_rest(hub, work, repository, mo
                                  {"blobId": None, "lfs": None}])
 def test_a_file_without_a_checksum_is_refused(hub, work, lie):
     hub.lies = {"model.safetensors": lie}
-    assert "makes no sense: its size or its checksum" in refused(work)
+    assert "The size or checksum that the hub lists for" in refused(work)
 
 
 @pytest.mark.parametrize("name", ["../evil.safetensors", "/tmp/evil.safetensors", "C:\\evil.safetensors",
@@ -224,7 +224,7 @@ def test_a_disk_that_fills_in_the_middle_loses_nothing(hub, work, repository, tm
         hub.models[REPO] = {**repository, "model.safetensors": bytes(200_000)}
         with monkeypatch.context() as patch:
             patch.setattr(fetch_child.disk_space, "require", lambda *where: None)  # as if another program were faster
-            assert "The disk is full. Free some space and try again. What was fetched is kept." in refused(work)
+            assert "The disk is full. Free some space and try again. What was downloaded is kept." in refused(work)
         assert "The disk is full" in refused(work)
         assert subprocess.run(["mount", "-o", "remount,size=10m", str(disk)]).returncode == 0
         hub.asked_for.clear()

@@ -108,7 +108,7 @@ def test_what_a_killed_export_left_is_removed(tiny_run, tmp_path) -> None:
     os.kill(pid, signal.SIGKILL)
     left = {path.name for path in out.iterdir()}
     assert left and all(name.startswith(".") and name.endswith(f".{pid}.partial") for name in left)
-    assert job.wait().error["remedy"] == "Nothing half done was left behind. Start it again."
+    assert job.wait().error["remedy"] == "No unfinished files were left behind. Start it again."
     assert list(out.iterdir()) == []
     for name in left:
         (out / name).write_bytes(b"as if nobody had learned of it")
@@ -133,7 +133,7 @@ def test_says_what_cannot_be_exported(tiny_run, tmp_path, monkeypatch) -> None:
     with pytest.raises(UserError, match="nothing to export yet"):
         export(unfinished, tmp_path / "job", "F16")
     monkeypatch.setattr("sys.prefix", str(tmp_path))
-    with pytest.raises(UserError, match="converter is not installed"):
+    with pytest.raises(UserError, match="converter isn't installed"):
         export(tiny_run, tmp_path / "job", "F16")
 
 
@@ -143,7 +143,7 @@ def test_an_adapter_of_another_base_is_refused(tiny_run, tmp_path) -> None:
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("exports"))
     weights = run / "adapter" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes().replace(b"layers.1.", b"layers.9."))
-    with pytest.raises(UserError, match="does not belong to this base"):
+    with pytest.raises(UserError, match="doesn't belong to this base"):
         export(run, tmp_path / "job", "F16", out=str(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -190,7 +190,7 @@ def test_a_vocabulary_that_the_converter_never_saw(tmp_path) -> None:
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["pre_tokenizer"]["add_prefix_space"] = True
     (base / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    with pytest.raises(UserError, match="cannot become a GGUF"):
+    with pytest.raises(UserError, match="can't become a GGUF"):
         export(base, tmp_path / "job", "F16", out=str(tmp_path / "other"))
 
 

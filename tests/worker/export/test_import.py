@@ -136,7 +136,7 @@ def test_what_a_killed_import_left_is_removed(tmp_path) -> None:
         assert job.is_alive(), job.log_tail()
         time.sleep(0.01)
     os.kill(job._process.pid, signal.SIGKILL)
-    assert job.wait().error["remedy"] == "Nothing half done was left behind. Start it again."
+    assert job.wait().error["remedy"] == "No unfinished files were left behind. Start it again."
     assert list(target.parent.iterdir()) == []
     left.mkdir()  # as if nobody had learned of it
     import_model._remove_leftovers(target)

@@ -149,7 +149,7 @@ def test_what_a_lora_file_cannot_say_is_refused(tmp_path, settings) -> None:
     from slmstudio.worker.export import export
 
     run = models.run_folder(models.tiny(), tmp_path / "runs", **settings)
-    with pytest.raises(UserError, match="cannot become a GGUF LoRA"):
+    with pytest.raises(UserError, match="can't become a GGUF LoRA"):
         export.run(models.context(tmp_path / "job", run=str(run), types=["LORA"]))
     assert list((run / "exports").iterdir()) == []
 
@@ -232,7 +232,7 @@ def test_an_adapter_of_other_shapes_is_refused(tmp_path) -> None:
     (run / "run.json").write_text(json.dumps(config), encoding="utf-8")
     from slmstudio.worker.export import export
 
-    with pytest.raises(UserError, match="does not belong to this base"):
+    with pytest.raises(UserError, match="doesn't belong to this base"):
         export.run(models.context(tmp_path / "job", run=str(run), types=["Q8_0"]))
 
 

@@ -59,7 +59,7 @@ def evaluated(folder: Path) -> None:
 
 @pytest.mark.parametrize("load", [train_base, evaluated])
 @pytest.mark.parametrize(("change", "words"), [
-    (rename_head, "Tensors missing from its weights: lm_head.weight. Random numbers would take their place. Its files "
+    (rename_head, "Tensors missing from its weights: lm_head.weight. Random numbers would be used instead. Its files "
                   "hold tensors that the model doesn't have: lm_heads.weight."),
     (drop_mlp, "model.layers.*.mlp.up_proj.weight (2 layers)"),
     (cut_norm, "Tensors with another shape than config.json says: model.norm.weight.")])

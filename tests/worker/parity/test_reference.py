@@ -119,5 +119,5 @@ def test_an_adapter_of_another_model_is_refused(families, tmp_path) -> None:
     from slmstudio.worker.model.streamed_model import StreamedModel
 
     adapter = models.adapter_on(families / "phi3", tmp_path / "adapter")
-    with pytest.raises(UserError, match="does not belong to this base"):
+    with pytest.raises(UserError, match="doesn't belong to this base"):
         StreamedModel(models.tiny(), adapter)

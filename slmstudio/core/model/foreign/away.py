@@ -20,14 +20,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import printable
 
 PATIENCE = 20 if os.name == "nt" else 120
 """Seconds after which a request is ended from outside. Elsewhere than on Windows the child's own limit on processor
 time comes first, which a busy machine doesn't bring nearer."""
 _PACKAGE = Path(__file__).resolve().parents[4]
+_TEMPLATE_STOPPED = noop("The chat template was stopped.")
 
 
 class Encoding(NamedTuple):
@@ -57,8 +59,9 @@ class Tokenizer:
         self._added = {int(number): AddedToken(*token) for number, token in found.items()}
 
     def _ask(self, what: str, **more: Any) -> Any:
-        whose = tr("The tokenizer or the chat template") if what == "row" else tr("The tokenizer")
-        return _ask(whose, Path(self._folder).name, do=what, folder=self._folder, **more)
+        stopped = (noop("The tokenizer or the chat template of {model} was stopped.") if what == "row" else
+                   noop("The tokenizer of {model} was stopped."))
+        return _ask(stopped, Path(self._folder).name, do=what, folder=self._folder, **more)
 
     def encode(self, sequence: str, *, add_special_tokens: bool = True) -> Encoding:
         ids, begins, ends = self._ask("encode", text=sequence, special=add_special_tokens)
@@ -86,7 +89,7 @@ class Tokenizer:
 def render(template: Any, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool,
            tools: Sequence[Mapping[str, Any]]) -> str:
     """`ChatTemplate.render`, in the child. Raises UserError as it does."""
-    return str(_ask(tr("The chat template"), "", do="render", **_template(template), messages=list(messages),
+    return str(_ask(_TEMPLATE_STOPPED, "", do="render", **_template(template), messages=list(messages),
                     prompt=add_generation_prompt, tools=list(tools)))
 
 
@@ -97,7 +100,7 @@ def _template(template: Any) -> dict[str, Any]:
 
 def check(source: str) -> None:
     """`ChatTemplate.check`, in the child. Raises UserError as it does."""
-    _ask("The chat template", "", do="check", source=source)
+    _ask(_TEMPLATE_STOPPED, "", do="check", source=source)
 
 
 class _Child:
@@ -152,14 +155,18 @@ _child: _Child | None = None
 _one_at_a_time = threading.Lock()
 
 
-def _ask(whose: str, name: str, **request: Any) -> Any:
+def _ask(stopped: str, name: str, **request: Any) -> Any:
     """
+    Args:
+        stopped: what is said where the child was stopped at its limits.
+        name: of the model that the text came with; "" for a template alone.
+
     Raises:
         UserError: the child says so, or was stopped at its limits.
         RuntimeError: the child failed for a reason of its own, which is a defect.
     """
     global _child
-    line = json.dumps(request, default=dict).encode() + b"\n"
+    line = json.dumps({**request, "language": i18n.language()}, default=dict).encode() + b"\n"
     with _one_at_a_time:
         while True:
             child = _child = _child or _Child()
@@ -168,7 +175,7 @@ def _ask(whose: str, name: str, **request: Any) -> Any:
                 break
             _child = None
             if not child.answered or child.ran_out_of_time:  # what earlier requests took may have been too much
-                raise _stopped(whose, name, "time" if child.ran_out_of_time else "memory")
+                raise _stopped(stopped, name, child.ran_out_of_time)
     if "error" in answer:
         raise UserError.from_dict(answer["error"])
     if "defect" in answer:
@@ -176,8 +183,8 @@ def _ask(whose: str, name: str, **request: Any) -> Any:
     return answer["answer"]
 
 
-def _stopped(whose: str, name: str, what: str) -> UserError:
-    of = f" of {printable(name)}" if name else ""
-    return UserError(tr("{whose}{of} was stopped.", whose=whose, of=of),
-                     tr("It asked for more {what} than any model needs.", what=what),
+def _stopped(sentence: str, name: str, too_late: bool) -> UserError:
+    return UserError(tr(sentence, model=printable(name)),
+                     tr("It asked for more time than any model needs.") if too_late else
+                     tr("It asked for more memory than any model needs."),
                      tr("Choose another model.") if name else tr("Choose a model with another chat template."))

@@ -18,6 +18,8 @@ from typing import Any
 
 import jinja2
 
+from slmstudio.core.i18n import tr
+
 MAX_CHARACTERS = 8 * 2**20
 MAX_ITEMS = 1_000_000
 MAX_SECONDS = 5.0
@@ -65,7 +67,7 @@ class Budget:
 
     def tick(self) -> bool:
         if time.monotonic() > self.deadline:
-            raise LimitReached(f"it did not end within {MAX_SECONDS:g} seconds")
+            raise LimitReached(tr("It didn't end within {seconds:g} seconds.", seconds=MAX_SECONDS))
         return True
 
     def write(self, length: int) -> None:
@@ -76,7 +78,7 @@ class Budget:
     def make(self, length: int) -> None:
         self.made += length
         if self.made > KEPT * self.characters:
-            raise LimitReached(f"it makes more than {KEPT * self.characters:,} characters on the way")
+            raise LimitReached(tr("It makes more than {count:,} characters on the way.", count=KEPT * self.characters))
 
 
 BUDGET: ContextVar[Budget] = ContextVar("budget")
@@ -84,12 +86,12 @@ BUDGET: ContextVar[Budget] = ContextVar("budget")
 
 def check_length(length: int) -> None:
     if length > BUDGET.get().characters:
-        raise LimitReached(f"it makes more than {BUDGET.get().characters:,} characters of text")
+        raise LimitReached(tr("It makes more than {count:,} characters of text.", count=BUDGET.get().characters))
 
 
 def check_items(count: int) -> None:
     if count > MAX_ITEMS:
-        raise LimitReached(f"it makes a list of more than {MAX_ITEMS:,} items")
+        raise LimitReached(tr("It makes a list of more than {count:,} items.", count=MAX_ITEMS))
 
 
 def kept(value: Any) -> Any:
@@ -99,9 +101,9 @@ def kept(value: Any) -> Any:
     elif isinstance(value, (list, tuple, dict)):
         BUDGET.get().make(8 * len(value))
     elif isinstance(value, (bytes, bytearray, memoryview)):
-        raise LimitReached("it makes bytes, and a chat template needs only text")
+        raise LimitReached(tr("It makes bytes, and a chat template needs only text."))
     elif isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise LimitReached("a number is too large")
+        raise LimitReached(tr("It makes too large a number."))
     return value
 
 
@@ -122,7 +124,7 @@ def text_size(value: Any, separator: int = 0, depth: int = 0) -> int:
     if not isinstance(value, (list, tuple)):
         return 24
     if depth > MAX_DEPTH:
-        raise LimitReached(f"it nests lists more than {MAX_DEPTH} levels deep")
+        raise LimitReached(tr("It nests lists more than {count} levels deep.", count=MAX_DEPTH))
     total, limit = 0, BUDGET.get().characters
     for item in value:
         total += text_size(item, 2, depth + 1) + separator
@@ -135,10 +137,10 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
     """Look at an operation of two values before it is done."""
     if operator == "**":
         if not (_is_small(left, 10**6) and _is_small(right, 64)):
-            raise LimitReached("a power is too large")
+            raise LimitReached(tr("It raises a number to too high a power."))
     elif isinstance(left, int) and isinstance(right, int):
         if left.bit_length() + right.bit_length() > MAX_BITS:
-            raise LimitReached("a number is too large")
+            raise LimitReached(tr("It makes too large a number."))
     elif operator == "*":
         # Either side may be the text or the list that is repeated.
         for value, times in ((left, right), (right, left)):
@@ -164,7 +166,7 @@ def _is_small(value: Any, limit: int) -> bool:
 def _check_widths(pattern: str, values: Any = ()) -> None:
     """No field of `%` or `format` may be padded to more than six digits' width, nor to one that is computed."""
     if re.search(r"\d{7}|%[^a-zA-Z]*\*|:[^{}]*\{", pattern):
-        raise LimitReached("a width is too large")
+        raise LimitReached(tr("It asks for too large a width."))
     fields = pattern.count("%") + pattern.count("{")
     check_length(len(pattern) + sum(map(int, re.findall(r"\d+", pattern))) + fields * text_size(values))
 
@@ -192,9 +194,9 @@ def method_arguments(name: str, text: str, args: tuple[Any, ...], named: dict[st
     elif name == "splitlines" and len(text) > MAX_ITEMS:
         check_items(sum(map(text.count, LINE_ENDS)))
     elif name == "translate":
-        raise LimitReached("it calls `translate`")
+        raise LimitReached(tr("It calls `translate`."))
     elif name == "encode":
-        raise LimitReached("it makes bytes, and a chat template needs only text")
+        raise LimitReached(tr("It makes bytes, and a chat template needs only text."))
     return args
 
 
@@ -276,17 +278,17 @@ def _check_parts(value: Any, number: Any = 1, fill_with: Any = None, **named: An
 def _check_sum(iterable: Any, attribute: Any = None, start: Any = 0) -> None:
     checked(iterable)
     if not isinstance(start, (int, float)):
-        raise LimitReached("it adds up lists")
+        raise LimitReached(tr("It adds up lists."))
 
 
 def _check_round(value: Any, precision: Any = 0, method: Any = "common") -> None:
     if not _is_small(precision, 100):
-        raise LimitReached("it rounds to too many digits")
+        raise LimitReached(tr("It rounds to too many digits."))
 
 
 def _check_int(value: Any, default: Any = 0, base: Any = 10) -> None:
     if isinstance(value, str) and len(value) > MAX_BITS // 4:
-        raise LimitReached("a number is too large")
+        raise LimitReached(tr("It makes too large a number."))
 
 
 def _check_list(value: Any) -> None:

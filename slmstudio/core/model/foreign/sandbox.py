@@ -33,6 +33,7 @@ import jinja2.sandbox
 import jinja2.utils
 import jinja2.visitor
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.foreign import bounds
 from slmstudio.core.model.foreign.bounds import BUDGET, Budget, LimitReached
 
@@ -76,7 +77,7 @@ def compiled(source: str) -> jinja2.Template:
         Exception: jinja2's TemplateSyntaxError, or what Python's compiler says of absurd nesting.
     """
     if len(source) > MAX_SOURCE:
-        raise LimitReached(f"it is longer than {MAX_SOURCE:,} characters")
+        raise LimitReached(tr("It is longer than {count:,} characters.", count=MAX_SOURCE))
     return _environment().from_string(source)
 
 
@@ -113,7 +114,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
         """Reaching for Python's insides ends the rendering at once, even if nothing is done with it."""
         if attribute.startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"it reaches for {attribute!r}")
+            raise jinja2.exceptions.SecurityError(tr("it reaches for {name!r}", name=attribute))
         return super().unsafe_undefined(obj, attribute)
 
     def call(__self, __context: jinja2.runtime.Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
@@ -235,7 +236,7 @@ def _raise_exception(message: str) -> None:
 def _strftime_now(format: str) -> str:
     """The time as transformers writes it. Some C libraries pad a field to any width, as in %999999999d."""
     if len(format) > 200 or re.search(r"%[^a-zA-Z%]*\d", format):
-        raise LimitReached("a date is too long")
+        raise LimitReached(tr("It makes too long a date."))
     return datetime.now().strftime(format)
 
 
@@ -266,4 +267,4 @@ class _Namespace(jinja2.utils.Namespace):
     @staticmethod
     def _check(name: Any) -> None:
         if isinstance(name, str) and name.startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"it stores {name!r} in a namespace")
+            raise jinja2.exceptions.SecurityError(tr("it stores {name!r} in a namespace", name=name))

@@ -47,9 +47,9 @@ def checked(address: str) -> str:
         right = False
     if not right:
         # What may hold a password is not repeated.
-        shown = tr("The address of the hub") if "@" in address else f"“{printable(address)}”"
-        raise UserError(tr("{shown} can't be used as an address of a hub.", shown=shown),
-                        tr("It begins with https://, names a computer, and holds no password."),
+        what = (tr("The address of the hub can't be used.") if "@" in address else
+                tr("“{address}” can't be used as the address of a hub.", address=printable(address)))
+        raise UserError(what, tr("An address begins with https://, names a computer, and holds no password."),
                         tr("Correct it in the settings, in --endpoint or in HF_ENDPOINT."))
     return address.strip().rstrip("/")
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, ntr, tr
-from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.model.weights import INDEX, PICKLES, SINGLE
 
 TOKENIZER = "tokenizer.json"
@@ -64,8 +64,8 @@ def parse(text: str) -> RepoName:
     if not (1 <= len(parts) <= 2 and all(_is_part(part) for part in parts)):
         raise _no_name(text)
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise UserError(tr("“{printable}” isn't a revision.", printable=printable(revision)),
-                        tr("It is a branch, a tag or a commit."), tr(_EXAMPLE))
+        raise UserError(tr("“{name}” isn't a revision.", name=printable(revision)),
+                        tr("A revision is a branch, a tag or a commit."), tr(_EXAMPLE))
     return RepoName(repo, revision)
 
 
@@ -83,9 +83,9 @@ def _split(given: str, text: str) -> tuple[str, str | None]:
     for prefix in ("api", "models"):
         words = words[1:] if len(words) > 1 and words[0] == prefix else words
     if words and words[0] in ("datasets", "spaces"):
-        kind = "a dataset" if words[0] == "datasets" else "a space"
-        raise UserError(tr("“{printable}” is {kind}, not a model.", printable=printable(given), kind=kind), "",
-                        tr("Choose a model. ") + tr(_EXAMPLE))
+        what = (tr("“{name}” is a dataset, not a model.", name=printable(given)) if words[0] == "datasets" else
+                tr("“{name}” is a space, not a model.", name=printable(given)))
+        raise UserError(what, "", f"{tr('Choose a model.')} {tr(_EXAMPLE)}")
     verb = next((place for place, word in enumerate(words) if place and word in _VERBS), None)
     revision = words[verb + 1] if verb is not None and verb + 1 < len(words) else None
     name, _, after = "/".join(words[:verb]).partition("@")
@@ -98,7 +98,7 @@ def _is_part(part: str) -> bool:
 
 
 def _no_name(text: str) -> UserError:
-    return UserError(tr("“{printable}” isn't the name of a model.", printable=printable(text.strip())),
+    return UserError(tr("“{name}” isn't the name of a model.", name=printable(text.strip())),
                      tr("A model is named by its owner and its name, with a slash between them."), tr(_EXAMPLE))
 
 
@@ -116,14 +116,15 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
     if "config.json" not in here or not here & {SINGLE, INDEX}:
         raise _refusal(repo, here)
     if TOKENIZER not in here:
-        raise UserError(tr("{repo} has no {tokenizer}.", repo=repo, tokenizer=TOKENIZER),
+        raise UserError(tr("{repo} has no {file}.", repo=repo, file=TOKENIZER),
                         tr("Its tokenizer is in another form, or missing."),
                         tr("Choose a version of the model that has one."))
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
-        raise UserError(tr("{repo} is incomplete on the hub: {printable} is missing.", repo=repo,
-                           printable=printable(missing[0])),
-                        tr("{index} names {files} that the hub doesn't have.", index=INDEX,
-                           files=ntr("{n:,} file", "{n:,} files", len(missing))), tr("Choose another version of it."))
+        raise UserError(tr("{repo} is incomplete on the hub: {file} is missing.", repo=repo,
+                           file=printable(missing[0])),
+                        ntr("{index} names {n:,} file that the hub doesn't have.",
+                            "{index} names {n:,} files that the hub doesn't have.", len(missing), index=INDEX),
+                        tr("Choose another version of it."))
     weights = [SINGLE] if SINGLE in here else [INDEX, *sorted(shards)]
     return ["config.json", *weights[:1], *(name for name in _SETTINGS if name in here),
             *sorted(name for name in here if _ABOUT.fullmatch(name)), *weights[1:]]
@@ -140,8 +141,8 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
     names = {value for value in values if isinstance(value, str)} if all(isinstance(v, str) for v in values) else set()
     wrong = next((name for name in sorted(names) if not _SHARD.fullmatch(name)), None)
     if not names or wrong is not None or len({name.lower() for name in names}) < len(names):
-        why = (tr("{index} names {printable}, which isn't a safetensors file beside it.", index=INDEX,
-                  printable=printable(wrong)) if wrong is not None
+        why = (tr("{index} names {file}, which isn't a safetensors file beside it.", index=INDEX,
+                  file=printable(wrong)) if wrong is not None
                else tr("{index} doesn't say which file holds which tensor.", index=INDEX))
         raise UserError(tr("{repo} can't be used as a base model.", repo=repo), why,
                         tr("Choose another version of the model."))
@@ -151,8 +152,7 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
 def _refusal(repo: str, here: set[str]) -> UserError:
     """What lies there instead of a base model, and what to do."""
     def listed(*endings: str) -> str:
-        found = sorted(printable(name) for name in here if name.lower().endswith(endings))
-        return ", ".join(found[:2]) + (f" and {len(found) - 2} more" if len(found) > 2 else "")
+        return and_more(sorted(printable(name) for name in here if name.lower().endswith(endings)), 2)
 
     what = tr("{repo} can't be used as a base model.", repo=repo)
     if "adapter_config.json" in here:
@@ -164,15 +164,15 @@ def _refusal(repo: str, here: set[str]) -> UserError:
                             found=found), tr("Choose a version of the model with safetensors files."))
     if found := listed(".gguf"):
         return UserError(what, tr("It holds GGUF files ({found}), which are for running a model.", found=found),
-                         tr("Get the model that they were made from; its page says which one. Or fetch one of the "
+                         tr("Get the model that they were made from; its page says which one. Or download one of the "
                             "files yourself and import it: {command}",
                             command=program.command("models", "import", "FILE.gguf")))
     if found := listed(".safetensors"):
-        missing = "config.json" if "config.json" not in here else f"{SINGLE} or {INDEX}"
-        return UserError(what,
-                         tr("It holds weights ({found}), but no {missing}: it is part of a model, or in another form "
-                            "than transformers'.", found=found, missing=missing),
-                         tr("Choose the version that transformers can load."))
-    return UserError(what, tr("It holds no weights in safetensors files.") if "config.json" in here
-                     else tr("It has neither a config.json nor weights."), tr("Check the name; its page says what it "
-                                                                              "holds."))
+        why = (tr("It holds weights ({found}), but no {file}. It is part of a model, or in another format than "
+                  "transformers uses.", found=found, file="config.json") if "config.json" not in here else
+               tr("It holds weights ({found}), but no {single} or {index}. It is part of a model, or in another format "
+                  "than transformers uses.", found=found, single=SINGLE, index=INDEX))
+        return UserError(what, why, tr("Choose the version that transformers can load."))
+    why = (tr("It holds no weights in safetensors files.") if "config.json" in here else
+           tr("It has neither a config.json nor weights."))
+    return UserError(what, why, tr("Check the name. Its page says what it holds."))

@@ -114,23 +114,24 @@ def resolve(text: str) -> Path:
     folders = [each for each in matching if each.kind == "folder"]
     owners = {each.name.lower() for each in folders if "/" in each.name}
     if len(owners) > 1 and not named.owner:
-        raise UserError(tr("Several models are called {named}.", named=named.name),
-                        tr("They are {owners}.", owners=", ".join(sorted(owners))), tr("Give the owner too."))
+        raise UserError(tr("Several models are called {name}.", name=named.name),
+                        tr("They are {names}.", names=", ".join(sorted(owners))), tr("Give the owner too."))
     if folders:
         return max(folders, key=lambda each: "/" in each.name).path
     get = program.command("models", "get", named.repo + (f"@{named.revision}" if named.revision else ""))
     if matching:
-        raise UserError(tr("{text} is on this machine as a GGUF file only, which can't be trained as it is.",
-                           text=text),
+        raise UserError(tr("{name} is on this machine only as a GGUF file, which can't be trained as it is.",
+                           name=text),
                         tr("It is in the hub's cache.") if matching[0].source == HUB_CACHE else
-                        tr("It is in {source}'s folder.", source=matching[0].source),
-                        tr("Get its trainable form: {get}", get=get) if named.owner else
+                        tr("It is in {program}'s folder.", program=matching[0].source),
+                        tr("Get its trainable form: {command}", command=get) if named.owner else
                         tr("Import it: {command}", command=program.command("models", "import", matching[0].path)))
-    close = ", ".join(entry.id for entry in catalogue.nearest(text, 3)) or "Qwen/Qwen2.5-1.5B-Instruct"
-    owner = "" if named.owner else tr(" Give it with its owner, as in {close}.", close=close)
-    raise UserError(tr("{text} isn't on this machine.", text=text),
-                    tr("There is neither a folder nor a model with that name."),
-                    tr("Get it with: {get}{owner}", get=get, owner=owner))
+    remedy = tr("Get it with: {command}", command=get)
+    if not named.owner:
+        close = ", ".join(entry.id for entry in catalogue.nearest(text, 3)) or "Qwen/Qwen2.5-1.5B-Instruct"
+        remedy += " " + tr("Give it with its owner, as in {names}.", names=close)
+    raise UserError(tr("{name} isn't on this machine.", name=text),
+                    tr("There is neither a folder nor a model with that name."), remedy)
 
 
 def meant(text: str) -> names.RepoName:
@@ -144,7 +145,8 @@ def meant(text: str) -> names.RepoName:
         return names.parse(known.id if known is not None else text)
     except UserError as error:
         close = ", ".join(entry.id for entry in catalogue.nearest(text, 3))
-        raise UserError(error.what, error.why, tr("Did you mean {close}?", close=close) if close else error.remedy) from error
+        remedy = tr("Did you mean {names}?", names=close) if close else error.remedy
+        raise UserError(error.what, error.why, remedy) from error
 
 
 def _is_meant(found: Found, named: names.RepoName) -> bool:

@@ -14,18 +14,18 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.hub import endpoint as endpoints
 
 SERVICE = "SLM Studio model hub"
 KEYRING, FILE, VARIABLE, HUB_FILE = "keyring", "file", "variable", "hub file"
 PLACES = {
-    KEYRING: "the system's keyring",
-    FILE: "a file that only you can read",
-    VARIABLE: "the environment variable HF_TOKEN",
-    HUB_FILE: "the hub's own token file",
+    KEYRING: noop("the system's keyring"),
+    FILE: noop("a file that only you can read"),
+    VARIABLE: noop("the environment variable HF_TOKEN"),
+    HUB_FILE: noop("the hub's own token file"),
 }
-"""Where a token may be, in words, in the order in which they are asked."""
+"""Where a token may be, in words, in the order in which they are asked. Whoever shows them translates them."""
 _TOKEN = re.compile(r"[!-~]{8,1000}")
 
 
@@ -87,7 +87,7 @@ def remove(endpoint: str) -> bool:
         except Exception as error:  # each system's keyring has its own kinds
             raise UserError(tr("The token could not be removed from the keyring."),
                             tr("It says: {name}.", name=type(error).__name__),
-                            tr("Remove it with the system's own program for passwords.")) from error
+                            tr("Remove it with the system's own password manager.")) from error
     return _change_file(origin, None) or held
 
 

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import printable
 
 MOST = 10_000
@@ -40,8 +40,8 @@ def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozense
     with os.scandir(folder) as entries:
         for entry in entries:
             if len(names) == MOST:
-                problems.append(Problem(tr("The folder holds more than {most:,} files and folders, so it isn't a "
-                                           "model's alone. Choose the folder that holds the model and nothing else.",
+                problems.append(Problem(tr("The folder holds more than {most:,} files and folders, so there's more in "
+                                           "it than a model. Choose the folder that holds the model and nothing else.",
                                            most=MOST)))
                 return frozenset(names)
             names.add(entry.name)
@@ -67,31 +67,35 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
     shown = printable(entry.name)
     target = os.path.realpath(entry.path) if entry.is_symlink() else ""
     if target and not any(target.startswith(root + os.sep) for root in roots):
-        return [Problem(tr("{shown} is a link that leads out of the folder, to {printable}. Such links aren't "
-                           "followed: put the file itself into the folder.", shown=shown,
-                           printable=printable(target, 200)))]
+        return [Problem(tr("{file} is a link that leads out of the folder, to {target}. Such links aren't followed: "
+                           "put the file itself into the folder.", file=shown, target=printable(target, 200)))]
     try:
         status = os.stat(entry.path)
     except OSError:
-        why = "a link to a file that isn't there" if target else "a file that can't be looked at"
-        return [Problem(tr("{shown} is {why}. Put the file itself into the folder.", shown=shown, why=why))] if is_read(entry.name) else []
+        if not is_read(entry.name):
+            return []
+        return [Problem(tr("{file} is a link to a file that isn't there. Put the file itself into the folder.",
+                           file=shown) if target else
+                        tr("{file} is a file that can't be looked at. Put the file itself into the folder.",
+                           file=shown))]
     if stat.S_ISDIR(status.st_mode):
-        return [Problem(tr("{shown} is a folder where a file belongs. Put the model's own file in its place.",
-                           shown=shown))] \
+        return [Problem(tr("{file} is a folder where a file belongs. Put the model's own file in its place.",
+                           file=shown))] \
             if entry.name.endswith((".json", ".safetensors", ".jinja")) else []
     if not stat.S_ISREG(status.st_mode):
-        return [Problem(tr("{shown} is a {kind}, not a file. Remove it from the folder.", shown=shown,
-                           kind=_kind(status.st_mode)))]
+        return [Problem(tr(_no_file(status.st_mode), file=shown))]
     if is_read(entry.name) and not os.access(entry.path, os.R_OK):
-        return [Problem(tr("{shown} can't be read: permission was refused. Change its permissions.", shown=shown))]
+        return [Problem(tr("{file} can't be read: permission was refused. Change its permissions.", file=shown))]
     if _DISTRIBUTED.fullmatch(entry.name):
-        return [Problem(tr("{shown} is part of a distributed checkpoint, and would be loaded instead of the weights "
-                           "that were checked. Move it out of the folder.", shown=shown))]
+        return [Problem(tr("{file} is part of a distributed checkpoint, and would be loaded instead of the weights "
+                           "that were checked. Move it out of the folder.", file=shown))]
     return []
 
 
-def _kind(mode: int) -> str:
-    return "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+def _no_file(mode: int) -> str:
+    return (noop("{file} is a pipe, not a file. Remove it from the folder.") if stat.S_ISFIFO(mode) else
+            noop("{file} is a socket, not a file. Remove it from the folder.") if stat.S_ISSOCK(mode) else
+            noop("{file} is a device, not a file. Remove it from the folder."))
 
 
 def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) -> None:
@@ -101,9 +105,10 @@ def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) 
         same.setdefault(name.casefold(), []).append(name)
     for twins in same.values():
         if len(twins) > 1 and is_read(twins[0]):
-            problems.append(Problem(tr("{printable} differ only in capital letters, so which one is read depends on "
-                                       "the system. Remove the one that isn't the model's.",
-                                       printable=" and ".join(map(printable, twins)))))
+            problems.append(Problem(tr("The names {names} differ only in capital letters, so it depends on the system "
+                                       "which of the files is read. Remove the one that isn't the model's.",
+                                       names=", ".join(map(printable, twins)))))
     odd = [printable(name) for name in sorted(names) if not name.isprintable()]
     if odd:
-        warnings.append(f"Some names in the folder hold characters that can't be shown: {', '.join(odd[:3])}.")
+        warnings.append(tr("Some names in the folder hold characters that can't be shown: {names}.",
+                           names=", ".join(odd[:3])))

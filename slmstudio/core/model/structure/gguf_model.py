@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.model.gguf import GgufFacts, read_gguf
 from slmstudio.core.model.gguf_header import DOWNLOAD, STRING, Header, read_header
 from slmstudio.core.model.json_files import printable
@@ -22,7 +22,9 @@ _TOKENS = "tokenizer.ggml.tokens"
 _WHOLE = ("I8", "I16", "I32", "I64")
 _NONE = 2**32 - 1
 """-1 without a sign: no token."""
-_KINDS = {0: "whole numbers", 1: "whole numbers", 4: "whole numbers", 5: "whole numbers", 6: "numbers", 8: "texts"}
+_NO_LIST = {STRING: noop("{key} isn't a list of texts."), 4: noop("{key} isn't a list of whole numbers."),
+            6: noop("{key} isn't a list of numbers.")}
+"""What is said of a list with other items than these, by ggml's number of the kind."""
 
 
 def read_sound_gguf(path: Path | str) -> GgufFacts:
@@ -36,10 +38,9 @@ def read_sound_gguf(path: Path | str) -> GgufFacts:
     problems = [*_sizes(header, facts.architecture), *_constants(header), *_vocabulary(header), *_tensors(header)]
     if problems:
         one = len(problems) == 1
-        raise UserError(tr("{printable} is damaged.", printable=printable(facts.path.name)),
-                        problems[0] if one else tr("{problems:,} things in its header are wrong.",
-                                                   problems=len(problems)), tr(DOWNLOAD),
-                        [] if one else [Problem(each) for each in problems])
+        raise UserError(tr("{name} is damaged.", name=printable(facts.path.name)),
+                        problems[0] if one else tr("{count:,} things in its header are wrong.", count=len(problems)),
+                        tr(DOWNLOAD), [] if one else [Problem(each) for each in problems])
     return facts
 
 
@@ -52,15 +53,16 @@ def _sizes(header: Header, architecture: str) -> list[str]:
         if key in header.lengths and name.startswith("attention."):
             continue
         if value is None:
-            found.append(f"Its header doesn't say {key}.")
+            found.append(tr("Its header doesn't say {key}.", key=key))
         elif type(value) is not int or not 0 < value <= most:
-            found.append(f"{key} is {printable(str(value), 40)}; it must be a whole number from 1 to {most:,}.")
+            found.append(tr("{key} is {value}; it must be a whole number from 1 to {most:,}.", key=key,
+                            value=printable(str(value), 40), most=most))
     return found
 
 
 def _constants(header: Header) -> list[str]:
-    return [tr("{printable} is {value}, which isn't a number.", printable=printable(key), value=value) for key, value in header.values.items()
-            if isinstance(value, float) and not math.isfinite(value)]
+    return [tr("{key} is {value}, which isn't a number.", key=printable(key), value=value)
+            for key, value in header.values.items() if isinstance(value, float) and not math.isfinite(value)]
 
 
 def _vocabulary(header: Header) -> list[str]:
@@ -71,31 +73,35 @@ def _vocabulary(header: Header) -> list[str]:
     if count is None:
         return [tr("Its header has no vocabulary ({tokens}).", tokens=_TOKENS)]
     if "tokenizer.ggml.model" not in header.values:
-        found.append("Its header doesn't say what kind of vocabulary it is (tokenizer.ggml.model).")
+        found.append(tr("Its header doesn't say what kind of vocabulary it has (tokenizer.ggml.model)."))
     for name, kinds in (("tokens", (STRING,)), ("token_type", (4, 5)), ("scores", (6,)), ("merges", (STRING,))):
         key = f"tokenizer.ggml.{name}"
         if key in header.kinds and header.kinds[key] not in kinds:
-            found.append(f"{key} isn't a list of {_KINDS[kinds[0]]}.")
+            found.append(tr(_NO_LIST[kinds[0]], key=key))
         elif name in ("token_type", "scores") and header.lengths.get(key, count) != count:
-            found.append(f"{key} has {header.lengths[key]:,} entries for {count:,} tokens.")
+            found.append(tr("{key} has {entries:,} entries for {tokens:,} tokens.", key=key,
+                            entries=header.lengths[key], tokens=count))
     if header.values.get("tokenizer.ggml.model") == "gpt2" and "tokenizer.ggml.merges" not in header.lengths:
-        found.append("Its header has no merges for its vocabulary (tokenizer.ggml.merges).")
+        found.append(tr("Its header has no merges for its vocabulary (tokenizer.ggml.merges)."))
     rows = header.shapes.get("token_embd.weight", (0, count))
     if len(rows) != 2 or rows[1] != count:
-        found.append(f"The vocabulary has {count:,} tokens, and token_embd.weight has {rows[-1]:,} rows.")
+        found.append(tr("The vocabulary has {tokens:,} tokens, and token_embd.weight has {rows:,} rows.", tokens=count,
+                        rows=rows[-1]))
     for key, value in header.values.items():
         if key.startswith("tokenizer.ggml.") and key.endswith("_token_id") and value != _NONE and (
                 type(value) is not int or not -1 <= value < count):
-            shown = f"{value:,}" if type(value) is int else printable(str(value), 40)
-            found.append(f"{printable(key)} is {shown}, and the vocabulary has {count:,} tokens.")
+            shown = number_text(value) if type(value) is int else printable(str(value), 40)
+            found.append(tr("{key} is {value}, and the vocabulary has {tokens:,} tokens.", key=printable(key),
+                            value=shown, tokens=count))
     template = header.values.get("tokenizer.chat_template", "")
     if not isinstance(template, str) or "\ufffd" in template:
-        found.append("Its chat template isn't UTF-8 text.")
+        found.append(tr("Its chat template isn't UTF-8 text."))
     return found
 
 
 def _tensors(header: Header) -> list[str]:
     """Weights are fractions: llama.cpp reads whole numbers as if they were, or ends the process."""
     whole = [name for name, kind in header.types.items() if kind in _WHOLE and name.endswith(".weight")]
-    return [tr("{whole:,} of its tensors hold whole numbers ({types}) where weights belong: {printable}.",
-               whole=len(whole), types=header.types[whole[0]], printable=printable(whole[0]))] if whole else []
+    return [ntr("{n:,} of its tensors holds whole numbers ({type}) where weights belong: {tensor}.",
+                "{n:,} of its tensors hold whole numbers ({type}) where weights belong, such as {tensor}.", len(whole),
+                type=header.types[whole[0]], tensor=printable(whole[0]))] if whole else []

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
-from slmstudio.core.model.json_files import MAX_VALUES, printable, read_json_object, walk
+from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model.json_files import MAX_VALUES, printable, put_own, read_json_object, walk
 
 MODEL, TOKENIZER, ADAPTER = "config.json", "tokenizer_config.json", "adapter_config.json"
 FILES = (MODEL, TOKENIZER, "generation_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -23,19 +23,20 @@ FILES = (MODEL, TOKENIZER, "generation_config.json", "special_tokens_map.json", 
 MAX_DEPTH = 40
 _FOLLOWED = {
     MODEL: {
-        "configuration_files": "leads to another configuration, which would take the place of this one",
-        "transformers_weights": "leads to another file of weights, which would be loaded instead of those that were "
-                                "checked",
-        "use_pretrained_backbone": "leads to another model, which would be loaded with this one",
-        "fusion_config": "puts other code in the place of the model's layers",
+        "configuration_files": noop("{key} in {file} leads to another configuration, which would replace this one."),
+        "transformers_weights": noop("{key} in {file} leads to another file of weights, which would be loaded instead "
+                                     "of those that were checked."),
+        "use_pretrained_backbone": noop("{key} in {file} leads to another model, which would be loaded with this one."),
+        "fusion_config": noop("{key} in {file} replaces the model's layers with other code."),
     },
     TOKENIZER: {
-        "fast_tokenizer_files": "leads to another tokenizer, which would be loaded instead of tokenizer.json",
-        "init_inputs": "hands the tokenizer's class values that nobody can check",
-        "tokenizer_object": "puts something else in the place of the tokenizer",
+        "fast_tokenizer_files": noop("{key} in {file} leads to another tokenizer, which would be loaded instead of "
+                                     "tokenizer.json."),
+        "init_inputs": noop("{key} in {file} gives the tokenizer's class values that nobody can check."),
+        "tokenizer_object": noop("{key} in {file} replaces the tokenizer with something else."),
     },
 }
-"""Keys that are followed whatever `trust_remote_code` says, by file."""
+"""Keys that are followed whatever `trust_remote_code` says, by file, and what they would do."""
 _KERNEL = re.compile(r"[/:\\]")
 """In the name of an implementation: it is one of the hub's, as ORG/NAME (transformers, integrations/hub_kernels.py)."""
 _CODE = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "custom_code")
@@ -53,9 +54,9 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
         names: what is in the folder.
     """
     if ADAPTER in names and MODEL in names:
-        problems.append(Problem(tr("{adapter} lies beside the base model, and transformers would put that adapter onto "
+        problems.append(Problem(tr("{file} lies beside the base model, and transformers would apply that adapter to "
                                    "the model when it is loaded. Move the adapter into a folder of its own.",
-                                   adapter=ADAPTER)))
+                                   file=ADAPTER)))
     passed_over: dict[str, list[str]] = {}
     for file in FILES:
         if file not in names:
@@ -64,54 +65,53 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
             settings = read_json_object(folder / file)
         except UserError as error:
             if file not in (MODEL, TOKENIZER):  # these two are reported where they are used
-                problems.append(Problem(tr("{what} {why} Put the model's own file in its place.", what=error.what,
-                                           why=error.why).replace(
-                    "  ", " ")))
+                problems.append(Problem(" ".join(filter(None, (error.what, error.why, put_own(file))))))
             continue
         found = list(_leads(file, settings, problems))
         if found:
             passed_over[file] = found
     if passed_over:
-        listed = "; ".join(f"{', '.join(dict.fromkeys(keys))} in {file}" for file, keys in passed_over.items())
-        warnings.append("The settings name code or places outside the folder, which this program never follows: "
-                        f"{listed}.")
+        listed = "; ".join(f"{file}: {', '.join(dict.fromkeys(keys))}" for file, keys in passed_over.items())
+        warnings.append(tr("The settings name code or places outside the folder, which this program never follows "
+                           "({settings}).", settings=listed))
 
 
 def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iterator[str]:
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
     for count, (parents, key, value) in enumerate(walk(settings)):
         if count == MAX_VALUES:
-            problems.append(Problem(tr("{file} holds more than {max_values:,} values, which no model needs. Put the "
-                                       "model's own file in its place.", file=file, max_values=MAX_VALUES)))
+            said = tr("{file} holds more than {most:,} values, which no model needs.", file=file, most=MAX_VALUES)
+            problems.append(Problem(f"{said} {put_own(file)}"))
             return
         if len(parents) > MAX_DEPTH:
-            problems.append(Problem(tr("{file} is nested more than {max_depth} levels deep, which no model needs. Put "
-                                       "the model's own file in its place.", file=file, max_depth=MAX_DEPTH)))
+            said = tr("{file} is nested more than {most} levels deep, which no model needs.", file=file, most=MAX_DEPTH)
+            problems.append(Problem(f"{said} {put_own(file)}"))
             return
         if value in (None, False, [], {}, ""):
             continue
         is_item = parents[-1:] == (key,)  # what a list or a table means has been looked at with it
         said = "" if is_item else _followed(file, parents, key, value)
         if said:
-            problems.append(Problem(tr("{printable} in {file} {said}. Remove it, or choose another model.",
-                                       printable=printable(key), file=file, said=said)))
+            problems.append(Problem(f"{said} {tr('Remove it, or choose another model.')}"))
         elif (key in _CODE and not is_item) or _is_elsewhere(key, value):
             yield printable(key)
 
 
 def _followed(file: str, parents: tuple[str, ...], key: str, value: Any) -> str:
-    """What a setting does although no code of a model is ever trusted; "" where it does nothing."""
+    """What a setting does although no code of a model is ever trusted, in a sentence; "" where it does nothing."""
+    shown = printable(key)
     if sentence := _FOLLOWED.get(file, {}).get(key):
-        return sentence
+        return tr(sentence, key=shown, file=file)
     if key == "auto_map" and not _is_auto_map(value):
-        return "isn't a table of class names, which no library can read"
+        return tr("{key} in {file} isn't a table of class names, so no library can read it.", key=shown, file=file)
     if key.startswith("__") and key != "__float__" and file == MODEL:
-        return "reaches for Python's insides"
+        return tr("{key} in {file} reaches for Python's insides.", key=shown, file=file)
     if file == MODEL and key in _METHODS and (not parents or parents[-1].endswith("_config")):
-        return "takes the place of a method of the same name"
+        return tr("{key} in {file} would replace a method of the same name.", key=shown, file=file)
     if key.removeprefix("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation"):
         kernel = next((text for text in _texts(value) if _KERNEL.search(text)), None)
-        return f"names code to be fetched from the hub ({printable(kernel, 60)})" if kernel else ""
+        return tr("{key} in {file} names code that would be fetched from the hub ({code}).", key=shown, file=file,
+                  code=printable(kernel, 60)) if kernel else ""
     return ""
 
 

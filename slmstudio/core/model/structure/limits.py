@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
-from slmstudio.core.model.json_files import MAX_VALUES, printable, walk
+from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model.json_files import MAX_VALUES, printable, put_own, walk
 from slmstudio.core.model.weights import Weights
 
 WHOLE = {
@@ -50,24 +50,24 @@ def check(config: Mapping[str, Any], problems: list[Problem]) -> None:
     """Look at each value of a model's config.json, at any depth; what is wrong goes to `problems`."""
     for parents, key, value in islice(walk(config), MAX_VALUES):  # `leads` refuses what has more
         if not isinstance(value, (dict, list)) and (sentence := _wrong(parents, key, value)):
-            where = ".".join(dict.fromkeys((*parents, key)))
-            problems.append(Problem(tr("{printable} in config.json {sentence}. Put the model's own config.json in its "
-                                       "place.", printable=printable(where), sentence=sentence)))
+            problems.append(_problem(sentence))
         if len(problems) > 20:
             return
+
+
+def _problem(sentence: str) -> Problem:
+    return Problem(f"{sentence} {put_own('config.json')}")
 
 
 def check_heads(model_type: str, sizes: Mapping[str, int], problems: list[Problem]) -> None:
     """The heads must share the hidden size and the heads of keys and values evenly, where the family does so."""
     hidden, heads, kv_heads = sizes["hidden_size"], sizes["heads"], sizes.get("kv_heads")
     if model_type in ("llama", "mistral", "qwen2", "phi3", "smollm3") and not sizes.get("head_dim") and hidden % heads:
-        problems.append(Problem(tr("config.json doesn't add up: {heads:,} heads can't share a hidden size of "
-                                   "{hidden:,}. Put the model's own config.json in its place.", heads=heads,
-                                   hidden=hidden)))
+        problems.append(_problem(tr("config.json doesn't add up: {heads:,} heads can't share a hidden size of "
+                                    "{hidden:,}.", heads=heads, hidden=hidden)))
     if kv_heads and heads % kv_heads and "mamba" not in model_type:
-        problems.append(Problem(tr("config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of keys "
-                                   "and values. Put the model's own config.json in its place.", heads=heads,
-                                   kv_heads=kv_heads)))
+        problems.append(_problem(tr("config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of "
+                                    "keys and values.", heads=heads, kv_heads=kv_heads)))
 
 
 def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, problems: list[Problem]) -> None:
@@ -79,48 +79,55 @@ def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Wei
     positions = max((tensor.shape[0] for name, tensor in held.tensors.items()
                      if name.endswith(("wpe.weight", "embed_positions.weight")) and len(tensor.shape) == 2), default=0)
     have = held.parameters(tied=False)
-    for words, needed in (
-        ("a vocabulary", sizes["vocabulary_size"] * hidden),
-        ("layers", layers * hidden * (hidden + sizes.get("intermediate_size", 0))),
+    for needed, sentence in (
+        (sizes["vocabulary_size"] * hidden,
+         noop("config.json promises a vocabulary of {needed:,} parameters, but all the weights together hold only "
+              "{held:,}.")),
+        (layers * hidden * (hidden + sizes.get("intermediate_size", 0)),
+         noop("config.json promises layers of {needed:,} parameters, but all the weights together hold only "
+              "{held:,}.")),
     ):
         if needed > SLACK * have:
-            problems.append(Problem(tr("config.json promises {words} of {needed:,} parameters, and all the weights "
-                                       "together hold {have:,}. Put the model's own config.json in its place.",
-                                       words=words, needed=needed, have=have)))
+            problems.append(_problem(tr(sentence, needed=needed, held=have)))
     if positions and sizes["context_length"] > 2 * positions:
-        problems.append(Problem(tr("config.json promises {context_length:,} positions, and the weights hold "
-                                   "{positions:,}. Put the model's own config.json in its place.",
-                                   context_length=sizes["context_length"], positions=positions)))
+        problems.append(_problem(tr("config.json promises {promised:,} positions, but the weights hold {held:,}.",
+                                    promised=sizes["context_length"], held=positions)))
 
 
 def _wrong(parents: tuple[str, ...], key: str, value: Any) -> str:
-    """What is wrong with one value, as the rest of a sentence; "" for nothing."""
+    """What is wrong with one value, in a sentence; "" for nothing."""
     if value is None:
         return ""
+    where = printable(".".join(dict.fromkeys((*parents, key))))
     if type(value) is float and not math.isfinite(value) and key not in INFINITE and key != "__float__":
-        return f"is {value}, which isn't a number"
+        return tr("{key} in config.json is {value}, which isn't a number.", key=where, value=value)
     if type(value) is int and abs(value) >= MAX_WHOLE:
-        return f"is a number of {len(str(abs(value))):,} digits"
+        return tr("{key} in config.json is a number of {digits:,} digits.", key=where, digits=len(str(abs(value))))
     if key in WHOLE:
         least, most = WHOLE[key]
         # Parts of a model that read no text may leave something out by a zero.
-        return _outside(value, least if parents in ((), ("text_config",)) else 0, most, whole=True)
+        return _outside(where, value, least if parents in ((), ("text_config",)) else 0, most, whole=True)
     below_rope = any(parent in ("rope_scaling", "rope_parameters") for parent in parents)
     if key in REAL or (below_rope and key in ROPE):
-        return _outside(value, *(REAL.get(key) or ROPE[key]), whole=False)
+        return _outside(where, value, *(REAL.get(key) or ROPE[key]), whole=False)
     if key in TOKENS and (type(value) is not int or not -1 <= value < WHOLE["vocab_size"][1]):
-        return f"is {_shown(value)}, which isn't a token's id"
+        return tr("{key} in config.json is {value}, which isn't a token's id.", key=where, value=_shown(value))
     if key in FLAGS and type(value) is not bool:
-        return f"is {_shown(value)}; it must be true or false"
+        return tr("{key} in config.json is {value}; it must be true or false.", key=where, value=_shown(value))
     if key in ("dtype", "torch_dtype") and value not in DTYPES:
-        return f"is {_shown(value)}, which isn't a number format that models have"
+        return tr("{key} in config.json is {value}, which isn't a number format that models have.", key=where,
+                  value=_shown(value))
     return ""
 
 
-def _outside(value: Any, least: float, most: float, whole: bool) -> str:
+def _outside(where: str, value: Any, least: float, most: float, whole: bool) -> str:
     if type(value) is not int and (whole or type(value) is not float):
-        return f"is {_shown(value)}; it must be a {'whole ' if whole else ''}number"
-    return "" if least <= value <= most else f"is {value:,}; it must be between {least:,} and {most:,}"
+        return (tr("{key} in config.json is {value}; it must be a whole number.", key=where, value=_shown(value))
+                if whole else tr("{key} in config.json is {value}; it must be a number.", key=where,
+                                 value=_shown(value)))
+    return "" if least <= value <= most else tr(
+        "{key} in config.json is {value:,}; it must be between {least:,} and {most:,}.", key=where, value=value,
+        least=least, most=most)
 
 
 def _shown(value: Any) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
-from slmstudio.core.model.json_files import printable
+from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.model.structure.entries import is_read
 
 MOST = 2_000
@@ -31,7 +31,7 @@ _MEMORY = 64 * 2**20
 _FIRST = frozenset(bytes([code]) for code in b"(]}cIFLVSNUTX")
 """What a pickle of protocol 0 or 1 begins with."""
 _NONSENSE = ("unknown", "pop", "MARK", "memo", "stack not empty", "invalid", "could not convert")
-"""What pickletools says of bytes that are no pickle, and doesn't say of one that is cut off."""
+"""What pickletools says of bytes that aren't a pickle, and doesn't say of one that is cut off."""
 _PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".bat", ".cmd", ".ps1", ".sh")
 
 
@@ -95,21 +95,19 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
     """Refuse pickles where a library would open them; name the others, and what holds code, in a warning."""
     for name in found.pickles:
         if is_read(name):
-            problems.append(Problem(tr("{printable} is a Python pickle behind another name. A pickle can run code when "
-                                       "it is opened. Put the model's own file in its place, or choose another model.",
-                                       printable=printable(name))))
+            problems.append(Problem(tr("{file} is a Python pickle behind another name. A pickle can run code when it "
+                                       "is opened. Put the model's own file in its place, or choose another model.",
+                                       file=printable(name))))
     beside = [name for name in found.pickles if not is_read(name)]
     for names, sentence in (
-        (beside, tr("The folder also holds Python pickles, which this program never opens: {}.")),
-        (found.programs, tr("The folder also holds programs, which this program never runs: {}.")),
+        (beside, noop("The folder also holds Python pickles, which this program never opens: {files}.")),
+        (found.programs, noop("The folder also holds programs, which this program never runs: {files}.")),
     ):
         if names:
-            shown = ", ".join(printable(name) for name in sorted(names)[:5])
-            more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-            warnings.append(sentence.format(shown + more))
+            warnings.append(tr(sentence, files=and_more([printable(name) for name in sorted(names)], 5)))
     if not found.whole:
-        warnings.append(f"The folder holds more than {MOST:,} files with its subfolders; the others were not looked "
-                        "at.")
+        warnings.append(tr("The folder and its subfolders hold more than {most:,} files. The others weren't looked "
+                           "at.", most=MOST))
 
 
 def is_pickle(file: io.BufferedReader) -> bool:

@@ -11,8 +11,8 @@ from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.json_files import printable
 
-_MERGED = noop("Training works, and MERGED exports a folder for vLLM and the like; but Chat, Ollama and llama.cpp need "
-               "a GGUF file.")
+_MERGED = noop("Training works, and MERGED exports a folder for vLLM and the like. But Chat, Ollama and llama.cpp need "
+               "a GGUF file. If you want one, choose another base model.")
 TEKKEN = rb"\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?"
 """Where Mistral's newer tokenizers cut words, in JSON; Phi-4 mini's have "(?i:'s" in the middle."""
 _HEAD = 2**20
@@ -25,16 +25,16 @@ def why_no_gguf(model: ModelFacts) -> str | None:
     that is known."""
     known = architectures()
     if known and model.architecture not in known:
-        return tr("This version can't export models of the architecture {printable} to GGUF: llama.cpp's converter "
-                  "doesn't know it. {merged} If you want one, choose another base model.",
-                  printable=printable(model.architecture), merged=_MERGED)
+        why = tr("This version can't export models of the architecture {architecture} to GGUF: llama.cpp's converter "
+                 "doesn't know it.", architecture=printable(model.architecture))
+        return f"{why} {tr(_MERGED)}"
     if _is_tekken(model.path):
-        return tr("This version can't export this model to GGUF: llama.cpp cuts the words of Indian scripts in another "
-                  "way than the tokenizer of Mistral Nemo and Ministral. {merged} If you want one, choose another base "
-                  "model.", merged=_MERGED)
+        why = tr("This version can't export this model to GGUF: llama.cpp splits words in Indian scripts differently "
+                 "from the tokenizer of Mistral Nemo and Ministral.")
+        return f"{why} {tr(_MERGED)}"
     if model.model_type == "gpt_oss":
-        return tr("An export of gpt-oss to F16 or F32 won't pass its proof: in our trial its answers differed from "
-                  "what was trained by an NMSE of 3e-4, and 1e-4 is allowed. The limits of other types are wider.")
+        return tr("An export of gpt-oss to F16 or F32 won't pass its check. In our trial its answers differed from "
+                  "what was trained by an NMSE of 3e-4, and only 1e-4 is allowed. The limits of other types are wider.")
     return None
 
 

@@ -8,7 +8,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import weights as weight_files
-from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.model.weights import Tensor, Weights
 
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
@@ -52,10 +52,8 @@ def look(found: Weights, problems: list[Problem]) -> float:
                         broken.append(name)
                         break
     if broken:
-        shown = ", ".join(map(printable, broken[:NAMED]))
-        more = f" and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
-        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity is in {shown}{more}. Download "
-                                   "the model again.", shown=shown, more=more)))
+        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity is in {names}. Download the "
+                                   "model again.", names=and_more(list(map(printable, broken)), NAMED))))
     return seen / total if total else 1.0
 
 
@@ -71,5 +69,5 @@ def sentence(share: float) -> str:
     """What is said where nothing was found."""
     if share >= 1:
         return tr("All of them are numbers.")
-    return tr("Of them {share:.0%} were looked at, and are numbers; the others are looked at when training starts.",
-              share=share)
+    return tr("{share:.0%} of them were looked at, and all of those are numbers. The others are looked at when "
+              "training starts.", share=share)

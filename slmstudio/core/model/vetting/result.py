@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import slmstudio
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, i18n, paths
 from slmstudio.core.errors import Problem, UserError
 
 MOST = 5_000
@@ -56,10 +56,11 @@ class Vetting:
 
 
 def remembered(folder: Path) -> Vetting | None:
-    """What was found of a folder that passed, if none of its files has changed since."""
+    """What was found of a folder that passed, if none of its files has changed since. What was said of it in another
+    language isn't said again: then it is looked at once more."""
     with contextlib.suppress(OSError, UserError, KeyError, TypeError):
         state = formats.read("vetting", _place(folder))
-        if (state is not None and state["program"] == slmstudio.__version__
+        if (state is not None and state["program"] == slmstudio.__version__ and state["language"] == i18n.language()
                 and state["files"] == signature(folder)):
             return Vetting(tuple(Check(**check) for check in state["checks"]), (), tuple(state["warnings"]))
     return None
@@ -72,7 +73,8 @@ def remember(folder: Path, vetting: Vetting, as_it_was: str) -> None:
         as_it_was: its signature before it was looked at.
     """
     with contextlib.suppress(OSError):
-        state = {**formats.stamp("vetting"), "program": slmstudio.__version__, "files": as_it_was, **vetting.to_dict()}
+        state = {**formats.stamp("vetting"), "program": slmstudio.__version__, "language": i18n.language(),
+                 "files": as_it_was, **vetting.to_dict()}
         files.write_atomically(_place(folder), files.dump_pretty(state))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.model.facts import Examined
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.vetting import samples
@@ -25,8 +25,13 @@ MOST_VALUES = 2_500_000
 """Values of tokenizer.json; Gemma 3's, with 262,144 tokens and 514,906 merges, has 1.4 million."""
 OWN = noop("Put the model's own tokenizer.json in its place, or choose another model.")
 _PACKAGE = Path(__file__).resolve().parents[4]
-_DOING = {"tokenizer": "while tokenizer.json was read", "texts": "while it turned ordinary text into tokens",
-          "template": "while the chat template was rendered"}
+_STOPPED = {
+    "": noop("The tokenizer was stopped right at the start."),
+    "tokenizer": noop("The tokenizer was stopped while tokenizer.json was read."),
+    "texts": noop("The tokenizer was stopped while it turned ordinary text into tokens."),
+    "template": noop("The chat template was stopped while it was rendered."),
+}
+"""By what the child said last: what is said where it was ended at its limits."""
 
 Report = dict[str, Any]
 """What the process has found: `tokens`, `highest` (the largest id), `special`, `beyond`, `beyond_added`, `texts`,
@@ -44,7 +49,7 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
         RuntimeError: the child failed for a reason of its own, which is a defect.
     """
     if _values(folder / "tokenizer.json") > MOST_VALUES:
-        return {"error": f"tokenizer.json has more than {MOST_VALUES:,} values, and no model's has."}
+        return {"error": tr("tokenizer.json has more than {most:,} values. No model's has so many.", most=MOST_VALUES)}
     # Relative places would name a folder below the one that the child starts in.
     given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",
@@ -56,14 +61,14 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
             encoding="utf-8", errors="replace", env=environment, timeout=PATIENCE,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
     except subprocess.TimeoutExpired as error:
-        return {"error": _stopped(_lines(error.stdout), "time")}
+        return {"error": _stopped(_lines(error.stdout), True)}
     lines = _lines(ended.stdout)
     if lines and "report" in lines[-1]:
         return dict(lines[-1]["report"])
     if ended.returncode == 1 and "MemoryError" not in ended.stderr:
         raise RuntimeError(f"The look at the tokenizer of {folder} failed: {ended.stderr[-2000:]}")
     ran_out = ended.returncode < 0 and -ended.returncode in (24, 9)  # SIGXCPU, SIGKILL
-    return {"error": _stopped(lines, "time" if ran_out else "memory")}
+    return {"error": _stopped(lines, ran_out)}
 
 
 def _values(path: Path) -> int:
@@ -84,10 +89,10 @@ def _lines(output: str | bytes | None) -> list[dict[str, Any]]:
     return found
 
 
-def _stopped(lines: list[dict[str, Any]], what: str) -> str:
-    doing = _DOING[lines[-1]["stage"]] if lines else "right at the start"
-    return tr("The tokenizer or the template asked for more {what} than any model needs, {doing}, and was stopped.",
-              what=what, doing=doing)
+def _stopped(lines: list[dict[str, Any]], too_late: bool) -> str:
+    why = (tr("It asked for more time than any model needs.") if too_late else
+           tr("It asked for more memory than any model needs."))
+    return f"{tr(_STOPPED[lines[-1]['stage'] if lines else ''])} {why}"
 
 
 def rows_of(examined: Examined) -> int | None:
@@ -122,14 +127,12 @@ def judge_ids(report: Report, rows: int | None, ids: dict[str, list[int]], probl
     for name, special in report["special"].items():
         kind, shown, known = name.removesuffix("_token").upper(), printable(special["content"], 40), ids.get(name, [])
         if not special["own"] and (rows is None or special["id"] < rows):
-            warnings.append(f"{kind} is {shown}, which tokenizer.json doesn't have: it becomes token "
-                            f"{special['id']:,}, which the model has never learned.")
+            warnings.append(tr("{kind} is {token}, which tokenizer.json doesn't have. It becomes token {id:,}, which "
+                               "the model has never learned.", kind=kind, token=shown, id=special["id"]))
         elif known and special["id"] not in known and kind in ("BOS", "EOS"):
-            warnings.append(f"{kind} is {shown} (token {special['id']:,}) for the tokenizer, and token "
-                            f"{' or '.join(f'{number:,}' for number in dict.fromkeys(known))} for config.json: "
-                            "answers may not end where they should." if kind == "EOS" else
-                            f"{kind} is {shown} (token {special['id']:,}) for the tokenizer, and token "
-                            f"{known[0]:,} for config.json.")
+            said = tr("{kind} is {token} (token {id:,}) for the tokenizer, but token {ids} for config.json.", kind=kind,
+                      token=shown, id=special["id"], ids=", ".join(map(number_text, dict.fromkeys(known))))
+            warnings.append(f"{said} {tr('Answers may not end where they should.')}" if kind == "EOS" else said)
 
 
 def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: list[Problem],
@@ -138,61 +141,61 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
     in_use = [token for token in report["beyond_added"] if token in named]
     template = report["template"] or {}
     if report["beyond"] or in_use or template.get("highest", -1) >= rows:
-        problems.append(Problem(tr("Tokenizer and weights do not belong together: tokenizer.json has ids up to "
-                                   "{highest:,}, and the embeddings have {rows:,} rows. {own}",
-                                   highest=report["highest"], rows=rows, own=OWN)))
+        said = tr("Tokenizer and weights do not belong together: tokenizer.json has ids up to {highest:,}, but the "
+                  "embeddings have {rows:,} rows.", highest=report["highest"], rows=rows)
+        problems.append(Problem(f"{said} {tr(OWN)}"))
     elif report["beyond_added"]:
-        shown = ", ".join(printable(token, 40) for token in report["beyond_added"])
-        warnings.append(f"Some added tokens have no row in the embeddings: {shown}. A row of data that holds one of "
-                        "them can't be learned.")
+        warnings.append(tr("Some added tokens have no row in the embeddings: {tokens}. A row of data that holds one of "
+                           "them can't be learned.",
+                           tokens=", ".join(printable(token, 40) for token in report["beyond_added"])))
     for name, numbers in ids.items():
         outside = [number for number in numbers if number >= rows or (number < 0 and name != "pad_token")]
         if outside:
-            problems.append(Problem(tr("config.json or generation_config.json says that {name}_id is {outside:,}, and "
-                                       "the embeddings have {rows:,} rows. Put the model's own file in its place.",
-                                       name=name, outside=outside[0], rows=rows)))
+            problems.append(Problem(tr("config.json or generation_config.json says that {key} is {id:,}, but the "
+                                       "embeddings have {rows:,} rows. Put the model's own file in its place.",
+                                       key=f"{name}_id", id=outside[0], rows=rows)))
 
 
 def judge_texts(report: Report, problems: list[Problem], warnings: list[str]) -> None:
     """Plain English must survive; other scripts that don't are a fact about the model."""
     if not report["plain"]:
-        problems.append(Problem(tr("Plain English text doesn't come back out of the tokenizer as it went in. {own}",
-                                   own=OWN)))
+        said = tr("Plain English text doesn't come back out of the tokenizer as it went in.")
+        problems.append(Problem(f"{said} {tr(OWN)}"))
         return
-    lost = [name for name, kept in report["texts"].items() if not kept]
+    lost = [tr(name) for name, kept in report["texts"].items() if not kept]
     if lost:
-        warnings.append(f"The tokenizer doesn't know all letters of these scripts, and loses text in them: "
-                        f"{', '.join(lost)}. For data in them, choose another model.")
+        warnings.append(tr("The tokenizer doesn't know all letters of these scripts, and loses text in them: "
+                           "{scripts}. For data in them, choose another model.", scripts=", ".join(lost)))
     if not report["lines"]:
-        warnings.append("The tokenizer loses line breaks or spaces at the beginning of lines, which code and lists "
-                        "need.")
+        warnings.append(tr("The tokenizer loses line breaks or spaces at the beginning of lines, which code and lists "
+                           "need."))
 
 
 def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Problem], warnings: list[str]) -> None:
     """The template must render a conversation, and should end each answer with a token at which the model stops."""
     template = report["template"]
     if template is None:
-        warnings.append("The model has no chat template. Choose a named template before training, or the instruct "
-                        "version of the model.")
+        warnings.append(tr("The model has no chat template. Choose a named template before training, or the instruct "
+                           "version of the model."))
         return
     if template.get("refused"):  # another template can be chosen, and takes turns that this one doesn't
-        warnings.append(f"{template['error']} Choose a named chat template.")
+        warnings.append(f"{template['error']} {tr('Choose a named chat template.')}")
         return
     if "error" in template:
-        problems.append(Problem(tr("{error} Choose a model with another chat template.", error=template["error"])))
+        problems.append(Problem(f"{template['error']} {tr('Choose a model with another chat template.')}"))
         return
     ends = template["ends"]
     if not ends or None in ends:
-        warnings.append("The chat template doesn't end each answer with a token of its own: a model trained with it "
-                        "may not know where to stop. Choose a named template.")
+        warnings.append(tr("The chat template doesn't end each answer with a token of its own. A model trained with it "
+                           "may not know where to stop. Choose a named template."))
         return
     eos = report["special"].get("eos_token", {}).get("id")
     stops = {*ids["eos_token"], *([eos] if eos is not None else [])}
     if stops and ends[-1][0] not in stops:
-        warnings.append(f"The chat template ends answers with {printable(ends[-1][1], 40)}, which config.json and the "
-                        "tokenizer don't call the end: chats may run on after an answer.")
+        warnings.append(tr("The chat template ends answers with {token}, which config.json and the tokenizer don't "
+                           "call the end. Chats may run on after an answer.", token=printable(ends[-1][1], 40)))
 
 
-def scripts(report: Report) -> str:
-    """How many of the sample scripts are kept, as in "10 of 10"."""
-    return f"{sum(report['texts'].values())} of {len(samples.SCRIPTS)}"
+def scripts(report: Report) -> tuple[int, int]:
+    """How many of the sample scripts are kept, and how many there are."""
+    return sum(report["texts"].values()), len(samples.SCRIPTS)

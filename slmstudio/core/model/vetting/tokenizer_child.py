@@ -8,7 +8,7 @@ ended from outside where it has none.
     python -P -m slmstudio.core.model.vetting.tokenizer_child < REQUEST
 
 Reads one JSON object, {"folder", "rows", "ends"}; writes lines of JSON: what it begins with, and at the end what it has
-found (`tokenizer.Report`).
+found (`tokenizer.Report`), in the language of the process that started it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.foreign import sandbox
@@ -35,6 +37,7 @@ SHOWN = 5
 
 
 def main() -> None:
+    i18n.use()
     request = json.loads(sys.stdin.read())
     folder = Path(request["folder"])
     _limit(folder)
@@ -46,7 +49,8 @@ def main() -> None:
     except BaseException as error:  # the library is written in Rust: it raises `Exception` itself, or panics
         if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
-        report = {"error": f"tokenizer.json fails on ordinary text: {printable(str(error).rstrip('.'), 200)}."}
+        said = printable(str(error).rstrip("."), 200)
+        report = {"error": tr("tokenizer.json fails on ordinary text: {reason}.", reason=said)}
     _say(report=report)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import printable
@@ -85,15 +85,16 @@ def _vet(folder: Path) -> Vetting:
 def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
     """What a look at the files has found, in sentences for where nothing is wrong."""
     done = {
-        "files": tr("The folder holds {files:,} files, and none of them leads out of it.", files=seen.files),
+        "files": ntr("The folder holds {n:,} file, and it doesn't lead out of it.",
+                     "The folder holds {n:,} files, and none of them leads out of it.", seen.files),
         "pickles": tr("No file that is loaded is a Python pickle."),
-        "code": tr("Nothing that is followed leads to code, or to files that were not checked."),
+        "code": tr("No setting that is used leads to code, or to files that weren't checked."),
     }
     if examined.facts and examined.weights:
         found = examined.facts
-        done["config"] = (f"config.json describes a model of the family {found.family}, and its numbers are within "
-                          "limits.")
-        done["weights"] = tr("The weights are whole: {count} parameters in {tensors:,} tensors, {size}.",
+        done["config"] = tr("config.json describes a model of the family {family}, and its numbers are within limits.",
+                            family=found.family)
+        done["weights"] = tr("The weights are complete: {count} parameters in {tensors:,} tensors, {size}.",
                              count=format_count(found.parameters), tensors=len(examined.weights.tensors),
                              size=format_bytes(found.disk_bytes))
     return done
@@ -105,24 +106,27 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
     rows, ids = tokenizer.rows_of(examined), tokenizer.ids_of(folder, examined.config)
     report = tokenizer.measure(folder, rows, ids["eos_token"])
     if "error" in report:
-        problems["tokenizer"].append(Problem(f"{report['error']} {tokenizer.OWN}"))
+        problems["tokenizer"].append(Problem(f"{report['error']} {tr(tokenizer.OWN)}"))
         return {}
     tokenizer.judge_ids(report, rows, ids, problems["tokens"], warnings)
     tokenizer.judge_texts(report, problems["texts"], warnings)
     if not problems["template"]:
         tokenizer.judge_template(report, ids, problems["template"], warnings)
-    done = {"tokenizer": f"tokenizer.json holds {report['tokens']:,} tokens.",
-            "texts": tr("Text comes back out of the tokenizer as it went in, in {scripts} scripts.",
-                        scripts=tokenizer.scripts(report))}
+    kept, scripts = tokenizer.scripts(report)
+    done = {"tokenizer": tr("tokenizer.json holds {tokens:,} tokens.", tokens=report["tokens"]),
+            "texts": tr("Text comes back out of the tokenizer as it went in, in {kept} of {scripts} scripts.",
+                        kept=kept, scripts=scripts)}
     if rows is not None:
         done["tokens"] = tr("The tokens' ids fit the embeddings, which have {rows:,} rows.", rows=rows)
     if report["template"] and report["template"].get("ends"):
         ends = [end[1] for end in report["template"]["ends"] if end]
-        done["template"] = tr("The chat template renders a conversation") + (
-            f", and ends each answer with {printable(ends[-1], 40)}." if ends else ".")
+        done["template"] = (tr("The chat template renders a conversation, and ends each answer with {token}.",
+                               token=printable(ends[-1], 40)) if ends else
+                            tr("The chat template renders a conversation."))
     return done
 
 
 def _sentence(problems: Sequence[Problem], otherwise: str) -> str:
-    more = tr(" And {problems:,} more.", problems=len(problems) - 1) if len(problems) > 1 else ""
-    return problems[0].message + more if problems else otherwise
+    if len(problems) > 1:
+        return f"{problems[0].message} {tr('And {count:,} more.', count=len(problems) - 1)}"
+    return problems[0].message if problems else otherwise

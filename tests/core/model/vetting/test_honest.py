@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import crafted_models, family_models, model_files, more_layouts, starter
+from support import crafted_models, family_models, model_files, more_layouts, spoken, starter
 
 import slmstudio
 from slmstudio.core import paths
@@ -109,8 +109,8 @@ def test_code_that_is_named_and_not_needed(tmp_path: Path) -> None:
     folder = crafted_models.honest(tmp_path / "m", {"auto_map": classes, "_name_or_path": "/home/them/phi3"})
     crafted_models.edit(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_x.X", None]},
                         tokenizer_file="/home/them/tokenizer.json")
-    assert passes(folder) == ("The settings name code or places outside the folder, which this program never follows: "
-                              "auto_map in config.json; auto_map, tokenizer_file in tokenizer_config.json.",)
+    assert passes(folder) == ("The settings name code or places outside the folder, which this program never follows "
+                              "(config.json: auto_map; tokenizer_config.json: auto_map, tokenizer_file).",)
 
 
 def test_a_model_without_a_template(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_a_model_without_a_template(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("config", "template", "words"), [
     ({"eos_token_id": 7}, model_files.CHATML,
-     "EOS is <|im_end|> (token 258) for the tokenizer, and token 7 for config.json"),
-    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) for the tokenizer, and token 7"),
+     "EOS is <|im_end|> (token 258) for the tokenizer, but token 7 for config.json"),
+    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) for the tokenizer, but token 7"),
     ({}, "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
          "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
      "doesn't end each answer with a token of its own"),
@@ -168,6 +168,24 @@ def test_what_passed_is_remembered_until_a_file_changes(tmp_path: Path, monkeypa
     assert vet(folder) != found
     crafted_models.edit(folder, "config.json", eos_token_id=7_000)
     assert not vet(folder).passed
+
+
+def test_what_was_said_in_another_language_is_not_said_again(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "m")
+    found = vet(folder)
+    with spoken.brackets():
+        other = vet(folder)
+        assert all(spoken.is_translated(each.sentence) for each in other.checks), other.checks
+        assert vet(folder) == other
+    assert vet(folder) == found
+
+
+def test_the_tokenizers_process_speaks_the_language_of_this_one(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "m")
+    (folder / "tokenizer.json").write_text("{}")
+    with spoken.brackets():
+        (problem,) = vet(folder).problems
+    assert spoken.is_translated(problem.message) and "tökéñízér.jšöñ" in problem.message, problem
 
 
 def test_what_changes_during_the_look_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
