@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from slmstudio.core import i18n
 from slmstudio.core.i18n import pseudo, speaking
 
@@ -72,8 +73,8 @@ def test_a_damaged_catalogue_leaves_english(own: Path, content: str) -> None:
 
 @pytest.mark.parametrize(("environment", "expected"), [
     ({"LANG": "hi_IN.UTF-8"}, "hi"), ({"LANG": "en_IN.UTF-8", "LANGUAGE": "hi:en"}, "hi"),
-    ({"LANG": "C", "LANGUAGE": "hi"}, "en"), ({"LANG": "ta_IN.UTF-8"}, "en"), ({"LC_ALL": "hi_IN", "LANG": "en_US"}, "hi"),
-    ({}, "en"),
+    ({"LANG": "C", "LANGUAGE": "hi"}, "en"), ({"LANG": "ta_IN.UTF-8"}, "en"),
+    ({"LC_ALL": "hi_IN", "LANG": "en_US"}, "hi"), ({}, "en"),
 ])
 def test_the_system_says_which_language(own: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str],
                                         expected: str) -> None:
