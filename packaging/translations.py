@@ -38,7 +38,7 @@ msgstr ""
 
 """
 COMMANDS = "slmstudio/cli"
-"""Docstrings of the commands below it are their help, and so messages."""
+"""Below it, docstrings of commands and `help=` of options are messages: slmstudio/cli/words.py translates them."""
 SET_UP = ("bootstrap.py", "setup_*.py")
 """In this folder: what speaks before anything is installed."""
 
@@ -65,12 +65,13 @@ def messages() -> Catalog:
 
 
 def _helps(source: str) -> Iterator[str]:
-    """The docstrings of functions that a decorator makes a command."""
+    """The docstrings of functions that are commands (they are decorated as one, or have options), and `help=`."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)) and any(
-                isinstance(made, ast.Call) and ast.unparse(made.func).endswith((".command", ".callback"))
-                for made in node.decorator_list):
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)) and (
+                any(isinstance(made, ast.Call) for made in node.decorator_list) or "typer." in ast.unparse(node.args)):
             yield text
+        elif isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
+            yield node.value.value
 
 
 def read(file: Path) -> Catalog:

@@ -22,8 +22,8 @@ SHOWN: dict[str, tuple[int, ...]] = {
         "addAction", "addMenu", "setTabText", "setItemText", "setHorizontalHeaderLabels", "setHeaderLabels"), (0,)),
 }
 """Calls whose arguments people see, with the places of these arguments."""
-SHOWN_BY_NAME = ("help", "what", "why", "remedy", "tooltip", "tool_tip", "title", "label", "placeholder")
-"""Arguments that people see, in the calls above; "help" in any call."""
+SHOWN_BY_NAME = ("what", "why", "remedy", "tooltip", "tool_tip", "title", "label", "placeholder")
+"""Arguments that people see, in the calls above."""
 ROOMS = ("core", "gui", "cli", "worker")
 WORD = re.compile(r"(?<![\w%{<./@-])[A-Za-z]*[a-z]{2,}(?![\w}./-]*[}_/=@-])")
 NAMES = re.compile(r"SLM Studio|GGUF|GitHub|llama(\.cpp|-server)?|Ollama|vLLM|PyTorch|Hugging Face|JSONL?|tokens?/s"
@@ -52,6 +52,8 @@ def in_source(source: str) -> Iterator[tuple[int, str]]:
     []
     >>> list(in_source("tr(f'{rows} rows')"))
     [(1, 'not a literal message: {} rows')]
+    >>> list(in_source("typer.Option(help='Rows.'); typer.Option(help=f'Rows: {NAMES}.')"))
+    [(1, 'Rows: {}.')]
     """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
@@ -62,8 +64,9 @@ def in_source(source: str) -> Iterator[tuple[int, str]]:
             continue
         places = SHOWN.get(name, ())
         seen = [argument for place, argument in enumerate(node.args) if EVERY in places or place in places]
-        seen += [word.value for word in node.keywords
-                 if word.arg == "help" or (places and word.arg in SHOWN_BY_NAME)]
+        seen += [word.value for word in node.keywords if places and word.arg in SHOWN_BY_NAME]
+        # A literal help of a command or option is a message by itself.
+        seen += [word.value for word in node.keywords if word.arg == "help" and not isinstance(word.value, ast.Constant)]
         for argument in seen:
             for literal, words in _literals(argument):
                 if _says_something(words):

@@ -31,6 +31,7 @@ from slmstudio.cli import (
     report,
     serve,
     setup,
+    words,
 )
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
@@ -39,9 +40,9 @@ from slmstudio.cli.targets import spare
 from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.report.text import visible
 
 app = typer.Typer(
+    cls=words.Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -74,16 +75,12 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] not in (["place"], ["doctor"]) and "--help" not in arguments:
             home_folder.require()
             home_folder.keep_private(paths.home())
-        return int(app(arguments, standalone_mode=False) or 0)
+        return int(words.command(app)(arguments, standalone_mode=False) or 0)
     except UserError as error:
         print_error(error, as_json)
         return 2
     except typer.TyperException as error:
-        show = getattr(error, "show", None)  # usage errors print themselves, with a hint
-        error.message = visible(getattr(error, "message", str(error)))
-        show() if show else say(error, file=sys.stderr)
-        if as_json:
-            print_json({"error": UserError(str(error), "", tr("See --help.")).to_dict()})
+        words.show(error, as_json)
         return 2
     except BrokenPipeError:  # whoever reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

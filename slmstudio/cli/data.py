@@ -12,6 +12,7 @@ import typer
 from slmstudio.cli import problems as told
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.cli.targets import spare
+from slmstudio.cli.words import Group
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
@@ -19,7 +20,7 @@ from slmstudio.core.i18n import ntr, tr
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-app = typer.Typer(no_args_is_help=True, help=tr("Read, check and mend datasets."))
+app = typer.Typer(cls=Group, no_args_is_help=True, help=tr("Read, check and mend datasets."))
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "

@@ -14,14 +14,15 @@ import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.cli.targets import spare
+from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
-queue_app = typer.Typer(no_args_is_help=True, help=tr("Runs that wait their turn."))
+queue_app = typer.Typer(cls=Group, no_args_is_help=True, help=tr("Runs that wait their turn."))
 app.add_typer(queue_app, name="queue")
-runs_app = typer.Typer()
+runs_app = typer.Typer(cls=Group)
 app.add_typer(runs_app, name="runs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Run = Annotated[Path, typer.Argument(help="Run folder.")]

@@ -29,10 +29,12 @@ def test_everything_that_is_shown_is_marked() -> None:
 def test_the_check_finds_what_is_not_marked() -> None:
     assert doctest.testmod(untranslated).failed == 0
     shown = ["label.setText('Rows')", "label.setText('Yes' if rows else tr('No'))",
-             "UserError(tr('No.'), 'Try again.')", "typer.Option(help='Say more.')", "print_table('Runs', [('Loss', value)])", "say(f'{rows} rows' + end)",
+             "UserError(tr('No.'), 'Try again.')", "typer.Option(help=f'Say {more}.')",
+             "print_table('Runs', [('Loss', value)])", "say(f'{rows} rows' + end)",
              "QPushButton('&Open')", "say(', '.join(names) or 'none')"]
     silent = ["label.setText('GGUF')", "label.setText(f'{size} GB')", "label.setObjectName('title')",
-              "say('llama.cpp')", "settings.value('Rows')", "say(tr('{n} rows', n=words['of rows']))", "label.setText('<b>%s</b>' % name)"]
+              "say('llama.cpp')", "settings.value('Rows')", "say(tr('{n} rows', n=words['of rows']))",
+              "label.setText('<b>%s</b>' % name)", "typer.Option(help='Say more.')"]
     assert [source for source in shown if not list(untranslated.in_source(source))] == []
     assert [source for source in silent if list(untranslated.in_source(source))] == []
 
