@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from setup_causes import AGAIN
+from setup_language import tr
 
-AGAIN_HERE = "Then try again: it goes on where it stopped."
+AGAIN_HERE = tr("Then try again: it continues where it stopped.")
 WEIGHTS = {"PyTorch": 8, "Libraries": 8, "llama.cpp": 6, "Python environment": 2}
 """How long the steps take, roughly, for the bar; any other counts as 1."""
 KEPT_LINES = 200
@@ -166,8 +167,7 @@ class Progress:
     def _failed(self, event: dict[str, Any]) -> None:
         self.log = str(event.get("log") or self.log)
         # The window has the log itself, and a button instead of a command.
-        text = str(event.get("text", "")).partition(f"\nThe end of {self.log}:")[0]
-        self._end("failed", text.replace(AGAIN, AGAIN_HERE))
+        self._end("failed", str(event.get("text", "")).replace(AGAIN, AGAIN_HERE))
 
     def _finished(self, event: dict[str, Any]) -> None:
         self.state, self.text = "finished", ""
@@ -186,8 +186,9 @@ class Progress:
             self._end("cancelled", "")
             return
         last = next((line for line in reversed(self.said) if line.strip()), "")
-        self._end("failed", f"The set-up ended by itself, with status {event['status']}. {last}\n"
-                  "Try again: it goes on where it stopped. The log has the details.")
+        what = tr("Setup ended by itself, with status {status}.", status=event["status"])
+        again = tr("Try again: it continues where it stopped. The log has the details.")
+        self._end("failed", f"{what} {last}\n{again}")
 
     def _end(self, state: str, text: str) -> None:
         self.state, self.text = state, text

@@ -11,6 +11,7 @@ from typing import Any
 
 import setup_marks
 from setup_child import Progress, Step
+from setup_language import tr
 from setup_looks import Looks
 from setup_texts import TEXTS
 
@@ -63,7 +64,7 @@ class Page:
         for step, (mark, title, note) in zip(progress.steps, self._rows, strict=True):
             bold = step.state in ("working", "failed")
             _put(mark, image=self._marks[step.state][self._turn if step.state == "working" else 0])
-            _put(title, text=step.title, font=self.looks.strong if bold else self.looks.text,
+            _put(title, text=tr(step.title), font=self.looks.strong if bold else self.looks.text,
                  foreground=self.looks.colours["faint" if step.state == "waiting" else "ink"])
             _put(note, text=_short(note_of(step), NOTE_LETTERS))
         self._bar.place(relheight=1, relwidth=1.0 if progress.state == "finished" else progress.share())
@@ -169,7 +170,7 @@ class LogBox:
         self._read = 0
 
     def clear(self) -> None:
-        """The log is begun anew."""
+        """The log starts over."""
         self._read = 0
         self._write("", fresh=True)
 

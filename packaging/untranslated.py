@@ -66,7 +66,8 @@ def in_source(source: str) -> Iterator[tuple[int, str]]:
         seen = [argument for place, argument in enumerate(node.args) if EVERY in places or place in places]
         seen += [word.value for word in node.keywords if places and word.arg in SHOWN_BY_NAME]
         # A literal help of a command or option is a message by itself.
-        seen += [word.value for word in node.keywords if word.arg == "help" and not isinstance(word.value, ast.Constant)]
+        seen += [word.value for word in node.keywords
+                 if word.arg == "help" and not isinstance(word.value, ast.Constant)]
         for argument in seen:
             for literal, words in _literals(argument):
                 if _says_something(words):

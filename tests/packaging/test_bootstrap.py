@@ -78,7 +78,7 @@ class TestSystem:
         assert str(stop.value).splitlines()[-1] == (
             "  sudo apt install chromium fonts-noto-core g++ gcc libxcb-cursor0 make poppler-utils xauth xvfb")
         monkeypatch.setattr(shutil, "which", lambda name: None)
-        with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install the packages of your system"):
+        with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install your system's packages"):
             setup_system.check(None, compiler=False, venv=False, with_tests=False)
 
     @linux
@@ -92,7 +92,7 @@ class TestSystem:
     def test_what_went_wrong_is_told_with_a_remedy(self):
         for output, words in (
             ("NewConnectionError(...): [Errno -3] Temporary failure in name resolution\nNo matching distribution",
-             "cannot be reached"),
+             "can't be reached"),
             ("OSError: [Errno 28] No space left on device", "disk is full"),
             ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] ...", "PIP_CERT"),
             ("Skipping page X because the GET request got Content-Type: text/html", "web page came instead"),
@@ -215,7 +215,7 @@ def test_a_second_set_up_waits_for_the_first(project, without_venv):
     with open(project / ".venv" / "setup.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = start(project, "setup", PYTHONPATH=str(without_venv))  # so that it soon ends
-        assert "Another set-up is at work" in process.stderr.readline()
+        assert "Another setup is running" in process.stderr.readline()
         assert process.poll() is None
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 2 and "[1/8]" in out

@@ -176,7 +176,7 @@ def test_from_installing_to_purging(debian):
     environment = data / "environment"
 
     early = debian.run("slmstudio runs", "person")
-    assert early.returncode == 2 and early.stdout == "SLM Studio is not set up yet. Run: slmstudio setup\n"
+    assert early.returncode == 2 and early.stdout == "SLM Studio isn't set up yet. Run: slmstudio setup\n"
     kill_in_the_middle(debian, "Libraries")
     made = (environment / "pyvenv.cfg").stat()
     stamps = json.loads((environment / "bootstrap.json").read_text("utf-8"))
@@ -204,7 +204,7 @@ def test_from_installing_to_purging(debian):
     told = debian.run("slmstudio setup", "person", **OFFLINE)
     assert told.returncode == 0, told.stdout
     done = [line.split("]")[1].split("…")[0].strip() for line in told.stdout.splitlines()
-            if line.startswith("[") and "there already" not in line]
+            if line.startswith("[") and "already there" not in line]
     assert done == ["System libraries", "SLM Studio", "Check"]
     assert (environment / "pyvenv.cfg").stat().st_ino == made.st_ino
     assert debian.run(f"{XVFB} slmstudio --quit-after-paint", "person").returncode == 0
