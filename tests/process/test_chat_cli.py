@@ -51,7 +51,7 @@ def test_a_conversation_with_commands(command, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     for said in ("/regenerate", "The capital of India is", "You are a pirate."):
         assert said in done.stdout
-    for said in ("'x' is not a whole number", "/dance is not known", "Nothing was asked yet"):
+    for said in ("'x' is not a whole number", "/dance isn't a command here", "You haven't asked anything yet"):
         assert said in done.stderr
     assert "Traceback" not in done.stderr
     tree = Conversation.read(tmp_path / "talk.json").lanes[0].tree
