@@ -196,7 +196,7 @@ def _lock(job: Any) -> None:
         # In a process of its own, which may use the network; and first: what it may fail of must not come after hours.
         child.run(job, "slmstudio.worker.benchmark.fetch_first",
                   {"folder": str(job.folder), "name": benchmark["name"]}, [], lambda report: None,
-                  step="fetching the benchmark")
+                  crashed=tr("The download of the benchmark ended unexpectedly."))
     compiled.keep()
     job.emit("lock", **worker_lock.install(job.request["kind"], job.request, job.folder).to_dict())
 

@@ -81,7 +81,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
     if kinds & _ABSENT or status in (401, 404):
         return UserError(what, tr("The hub does not have it, or hides it from who is not signed in."),
                          tr("It may have moved: look for it on the hub, {elsewhere}", elsewhere=ELSEWHERE))
-    if trouble := network.explained(error, what, f", {ELSEWHERE}"):
+    if trouble := network.explained(error, what):
         return trouble
     if status is not None:
         return UserError(what, tr("The hub answered with status {status}.", status=status),

@@ -19,6 +19,7 @@ from slmstudio.core import leftovers, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
+from slmstudio.core.i18n import tr
 from slmstudio.worker.benchmark.tasks import Source, sources_of
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import JobContext
@@ -109,7 +110,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
                    "HF_DATASETS_CACHE": str(cache / "datasets")}
     try:
         child.run(job, "slmstudio.worker.benchmark.fetch_child", request, [], poll, environment,
-                  "fetching the benchmark")
+                  tr("The download of the benchmark ended unexpectedly."))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     job.progress(len(left), len(left), "data sets", PHASE)
