@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import untranslated
-from babel.messages import Catalog, extract, pofile
+from babel.messages import Catalog, pofile
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "resources" / "translations"
-KEYWORDS = {"tr": None, "noop": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
 COUNTS = {"n", "n:,"}
 """Placeholders that a plural form may leave out: "one row" needs no figure."""
 HEADER = """\
@@ -53,23 +52,38 @@ def messages() -> Catalog:
     """All messages in the code, each with the files that it is in."""
     found = Catalog(project="SLM Studio", charset="utf-8", fuzzy=False)
     for file in sources():
-        name = file.relative_to(ROOT).as_posix()
-        source = file.read_bytes()
-        for _line, message, comments, context in extract.extract(
-                "python", BytesIO(source), keywords=KEYWORDS, comment_tags=("Translators:",), strip_comment_tags=True):
-            found.add(message, None, [(name, 0)], auto_comments=comments, context=context)
-        if name.startswith(COMMANDS):
-            for text in _helps(source.decode()):
-                found.add(text, None, [(name, 0)])
+        name, tree = file.relative_to(ROOT).as_posix(), ast.parse(file.read_bytes())
+        for message, context in _marked(tree):
+            found.add(message, None, [(name, 0)], context=context)
+        for text in _helps(tree) if name.startswith(COMMANDS) else ():
+            found.add(text, None, [(name, 0)])
     return found
 
 
-def _helps(source: str) -> Iterator[str]:
-    """The docstrings of functions that are commands (they are decorated as one, or have options), and `help=`."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)) and (
-                any(isinstance(made, ast.Call) for made in node.decorator_list) or "typer." in ast.unparse(node.args)):
-            yield text
+def _marked(tree: ast.Module) -> Iterator[tuple[str | tuple[str, str], str | None]]:
+    """Messages with their contexts. By the syntax tree: Babel's own extractor misses those inside of f-strings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in untranslated.MARKS:
+            texts = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
+            match node.func.id, texts:
+                case ("tr" | "noop"), [str(text), *_]:
+                    yield text, None
+                case "ntr", [str(one), str(many)]:
+                    yield (one, many), None
+                case "ptr", [str(context), str(text)]:
+                    yield text, context
+
+
+def _helps(tree: ast.Module) -> Iterator[str]:
+    """The docstrings of commands (functions that are decorated as one, or have options), and `help=`."""
+    options = {ast.unparse(node.targets[0]) for node in tree.body
+               if isinstance(node, ast.Assign) and "typer.Option" in ast.unparse(node.value)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+            kinds = [ast.unparse(each.annotation) for each in node.args.args if each.annotation is not None]
+            if any(isinstance(made, ast.Call) for made in node.decorator_list) or any(
+                    kind in options or "typer.Option" in kind or "typer.Argument" in kind for kind in kinds):
+                yield text
         elif isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
             yield node.value.value
 
@@ -96,8 +110,7 @@ def update() -> None:
             if message.id:
                 old = _known(known, message)
                 fits = old is not None and isinstance(old.string, tuple) == isinstance(message.id, tuple)
-                fresh.add(message.id, old.string if fits else None, message.locations,
-                          auto_comments=message.auto_comments, context=message.context)
+                fresh.add(message.id, old.string if fits else None, message.locations, context=message.context)
         write(file, fresh)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import doctest
 import io
+from collections.abc import Iterator
 from gettext import GNUTranslations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import translations
+import typer
 import untranslated
 from babel.messages import Catalog, mofile
 
+from slmstudio.cli import commands
 from slmstudio.core.i18n import catalogue, po_file
 
 FILES = sorted(translations.FOLDER.glob("*.po"))
@@ -51,8 +55,21 @@ def test_messages_of_all_kinds_are_found(found: Catalog) -> None:
     texts = {translations._key(message) for message in found}
     assert "Propose a whole run configuration, with a reason for each value, and write it to a file." in texts
     assert "Copy log" in texts  # the set-up's
+    assert "Did you mean: {names}?" in texts  # inside of an f-string
     assert any(isinstance(message.id, tuple) for message in found)
     assert len(texts) > 2500
+
+
+def test_the_help_of_every_command_and_option_is_a_message(found: Catalog) -> None:
+    texts = {translations._key(message) for message in found}
+
+    def helps(command: Any) -> Iterator[str]:
+        yield from filter(None, (command.help, *(getattr(param, "help", None) for param in command.params)))
+        for below in getattr(command, "commands", {}).values():
+            yield from helps(below)
+
+    said = list(helps(typer.main.get_command(commands.app)))
+    assert len(said) > 200 and [text for text in said if text not in texts] == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
