@@ -79,7 +79,10 @@ def main(arguments: "list[str]") -> int:
     if command == "command":
         return run_command(words)
     if command == "start" and not is_ready(False) and has_screen() and has_tkinter():
-        import setup_window
+        import setup_language
+
+        setup_language.speak(window=True)
+        import setup_window  # what it says is fixed when it is imported
 
         return setup_window.main(sys.modules[__name__], words)
     with_tests = command == "test"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from setup_causes import AGAIN
-from setup_language import tr
+from setup_language import tr, variables
 
 AGAIN_HERE = tr("Then try again: it continues where it stopped.")
 WEIGHTS = {"PyTorch": 8, "Libraries": 8, "llama.cpp": 6, "Python environment": 2}
@@ -44,7 +44,7 @@ class Child:
         windows = sys.platform == "win32"
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE if windows else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUTF8": "1"},
+            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUTF8": "1", **variables()},
             creationflags=0x08000000 if windows else 0)  # CREATE_NO_WINDOW
         threading.Thread(target=self._read, name="set-up", daemon=True).start()
 

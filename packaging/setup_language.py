@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,29 @@ try:
 finally:
     sys.path.remove(_ROOT)
 
-__all__ = ["noop", "ntr", "tr"]
+__all__ = ["noop", "ntr", "speak", "tr", "variables"]
+SHAPED = frozenset("ar as bn bo fa gu he hi km kn ks lo ml mr my ne or pa ps sa sd si ta te th ug ur".split())
+"""Languages whose letters change their shape and place by their neighbours."""
 
-i18n.use()
+
+def speak(window: bool = False) -> None:
+    """Speak the language of the environment or the system. The program that is opened later chooses by itself.
+
+    Args:
+        window: for Tk, which on Linux puts the letters of a `SHAPED` language in the wrong places: English there.
+    """
+    given = os.environ.get(i18n.VARIABLE)
+    i18n.use()
+    if window and sys.platform.startswith("linux") and i18n.language().partition("_")[0] in SHAPED:
+        i18n.use("en")
+    os.environ.pop(i18n.VARIABLE)
+    if given is not None:
+        os.environ[i18n.VARIABLE] = given
+
+
+def variables() -> dict[str, str]:
+    """What makes a child process speak the same language."""
+    return {i18n.VARIABLE: i18n.language()}
+
+
+speak()

@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -205,6 +206,30 @@ def test_from_a_half_made_environment_through_an_interruption_and_damage_to_done
     (project / "pyproject.toml").open("a").write("# changed\n")
     assert "Libraries" in set_up(project)
     assert (packages / "numpy" / "__init__.py").read_text() == "VALUE = 1\n"
+
+
+def test_the_set_up_speaks_the_system_s_language(project):
+    """By a checkout's catalogue, which nobody has compiled, and a Python that has no library."""
+    target = project / "resources" / "translations"
+    target.mkdir(parents=True)
+    shutil.copy(small_project.ROOT / "resources" / "translations" / "hi.po", target)
+    for environment in ({"SLMSTUDIO_LANGUAGE": "", "LC_ALL": "hi_IN.UTF-8"}, {"SLMSTUDIO_LANGUAGE": "hi"}):
+        command = [sys.executable, "-I", "-S", "packaging/bootstrap.py", "command", "runs"]
+        done = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", timeout=60, check=False,
+                              env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment})
+        assert done.returncode == 2 and "SLM Studio का सेटअप अभी नहीं हुआ है।" in done.stderr, done.stderr
+    assert (target / "hi.mo").is_file()
+
+
+@linux
+def test_the_window_speaks_what_tk_can_draw(project):
+    (project / "resources" / "translations").mkdir(parents=True)
+    shutil.copy(small_project.ROOT / "resources" / "translations" / "hi.po", project / "resources" / "translations")
+    program = "import os, sys; sys.path.insert(0, 'packaging'); import setup_language as it; print(it.variables()); " \
+              "it.speak(window=True); print(it.variables(), os.environ.get('SLMSTUDIO_LANGUAGE'))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], cwd=project, capture_output=True, text=True,
+                          timeout=60, check=True, env={"LANG": "hi_IN.UTF-8"})
+    assert done.stdout.splitlines() == ["{'SLMSTUDIO_LANGUAGE': 'hi'}", "{'SLMSTUDIO_LANGUAGE': 'en'} None"]
 
 
 @linux

@@ -84,6 +84,7 @@ def test_the_package_holds_the_program_and_what_a_desktop_wants(package, content
     note = json.loads((application / "installed.json").read_text("utf-8"))
     assert (note["how"], note["environment"], note["version"]) == ("deb", "user", build_app.version())
     assert not list(application.rglob("*.pyc")) and (application / "packaging/bootstrap.py").is_file()
+    assert (application / "resources/translations/hi.mo").is_file()  # a user may not compile it there
     icons = {path.relative_to(share / "icons/hicolor").parts[0] for path in share.rglob("apps/slmstudio.*")}
     assert icons == {"16x16", "22x22", "24x24", "32x32", "48x48", "64x64", "128x128", "256x256", "512x512", "scalable"}
     fields = output_of("dpkg-deb", "--field", package)
