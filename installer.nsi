@@ -4,7 +4,7 @@
 ; and KILOBYTES.
 ;
 ; Silent: /S, with the folder as the last word: /D=C:\Some folder (no quotes).
-; Exit status: 0 done, 1 cancelled, 2 failed, 3 the folder is refused, 4 another installation is at work,
+; Exit status: 0 done, 1 cancelled, 2 failed, 3 the folder is refused, 4 another installation is running,
 ; 5 SLM Studio is running.
 
 Target amd64-unicode
@@ -256,7 +256,7 @@ Function Register
   WriteRegStr HKCU "${ENTRY}" "DisplayVersion" "${VERSION}"
 FunctionEnd
 
-; A full disk, or Cancel at a question: what was there before goes on working, and nothing half made is left.
+; A full disk, or Cancel at a question: what was there before still works, and nothing half made is left.
 Function .onInstFailed
   SetOutPath "$TEMP"
   !insertmacro Repair

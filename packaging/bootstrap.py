@@ -38,7 +38,7 @@ def installed() -> "dict[str, str]":
 
 
 def environment_folder() -> str:
-    """Where the Python environment is, or is to be made."""
+    """Where the Python environment is, or will be made."""
     chosen, note = os.environ.get("SLMSTUDIO_ENVIRONMENT"), installed()
     if chosen:
         return os.path.abspath(chosen)
@@ -253,7 +253,7 @@ def open_window(words: "list[str]") -> int:
     if os.name == "nt":
         import subprocess
 
-        # Without a console: a double-click shall open one window, not two.
+        # Without a console: a double-click opens one window, not two.
         subprocess.Popen([os.path.join(SCRIPTS, "pythonw.exe"), "-P", "-m", "slmstudio"] + words)
         return 0
     return become(words)

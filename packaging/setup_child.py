@@ -44,7 +44,8 @@ class Child:
         windows = sys.platform == "win32"
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE if windows else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUTF8": "1", **variables()},
+            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+            env={**os.environ, "PYTHONUTF8": "1", **variables()},
             creationflags=0x08000000 if windows else 0)  # CREATE_NO_WINDOW
         threading.Thread(target=self._read, name="set-up", daemon=True).start()
 
@@ -69,7 +70,7 @@ class Child:
             pass  # it has just ended
 
     def kill(self) -> None:
-        """End it at once. The next set-up mends what that leaves half done."""
+        """End it at once. The next set-up repairs what that leaves half done."""
         self._process.kill()
 
     def _read(self) -> None:
@@ -94,7 +95,7 @@ class Step:
     Attributes:
         state: "waiting", "working", "done", "failed" or "stopped".
         note: what it is about to do, then what came of it.
-        line: the last line of what is at work.
+        line: the last line of what is running.
         seconds: since it began.
     """
 

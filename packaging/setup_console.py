@@ -106,7 +106,7 @@ class Console:
         titles: all steps, in their order.
         log: file that takes what the commands print.
         keep_open: file descriptor of the lock. Each command inherits it, so that the folder stays locked while a
-            command is at work whose set-up was killed.
+            command of a killed set-up is still running.
         voice: tells it to a person or to a program.
         python: the environment's Python, as it stands in remedies.
     """

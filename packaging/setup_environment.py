@@ -149,7 +149,7 @@ class SetUp:
                 self._make_venv()
         else:
             self.console.skip("Python environment")
-        self.packages.mend()
+        self.packages.repair()
         # What pip and uv are asked for depends on the environment's Python, so the keys come after it.
         keys = self.bootstrap.step_keys(self.with_tests)
         said: list[str] = []

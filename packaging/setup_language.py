@@ -15,7 +15,8 @@ finally:
     sys.path.remove(_ROOT)
 
 __all__ = ["noop", "ntr", "speak", "tr", "variables"]
-SHAPED = frozenset("ar as bn bo fa gu he hi km kn ks lo ml mr my ne or pa ps sa sd si ta te th ug ur".split())
+SHAPED = ("ar", "as", "bn", "bo", "fa", "gu", "he", "hi", "km", "kn", "ks", "lo", "ml", "mr", "my", "ne", "or", "pa",
+          "ps", "sa", "sd", "si", "ta", "te", "th", "ug", "ur")
 """Languages whose letters change their shape and place by their neighbours."""
 
 

@@ -54,7 +54,7 @@ class Packages:
         whole = [place for place in self._site_packages().glob("pip-*.dist-info") if is_whole(place)]
         return bool(whole) and self.console.run([self.python, "-I", "-m", "pip", "--version"], self.environment)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Forget packages that were cut short while they were installed: pip would take them for complete."""
         folder = self._site_packages()
         for leftover in folder.glob("~*"):  # pip's backups of an upgrade that did not end

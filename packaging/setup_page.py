@@ -87,7 +87,7 @@ class Page:
         self.second.state(["!disabled" if enabled else "disabled"])
 
     def turn(self, progress: Progress) -> None:
-        """Turn the mark of the step at work a little."""
+        """Turn the mark of the running step a little."""
         self._turn = (self._turn + 1) % setup_marks.TURNS
         for step, row in zip(progress.steps, self._rows, strict=False):
             if step.state == "working":
@@ -195,7 +195,7 @@ class LogBox:
 
 
 def read_piece(path: str, start: int) -> tuple[str, int]:
-    """A piece of a file from a byte on, and where it ends; empty when there is no file."""
+    """A piece of a file from a byte on, and where it ends; empty when there's no file."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
@@ -205,7 +205,7 @@ def read_piece(path: str, start: int) -> tuple[str, int]:
 
 
 def note_of(step: Step) -> str:
-    """What stands at the right of a step: what came of it, and how long it took or has been at work."""
+    """What is shown at the right of a step: its result, and how long it took or has been running."""
     if step.there_already:
         return step.note or TEXTS["there_already"]
     minutes, seconds = divmod(round(step.seconds), 60)

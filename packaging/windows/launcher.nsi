@@ -106,7 +106,7 @@ Function PrepareEnvironment
   System::Call 'kernel32::SetEnvironmentVariableW(w "PYTHONPATH", p 0)'
 FunctionEnd
 
-; The environment's own Python comes last: bootstrap.py may have to make the environment anew, which Windows refuses
+; The environment's own Python comes last: bootstrap.py may have to make the environment again, which Windows refuses
 ; while a program of it runs.
 Function FindPython
   StrCpy $Python ""
@@ -183,7 +183,7 @@ FunctionEnd
 
 Function StopUv
   ${If} $Uv P<> 0
-    System::Call 'kernel32::TerminateProcess(p $Uv, i 1)' ; the next start goes on
+    System::Call 'kernel32::TerminateProcess(p $Uv, i 1)' ; the next start continues
   ${EndIf}
 FunctionEnd
 

@@ -193,7 +193,7 @@ def clean(
     """Write a fixed copy as JSONL. The file itself is never changed."""
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.health.finding import Context
-    from slmstudio.core.data.health.fixing import fix as mend
+    from slmstudio.core.data.health.fixing import fix as fix_rows
     from slmstudio.core.data.health.kinds import KINDS
     from slmstudio.core.run import token_counts
 
@@ -208,7 +208,7 @@ def clean(
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)
         special = token_counts.special_tokens(folder) if folder is not None else ()
-        fixed = mend(dataset.records, wanted, Context(special))
+        fixed = fix_rows(dataset.records, wanted, Context(special))
     jsonl.write(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
                                                 "steps": [{"fix": kind} for kind in wanted]})
     counts = {kind: sum(change.kind == kind for change in fixed.changes) for kind in wanted}

@@ -48,7 +48,7 @@ def unfinished(run: Path) -> jobs.Job:
     """The job of a run folder, to be resumed.
 
     Raises:
-        UserError: it is finished, or at work.
+        UserError: it is finished, or running.
     """
     job = jobs.Job(run)
     ended = job.outcome()

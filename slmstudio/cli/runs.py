@@ -1,4 +1,4 @@
-"""Commands about runs as a whole: show one as code, let several wait their turn, go on from a finished one."""
+"""Commands about runs as a whole: show one as code, queue several, continue a finished one."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def queue_run(as_json: Json = False) -> int:
 
 
 def _next_job() -> jobs.Job | None:
-    """The run of the queue that is at work, or the next one as soon as no other run is; None when none waits."""
+    """The queue's running run, or the next one as soon as no other runs; None when none waits."""
     from slmstudio.core.run import queue
 
     said = None
@@ -240,7 +240,7 @@ def _next_job() -> jobs.Job | None:
         if busy is not None and busy.outcome() is None and busy.folder != said:
             said = busy.folder
             say(tr("Waiting for {run} to end.", run=busy.folder.name), file=sys.stderr)
-        time.sleep(jobs.POLL_SECONDS)  # a run at work, or one that has ended and whose process is about to
+        time.sleep(jobs.POLL_SECONDS)  # another run is running, or has ended while its process is about to
 
 
 def _told(job: jobs.Job, outcome: jobs.Outcome) -> dict[str, Any]:

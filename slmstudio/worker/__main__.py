@@ -83,7 +83,7 @@ def run_job(folder: Path) -> int:
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
-            print(f"another worker is at work on {folder}", file=sys.stderr)
+            print(f"another worker is working on {folder}", file=sys.stderr)
             return 3
         jobs.write_process_file(folder, os.getpid())
         log = log_limit.opened(folder / jobs.LOG)

@@ -1,4 +1,4 @@
-"""A GGUF model that llama.cpp has loaded: what it has read, and how it goes on.
+"""A GGUF model that llama.cpp has loaded: what it has read, and how it continues.
 
 llama.cpp's C functions are called directly. `llama_cpp.Llama` would compile the file's chat template in a jinja
 environment of its own, where a constant expression can eat all memory before our sandbox ever sees the template.

@@ -26,7 +26,7 @@ SECONDS = 600.0
 MEET_SECONDS = 30.0
 """How long the others may take to start: their libraries are read from a disk that they share, perhaps."""
 BUSY_SECONDS = 20.0
-"""How often the first rank says that it is still at work on what the others wait for."""
+"""How often the first rank says that it is still working on what the others wait for."""
 ANSWER_SECONDS = 5.0
 """How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
 _KILLED = noop("It was killed, or its machine can't be reached.")
@@ -169,7 +169,7 @@ def gather(value: Any) -> list[Any]:
 
 def alone(work: Callable[[], Any]) -> Any:
     """What `work` returns on the first rank, on each rank. The others wait as long as it takes: they hear now and then
-    that it is still at work. Every rank must call it.
+    that it is still working. Every rank must call it.
 
     Raises:
         FirstFailed: on the others, where it raised something on the first.

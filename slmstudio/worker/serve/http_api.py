@@ -230,7 +230,7 @@ async def _cancel_with_client(request: Request, generation: Generation) -> None:
 
 @contextlib.contextmanager
 def _until_the_end(generation: Generation, watcher: asyncio.Task[None]) -> Iterator[None]:
-    """Whatever ends the answer, nothing of it goes on."""
+    """However the answer ends, nothing of it keeps running."""
     try:
         yield
     finally:

@@ -165,7 +165,7 @@ class CompletionRequest(Common):
 
 
 def parse(body: bytes, kind: type[Common]) -> Any:
-    """A request of that kind.
+    """A request, as its kind describes it.
 
     Raises:
         Refused: no JSON object, or fields that cannot be used: all of them in one message.
