@@ -11,6 +11,7 @@ bring it compiled. `docs/words.md` says how messages are written.
 from __future__ import annotations
 
 import ast
+import json
 import string
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import untranslated
-from babel.messages import Catalog, pofile
+from babel.messages import Catalog, extract, pofile
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "resources" / "translations"
@@ -38,6 +39,9 @@ msgstr ""
 """
 COMMANDS = "slmstudio/cli"
 """Below it, docstrings of commands and `help=` of options are messages: slmstudio/cli/words.py translates them."""
+IN_PAGES = {"tr": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
+"""What marks messages in the report's page."""
+MODELS = "resources/catalogue.json"
 SET_UP = ("bootstrap.py", "setup_*.py")
 """In this folder: what speaks before anything is installed."""
 
@@ -49,7 +53,7 @@ def sources() -> list[Path]:
 
 
 def messages() -> Catalog:
-    """All messages in the code, each with the files that it is in."""
+    """All messages, each with the files that it is in."""
     found = Catalog(project="SLM Studio", charset="utf-8", fuzzy=False)
     for file in sources():
         name, tree = file.relative_to(ROOT).as_posix(), ast.parse(file.read_bytes())
@@ -57,7 +61,19 @@ def messages() -> Catalog:
             found.add(message, None, [(name, 0)], context=context)
         for text in _helps(tree) if name.startswith(COMMANDS) else ():
             found.add(text, None, [(name, 0)])
+    for file in sorted((ROOT / "resources").rglob("*.html")):
+        for _line, message, _comments, context in extract.extract(
+                "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=IN_PAGES):
+            found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], context=context)
+    for text in _licences():
+        found.add(text, None, [(MODELS, 0)])
     return found
+
+
+def _licences() -> Iterator[str]:
+    """What the licences of the catalogue's models allow and ask for."""
+    licences = json.loads((ROOT / MODELS).read_text(encoding="utf-8"))["licences"].values()
+    yield from (licence[key] for licence in licences for key in ("allows", "duties") if licence[key])
 
 
 def _marked(tree: ast.Module) -> Iterator[tuple[str | tuple[str, str], str | None]]:
@@ -68,7 +84,7 @@ def _marked(tree: ast.Module) -> Iterator[tuple[str | tuple[str, str], str | Non
             match node.func.id, texts:
                 case ("tr" | "noop"), [str(text), *_]:
                     yield text, None
-                case "ntr", [str(one), str(many)]:
+                case ("ntr" | "nnoop"), [str(one), str(many)]:
                     yield (one, many), None
                 case "ptr", [str(context), str(text)]:
                     yield text, context

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-MARKS = ("tr", "noop", "ntr", "ptr")
+MARKS = ("tr", "noop", "ntr", "nnoop", "ptr")
 """What makes a literal a message."""
 EVERY = -1
 SHOWN: dict[str, tuple[int, ...]] = {
