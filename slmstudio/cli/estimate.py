@@ -170,7 +170,7 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     say(f"\n{tr(VERDICTS[verdict])} {where}")
     if pulls:
         say()
-        columns = (tr("Change"), tr("Saves"), tr("Cost"), tr("Enough by itself"))
+        columns = (tr("Change"), tr("Saves"), tr("Drawback"), tr("Enough by itself"))
         print_table(tr("What would reduce it"), [
             (", ".join(f"{field}={value}" for field, value in pull.change.items()), format_bytes(pull.saves),
              pull.cost, tr("yes") if pull.enough else tr("no")) for pull in pulls], columns)
