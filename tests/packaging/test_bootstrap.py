@@ -214,9 +214,9 @@ def test_the_set_up_speaks_the_system_s_language(project):
     target.mkdir(parents=True)
     shutil.copy(small_project.ROOT / "resources" / "translations" / "hi.po", target)
     for environment in ({"SLMSTUDIO_LANGUAGE": "", "LC_ALL": "hi_IN.UTF-8"}, {"SLMSTUDIO_LANGUAGE": "hi"}):
-        command = [sys.executable, "-I", "-S", "packaging/bootstrap.py", "command", "runs"]
+        command = [sys.executable, "-E", "-s", "-S", "-X", "utf8", "packaging/bootstrap.py", "command", "runs"]
         done = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", timeout=60, check=False,
-                              env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment})
+                              env={**os.environ, **environment})
         assert done.returncode == 2 and "SLM Studio का सेटअप अभी नहीं हुआ है।" in done.stderr, done.stderr
     assert (target / "hi.mo").is_file()
 

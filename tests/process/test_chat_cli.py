@@ -72,7 +72,7 @@ def test_control_c_ends_the_answer_and_not_the_program(command) -> None:
         talk.stdin.write(b"/set seed 3\n/quit\n")
         talk.stdin.flush()
         rest = talk.stdout.read().decode()
-    assert talk.returncode == 0 and "seed is 3." in rest and len(rest.split()) < 1500
+    assert talk.returncode == 0 and "seed is now 3." in rest and len(rest.split()) < 1500
 
 
 def test_a_file_that_is_none(command, tmp_path) -> None:

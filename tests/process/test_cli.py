@@ -188,5 +188,5 @@ def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
     commands._show_first_run({**result, "gguf": None, "parity": None, "reply": None,
                               "left_out": "Export was left out."})
     shown = capsys.readouterr().out
-    assert "Export was left out.\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
+    assert "Export was left out.\n\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
     assert "in chat" not in shown
