@@ -4,7 +4,7 @@
 ; and KILOBYTES.
 ;
 ; Silent: /S, with the folder as the last word: /D=C:\Some folder (no quotes).
-; Exit status: 0 done, 1 cancelled, 2 failed, 3 the folder is refused, 4 another installation is at work,
+; Exit status: 0 done, 1 cancelled, 2 failed, 3 the folder is refused, 4 another installation is running,
 ; 5 SLM Studio is running.
 
 Target amd64-unicode
@@ -43,19 +43,20 @@ VIAddVersionKey LegalCopyright "${PRODUCT}"
 !define MUI_UNICON "${ICON}"
 !define MUI_WELCOMEFINISHPAGE_BITMAP "${SIDE}"
 !define MUI_ABORTWARNING
-!define MUI_WELCOMEPAGE_TEXT "Fine-tune a small language model on your own computer, with your own data.$\r$\n$\r$\n\
-  This copies the program, for you alone; no administrator is needed. The first start then fetches Python, PyTorch and \
-  the other libraries that fit your graphics card: 1 to 4 GB, once, and 3 to 10 GB on the disk.$\r$\n$\r$\n\
-  A version that is already there is replaced. Runs, models, datasets and settings stay."
+!define MUI_WELCOMEPAGE_TEXT $(Welcome)
 !insertmacro MUI_PAGE_WELCOME
 !define MUI_PAGE_CUSTOMFUNCTION_LEAVE LeaveFolderPage
 !insertmacro MUI_PAGE_DIRECTORY
 !insertmacro MUI_PAGE_INSTFILES
 !define MUI_FINISHPAGE_RUN "$INSTDIR\SLMStudio.exe"
-!define MUI_FINISHPAGE_RUN_TEXT "Start ${PRODUCT} now"
+!define MUI_FINISHPAGE_RUN_TEXT $(StartNow)
 !insertmacro MUI_PAGE_FINISH
 !insertmacro UninstallerPages
 !insertmacro MUI_LANGUAGE English
+!insertmacro MUI_LANGUAGE Hindi
+!include packaging/windows/words.nsh
+!insertmacro SayInstaller
+!insertmacro SayUninstaller
 !insertmacro DefineProgramInUse ""
 !insertmacro DefineProgramInUse "un."
 
@@ -63,13 +64,13 @@ Var Refusal ; why the chosen folder cannot be used; empty when it can
 
 Function .onInit
   ${IfNot} ${AtLeastWin10}
-    MessageBox MB_ICONSTOP "${PRODUCT} needs Windows 10 or newer." /SD IDOK
+    MessageBox MB_ICONSTOP $(OldWindows) /SD IDOK
     SetErrorLevel 2
     Quit
   ${EndIf}
   !insertmacro TakeLock
   ${If} $Lock = 0
-    MessageBox MB_ICONEXCLAMATION "${PRODUCT} is being installed or removed just now. Let that end first." /SD IDOK
+    MessageBox MB_ICONEXCLAMATION $(Busy) /SD IDOK
     SetErrorLevel ${STATUS_BUSY}
     Quit
   ${EndIf}
@@ -93,9 +94,7 @@ Function LeaveFolderPage
   ReadRegDWORD $1 HKLM "SYSTEM\CurrentControlSet\Control\FileSystem" "LongPathsEnabled"
   ${If} $0 > ${LONGEST_SAFE}
   ${AndIf} $1 <> 1
-    MessageBox MB_YESNO|MB_ICONEXCLAMATION "This folder's path has $0 characters. Windows here allows 260 for a file's \
-      whole path, and with more than ${LONGEST_SAFE} some of the libraries' files may not fit. A shorter one, as \
-      C:\SLM Studio, is safe.$\r$\n$\r$\nInstall here all the same?" IDYES use_it
+    MessageBox MB_YESNO|MB_ICONEXCLAMATION $(LongPath) IDYES use_it
     Abort
     use_it:
   ${EndIf}
@@ -110,21 +109,21 @@ Function CheckFolder
   StrCpy $3 "$INSTDIR\" 1 $1
   ${If} $2 == "$LOCALAPPDATA\slmstudio"
   ${AndIf} $3 == "\"
-    StrCpy $Refusal "$2 is where your runs, models and datasets are kept. Choose another folder for the program."
+    StrCpy $Refusal $(FolderOfData)
   ${ElseIf} $0 != ""
   ${AndIf} $0 != $INSTDIR
   ${AndIf} ${FileExists} "$0\${MARK}"
-    StrCpy $Refusal "${PRODUCT} is installed in $0 already. Choose that folder, or remove it there first."
+    StrCpy $Refusal $(AlreadyElsewhere)
   ${ElseIf} ${FileExists} "$INSTDIR\${MARK}"
     Return
   ${ElseIf} ${FileExists} "$INSTDIR\*.*"
     Call IsEmpty
     Pop $0
     ${If} $0 = 0
-      StrCpy $Refusal "$INSTDIR holds files that are not ${PRODUCT}'s. Choose an empty folder or a new one."
+      StrCpy $Refusal $(FolderOfOthers)
     ${EndIf}
   ${ElseIf} ${FileExists} "$INSTDIR"
-    StrCpy $Refusal "$INSTDIR is a file. Choose a folder."
+    StrCpy $Refusal $(NotAFolder)
   ${EndIf}
 FunctionEnd
 
@@ -153,7 +152,7 @@ Section
     FileClose $0
   ${EndIf}
   ${IfNot} ${FileExists} "$INSTDIR\${MARK}"
-    MessageBox MB_ICONSTOP "$INSTDIR cannot be written to. Choose another folder." /SD IDOK
+    MessageBox MB_ICONSTOP $(NotWritable) /SD IDOK
     SetErrorLevel 2
     Abort
   ${EndIf}
@@ -171,8 +170,7 @@ Function WaitUntilClosed
   Call ProgramInUse
   Pop $0
   ${If} $0 <> 0
-    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "${PRODUCT} is running. Close it first, and let a training run end or \
-      stop it; then press Retry." /SD IDCANCEL IDRETRY again
+    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION $(Running) /SD IDCANCEL IDRETRY again
     SetErrorLevel ${STATUS_RUNNING}
     Quit
   ${EndIf}
@@ -209,7 +207,7 @@ Function PutInPlace
   Push "app"
   Call RenamePatiently
   !insertmacro Replace "manifest.sha256"
-  DetailPrint "Removing the version before"
+  DetailPrint $(RemovingOld)
   SetDetailsPrint none ; a line for each file takes longer than the file
   RMDir /r "$INSTDIR\app.old"
   SetDetailsPrint both
@@ -228,8 +226,7 @@ Function RenamePatiently
     ${EndIf}
     IntOp $2 $2 + 1
     ${If} $2 >= 40
-      MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "A program holds $INSTDIR\$0 open. Close it, then press Retry. The \
-        version that was there goes on working." /SD IDCANCEL IDRETRY again
+      MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION $(HeldOpen) /SD IDCANCEL IDRETRY again
       !insertmacro Repair
       SetErrorLevel ${STATUS_RUNNING}
       Quit
@@ -242,7 +239,7 @@ FunctionEnd
 
 Function Register
   CreateShortcut "$SMPROGRAMS\${PRODUCT}.lnk" "$INSTDIR\SLMStudio.exe" "" "$INSTDIR\SLMStudio.exe" 0 SW_SHOWNORMAL "" \
-    "Fine-tune a small language model on your own computer"
+    $(Shortcut)
   ReadRegStr $0 HKCU "${ENTRY}" "DisplayVersion"
   ${If} $0 == "" ; who has deleted the desktop's shortcut does not get it back with every upgrade
     CreateShortcut "$DESKTOP\${PRODUCT}.lnk" "$INSTDIR\SLMStudio.exe"
@@ -259,7 +256,7 @@ Function Register
   WriteRegStr HKCU "${ENTRY}" "DisplayVersion" "${VERSION}"
 FunctionEnd
 
-; A full disk, or Cancel at a question: what was there before goes on working, and nothing half made is left.
+; A full disk, or Cancel at a question: what was there before still works, and nothing half made is left.
 Function .onInstFailed
   SetOutPath "$TEMP"
   !insertmacro Repair

@@ -10,7 +10,7 @@ python3 packaging/bootstrap.py test --full      the same with every test: an hou
 
 In a checkout everything goes into .venv beside this folder; an installed program keeps it where installed.json says.
 SLMSTUDIO_ENVIRONMENT names another folder. A second call finds it complete and opens the window at once; a call after
-an interrupted one goes on where that one stopped.
+an interrupted one continues where that one stopped.
 
 An old Python must be able to read this file, so that it can say that it is old: no annotations newer than 3.6 here.
 The real work is in setup_environment.py and is imported only when there is some.
@@ -38,7 +38,7 @@ def installed() -> "dict[str, str]":
 
 
 def environment_folder() -> str:
-    """Where the Python environment is, or is to be made."""
+    """Where the Python environment is, or will be made."""
     chosen, note = os.environ.get("SLMSTUDIO_ENVIRONMENT"), installed()
     if chosen:
         return os.path.abspath(chosen)
@@ -79,7 +79,10 @@ def main(arguments: "list[str]") -> int:
     if command == "command":
         return run_command(words)
     if command == "start" and not is_ready(False) and has_screen() and has_tkinter():
-        import setup_window
+        import setup_language
+
+        setup_language.speak(window=True)
+        import setup_window  # what it says is fixed when it is imported
 
         return setup_window.main(sys.modules[__name__], words)
     with_tests = command == "test"
@@ -93,7 +96,9 @@ def main(arguments: "list[str]") -> int:
     if with_tests:
         return run_checks(words)
     if command == "setup":
-        print("SLM Studio is set up. " + how_to_open())
+        from setup_language import tr
+
+        print(tr("SLM Studio is set up.") + " " + how_to_open())
         return 0
     return open_window(words if command == "start" else [])
 
@@ -109,7 +114,10 @@ def tell(sentence: str) -> None:
 
 
 def too_old(version: "tuple[int, ...]") -> str:
-    """One sentence for a person whose Python is too old; empty when it is new enough."""
+    """One sentence for a person whose Python is too old, in English: that Python can't read the catalogues.
+
+    Empty when it is new enough.
+    """
     if version >= OLDEST_PYTHON:
         return ""
     import shutil
@@ -202,11 +210,14 @@ def has_drifted() -> bool:
 
 
 def how_to_open() -> str:
+    from setup_language import tr
+
     # A package for the system brings the command itself.
     command = "slmstudio" if installed().get("how") == "deb" else os.path.join(SCRIPTS, "slmstudio")
     if has_screen():
-        return "Open it with: " + command
-    return "There is no screen here, so no window opens. In the terminal: {} quickstart --out FOLDER".format(command)
+        return tr("Open it with: {command}", command=command)
+    return tr("There is no screen here, so no window opens. In the terminal: {command}",
+              command=command + " quickstart --out FOLDER")
 
 
 def how_to_set_up() -> str:
@@ -233,13 +244,16 @@ def has_tkinter() -> bool:
 def open_window(words: "list[str]") -> int:
     """Become the window's process, or without a screen the quickstart's; on Windows, leave the window to itself."""
     if not has_screen():
-        print("There is no screen here, so no window opens. The quickstart runs instead, in the folder " + FIRST_RUN)
+        from setup_language import tr
+
+        print(tr("There is no screen here, so no window opens. The quickstart runs instead, in the folder {folder}",
+                 folder=FIRST_RUN))
         sys.stdout.flush()
         words = ["quickstart", "--out", FIRST_RUN]
     if os.name == "nt":
         import subprocess
 
-        # Without a console: a double-click shall open one window, not two.
+        # Without a console: a double-click opens one window, not two.
         subprocess.Popen([os.path.join(SCRIPTS, "pythonw.exe"), "-P", "-m", "slmstudio"] + words)
         return 0
     return become(words)
@@ -248,7 +262,9 @@ def open_window(words: "list[str]") -> int:
 def run_command(words: "list[str]") -> int:
     """A command of the program in the terminal. Setting up again is the bootstrap's own."""
     if not is_ready(False):
-        print("SLM Studio is not set up yet. Run: " + how_to_set_up(), file=sys.stderr)
+        from setup_language import tr
+
+        print(tr("SLM Studio isn't set up yet. Run: {command}", command=how_to_set_up()), file=sys.stderr)
         return 2
     return become(words)
 

@@ -11,7 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import setup_language  # noqa: F401  # finds slmstudio
 from setup_wheels import CARRIED, MANIFEST, version_of
+
+from slmstudio.core.i18n import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = 1  # of installed.json; bootstrap.py reads it
@@ -36,7 +39,10 @@ def copy_application(target: Path, how: str, environment: str) -> None:
     """
     target.mkdir(parents=True)
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info"))
+        shutil.copytree(ROOT / name, target / name,
+                        ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info", "*.mo"))
+    for file in (target / "resources" / "translations").glob("*.po"):  # the folder may be read-only later
+        file.with_suffix(".mo").write_bytes(catalogue.compile_catalogue(file))
     (target / "packaging").mkdir()
     for path in [*map(Path, FILES), *(path.relative_to(ROOT) for path in (ROOT / "packaging").glob("setup_*.py"))]:
         shutil.copyfile(ROOT / path, target / path)

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from setup_console import Console
+from setup_language import tr
 from setup_packages import Packages
 
 # Runs in the environment. What PyTorch says of the card comes as JSON in the last line.
@@ -41,10 +42,10 @@ def check(bootstrap: ModuleType, packages: Packages, console: Console) -> str:
         Stop: a library does not load.
     """
     if not console.run([packages.python, "-I", "-c", PROBE], packages.environment):
-        raise console.failure("The environment was set up, but does not work.")
+        raise console.failure(tr("The environment was set up, but doesn't work."))
     found = _answer(console.output())
     if not found:
-        raise console.failure("The environment was set up, but its check says nothing.")
+        raise console.failure(tr("The environment was set up, but its check printed nothing."))
     driver, note = bootstrap.has_nvidia_driver(), Path(bootstrap.NO_CARD)
     said = of_cards(found, driver, bootstrap.how_to_set_up())
     if driver and (found.get("why") or not found.get("cards")):
@@ -76,12 +77,15 @@ def of_cards(found: dict[str, Any], driver: bool, again: str) -> str:
     build = f"PyTorch {found['torch']}"
     if isinstance(cards, list) and cards and not why:
         names = ", ".join(f"{name} ({size / 2**30:.0f} GB)" for name, size in cards)
-        return f"{build} computes on: {names}."
+        return tr("{pytorch} uses: {cards}.", pytorch=build, cards=names)
     if not driver:
-        return f"{build} works. No NVIDIA driver was found: training runs on the processor, slowly."
+        return tr("{pytorch} works. No NVIDIA driver was found, so training runs on the processor, slowly.",
+                  pytorch=build)
     if not found.get("cuda"):
-        return (f"An NVIDIA driver is here, but {build} cannot use the card: it is the build for processors. Update "
-                f"the NVIDIA driver, connect to the network, then run: {again}")
-    return (f"An NVIDIA driver is here, but {build}, built for CUDA {found['cuda']}, cannot use the card"
-            f"{': ' + why.rstrip('.') if why else ''}. Update the NVIDIA driver (under WSL2 the one of Windows), "
-            f"restart, then run: {again}")
+        return tr("There is an NVIDIA driver, but {pytorch} can't use the card: it's the build for processors. Update "
+                  "the NVIDIA driver, connect to the network, then run: {command}", pytorch=build, command=again)
+    said = tr("There is an NVIDIA driver, but {pytorch}, built for CUDA {cuda}, can't use the card.", pytorch=build,
+              cuda=found["cuda"])
+    remedy = tr("Update the NVIDIA driver (under WSL2, the one of Windows), restart, then run: {command}",
+                command=again)
+    return " ".join(filter(None, [said, f"{why.rstrip('.')}." if why else "", remedy]))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from setup_causes import AGAIN
+from setup_language import tr, variables
 
-AGAIN_HERE = "Then try again: it goes on where it stopped."
+AGAIN_HERE = tr("Then try again: it continues where it stopped.")
 WEIGHTS = {"PyTorch": 8, "Libraries": 8, "llama.cpp": 6, "Python environment": 2}
 """How long the steps take, roughly, for the bar; any other counts as 1."""
 KEPT_LINES = 200
@@ -43,7 +44,8 @@ class Child:
         windows = sys.platform == "win32"
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE if windows else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env={**os.environ, "PYTHONUTF8": "1"},
+            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+            env={**os.environ, "PYTHONUTF8": "1", **variables()},
             creationflags=0x08000000 if windows else 0)  # CREATE_NO_WINDOW
         threading.Thread(target=self._read, name="set-up", daemon=True).start()
 
@@ -68,7 +70,7 @@ class Child:
             pass  # it has just ended
 
     def kill(self) -> None:
-        """End it at once. The next set-up mends what that leaves half done."""
+        """End it at once. The next set-up repairs what that leaves half done."""
         self._process.kill()
 
     def _read(self) -> None:
@@ -93,7 +95,7 @@ class Step:
     Attributes:
         state: "waiting", "working", "done", "failed" or "stopped".
         note: what it is about to do, then what came of it.
-        line: the last line of what is at work.
+        line: the last line of what is running.
         seconds: since it began.
     """
 
@@ -166,8 +168,7 @@ class Progress:
     def _failed(self, event: dict[str, Any]) -> None:
         self.log = str(event.get("log") or self.log)
         # The window has the log itself, and a button instead of a command.
-        text = str(event.get("text", "")).partition(f"\nThe end of {self.log}:")[0]
-        self._end("failed", text.replace(AGAIN, AGAIN_HERE))
+        self._end("failed", str(event.get("text", "")).replace(AGAIN, AGAIN_HERE))
 
     def _finished(self, event: dict[str, Any]) -> None:
         self.state, self.text = "finished", ""
@@ -186,8 +187,9 @@ class Progress:
             self._end("cancelled", "")
             return
         last = next((line for line in reversed(self.said) if line.strip()), "")
-        self._end("failed", f"The set-up ended by itself, with status {event['status']}. {last}\n"
-                  "Try again: it goes on where it stopped. The log has the details.")
+        what = tr("Setup ended by itself, with status {status}.", status=event["status"])
+        again = tr("Try again: it continues where it stopped. The log has the details.")
+        self._end("failed", f"{what} {last}\n{again}")
 
     def _end(self, state: str, text: str) -> None:
         self.state, self.text = state, text

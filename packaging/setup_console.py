@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from setup_causes import cause_of
+from setup_language import tr
 
 TAIL_LINES = 12
 NO_CONSOLE = 0x08000000  # Windows: no console window of its own
@@ -23,7 +24,16 @@ LIFE_SECONDS = 1.0  # between two signs of life
 
 
 class Stop(Exception):
-    """The set-up cannot go on. The text says what happened, why, and what to do."""
+    """The set-up can't continue.
+
+    Args:
+        text: what happened, why, and what to do.
+        tail: the end of the log, where that says more.
+    """
+
+    def __init__(self, text: str, tail: str = ""):
+        super().__init__(text)
+        self.tail = tail
 
 
 class Terminal:
@@ -36,7 +46,7 @@ class Terminal:
         pass
 
     def step(self, number: int, total: int, title: str, notice: str) -> None:
-        self._head = f"[{number}/{total}] {title} … " + (f"({notice}) " if notice else "")
+        self._head = f"[{number}/{total}] {tr(title)} … " + (f"({notice}) " if notice else "")
         print(self._head, end="", flush=True)
 
     def life(self, number: int, text: str, seconds: float) -> None:
@@ -51,13 +61,14 @@ class Terminal:
         print(", ".join(filter(None, [remark, took])), flush=True)
 
     def broken_off(self) -> None:
-        print("not done", flush=True)
+        print(tr("not done"), flush=True)
 
     def finished(self, remarks: Sequence[str]) -> None:
         pass  # each was said at the end of its step
 
-    def failed(self, text: str, log: Path, status: int) -> None:
-        print(text, file=sys.stderr, flush=True)
+    def failed(self, text: str, tail: str, log: Path, status: int) -> None:
+        end = tr("The end of {log}:", log=log)
+        print(f"{text}\n{end}\n{tail}" if tail else text, file=sys.stderr, flush=True)
 
 
 class JsonLines:
@@ -81,8 +92,8 @@ class JsonLines:
     def finished(self, remarks: Sequence[str]) -> None:
         self._say("finished", remarks=list(remarks))
 
-    def failed(self, text: str, log: Path, status: int) -> None:
-        self._say("cancelled" if status == 130 else "failed", text=text, log=str(log))
+    def failed(self, text: str, tail: str, log: Path, status: int) -> None:
+        self._say("cancelled" if status == 130 else "failed", text=text, tail=tail, log=str(log))
 
     def _say(self, event: str, **more: object) -> None:
         print(json.dumps({"event": event, **more}), flush=True)
@@ -95,7 +106,7 @@ class Console:
         titles: all steps, in their order.
         log: file that takes what the commands print.
         keep_open: file descriptor of the lock. Each command inherits it, so that the folder stays locked while a
-            command is at work whose set-up was killed.
+            command of a killed set-up is still running.
         voice: tells it to a person or to a program.
         python: the environment's Python, as it stands in remedies.
     """
@@ -124,7 +135,7 @@ class Console:
     def skip(self, title: str) -> None:
         self._number += 1
         self._voice.step(self._number, self.total, title, "")
-        self._voice.done(self._number, "there already", 0.0, True)
+        self._voice.done(self._number, tr("already there"), 0.0, True)
 
     def run(self, command: list[str], environment: dict[str, str], timeout: float | None = None) -> bool:
         """Run a command to its end; whether it succeeded. A timeout in seconds counts as failure."""
@@ -158,8 +169,8 @@ class Console:
         output = self.output()
         if shutil.disk_usage(self.log).free < LITTLE:  # not every command says so
             output += "\nNo space left on device"
-        tail = "".join(f"\n  {line}" for line in output.splitlines()[-TAIL_LINES:])
-        return Stop(f"{what} {cause_of(output, self._python)}\nThe end of {self.log}:{tail}")
+        tail = "\n".join(f"  {line}" for line in output.splitlines()[-TAIL_LINES:])
+        return Stop(f"{what} {cause_of(output, self._python)}", tail)
 
     def _show_life(self) -> None:
         now = time.monotonic()

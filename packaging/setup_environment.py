@@ -22,12 +22,14 @@ import setup_drift
 import setup_system
 from setup_causes import of_os_error
 from setup_console import Console, JsonLines, Stop, Terminal
-from setup_llama import COMPILING, Llama
+from setup_language import noop, tr
+from setup_llama import Llama
 from setup_packages import Packages
 from setup_wheels import Wheels
 
-STEPS = ("System libraries", "Python environment", "PyTorch", "Libraries", "llama.cpp", "GGUF converter", "SLM Studio",
-         "Check")
+STEPS = (noop("System libraries"), noop("Python environment"), "PyTorch", noop("Libraries"), "llama.cpp",
+         noop("GGUF converter"), "SLM Studio", noop("Check"))
+"""Told by these names in JSON, and in the person's language elsewhere."""
 LOCK, LOG = "setup.lock", "setup.log"
 GB = 1e9
 ROOM = {"torch": 1.5 * GB, "requirements": 1.5 * GB, "llama": 0.3 * GB}
@@ -50,7 +52,7 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
     if as_json and os.name == "nt":
         threading.Thread(target=_cancel_by_word, daemon=True).start()
     folder = Path(bootstrap.VENV)
-    voice = JsonLines() if as_json else Terminal()
+    voice, tail = JsonLines() if as_json else Terminal(), ""
     try:
         _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,16 +62,16 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
             console = Console(STEPS, folder / LOG, lock.fileno(), voice, bootstrap.PYTHON)
             voice.finished(SetUp(bootstrap, console, with_tests).run())
     except Stop as stop:
-        status, text = 2, str(stop)
+        status, text, tail = 2, str(stop), stop.tail
     except OSError as error:
         status, text = 2, of_os_error(error, folder)
     except KeyboardInterrupt:
-        status, text = 130, "Interrupted. The same command goes on where this one stopped."
+        status, text = 130, tr("Interrupted. The same command continues where this one stopped.")
     else:
         return 0
     finally:
         signal.signal(signal.SIGTERM, before)
-    voice.failed(text, folder / LOG, status)
+    voice.failed(text, tail, folder / LOG, status)
     return status
 
 
@@ -79,8 +81,9 @@ def _refuse_foreign(folder: Path) -> None:
     if not os.environ.get("SLMSTUDIO_ENVIRONMENT") or not folder.exists():
         return
     if any(folder.iterdir()) and not any((folder / name).exists() for name in ours):
-        raise Stop(f"SLMSTUDIO_ENVIRONMENT names {folder}, which holds other files. Name an empty or a new folder, as "
-                   f"{folder / 'slmstudio-environment'}, then run the same command again.")
+        raise Stop(tr("SLMSTUDIO_ENVIRONMENT names {folder}, which has other files in it. Name an empty or a new "
+                      "folder, such as {example}, then run the same command again.", folder=folder,
+                      example=folder / "slmstudio-environment"))
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -102,7 +105,7 @@ def _take(lock: IO[str]) -> None:
     told = False
     while not _try_lock(lock.fileno()):
         if not told:
-            print("Another set-up is at work in this folder; waiting until it is done.", file=sys.stderr, flush=True)
+            print(tr("Another setup is running in this folder. Waiting until it's done."), file=sys.stderr, flush=True)
         told = True
         time.sleep(0.2)
 
@@ -146,7 +149,7 @@ class SetUp:
                 self._make_venv()
         else:
             self.console.skip("Python environment")
-        self.packages.mend()
+        self.packages.repair()
         # What pip and uv are asked for depends on the environment's Python, so the keys come after it.
         keys = self.bootstrap.step_keys(self.with_tests)
         said: list[str] = []
@@ -171,9 +174,10 @@ class SetUp:
 
     def _steps(self) -> list[tuple[tuple[str, ...], str, str, Callable[[], str]]]:
         """Stamps, title, notice and work of those that put something into the environment."""
-        size = "about 2.7 GB" if self.bootstrap.has_nvidia_driver() else "0.2 to 2.7 GB"
+        size = tr("about 2.7 GB") if self.bootstrap.has_nvidia_driver() else tr("0.2 to 2.7 GB")
         notices = ("", "", "") if self.wheels.offline else (
-            size, "about 0.4 GB", "" if self.llama.has_wheel() else f"a wheel, or {COMPILING}")
+            size, tr("about 0.4 GB"), "" if self.llama.has_wheel()
+            else tr("a ready-made wheel, or compiled here: about 6 minutes, once"))
         return [
             (("torch",), "PyTorch", notices[0], self._torch),
             (("requirements", "tests"), "Libraries", notices[1], lambda: self.packages.libraries(self.with_tests)),
@@ -197,9 +201,9 @@ class SetUp:
         needed = sum(size for name, size in needs.items() if name not in stamps)
         free = shutil.disk_usage(self.venv).free
         if any(stamps.get(name) != keys[name] for name in needs) and free < needed:
-            raise Stop(f"The disk of {self.venv} has {free / GB:.1f} GB free, and the set-up needs about "
-                       f"{needed / GB:.1f} GB. Free some room, or set SLMSTUDIO_ENVIRONMENT to a folder on another "
-                       "disk, then run the same command again.")
+            raise Stop(tr("The disk with {folder} has {free:.1f} GB free, and setup needs about {needed:.1f} GB. Free "
+                          "some space, or set SLMSTUDIO_ENVIRONMENT to a folder on another disk, then run the same "
+                          "command again.", folder=self.venv, free=free / GB, needed=needed / GB))
 
     def _stamp(self, stamps: dict[str, str]) -> None:
         """Add to the stamps; the file is replaced whole, so that a power cut leaves the old or the new one."""
@@ -227,8 +231,9 @@ class SetUp:
                 words = place.read_bytes().split(b"\0")
                 if words[0].startswith(os.fsencode(self.bootstrap.SCRIPTS)) and any(
                         word in (b"slmstudio", b"slmstudio.worker") for word in words):
-                    raise Stop("SLM Studio is at work: its window is open, or a run goes on. Close the window, let the "
-                               "run end or stop it; then start it again, and the set-up goes on.")
+                    raise Stop(tr("SLM Studio is running: its window is open, or a run is in progress. Close the "
+                                  "window, and let the run end or stop it. Then start it again, and setup "
+                                  "continues."))
 
     def _is_sound(self) -> bool:
         """Whether the environment has a Python that runs, is new enough, and has a whole pip."""
@@ -250,4 +255,4 @@ class SetUp:
         if os.name == "nt":  # started without a console
             python = str(Path(python).with_name("python.exe"))
         if not self.console.run([python, "-I", "-m", "venv", str(self.venv)], self.packages.environment):
-            raise self.console.failure("The Python environment could not be made.")
+            raise self.console.failure(tr("The Python environment couldn't be made."))

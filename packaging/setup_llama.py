@@ -15,14 +15,15 @@ from pathlib import Path
 import setup_system
 from setup_causes import cause_of
 from setup_console import Console
+from setup_language import noop, tr
 from setup_packages import Packages
 
 INDEX = "SLMSTUDIO_LLAMA_INDEX"  # another address for the next; empty to leave that way out
 # Where the project puts its wheels for plain processors. They are built for AVX2, as every x86-64 since 2013 to 2015.
 OWN_INDEX = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
 QUICK = ("--timeout", "5", "--retries", "0")
+NOT_IN_BUNDLE = noop("This bundle has no llama.cpp that runs here. Make the bundle again on a machine like this one.")
 LOADS = "import llama_cpp; llama_cpp.llama_print_system_info()"
-COMPILING = "compiled here, about 6 minutes, once"
 
 
 class Llama:
@@ -57,11 +58,12 @@ class Llama:
                 self.note.unlink(missing_ok=True)
                 return ""
         if needed:
-            raise self.console.failure(f"llama.cpp could not be installed. {reason}")
+            what = tr("llama.cpp couldn't be installed.")
+            raise self.console.failure(f"{what} {reason}")
         # One that does not load would be taken for one that does, until a chat begins.
         self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.note.write_text(reason + "\n", encoding="utf-8")
-        return f"left out: chat and GGUF files are switched off. {reason}"
+        return f"{tr('Left out: chat and GGUF files are switched off.')} {reason}"
 
     def has_wheel(self) -> bool:
         """Whether it is there, or a wheel of it: then no compiler is needed."""
@@ -76,42 +78,44 @@ class Llama:
     def _at_hand(self) -> str:
         """One that is there already or in a folder, or that pip compiled and kept. Empty when it loads."""
         if self.packages.pip("install", "--no-deps", "--no-index", "--only-binary=:all:", self.line):
-            return "" if self._loads() else "Its wheel does not load on this machine."
+            return "" if self._loads() else tr("Its wheel doesn't load on this machine.")
         if self.has_wheel() and self.packages.pip("install", "--no-deps", self.line) and self._loads():
             return ""
-        return "No wheel of it was at hand."
+        return tr("There was no wheel of it here.")
 
     def _own_index(self) -> str:
         index = os.environ.get(INDEX, OWN_INDEX)
         if self.packages.wheels.offline:
-            return "This bundle holds no llama.cpp that runs here. Make the bundle on such a machine again."
+            return tr(NOT_IN_BUNDLE)
         if not index:
-            return "Its index is switched off."
+            return tr("Its index is switched off.")
         found = self.packages.pip("install", "--no-deps", "--force-reinstall", "--only-binary=:all:", *QUICK,
                                   "--index-url", index, self.line)
-        return "" if found and self._loads() else "Its own index has no wheel for this machine, or cannot be reached."
+        if found and self._loads():
+            return ""
+        return tr("Its own index has no wheel for this machine, or can't be reached.")
 
     def _compiled(self) -> str:
         if self.packages.wheels.offline:
-            return "This bundle holds no llama.cpp that runs here. Make the bundle on such a machine again."
+            return tr(NOT_IN_BUNDLE)
         missing = setup_system.missing_compiler()
         if missing and not setup_system.install(self.console, missing):
-            return ("No wheel of it fits this machine, and compiling it needs a C++ compiler. "
-                    + self._how_to_get(missing))
+            what = tr("No wheel of it fits this machine, and compiling it needs a C++ compiler.")
+            return f"{what} {self._how_to_get(missing)}"
         # What was compiled on another machine, or against other system libraries, is not taken from the cache.
         stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
         if not self.packages.pip("install", "--no-deps", *stale, self.line):
-            return f"{cause_of(self.console.output(), self.packages.python)}"
-        return "" if self._loads() else "It was compiled, but does not load: its end of the log says why."
+            return cause_of(self.console.output(), self.packages.python)
+        return "" if self._loads() else tr("It was compiled, but doesn't load: the end of the log says why.")
 
     def _loads(self) -> bool:
         return self.console.run([self.packages.python, "-I", "-c", LOADS], self.packages.environment)
 
     def _how_to_get(self, missing: dict[str, str]) -> str:
         """How a person gets a compiler, and the chat engine with it."""
-        again = f"Then set up again: {self.packages.bootstrap.how_to_set_up()}"
+        again = tr("Then set up again: {command}", command=self.packages.bootstrap.how_to_set_up())
         if sys.platform == "win32":
-            return f"Install Visual Studio Build Tools with the C++ workload. {again}"
+            return f"{tr('Install Visual Studio Build Tools with the C++ workload.')} {again}"
         if shutil.which("apt-get"):
-            return f"Run: {setup_system.apt_line(missing.values())}. {again}"
-        return f"Install a C++ compiler and make. {again}"
+            return f"{tr('Run: {command}.', command=setup_system.apt_line(missing.values()))} {again}"
+        return f"{tr('Install a C++ compiler and make.')} {again}"

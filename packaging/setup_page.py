@@ -11,6 +11,7 @@ from typing import Any
 
 import setup_marks
 from setup_child import Progress, Step
+from setup_language import tr
 from setup_looks import Looks
 from setup_texts import TEXTS
 
@@ -63,7 +64,7 @@ class Page:
         for step, (mark, title, note) in zip(progress.steps, self._rows, strict=True):
             bold = step.state in ("working", "failed")
             _put(mark, image=self._marks[step.state][self._turn if step.state == "working" else 0])
-            _put(title, text=step.title, font=self.looks.strong if bold else self.looks.text,
+            _put(title, text=tr(step.title), font=self.looks.strong if bold else self.looks.text,
                  foreground=self.looks.colours["faint" if step.state == "waiting" else "ink"])
             _put(note, text=_short(note_of(step), NOTE_LETTERS))
         self._bar.place(relheight=1, relwidth=1.0 if progress.state == "finished" else progress.share())
@@ -86,7 +87,7 @@ class Page:
         self.second.state(["!disabled" if enabled else "disabled"])
 
     def turn(self, progress: Progress) -> None:
-        """Turn the mark of the step at work a little."""
+        """Turn the mark of the running step a little."""
         self._turn = (self._turn + 1) % setup_marks.TURNS
         for step, row in zip(progress.steps, self._rows, strict=False):
             if step.state == "working":
@@ -169,7 +170,7 @@ class LogBox:
         self._read = 0
 
     def clear(self) -> None:
-        """The log is begun anew."""
+        """The log starts over."""
         self._read = 0
         self._write("", fresh=True)
 
@@ -194,7 +195,7 @@ class LogBox:
 
 
 def read_piece(path: str, start: int) -> tuple[str, int]:
-    """A piece of a file from a byte on, and where it ends; empty when there is no file."""
+    """A piece of a file from a byte on, and where it ends; empty when there's no file."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
@@ -204,7 +205,7 @@ def read_piece(path: str, start: int) -> tuple[str, int]:
 
 
 def note_of(step: Step) -> str:
-    """What stands at the right of a step: what came of it, and how long it took or has been at work."""
+    """What is shown at the right of a step: its result, and how long it took or has been running."""
     if step.there_already:
         return step.note or TEXTS["there_already"]
     minutes, seconds = divmod(round(step.seconds), 60)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from setup_console import Console, Stop
+from setup_language import tr
 
 # soname that Qt's xcb plugin or a library of ours loads -> Debian's and Ubuntu's package
 LIBRARIES = {
@@ -132,8 +133,8 @@ def check(console: Console, compiler: bool, venv: bool, with_tests: bool) -> str
     missing = _missing(compiler, with_tests)
     package = missing_venv() if venv else ""
     if package:
-        raise Stop("Python's own module venv is missing. Run this, then the same command again:\n  "
-                   + apt_line([package, *missing.values()]))
+        raise Stop(tr("Python's own module venv is missing. Run this, then the same command again:\n  {command}",
+                      command=apt_line([package, *missing.values()])))
     if not missing:
         return ""
     if not install(console, missing):
@@ -141,7 +142,7 @@ def check(console: Console, compiler: bool, venv: bool, with_tests: bool) -> str
     left = _missing(compiler, with_tests)
     if left:
         raise Stop(_what_to_install(left))
-    return "installed " + " ".join(sorted(set(missing.values())))
+    return tr("installed: {packages}", packages=" ".join(sorted(set(missing.values()))))
 
 
 def apt_line(packages: Iterable[str]) -> str:
@@ -151,16 +152,16 @@ def apt_line(packages: Iterable[str]) -> str:
 
 def _missing(compiler: bool, with_tests: bool) -> dict[str, str]:
     missing = missing_libraries() | missing_tools(compiler, with_tests)
-    return missing if has_indian_fonts() else missing | {"fonts for Indian scripts": "fonts-noto-core"}
+    return missing if has_indian_fonts() else missing | {tr("fonts for Indian scripts"): "fonts-noto-core"}
 
 
 def _what_to_install(missing: dict[str, str]) -> str:
     names = ", ".join(sorted(missing))
     if shutil.which("apt-get") is None:
-        return (f"These are missing on this machine: {names}. Install the packages of your system that bring them, "
-                "then run the same command again.")
-    return (f"These are missing on this machine: {names}. Run this, then the same command again:\n  "
-            + apt_line(missing.values()))
+        return tr("This machine doesn't have: {names}. Install your system's packages that bring them, then run the "
+                  "same command again.", names=names)
+    return tr("This machine doesn't have: {names}. Run this, then the same command again:\n  {command}", names=names,
+              command=apt_line(missing.values()))
 
 
 def install(console: Console, missing: dict[str, str]) -> bool:
@@ -180,4 +181,4 @@ def _install(console: Console, packages: list[str]) -> None:
         return
     # No package lists yet, or old ones that name files which are gone.
     if not console.run(["apt-get", *wait, "update"], environment) or not console.run(install, environment):
-        raise console.failure("The system's packages could not be installed.")
+        raise console.failure(tr("The system's packages couldn't be installed."))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from setup_console import Stop
+from setup_language import ntr, tr
 
 FORMAT = 1  # of bundle.json
 MANIFEST = "manifest.sha256"
@@ -62,9 +63,10 @@ class Wheels:
         faults = [name for name, digest in wanted.items() if _digest(self.root / name) != digest]
         if faults:
             some = ", ".join(Path(name).name for name in faults[:5]) + (" …" if len(faults) > 5 else "")
-            raise Stop(f"This bundle is damaged: {len(faults)} of its {len(wanted)} files are missing or are not the "
-                       f"ones that it was made with ({some}). Copy the bundle again, then run the same command again.")
-        return f"{len(wanted)} files of the bundle are whole"
+            raise Stop(tr("This bundle is damaged: of its {all} files, {damaged} are missing or differ from what they "
+                          "were ({names}). Copy the bundle again, then run the same command again.", all=len(wanted),
+                          damaged=len(faults), names=some))
+        return ntr("{n} file of the bundle checked", "{n} files of the bundle checked", len(wanted))
 
     def _check_note(self) -> None:
         try:
@@ -72,23 +74,25 @@ class Wheels:
             made_for = (note["platform"], note["python"])
             newer = note["format"] > FORMAT
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Stop(f"This bundle's {NOTE} cannot be read. Copy the bundle again.") from error
+            raise Stop(tr("This bundle's {file} can't be read. Copy the bundle again.", file=NOTE)) from error
         if newer:
-            raise Stop("This bundle was made by a newer SLM Studio. Use the set-up that came with it.")
+            raise Stop(tr("This bundle was made by a newer SLM Studio. Use the setup that came with it."))
         if made_for != this_machine():
-            here, there = (f"{name} with Python {python}" for name, python in (this_machine(), made_for))
-            raise Stop(f"This bundle is for {there}, and this is {here}. Start it with python{made_for[1]} on such a "
-                       "machine, or make a bundle there: python3 packaging/build.py bundle")
+            platform_here, python_here = this_machine()
+            raise Stop(tr("This bundle is for {platform} with Python {python}, and this is {platform_here} with Python "
+                          "{python_here}. Start it with python{python} on such a machine, or make a bundle there: "
+                          "{command}", platform=made_for[0], python=made_for[1], platform_here=platform_here,
+                          python_here=python_here, command="python3 packaging/build.py bundle"))
 
     def manifest(self) -> dict[str, str]:
         """Path and SHA-256 of every file that the bundle brought. Raises Stop when it cannot be read."""
         try:
             lines = (self.root / MANIFEST).read_text("utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise Stop(f"This bundle has no {MANIFEST} that can be read. Copy the bundle again.") from error
+            raise Stop(tr("This bundle's {file} can't be read. Copy the bundle again.", file=MANIFEST)) from error
         found = {name: digest for digest, _, name in (line.partition("  ") for line in lines) if name}
         if not any(name.startswith("wheels/") for name in found):
-            raise Stop(f"This bundle's {MANIFEST} names no wheel. Copy the bundle again.")
+            raise Stop(tr("This bundle's {file} doesn't name a wheel. Copy the bundle again.", file=MANIFEST))
         return found
 
     def of_program(self, target: Path) -> Path:
@@ -124,7 +128,8 @@ def version_of(root: Path) -> str:
     text = (root / "slmstudio" / "__init__.py").read_text("utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     if found is None:
-        raise Stop("The program's files are damaged: slmstudio/__init__.py names no version. Install it again.")
+        raise Stop(tr("The program's files are damaged: slmstudio/__init__.py doesn't name a version. Install it "
+                      "again."))
     return found[1]
 
 

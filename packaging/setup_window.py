@@ -64,7 +64,7 @@ class SetupWindow:
 
     Attributes:
         status: the exit status: 0 when the set-up finished.
-        open_wanted: the program is to be opened now that the window is gone.
+        open_wanted: whether to open the program now that the window is gone.
     """
 
     def __init__(self, root: tk.Tk, command: list[str], amount: str, dark: bool = False,
@@ -90,7 +90,7 @@ class SetupWindow:
     # -- what can be done ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the set-up, or go on with one that stopped."""
+        """Start the set-up, or continue one that stopped."""
         self.progress = Progress()
         self._asking = False
         self.page.log.clear()
@@ -166,7 +166,7 @@ class SetupWindow:
         elif self.page.main.winfo_manager():
             self.page.main.invoke()
 
-    # -- what goes on by itself ------------------------------------------------------------------------------
+    # -- what happens by itself ------------------------------------------------------------------------------
 
     def _show(self) -> None:
         self.page.show(self.progress, self._asking)

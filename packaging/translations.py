@@ -1,29 +1,31 @@
-"""Keeps the catalogues of `resources/translations` in step with the code.
+"""Keeps the catalogues of `resources/translations` in step with the code. Translators need nothing else.
 
-    python packaging/translations.py update     finds the messages in the code, and puts new ones into each .po file
-    python packaging/translations.py compile    writes the .mo files, for packages
-    python packaging/translations.py check      says what is missing, out of date or doesn't fit
+    python packaging/translations.py add bn     begins a language, by its code: here Bengali
+    python packaging/translations.py update     puts the code's new messages into each .po file, and removes old ones
+    python packaging/translations.py check      says what isn't translated, and what doesn't fit its message
+
+Edit a `.po` file with Poedit, Lokalize, Weblate or any editor. The program compiles it at its next start; packages
+bring it compiled. `docs/words.md` says how messages are written.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import string
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import untranslated
 from babel.messages import Catalog, extract, pofile
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from slmstudio.core.i18n import catalogue  # noqa: E402
-
 FOLDER = ROOT / "resources" / "translations"
-KEYWORDS = {"tr": None, "noop": None, "ntr": (1, 2), "nnoop": (1, 2), "ptr": ((1, "c"), 2)}
+COUNTS = {"n", "n:,"}
+"""Placeholders that a plural form may leave out: "one row" needs no figure."""
 HEADER = """\
 # What the program says. See docs/words.md for how.
 msgid ""
@@ -36,42 +38,70 @@ msgstr ""
 
 """
 COMMANDS = "slmstudio/cli"
-"""Docstrings of the commands below it are their help, and so messages."""
+"""Below it, docstrings of commands and `help=` of options are messages: slmstudio/cli/words.py translates them."""
+IN_PAGES = {"tr": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
+"""What marks messages in the report's page."""
+MODELS = "resources/catalogue.json"
+SET_UP = ("bootstrap.py", "setup_*.py")
+"""In this folder: what speaks before anything is installed."""
+
+
+def sources() -> list[Path]:
+    """The modules that have messages."""
+    own = [file for pattern in SET_UP for file in sorted((ROOT / "packaging").glob(pattern))]
+    return [*sorted((ROOT / "slmstudio").rglob("*.py")), *own]
 
 
 def messages() -> Catalog:
-    """All messages in the code, each with the files that it is in."""
+    """All messages, each with the files that it is in."""
     found = Catalog(project="SLM Studio", charset="utf-8", fuzzy=False)
-    for file in sorted((ROOT / "slmstudio").rglob("*.py")):
-        name = file.relative_to(ROOT).as_posix()
-        source = file.read_bytes()
-        for _line, message, comments, context in extract.extract(
-                "python", BytesIO(source), keywords=KEYWORDS, comment_tags=("Translators:",), strip_comment_tags=True):
-            found.add(message, None, [(name, 0)], auto_comments=comments, context=context)
-        if name.startswith(COMMANDS):
-            for text in _helps(source.decode()):
-                found.add(text, None, [(name, 0)])
+    for file in sources():
+        name, tree = file.relative_to(ROOT).as_posix(), ast.parse(file.read_bytes())
+        for message, context in _marked(tree):
+            found.add(message, None, [(name, 0)], context=context)
+        for text in _helps(tree) if name.startswith(COMMANDS) else ():
+            found.add(text, None, [(name, 0)])
     for file in sorted((ROOT / "resources").rglob("*.html")):
-        for _line, message, comments, context in extract.extract(
-                "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=KEYWORDS):
-            found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], auto_comments=comments, context=context)
+        for _line, message, _comments, context in extract.extract(
+                "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=IN_PAGES):
+            found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], context=context)
     for text in _licences():
-        found.add(text, None, [("resources/catalogue.json", 0)])
+        found.add(text, None, [(MODELS, 0)])
     return found
 
 
 def _licences() -> Iterator[str]:
     """What the licences of the catalogue's models allow and ask for."""
-    licences = json.loads((ROOT / "resources" / "catalogue.json").read_text(encoding="utf-8"))["licences"].values()
+    licences = json.loads((ROOT / MODELS).read_text(encoding="utf-8"))["licences"].values()
     yield from (licence[key] for licence in licences for key in ("allows", "duties") if licence[key])
 
 
-def _helps(source: str) -> Iterator[str]:
-    """The docstrings of functions that a decorator makes a command."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef) and any("command" in ast.dump(made) for made in node.decorator_list):
-            if text := ast.get_docstring(node):
+def _marked(tree: ast.Module) -> Iterator[tuple[str | tuple[str, str], str | None]]:
+    """Messages with their contexts. By the syntax tree: Babel's own extractor misses those inside of f-strings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in untranslated.MARKS:
+            texts = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
+            match node.func.id, texts:
+                case ("tr" | "noop"), [str(text), *_]:
+                    yield text, None
+                case ("ntr" | "nnoop"), [str(one), str(many)]:
+                    yield (one, many), None
+                case "ptr", [str(context), str(text)]:
+                    yield text, context
+
+
+def _helps(tree: ast.Module) -> Iterator[str]:
+    """The docstrings of commands (functions that are decorated as one, or have options), and `help=`."""
+    options = {ast.unparse(node.targets[0]) for node in tree.body
+               if isinstance(node, ast.Assign) and "typer.Option" in ast.unparse(node.value)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+            kinds = [ast.unparse(each.annotation) for each in node.args.args if each.annotation is not None]
+            if any(isinstance(made, ast.Call) for made in node.decorator_list) or any(
+                    kind in options or "typer.Option" in kind or "typer.Argument" in kind for kind in kinds):
                 yield text
+        elif isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
+            yield node.value.value
 
 
 def read(file: Path) -> Catalog:
@@ -94,37 +124,46 @@ def update() -> None:
         fresh = Catalog(locale=file.stem, charset="utf-8", fuzzy=False)
         for message in found:
             if message.id:
-                old = known.get(_key(message), message.context)
+                old = _known(known, message)
                 fits = old is not None and isinstance(old.string, tuple) == isinstance(message.id, tuple)
-                fresh.add(message.id, old.string if fits else None, message.locations,
-                          auto_comments=message.auto_comments, context=message.context)
+                fresh.add(message.id, old.string if fits else None, message.locations, context=message.context)
         write(file, fresh)
 
 
-def unmarked() -> list[str]:
-    """Calls that give gettext something that it can't find in the code: an f-string, or joined parts."""
-    wrong = []
-    for file in sorted((ROOT / "slmstudio").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS:
-                texts = node.args[:1] if node.func.id in ("tr", "noop") else node.args[:2]
-                if any(isinstance(text, (ast.JoinedStr, ast.BinOp)) for text in texts):
-                    wrong.append(f"{file.relative_to(ROOT).as_posix()}:{node.lineno}: not a literal message")
-    return wrong
+def add(language: str) -> None:
+    """Begin a language with an empty catalogue.
+
+    Raises:
+        ValueError, babel.UnknownLocaleError: Babel knows no such language, so there are no plural rules for it.
+        FileExistsError: it was begun before.
+    """
+    fresh = Catalog(locale=language, charset="utf-8", fuzzy=False)
+    file = FOLDER / f"{language}.po"
+    file.open("x").close()
+    write(file, fresh)
+    update()
 
 
-def problems(file: Path) -> list[str]:
-    """What is wrong with a catalogue: messages that are missing, and translations that don't fit theirs."""
-    known, wrong = read(file), []
-    for message in messages():
-        if not message.id:
-            continue
-        old = known.get(_key(message), message.context)
-        if old is None or not _strings(old.string) or not all(_strings(old.string)):
-            wrong.append(f"missing: {_key(message)}")
-        else:
-            wrong += [f"{trouble}: {_key(message)}" for trouble in _misfits(message.id, old.string)]
-    return wrong
+def missing(file: Path, found: Catalog) -> list[str]:
+    """Messages that a catalogue doesn't translate."""
+    known = read(file)
+    return [_key(message) for message in found if message.id and not _is_whole(_known(known, message))]
+
+
+def misfits(file: Path, found: Catalog) -> list[str]:
+    """Translations whose placeholders or line breaks aren't those of the message, each with what is wrong."""
+    known = read(file)
+    return [f"{trouble}: {_key(message)}" for message in found
+            if message.id and (old := _known(known, message)) is not None
+            for trouble in _misfits(message.id, old.string)]
+
+
+def _known(catalog: Catalog, message: Any) -> Any:
+    return catalog.get(_key(message), message.context)
+
+
+def _is_whole(message: Any) -> bool:
+    return message is not None and bool(_strings(message.string)) and all(_strings(message.string))
 
 
 def _key(message: Any) -> str:
@@ -136,39 +175,49 @@ def _strings(said: Any) -> tuple[str, ...]:
 
 
 def _misfits(source: Any, said: Any) -> Iterator[str]:
-    import string
-
-    def names(text: str) -> set[str]:
-        return {f"{name}:{spec}!{how}" for _, name, spec, how in string.Formatter().parse(text) if name is not None}
-
     sources = source if isinstance(source, tuple) else (source,)
-    wanted = names(sources[-1])
-    for text in _strings(said):
+    wanted = _placeholders(sources[-1])
+    for text in filter(None, _strings(said)):
         try:
-            got = names(text)
+            got = _placeholders(text)
         except ValueError:
             yield "broken braces"
             continue
-        if got - wanted or (wanted - got) - {"n:,!None", "n:!None"}:
+        if got - wanted or (wanted - got) - COUNTS:
             yield f"other placeholders ({', '.join(sorted(got ^ wanted))})"
         if sources[0].count("\n\n") != text.count("\n\n") or sources[0][-1:].isspace() != text[-1:].isspace():
             yield "other space"
 
 
+def _placeholders(text: str) -> set[str]:
+    """As in {"rows:,"}; braces that are no placeholders raise ValueError."""
+    return {f"{name}:{form}" if form else name for _, name, form, _ in string.Formatter().parse(text)
+            if name is not None}
+
+
+def check(files: Sequence[Path]) -> list[str]:
+    """Everything that is wrong with catalogues, and with what the code doesn't mark for them."""
+    found = messages()
+    wrong = list(untranslated.unmarked(ROOT))
+    for file in files:
+        wrong += [f"{file.name}: not translated: {text}" for text in missing(file, found)]
+        wrong += [f"{file.name}: {text}" for text in misfits(file, found)]
+    return wrong
+
+
 def main(arguments: list[str]) -> int:
-    if arguments == ["update"]:
-        update()
-    elif arguments == ["compile"]:
-        for file in sorted(FOLDER.glob("*.po")):
-            file.with_suffix(".mo").write_bytes(catalogue.compile_catalogue(file))
-    elif arguments == ["check"]:
-        wrong = [f"{file.name}: {problem}" for file in sorted(FOLDER.glob("*.po")) for problem in problems(file)]
-        wrong += unmarked()
-        print("\n".join(wrong) or "All messages are translated.")
-        return int(bool(wrong))
-    else:
-        print(__doc__)
-        return 2
+    match arguments:
+        case ["update"]:
+            update()
+        case ["add", language]:
+            add(language)
+        case ["check"]:
+            wrong = check(sorted(FOLDER.glob("*.po")))
+            print("\n".join(wrong) or "All messages are translated.")
+            return int(bool(wrong))
+        case _:
+            print(__doc__)
+            return 2
     return 0
 
 

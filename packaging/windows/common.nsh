@@ -119,7 +119,8 @@ Var Lock
 !macro Replace NAME
   System::Call 'kernel32::MoveFileExW(w "$INSTDIR\${NAME}.new", w "$INSTDIR\${NAME}", i ${MOVE_REPLACES}) i .r0'
   ${If} $0 = 0
-    MessageBox MB_ICONSTOP "$INSTDIR\${NAME} could not be replaced. Restart the computer and install again." /SD IDOK
+    StrCpy $R9 "${NAME}"
+    MessageBox MB_ICONSTOP $(NotReplaced) /SD IDOK
     SetErrorLevel 2
     Abort
   ${EndIf}

@@ -18,8 +18,9 @@ Target amd64-unicode
 !define STARTF_USESTDHANDLES 0x100
 !define UTF8 65001
 !define TAIL 900 ; bytes of the log that are shown: a string here holds 1023 characters
-!define NO_PYTHON "Python could not be fetched. See that this computer reaches the internet (and that HTTPS_PROXY \
-  names your network's proxy, where it has one), then press Retry."
+!define NO_UV "$INSTDIR\uv.exe couldn't be started. Check that no virus scanner blocks it, then press Retry."
+!define NO_PYTHON "Python couldn't be downloaded. Check that this computer reaches the internet (and that HTTPS_PROXY \
+  names your network's proxy, if it has one), then press Retry."
 
 Name "${PRODUCT}"
 Caption "${PRODUCT}"
@@ -42,6 +43,9 @@ VIAddVersionKey LegalCopyright "${PRODUCT}"
 !define MUI_DISABLE_INSERT_LANGUAGE_AFTER_PAGES_WARNING ; the only page is a custom one
 Page custom FetchPage LeaveFetchPage
 !insertmacro MUI_LANGUAGE English
+!insertmacro MUI_LANGUAGE Hindi
+!include packaging/windows/words.nsh
+!insertmacro SayLauncher
 
 Var Python   ; the pythonw.exe that runs bootstrap.py; empty while there is none
 Var Uv       ; handle of the process; 0 when none runs
@@ -63,8 +67,7 @@ Function .onInit
     Sleep 100
   ${Next}
   ${If} $Lock = 0
-    MessageBox MB_ICONEXCLAMATION "${PRODUCT} is being installed or removed just now. Start it when that has ended." \
-      /SD IDOK
+    MessageBox MB_ICONEXCLAMATION $(Busy) /SD IDOK
     SetErrorLevel ${STATUS_BUSY}
     Quit
   ${EndIf}
@@ -72,8 +75,7 @@ Function .onInit
   !insertmacro FreeLock
   ${IfNot} ${FileExists} "$INSTDIR\app\${FIRST_FILE}"
   ${OrIfNot} ${FileExists} "$INSTDIR\uv.exe"
-    MessageBox MB_ICONSTOP "Parts of ${PRODUCT} are missing in $INSTDIR. Install it again; runs, models, datasets and \
-      settings stay." /SD IDOK
+    MessageBox MB_ICONSTOP $(PartsMissing) /SD IDOK
     SetErrorLevel 2
     Quit
   ${EndIf}
@@ -104,15 +106,14 @@ Function PrepareEnvironment
   System::Call 'kernel32::SetEnvironmentVariableW(w "PYTHONPATH", p 0)'
 FunctionEnd
 
-; The environment's own Python comes last: bootstrap.py may have to make the environment anew, which Windows refuses
+; The environment's own Python comes last: bootstrap.py may have to make the environment again, which Windows refuses
 ; while a program of it runs.
 Function FindPython
   StrCpy $Python ""
   ReadEnvStr $0 "SLMSTUDIO_PYTHON"
   ${If} $0 != ""
     ${IfNot} ${FileExists} $0
-      MessageBox MB_ICONSTOP "SLMSTUDIO_PYTHON names $0, and there is no such file. Correct it, or remove this \
-        variable to let Python be fetched." /SD IDOK
+      MessageBox MB_ICONSTOP $(NoSuchPython) /SD IDOK
       SetErrorLevel 2
       Quit
     ${EndIf}
@@ -144,14 +145,13 @@ Function StartProgram
   ClearErrors
   Exec '"$Python" "$INSTDIR\app\packaging\bootstrap.py" start'
   ${If} ${Errors}
-    MessageBox MB_ICONSTOP "$Python could not be started. See that no virus scanner blocks it, or install ${PRODUCT} \
-      again." /SD IDOK
+    MessageBox MB_ICONSTOP $(NotStarted) /SD IDOK
     SetErrorLevel 2
   ${EndIf}
 FunctionEnd
 
 Function FetchPage
-  !insertmacro MUI_HEADER_TEXT "Getting Python" "About 25 MB, once. The set-up of ${PRODUCT} comes next."
+  !insertmacro MUI_HEADER_TEXT $(GettingPython) $(GettingPythonMore)
   nsDialogs::Create 1018
   Pop $0
   ${NSD_CreateLabel} 0 0 100% 26u ""
@@ -163,12 +163,12 @@ Function FetchPage
     ${DEFAULT_STYLES}|${WS_TABSTOP}|${WS_VSCROLL}|${ES_MULTILINE}|${ES_READONLY}|${ES_AUTOVSCROLL} \
     ${__NSD_Text_EXSTYLE} 0 44u 100% 84u ""
   Pop $Output
-  ${NSD_CreateLabel} 0 130u 100% 10u "Log: ${LOG}"
+  ${NSD_CreateLabel} 0 130u 100% 10u $(LogPlace)
   Pop $0
   GetDlgItem $0 $HWNDPARENT 3
   ShowWindow $0 ${SW_HIDE}
   GetDlgItem $0 $HWNDPARENT 1
-  SendMessage $0 ${WM_SETTEXT} 0 "STR:&Retry"
+  SendMessage $0 ${WM_SETTEXT} 0 "STR:$(Retry)"
   Call StartUv
   nsDialogs::Show
 FunctionEnd
@@ -183,7 +183,7 @@ FunctionEnd
 
 Function StopUv
   ${If} $Uv P<> 0
-    System::Call 'kernel32::TerminateProcess(p $Uv, i 1)' ; the next start goes on
+    System::Call 'kernel32::TerminateProcess(p $Uv, i 1)' ; the next start continues
   ${EndIf}
 FunctionEnd
 
@@ -194,7 +194,7 @@ Function StartUv
   GetDlgItem $0 $HWNDPARENT 1
   EnableWindow $0 0
   SendMessage $Bar ${PBM_SETMARQUEE} 1 50
-  ${NSD_SetText} $Sentence "Python ${PYTHON_WANTED} is being downloaded and unpacked …"
+  ${NSD_SetText} $Sentence $(Downloading)
   System::Call '*(&i4 24, &i4 0, p 0, i 1, &i4 0) p .r1' ; SECURITY_ATTRIBUTES: uv inherits the log
   System::Call 'kernel32::CreateFileW(w "${LOG}", i 0x40000000, i 7, p r1, i 2, i 0x80, p 0) p .r2'
   System::Call '*(&i4 104, &i4 0, p 0, p 0, p 0, i 0, i 0, i 0, i 0, i 0, i 0, i 0, i ${STARTF_USESTDHANDLES}, \
@@ -213,7 +213,8 @@ Function StartUv
   System::Free $3
   System::Free $4
   ${If} $Uv P= 0
-    StrCpy $0 "$INSTDIR\uv.exe could not be started. See that no virus scanner blocks it, then press Retry."
+    StrCpy $0 $(NoUv)
+    StrCpy $8 "${NO_UV}"
     Call ShowFailure
   ${Else}
     ${NSD_CreateTimer} Tick ${TICK}
@@ -238,16 +239,18 @@ Function Tick
       Quit
     ${EndIf}
   ${EndIf}
-  StrCpy $0 "${NO_PYTHON}"
+  StrCpy $0 $(NoPython)
+  StrCpy $8 "${NO_PYTHON}"
   Call ShowFailure
 FunctionEnd
 
-; Show the sentence in $0, write it under uv's own words, and offer Retry.
+; Show the sentence in $0, write that in $8 under uv's own words, and offer Retry. The log is in English as uv's words
+; are, and because FileWrite doesn't write UTF-8.
 Function ShowFailure
   ${NSD_SetText} $Sentence $0
   FileOpen $1 "${LOG}" a
   FileSeek $1 0 END
-  FileWrite $1 "$0$\r$\n"
+  FileWrite $1 "$8$\r$\n"
   FileClose $1
   SendMessage $Bar ${PBM_SETMARQUEE} 0 0
   GetDlgItem $1 $HWNDPARENT 1

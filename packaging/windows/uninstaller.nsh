@@ -15,13 +15,13 @@ Var DataBox
 
 Function un.onInit
   ${IfNot} ${FileExists} "$INSTDIR\${MARK}"
-    MessageBox MB_ICONSTOP "$INSTDIR is not a folder of ${PRODUCT}, so nothing is removed from it." /SD IDOK
+    MessageBox MB_ICONSTOP $(NotOurFolder) /SD IDOK
     SetErrorLevel ${STATUS_FOLDER}
     Quit
   ${EndIf}
   !insertmacro TakeLock
   ${If} $Lock = 0
-    MessageBox MB_ICONEXCLAMATION "${PRODUCT} is being installed or removed just now. Let that end first." /SD IDOK
+    MessageBox MB_ICONEXCLAMATION $(Busy) /SD IDOK
     SetErrorLevel ${STATUS_BUSY}
     Quit
   ${EndIf}
@@ -36,20 +36,19 @@ Function un.onInit
 FunctionEnd
 
 Function un.AskPage
-  !insertmacro MUI_HEADER_TEXT "Remove ${PRODUCT}" "The program, its Python environment and its shortcuts are removed."
+  !insertmacro MUI_HEADER_TEXT $(RemoveTitle) $(RemoveSubtitle)
   nsDialogs::Create 1018
   Pop $0
-  ${NSD_CreateLabel} 0 0 100% 24u "${PRODUCT} is removed from:$\r$\n$INSTDIR"
+  ${NSD_CreateLabel} 0 0 100% 24u $(RemovedFrom)
   Pop $0
-  ${NSD_CreateCheckbox} 0 36u 100% 12u "Also &delete my runs, models, datasets and settings in this folder:"
+  ${NSD_CreateCheckbox} 0 36u 100% 12u $(DeleteData)
   Pop $DataBox
   ${NSD_CreateLabel} 12u 50u 95% 12u "${DATA}"
   Pop $0
-  ${NSD_CreateLabel} 0 72u 100% 36u "Without the tick they stay, and are there again when you install ${PRODUCT} \
-    again. A folder that you have chosen for them elsewhere always stays."
+  ${NSD_CreateLabel} 0 72u 100% 36u $(KeptData)
   Pop $0
   GetDlgItem $0 $HWNDPARENT 1
-  SendMessage $0 ${WM_SETTEXT} 0 "STR:&Remove"
+  SendMessage $0 ${WM_SETTEXT} 0 "STR:$(Remove)"
   nsDialogs::Show
 FunctionEnd
 
@@ -63,8 +62,7 @@ Section Uninstall
   Call un.ProgramInUse
   Pop $0
   ${If} $0 <> 0
-    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "${PRODUCT} is running. Close it first, and let a training run end or \
-      stop it; then press Retry." /SD IDCANCEL IDRETRY again
+    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION $(Running) /SD IDCANCEL IDRETRY again
     SetErrorLevel ${STATUS_RUNNING}
     Quit
   ${EndIf}
@@ -74,7 +72,7 @@ Section Uninstall
     Delete "$DESKTOP\${PRODUCT}.lnk"
   ${EndIf}
   Delete "$INSTDIR\SLMStudio.exe" ; first: half a program is not to be started
-  DetailPrint "Removing the program and its Python environment"
+  DetailPrint $(Removing)
   SetDetailsPrint none ; a line for each file takes longer than the file
   !insertmacro Repair
   RMDir /r "$INSTDIR\app.old"
@@ -100,7 +98,7 @@ Section Uninstall
   RMDir "$INSTDIR"
   SetDetailsPrint both
   ${If} ${FileExists} "$INSTDIR\*.*"
-    DetailPrint "What is not ${PRODUCT}'s was left in $INSTDIR"
+    DetailPrint $(LeftThere)
   ${EndIf}
 SectionEnd
 
@@ -114,8 +112,7 @@ Function un.RemoveLibraries
   ${If} ${FileExists} "$INSTDIR\environment\*.*"
   ${OrIf} ${FileExists} "$INSTDIR\python\*.*"
   ${OrIf} ${FileExists} "$INSTDIR\cache\*.*"
-    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "A program holds files in $INSTDIR open. Close it, then press Retry; \
-      or press Cancel and remove ${PRODUCT} again later." /SD IDCANCEL IDRETRY again
+    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION $(FilesHeldOpen) /SD IDCANCEL IDRETRY again
     SetErrorLevel ${STATUS_RUNNING}
     Quit
   ${EndIf}

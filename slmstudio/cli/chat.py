@@ -17,19 +17,19 @@ from slmstudio.core import jobs, llama, program
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
 app = typer.Typer()
-HELP = """\
-/help              these lines
+HELP = noop("""\
+/help              show these lines
 /system [TEXT]     show the system prompt, or set it
 /set NAME VALUE    change a setting: {names}
 /regenerate        answer the last question again
-/new               begin a new conversation
-/save FILE         write the conversation as FILE.json and FILE.md
+/new               start a new conversation
+/save FILE         save the conversation as FILE.json and FILE.md
 /quit              leave; Ctrl-D does too
-Ctrl-C stops an answer. A line that begins with two slashes is sent with one."""
+Ctrl-C stops an answer. A line that starts with two slashes is sent with one.""")
 
 
 @app.command()
@@ -42,9 +42,9 @@ def chat(
     temperature: Annotated[float, typer.Option(help="How freely words are chosen; 0 takes the likeliest.")] = 0.3,
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")] = 0.9,
     top_k: Annotated[int, typer.Option(help="Draw from this many of the likeliest tokens; 0 means all.")] = 40,
-    min_p: Annotated[float, typer.Option(help="Leave out what is less likely than this share of the best.")] = 0.05,
+    min_p: Annotated[float, typer.Option(help="Leave out tokens less likely than this share of the likeliest.")] = 0.05,
     repeat_penalty: Annotated[float, typer.Option(help="Make the latest words less likely; 1 does nothing.")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="An answer ends here at the latest.")] = 512,
+    max_tokens: Annotated[int, typer.Option(help="The most tokens that an answer may have.")] = 512,
     seed: Annotated[int, typer.Option(help="The same seed and question give the same answer.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Context length in tokens.")] = None,
@@ -53,7 +53,7 @@ def chat(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Talk to a model in a GGUF file. In a conversation /help says what can be typed."""
+    """Chat with a model in a GGUF file. In the conversation, type /help to see what you can type."""
     settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
                 "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "seed": seed, "stop": stop or []}
     sampling.parse(settings)
@@ -118,7 +118,7 @@ class Talk:
         loaded = self._wait("loaded", lambda text: None)
         self._completion = not loaded["chat_template"]
         if self._completion:
-            say("This model has no chat template, so it continues your text instead of answering it.",
+            say(tr("This model has no chat template, so it continues your text instead of answering it."),
                 file=sys.stderr)
         if loaded.get("device"):
             say(loaded["device"], file=sys.stderr)
@@ -140,7 +140,7 @@ class Talk:
         """Answer the last question again, with another seed."""
         turns = self._lane.turns
         if not turns:
-            raise UserError(tr("Nothing was asked yet."), "", tr("Type a question."))
+            raise UserError(tr("You haven't asked anything yet."), "", tr("Type a question."))
         tries = 1
         if turns[-1].role == "assistant":
             tries = len(self._lane.tree.siblings(turns[-1]))
@@ -208,10 +208,10 @@ class Talk:
 def converse(talk: Talk) -> None:
     """Talk until the input ends. What goes wrong with one line does not end the conversation."""
     if sys.stdin.isatty():
-        say("Ask something; /help says what else can be typed.", file=sys.stderr)
+        say(tr("Ask something. Type /help to see what else you can type."), file=sys.stderr)
     while True:
         try:
-            line = input("you> " if sys.stdin.isatty() else "").strip()
+            line = input(tr("you> ") if sys.stdin.isatty() else "").strip()
         except EOFError:
             return
         try:
@@ -231,10 +231,10 @@ def _obey(talk: Talk, line: str) -> None:
     command, _, rest = line.partition(" ")
     rest = rest.strip()
     if command == "/help":
-        say(HELP.format(names=", ".join(talk.settings)))
+        say(tr(HELP, names=", ".join(talk.settings)))
     elif command == "/system":
         talk.system = rest or talk.system
-        say(f"System prompt: {talk.system or 'none'}")
+        say(tr("System prompt: {prompt}", prompt=talk.system or tr("none")))
     elif command == "/set":
         _set(talk, rest)
     elif command == "/regenerate":
@@ -244,22 +244,23 @@ def _obey(talk: Talk, line: str) -> None:
     elif command == "/save" and rest:
         path = Path(rest)
         talk.save(path)
-        say(f"Saved as {path.with_suffix('.json')} and {path.with_suffix('.md')}.")
+        say(tr("Saved as {json_file} and {markdown_file}.", json_file=path.with_suffix(".json"),
+               markdown_file=path.with_suffix(".md")))
     else:
-        raise UserError(tr("{command} is not known, or lacks something.", command=command), "",
-                        tr("/help lists what can be typed."))
+        raise UserError(tr("{command} isn't a command here, or something is missing after it.", command=command), "",
+                        tr("Type /help to see what you can type."))
 
 
 def _set(talk: Talk, rest: str) -> None:
     name, _, value = rest.partition(" ")
     name = name.replace("-", "_")
     if name not in talk.settings:
-        raise UserError(tr("There is no setting {name!r}.", name=name), "",
-                        tr("There are {settings}.", settings=", ".join(talk.settings)))
+        raise UserError(tr("There's no setting “{name}”.", name=name), "",
+                        tr("Choose one of: {settings}.", settings=", ".join(talk.settings)))
     taken: Any = [value.strip()] if name == "stop" else value.strip()
     if name != "stop":
         with contextlib.suppress(ValueError):
             taken = int(taken) if name in sampling.WHOLE else float(taken)
     sampling.parse({**talk.settings, name: taken})
     talk.settings[name] = taken
-    say(f"{name} is {taken}.")
+    say(tr("{name} is now {value}.", name=name, value=taken))

@@ -31,21 +31,32 @@ from slmstudio.cli import (
     report,
     serve,
     setup,
+    words,
 )
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
-from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
+from slmstudio.cli.progress import (
+    Follower,
+    figure,
+    outcome_word,
+    print_error,
+    print_json,
+    print_next,
+    print_table,
+    print_warning,
+    say,
+)
 from slmstudio.cli.targets import spare
 from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.report.text import visible
 
 app = typer.Typer(
+    cls=words.Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help=tr("Fine-tune a small language model on your own machine, on your own data, offline."),
+    help="Fine-tune a small language model on your own machine, on your own data, offline.",
 )
 app.add_typer(data.app, name="data")
 app.add_typer(exports.app)
@@ -74,16 +85,12 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] not in (["place"], ["doctor"]) and "--help" not in arguments:
             home_folder.require()
             home_folder.keep_private(paths.home())
-        return int(app(arguments, standalone_mode=False) or 0)
+        return int(words.command(app)(arguments, standalone_mode=False) or 0)
     except UserError as error:
         print_error(error, as_json)
         return 2
     except typer.TyperException as error:
-        show = getattr(error, "show", None)  # usage errors print themselves, with a hint
-        error.message = visible(getattr(error, "message", str(error)))
-        show() if show else say(error, file=sys.stderr)
-        if as_json:
-            print_json({"error": UserError(str(error), "", tr("See --help.")).to_dict()})
+        words.show(error, as_json)
         return 2
     except BrokenPipeError:  # whoever reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -92,7 +99,7 @@ def main(arguments: list[str]) -> int:
         print_error(home_folder.explain(error, "finish the command"), as_json)
         return 2
     except (typer.Abort, KeyboardInterrupt):
-        say("Cancelled.", file=sys.stderr)
+        say(tr("Cancelled."), file=sys.stderr)
         return 1
     except Exception as error:
         import traceback
@@ -127,26 +134,30 @@ def _show_first_run(result: dict[str, Any]) -> None:
     """What a newcomer looks for first: the same question, answered before the training and after it."""
     from slmstudio.core import units
 
-    say(f"\nQuestion: {result['question']}\nA good answer: {result['reference']}\n")
-    print_table("Your first tuned model", [
-        ("Its answer", result["answer_before"], result["answer_after"]),
-        ("Eval loss (lower is better)", *(units.format_loss(result[f"eval_loss_{when}"]) for when in WHEN)),
-        ("chrF++ of its answers to questions it never saw (higher is better)",
+    say("\n" + tr("Question: {question}\nA good answer: {answer}\n", question=result["question"],
+                  answer=result["reference"]))
+    print_table(tr("Your first tuned model"), [
+        (tr("Its answer"), result["answer_before"], result["answer_after"]),
+        (tr("Eval loss (lower is better)"), *(units.format_loss(result[f"eval_loss_{when}"]) for when in WHEN)),
+        (tr("chrF++ of its answers to questions it never saw (higher is better)"),
          *(figure(result[f"chrf_{when}"], ".1f") for when in WHEN)),
-    ], ("", "Before training", "After training"))
+    ], ("", tr("Before training"), tr("After training")))
     rows = [(tr("Run folder"), result["run_dir"]), (tr("Training steps"), str(result["steps"]))]
     if not result["left_out"]:
         parity = result["parity"]
-        figures = f"NMSE {figure(parity['nmse'], '.1e')}, top-1 {figure(parity['top1'], '.1%')}"
+        same = tr("yes") if parity["passed"] else tr("NO")
         rows += [
             (tr("Exported file"), result["gguf"]),
-            (tr("Same answers as the trained model"), f"{'yes' if parity['passed'] else 'NO'} ({figures})"),
+            (tr("Same answers as the trained model"), f"{same} (NMSE {figure(parity['nmse'], '.1e')}, "
+                                                       f"top-1 {figure(parity['top1'], '.1%')})"),
             (tr("The exported file in chat"), result["reply"]),
         ]
     say()
-    print_table("What was made", [*rows, ("Time", units.format_duration(result["seconds"]["total"]))])
-    say(f"\n{result['left_out']}\nNext: {program.command('report', result['run_dir'])}" if result["left_out"]
-        else f"\nNext: {program.command('chat', result['gguf'])}")
+    print_table(tr("What was made"), [*rows, (tr("Time"), units.format_duration(result["seconds"]["total"]))])
+    if result["left_out"]:
+        say(f"\n{result['left_out']}")
+    print_next(program.command("report", result["run_dir"]) if result["left_out"]
+               else program.command("chat", result["gguf"]))
 
 
 @app.command()
@@ -194,10 +205,10 @@ def plan(
     except OSError as error:
         raise from_os_error(error, f"write {out}") from error
     for line in problems.first(dataset.problems, data):
-        say(f"warning: {data}, a row is left out: {line}", file=sys.stderr)
+        print_warning(tr("{file}, a row is left out: {problem}", file=data, problem=line))
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
-        say(f"warning: {sentence}", file=sys.stderr)
+        print_warning(sentence)
     state = config.to_dict()
     if as_json:
         print_json(
@@ -213,7 +224,7 @@ def plan(
         )
         return 0
     print_table(
-        f"Plan: {config.name}",
+        tr("Plan: {name}", name=config.name),
         [
             (name, str(state[name]), config.reasons.get(name, ""))
             for name in state
@@ -224,8 +235,8 @@ def plan(
     if found.energy is not None:
         say(told.expected(found.energy, tariff()))
     if found.best.measured is None:
-        say(f"Measure it: {program.command('fit-check', out)}")
-    say(f"Start training: {program.command('train', out)}")
+        say(tr("Measure it: {command}", command=program.command("fit-check", out)))
+    say(tr("Start training: {command}", command=program.command("train", out)))
     return 0
 
 
@@ -260,7 +271,7 @@ def train(
         job = folder.create(config, out.absolute() if out else None)
     since = time.time()
     job.start()
-    say(f"Run folder: {job.folder}", file=sys.stderr)
+    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
     rests = guard.of_events(job.events())
@@ -285,7 +296,8 @@ def runs(
     unreadable: list[tuple[Path, UserError]] = []
     found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
     for path, error in unreadable:
-        say(f"warning: {path.name} cannot be shown. {str(error).splitlines()[0]}", file=sys.stderr)
+        shown = tr("{name} can't be shown.", name=path.name)
+        print_warning(f"{shown} {str(error).splitlines()[0]}")
     if as_json:
         print_json(
             {
@@ -312,14 +324,14 @@ def runs(
         )
         return 0
     if not found:
-        say(f"No runs yet. Start with: {program.command('quickstart', '--out', 'my-first-run')}")
+        say(tr("No runs yet. Start with: {command}", command=program.command("quickstart", "--out", "my-first-run")))
         return 0
     print_table(
-        "Runs",
+        tr("Runs"),
         [
             (
                 run.config.name,
-                run.state,
+                outcome_word(run.state),
                 units.format_loss(run.eval_loss_after),
                 units.format_duration(run.seconds),
                 "–" if run.energy is None else units.format_energy(run.energy.joules),
@@ -327,7 +339,7 @@ def runs(
             )
             for run in found
         ],
-        ("Run", "Outcome", "Eval loss", "Time", "Energy", "Folder"),
+        (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")),
     )
     return 0
 
@@ -343,5 +355,5 @@ def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any])
             (key, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
             for key, value in {**extra, **outcome.result}.items()
         ]
-        print_table(f"Outcome: {outcome.state}", rows)
+        print_table(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)), rows)
     return 0 if outcome.was_successful() else 1

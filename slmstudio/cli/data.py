@@ -12,6 +12,7 @@ import typer
 from slmstudio.cli import problems as told
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.cli.targets import spare
+from slmstudio.cli.words import Group
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
@@ -19,14 +20,14 @@ from slmstudio.core.i18n import ntr, tr
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-app = typer.Typer(no_args_is_help=True, help=tr("Read, check and mend datasets."))
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "
     "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
     "choices (one column, or several with commas between).")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
-TextBy = Annotated[str | None, typer.Option(help="How a text is cut into rows: paragraph, line, document or length.")]
+TextBy = Annotated[str | None, typer.Option(help="How a text becomes rows: by paragraph, line, document or length.")]
 Model = Annotated[str | None, typer.Option(
     help='Folder or name of the model whose tokens are counted, or "starter"; the starter model by default, when it is '
          "there.")]
@@ -56,7 +57,7 @@ def check(
                                                                                   "JSON object a line.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Read datasets, and say what is in them and everything that is wrong. Exit status 2 when a row cannot be used."""
+    """Read datasets, and show what is in them and everything that is wrong. Exit status 2 when a row can't be used."""
     if problems is not None:
         spare(files, problems)
     reports = []
@@ -84,8 +85,9 @@ def check(
     left_out = [report for report in reports if report["problems"]]
     for report in left_out:
         if report["records"]:
-            say(f"error: {report['file']}: {ntr('{n:,} row', '{n:,} rows', report['rows_left_out'])} can't be used.",
-                file=sys.stderr)
+            left = ntr("{file}: {n:,} row can't be used.", "{file}: {n:,} rows can't be used.", report["rows_left_out"],
+                       file=report["file"])
+            say(tr("error: {text}", text=left), file=sys.stderr)
     return 2 if left_out else 0
 
 
@@ -105,7 +107,8 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         except UserError as error:
             if model is not None:
                 raise
-            notes.append(f"The tokens were not counted: {error.what} {error.why}".strip())
+            left = tr("The tokens weren't counted.")
+            notes.append(f"{left} {error.what} {error.why}".strip())
     lengths = counts.lengths if counts and len(counts.lengths) == len(dataset.records) else None
     special = token_counts.special_tokens(folder) if folder is not None else ()
     found = look_for_faults(dataset.records, Context(special, lengths, max_length), follower.on_rows)
@@ -142,29 +145,33 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
     from slmstudio.core.data import layouts
 
     kind = " · ".join(filter(None, (report["format"], report["encoding"])))
-    say(f"{report['file']}: {ntr('{n:,} row', '{n:,} rows', report['records'])}, {report['layout']}, {kind}")
+    say(ntr("{file}: {n:,} row, {layout}, {kind}", "{file}: {n:,} rows, {layout}, {kind}", report["records"],
+            file=report["file"], layout=report["layout"], kind=kind))
     say(layouts.sentence(report["layout"]))
     if report["mapping"] != {"text": "text"}:
-        say("Columns: " + ", ".join(f"{target} = {column}" for target, column in report["mapping"].items()))
+        say(tr("Columns: {columns}", columns=", ".join(f"{target} = {column}"
+                                                       for target, column in report["mapping"].items())))
     if report["unused_that_matter"]:
-        say(f"Not used, though they change what is learned: {', '.join(report['unused_that_matter'])}")
+        say(tr("Not used, though they'd change what is learned: {columns}",
+               columns=", ".join(report["unused_that_matter"])))
     for note in report["notes"]:
-        say(f"Note: {note}")
+        say(tr("Note: {text}", text=note))
     for line in told.first(problems, report["file"]):
         say(f"  {line}")
-    say(ntr("{n:,} problem", "{n:,} problems", len(problems)) if problems else "No problems.")
+    say(ntr("{n:,} problem", "{n:,} problems", len(problems)) if problems else tr("No problems."))
     if report["tokens"]:
         tokens = report["tokens"]
-        say(f"Tokens a row with {tokens['model']}: {tokens['min']:,} to {tokens['max']:,}, "
-            f"median {tokens['median']:,}, 95 % within {tokens['p95']:,}. A word costs " + ", ".join(
-                f"{each} ({script})" for script, each in tokens["per_word"].items()) + ".")
+        words = ", ".join(f"{each} ({script})" for script, each in tokens["per_word"].items())
+        say(tr("Tokens per row with {model}: {min:,} to {max:,}, median {median:,}, 95 % within {p95:,}.",
+               **{name: tokens[name] for name in ("model", "min", "max", "median", "p95")})
+            + " " + tr("Tokens per word: {words}.", words=words))
     if report["findings"]:
-        print_table("Findings", [(each["kind"], f"{each['count']:,}", each["sentence"], _lines(each["lines"]))
-                                 for each in report["findings"]], ("Kind", "Rows", "What", "Lines"))
+        print_table(tr("Findings"), [(each["kind"], f"{each['count']:,}", each["sentence"], _lines(each["lines"]))
+                                 for each in report["findings"]], (tr("Kind"), tr("Rows"), tr("What"), tr("Lines")))
         fixable = [each["kind"] for each in report["findings"] if each["fix"]]
         if fixable:
             command = program.command("data", "clean", report["file"], "--fix", fixable[0], "--out", "NEW.jsonl")
-            say(f"\nMend them: {command}")
+            say("\n" + tr("Fix them: {command}", command=command))
 
 
 def _lines(lines: list[int]) -> str:
@@ -175,7 +182,7 @@ def _lines(lines: list[int]) -> str:
 def clean(
     file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
-    fix: Annotated[list[str], typer.Option(metavar="KIND", help="Finding to mend, as `data check` names it; several "
+    fix: Annotated[list[str], typer.Option(metavar="KIND", help="Finding to fix, as `data check` names it; several "
                                                                 "may be given, or one text with commas.")],
     model: Model = None,
     map_: Mapped = None,
@@ -183,25 +190,25 @@ def clean(
     text_by: TextBy = None,
     as_json: Json = False,
 ) -> int:
-    """Write a mended copy as JSONL. The file itself is never changed."""
+    """Write a fixed copy as JSONL. The file itself is never changed."""
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.health.finding import Context
-    from slmstudio.core.data.health.fixing import fix as mend
+    from slmstudio.core.data.health.fixing import fix as fix_rows
     from slmstudio.core.data.health.kinds import KINDS
     from slmstudio.core.run import token_counts
 
     spare([file], out)
     wanted = [kind for each in fix for kind in each.split(",") if kind]
     if unknown := [kind for kind in wanted if kind not in KINDS or not KINDS[kind].fix]:
-        raise UserError(tr("{unknown} can't be mended.", unknown=", ".join(unknown)),
-                        tr("The report has no finding of that name, or it can only be mended by hand."),
-                        tr("Choose among {names}.",
+        raise UserError(tr("{kinds} can't be fixed this way.", kinds=", ".join(unknown)),
+                        tr("The report has no finding of that name, or it can only be fixed by hand."),
+                        tr("Choose one of: {names}.",
                            names=", ".join(kind for kind, about in KINDS.items() if about.fix)))
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)
         special = token_counts.special_tokens(folder) if folder is not None else ()
-        fixed = mend(dataset.records, wanted, Context(special))
+        fixed = fix_rows(dataset.records, wanted, Context(special))
     jsonl.write(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
                                                 "steps": [{"fix": kind} for kind in wanted]})
     counts = {kind: sum(change.kind == kind for change in fixed.changes) for kind in wanted}
@@ -218,7 +225,7 @@ def convert(
     text_by: TextBy = None,
     as_json: Json = False,
 ) -> int:
-    """Write the rows as JSONL, in the layouts of which each has one form."""
+    """Write the rows as JSONL, in one standard form."""
     from slmstudio.core.data import jsonl
 
     spare([file], out)
@@ -243,7 +250,7 @@ def split(
     text_by: TextBy = None,
     as_json: Json = False,
 ) -> int:
-    """Split the rows into those to learn and those to evaluate; rows with the same question stay together."""
+    """Split the rows into training and evaluation rows; rows with the same question stay together."""
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.split import split_evenly
 
@@ -268,7 +275,7 @@ def mix(
     seed: Annotated[int, typer.Option(help="Another seed takes other rows.")] = 0,
     as_json: Json = False,
 ) -> int:
-    """Make one dataset of several, with a weight for each. The files themselves are never changed."""
+    """Combine several datasets into one, with a weight for each. The files themselves are never changed."""
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.versions import mixing
 
@@ -291,7 +298,7 @@ def _weighted(text: str) -> tuple[Path, float]:
     try:
         return Path(name), float(weight)
     except ValueError:
-        raise UserError(tr('"{weight}" is not a weight.', weight=weight),
+        raise UserError(tr("“{weight}” isn't a weight.", weight=weight),
                         tr("A weight is a number, as in rows.jsonl=0.5."), tr("Correct it.")) from None
 
 
@@ -299,5 +306,5 @@ def _done(result: dict[str, Any], as_json: bool) -> int:
     if as_json:
         print_json(result)
     else:
-        print_table("Done", [(name, str(value)) for name, value in result.items()])
+        print_table(tr("Done"), [(name, str(value)) for name, value in result.items()])
     return 0

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slmstudio.cli.progress import Follower, print_json, print_table, say
+from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.doctor.line import Line
 
 app = typer.Typer()
+WORDS = {"problem": noop("problem"), "warning": noop("warning"), "fine": noop("fine")}
 
 
 @app.command()
@@ -30,8 +32,8 @@ def doctor(
 
     with Follower() as follower:
         lines = checkup.visit(lambda done, total: follower.on_event("doctor", {
-            "type": "progress", "phase": "checking", "done": done, "total": total,
-            "detail": "".join(checkup.PARTS[done:done + 1]), "seconds_left": None}))
+            "type": "progress", "phase": tr("checking"), "done": done, "total": total,
+            "detail": "".join(map(tr, checkup.PARTS[done:done + 1])), "seconds_left": None}))
     worst = line.worst(lines)
     if as_json:
         told = checkup.shared(lines) if copyable else lines
@@ -49,12 +51,13 @@ def _show(lines: list[Line]) -> None:
     for topic in line.TOPICS:
         here = [each for each in lines if each.topic == topic]
         if here:
-            print_table(topic, [(each.state, each.title, each.why) for each in here], ("", "Found", "Details"))
+            print_table(tr(topic), [(tr(WORDS[each.state]), each.title, each.why) for each in here],
+                        ("", tr("Found"), tr("Details")))
     to_do = [each for state in line.STATES for each in lines if each.state == state != "fine"]
     # Below the tables, where no column breaks a command that somebody wants to copy.
     for each in to_do:
-        say(f"\n{each.state}: {each.title} {each.remedy}")
+        say(f"\n{tr(WORDS[each.state])}: {each.title} {each.remedy}")
         if each.command:
             say(f"    {each.command}")
     if not to_do:
-        say("\nNothing needs to be done.")
+        say("\n" + tr("Nothing needs to be done."))

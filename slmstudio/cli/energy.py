@@ -26,12 +26,12 @@ def energy(
     run: Annotated[Path | None, typer.Argument(help="Run folder whose energy is shown by part.")] = None,
     price: Annotated[float | None, typer.Option(help="What you pay for a kilowatt-hour. It is remembered.")] = None,
     currency: Annotated[str | None, typer.Option(help="Of the price, as three letters: INR, USD, EUR.")] = None,
-    grams: Annotated[float | None, typer.Option(help="Grams of CO2 of a kilowatt-hour, where you know better than "
+    grams: Annotated[float | None, typer.Option(help="Grams of CO2 of a kilowatt-hour, if you know better than "
                                                      "your country's average. It is remembered.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Forget your own figures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Show what a run drew, cost and gave off; or set the price of electricity and the CO2 of a kilowatt-hour."""
+    """Show a run's energy, cost and CO2; or set the price of electricity and the CO2 of a kilowatt-hour."""
     from slmstudio.core.hardware import rapl
     from slmstudio.core.run import folder
     from slmstudio.core.run.energy.tariff import tariff
@@ -51,7 +51,8 @@ def energy(
         if why := rapl.why_not():
             say(why)
     if here.price is None:
-        say(f"\nTo set the price: {program.command('energy', '--price', 'PRICE', '--currency', 'CURRENCY')}")
+        say("\n" + tr("To set the price: {command}",
+                      command=program.command("energy", "--price", "PRICE", "--currency", "CURRENCY")))
     return 0
 
 
@@ -79,7 +80,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     if known.price_per_kwh is not None:  # a price stays in its currency when the locale changes
         known.currency = tariff(known).currency
     if not problems and known.price_per_kwh is not None and not known.currency:
-        problems.append(Problem(tr("Nothing says which country this machine is in. Give the currency too."),
+        problems.append(Problem(tr("The system doesn't say which country this machine is in. Give the currency, too."),
                                 field="--currency"))
     if problems:
         raise UserError(tr("The price wasn't set."), tr("Some values can't be used."), tr("Correct them."), problems)
@@ -125,18 +126,19 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
-        say("What this run drew isn't known.")
+        say(tr("How much energy this run used isn't known."))
         return
-    print_table("Energy", [(part.name.capitalize(), format_energy(part.joules), HOW[part.how]) for part in use.parts],
-                ("Part", "Energy", "How it is known"))
-    say(f"\nTogether: {told.energy(use)}, in the {format_duration(use.seconds)} in which it was read.")
-    say(f"Cost: {told.cost(use.joules, tariff)}")
+    print_table(tr("Energy"), [(tr(part.name).capitalize(), format_energy(part.joules), tr(HOW[part.how]))
+                               for part in use.parts], (tr("Part"), tr("Energy"), tr("How it's known")))
+    say("\n" + tr("Together: {energy}, measured over {time}.", energy=told.energy(use),
+                  time=format_duration(use.seconds)))
+    say(tr("Cost: {cost}", cost=told.cost(use.joules, tariff)))
     say(f"CO2: {told.co2(use.joules, tariff)}")
 
 
 def _show_tariff(tariff: Tariff) -> None:
     from slmstudio.core.run.energy.money import format_price
 
-    price = "not known" if tariff.price is None else format_price(tariff.price, tariff.currency)
-    print_table("A kilowatt-hour", [("Price", price, tariff.price_source),
-                                    ("CO2", f"{tariff.grams:,.0f} g", tariff.grams_source)])
+    price = tr("not known") if tariff.price is None else format_price(tariff.price, tariff.currency)
+    print_table(tr("A kilowatt-hour"), [(tr("Price"), price, tariff.price_source),
+                                    ("CO2", tr("{grams:,.0f} g", grams=tariff.grams), tariff.grams_source)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -23,7 +23,8 @@ GPUS = {"T4": 16, "L4": 24, "A10": 24, "L40S": 48, "H100": 80, "RTX 2060": 6, "R
         "RTX 4070 Ti": 12, "RTX 4080": 16, "RTX 4090": 24, "RTX 5070": 12, "RTX 5070 Ti": 16, "RTX 5080": 16,
         "RTX 5090": 32, "RTX A4000": 16, "RTX A5000": 24, "RTX A6000": 48, "RTX 6000 Ada": 48}
 """GB of cards that come with one size of memory, as their maker's tables have it."""
-VERDICTS = {"fits": tr("It fits."), "tight": tr("It may just fit."), "does not fit": tr("It doesn't fit as it is.")}
+VERDICTS = {"fits": noop("It fits."), "tight": noop("It may just fit."),
+            "does not fit": noop("It doesn't fit as it is.")}
 
 
 @app.command()
@@ -37,7 +38,7 @@ def estimate(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Say how much memory training would need, part by part, whether it fits, and what would make it fit."""
+    """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""
     from slmstudio.core.run import memory, planner
 
     asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}
@@ -97,23 +98,28 @@ def card_memory(name: str) -> int:
     for card, gigabytes in GPUS.items():
         if plain == card.lower().replace(" ", ""):
             return gigabytes * GB
-    raise UserError(tr("{name!r} isn't a card whose memory is known.", name=name), "",
+    raise UserError(tr("The memory of a card called “{name}” isn't known.", name=name), "",
                     tr("Give its memory, as in --gpu 12GB, or one of these: {gpus}.", gpus=", ".join(GPUS)))
 
 
 def _place(gpu: str | None, device: str) -> tuple[int, str, str, str]:
-    """Bytes that may be filled, the kind of device, what it is called, and the precision that suits it."""
+    """Bytes that may be filled, the kind of device, a sentence on what is free, and the precision that suits it."""
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run.memory.cards import TAKEN
+    from slmstudio.core.units import format_bytes
 
     if gpu is not None:
         size = card_memory(gpu)
-        return size - TAKEN, "cuda", f"on a card with {size / GB:g} GB", "bf16"
+        where = tr("{size} is free on a card with {gigabytes:g} GB.", size=format_bytes(size - TAKEN),
+                   gigabytes=size / GB)
+        return size - TAKEN, "cuda", where, "bf16"
     machine = read_machine()
     card = machine.gpus[0] if machine.gpus and device != "cpu" else None
     if card is not None and (free := card.memory_free or card.memory_total):
-        return free, "cuda", f"on the {card.name}", "bf16" if (card.compute_capability or (8, 0)) >= (8, 0) else "fp16"
-    return machine.ram_free, "cpu", "in this machine's memory", "bf16" if machine.cpu_bf16 else "fp32"
+        where = tr("{size} is free on the {card}.", size=format_bytes(free), card=card.name)
+        return free, "cuda", where, "bf16" if (card.compute_capability or (8, 0)) >= (8, 0) else "fp16"
+    where = tr("{size} is free in this machine's memory.", size=format_bytes(machine.ram_free))
+    return machine.ram_free, "cpu", where, "bf16" if machine.cpu_bf16 else "fp32"
 
 
 def _config(facts: ModelFacts, chosen: dict[str, Any], precision: str) -> RunConfig:
@@ -154,24 +160,25 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     from slmstudio.core.run.fields.choices import METHODS
     from slmstudio.core.units import format_bytes
 
-    title = (f"{facts.name}, {METHODS.words[config.method]}: {config.max_length:,} tokens, micro-batch "
-             f"{config.micro_batch_size}, {config.precision}")
-    rows = [(name, format_bytes(size)) for name, size in found.parts().items() if size]
-    print_table(title, [*rows, ("likely", format_bytes(found.total)),
-                        ("range", f"{format_bytes(found.low)} to {format_bytes(found.high)}")])
+    title = tr("{model}, {method}: {tokens:,} tokens, micro-batch {rows}, {precision}", model=facts.name,
+               method=tr(METHODS.words[config.method]), tokens=config.max_length, rows=config.micro_batch_size,
+               precision=config.precision)
+    rows = [(tr(name), format_bytes(size)) for name, size in found.parts().items() if size]
+    span = tr("{low} to {high}", low=format_bytes(found.low), high=format_bytes(found.high))
+    print_table(title, [*rows, (tr("likely"), format_bytes(found.total)), (tr("range"), span)])
     verdict = found.verdict(free)
-    say(f"\n{VERDICTS[verdict]} {format_bytes(free)} are free {where}.")
+    say(f"\n{tr(VERDICTS[verdict])} {where}")
     if pulls:
         say()
-        columns = ("Change", "Saves", "Cost", tr("Enough by itself"))
-        print_table("What would make it less", [
+        columns = (tr("Change"), tr("Saves"), tr("Drawback"), tr("Enough by itself"))
+        print_table(tr("What would reduce it"), [
             (", ".join(f"{field}={value}" for field, value in pull.change.items()), format_bytes(pull.saves),
-             pull.cost, "yes" if pull.enough else "no") for pull in pulls], columns)
+             pull.cost, tr("yes") if pull.enough else tr("no")) for pull in pulls], columns)
     if verdict != "fits":
-        say("\nEven all of these together don't make it fit. Choose a smaller model." if fewest is None else
-            "\nThe smallest change that makes it fit: " + " ".join(
-                f"--set {field}={value}" for pull in fewest for field, value in pull.change.items()))
+        options = " ".join(f"--set {field}={value}" for pull in fewest or () for field, value in pull.change.items())
+        say("\n" + (tr("Even all of these together don't make it fit. Choose a smaller model.") if fewest is None else
+                    tr("The smallest change that makes it fit: {options}", options=options)))
     say()
-    print_table("Longest rows that surely fit, one at a time, with activations recomputed", [
+    print_table(tr("The longest rows that surely fit, one at a time, with activations recomputed"), [
         (row.card, *(f"{row.longest[method]:,}" if row.longest[method] else "–" for method in row.longest))
-        for row in cards], ("Card", *(METHODS.words[method] for method in cards[0].longest)))
+        for row in cards], (tr("Card"), *(tr(METHODS.words[method]) for method in cards[0].longest)))

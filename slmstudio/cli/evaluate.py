@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower, print_error, print_json, print_table, print_warning, say
 from slmstudio.core import files, formats, jobs, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-RUBRIC = tr("The better answer is right, complete and short, and is written in the language of the question.")
+RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
+"""English, as all that a judge is told."""
 TOKENS = 256
 MOST_WARNINGS = 20
 TOLD_AFTER = ("judge_unreadable",)
@@ -40,10 +41,10 @@ def evaluate(
     = None,
     benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
                                                        "lm_eval.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files; by default what was fetched.")]
+    data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files; by default those downloaded.")]
     = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the benchmark's data from the hub where they are not "
-                                                        "here yet. Once: they are kept and used offline.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download the benchmark's data from the hub if they aren't "
+                                                        "here yet. They are kept and used offline.")] = False,
     shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
     against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. May be "
                                                            "given several times.")] = None,
@@ -58,7 +59,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
-    """Let a model, or a run's result and its base, answer test rows; score them with intervals, compare them.
+    """Let a model, or a run's result and its base, answer test rows; score the answers with intervals, and compare.
 
     Every batch of answers is kept: an evaluation that was cut off continues when its folder is given.
     """
@@ -148,16 +149,9 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
     for warning in checked.warnings[:MOST_WARNINGS]:
         print_warning(str(warning))
     if len(checked.warnings) > MOST_WARNINGS:
-        print_warning(f"and {len(checked.warnings) - MOST_WARNINGS:,} more of this kind")
+        print_warning(tr("There are {n:,} more of this kind.", n=len(checked.warnings) - MOST_WARNINGS))
     request.pop("no_test", None)
     return requests.create(request, run)
-
-
-def print_warning(text: str) -> None:
-    """On stderr, as the events of a job are."""
-    import sys
-
-    say(f"warning: {text}", file=sys.stderr)
 
 
 def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
@@ -168,7 +162,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     if outcome is None or not outcome.was_successful():
         if not job.is_alive():
             job.start()
-        with Follower(since, told, "answers that are written are kept") as follower:
+        with Follower(since, told, tr("Stopping: the answers so far are kept.")) as follower:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)
@@ -180,7 +174,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     else:
         print_scores(scores)
         print_advice(advice)
-        say(f"\nKept in {job.folder}")
+        say("\n" + tr("Saved in {folder}", folder=job.folder))
     return 0
 
 
@@ -208,7 +202,7 @@ def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
     error = outcome.user_error()
     advice = go_on("evaluate", job.folder)
     if outcome.state == "cancelled":
-        print_warning(f"Cancelled. {advice}")
+        print_warning(f"{tr('Cancelled.')} {advice}")
     else:
         print_error(error, as_json=False)
         if advice not in str(error):
@@ -225,9 +219,9 @@ def print_scores(scores: dict[str, Any]) -> None:
     models = scores.get("models") or []
     if models:
         keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
-        rows = [(METRICS[key].name.removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
+        rows = [(tr(METRICS[key].name).removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
                 for key in keys]
-        print_table(f"Scores of {ntr('{n:,} row', '{n:,} rows', scores['test']['rows'])}", rows,
+        print_table(ntr("Scores of {n:,} row", "Scores of {n:,} rows", scores["test"]["rows"]), rows,
                     ("", *(model["name"] for model in models)))
     said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
     for result in scores.get("benchmarks") or []:
@@ -243,11 +237,12 @@ def print_benchmark(result: dict[str, Any]) -> None:
     """Accuracy of all questions and by subject."""
     models = result["models"]
     subjects = sorted({subject for model in models for subject in model["by_subject"]})
-    rows = [("all", *(_figure(model["accuracy"]) for model in models))]
+    rows = [(tr("all"), *(_figure(model["accuracy"]) for model in models))]
     if len(subjects) > 1:
         rows += [(subject, *(_figure(model["by_subject"].get(subject)) for model in models)) for subject in subjects]
-    questions = ntr("{n:,} question", "{n:,} questions", models[0]["accuracy"]["rows"])
-    print_table(f"{result['title']}, {questions}", rows, ("Accuracy in %", *(model["name"] for model in models)))
+    title = ntr("{benchmark}, {n:,} question", "{benchmark}, {n:,} questions", models[0]["accuracy"]["rows"],
+                benchmark=result["title"])
+    print_table(title, rows, (tr("Accuracy in %"), *(model["name"] for model in models)))
 
 
 def _figure(score: dict[str, Any] | None) -> str:
@@ -255,4 +250,4 @@ def _figure(score: dict[str, Any] | None) -> str:
         return "–"
     digits = 3 if score["value"] < 10 and score["high"] is not None and score["high"] < 10 else 1
     bounds = [f"{score[key]:.{digits}f}" if score[key] is not None else "∞" for key in ("low", "high")]
-    return f"{score['value']:.{digits}f} ({bounds[0]} to {bounds[1]})"
+    return tr("{score} ({low} to {high})", score=f"{score['value']:.{digits}f}", low=bounds[0], high=bounds[1])

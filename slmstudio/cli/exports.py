@@ -31,11 +31,11 @@ def export(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files; by default exports in the run.")] = None,
     importance: Annotated[
-        bool, typer.Option(help="Let the learned rows weigh the columns of types below Q4_K_M.")
+        bool, typer.Option(help="Let the training rows weigh the columns of types below Q4_K_M.")
     ] = new.IMPORTANCE,
     as_json: Json = False,
 ) -> int:
-    """Turn a finished run into files in one pass, and prove each GGUF against what was trained.
+    """Turn a finished run into files in one pass, and prove each GGUF file against the trained model.
 
     Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
@@ -54,12 +54,12 @@ def export(
     if as_json:
         print_json({"run_dir": str(run), "outcome": outcome.state, **outcome.result, "error": outcome.error})
     elif made:
-        columns = ("File", "Size", tr("Tokens equal"), "Top-1", "NMSE", "Proof")
-        print_table("Exports", [_row(file) for file in made], columns)
+        columns = (tr("File"), tr("Size"), tr("Tokens equal"), "Top-1", "NMSE", tr("Proof"))
+        print_table(tr("Exports"), [_row(file) for file in made], columns)
         for note in outcome.result["notes"]:
             say(note)
     for failure in failures:
-        say(f"error: {failure}", file=sys.stderr)
+        say(tr("error: {text}", text=failure), file=sys.stderr)
     return 0 if outcome.was_successful() and not failures else 1
 
 
@@ -68,24 +68,24 @@ def _row(file: dict[str, Any]) -> tuple[str, ...]:
     if not (proof := file["parity"]):
         return file["path"], size, "–", "–", "–", "–"
     measured = proof["positions"] > 0
-    return (file["path"], size, "yes" if proof["token_ids_equal"] else "NO",
+    return (file["path"], size, tr("yes") if proof["token_ids_equal"] else tr("NO"),
             figure(proof["top1"], ".1%") if measured else "–", figure(proof["nmse"], ".1e") if measured else "–",
-            "passed" if proof["passed"] else "FAILED")
+            tr("passed") if proof["passed"] else tr("FAILED"))
 
 
 @app.command()
 def parity(
-    run: Annotated[Path, typer.Argument(help="Run folder, or model folder, that the file was made of.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, or model folder, that the file was made from.")],
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
     as_json: Json = False,
 ) -> int:
-    """Prove that a GGUF file answers as the model that was trained. Exit status 1 when it does not.
+    """Prove that a GGUF file gives the same answers as the trained model. Exit status 1 when it doesn't.
 
-    The result is stored beside the file, as NAME.parity.json.
+    The result is saved beside the file, as NAME.parity.json.
     """
     for path in (run, gguf):
         if not path.exists():
-            raise UserError(tr("{path} does not exist.", path=path), "", tr("Check the path."))
+            raise UserError(tr("{path} doesn't exist.", path=path), "", tr("Check the path."))
     llama.need()
     outcome = _work(new.parity(run, gguf), "parity")
     if not outcome.was_successful():
@@ -101,7 +101,7 @@ def parity(
     else:
         print_checks(f"{gguf.name} ({result['type']})", result)
     for failure in result["failures"]:
-        say(f"error: {failure}", file=sys.stderr)
+        say(tr("error: {text}", text=failure), file=sys.stderr)
     return 0 if result["passed"] else 1
 
 

@@ -35,43 +35,50 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
     except OSError as error:
         raise from_os_error(error, "begin the fit check") from error
     job.start()
-    with Follower(stopping="the fit check is cancelled") as follower:
-        outcome = follower.follow(job, "fit check")
+    with Follower(stopping=tr("Cancelling the fit check.")) as follower:
+        outcome = follower.follow(job, tr("fit check"))
     result = fit_result.of_job(job, outcome)
     if as_json:
         print_json(result)
         return 0
-    print_table(f"Fit check: {config.name}", _rows(result))
+    print_table(tr("Fit check: {name}", name=config.name), _rows(result))
     if result["fits"]:
-        say(f"\nIt fits. Start training: {program.command('train', run)}")
+        say("\n" + tr("It fits. Start training: {command}", command=program.command("train", run)))
     else:
-        say("\nIt doesn't fit as it is. A smaller micro-batch, a shorter sequence length or QLoRA takes less memory. "
-            f"You may start it all the same: {program.command('train', run)}")
+        say("\n" + tr("It doesn't fit as it is. A smaller micro-batch, a shorter sequence length or QLoRA takes less "
+                      "memory. You can start it anyway: {command}", command=program.command("train", run)))
     return 0
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     estimate, free, peak = result["estimate"], result["free"], format_bytes(result["measured_peak"])
-    estimated = [("Estimated", format_span(estimate["low"], estimate["high"]))] if estimate["low"] is not None else []
-    rows = [("Device", "GPU" if result["device"] == "cuda" else "processor"), *estimated,
-            ("Measured", f"memory ran out; it needs more than {peak}" if result["ran_out"] else f"{peak} at the peak"),
-            ("Free", format_bytes(free) if free is not None else "unknown")]
+    known = estimate["low"] is not None
+    estimated = [(tr("Estimated"), format_span(estimate["low"], estimate["high"]))] if known else []
+    measured = tr("memory ran out; it needs more than {size}", size=peak) if result["ran_out"] else tr(
+        "{size} at the peak", size=peak)
+    rows = [(tr("Device"), "GPU" if result["device"] == "cuda" else tr("processor")), *estimated,
+            (tr("Measured"), measured), (tr("Free"), format_bytes(free) if free is not None else tr("unknown"))]
     if result["seconds_per_step"] is not None:
-        rows += [("A step", format_duration(result["seconds_per_step"])),
-                 ("Speed", f"{result['tokens_per_second']:,.0f} tokens/s")]
+        rows += [(tr("One step"), format_duration(result["seconds_per_step"])),
+                 (tr("Speed"), tr("{speed:,.0f} tokens/s", speed=result["tokens_per_second"]))]
     return rows
 
 
 def told(outlook: Outlook) -> str:
-    """What a run takes, in a line: "About 14 min, needs 7.9–8.6 GB of 11.2 GB free (measured here)."."""
-    best, free = outlook.best, outlook.free
-    of = f" of {format_bytes(free)} free" if free is not None else ""
+    """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
+    best = outlook.best
     if best.measured is not None and best.measured.ran_out:
         return tr("When it was tried here, memory ran out at {size}.", size=format_bytes(best.measured.peak_bytes))
     if best.measured is not None:
-        took = f"{format_about(outlook.seconds).capitalize()}, needs" if outlook.seconds else "Needs"
-        return f"{took} {format_bytes(best.measured.peak_bytes)}{of} (measured here)."
-    how = "estimated, corrected by what was measured here" if best.corrected_by else "estimated"
-    line = f"Needs {format_span(best.estimate.low, best.estimate.high)}{of} ({how})."
-    return line if outlook.fits != "no" else tr("{line} That doesn't fit, but you may start it all the same.",
-                                                line=line)
+        said = [tr("Needs {size} (measured here).", size=format_bytes(best.measured.peak_bytes))]
+    else:
+        size = format_span(best.estimate.low, best.estimate.high)
+        said = [tr("Needs {size} (estimated, and corrected by what was measured here).", size=size)
+                if best.corrected_by else tr("Needs {size} (estimated).", size=size)]
+    if outlook.free is not None:
+        said.append(tr("{size} is free.", size=format_bytes(outlook.free)))
+    if best.measured is not None and outlook.seconds:
+        said.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
+    if best.measured is None and outlook.fits == "no":
+        said.append(tr("That doesn't fit, but you can start it anyway."))
+    return " ".join(said)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, say
+from slmstudio.cli.progress import Follower, outcome_word, print_error, print_json, say
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 Processes = Annotated[int | None, typer.Option(
     help="How many cards of this machine train together, each in a process of its own.")]
 Parallelism = Annotated[str | None, typer.Option(
-    help="\"faster\" (each card holds the model, and learns from its share of each batch) or \"bigger\" (the cards "
+    help="\"faster\" (each card holds the whole model and trains on its share of each batch) or \"bigger\" (the cards "
          "share the model, so that one fits that is too big for one card).")]
 
 
@@ -48,16 +48,17 @@ def unfinished(run: Path) -> jobs.Job:
     """The job of a run folder, to be resumed.
 
     Raises:
-        UserError: it is finished, or at work.
+        UserError: it is finished, or running.
     """
     job = jobs.Job(run)
     ended = job.outcome()
     if ended is not None and ended.state == "finished":
-        raise UserError(tr("{run} is finished already.", run=run.name), "",
-                        tr("Export it: {command}\nOr learn more: {command2}", command=program.command("export", run),
-                           command2=program.command("continue", run, "--out", "M.json")))
+        raise UserError(tr("{run} is already finished.", run=run.name), "",
+                        tr("Export it: {export_command}\nOr continue training: {continue_command}",
+                           export_command=program.command("export", run),
+                           continue_command=program.command("continue", run, "--out", "M.json")))
     if ended is None and job.is_alive():
-        raise UserError(tr("{run} is running already.", run=run.name), tr("Another process works on it."),
+        raise UserError(tr("{run} is already running.", run=run.name), tr("Another process is working on it."),
                         tr("Stop it first."))
     return job
 
@@ -76,10 +77,10 @@ def invite_again(run: Path) -> None:
 
 def show(invited: Invitation) -> None:
     """Say how other machines join, and what that takes."""
-    say("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
-        f"  {invited.command()}\n"
-        "Do so only in a network that you trust: while they train, what they send each other isn't encrypted.",
-        file=sys.stderr, flush=True)
+    say(tr("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
+           "  {command}\n"
+           "Do so only in a network that you trust: what they send each other while training isn't encrypted.",
+           command=invited.command()), file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -114,7 +115,7 @@ def launch(
     invited = invitation.make(job.folder, address, port)
     since = time.time()
     job.start()
-    say(f"Run folder: {job.folder}", file=sys.stderr)
+    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
     show(invited)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
@@ -140,7 +141,7 @@ def join(
     job = new.join(host.strip("[]"), int(port), id_, model)
     since = time.time()
     job.start()
-    with Follower(since, stopping="this machine leaves the run", command="cancel") as follower:
+    with Follower(since, stopping=tr("This machine is leaving the run."), command="cancel") as follower:
         outcome = follower.follow(job, "join")
     return _told(outcome, as_json, {"folder": str(job.folder)})
 
@@ -151,5 +152,5 @@ def _told(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
     if as_json:
         print_json({**extra, "outcome": outcome.state, **outcome.result, "error": outcome.error})
     elif outcome.was_successful():
-        say(f"Outcome: {outcome.state}")
+        say(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)))
     return 0 if outcome.was_successful() else 1

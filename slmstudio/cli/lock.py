@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core.i18n import tr
 
 app = typer.Typer()
 
@@ -15,8 +16,7 @@ app = typer.Typer()
 def lock(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Show whether the system keeps workers from the network: a locked process tries every way out. Exit status 1: not
-    enforced."""
+    """Show whether the network lock holds: a locked process tries every way out. Exit status 1: it isn't enforced."""
     from slmstudio.core.lock.proof import prove
 
     found = prove()
@@ -24,11 +24,12 @@ def lock(
         print_json(found.to_dict())
         return 0 if found.enforced else 1
     if found.attempts:
-        print_table("What a locked process tried", [
-            (each.what, "blocked" if each.blocked else "NOT BLOCKED", each.gave) for each in found.attempts],
-            ("Attempt", "", "The system's answer"))
-    say("Enforced: no process that works on your data can reach the network." if found.enforced
-        else f"Not enforced. {found.reason}")
+        print_table(tr("What a locked process tried"), [
+            (each.what, tr("blocked") if each.blocked else tr("NOT BLOCKED"), each.gave) for each in found.attempts],
+            (tr("Attempt"), "", tr("The system's answer")))
+    say(tr("Enforced: no process that works on your data can reach the network.") if found.enforced
+        else f"{tr('Not enforced.')} {found.reason}")
     if found.attempts and not found.files:
-        say(f"Files outside of a job's own aren't closed to it: {found.state.files_open or 'see above'}.")
+        say(tr("A job can open files other than its own: {reason}.", reason=found.state.files_open) if
+            found.state.files_open else tr("A job can open files other than its own: see above."))
     return 0 if found.enforced else 1

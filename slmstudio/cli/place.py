@@ -11,6 +11,7 @@ import typer
 from slmstudio.cli.progress import print_json, print_table, say
 from slmstudio.core import home_folder, paths, units
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 app = typer.Typer()
 
@@ -22,7 +23,7 @@ def place(
     usual: Annotated[bool, typer.Option("--usual", help="Go back to the system's own place.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Show or change where runs, models and chats are kept. Windows that are open must be started again."""
+    """Show or change where runs, models and chats are kept. Restart windows that are open."""
     stays = ""
     if folder is not None or usual:
         stays = home_folder.change(folder) if folder is not None else _go_back()
@@ -35,13 +36,13 @@ def place(
         print_json({"folder": str(home), "fixed": home_folder.is_fixed(), "stays": stays,
                     "warnings": [warning.to_dict() for warning in warnings]})
         return 0
-    print_table("Where runs, models and chats are kept", [
-        ("Folder", str(home)), ("Kept there", ", ".join(home_folder.kept(home)) or "nothing yet"),
-        ("Free", units.format_bytes(free))])
+    print_table(tr("Where runs, models and chats are kept"), [
+        (tr("Folder"), str(home)), (tr("Kept there"), ", ".join(home_folder.kept(home)) or tr("nothing yet")),
+        (tr("Free"), units.format_bytes(free))])
     if stays:
         say(f"\n{stays}")
     for warning in warnings:
-        say(f"note: {warning}", file=sys.stderr)
+        say(tr("note: {text}", text=warning), file=sys.stderr)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.errors import MOST_SAID, Problem, from_os_error
+from slmstudio.core.i18n import tr
 
 MOST_IN_JSON = 1000
 """Problems of an input, and lines of one problem, that a JSON object names."""
@@ -18,7 +19,8 @@ def first(problems: Sequence[Problem], source: Path | str) -> Iterator[str]:
     yield from map(str, problems[:MOST_SAID])
     if len(problems) > MOST_SAID:
         command = program.command("data", "check", source, "--problems", "FILE.jsonl")
-        yield f"… and {len(problems) - MOST_SAID:,} more. To write them all to a file: {command}"
+        yield tr("… and {n:,} more. To write them all to a file: {command}", n=len(problems) - MOST_SAID,
+                 command=command)
 
 
 def for_json(problems: Sequence[Problem]) -> dict[str, Any]:

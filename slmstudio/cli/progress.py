@@ -18,13 +18,18 @@ from slmstudio.cli import problems
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
-from slmstudio.core.i18n import ntr
+from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.launch import told
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import format_about, format_energy
 
+OUTCOMES = dict(zip(
+    ("finished", "stopped", "paused", "cancelled", "failed", "crashed", "running", "waiting", "new"),
+    (noop("finished"), noop("stopped"), noop("paused"), noop("cancelled"), noop("failed"), noop("crashed"),
+     noop("running"), noop("waiting"), noop("new")), strict=True))
+"""How a run, a job or an entry of the queue is, in words."""
 HOLD_SHARE, HOLD_SECONDS = 0.1, 3600.0
 """A held temperature is printed again once the share of work has changed by this much, or after this long."""
 
@@ -35,7 +40,7 @@ class Follower:
     Args:
         since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
         told: codes of warnings that are not told here, since they are elsewhere.
-        stopping: what the first Ctrl-C does.
+        stopping: a sentence on what the first Ctrl-C does.
         command: that the first Ctrl-C sends.
 
     Attributes:
@@ -43,8 +48,9 @@ class Follower:
     """
 
     def __init__(self, since: float = 0.0, told: Container[str] = (),
-                 stopping: str = "the step is finished and saved", command: str = "stop") -> None:
-        self._since, self._told, self._stopping, self._command = since, told, stopping, command
+                 stopping: str = "", command: str = "stop") -> None:
+        self._since, self._told, self._command = since, told, command
+        self._stopping = stopping or tr("Stopping: the step is finished and saved.")
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
@@ -84,7 +90,7 @@ class Follower:
                 if asked:
                     job.kill()
                 else:
-                    self._say(f"Stopping: {self._stopping}. Ctrl-C again ends it at once.", always=True)
+                    self._say(f"{self._stopping} {tr('Press Ctrl-C again to end it at once.')}", always=True)
                     asked = True
                     try:
                         job.send(self._command)
@@ -92,10 +98,10 @@ class Follower:
                         print_error(error, as_json=False)
 
     def on_bytes(self, done: int, total: int) -> None:
-        self._show("reading", done, total, "", self._reading.update(done, total, time.monotonic()))
+        self._show(tr("reading"), done, total, "", self._reading.update(done, total, time.monotonic()))
 
     def on_rows(self, done: int, total: int) -> None:
-        self._show("checking", done, total, "rows", self._reading.update(done, total, time.monotonic()))
+        self._show(tr("checking"), done, total, tr("rows"), self._reading.update(done, total, time.monotonic()))
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is passed over, and that is said once."""
@@ -122,15 +128,16 @@ class Follower:
         elif kind == "step":
             self._tell_step(event)
         elif kind == "eval":
-            self._say(f"step {_count(event, 'global_step')}: eval {_loss(event, 'eval_loss', 4)}", always=True)
+            self._say(tr("step {step}: eval {loss}", step=_count(event, "global_step"),
+                         loss=_loss(event, "eval_loss", 4)), always=True)
         elif kind == "warning" and event.get("code") == jobs.DAMAGED:
             self._pass_over()
         elif kind == "warning" and event.get("code") not in self._told:
-            self._say(f"warning: {event['message']}", always=True)
+            self._say(warning(event["message"]), always=True)
         elif kind == "sample":
             for sample in event["samples"]:
-                self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
-                          f"{_short(str(sample['answer']))}", always=True)
+                self._say(tr("step {step}: {question} → {answer}", step=_count(event, "global_step"),
+                             question=_short(str(sample["prompt"])), answer=_short(str(sample["answer"]))), always=True)
         elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest",
                       "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
             self._say(str(event["message"]), always=True)
@@ -138,12 +145,12 @@ class Follower:
             self._tell_hold(event)
         elif kind == "changed":
             self._total_steps = _count(event, "total_steps")
-            self._say(f"changed: learning rate {event['learning_rate']:g}, {ntr('{n:,} step', '{n:,} steps', self._total_steps)}",
-                      always=True)
+            self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
+                         steps=ntr("{n:,} step", "{n:,} steps", self._total_steps)), always=True)
         elif kind == "machines":
             self._say(told.sentence(event), always=True)
         elif kind == "suspended":
-            self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
+            self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
 
     def _tell_hold(self, event: dict[str, Any]) -> None:
         """It comes once a minute, all night: told when the share of work has changed, and once an hour."""
@@ -163,21 +170,21 @@ class Follower:
         step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
         speed = number(event, "tokens_per_second")
         use = self.energy.use
-        detail = [loss, "" if speed is None else f"{speed:.0f} tokens/s",
+        detail = [loss, "" if speed is None else tr("{speed:.0f} tokens/s", speed=speed),
                   "" if use is None else format_energy(use.joules)]
-        self._show("training", step, self._total_steps, " · ".join(filter(None, detail)),
+        self._show(tr("training"), step, self._total_steps, " · ".join(filter(None, detail)),
                    number(event, "seconds_left"))
         if step % 10 == 0 or step == self._total_steps:
-            self._say(f"step {step}/{self._total_steps} {loss}")
+            self._say(tr("step {step}/{steps} {loss}", step=step, steps=self._total_steps, loss=loss))
 
     def _pass_over(self) -> None:
         if not self._passed_over:
             self._passed_over = True
-            self._say(f"warning: {jobs.DAMAGED_SENTENCE}", always=True)
+            self._say(warning(tr(jobs.DAMAGED_SENTENCE)), always=True)
 
     def _show(self, description: str, done: float, total: float | None, detail: str, seconds_left: float | None = None
               ) -> None:
-        left = "" if seconds_left is None else f"{format_about(seconds_left)} left"
+        left = "" if seconds_left is None else tr("{time} left", time=format_about(seconds_left))
         self._progress.update(
             self._task, description=visible(description), completed=done, total=total, detail=visible(detail),
             left=left, visible=True,
@@ -209,10 +216,10 @@ def _loss(event: dict[str, Any], name: str, digits: int) -> str:
     """A loss with its figure, or with the word for what is none: NaN and Inf travel as null plus a flag."""
     value = number(event, name)
     if value is not None:
-        return f"loss {value:.{digits}f}"
+        return tr("loss {loss}", loss=f"{value:.{digits}f}")
     flags = event.get("non_finite")
     flag = flags.get(name) if isinstance(flags, dict) else event[name]
-    return "loss is infinite" if flag in ("inf", "-inf") else "loss is not a number"
+    return tr("loss is infinite") if flag in ("inf", "-inf") else tr("loss isn't a number")
 
 
 def _short(text: str, most: int = 70) -> str:
@@ -228,7 +235,7 @@ def say(text: object = "", end: str = "\n", file: TextIO | None = None, flush: b
 
 def figure(value: float | None, form: str = ".3f") -> str:
     """A figure of a result. NaN and Inf come as themselves, or from a file as None."""
-    return format(value, form) if value is not None and math.isfinite(value) else "not a number"
+    return number_text(value, form) if value is not None and math.isfinite(value) else tr("not a number")
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -239,15 +246,34 @@ def print_json(value: dict[str, Any]) -> None:
 
 def print_error(error: UserError, as_json: bool) -> None:
     """The sentences of an error on stderr; with --json also the object on stdout."""
-    say(f"error: {error}", file=sys.stderr)
+    say(tr("error: {text}", text=error), file=sys.stderr)
     if as_json:
         print_json({"error": {**error.to_dict(), **problems.for_json(error.problems)}})
+
+
+def warning(text: object) -> str:
+    return tr("warning: {text}", text=text)
+
+
+def print_warning(text: object) -> None:
+    """On stderr, as the events of a job are."""
+    say(warning(text), file=sys.stderr)
+
+
+def print_next(command: str) -> None:
+    """What is most likely wanted after this."""
+    say("\n" + tr("Next: {command}", command=command))
+
+
+def outcome_word(state: str) -> str:
+    """A state as people read it; that of a later version as it is."""
+    return tr(OUTCOMES.get(state, state))
 
 
 def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:
     """A table on stdout; a line, where it has no rows."""
     if not rows:
-        say(f"{title}: none")
+        say(tr("{title}: none", title=title))
         return
     table = Table(title=visible(title), show_header=headers is not None, title_justify="left")
     for i in range(len(rows[0])):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import exact
 
 app = typer.Typer()
@@ -28,7 +29,7 @@ def report(
     if as_json:
         print_json({"run_dir": str(run), "out": str(written), "bytes": written.stat().st_size})
     else:
-        say(f"Written: {written}")
+        say(tr("Written: {path}", path=written))
     return 0
 
 
@@ -37,8 +38,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.")],
     as_json: Json = False,
 ) -> int:
-    """Compare runs: losses, scores of the same test set with a paired test, time, and only the fields in which they
-    differ."""
+    """Compare runs: losses, scores on the same test set with a paired test, time, and the fields that differ."""
     from slmstudio.core.report.compare import compare as compare_runs
     from slmstudio.core.run.config import label
 
@@ -47,18 +47,18 @@ def compare(
         print_json(found.to_dict())
         return 0
     head = ("", *(run["label"] for run in found.runs))
-    print_table("Runs", found.rows(), head)
+    print_table(tr("Runs"), found.rows(), head)
     for line in found.warnings:
-        say(f"\nWarning: {line}")
+        say("\n" + tr("Warning: {text}", text=line))
     said = found.paired.sentences()
     if said:
-        say("\nRow by row, the tuned models:")
+        say("\n" + tr("The tuned models, row by row:"))
     for line in (*said, *found.paired.remarks):
         say(line)
     if not found.differences:
-        say("\nTheir configurations are the same.")
+        say("\n" + tr("Their configurations are the same."))
         return 0
-    print_table("Only these fields differ", [
-        (label(name), *(exact(value) or "not set" for value in values))
+    print_table(tr("Only these fields differ"), [
+        (label(name), *(exact(value) or tr("not set") for value in values))
         for name, values in found.differences], head)
     return 0

@@ -1,4 +1,4 @@
-"""Commands about runs as a whole: show one as code, let several wait their turn, go on from a finished one."""
+"""Commands about runs as a whole: show one as code, queue several, continue a finished one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower, outcome_word, print_error, print_json, print_next, print_table, say
 from slmstudio.cli.targets import spare
+from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
-queue_app = typer.Typer(no_args_is_help=True, help=tr("Runs that wait their turn."))
+queue_app = typer.Typer(cls=Group, no_args_is_help=True, help="Runs that wait for their turn.")
 app.add_typer(queue_app, name="queue")
-runs_app = typer.Typer()
+runs_app = typer.Typer(cls=Group)
 app.add_typer(runs_app, name="runs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
@@ -33,7 +34,7 @@ def code(
     out: Annotated[Path, typer.Option(help="Where the script goes.")],
     as_json: Json = False,
 ) -> int:
-    """Write a run as a script of its own, with its rows beside it: the usual libraries, the same losses."""
+    """Write a run as a script, with its rows beside it: the usual libraries, the same losses."""
     from slmstudio.core.run.script import script
 
     written = script.write_script(run, out)
@@ -41,8 +42,9 @@ def code(
         print_json({"out": str(written.path), "train_file": str(written.train_file),
                     "eval_file": str(written.eval_file), "rows_are_ids": written.rows_are_ids})
         return 0
-    say(f"Written: {written.path}, {written.train_file.name} and {written.eval_file.name}")
-    say(f"Next: {quoting.command(['python', '-P', str(written.path)])}")
+    say(tr("Written: {script}, {train_file} and {eval_file}", script=written.path, train_file=written.train_file.name,
+           eval_file=written.eval_file.name))
+    print_next(quoting.command(["python", "-P", str(written.path)]))
     return 0
 
 
@@ -52,7 +54,7 @@ def continue_(
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
     data: Annotated[Path | None, typer.Option(help="JSONL file with the rows to learn; without it, the same.")] = None,
     test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the rows; without it, as many.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows; without it, as many as before.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -72,9 +74,9 @@ def continue_(
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons})
         return 0
     told = ("name", "start_from", "train_file", "eval_file", "epochs", "max_steps", "learning_rate")
-    print_table(f"Plan: {config.name}",
+    print_table(tr("Plan: {name}", name=config.name),
                 [(name, str(getattr(config, name)), config.reasons.get(name, "")) for name in told])
-    say(f"\nNext: {program.command('train', out)}")
+    print_next(program.command("train", out))
     return 0
 
 
@@ -85,7 +87,7 @@ def guard(
                                                    "than where the card slows itself down.")] = None,
     mode: Annotated[str | None, typer.Option(help="\"pause\" when too hot, \"hold\" the limit by short rests between "
                                                   "steps, or \"off\".")] = None,
-    rest: Annotated[int | None, typer.Option(help="Seconds that a pause lasts at least.")] = None,
+    rest: Annotated[int | None, typer.Option(help="The shortest pause, in seconds.")] = None,
     battery: Annotated[bool | None, typer.Option("--pause-on-battery/--train-on-battery",
                                                  help="Whether to rest while the machine isn't plugged in.")] = None,
     hours: Annotated[str | None, typer.Option(help="When to train, as in 22:00-06:00; \"always\" for all day.")] = None,
@@ -103,7 +105,7 @@ def guard(
     if as_json:
         print_json({"run_dir": str(job.folder), **values, "guard": found.to_dict()})
         return 0
-    print_table("Heat and hours", [tuple(line.rsplit(": ", 1)) for line in settings.told(values)])
+    print_table(tr("Heat and hours"), [tuple(line.rsplit(": ", 1)) for line in settings.told(values)])
     if sentence := found.sentence():
         say(sentence)
     return 0
@@ -118,14 +120,14 @@ def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name
     if as_json:
         print_json({"run_dir": str(run.absolute()), "name": kept})
     else:
-        say(f"Renamed: {run.name} is called {kept} now.")
+        say(tr("Renamed: {run} is now called {name}.", run=run.name, name=kept))
     return 0
 
 
 @queue_app.command("add")
 def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
               as_json: Json = False) -> int:
-    """Put a run at the end of the queue; of a configuration, a run folder is made first."""
+    """Put a run at the end of the queue. A configuration is made into a run folder first."""
     from slmstudio.core.run import config_file, folder, queue
 
     config = config_file.load(run)
@@ -138,7 +140,8 @@ def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run c
     if as_json:
         print_json(entry.to_dict())
         return 0
-    say(f"Waiting: {entry.folder}\nNext: {program.command('queue', 'run')}")
+    say(tr("Waiting: {folder}", folder=entry.folder))
+    print_next(program.command("queue", "run"))
     return 0
 
 
@@ -151,16 +154,17 @@ def queue_list(as_json: Json = False) -> int:
     if as_json:
         print_json({"queue": [entry.to_dict() for entry in found]})
     elif found:
-        print_table("Queue", [(entry.folder.name, entry.state) for entry in found], ("Run", "State"))
+        print_table(tr("Queue"), [(entry.folder.name, outcome_word(entry.state)) for entry in found],
+                    (tr("Run"), tr("State")))
     else:
-        say(f"The queue is empty. Add a run: {program.command('queue', 'add', 'RUN.json')}")
+        say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
     return 0
 
 
 @queue_app.command("move")
 def queue_move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
                as_json: Json = False) -> int:
-    """Put a run at another place of the queue."""
+    """Move a run to another place in the queue."""
     from slmstudio.core.run import queue
 
     queue.move(run, position - 1)
@@ -169,20 +173,20 @@ def queue_move(run: Run, position: Annotated[int, typer.Argument(min=1, help="It
 
 @queue_app.command("remove")
 def queue_remove(run: Run, as_json: Json = False) -> int:
-    """Take a run out of the queue. Its folder stays."""
+    """Take a run out of the queue. Its folder is kept."""
     from slmstudio.core.run import queue
 
     queue.remove(run)
     if as_json:
         print_json({"removed": str(run.absolute())})
     else:
-        say(f"Removed from the queue: {run}")
+        say(tr("Removed from the queue: {run}", run=run))
     return 0
 
 
 @queue_app.command("run")
 def queue_run(as_json: Json = False) -> int:
-    """Work through the queue, one run after another. Ctrl-C stops the run at work; the others keep waiting."""
+    """Work through the queue, one run after another. Ctrl-C stops the current run; the others keep waiting."""
     from slmstudio.core.run import queue
 
     ended: list[dict[str, Any]] = []
@@ -192,12 +196,12 @@ def queue_run(as_json: Json = False) -> int:
             job = _next_job()
             if job is None:
                 break
-            say(f"Run folder: {job.folder}", file=sys.stderr)
+            say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
             with Follower(since) as follower:
                 outcome = follower.follow(job, "train")
             ended.append(_told(job, outcome))
             if outcome.state == "paused":
-                say("Its memory was freed; the queue waits until it is resumed.", file=sys.stderr)
+                say(tr("Its memory was freed. The queue waits until you resume it."), file=sys.stderr)
                 break
     seen = {run["run_dir"] for run in ended}
     left = queue.entries()
@@ -210,14 +214,15 @@ def queue_run(as_json: Json = False) -> int:
     if as_json:
         print_json({"runs": ended, "waiting": waiting})
     elif ended:
-        print_table("Queue", [(Path(run["run_dir"]).name, run["outcome"]) for run in ended], ("Run", "Outcome"))
+        print_table(tr("Queue"), [(Path(run["run_dir"]).name, outcome_word(run["outcome"])) for run in ended],
+                    (tr("Run"), tr("Outcome")))
     else:
-        say(f"The queue is empty. Add a run: {program.command('queue', 'add', 'RUN.json')}")
+        say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
     return 0 if all(run["outcome"] in ("finished", "stopped", "paused") for run in ended) else 1
 
 
 def _next_job() -> jobs.Job | None:
-    """The run of the queue that is at work, or the next one as soon as no other run is; None when none waits."""
+    """The queue's running run, or the next one as soon as no other runs; None when none waits."""
     from slmstudio.core.run import queue
 
     said = None
@@ -234,8 +239,8 @@ def _next_job() -> jobs.Job | None:
         busy = queue.at_work()
         if busy is not None and busy.outcome() is None and busy.folder != said:
             said = busy.folder
-            say(f"Waiting for {busy.folder.name} to end.", file=sys.stderr)
-        time.sleep(jobs.POLL_SECONDS)  # a run at work, or one that has ended and whose process is about to
+            say(tr("Waiting for {run} to end.", run=busy.folder.name), file=sys.stderr)
+        time.sleep(jobs.POLL_SECONDS)  # another run is running, or has ended while its process is about to
 
 
 def _told(job: jobs.Job, outcome: jobs.Outcome) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import typer
 from slmstudio.cli.progress import print_json, say
 from slmstudio.core import llama, serving
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
 app = typer.Typer()
@@ -27,12 +28,12 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Without it: 8765, or the next free one.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = serving.LOOPBACK,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach it.")] = False,
-    context: Annotated[int | None, typer.Option(min=256, help="Tokens of a prompt with its answer.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Answers that are written at once.")] = None,
+    context: Annotated[int | None, typer.Option(min=256, help="Tokens of a prompt and its answer together.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Answers written at the same time.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make a new API key; the old one is refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,
 ) -> int:
-    """Serve a model to other programs as OpenAI's API does, until Ctrl-C. It ends with this terminal."""
+    """Serve a model to other programs with OpenAI's API, until Ctrl-C. It ends when this terminal is closed."""
     llama.need()
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
@@ -49,7 +50,7 @@ def serve(
                     _show(message, key, as_json)
             raise worker.cause_of_death()
         except KeyboardInterrupt:
-            say("Stopped.", file=sys.stderr)
+            say(tr("Stopped."), file=sys.stderr)
             return 0
         finally:
             worker.close()
@@ -73,7 +74,8 @@ def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
                     **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
         return
     if not serving.is_loopback(message["host"]):
-        say(f"Other machines reach it at http://{socket.gethostname()}:{message['port']}/v1. The connection is not "
-            "encrypted.\n")
-    say(f"URL    {url}\nKey    {key}\nModel  {model}\n\n{serving.curl_snippet(url, key, model)}\n\n"
-        f"{serving.python_snippet(url, key, model)}\n\nCtrl-C ends it.", flush=True)
+        say(tr("Other machines reach it at {address}. The connection isn't encrypted.",
+               address=f"http://{socket.gethostname()}:{message['port']}/v1") + "\n")
+    say(tr("URL    {url}\nKey    {key}\nModel  {model}", url=url, key=key, model=model))
+    say(f"\n{serving.curl_snippet(url, key, model)}\n\n{serving.python_snippet(url, key, model)}\n")
+    say(tr("Press Ctrl-C to stop it."), flush=True)

@@ -14,7 +14,7 @@ app = typer.Typer()
 
 @app.command()
 def setup() -> int:
-    """Set up what is missing or has changed: a chat engine that could not be had, PyTorch for a new card."""
+    """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card."""
     command = environment.command()
     if os.name == "nt":
         return subprocess.call(command)

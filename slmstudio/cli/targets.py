@@ -22,7 +22,7 @@ def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:
             continue
         for source in read:
             if target.samefile(source) if not source.is_dir() else target.resolve().is_relative_to(source.resolve()):
-                why = tr("It holds what is read") if not source.is_dir() else tr("It belongs to {source}, which is "
-                                                                                 "read", source=source)
-                raise UserError(tr("{target} would be written over.", target=target), f"{why}.",
+                why = tr("The command reads from it.") if not source.is_dir() else tr(
+                    "It's part of {folder}, which the command reads.", folder=source)
+                raise UserError(tr("{target} would be overwritten.", target=target), why,
                                 tr("Choose another name for the result."))

@@ -83,7 +83,7 @@ def run_job(folder: Path) -> int:
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
-            print(f"another worker is at work on {folder}", file=sys.stderr)
+            print(f"another worker is working on {folder}", file=sys.stderr)
             return 3
         jobs.write_process_file(folder, os.getpid())
         log = log_limit.opened(folder / jobs.LOG)
@@ -196,7 +196,7 @@ def _lock(job: Any) -> None:
         # In a process of its own, which may use the network; and first: what it may fail of must not come after hours.
         child.run(job, "slmstudio.worker.benchmark.fetch_first",
                   {"folder": str(job.folder), "name": benchmark["name"]}, [], lambda report: None,
-                  step="fetching the benchmark")
+                  crashed=tr("The download of the benchmark ended unexpectedly."))
     compiled.keep()
     job.emit("lock", **worker_lock.install(job.request["kind"], job.request, job.folder).to_dict())
 

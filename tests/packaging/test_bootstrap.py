@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,7 +79,7 @@ class TestSystem:
         assert str(stop.value).splitlines()[-1] == (
             "  sudo apt install chromium fonts-noto-core g++ gcc libxcb-cursor0 make poppler-utils xauth xvfb")
         monkeypatch.setattr(shutil, "which", lambda name: None)
-        with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install the packages of your system"):
+        with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install your system's packages"):
             setup_system.check(None, compiler=False, venv=False, with_tests=False)
 
     @linux
@@ -92,7 +93,7 @@ class TestSystem:
     def test_what_went_wrong_is_told_with_a_remedy(self):
         for output, words in (
             ("NewConnectionError(...): [Errno -3] Temporary failure in name resolution\nNo matching distribution",
-             "cannot be reached"),
+             "can't be reached"),
             ("OSError: [Errno 28] No space left on device", "disk is full"),
             ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] ...", "PIP_CERT"),
             ("Skipping page X because the GET request got Content-Type: text/html", "web page came instead"),
@@ -207,6 +208,30 @@ def test_from_a_half_made_environment_through_an_interruption_and_damage_to_done
     assert (packages / "numpy" / "__init__.py").read_text() == "VALUE = 1\n"
 
 
+def test_the_set_up_speaks_the_system_s_language(project):
+    """By a checkout's catalogue, which nobody has compiled, and a Python that has no library."""
+    target = project / "resources" / "translations"
+    target.mkdir(parents=True)
+    shutil.copy(small_project.ROOT / "resources" / "translations" / "hi.po", target)
+    for environment in ({"SLMSTUDIO_LANGUAGE": "", "LC_ALL": "hi_IN.UTF-8"}, {"SLMSTUDIO_LANGUAGE": "hi"}):
+        command = [sys.executable, "-E", "-s", "-S", "-X", "utf8", "packaging/bootstrap.py", "command", "runs"]
+        done = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", timeout=60, check=False,
+                              env={**os.environ, **environment})
+        assert done.returncode == 2 and "SLM Studio का सेटअप अभी नहीं हुआ है।" in done.stderr, done.stderr
+    assert (target / "hi.mo").is_file()
+
+
+@linux
+def test_the_window_speaks_what_tk_can_draw(project):
+    (project / "resources" / "translations").mkdir(parents=True)
+    shutil.copy(small_project.ROOT / "resources" / "translations" / "hi.po", project / "resources" / "translations")
+    program = "import os, sys; sys.path.insert(0, 'packaging'); import setup_language as it; print(it.variables()); " \
+              "it.speak(window=True); print(it.variables(), os.environ.get('SLMSTUDIO_LANGUAGE'))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], cwd=project, capture_output=True, text=True,
+                          timeout=60, check=True, env={"LANG": "hi_IN.UTF-8"})
+    assert done.stdout.splitlines() == ["{'SLMSTUDIO_LANGUAGE': 'hi'}", "{'SLMSTUDIO_LANGUAGE': 'en'} None"]
+
+
 @linux
 def test_a_second_set_up_waits_for_the_first(project, without_venv):
     import fcntl
@@ -215,7 +240,7 @@ def test_a_second_set_up_waits_for_the_first(project, without_venv):
     with open(project / ".venv" / "setup.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = start(project, "setup", PYTHONPATH=str(without_venv))  # so that it soon ends
-        assert "Another set-up is at work" in process.stderr.readline()
+        assert "Another setup is running" in process.stderr.readline()
         assert process.poll() is None
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 2 and "[1/8]" in out

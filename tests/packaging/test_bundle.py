@@ -54,7 +54,7 @@ def test_it_sets_up_without_a_network_and_the_program_runs(bundle, tmp_path):
     done = subprocess.run([*WITHOUT_NETWORK, python, bundle / "packaging" / "bootstrap.py", "setup"], env=environment,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "files of the bundle are whole" in done.stdout and "SLM Studio is set up" in done.stdout
+    assert "files of the bundle checked" in done.stdout and "SLM Studio is set up" in done.stdout
     program = [*WITHOUT_NETWORK, str(bundle / "environment" / "bin" / "slmstudio")]
     rows = bundle / "resources" / "starter" / "helpdesk_train.jsonl"
     # The starter model is in the bundle. Two steps of training use every part of the environment.

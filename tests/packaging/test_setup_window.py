@@ -135,7 +135,7 @@ def test_the_steps_are_shown_and_cancelling_keeps_what_is_done(make):
     window = make(WORKING, FINISHING, linger=60)
     window.start()
     until(window, lambda: window.page.line.cget("text") == "Downloading torch … 812 MB")
-    assert rows(window) == [("System libraries", "there already"), ("PyTorch", "12 s"), ("Check", "")]
+    assert rows(window) == [("System libraries", "already there"), ("PyTorch", "12 s"), ("Check", "")]
     assert [each.state for each in window.progress.steps] == ["done", "working", "waiting"]
     assert 0 < float(window.page._bar.place_info()["relwidth"]) < 1
     assert buttons(window) == [TEXTS["cancel"]] and message(window) == ""
@@ -207,7 +207,7 @@ def test_a_set_up_that_dies_or_cannot_start_is_a_failure(make):
     assert window.progress.state == "failed" and "status 1. MemoryError" in message(window) and window.status == 2
     window._command = ["/nowhere/python"]
     window.page.main.invoke()
-    assert "could not be started: No such file" in message(window)
+    assert "couldn't be started: No such file" in message(window)
     assert buttons(window) == [TEXTS["close"], TEXTS["again"]]
 
 
@@ -225,7 +225,7 @@ def test_a_set_up_that_does_not_hear_is_ended(make, monkeypatch):
 
 def test_what_waits_for_another_set_up_says_so_and_odd_lines_do_no_harm():
     progress = setup_child.Progress()
-    for line in ("Another set-up is at work in this folder; waiting until it is done.", "{", "[1]", '{"event": "new"}'):
+    for line in ("Another setup is running in this folder. Waiting until it's done.", "{", "[1]", '{"event": "new"}'):
         progress.take(setup_child._event(line))
     assert progress.state == "working" and progress.said[1:] == ["{", "[1]"]
     assert progress.share() == 0.0
@@ -236,9 +236,9 @@ def test_what_waits_for_another_set_up_says_so_and_odd_lines_do_no_harm():
 def test_a_failure_is_told_without_the_log_and_with_a_button_instead_of_a_command():
     progress = setup_child.Progress(log="/x/setup.log")
     progress.take({"event": "failed", "log": "/x/setup.log",
-                   "text": f"PyTorch could not be installed. The disk is full. {setup_causes.AGAIN}\n"
-                           "The end of /x/setup.log:\n  $ pip\n  no space left"})
-    assert progress.text == f"PyTorch could not be installed. The disk is full. {setup_child.AGAIN_HERE}"
+                   "text": f"PyTorch couldn't be installed. The disk is full. {setup_causes.AGAIN}",
+                   "tail": "  $ pip\n  no space left"})
+    assert progress.text == f"PyTorch couldn't be installed. The disk is full. {setup_child.AGAIN_HERE}"
 
 
 @pytest.mark.full

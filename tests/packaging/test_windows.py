@@ -308,7 +308,7 @@ def test_the_launcher_ends_every_half_state(machine: Machine, setup: Path) -> No
 def test_the_launcher_without_a_network_says_so_retries_and_closes_and_takes_a_python_that_is_there(
         machine: Machine, setup: Path) -> None:
     place = installed(machine, setup, DEVANAGARI)
-    sentence = "Python could not be fetched. See that this computer reaches the internet"
+    sentence = "Python couldn't be downloaded. Check that this computer reaches the internet"
     log = place / "launcher.log"
 
     def failed() -> bool:

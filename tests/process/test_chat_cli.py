@@ -51,7 +51,7 @@ def test_a_conversation_with_commands(command, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     for said in ("/regenerate", "The capital of India is", "You are a pirate."):
         assert said in done.stdout
-    for said in ("'x' isn't a whole number", "/dance is not known", "Nothing was asked yet"):
+    for said in ("'x' isn't a whole number", "/dance isn't a command here", "You haven't asked anything yet"):
         assert said in done.stderr
     assert "Traceback" not in done.stderr
     tree = Conversation.read(tmp_path / "talk.json").lanes[0].tree
@@ -72,7 +72,7 @@ def test_control_c_ends_the_answer_and_not_the_program(command) -> None:
         talk.stdin.write(b"/set seed 3\n/quit\n")
         talk.stdin.flush()
         rest = talk.stdout.read().decode()
-    assert talk.returncode == 0 and "seed is 3." in rest and len(rest.split()) < 1500
+    assert talk.returncode == 0 and "seed is now 3." in rest and len(rest.split()) < 1500
 
 
 def test_a_file_that_is_none(command, tmp_path) -> None:

@@ -87,7 +87,7 @@ def test_truncated_at_fifty_places(ask, worker, copy, gguf, step) -> None:
 def test_a_model_that_only_embeds(ask, tmp_path) -> None:
     path = embedding_model(tmp_path / "embedder.gguf")
     error = ask("load", path=str(path))
-    assert error["error"]["what"] == "embedder.gguf cannot chat." and "numbers" in error["error"]["why"]
+    assert error["error"]["what"] == "embedder.gguf can't chat." and "numbers" in error["error"]["why"]
 
 
 @pytest.mark.parametrize(("template", "words"), first_fast([

@@ -105,7 +105,7 @@ def test_training_with_missing_files_is_refused_before_a_run_exists(slmstudio, t
 
 
 def test_unknown_command(slmstudio):
-    assert "No such command" in slmstudio("fly", status=2).stderr
+    assert "There's no command “fly”." in slmstudio("fly", status=2).stderr
 
 
 @pytest.mark.full
@@ -139,7 +139,7 @@ def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
     with Follower() as follower:
         for event in jobs.Job(run.folder).events():
             follower.on_event("train", event)
-    assert "step 40: eval loss is not a number" in capsys.readouterr().err.splitlines()
+    assert "step 40: eval loss isn't a number" in capsys.readouterr().err.splitlines()
 
 
 def test_a_held_temperature_is_told_when_its_share_changes_and_once_an_hour(capsys):
@@ -188,5 +188,5 @@ def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
     commands._show_first_run({**result, "gguf": None, "parity": None, "reply": None,
                               "left_out": "Export was left out."})
     shown = capsys.readouterr().out
-    assert "Export was left out.\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
+    assert "Export was left out.\n\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
     assert "in chat" not in shown

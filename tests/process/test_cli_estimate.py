@@ -52,7 +52,7 @@ def test_this_machine_without_a_card(estimate: Any) -> None:
 def test_for_people(studio_home: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["estimate", "--model", str(tiny_model), "--gpu", "RTX 4090"]) == 0
     said = capsys.readouterr().out
-    assert "It fits. 23.4 GB are free on a card with 24 GB." in said
+    assert "It fits. 23.4 GB is free on a card with 24 GB." in said
     assert "activations" in said and "2 × 24 GB" in said
 
 

@@ -52,9 +52,9 @@ def test_the_line_of_a_plan(planned, tiny_model):
     out, _ = planned
     config, about, machine = config_file.load(out), facts.read_model(tiny_model), read_machine()
     plain = fit_check.told(outlook.look(about, config, machine, 8))
-    assert plain.startswith("Needs ") and plain.endswith(" free (estimated).")
+    assert plain.startswith("Needs ") and " (estimated). " in plain and plain.endswith(" is free.")
     measured.record(measured.measure(about, config, machine, "run", 100, 2**30, seconds_per_step=1000.0))
     line = fit_check.told(outlook.look(about, config, machine, 8))
-    assert line.startswith("About ") and ", needs 1 GB of " in line and line.endswith("(measured here).")
+    assert line.startswith("Needs 1 GB (measured here).") and "It takes about " in line
     measured.record(measured.measure(about, config, machine, "run", 100, 2**40, ran_out=True))
     assert fit_check.told(outlook.look(about, config, machine, 8)).endswith("memory ran out at 1 TB.")

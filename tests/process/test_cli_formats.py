@@ -61,7 +61,7 @@ def test_the_list_of_runs_names_it_and_shows_the_others(newer: Path):
     listed = json.loads(done.stdout.splitlines()[-1])
     assert [run["run_dir"] for run in listed["runs"]] == [str(own)]
     assert [run["run_dir"] for run in listed["unreadable"]] == [str(newer)]
-    assert f"warning: {newer.name} cannot be shown." in done.stderr and "newer SLM Studio" in done.stderr
+    assert f"warning: {newer.name} can't be shown." in done.stderr and "newer SLM Studio" in done.stderr
 
 
 def test_newer_settings_do_not_keep_the_terminal_from_working(studio_home: Path):

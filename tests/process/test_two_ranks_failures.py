@@ -79,7 +79,7 @@ def furthest_in_order(run: Path, other: Path) -> float:
 @pytest.mark.parametrize(("plant", "what"), [
     ("out_of_memory_on_rank_1", "In process 2: Memory ran out."),
     ("no_number_on_rank_1", "The loss of step 3 isn't a number (NaN or Inf)."),
-    ("rank_1_hangs", "Process 2 hangs."),
+    ("rank_1_hangs", "Process 2 doesn't respond."),
 ])
 def test_what_went_wrong_on_another_rank_is_said(zygote, tiny_model, tmp_path, plant, what):
     run = make(tiny_model, tmp_path, processes=2)

@@ -24,10 +24,11 @@ REQUIREMENTS = "torch>=2.4  # a range\nllama-cpp-python==2.9\nnumpy==2.9\ntransf
 
 PROGRAM = '''"""Says on a pipe, where a test asks for it, that the last step is at work; then waits to be ended."""
 import os
+import sys
 import time
 
 __version__ = "0.1"
-if "BOOTSTRAP_TEST_PIPE" in os.environ:
+if "BOOTSTRAP_TEST_PIPE" in os.environ and "PySide6" in sys.modules:
     with open(os.environ["BOOTSTRAP_TEST_PIPE"], "w") as pipe:
         pipe.write(str(os.getpid()))
     time.sleep(600)
@@ -69,6 +70,10 @@ def make(root: Path, wheels: Path) -> Path:
                                                  "if __name__ == '__main__':\n    main()\n")):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text, "utf-8")
+    for name in ("__init__.py", "i18n"):
+        source, target = ROOT / "slmstudio" / "core" / name, root / "slmstudio" / "core" / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
     return root
 
 
@@ -101,4 +106,4 @@ def set_up(root: Path, **environment: str) -> list[str]:
     assert process.returncode == 0, out + err
     assert "SLM Studio is set up" in out
     return [line.split("]")[1].split("…")[0].strip() for line in out.splitlines()
-            if line.startswith("[") and "there already" not in line]
+            if line.startswith("[") and "already there" not in line]

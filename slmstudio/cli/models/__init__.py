@@ -3,9 +3,10 @@
 import typer
 
 from slmstudio.cli.models import get, import_, listing, token, vet
-from slmstudio.core.i18n import tr
+from slmstudio.cli.words import Group
 
-app = typer.Typer(no_args_is_help=False, help=tr("Base models: those on disk and those that can be fetched."))
+app = typer.Typer(cls=Group, no_args_is_help=False,
+                  help="Base models: those on disk and those that can be downloaded.")
 app.callback(invoke_without_command=True)(listing.models)
 app.command("list")(listing.list_)
 app.command()(get.get)

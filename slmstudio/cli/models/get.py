@@ -18,14 +18,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 
 def get(
     name: Annotated[str | None, typer.Argument(help="The model: owner/name, as Qwen/Qwen2.5-1.5B-Instruct, or its "
-                                               "page. Without it, downloads that were begun are listed.")] = None,
+                                               "page. Without it, unfinished downloads are listed.")] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, a tag or a commit; by default the newest.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, where it isn't the usual one.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, if it isn't the usual one.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Fetch a base model from the hub. Ctrl-C pauses; the same command fetches the rest.
+    """Download a base model from the hub. Ctrl-C pauses; the same command downloads the rest.
 
-    Only safetensors, configuration, tokenizer and template are fetched, and each file is verified.
+    Only safetensors, configuration, tokenizer and template are downloaded, and each file is verified.
     """
     from slmstudio.core.jobs import new
     from slmstudio.core.model.hub import endpoint as endpoints
@@ -43,7 +43,7 @@ def get(
     except OSError as error:
         raise from_os_error(error, "begin the download") from error
     job.start()
-    with Follower(since, stopping="what was fetched is kept", command="pause") as follower:
+    with Follower(since, stopping=tr("Pausing: what was downloaded is kept."), command="pause") as follower:
         outcome = follower.follow(job, "models get")
     again = program.command("models", "get", name, *(("--revision", revision) if revision else ()),
                             *(("--endpoint", endpoint) if endpoint else ()))
@@ -64,9 +64,10 @@ def _list_unfinished(as_json: bool) -> int:
             {"repo": each.repo, "revision": each.revision, "bytes": each.done, "total": each.total,
              "folder": str(each.partial), "resume": command} for each, command in zip(found, again, strict=True)]})
         return 0
-    print_table("Downloads that were begun", [
-        (each.repo, f"{units.format_bytes(each.done)} of {units.format_bytes(each.total)}", command)
-        for each, command in zip(found, again, strict=True)], ("Model", "Downloaded", "Fetch the rest with"))
+    print_table(tr("Unfinished downloads"), [
+        (each.repo, _share(each.done, each.total), command)
+        for each, command in zip(found, again, strict=True)],
+        (tr("Model"), tr("Downloaded"), tr("Download the rest with")))
     return 0
 
 
@@ -77,8 +78,8 @@ def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
         print_json({"outcome": outcome.state, **result, "resume": None if outcome.was_successful() else again,
                     "error": outcome.error})
     if outcome.state == "paused":
-        here = f"{units.format_bytes(result['bytes'])} of {units.format_bytes(result['total'])}"
-        say(f"Paused. What was fetched is kept: {here}.\nFetch the rest with: {again}", file=sys.stderr)
+        say(tr("Paused. What was downloaded is kept: {share}.\nDownload the rest with: {command}",
+               share=_share(result["bytes"], result["total"]), command=again), file=sys.stderr)
         return 1
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)
@@ -86,11 +87,15 @@ def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
     if problem:
         print_error(UserError.from_dict(problem), as_json=False)
     if not as_json:
-        print_table(f"{repo} is on this machine" if result["fetched"] else f"{repo} was already on this machine", _rows(
-            result))
+        print_table(tr("{model} is on this machine", model=repo) if result["fetched"]
+                    else tr("{model} was already on this machine", model=repo), _rows(result))
     return 2 if problem else 0
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    return [("Folder", result["path"]), ("Size", units.format_bytes(result["bytes"])), ("Commit", result["commit"]),
-            (tr("Can be trained"), "NO" if result["problem"] else "yes")]
+    return [(tr("Folder"), result["path"]), (tr("Size"), units.format_bytes(result["bytes"])),
+            (tr("Commit"), result["commit"]), (tr("Can be trained"), tr("NO") if result["problem"] else tr("yes"))]
+
+
+def _share(done: int, total: int | None) -> str:
+    return tr("{done} of {total}", done=units.format_bytes(done), total=units.format_bytes(total))

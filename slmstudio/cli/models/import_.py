@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower, print_error, print_json, print_next, print_table, print_warning, say
 from slmstudio.core import jobs, paths, program, settings, units
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import new
 
-KIND = {"gguf": "GGUF file, unpacked", "model": "model folder", "adapter": "adapter", "starter": "starter model"}
-OTHER_TEMPLATE = tr("The adapter's folder holds another chat template than its base. The base's is used here; if the "
-                    "adapter learned with the other one, its answers are worse.")
+KIND = {"gguf": noop("GGUF file, unpacked"), "model": noop("model folder"), "adapter": noop("adapter"),
+        "starter": noop("starter model")}
+OTHER_TEMPLATE = noop("The adapter's folder has another chat template than its base. The base's is used here. If the "
+                      "adapter was trained with the other one, its answers will be worse.")
 
 
 def import_(
@@ -25,8 +26,8 @@ def import_(
     name: Annotated[str | None, typer.Option(help="What to call it here: the model's folder, or the adapter's run.")
                     ] = None,
     base: Annotated[Path | None, typer.Option(help="Folder of the base model that an adapter was trained on.")] = None,
-    starter: Annotated[str | None, typer.Option(help="Fetch a starter model instead, as gemma-3-270m.")] = None,
-    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="The starter model's terms are accepted.")
+    starter: Annotated[str | None, typer.Option(help="Download a starter model instead, such as gemma-3-270m.")] = None,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept the starter model's terms.")
                               ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
@@ -47,7 +48,7 @@ def import_(
         raise from_os_error(error, f"read {what}") from error
     if gguf:
         if base is not None:
-            raise UserError(tr("{what} is a GGUF file, and needs no base model.", what=what.name), "",
+            raise UserError(tr("{file} is a GGUF file, which doesn't need a base model.", file=what.name), "",
                             tr("Leave out --base."))
         return _unpack(what.absolute(), name, as_json)
     if what.is_dir() and peft_adapter.is_adapter(what):
@@ -70,8 +71,8 @@ def _checked(name: str) -> str:
         UserError: it can't be a folder's name.
     """
     if name in ("", ".", "..") or name.startswith(".") or any(char in name for char in '/\\:*?"<>|\0'):
-        raise UserError(tr("{name!r} can't be a model's name.", name=name), tr("It names its folder."),
-                        tr("Choose another name: --name."))
+        raise UserError(tr("“{name}” can't be a model's name.", name=name),
+                        tr("The name is also the name of its folder."), tr("Choose another name: --name."))
     return name
 
 
@@ -89,13 +90,13 @@ def _do(job: jobs.Job, kind: str, told: dict[str, Any], as_json: bool) -> int:
     from slmstudio.core.model.vetting import vet
 
     job.start()
-    with Follower(stopping="nothing half done is kept") as follower:
-        outcome = follower.follow(job, "import")
+    with Follower(stopping=tr("Cancelling: nothing half done is kept.")) as follower:
+        outcome = follower.follow(job, tr("import"))
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
         return 2 if outcome.state == "failed" and not outcome.details else 1
     model = vet.read_vetted(Path(outcome.result["folder"]))
-    return _say(kind, model, {**told, "reused": outcome.result["reused"]}, as_json)
+    return _told(kind, model, {**told, "reused": outcome.result["reused"]}, as_json)
 
 
 def _remember(folder: Path, as_json: bool) -> int:
@@ -104,23 +105,23 @@ def _remember(folder: Path, as_json: bool) -> int:
     model = vet.read_vetted(folder)
     known, trouble = settings.load()
     if trouble:
-        say(f"note: {trouble}", file=sys.stderr)
+        say(tr("note: {text}", text=trouble), file=sys.stderr)
     if folder.parent != paths.models_dir():  # those of the library are found anyway
         known.remember_model(folder)
         known.save()
-    return _say("model", model, {}, as_json)
+    return _told("model", model, {}, as_json)
 
 
-def _say(kind: str, model: Any, told: dict[str, Any], as_json: bool) -> int:
+def _told(kind: str, model: Any, told: dict[str, Any], as_json: bool) -> int:
     if as_json:
         print_json({"kind": kind, "folder": str(model.path), "name": model.name, "family": model.family,
                     "parameters": model.parameters, "has_chat_template": model.has_chat_template, **told})
         return 0
-    print_table(f"Ready to be trained: {model.name}", [
-        ("What it was", KIND[kind]), ("Folder", str(model.path)), ("Family", model.family),
-        ("Parameters", units.format_count(model.parameters)), ("Licence", model.licence or "not stated"),
-        ("Chat template", "its own" if model.has_chat_template else "none")])
-    say(f"\nNext: {program.command('plan', '--model', model.path, '--data', 'FILE', '--out', 'RUN.json')}")
+    print_table(tr("Ready to be trained: {model}", model=model.name), [
+        (tr("Imported from"), tr(KIND[kind])), (tr("Folder"), str(model.path)), (tr("Family"), model.family),
+        (tr("Parameters"), units.format_count(model.parameters)), (tr("Licence"), model.licence or tr("not stated")),
+        (tr("Chat template"), tr("its own") if model.has_chat_template else tr("none"))])
+    print_next(program.command("plan", "--model", model.path, "--data", "FILE", "--out", "RUN.json"))
     return 0
 
 
@@ -134,18 +135,19 @@ def _adapter(folder: Path, base: Path | None, name: str | None, as_json: bool) -
     except UserError as error:
         command = program.command("models", "import", folder, "--base", "FOLDER")
         raise UserError(error.what, error.why,
-                        tr("{remedy} In the terminal: {command}", remedy=error.remedy, command=command)) from error
+                        f"{error.remedy} {tr('In the terminal: {command}', command=command)}") from error
     run = adapter_import.import_adapter(adapter, found, name)
-    warning = OTHER_TEMPLATE if adapter_import.template_differs(adapter, found) else ""
+    warning = tr(OTHER_TEMPLATE) if adapter_import.template_differs(adapter, found) else ""
     if warning:
-        say(f"warning: {warning}", file=sys.stderr)
+        print_warning(warning)
     if as_json:
         print_json({"kind": "adapter", "run_dir": str(run), "base": str(found), "rank": adapter.rank,
                     "alpha": adapter.alpha, "warning": warning})
         return 0
-    print_table(f"A run of its own: {run.name}", [
-        ("Adapter", str(folder)), ("Base model", str(found)), ("Rank, alpha", f"{adapter.rank}, {adapter.alpha:g}"),
-        ("Run folder", str(run))])
-    say(f"\nExport it: {program.command('export', run)}\nContinue it: "
-        f"{program.command('continue', run, '--data', 'FILE', '--out', 'RUN.json')}")
+    print_table(tr("The adapter is now a run: {run}", run=run.name), [
+        (tr("Adapter"), str(folder)), (tr("Base model"), str(found)),
+        (tr("Rank, alpha"), f"{adapter.rank}, {adapter.alpha:g}"), (tr("Run folder"), str(run))])
+    say("\n" + tr("Export it: {command}", command=program.command("export", run)))
+    say(tr("Continue training: {command}",
+           command=program.command("continue", run, "--data", "FILE", "--out", "RUN.json")))
     return 0

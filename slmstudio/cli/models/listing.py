@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.cli.progress import print_json, print_table, print_warning, say
 from slmstudio.core import program
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import Badge
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
-Fits = Annotated[bool, typer.Option("--fits", help="Only those that have enough memory here for some method.")]
+Fits = Annotated[bool, typer.Option("--fits", help="Only those that fit in memory here with some method.")]
 Language = Annotated[str | None, typer.Option(
-    help="Code or English name, as hi or Hindi. Models that name it come first, those that don't name all follow.")]
-Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence as apache-2.0.')]
+    help="Code or English name, such as hi or Hindi. Models that name it come first, then those that don't name all.")]
+Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence such as apache-2.0.')]
 Kind = Annotated[str | None, typer.Option(help='"instruct" (answers as it is) or "base" (continues text).')]
-MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Measure too how fast the disk for runs writes.")]
+MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Also measure how fast the disk for runs writes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-COLUMNS = ("Model", "Parameters", "Languages", "Licence", "Size", "Here")
+COLUMNS = (noop("Model"), noop("Parameters"), noop("Languages"), noop("Licence"), noop("Size"), noop("Here"))
 SHOWN = 3
 """Languages that are named in the table; of more, only their number is said."""
 
 
 def models(context: typer.Context, fits: Fits = False, language: Language = None, licence: Licence = None,
            kind: Kind = None, measure_disk: MeasureDisk = False, as_json: Json = False) -> int:
-    """Base models: those on the disk and those that can be fetched."""
+    """Base models: those on disk and those that can be downloaded."""
     if context.invoked_subcommand is not None:
         return 0
     return list_("", fits, language, licence, kind, measure_disk, as_json)
@@ -53,7 +53,8 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
     on_disk, others = (_with_badges(models, machine, fits) for models in (found.on_disk, found.catalogue))
     advice = guidance.advice(machine) + ([_disk_advice()] if measure_disk else [])
     for folder, error in found.unreadable:
-        say(f"warning: {model_name(folder)} can't be used. {error.why}", file=sys.stderr)
+        what = tr("{name} can't be used.", name=model_name(folder))
+        print_warning(f"{what} {error.why}")
     if as_json:
         print_json({"on_disk": [_state(*each) for each in on_disk],
                     "catalogue": [_state(*each) for each in others],
@@ -61,11 +62,12 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
                                    for folder, error in found.unreadable],
                     "advice": advice})
         return 0
-    print_table("On disk", [_row(*each, language) for each in on_disk], COLUMNS)
-    print_table("Catalogue", [_row(*each, language) for each in others], COLUMNS)
+    columns = tuple(map(tr, COLUMNS))
+    print_table(tr("On disk"), [_row(*each, language) for each in on_disk], columns)
+    print_table(tr("Catalogue"), [_row(*each, language) for each in others], columns)
     for sentence in advice:
         say(sentence)
-    say(f"\nGet one: {program.command('models', 'get', 'NAME')}")
+    say("\n" + tr("Download one: {command}", command=program.command("models", "get", "NAME")))
     return 0
 
 
@@ -85,9 +87,10 @@ def _state(model: ListedModel, here: Badge | None) -> dict[str, Any]:
 def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[str, ...]:
     entry = model.entry
     measured = model.folder is not None or (entry is not None and entry.disk_bytes is not None)
-    return (model.title, format_count(model.parameters), _languages(entry, language) if entry else "not stated",
-            model.licence + (", gated" if entry and entry.gated and not model.folder else ""),
-            ("" if measured else "about ") + format_bytes(model.disk_bytes), str(here or "unknown"))
+    gated, size = entry and entry.gated and not model.folder, format_bytes(model.disk_bytes)
+    return (model.title, format_count(model.parameters), _languages(entry, language) if entry else tr("not stated"),
+            tr("{licence}, gated", licence=model.licence) if gated else model.licence,
+            size if measured else tr("about {size}", size=size), str(here or tr("unknown")))
 
 
 def _languages(entry: CatalogueEntry, wanted: str | None) -> str:
@@ -95,14 +98,16 @@ def _languages(entry: CatalogueEntry, wanted: str | None) -> str:
     from slmstudio.core.model import catalogue
 
     if not entry.language_count:
-        return "not stated"
+        return tr("not stated")
     names = catalogue.languages()
     if entry.language_count <= SHOWN and entry.languages:
         return ", ".join(names[code] for code in entry.languages)
     if wanted is None:
         return f"{entry.language_count}"
     name = names[catalogue.language_code(wanted)]
-    return f"{entry.language_count}, with {name}" if entry.speaks(wanted) else f"{entry.language_count}, not all named"
+    if entry.speaks(wanted):
+        return tr("{count}, with {language}", count=entry.language_count, language=name)
+    return tr("{count}, not all named", count=entry.language_count)
 
 
 def _disk_advice() -> str:

@@ -15,13 +15,13 @@ from slmstudio.core.i18n import tr
 
 def token(
     set_: Annotated[bool, typer.Option("--set", help="Ask for a token, or read it from stdin, and keep it.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Forget the token that is kept.")] = False,
-    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, where it isn't the usual one.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the token that is kept.")] = False,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, if it isn't the usual one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Say whether there is a token for gated models, keep one, or forget it. It is never shown.
+    """Show whether there is a token for gated models, save one, or remove it. It is never shown.
 
-    It is kept in the system's keyring, or where there is none in a file that only you can read.
+    It is kept in the system's keyring, or, without one, in a file that only you can read.
     """
     from slmstudio.core.model.hub import endpoint as endpoints
     from slmstudio.core.model.hub import token as tokens
@@ -38,16 +38,17 @@ def token(
         print_json({"endpoint": hub, "token": found is not None, "where": where, "removed": removed})
         return 0
     if removed is not None:
-        say("The token is forgotten." if removed else "There was no token to forget.")
+        say(tr("The token was removed.") if removed else tr("There was no token to remove."))
     if found is not None:
-        say(f"There is a token for {hub} in {tokens.PLACES[found.where]}.")
+        say(tr("There is a token for {hub} in {place}.", hub=hub, place=tr(tokens.PLACES[found.where])))
     elif removed is None:
-        say(f"There is no token for {hub}. Add one with: {program.command('models', 'token', '--set')}")
+        say(tr("There's no token for {hub}. Add one with: {command}", hub=hub,
+               command=program.command("models", "token", "--set")))
     return 0
 
 
 def _asked() -> str:
     """The token: typed without being shown, or the first line of stdin."""
     if sys.stdin.isatty():
-        return str(typer.prompt("Token", hide_input=True, err=True))
+        return str(typer.prompt(tr("Token"), hide_input=True, err=True))
     return sys.stdin.readline()

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.progress import print_json, say
+from slmstudio.cli.progress import print_json, print_warning, say
+from slmstudio.core.i18n import tr
 
 
 def vet(
@@ -28,7 +29,7 @@ def vet(
         for check in found.checks:
             say(f"{'✓' if check.passed else '✗'} {check.sentence}")
     for warning in found.warnings:
-        say(f"warning: {warning}", file=sys.stderr)
+        print_warning(warning)
     for problem in found.problems:
-        say(f"error: {problem}", file=sys.stderr)
+        say(tr("error: {text}", text=problem), file=sys.stderr)
     return 0 if found.passed else 2

@@ -8,12 +8,14 @@ import os
 from gettext import GNUTranslations
 from pathlib import Path
 
+from slmstudio.core.i18n import po_file
+
 
 def load(file: Path) -> GNUTranslations | None:
     """The catalogue of a `.po` file, or None where there is none that can be read.
 
     It is compiled when it is first loaded, and again when it has changed. Where the folder can't be written to, it is
-    compiled at each start; the packages bring it compiled.
+    compiled at each start; packages bring it compiled.
     """
     compiled = file.with_suffix(".mo")
     try:
@@ -36,13 +38,4 @@ def compile_catalogue(file: Path) -> bytes:
         OSError: it can't be read.
         ValueError: it isn't a `.po` file.
     """
-    from babel.messages import mofile, pofile
-
-    try:
-        with file.open("rb") as stream:
-            catalogue = pofile.read_po(stream, locale=file.stem, abort_invalid=True)
-    except pofile.PoFileError as error:
-        raise ValueError(str(error)) from error
-    content = io.BytesIO()
-    mofile.write_mo(content, catalogue)
-    return content.getvalue()
+    return po_file.compiled(file.read_text(encoding="utf-8"))

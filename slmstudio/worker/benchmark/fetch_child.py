@@ -81,7 +81,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
     if kinds & _ABSENT or status in (401, 404):
         return UserError(what, tr("The hub doesn't have it, or hides it from people who aren't signed in."),
                          f"{tr('It may have moved: look for it on the hub.')} {tr(ELSEWHERE)}")
-    if trouble := network.explained(error, what, "."):
+    if trouble := network.explained(error, what):
         return UserError(trouble.what, trouble.why, f"{trouble.remedy} {tr(ELSEWHERE)}")
     if status is not None:
         return UserError(what, tr("The hub answered with status {status}.", status=status),

@@ -111,7 +111,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
                    "HF_DATASETS_CACHE": str(cache / "datasets")}
     try:
         child.run(job, "slmstudio.worker.benchmark.fetch_child", request, [], poll, environment,
-                  "fetching the benchmark")
+                  tr("The download of the benchmark ended unexpectedly."))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     job.progress(len(left), len(left), "data sets", PHASE)

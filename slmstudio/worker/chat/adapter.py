@@ -44,7 +44,7 @@ class ChatAdapter:
             self._put_on(None, None, 0.0)
             return
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= STRONGEST:
-            raise UserError(tr("The adapter's strength cannot be {scale!r}.", scale=scale), "",
+            raise UserError(tr("The adapter's strength can't be {value}.", value=repr(scale)), "",
                             tr("Choose a number from 0 to 2."))
         facts = read_lora(path)
         changed = facts.path.stat().st_mtime_ns
@@ -67,8 +67,8 @@ class ChatAdapter:
         llama_log.RECENT.clear()
         handle = llama_cpp.llama_adapter_lora_init(self._model.model, str(facts.path).encode("utf-8"))
         if not handle:  # a null pointer, which is not None
-            raise UserError(tr("The adapter {path} cannot be loaded.", path=facts.path.name),
-                            tr("llama.cpp says: {last_error}", last_error=llama_log.last_error() or "nothing"),
+            raise UserError(tr("The adapter {file} can't be loaded.", file=facts.path.name),
+                            tr("llama.cpp says: {message}", message=llama_log.last_error() or "–"),
                             tr("Export the run's adapter again, or choose another one."))
         return handle
 

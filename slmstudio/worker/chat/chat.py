@@ -120,7 +120,7 @@ class ChatService:
         """
         command = self._commands.get(str(message.get("command")))
         if command is None:
-            raise UserError(tr("The chat worker does not know the command {get!r}.", get=message.get("command")))
+            raise UserError(f"The chat worker doesn't know the command {message.get('command')!r}.")
         command(message)
 
     def interrupt(self, message: dict[str, Any]) -> bool:
@@ -154,7 +154,7 @@ class ChatService:
     def _set_adapter(self, message: dict[str, Any]) -> None:
         self._loaded()
         if self._adapter is None:
-            raise UserError(tr("This model takes no other adapter."), "",
+            raise UserError(tr("No other adapter can be put on this model."), "",
                             tr("Choose a GGUF file to put an adapter on."))
         try:
             self._adapter.set(message.get("path"), message.get("scale", 1.0))
@@ -282,8 +282,8 @@ def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[Ch
         if offload.layers == 0:
             raise
         return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers,
-                                                             tr("On the processor: the card refused the model, whose "
-                                                                "memory was taken meanwhile."))
+                                                             tr("On the processor: the card's memory was used up by "
+                                                                "something else in the meantime."))
 
 
 def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
@@ -310,8 +310,9 @@ def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
             low = middle + 1
     if not found:
         raise UserError(tr("The message is too long for the context."),
-                        tr("It takes {prompt} tokens; {room} of {length} are free for it.", prompt=len(prompt),
-                           room=room, length=length), tr("Shorten it, or load the model with a longer context."))
+                        tr("It has {tokens} tokens, and {room} of the context's {length} are free for it.",
+                           tokens=len(prompt), room=room, length=length),
+                        tr("Shorten it, or load the model with a longer context."))
     return found, dropped
 
 
@@ -319,16 +320,16 @@ def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> l
     if completion:
         text = "".join(message["content"] for message in messages)
         if not text:
-            raise UserError(tr("There is nothing to continue."), tr("The text is empty."), tr("Write its beginning."))
+            raise UserError(tr("There is nothing to continue."), tr("The text is empty."), tr("Write how it begins."))
         return model.vocab.served(text)
     if model.vocab.template is None:
         raise UserError(tr("This model has no chat template."),
-                        tr("The GGUF file stores none, so nobody can know how it was taught to chat."),
+                        tr("The GGUF file has none, so there's no telling how it was trained to chat."),
                         tr("Choose an instruct model, or one that was exported here."))
     tokens = model.vocab.prompt(messages)
     if not tokens:
-        raise UserError(tr("The chat template makes no text of this conversation."),
-                        tr("The model would read nothing."), tr("Choose a model with another chat template."))
+        raise UserError(tr("The chat template turns this conversation into an empty text."),
+                        tr("The model would have nothing to read."), tr("Choose a model with another chat template."))
     return tokens
 
 

@@ -1,4 +1,4 @@
-"""A GGUF model that llama.cpp has loaded: what it has read, and how it goes on.
+"""A GGUF model that llama.cpp has loaded: what it has read, and how it continues.
 
 llama.cpp's C functions are called directly. `llama_cpp.Llama` would compile the file's chat template in a jinja
 environment of its own, where a constant expression can eat all memory before our sandbox ever sees the template.
@@ -63,8 +63,9 @@ class ChatModel:
             if not self.context:
                 raise self._refusal()
             if llama_cpp.llama_get_memory(self.context) is None or llama_cpp.llama_model_has_encoder(self.model):
-                raise UserError(tr("{name} cannot chat.", name=self._name),
-                                tr("It is a model that reads text into numbers, as for search; it writes none."),
+                raise UserError(tr("{model} can't chat.", model=self._name),
+                                tr("It's a model that turns text into numbers, for search for example; it doesn't "
+                                   "write text."),
                                 tr("Choose a model that writes text."))
             self.context_length = context_length
             self.metadata = _Metadata(self.model)
@@ -75,8 +76,9 @@ class ChatModel:
         self._batch_tokens = int(settings.n_batch)
 
     def _refusal(self) -> UserError:
-        said = llama_log.reason() or "nothing"
-        return UserError(tr("{name} cannot be loaded.", name=self._name), tr("llama.cpp says: {said}.", said=said),
+        said = llama_log.reason() or "–"
+        return UserError(tr("{model} can't be loaded.", model=self._name),
+                         tr("llama.cpp says: {message}", message=said),
                          tr("Choose another GGUF file, a shorter context, or export the run again."))
 
     def close(self) -> None:
@@ -159,8 +161,8 @@ class ChatModel:
         self._cut(len(self.tokens))
         if status == 2:
             return False
-        raise UserError(tr("The model could not continue."),
-                        tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+        raise UserError(tr("The model couldn't continue."),
+                        tr("llama.cpp says: {message}", message=llama_log.last_error() or status),
                         tr("Load it again, with a shorter context if memory is short."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:
@@ -175,8 +177,8 @@ class ChatModel:
                 yield token[0]
                 status = api.llama_decode(self.context, batch)
                 if status:
-                    raise UserError(tr("The model could not continue."),
-                                    tr("llama.cpp says: {last_error}.", last_error=llama_log.last_error() or status),
+                    raise UserError(tr("The model couldn't continue."),
+                                    tr("llama.cpp says: {message}", message=llama_log.last_error() or status),
                                     tr("Load it again."))
                 self.tokens.append(token[0])
         finally:

@@ -158,7 +158,8 @@ def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, p
                "doing": f"keep {repo}"}
     awake.on()
     try:
-        child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE, "fetching the model")
+        child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE,
+                  tr("The download ended unexpectedly."))
     finally:
         awake.off()
     progress.update({}, last=True)

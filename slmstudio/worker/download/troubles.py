@@ -31,7 +31,7 @@ def _explained(error: Exception, repo: str, revision: str | None, endpoint: str,
     what = tr("{repo} could not be downloaded.", repo=repo)
     if isinstance(error, Broken):
         return UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
-    if trouble := network.explained(error, what, "."):
+    if trouble := network.explained(error, what):
         return trouble
     status = network.status(error)
     if status is None:

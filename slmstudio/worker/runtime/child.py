@@ -27,14 +27,14 @@ POLL_SECONDS = 0.1
 
 def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path],
         poll: Callable[[dict[str, Any]], None], environment: Mapping[str, str] | None = None,
-        step: str = "a step of the export") -> None:
+        crashed: str = "") -> None:
     """Run `module` with `request` in a process of its own; Cancel ends it at once.
 
     Args:
         search: folders that go first on the child's PYTHONPATH.
         poll: called ten times a second with what the child has reported so far.
         environment: what differs from this process's own.
-        step: what it is called when it crashes.
+        crashed: the sentence to say when it crashes; without one, that a step of the export did.
 
     Raises:
         UserError: what the child says, or that it crashed.
@@ -68,9 +68,9 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     if error := report.get("error"):
         raise UserError.from_dict(error)
     if code != 0:
-        raise UserError(tr("{step}{step2} ended unexpectedly: {rsplit}.", step=step[0].upper(), step2=step[1:],
-                           rsplit=module.rsplit(".", 1)[-1]),
-                        tr("It ended with exit status {code}. ", code=code) + report.get("defect", ""),
+        what = crashed or tr("A step of the export ended unexpectedly: {step}.", step=module.rsplit(".", 1)[-1])
+        why = tr("It ended with exit status {status}.", status=code)
+        raise UserError(what, f"{why} {report.get('defect', '')}".rstrip(),
                         tr("Look into worker.log in the job's folder."))
 
 

@@ -17,11 +17,11 @@ from slmstudio.worker.runtime import ranks
 
 
 class Cancelled(Exception):
-    """The user cancelled the job; nothing of it is to be kept."""
+    """The user cancelled the job; nothing of it is kept."""
 
 
 class StartAnew(Exception):
-    """This process must end and a fresh one go on with the same job: its memory cannot be trusted any more."""
+    """This process must end, and a fresh one continue the same job: its memory can't be trusted any more."""
 
 
 class JobContext:

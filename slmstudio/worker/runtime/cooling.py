@@ -11,6 +11,7 @@ from slmstudio.core.hardware.heat.guard import Guard, Rest, Settings
 from slmstudio.core.hardware.nvml import open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_duration
 from slmstudio.worker.runtime.context import JobContext
 
@@ -49,7 +50,7 @@ class Cooling:
         elif rest is None and self._resting is not None:
             (rest_, began), self._resting = self._resting, None
             self._job.emit("guard_resume", why=rest_.why, seconds=round(now - began, 1),
-                           message=f"The rest is over after {format_duration(now - began)}.")
+                           message=tr("The rest is over after {time}.", time=format_duration(now - began)))
         return self._resting is not None
 
     def close(self) -> None:

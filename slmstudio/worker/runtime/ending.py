@@ -45,11 +45,11 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
     Args:
         why: what the card's driver said of it.
     """
-    return UserError(tr("The GPU stopped working in the middle."),
-                     why or tr("Its driver reports an error that no program can recover from: the card fell off the "
-                               "bus, was reset, or a kernel crashed."),
-                     tr("If it happens again, look at heat, power supply and driver. {go_on}",
-                        go_on=advice.go_on(job.request["kind"], job.folder)))
+    return UserError(tr("The GPU stopped working during the job."),
+                     why or tr("Its driver reports an error that no program can recover from: the card was "
+                               "disconnected or reset, or a kernel crashed."),
+                     tr("If it happens again, check the temperature, the power supply and the driver.")
+                     + f" {advice.go_on(job.request['kind'], job.folder)}")
 
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:

@@ -43,7 +43,7 @@ class Service(Protocol):
         """Carry out one command; long work is fine. Called one at a time.
 
         Raises:
-            UserError: it becomes an "error" message; the worker goes on.
+            UserError: it becomes an "error" message; the worker continues.
         """
 
     def interrupt(self, message: dict[str, Any]) -> bool:

@@ -16,8 +16,6 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from slmstudio.core.i18n import tr
-
 LIMIT = 8 * 2**20
 HEAD, TAIL = 2**18, 2**20
 LOOK_SECONDS, SOON_SECONDS = 0.5, 0.05
@@ -81,7 +79,7 @@ def shorten(file: FileIO, left_out: int = 0) -> int:
     if cut or sum(map(len, parts)) > HEAD + TAIL:
         whole = b"".join(parts)
         left_out += cut + len(whole) - len(whole[:HEAD]) - len(whole[HEAD:][-TAIL:])
-        parts = [whole[:HEAD], tr("\n({left_out:,} bytes are left out here)\n", left_out=left_out).encode(),
+        parts = [whole[:HEAD], f"\n({left_out:,} bytes are left out here)\n".encode(),
                  whole[HEAD:][-TAIL:]]
     file.seek(0)
     file.write(b"".join(parts))

@@ -70,35 +70,32 @@ def is_unreachable(error: BaseException) -> bool:
     return bool(kinds(error) & _UNREACHABLE)
 
 
-def explained(error: BaseException, what: str, otherwise: str) -> UserError | None:
-    """What went wrong between us and the hub as a network, for a person; None where it is something else.
+def explained(error: BaseException, what: str) -> UserError | None:
+    """What went wrong between us and the hub as a network, for a person; None if it is something else.
 
     Args:
-        what: did not work.
-        otherwise: what to do if the network can't be mended, as the end of a sentence that begins with "Try again".
+        what: a sentence on what didn't work.
     """
     found, answered = kinds(error), status(error)
     if answered == 407 or "ProxyError" in found:
         return UserError(what, tr("The network's proxy asks for a name and a password, or refuses."),
-                         tr("Look at HTTPS_PROXY and try again{otherwise}", otherwise=otherwise))
+                         tr("Check HTTPS_PROXY, then try again."))
     if answered is not None:
         return None
     if found & _NO_HUB:
         return UserError(what,
-                         tr("What answered does not speak as the hub does: a sign-in page of the network, perhaps, or "
-                            "a proxy."),
-                         tr("Open a web page to sign in, then try again{otherwise}", otherwise=otherwise))
+                         tr("What answered isn't the hub: perhaps a sign-in page of the network, or a proxy."),
+                         tr("Open a web page to sign in, then try again."))
     if found & _CERTIFICATE:
         return UserError(what,
-                         tr("The hub's certificate can't be trusted. The clock may be wrong, or the network looks into "
+                         tr("The hub's certificate can't be trusted. The clock may be wrong, or the network inspects "
                             "encrypted connections with a certificate of its own."),
-                         tr("Check the date; or put the network's certificate into SSL_CERT_FILE. Then try "
-                            "again{otherwise}", otherwise=otherwise))
+                         tr("Check the date, or put the network's certificate into SSL_CERT_FILE. Then try again."))
     if "gaierror" in found:
         return UserError(what,
-                         tr("The hub's name can't be looked up: there is no network, or its address is misspelt."),
-                         tr("Check the network and try again{otherwise}", otherwise=otherwise))
+                         tr("The hub's name can't be looked up: there's no network, or its address is misspelt."),
+                         tr("Check the network and try again."))
     if found & _UNREACHABLE:
-        return UserError(what, tr("The hub cannot be reached, or the connection broke."),
-                         tr("Check the network and the proxy, then try again{otherwise}", otherwise=otherwise))
+        return UserError(what, tr("The hub can't be reached, or the connection broke."),
+                         tr("Check the network and the proxy, then try again."))
     return None

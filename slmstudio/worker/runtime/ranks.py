@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
 
 AGENT = "SLMSTUDIO_AGENT"
@@ -26,9 +26,10 @@ SECONDS = 600.0
 MEET_SECONDS = 30.0
 """How long the others may take to start: their libraries are read from a disk that they share, perhaps."""
 BUSY_SECONDS = 20.0
-"""How often the first rank says that it is still at work on what the others wait for."""
+"""How often the first rank says that it is still working on what the others wait for."""
 ANSWER_SECONDS = 5.0
 """How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
+_KILLED = noop("It was killed, or its machine can't be reached.")
 _RESUME = noop("Resume continues from the last checkpoint, on as many cards as you like.")
 _BUSY, _DONE, _FAILED = "busy", "done", "failed"
 
@@ -88,9 +89,9 @@ def start(gpu: bool) -> None:
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
         missing = _without("here") if _store is not None else [0]
-        raise UserError(tr("No word from {named}.", named=_named(missing)),
-                        tr("The others waited {duration}. {counted}", duration=format_duration(MEET_SECONDS),
-                           counted=_counted()),
+        raise UserError(ntr("No word from process {numbers}.", "No word from processes {numbers}.", len(missing),
+                            numbers=_numbers(missing)),
+                        tr("The others waited {duration}.", duration=format_duration(MEET_SECONDS)) + f" {_counted()}",
                         tr("Look at its log, and at the network between the machines.")) from error
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
@@ -168,7 +169,7 @@ def gather(value: Any) -> list[Any]:
 
 def alone(work: Callable[[], Any]) -> Any:
     """What `work` returns on the first rank, on each rank. The others wait as long as it takes: they hear now and then
-    that it is still at work. Every rank must call it.
+    that it is still working. Every rank must call it.
 
     Raises:
         FirstFailed: on the others, where it raised something on the first.
@@ -239,7 +240,7 @@ def is_of_another(error: Exception) -> bool:
         return False
     from torch import distributed
 
-    signs = ("gloo", tr("Connection closed by peer"), tr("Connection reset by peer"), "NCCL")
+    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
     return isinstance(error, distributed.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
 
@@ -260,19 +261,20 @@ def _what_others_say() -> UserError:
         for each in range(1, world_size()):
             if _store.check([f"failed/{each}"]):
                 told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
-                return UserError(tr("In {named}: {what}", named=_named([each]), what=told.what), told.why, told.remedy,
-                                 told.problems)
+                return UserError(tr("In process {number}: {what}", number=each + 1, what=told.what), told.why,
+                                 told.remedy, told.problems)
         time.sleep(0.1)
     if missing := _without("alive"):
-        return UserError(tr("{named} ended unexpectedly.", named=_named(missing).capitalize()),
-                         tr("Its process was killed, or its machine can't be reached. {counted}", counted=_counted()),
-                         tr(_RESUME))
+        return UserError(ntr("Process {numbers} ended unexpectedly.", "Processes {numbers} ended unexpectedly.",
+                             len(missing), numbers=_numbers(missing)),
+                         f"{tr(_KILLED)} {_counted()}", tr(_RESUME))
     if hanging := _without("noticed"):
-        return UserError(f"{_named(hanging).capitalize()} hangs.",
-                         tr("The others waited {duration} for it. {counted}", duration=format_duration(SECONDS),
-                            counted=_counted()), tr(_RESUME))
+        return UserError(ntr("Process {numbers} doesn't respond.", "Processes {numbers} don't respond.", len(hanging),
+                             numbers=_numbers(hanging)),
+                         f"{tr('The others waited {duration}.', duration=format_duration(SECONDS))} {_counted()}",
+                         tr(_RESUME))
     return UserError(tr("The processes lost each other."),
-                     tr("The network between them broke. {counted}", counted=_counted()), tr(_RESUME))
+                     f"{tr('The network between them broke.')} {_counted()}", tr(_RESUME))
 
 
 def _without(key: str) -> list[int]:
@@ -280,9 +282,9 @@ def _without(key: str) -> list[int]:
     return [each for each in range(world_size()) if not _store.check([f"{key}/{each}"])]
 
 
-def _named(missing: list[int]) -> str:
-    return " and ".join(f"process {each + 1}" for each in missing)
+def _numbers(ranks: list[int]) -> str:
+    return ", ".join(str(each + 1) for each in ranks)
 
 
 def _counted() -> str:
-    return tr("{world_size} processes train together.", world_size=world_size())
+    return ntr("{n} process trains.", "{n} processes train together.", world_size())

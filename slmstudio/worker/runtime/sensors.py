@@ -20,7 +20,7 @@ from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.hardware.sickness import SlowdownWatch
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
@@ -31,8 +31,8 @@ STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
 """A card that has not answered for so long is lost; before, it may have been busy waking up."""
-SILENT = noop("The machine's sensors don't answer any more, so nobody watches its heat. The run continues. Restart the "
-              "machine after it, and update the driver if it happens again.")
+SILENT = noop("The machine's sensors no longer answer, so its temperature isn't monitored. The run continues. Restart "
+              "the machine afterwards, and update the driver if it happens again.")
 SILENT_PERIODS = 15
 """So many periods without a new reading: the driver doesn't answer at all."""
 HUNG_SECONDS = 600.0
@@ -122,10 +122,10 @@ class Sensors:
             self._silent = True
             if not told:
                 told = True
-                self._job.warn("sensors_silent", SILENT)
+                self._job.warn("sensors_silent", tr(SILENT))
             if self._on_gpu and clock() - self._stepped >= HUNG_SECONDS and not self._closing.is_set():
                 ending.give_up(self._job, ending.gpu_gone(
-                    self._job, "The driver doesn't answer, and no step was made for 10 minutes."))
+                    self._job, tr("The driver doesn't answer, and there was no step for 10 minutes.")))
 
     def _notice_sleep(self, gap: float) -> None:
         if gap >= SLEPT_SECONDS:
@@ -137,8 +137,8 @@ class Sensors:
         if not self._failed:
             self._failed = True
             traceback.print_exc()
-            self._job.warn("sensors_failed", "The machine's sensors can't be read, so nobody watches its heat. The run "
-                                             "continues; the cause is in its log.")
+            self._job.warn("sensors_failed", tr("The machine's sensors can't be read, so its temperature isn't "
+                                                "monitored. The run continues; the cause is in its log."))
 
     def _sample(self, now: float) -> None:
         reading = self._reader.read()
@@ -159,7 +159,7 @@ class Sensors:
             return
         if card.lost_since is not None:
             card.lost_since = None
-            self._job.warn("gpu_back", f"{which}The GPU answers again.")
+            self._job.warn("gpu_back", which + tr("The GPU answers again."))
         celsius = gpu.temperature_c if self.warns else None
         if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
             self._job.warn("gpu_hot", which + card.heat.sentence(celsius))

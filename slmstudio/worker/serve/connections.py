@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from slmstudio.core.i18n import tr
 from slmstudio.worker.serve.request import Refused
 
 MOST = 256
@@ -130,12 +129,12 @@ class Connection(H11Protocol):
     def _give_up(self) -> None:
         """The request did not come in time; whoever has begun one is told."""
         if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
-            body = json.dumps(Refused(408, tr("The request did not arrive in time."), "timeout").to_dict()).encode()
+            body = json.dumps(Refused(408, "The request did not arrive in time.", "timeout").to_dict()).encode()
             self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json"
                                  b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         self.transport.close()
 
 
 async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
-    error = Refused(503, tr("Every connection of the server is in use."), "too_many_connections", kind="server_error")
+    error = Refused(503, "Every connection of the server is in use.", "too_many_connections", kind="server_error")
     await JSONResponse(error.to_dict(), 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)

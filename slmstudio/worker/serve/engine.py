@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.chat.generation import End, Generation, Sampling
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.llama_vocab import LlamaVocab
@@ -24,7 +24,7 @@ from slmstudio.worker.model.llama_vocab import LlamaVocab
 BATCH_TOKENS = 512
 FIRST_CHUNK = 64
 STEP_SECONDS = 0.5
-"""A step reads so much of the prompts as takes about this long: others go on writing, and a stop is heard."""
+"""A step reads so much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
 MAX_WAITING = 128
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp's number for "draw one"."""
@@ -110,7 +110,7 @@ class Engine:
         with self._change:
             if len(self._waiting) >= MAX_WAITING or self._closing:
                 raise TooManyRequests(tr("The server is busy."),
-                                      tr("{waiting} requests are waiting.", waiting=len(self._waiting)),
+                                      ntr("{n} request is waiting.", "{n} requests are waiting.", len(self._waiting)),
                                       tr("Try again in a moment."))
             self._waiting.append(generation)
             self._change.notify()
@@ -145,14 +145,15 @@ class Engine:
         context = self._api.llama_init_from_model(self._model.model, parameters)
         if context is None:
             self._model.close()
-            raise UserError(tr("{path} cannot be loaded.", path=path.name),
-                            tr("llama.cpp says: {last_error}", last_error=llama_log.last_error()),
+            raise UserError(tr("{model} can't be loaded.", model=path.name),
+                            tr("llama.cpp says: {message}", message=llama_log.last_error()),
                             tr("Choose a shorter context, or fewer answers at once."))
         if self._api.llama_get_memory(context) is None or self._api.llama_model_has_encoder(self._model.model):
             self._api.llama_free(context)
             self._model.close()
-            raise UserError(tr("{path} cannot answer.", path=path.name),
-                            tr("It is a model that reads text into numbers, as for search; it writes none."),
+            raise UserError(tr("{model} can't answer.", model=path.name),
+                            tr("It's a model that turns text into numbers, for search for example; it doesn't write "
+                               "text."),
                             tr("Choose a model that writes text."))
         return context
 
@@ -173,7 +174,7 @@ class Engine:
             except Exception:  # a defect must not leave everybody waiting
                 traceback.print_exc()
                 self._fail_all(UserError(tr("Something went wrong in SLM Studio itself."), "",
-                                         tr("Look into the log.")))
+                                         tr("See the log.")))
         self._fail_all(UserError(tr("The server was stopped."), "", tr("Start it again.")))
 
     def _drop_cancelled(self) -> None:
@@ -240,9 +241,9 @@ class Engine:
         started = time.monotonic()
         code = self._api.llama_decode(self._ctx, self._batch)
         if code != 0:
-            return self._fail_all(UserError(tr("The model could not compute an answer."),
-                                            tr("llama.cpp says: {last_error}",
-                                               last_error=llama_log.last_error() or f"code {code}"),
+            return self._fail_all(UserError(tr("The model couldn't compute an answer."),
+                                            tr("llama.cpp says: {message}",
+                                               message=llama_log.last_error() or f"code {code}"),
                                             tr("Try again; a shorter context or fewer answers at once may help.")))
         self._adapt(sum(len(tokens) for _, tokens in read), time.monotonic() - started)
         for slot, tokens in read:
@@ -334,7 +335,7 @@ def _load(path: Path, gpu_layers: int) -> _Model:
     try:
         inner = LlamaModel(path_model=str(path), params=parameters, verbose=False)
     except ValueError as error:
-        raise UserError(tr("{path} cannot be loaded.", path=path.name),
-                        tr("llama.cpp says: {reason}.", reason=llama_log.reason() or error),
+        raise UserError(tr("{model} can't be loaded.", model=path.name),
+                        tr("llama.cpp says: {message}", message=llama_log.reason() or error),
                         tr("Choose another GGUF file, or export the run again.")) from error
     return _Model(inner, inner.metadata())

@@ -11,7 +11,6 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slmstudio.core.i18n import tr
 from slmstudio.worker.serve.request import Refused
 
 OPEN_PATHS = ("/health",)
@@ -43,7 +42,7 @@ class Guard:
         error = self._problem(scope["path"], headers)
         if b"content-length" in headers and b"transfer-encoding" in headers:
             # Where the request ends can be read in two ways; what follows must not be taken for another one.
-            error = Refused(400, tr("Content-Length and Transfer-Encoding exclude each other."), "invalid_request")
+            error = Refused(400, "Content-Length and Transfer-Encoding exclude each other.", "invalid_request")
         if error is None:
             return await self._app(scope, receive, send)
         self._refused(error)
@@ -53,15 +52,15 @@ class Guard:
     def _problem(self, path: str, headers: dict[bytes, bytes]) -> Refused | None:
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_us(host):
-            return Refused(403, tr("This server does not answer to that host name. Use 127.0.0.1."), "host_not_allowed")
+            return Refused(403, "This server doesn't answer to that host name. Use 127.0.0.1.", "host_not_allowed")
         if path in OPEN_PATHS:
             return None
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not given.strip():
-            return Refused(401, tr("No API key was given. Send it as: Authorization: Bearer KEY."), "missing_api_key",
+            return Refused(401, "No API key was given. Send it as: Authorization: Bearer KEY.", "missing_api_key",
                            kind="authentication_error")
         if not secrets.compare_digest(_digest(given.strip()), self._digest):
-            return Refused(401, tr("The API key is wrong. The Results tab and the command `serve` show the right one."),
+            return Refused(401, "The API key is wrong. The Results tab and the command `serve` show the right one.",
                            "invalid_api_key", kind="authentication_error")
         return None
 

@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
 from slmstudio.worker.chat.generation import End, Generation, Piece
 from slmstudio.worker.serve.engine import Engine, TooManyRequests
 from slmstudio.worker.serve.form import ChatForm, Form
@@ -109,8 +108,7 @@ class Api:
 
     def _check_model(self, name: str) -> None:
         if name != self.name:
-            raise Refused(404,
-                          tr("There is no model {name!r} here. It serves {name2!r}.", name=name[:100], name2=self.name),
+            raise Refused(404, f"There is no model {name[:100]!r} here. This server has {self.name!r}.",
                           "model_not_found", "model")
 
     async def _body(self, request: Request) -> bytes:
@@ -129,18 +127,17 @@ class Api:
                     elif size > DRAINED:
                         break
         except TimeoutError as error:
-            raise Refused(408, tr("The request did not arrive in time."), "timeout") from error
+            raise Refused(408, "The request did not arrive in time.", "timeout") from error
         if size > most:
-            raise Refused(413,
-                          tr("The request is larger than {most:,} bytes, so it cannot fit into the context of "
-                             "{context_length:,} tokens. Shorten the messages.", most=most,
-                             context_length=self.engine.context_length), "context_length_exceeded", "messages")
+            raise Refused(413, f"The request is larger than {most:,} bytes, so it can't fit into the context of "
+                          f"{self.engine.context_length:,} tokens. Shorten the messages.", "context_length_exceeded",
+                          "messages")
         return b"".join(parts)
 
     def _chat_prompt(self, wanted: ChatRequest) -> list[int]:
         template = self.engine.vocab.template
         if template is None:
-            raise Refused(400, tr("The model has no chat template. Use /v1/completions, or an instruct model."),
+            raise Refused(400, "The model has no chat template. Use /v1/completions, or an instruct model.",
                           "no_chat_template")
         try:
             return self.engine.vocab.prompt([message.plain() for message in wanted.messages])
@@ -151,11 +148,9 @@ class Api:
         room = self.engine.context_length - len(prompt)
         if room < 1 or not prompt:
             if not prompt:
-                raise Refused(400, tr("The prompt is empty."), "empty_prompt", "prompt")
-            raise Refused(400,
-                          tr("The context holds {context_length:,} tokens, and the prompt alone has {prompt:,}. "
-                             "Shorten the messages.", context_length=self.engine.context_length, prompt=len(prompt)),
-                          "context_length_exceeded", form.param)
+                raise Refused(400, "The prompt is empty.", "empty_prompt", "prompt")
+            raise Refused(400, f"The context holds {self.engine.context_length:,} tokens, and the prompt alone has "
+                          f"{len(prompt):,}. Shorten the messages.", "context_length_exceeded", form.param)
         events: asyncio.Queue[Piece | End] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -222,7 +217,7 @@ class Api:
 
     async def _defect(self, request: Request, error: Exception) -> Response:
         traceback.print_exception(error)
-        return await self._refuse(request, Refused(500, tr("Something went wrong in SLM Studio itself."),
+        return await self._refuse(request, Refused(500, "Something went wrong in SLM Studio itself.",
                                                    kind="server_error"))
 
 
@@ -235,7 +230,7 @@ async def _cancel_with_client(request: Request, generation: Generation) -> None:
 
 @contextlib.contextmanager
 def _until_the_end(generation: Generation, watcher: asyncio.Task[None]) -> Iterator[None]:
-    """Whatever ends the answer, nothing of it goes on."""
+    """However the answer ends, nothing of it keeps running."""
     try:
         yield
     finally:

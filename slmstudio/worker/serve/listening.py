@@ -23,7 +23,7 @@ def prepare(message: dict[str, Any], emit: Callable[..., None]) -> bool:
     global _made
     try:
         if message.get("command") != "start":
-            raise UserError(tr("Nothing is served yet."), "", tr("Start the server first."))
+            raise UserError(tr("No model is being served yet."), "", tr("Start the server first."))
         host, port = message.get("host") or serving.LOOPBACK, message.get("port")
         serving.check_host(host, bool(message.get("allow_network")))
         if not message.get("key"):

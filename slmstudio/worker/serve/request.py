@@ -14,7 +14,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from slmstudio.core.i18n import tr
 from slmstudio.worker.chat.generation import Sampling
 
 MAX_STOPS = 16
@@ -37,7 +36,7 @@ NOT_DONE = "this server doesn't do that; leave it out"
 
 
 class Refused(Exception):
-    """A request that cannot be answered, as OpenAI's error object says it.
+    """A request that can't be answered, as OpenAI's error object says it: to a program, and so in English.
 
     Args:
         code: a short name for programs.
@@ -166,7 +165,7 @@ class CompletionRequest(Common):
 
 
 def parse(body: bytes, kind: type[Common]) -> Any:
-    """A request of that kind.
+    """A request, as its kind describes it.
 
     Raises:
         Refused: no JSON object, or fields that cannot be used: all of them in one message.
@@ -174,13 +173,13 @@ def parse(body: bytes, kind: type[Common]) -> Any:
     try:
         value = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, tr("The body isn't JSON: {error}", error=error), "invalid_json") from error
+        raise Refused(400, f"The body isn't JSON: {error}", "invalid_json") from error
     if not isinstance(value, dict):
-        raise Refused(400, tr("The body isn't a JSON object."), "invalid_json")
+        raise Refused(400, "The body isn't a JSON object.", "invalid_json")
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:  # JSON may name half of a surrogate pair
-        raise Refused(400, tr("A text in the body holds half a character."), "invalid_json") from error
+        raise Refused(400, "A text in the body holds half a character.", "invalid_json") from error
     try:
         return kind.model_validate(value)
     except ValidationError as error:

@@ -57,7 +57,7 @@ class ServeService:
             self._stop()
             self._emit("stopped")
         else:
-            raise UserError(tr("The server does not know the command {command!r}.", command=command))
+            raise UserError(f"The server doesn't know the command {command!r}.")
 
     def interrupt(self, message: dict[str, Any]) -> bool:
         """"close" ends everything before the process ends: llama.cpp must not compute while it is taken down."""

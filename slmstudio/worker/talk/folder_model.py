@@ -136,8 +136,8 @@ class FolderModel:
                                       **cached(self._model.model, self._cache))
         except torch.OutOfMemoryError as error:
             self.forget()
-            raise UserError(tr("The GPU has too little memory for this conversation."), "",
-                            tr("Begin a new chat, choose a shorter context, or close other programs.")) from error
+            raise UserError(tr("The GPU doesn't have enough memory for this conversation."), "",
+                            tr("Start a new chat, choose a shorter context, or close other programs.")) from error
         self._logits = found.logits[:, -1].float()
         self.tokens += tokens
         if not bool(self._logits.isfinite().any()) or bool(self._logits.isnan().any()):

@@ -51,7 +51,7 @@ def load(message: dict[str, Any]) -> Loaded:
         if adapter:
             model = (model_loader.put_on if packed else model_loader.merge)(model, Path(adapter))
     except torch.OutOfMemoryError as error:
-        raise UserError(tr("{name} doesn't fit into the GPU's memory.", name=spec["name"]), "",
+        raise UserError(tr("{model} doesn't fit into the GPU's memory.", model=spec["name"]), "",
                         tr("Close other programs that use the GPU, or export the run and chat with a smaller GGUF "
                            "file.")) from error
     loaded = TorchModel(model, folder, 0, template)
@@ -74,15 +74,15 @@ def _place(facts: ModelFacts, spec: dict[str, Any]) -> tuple[str, str, str]:
     if gpus and run_folder.running() is None:
         precision = precision_of([spec], gpus[0])
         if _needed(facts, spec, precision) < torch.cuda.mem_get_info()[0]:
-            return "cuda", precision, tr("On the {name}, in {precision}.", name=gpus[0].name, precision=precision)
+            return "cuda", precision, tr("On the {card}, in {precision}.", card=gpus[0].name, precision=precision)
     free = psutil.virtual_memory().available
     if _needed(facts, spec, "fp32") < free:
         return "cpu", "fp32", tr("On the processor.")
     if _needed(facts, spec, "bf16") < free:
         return "cpu", "bf16", tr("On the processor, in bf16 to save memory.")
-    raise UserError(tr("{name} doesn't fit into memory.", name=spec["name"]),
-                    tr("Its weights need about {size}; {size2} is free.",
-                       size=units.format_bytes(_needed(facts, spec, "bf16")), size2=units.format_bytes(free)),
+    raise UserError(tr("{model} doesn't fit into memory.", model=spec["name"]),
+                    tr("Its weights need about {needed}, and {free} is free.",
+                       needed=units.format_bytes(_needed(facts, spec, "bf16")), free=units.format_bytes(free)),
                     tr("Close other programs, or export the run and chat with a GGUF file of a smaller quantization "
                        "type."))
 

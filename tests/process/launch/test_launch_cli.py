@@ -76,7 +76,7 @@ def test_a_run_that_is_finished_or_at_work_is_not_launched_and_stays_as_it_is(re
     try:
         kept = {path.name: path.read_bytes() for path in job.folder.iterdir()}
         assert commands.main(["launch", str(job.folder), "--address", "127.0.0.1"]) == 2
-        said = "is finished already." if state == "finished" else "is running already."
+        said = "is already finished." if state == "finished" else "is already running."
         assert f"{job.folder.name} {said}" in capsys.readouterr().err
         assert {path.name: path.read_bytes() for path in job.folder.iterdir()} == kept
         assert invitation.read(job.folder) == before
