@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
-        print_error(home_folder.explain(error, "finish the command"), as_json)
+        print_error(home_folder.explain(error, tr("Could not finish the command.")), as_json)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         say("Cancelled.", file=sys.stderr)
@@ -192,7 +192,7 @@ def plan(
     try:
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
-        raise from_os_error(error, f"write {out}") from error
+        raise from_os_error(error, tr("Could not write {file}.", file=out)) from error
     for line in problems.first(dataset.problems, data):
         say(f"warning: {data}, a row is left out: {line}", file=sys.stderr)
     warnings = plan_rows.template_warnings(config)

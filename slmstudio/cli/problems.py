@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.errors import MOST_SAID, Problem, from_os_error
+from slmstudio.core.i18n import tr
 
 MOST_IN_JSON = 1000
 """Problems of an input, and lines of one problem, that a JSON object names."""
@@ -43,7 +44,7 @@ def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
         files.write_atomically(path, (files.dump_line({**_halved(problem.to_dict()), "file": problem.file or str(file)})
                                       for file, problems in listed for problem in problems))
     except OSError as error:
-        raise from_os_error(error, "write the problems") from error
+        raise from_os_error(error, tr("Could not write the problems.")) from error
 
 
 def _halved(problem: dict[str, Any]) -> dict[str, Any]:

@@ -34,9 +34,9 @@ class Problem:
     def __str__(self) -> str:
         if self.line is None:
             return f"{self.field}: {self.message}" if self.field else self.message
-        where = (f"{self.file}, " if self.file else "") + f"line {self.line}"
-        where += f", column {self.column}" if self.column else ""
-        return f"{where}: {self.message}"
+        where = tr("line {line}, column {column}", line=self.line, column=self.column) if self.column else \
+            tr("line {line}", line=self.line)
+        return f"{self.file}, {where}: {self.message}" if self.file else f"{where}: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +63,7 @@ class UserError(Exception):
         lines = [" ".join(part for part in (self.what, self.why, self.remedy) if part)]
         lines += [f"  {problem}" for problem in self.problems[:MOST_SAID]]
         if len(self.problems) > MOST_SAID:
-            lines.append(f"  … and {len(self.problems) - MOST_SAID:,} more.")
+            lines.append("  " + tr("… and {count:,} more.", count=len(self.problems) - MOST_SAID))
         return "\n".join(lines)
 
     def __reduce__(self) -> Any:
@@ -94,17 +94,17 @@ class NotAFile(OSError):
     """A folder, pipe, socket or device where a file belongs; reading it could wait forever, or never end."""
 
 
-def from_os_error(error: OSError, doing: str) -> UserError:
+def from_os_error(error: OSError, what: str) -> UserError:
     """Turn an operating-system error into a sentence with a remedy.
 
     Args:
         error: what the system raised.
-        doing: what was being tried, as in "write the checkpoint".
+        what: what happened, as a whole sentence: tr("Could not write the checkpoint."). The path is put at its end.
     """
     import errno
 
-    path = f" ({error.filename})" if error.filename else ""
-    what = tr("Could not {doing}{path}.", doing=doing, path=path)
+    if error.filename:
+        what = _with_path(what, str(error.filename))
     if error.errno == errno.ENOSPC or getattr(error, "winerror", None) == 112:
         return UserError(what, tr("The disk is full."), tr("Free some space and try again."))
     if error.errno == errno.EROFS:
@@ -123,3 +123,13 @@ def from_os_error(error: OSError, doing: str) -> UserError:
         return UserError(what, tr("It is a folder, not a file."), tr("Choose a file."))
     return UserError(what, tr("The system says: {strerror}.", strerror=error.strerror or error),
                      tr("Check the disk and the path."))
+
+
+def _with_path(sentence: str, path: str) -> str:
+    """The sentence with a path at its end, before the full stop of its language.
+
+    >>> _with_path("Could not write the report.", "/tmp/report.html")
+    'Could not write the report (/tmp/report.html).'
+    """
+    end = sentence[-1:] if sentence.endswith((".", "।", "۔")) else ""
+    return f"{sentence.removesuffix(end)} ({path}){end}"

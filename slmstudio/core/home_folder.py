@@ -84,25 +84,26 @@ def keep_private(home: Path) -> None:
             (home / PRIVATE).touch(mode=0o600)
 
 
-def explain(error: OSError, doing: str) -> UserError:
+def explain(error: OSError, what: str) -> UserError:
     """A system error as a sentence; where it is about the folder that everything is kept in, it says so.
 
     Args:
-        doing: see `from_os_error`.
+        what: see `from_os_error`.
     """
-    said = from_os_error(error, doing)
+    said = from_os_error(error, what)
     named = error.filename2 or error.filename
     with contextlib.suppress(UserError, OSError, TypeError):
         home = absolute(paths.home())
         if named is not None and absolute(Path(named)).is_relative_to(home):
-            return UserError(said.what, tr("{why} Runs, models and chats are kept in {home}.", why=said.why, home=home),
-                             tr("Make that folder writable, or choose another one: {other_place}",
-                                other_place=_other_place()))
+            return UserError(said.what, f"{said.why} {tr('Runs, models and chats are kept in {folder}.', folder=home)}",
+                             _another_place())
     return said
 
 
-def _other_place() -> str:
-    return "set SLMSTUDIO_HOME to it." if is_fixed() else program.command("place", "FOLDER")
+def _another_place() -> str:
+    if is_fixed():
+        return tr("Make that folder writable, or set SLMSTUDIO_HOME to another one.")
+    return tr("Make that folder writable, or choose another one: {command}", command=program.command("place", "FOLDER"))
 
 
 def kept(folder: Path) -> list[str]:
@@ -148,7 +149,7 @@ def check(folder: Path) -> list[UserError]:
             pass
         free = disk_free(nearest)
     except OSError as error:
-        raise from_os_error(error, f"write to {folder}") from error
+        raise from_os_error(error, tr("Could not write to {folder}.", folder=folder)) from error
     if free < disk_space.LEAST_ROOM:
         raise UserError(tr("There is too little room in {folder}.", folder=folder),
                         tr("{size} are free; a first run needs {size2}.", size=format_bytes(free),
@@ -199,7 +200,7 @@ def change(folder: Path) -> str:
             note = {**formats.stamp("place"), "folder": str(folder)}
             files.write_atomically(paths.place_file(), files.dump_pretty(note))
     except OSError as error:
-        raise from_os_error(error, f"keep runs and models in {folder}") from error
+        raise from_os_error(error, tr("Could not use {folder} for runs and models.", folder=folder)) from error
     return what_stays(old, folder) if old is not None else ""
 
 
@@ -212,7 +213,7 @@ def use_usual() -> None:
     try:
         paths.place_file().unlink(missing_ok=True)
     except OSError as error:
-        raise from_os_error(error, "forget the chosen folder") from error
+        raise from_os_error(error, tr("Could not go back to the usual folder.")) from error
 
 
 def absolute(folder: Path) -> Path:
@@ -238,7 +239,7 @@ def _refuse_foreign(folder: Path) -> None:
         try:
             names = set(os.listdir(folder)) - _OF_THE_SYSTEM
         except OSError as error:
-            raise from_os_error(error, "look into the folder") from error
+            raise from_os_error(error, tr("Could not open the folder.")) from error
         names = {name for name in names if not name.startswith(".Trash")}
         if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
             raise UserError(tr("{folder} holds other files.", folder=folder),

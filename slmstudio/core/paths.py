@@ -60,7 +60,7 @@ def chosen_home() -> Path | None:
         if state is None and not os.path.lexists(file):
             return None
     except OSError as error:
-        raise from_os_error(error, "read where your runs and models are kept") from error
+        raise from_os_error(error, tr("Could not read where your runs and models are kept.")) from error
     folder = (state or {}).get("folder")
     if not isinstance(folder, str) or not os.path.isabs(folder):
         raise UserError(tr("{file} does not say where your runs and models are kept.", file=file),

@@ -58,7 +58,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise from_os_error(error, "make the output folder") from error
+        raise from_os_error(error, tr("Could not create the output folder.")) from error
     model = timed("model", lambda: starter.prepare(lambda event: report("model", event)))
     job, trained = timed("train", lambda: _train(model, out, report))
     evaluation, scores = timed("evaluate", lambda: _evaluate(job, trained, report))

@@ -104,7 +104,7 @@ def server_key(new: bool = False) -> str:
     try:
         _write_private(_key_file(), key)
     except OSError as error:
-        raise from_os_error(error, "keep the server's key") from error
+        raise from_os_error(error, tr("Could not save the server's key.")) from error
     return key
 
 

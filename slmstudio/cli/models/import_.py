@@ -44,7 +44,7 @@ def import_(
     try:
         gguf = what.is_file() and is_gguf(what)
     except OSError as error:
-        raise from_os_error(error, f"read {what}") from error
+        raise from_os_error(error, tr("Could not read {file}.", file=what)) from error
     if gguf:
         if base is not None:
             raise UserError(tr("{what} is a GGUF file, and needs no base model.", what=what.name), "",

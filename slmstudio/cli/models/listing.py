@@ -9,6 +9,7 @@ import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
 from slmstudio.core import program
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -115,4 +116,4 @@ def _disk_advice() -> str:
         folder.mkdir(parents=True, exist_ok=True)
         return guidance.disk_advice(guidance.write_speed(folder))
     except OSError as error:
-        raise from_os_error(error, "measure the disk for runs") from error
+        raise from_os_error(error, tr("Could not read how much space is free on the disk.")) from error

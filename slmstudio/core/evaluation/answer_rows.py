@@ -173,7 +173,7 @@ def read_rows(folder: Path) -> Rows:
             answers.append(lines)
             damaged += lost
     except OSError as error:
-        raise from_os_error(error, "read the answers") from error
+        raise from_os_error(error, tr("Could not read the answers.")) from error
     if not items or not any(answers):
         what = "no test rows" if not items else "no answers"
         raise UserError(tr("There is nothing to score in {folder}.", folder=folder.name),

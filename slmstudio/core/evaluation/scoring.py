@@ -20,6 +20,7 @@ from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, v
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, MOST_GROUPS, rounded
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes import store as votes
 
 __all__ = ["SCORES", "Row", "row_scores", "score"]
@@ -50,7 +51,7 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
     try:
         files.write_atomically(folder / SCORES, files.dump_pretty(scores))
     except OSError as error:
-        raise from_os_error(error, "write the scores") from error
+        raise from_os_error(error, tr("Could not write the scores.")) from error
     return scores
 
 

@@ -54,7 +54,7 @@ def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], boo
         if not cancelled():
             files.write_atomically(out, html)
     except OSError as error:
-        raise from_os_error(error, "write the report") from error
+        raise from_os_error(error, tr("Could not write the report.")) from error
     return out
 
 

@@ -46,7 +46,7 @@ def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, pa
             folder.ADAPTER: str(job.folder / folder.ADAPTER), folder.RESULT_DIGEST: digest}))
     except OSError as error:
         shutil.rmtree(job.folder, ignore_errors=True)
-        raise from_os_error(error, "make the run of the adapter") from error
+        raise from_os_error(error, tr("Could not create a run for the adapter.")) from error
     return job.folder
 
 

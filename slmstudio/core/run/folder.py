@@ -49,7 +49,7 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
                                "versions": versions(), "hashes": hashes(config)}),
         )
     except OSError as error:
-        raise from_os_error(error, "make the run folder") from error
+        raise from_os_error(error, tr("Could not create the run folder.")) from error
     return jobs.Job(folder)
 
 
@@ -80,7 +80,7 @@ def rename(folder: Path, name: str) -> str:
         # The file is a new one from now on, and must not say that the run is.
         files.write_atomically(path, files.dump_pretty({**state, "name": name, "created": _created(folder, state)}))
     except OSError as error:
-        raise from_os_error(error, "rename the run") from error
+        raise from_os_error(error, tr("Could not rename the run.")) from error
     return name
 
 
@@ -258,7 +258,7 @@ def _made(folder: Path) -> float:
 
 def unreadable(error: OSError) -> UserError:
     """Why a run cannot be shown, when the system refuses to read a file of it."""
-    told = from_os_error(error, "read the run")
+    told = from_os_error(error, tr("Could not read the run."))
     return UserError(told.what, told.why, tr("Make its files readable for you, or move its folder elsewhere."))
 
 

@@ -176,7 +176,7 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
         if not place.exists():
             files.write_atomically(place, content)
     except OSError as error:
-        raise from_os_error(error, "write the rows that the earlier run kept") from error
+        raise from_os_error(error, tr("Could not write the rows that the earlier run kept.")) from error
     return place
 
 

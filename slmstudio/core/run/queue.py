@@ -203,4 +203,4 @@ def _changing() -> Iterator[list[dict[str, Any]]]:
             yield items
             files.write_atomically(queue_file(), files.dump_pretty({**formats.stamp("queue"), "runs": items}))
     except OSError as error:
-        raise from_os_error(error, "change the queue") from error
+        raise from_os_error(error, tr("Could not change the queue.")) from error

@@ -41,7 +41,7 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
         else:  # an older run; versions of one model share config.json, so that this tells less
             same = known.get("config.json") in (None, files.sha256_of(base / "config.json"))
     except OSError as error:
-        raise from_os_error(error, "read the base model") from error
+        raise from_os_error(error, tr("Could not read the base model.")) from error
     if not same:
         raise UserError(tr("{run} cannot be resumed: its checkpoints were made on another base model.", run=run.name),
                         tr("The model in {base} isn't the one that the run began with, and what was learned on one "

@@ -100,7 +100,7 @@ class FactsReader:
         try:
             folders = run_folder.run_folders(parent, pass_over)
         except OSError as error:
-            raise from_os_error(error, "list the runs") from error
+            raise from_os_error(error, tr("Could not list the runs.")) from error
         for number, folder in enumerate(folders):
             if cancelled():
                 return []

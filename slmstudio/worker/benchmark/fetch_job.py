@@ -19,6 +19,7 @@ from slmstudio.core import leftovers, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
+from slmstudio.core.i18n import tr
 from slmstudio.worker.benchmark.tasks import Source, sources_of
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import JobContext
@@ -61,7 +62,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
             _download(job, left, place)
         store.write_record(name, folders)
     except OSError as error:
-        raise from_os_error(error, "keep the benchmark's data") from error
+        raise from_os_error(error, tr("Could not save the benchmark's data.")) from error
     found = store.find(name)
     assert found is not None
     job.log(f"Fetched {units.format_bytes(found.bytes)}: {found.sentence()}.")
@@ -102,7 +103,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
                      detail=f"{units.format_bytes(size)} so far" if size else "")
 
     request = {"place": str(place / store.DATA), "partial": str(partial), "half_done": [str(partial)],
-               "doing": "keep the benchmark's data", "wanted": [
+               "trouble": tr("Could not save the benchmark's data."), "wanted": [
         {"folder": folder, "dataset": source.dataset, "part": source.part, "options": source.options}
         for folder, source in left.items()]}
     environment = {**network.ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),

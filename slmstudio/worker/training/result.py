@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.run import checkpoints, folder
@@ -30,7 +31,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     step = used.global_step if used else trainer.state.global_step
     with trainer.collected():
         written = control.saver.with_space(
-            lambda: _write(job, config, trainer, final, used, control), "save the result")
+            lambda: _write(job, config, trainer, final, used, control), tr("Could not save the result."))
     if not ranks.is_first():
         return {}
     if not written:

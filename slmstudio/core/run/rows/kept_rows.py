@@ -106,7 +106,7 @@ def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
         place.mkdir()
         yield store
     except OSError as error:
-        raise from_os_error(error, f"keep the rows in {run.name}") from error
+        raise from_os_error(error, tr("Could not save the rows in {run}.", run=run.name)) from error
     finally:
         for each in spools:
             with contextlib.suppress(OSError):  # a write that failed has been reported already
@@ -133,7 +133,7 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
         os.replace(partial, place)
         files.fsync_folder(run)
     except OSError as error:
-        raise from_os_error(error, f"keep the rows in {run.name}") from error
+        raise from_os_error(error, tr("Could not save the rows in {run}.", run=run.name)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return _kept(run, manifest)
@@ -256,7 +256,7 @@ def read_manifest(run: Path) -> Manifest | None:
     try:
         state = files.read_json(run / FOLDER / MANIFEST)
     except OSError as error:
-        raise from_os_error(error, f"read the rows of {run.name}") from error
+        raise from_os_error(error, tr("Could not read the rows of {run}.", run=run.name)) from error
     if state is None:
         raise _damaged(run, f"{MANIFEST} is missing or isn't a JSON object")
     try:
@@ -327,7 +327,7 @@ def _opened(run: Path, side: str) -> Iterator[gzip.GzipFile]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _damaged(run, f"{path.name} is cut off or was changed") from error
     except OSError as error:
-        raise from_os_error(error, f"read the rows of {run.name}") from error
+        raise from_os_error(error, tr("Could not read the rows of {run}.", run=run.name)) from error
 
 
 def _loaded(run: Path, side: str, line: bytes) -> tuple[Record, Any]:

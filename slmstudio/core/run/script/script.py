@@ -86,7 +86,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
         files.write_atomically(written.eval_file, b"".join(map(files.dump_line, rows.evaluation)))
         files.write_atomically(out, text)
     except OSError as error:
-        raise from_os_error(error, f"write {out.name}") from error
+        raise from_os_error(error, tr("Could not write {file}.", file=out.name)) from error
     return written
 
 

@@ -155,7 +155,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "write_atomically", full)
-    with pytest.raises(UserError, match=f"Could not keep the rows in {place.name}") as caught:
+    with pytest.raises(UserError, match=f"Could not save the rows in {place.name}") as caught:
         kept_rows.keep(place, config)
     assert caught.value.why == "The disk is full." and kept_rows.read(place) is None and not list(place.glob(".*"))
     monkeypatch.setattr(disk_space, "free", lambda where: disk_space.LEAST + 300)
