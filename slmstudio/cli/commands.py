@@ -217,7 +217,7 @@ def plan(
         [
             (name, str(state[name]), config.reasons.get(name, ""))
             for name in state
-            if name not in ("reasons", "format", "kind")
+            if name not in ("reasons", "chosen", "format", "kind")
         ],
     )
     say(f"\n{fit_check.told(found)}")

@@ -154,7 +154,7 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     from slmstudio.core.run.fields.choices import METHODS
     from slmstudio.core.units import format_bytes
 
-    title = (f"{facts.name}, {METHODS.words[config.method]}: {config.max_length:,} tokens, micro-batch "
+    title = (f"{facts.name}, {METHODS.said(config.method)}: {config.max_length:,} tokens, micro-batch "
              f"{config.micro_batch_size}, {config.precision}")
     rows = [(name, format_bytes(size)) for name, size in found.parts().items() if size]
     print_table(title, [*rows, ("likely", format_bytes(found.total)),
@@ -174,4 +174,4 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     say()
     print_table("Longest rows that surely fit, one at a time, with activations recomputed", [
         (row.card, *(f"{row.longest[method]:,}" if row.longest[method] else "–" for method in row.longest))
-        for row in cards], ("Card", *(METHODS.words[method] for method in cards[0].longest)))
+        for row in cards], ("Card", *(METHODS.said(method) for method in cards[0].longest)))

@@ -87,7 +87,7 @@ def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any
     """Every field of run.json below its heading: plain name, name in run.json, value, and the planner's reason."""
     record = facts.record
     reasons = an_object(record.get("reasons"))
-    notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons"}
+    notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons", "chosen"}
     groups = {**in_groups(), "Other": tuple(name for name in record if name not in FIELDS.keys() | notes)}
     found = []
     for title, names in groups.items():

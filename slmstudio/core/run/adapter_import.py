@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import fields
 from pathlib import Path
 
 from slmstudio.core import files, jobs
@@ -14,7 +13,7 @@ from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.peft_adapter import PeftAdapter
 from slmstudio.core.run import checkpoints, folder
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
 
 NO_ROWS = "rows-of-an-imported-adapter"
@@ -60,7 +59,7 @@ def template_differs(adapter: PeftAdapter, base: Path) -> bool:
 
 
 def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConfig:
-    reasons = {field.name: _UNKNOWN for field in fields(RunConfig) if field.name != "reasons"}
+    reasons = dict.fromkeys(FIELDS, _UNKNOWN)
     of_adapter = dict.fromkeys(("lora_rank", "lora_alpha", "lora_dropout", "target_modules", "use_dora", "use_rslora"),
                                tr("As in the adapter."))
     layers = adapter.config["target_modules"]

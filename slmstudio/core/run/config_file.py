@@ -48,7 +48,7 @@ def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]
 
     A field that only some of them have (one was written by another version) is None in the others.
     """
-    untold = {"reasons", *(name for name, about in FIELDS.items() if not about.told)}
+    untold = {"reasons", "chosen", *(name for name, about in FIELDS.items() if not about.told)}
     found = []
     for name in dict.fromkeys((*FIELDS, *(name for config in configs for name in config))):
         values = [config.get(name) for config in configs]

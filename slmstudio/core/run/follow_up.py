@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
-from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.rows import kept_rows, lines
 
@@ -33,7 +33,7 @@ FIXED = {
 """Fields that the earlier run's result decides, and why."""
 SLOWER = 0.5
 """The proposed learning rate, as a share of the earlier one."""
-KEPT = noop("As in the earlier run")
+KEPT = noop("As in the earlier run.")
 
 
 def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path | str | None = None,
@@ -122,7 +122,7 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         "name": names.following(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
         "learning_rate": rate,
     }
-    reasons = {f.name: _kept(earlier.reasons.get(f.name, "")) for f in fields(RunConfig) if f.name != "reasons"}
+    reasons = {name: _kept("" if name in earlier.chosen else earlier.reasons.get(name, "")) for name in FIELDS}
     reasons |= {
         "name": tr("It follows {earlier}.", earlier=earlier.name),
         "start_from": tr("The weights that {earlier} learned.", earlier=earlier.name),
@@ -139,7 +139,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         if chosen.get(name):
             chosen = {columns: None, **chosen, name: str(Path(chosen[name]).absolute())}
     chosen = {name: value for name, value in chosen.items() if name not in FIXED}
-    return replace(earlier, **(values | chosen), reasons=reasons | dict.fromkeys(chosen, SET))
+    return replace(earlier, **(values | chosen), chosen=list(chosen),
+                   reasons=reasons | dict.fromkeys(chosen, tr(SET)))
 
 
 def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> RunConfig:
@@ -181,8 +182,5 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
 
 
 def _kept(reason: str) -> str:
-    """Why a value is kept, with the earlier reason, said once however many runs follow one another."""
-    reason = reason.removeprefix(KEPT).removeprefix(": ").removeprefix(".")
-    if not reason or reason == SET:
-        return f"{KEPT}."
-    return f"{KEPT}: {reason}"
+    """Why a value is kept, with the earlier reason; said once in one language, however many runs follow each other."""
+    return f"{tr(KEPT)} {reason.removeprefix(tr(KEPT)).strip()}".strip()

@@ -58,7 +58,7 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     """
     named = chosen.get("chat_template")
     if named in NAMED:
-        return str(named), SET
+        return str(named), tr(SET)
     if model.has_chat_template:
         return "", tr("The model's own, which it was trained with.")
     if all(row.text is not None for row in rows):

@@ -42,7 +42,7 @@ def propose(draft: Draft) -> RunConfig:
             draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said of the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
         decide(draft)
-    return RunConfig(**draft.values, reasons=draft.reasons)
+    return RunConfig(**draft.values, reasons=draft.reasons, chosen=list(draft.chosen))
 
 
 def _defaults(draft: Draft) -> None:

@@ -47,7 +47,7 @@ def test_it_goes_on_from_the_result_more_slowly(finished, tmp_path):
     assert config.train_file == str(more)
     assert config.learning_rate == pytest.approx(1.5e-4)
     assert "0.0003" in config.reasons["learning_rate"]
-    assert config.reasons["lora_rank"] == "As in the earlier run: 8 is enough."
+    assert config.reasons["lora_rank"] == "As in the earlier run. 8 is enough."
     assert config.reasons["epochs"] == config.reasons["train_file"] == "You set this."
     assert not config.problems()
     assert RunConfig.from_dict(config.to_dict()) == config
@@ -67,10 +67,10 @@ def test_it_keeps_what_the_run_changed_about_itself(finished):
 
 
 def test_names_count_on_and_reasons_are_said_once(finished):
-    again = follow_up(finished(name="helpdesk-2", reasons={"seed": "As in the earlier run: Any number does.",
+    again = follow_up(finished(name="helpdesk-2", reasons={"seed": "As in the earlier run. Any number does.",
                                                            "epochs": "As in the earlier run."}))
     assert again.name == "helpdesk-3"
-    assert again.reasons["seed"] == "As in the earlier run: Any number does."
+    assert again.reasons["seed"] == "As in the earlier run. Any number does."
     assert again.reasons["epochs"] == "As in the earlier run."
 
 
