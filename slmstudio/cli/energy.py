@@ -121,13 +121,12 @@ def _tariff(tariff: Tariff) -> dict[str, Any]:
 
 def _show(use: EnergyUse | None, tariff: Tariff) -> None:
     from slmstudio.core.run.energy import told
-    from slmstudio.core.run.energy.use import HOW
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
         say("What this run drew isn't known.")
         return
-    print_table("Energy", [(part.name.capitalize(), format_energy(part.joules), HOW[part.how]) for part in use.parts],
+    print_table("Energy", [(part.label, format_energy(part.joules), part.basis) for part in use.parts],
                 ("Part", "Energy", "How it is known"))
     say(f"\nTogether: {told.energy(use)}, in the {format_duration(use.seconds)} in which it was read.")
     say(f"Cost: {told.cost(use.joules, tariff)}")

@@ -86,7 +86,7 @@ class UserError(Exception):
                             problem.get("file"), tuple(problem.get("lines") or ()))
                     for problem in (listed if isinstance(listed, list) else [])
                     if isinstance(problem, dict) and isinstance(problem.get("message"), str)]
-        return cls(what if isinstance(what, str) else tr("It failed, and what it said of it is damaged."),
+        return cls(what if isinstance(what, str) else tr("It failed, and its error message is damaged."),
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
 
@@ -112,12 +112,12 @@ def from_os_error(error: OSError, what: str) -> UserError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return UserError(what, tr("Permission was refused."), tr("Choose another folder, or change its permissions."))
     if error.errno == errno.ENOENT:
-        return UserError(what, tr("It does not exist."), tr("Check the path; it may have been moved or deleted."))
+        return UserError(what, tr("It doesn't exist."), tr("Check the path; it may have been moved or deleted."))
     if isinstance(error, NotAFile):
-        return UserError(what, f"{error.strerror}.", tr("Put a file in its place, or choose another one."))
+        return UserError(what, error.strerror, tr("Put a file in its place, or choose another one."))
     if error.errno == errno.ELOOP:
-        return UserError(what,
-                         tr("A link lies in its place, and isn't followed: it could lead to somebody else's file."),
+        return UserError(what, tr("There is a link in its place, which isn't followed: it could lead to somebody "
+                                  "else's file."),
                          tr("Remove the link, or put the file itself in its place."))
     if error.errno == errno.EISDIR:
         return UserError(what, tr("It is a folder, not a file."), tr("Choose a file."))

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import NotAFile
+from slmstudio.core.i18n import noop, tr
 
-_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+_KINDS = ((stat.S_ISDIR, noop("It is a folder, not a file.")), (stat.S_ISFIFO, noop("It is a pipe, not a file.")),
+          (stat.S_ISSOCK, noop("It is a socket, not a file.")))
 
 
 def regular(path: str | os.PathLike[str], flags: int) -> int:
@@ -48,8 +50,8 @@ def own(path: str | os.PathLike[str], flags: int) -> int:
 
 def _refuse_special(mode: int, path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a device")
-        raise NotAFile(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"It is {kind}, not a file", str(path))
+        sentence = next((said for is_kind, said in _KINDS if is_kind(mode)), noop("It is a device, not a file."))
+        raise NotAFile(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, tr(sentence), str(path))
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from slmstudio.core import disk_space, files, formats, paths, program
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
@@ -25,7 +25,7 @@ KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "vot
 _SETTINGS = "settings.json"
 PRIVATE = ".private"
 """This file says that the folder was closed to others once."""
-_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", noop("System Volume Information"), "$RECYCLE.BIN",
+_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", "System Volume Information", "$RECYCLE.BIN",
                             "desktop.ini", ".DS_Store"})
 
 
@@ -46,11 +46,11 @@ def missing() -> UserError | None:
         return None
     there = os.path.isdir(folder)
     return UserError(tr("The folder with your runs and models ({folder}) is missing.", folder=folder),
-                     tr("It holds no runs or models; its disk may not be connected.") if there
+                     tr("It's there, but it has no runs or models; its disk may not be connected.") if there
                      else tr("It is missing; its disk may not be connected."),
-                     tr("Connect the disk and start again, or choose another folder: {command} ({command2} for the "
-                        "usual one).", command=program.command("place", "FOLDER"),
-                        command2=program.command("place", "--usual")))
+                     tr("Connect the disk and start again, or choose another folder: {command} ({usual_command} for "
+                        "the usual one).", command=program.command("place", "FOLDER"),
+                        usual_command=program.command("place", "--usual")))
 
 
 def require() -> None:
@@ -122,8 +122,8 @@ def what_stays(old: Path, new: Path) -> str:
     names = kept(old) if old != new else []
     if not names:
         return ""
-    return tr("What was kept until now stays in {old}: {names}. To bring it along, copy these into {new}. Copy, do not "
-              "move: runs remember where their base model lay.", old=old, names=", ".join(names), new=new)
+    return tr("Your earlier work stays in {old}: {names}. To bring it along, copy these into {new}. Copy them, don't "
+              "move them: runs remember where their base model was.", old=old, names=", ".join(names), new=new)
 
 
 def check(folder: Path) -> list[UserError]:
@@ -151,9 +151,9 @@ def check(folder: Path) -> list[UserError]:
     except OSError as error:
         raise from_os_error(error, tr("Could not write to {folder}.", folder=folder)) from error
     if free < disk_space.LEAST_ROOM:
-        raise UserError(tr("There is too little room in {folder}.", folder=folder),
-                        tr("{size} are free; a first run needs {size2}.", size=format_bytes(free),
-                           size2=format_bytes(disk_space.LEAST_ROOM)),
+        raise UserError(tr("There isn't enough space in {folder}.", folder=folder),
+                        tr("{free} are free; a first run needs {needed}.", free=format_bytes(free),
+                           needed=format_bytes(disk_space.LEAST_ROOM)),
                         tr("Choose a folder on another disk, or free some space."))
     return notes(folder, free)
 
@@ -164,8 +164,8 @@ def notes(folder: Path, free: int) -> list[UserError]:
 
     found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
     if mounts.is_network(folder):
-        found.append(UserError(tr("This folder lies on another machine."),
-                               tr("Models load at the network's speed, and a run stops when the connection does."),
+        found.append(UserError(tr("This folder is on another machine."),
+                               tr("Models load at the network's speed, and a run stops when the connection breaks."),
                                tr("A folder on a disk of this machine is faster and safer.")))
     return [note for note in found if note is not None]
 
@@ -227,10 +227,11 @@ def _has(folder: Path, names: Iterable[str]) -> bool:
 
 
 def _refuse_own(folder: Path) -> None:
-    for own, name in ((paths.resources().parent, "program"), (Path(sys.prefix), "program's Python environment")):
+    insides = ((paths.resources().parent, tr("{folder} is inside the program.", folder=folder)),
+               (Path(sys.prefix), tr("{folder} is inside the program's Python environment.", folder=folder)))
+    for own, sentence in insides:
         if folder.is_relative_to(own.resolve()):
-            raise UserError(tr("{folder} lies inside the {name}.", folder=folder, name=name),
-                            tr("An update or a removal would take your work along."),
+            raise UserError(sentence, tr("An update or a removal would delete your work."),
                             tr("Choose a folder elsewhere, for example in your home folder."))
 
 
@@ -242,9 +243,9 @@ def _refuse_foreign(folder: Path) -> None:
             raise from_os_error(error, tr("Could not open the folder.")) from error
         names = {name for name in names if not name.startswith(".Trash")}
         if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
-            raise UserError(tr("{folder} holds other files.", folder=folder),
-                            tr("Among them {names}.", names=min(names)),
-                            tr("Make an empty folder in it, and choose that."))
+            raise UserError(tr("{folder} contains other files.", folder=folder),
+                            tr("One of them is {file}.", file=min(names)),
+                            tr("Create an empty folder in it, and choose that."))
     elif os.path.lexists(folder):
         raise UserError(tr("{folder} isn't a folder.", folder=folder), tr("It is a file."), tr("Choose a folder."))
 
@@ -254,9 +255,9 @@ def _refuse_while_running(home: Path) -> None:
 
     for folder in _job_folders(home):
         if Job(folder).is_alive():
-            raise UserError(tr("The folder cannot be changed while something is running."),
-                            tr("At work: {folder}.", folder=folder),
-                            tr("Wait until it is done, or stop it, and change the folder then."))
+            raise UserError(tr("The folder can't be changed while something is running."),
+                            tr("Still running: {folder}.", folder=folder),
+                            tr("Wait until it's done, or stop it; then change the folder."))
 
 
 def _job_folders(home: Path) -> Iterator[Path]:

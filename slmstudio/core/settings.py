@@ -153,11 +153,12 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
             return Settings.from_dict(formats.check("settings", state, path)), None
         if not present:
             return Settings(), None
-        trait, trouble = "damaged", UserError(tr("The settings could not be read, so the program starts with its own."),
-                                              tr("The file doesn't hold a JSON object."))
+        trait, trouble = "damaged", UserError(
+            tr("The settings could not be read, so the program starts with the defaults."),
+            tr("The file doesn't contain a JSON object."))
     except formats.NewerFormat as newer:
         trait, trouble = "newer", UserError(
-            newer.what, f"{newer.why} {tr('The program starts with its own settings.')}", newer.remedy)
+            newer.what, f"{newer.why} {tr('The program starts with the default settings.')}", newer.remedy)
     except UserError as error:
         trait, trouble = "damaged", UserError(error.what, error.why)
     return Settings(), _put_aside(path, trait, trouble) if put_aside else trouble

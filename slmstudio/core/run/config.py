@@ -300,7 +300,7 @@ class RunConfig:
         """
         found = [*self.problems(), *self.file_problems(rows_are_kept)]
         if found:
-            raise UserError(tr("The run configuration cannot be used."), "", tr("Correct these fields."), found)
+            raise UserError(tr("The run configuration can't be used."), "", tr("Correct these fields."), found)
 
     def file_problems(self, rows_are_kept: bool = False) -> list[Problem]:
         """What is wrong with the files that it names; `rows_are_kept` as in `check`."""
@@ -310,7 +310,7 @@ class RunConfig:
             if not (isinstance(about.kind, Text) and about.kind.file and path):
                 continue
             if not Path(path).exists():
-                found.append(Problem(tr("{path} does not exist.", path=path), field=name))
+                found.append(Problem(tr("{path} doesn't exist.", path=path), field=name))
             elif not (Path(path).is_file() or Path(path).is_dir()):
                 found.append(Problem(tr("{path} is neither a file nor a folder.", path=path), field=name))
         return found
@@ -346,7 +346,7 @@ class RunConfig:
             filled = dict.fromkeys(("name", "model", "train_file"), "x") | values
             problems += [problem for problem in cls(**filled).problems() if problem.field not in wrong]
             raise UserError(
-                tr("The run configuration cannot be used."),
+                tr("The run configuration can't be used."),
                 tr("Some fields are missing or wrong."),
                 tr("Correct them, or let the program write the file: {plan_command}", plan_command=plan_command()),
                 problems,

@@ -101,7 +101,7 @@ class TestHeat:
         run.tell("guard_resume", global_step=3, why="heat", seconds=840.0, temperature_c=71,
                  message="The rest is over after 14 min. The GPU is at 71 °C.")
         text = page(run.folder).text
-        assert "Rested 14 min in 1 pause; peak 91 °C." in text
+        assert "Rested 14 min in 1 pause. Peak: 91 °C." in text
         assert "The GPU is at 91 °C; the limit is 90 °C. Training rests" in text and "after 14 min" in text
 
     def test_each_card_has_its_lines_and_the_hottest_is_the_peak(self, run, page):
@@ -111,7 +111,7 @@ class TestHeat:
                 {"index": 2, "name": "RTX 3090", "temperature_c": second, "fan_percent": 50}],
                 cpu={"temperature_c": 71, "limit_c": 95})
         text = page(run.folder).text
-        assert "peak 84 °C" in text
+        assert "Peak: 84 °C" in text
         assert "GPU 0 temperature 60 °C 62 °C 64 °C 93 °C 2" in text
         assert "GPU 2 temperature 80 °C 82 °C 84 °C" in text and "GPU 2 fan 50 %" in text
         assert "Processor temperature 71 °C 71 °C 71 °C 95 °C 2" in text

@@ -25,10 +25,10 @@ WINDOWS = ("Windows has no NCCL, by which cards exchange what they learn. Train 
 @pytest.mark.parametrize(("machine", "fields", "said"), [
     (BARE, {"processes": 1}, []),
     (BARE, {"processes": 8}, []),
-    (BARE, {"processes": 9}, ["9 processes asked for, but this machine has no card that can be used, and its processor "
+    (BARE, {"processes": 9}, ["9 processes are asked for, but this machine has no card that can be used, and its processor "
                               "runs 8 threads."]),
     (TWO, {"processes": 2}, []),
-    (TWO, {"processes": 3}, ["3 cards asked for, but this machine has 2."]),
+    (TWO, {"processes": 3}, ["3 cards are asked for, but this machine has 2."]),
     (TWO, {"processes": 3, "device": "cpu"}, []),
     (dataclasses.replace(TWO, system="Windows"), {"processes": 2}, [WINDOWS]),
     (dataclasses.replace(BARE, system="Windows"), {"processes": 2}, []),
@@ -42,7 +42,7 @@ def test_what_several_processes_need(monkeypatch, machine, fields, said):
 
 def test_cards_that_are_hidden_do_not_count(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(UserError, match="2 cards asked for, but this machine has 1"):
+    with pytest.raises(UserError, match="2 cards are asked for, but this machine has 1"):
         checks.need(RunConfig(name="x", model="m", train_file="t", processes=2), TWO)
 
 
@@ -85,5 +85,5 @@ def test_the_machines_in_a_sentence():
     machines = [{"host": "desk", "state": "joined", "message": ""}, {"host": "attic", "state": "left", "message": ""},
                 {"host": "old", "state": "refused", "message": "It has another model."}]
     assert told.sentence({"joined": 2, "wanted": 3, "machines": machines}) == (
-        "2 of 3 machines are there: this one and desk. old can't take part: It has another model. attic left again.")
+        "2 of 3 machines are there: this one and desk. old can't take part. It has another model. attic left again.")
     assert told.sentence({"joined": 1, "wanted": 2, "machines": []}) == "1 of 2 machines is there: this one."

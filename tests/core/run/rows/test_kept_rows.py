@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
         kept_rows.keep(place, config)
     assert caught.value.why == "The disk is full." and kept_rows.read(place) is None and not list(place.glob(".*"))
     monkeypatch.setattr(disk_space, "free", lambda where: disk_space.LEAST + 300)
-    with pytest.raises(UserError, match="too little room"):
+    with pytest.raises(UserError, match="enough disk space"):
         kept_rows.keep(place, config)
 
 
