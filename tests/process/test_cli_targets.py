@@ -43,14 +43,14 @@ def test_what_is_read_stays(here: Path, capsys, tiny_model: Path, command: str) 
     for out in ("rows.jsonl", "./rows.jsonl", "hard.jsonl", *(["link.jsonl"] if os.name != "nt" else [])):
         words = [{"OUT": out, "MODEL": str(tiny_model)}.get(word, word) for word in COMMANDS[command]]
         assert commands.main(words) == 2, out
-        assert "would be written over" in capsys.readouterr().err
+        assert "would be overwritten" in capsys.readouterr().err
         assert {path: path.read_bytes() for path in here.iterdir()} == before
 
 
 def test_a_split_spares_the_file_that_it_splits(here: Path, capsys) -> None:
     before = (here / "train.jsonl").read_bytes()
     assert commands.main(["data", "split", "train.jsonl", "--out", "."]) == 2
-    assert "train.jsonl would be written over" in capsys.readouterr().err
+    assert "train.jsonl would be overwritten" in capsys.readouterr().err
     assert (here / "train.jsonl").read_bytes() == before and not (here / "eval.jsonl").exists()
 
 
@@ -58,7 +58,7 @@ def test_a_plan_spares_the_models_folder(here: Path, capsys, tiny_model: Path) -
     config = shutil.copytree(tiny_model, here.parent / "model") / "config.json"
     before = config.read_bytes()
     words = ["plan", "--model", str(config.parent), "--data", "rows.jsonl", "--out", str(config)]
-    assert commands.main(words) == 2 and "would be written over" in capsys.readouterr().err
+    assert commands.main(words) == 2 and "would be overwritten" in capsys.readouterr().err
     assert config.read_bytes() == before
 
 

@@ -33,7 +33,7 @@ def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, pa
     """
     facts = read_model(base)
     if said := peft_adapter.misfits(adapter, base):
-        raise UserError(tr("{adapter} doesn't belong to {facts}.", adapter=adapter.name, facts=facts.name), "",
+        raise UserError(tr("{adapter} doesn't belong to {model}.", adapter=adapter.name, model=facts.name), "",
                         tr("Choose the base model that the adapter was trained on."),
                         [Problem(sentence) for sentence in said])
     job = folder.create(_config(adapter, facts, name), parent)

@@ -34,7 +34,8 @@ def load(path: Path) -> RunConfig:
     config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
-        problems = [Problem(tr("It isn't a field of a run; it may be misspelt."), field=name) for name in sorted(unknown)]
+        problems = [Problem(tr("It isn't a field of a run; it may be misspelt."), field=name)
+                    for name in sorted(unknown)]
         if state.get("kind", "train") != "train":
             problems.append(Problem(tr("{kind!r} is not allowed; it must be 'train'.", kind=state["kind"]),
                                     field="kind"))

@@ -63,11 +63,11 @@ def rename(folder: Path, name: str) -> str:
         UserError: the name is none, is too long or is taken; or run.json is damaged or cannot be written.
     """
     path, name = Path(folder) / jobs.RUN, names.cleaned(name)
-    refused = tr("{name} was not renamed.", name=Path(folder).name)
+    refused = tr("{run} wasn't renamed.", run=Path(folder).name)
     if not 0 < len(name) <= names.LONGEST:
         raise UserError(refused,
-                        tr("A name has from 1 to {longest} characters; this one has {name:,}.", longest=names.LONGEST,
-                           name=len(name)), tr("Choose another name."))
+                        tr("A name can have 1 to {longest} characters; this one has {length:,}.", longest=names.LONGEST,
+                           length=len(name)), tr("Choose another name."))
     taken = names_in(path.absolute().parent.parent, but=path.absolute().parent)
     if names.is_taken(name, taken):
         raise UserError(refused, tr("Another run is called “{name}”.", name=name),
@@ -359,11 +359,10 @@ def need_own_result(result: Path) -> None:
     found = files.sha256_of(manifest) if manifest.is_file() else None
     why = None
     if known is not None and known != found:
-        why = tr("Its manifest isn't the one that the run wrote")
+        why = tr("Its manifest isn't the one that the run wrote.")
     elif found is not None and (damage := checkpoints.damage(result)):
-        why = tr("Checking its files against its manifest found that {damage}", damage=damage)
+        why = f"{tr('Its files do not match its manifest.')} {damage}"
     if why:
-        raise UserError(tr("The {result} in {run} isn't the one that this run trained.", result=result.name,
-                           run=run.name), f"{why}.",
-                        tr("Put the run's own files back, resume the run to write its result again, or train a new "
+        raise UserError(tr("“{result}” in {run} isn't what this run trained.", result=result.name, run=run.name), why,
+                        tr("Restore the run's own files, resume the run to write its result again, or train a new "
                            "one."))

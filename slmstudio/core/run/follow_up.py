@@ -96,8 +96,7 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
         return [Problem(tr("“{name}” is missing from {folder}; it was moved or deleted.", name=name,
                            folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    return [Problem(tr("Its result, “{name}”, is damaged ({damage}).", name=name, damage=damage),
-                    field="start_from")] if damage else []
+    return [Problem(f"{tr('“{name}” is damaged.', name=name)} {damage}", field="start_from")] if damage else []
 
 
 def _method(earlier: RunConfig) -> str:
@@ -132,7 +131,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
                             "steps would undo it.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
-        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights learn further.")
+        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights learn "
+                               "further.")
     if "epochs" in chosen and "max_steps" not in chosen:
         values["max_steps"], reasons["max_steps"] = None, tr("The number of epochs decides.")
     if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:

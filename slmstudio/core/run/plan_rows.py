@@ -123,7 +123,8 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
     remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, math.ceil(longest / 64) * 64))
               if longest <= most else
               tr("Set max_length to {most:,}, the most that this model can read, or shorten the questions.", most=most))
-    why = tr("No answer starts within {count:,} tokens, so there would be nothing to learn.", count=config.max_length)
+    why = tr("No answer starts within {count:,} tokens, so there would be nothing to learn.",
+             count=config.max_length)
     return Problem(f"{why} {remedy}", field="max_length")
 
 

@@ -103,8 +103,8 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     for given, value in raw.items():
         name = ours.get(given, given)
         if name not in FIELDS:
-            problems.append(Problem(
-                f"{tr('It is not a field of a run.')} {tr('The fields are: {names}.', names=', '.join(FIELDS))}", field=given))
+            problems.append(Problem(" ".join((tr("It isn't a field of a run."), tr(
+                "The fields are: {names}.", names=", ".join(FIELDS)))), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]

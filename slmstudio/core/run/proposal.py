@@ -62,7 +62,8 @@ def _device(draft: Draft) -> None:
     machine = draft.machine
     gpu = machine.gpus[0] if machine.gpus else None
     device = draft.set("device", "auto",
-                       tr("{gpu} is used.", gpu=gpu.name) if gpu else tr("No NVIDIA GPU here, so the processor trains."))
+                       tr("{gpu} is used.", gpu=gpu.name) if gpu
+                       else tr("No NVIDIA GPU here, so the processor trains."))
     if device == "cuda" and gpu is None:
         draft.problems.append(Problem(" ".join(filter(None, (
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
@@ -111,7 +112,8 @@ def _method(draft: Draft) -> None:
     if adapter:
         rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for much new knowledge."))
         if draft.chosen.get("use_rslora"):
-            draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))), tr("Twice the square root of the rank, LoRA's usual scale."))
+            draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))),
+                      tr("Twice the square root of the rank, the usual scale."))
         else:
             draft.set("lora_alpha", 2 * rank, tr("Twice the rank, the usual scale."))
         draft.set("target_modules", "all-linear",
@@ -121,7 +123,8 @@ def _method(draft: Draft) -> None:
 
 def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     """LoRA where the base fits into memory as it is, QLoRA where only its 4-bit form does."""
-    lora = ("lora", tr("An adapter learns and the base stays as it is: it needs little memory, and the base can't be spoiled."))
+    lora = ("lora", tr("An adapter learns and the base stays as it is: it needs little memory, and the base can't be "
+                       "spoiled."))
     free = draft.free_memory
     if not free or draft.base.quantization:
         return lora

@@ -68,16 +68,16 @@ def add(run: Path, position: int | None = None) -> Entry:
     config = RunConfig.from_dict(job.request())
     ended = job.outcome()
     if job.is_alive():
-        raise UserError(tr("{config} is at work already.", config=config.name), "", tr("Watch it in the Training tab."))
+        raise UserError(tr("{run} is already running.", run=config.name), "", tr("Watch it in the Training tab."))
     if ended is not None and ended.state == "finished":
-        raise UserError(tr("{config} is finished already.", config=config.name), "",
+        raise UserError(tr("{run} is already finished.", run=config.name), "",
                         tr("Continue from its result: {command}",
                            command=program.command("continue", run, "--out", "NEXT.json")))
     with _changing() as items:
         known = next((item for item in items if item["folder"] == str(run)), None)
         entry = _entry(known) if known else None
         if entry is not None and entry.state == "waiting":
-            raise UserError(tr("{config} waits in the queue already.", config=config.name), "", tr("Move it instead."))
+            raise UserError(tr("{run} is already in the queue.", run=config.name), "", tr("Move it instead."))
         if known is not None:
             items.remove(known)
         items.insert(len(items) if position is None else max(0, position),
@@ -174,8 +174,8 @@ def _find(items: list[dict[str, Any]], run: Path) -> dict[str, Any]:
     for item in items:
         if item["folder"] == wanted:
             return item
-    raise UserError(tr("{name} is not in the queue.", name=Path(run).name), "",
-                    tr("See what is: {command}", command=program.command("queue", "list")))
+    raise UserError(tr("{run} isn't in the queue.", run=Path(run).name), "",
+                    tr("To see what is in it: {command}", command=program.command("queue", "list")))
 
 
 def _read() -> list[dict[str, Any]]:
@@ -185,9 +185,9 @@ def _read() -> list[dict[str, Any]]:
     state = formats.read("queue", path)
     items = state.get("runs") if state else None
     if not isinstance(items, list) or not all(isinstance(i, dict) and isinstance(i.get("folder"), str) for i in items):
-        raise UserError(tr("{path} is damaged.", path=path), tr("It isn't a list of runs."),
-                        tr("Remove the file, and add the runs again; the runs themselves are not touched."),
-                        [Problem(tr("isn't a list of runs."), field="runs")])
+        raise UserError(tr("{file} is damaged.", file=path), tr("It isn't a list of runs."),
+                        tr("Remove the file, and add the runs again; the runs themselves aren't touched."),
+                        [Problem(tr("It isn't a list of runs."), field="runs")])
     return items
 
 

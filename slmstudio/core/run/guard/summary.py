@@ -163,7 +163,8 @@ class GuardSummary:
         values: dict[str, Any] = {"time": format_duration(self.rested), "causes": causes}
         if len(found) > 1 or self.seconds.keys() <= {"battery", "hours"}:  # heat needs no word
             return (ntr("Rested {time} in {n} pause ({causes}).", "Rested {time} in {n} pauses ({causes}).",
-                        self.pauses, **values) if self.pauses else tr("Rested {time} between steps ({causes}).", **values))
+                        self.pauses, **values) if self.pauses else
+                    tr("Rested {time} between steps ({causes}).", **values))
         return (ntr("Rested {time} in {n} pause.", "Rested {time} in {n} pauses.", self.pauses, **values)
                 if self.pauses else tr("Rested {time} between steps.", **values))
 

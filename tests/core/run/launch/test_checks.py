@@ -25,7 +25,8 @@ WINDOWS = ("Windows has no NCCL, by which cards exchange what they learn. Train 
 @pytest.mark.parametrize(("machine", "fields", "said"), [
     (BARE, {"processes": 1}, []),
     (BARE, {"processes": 8}, []),
-    (BARE, {"processes": 9}, ["9 processes are asked for, but this machine has no card that can be used, and its processor "
+    (BARE, {"processes": 9}, [
+        "9 processes are asked for, but this machine has no card that can be used, and its processor "
                               "runs 8 threads."]),
     (TWO, {"processes": 2}, []),
     (TWO, {"processes": 3}, ["3 cards are asked for, but this machine has 2."]),
