@@ -117,8 +117,8 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
         return None
     most, longest = model.context_length or 10**9, max(lengths)
     if needed > most:
-        return Problem(tr("No answer starts within {most:,} tokens, the most that this model can read, so there would be "
-                          "nothing to learn. Shorten the questions, or choose a model that reads more.", most=most),
+        return Problem(tr("No answer starts within {most:,} tokens, the most that this model can read, so there would "
+                          "be nothing to learn. Shorten the questions, or choose a model that reads more.", most=most),
                        field="max_length")
     remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, math.ceil(longest / 64) * 64))
               if longest <= most else

@@ -129,7 +129,8 @@ def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_le
             process.stdin.close()
     if "ended" not in found:
         raise UserError(tr("The check of the rows ended unexpectedly."),
-                        tr("It was killed, perhaps because memory ran out."), tr("Close other programs and check again."))
+                        tr("It was killed, perhaps because memory ran out."),
+                        tr("Close other programs and check again."))
     return _report(found) if found["ended"] == "done" else None
 
 

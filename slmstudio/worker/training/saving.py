@@ -93,8 +93,9 @@ class Saver:
         error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(
             "disk_full",
-            f"{error.what} {error.why} About {format_bytes(self._bytes_needed())} are needed. The run waits and "
-            "continues by itself when there is space; Stop ends it with the last checkpoint kept.")
+            " ".join((error.what, error.why, tr("About {size} are needed.", size=format_bytes(self._bytes_needed())),
+                      tr("The run waits and continues by itself when there is space; Stop ends it and keeps the last "
+                         "checkpoint."))))
         self.job.emit("paused", global_step=step, reason="disk_full")
 
     def _wait(self) -> bool:

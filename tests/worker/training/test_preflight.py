@@ -102,4 +102,4 @@ def test_a_firewall_that_drops_is_named_within_the_time(monkeypatch):
         with socket.socket() as filling:
             filling.connect(silent.getsockname())
             found = reports(address=list(silent.getsockname()))
-            assert preflight.knock(found, 0) == {"failed": [1, "a firewall drops the connection"]}
+            assert preflight.knock(found, 0) == {"failed": [1, preflight.FIREWALL]}

@@ -18,7 +18,7 @@ from slmstudio.core.run.launch import checks, invitation, told
 BARE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (), False, False)
 CARD = Gpu(0, "RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
 TWO = dataclasses.replace(BARE, gpus=(CARD, dataclasses.replace(CARD, index=1)))
-WINDOWS = ("Windows has no NCCL, by which cards exchange what they learn. Train on one card, or start SLM Studio "
+WINDOWS = ("Windows has no NCCL, which cards need to exchange what they learn. Train on one card, or start SLM Studio "
            "inside WSL2, where several cards work.")
 
 
