@@ -89,10 +89,16 @@ def update() -> None:
 
 
 def unmarked() -> list[str]:
-    """Calls that give gettext something that it can't find in the code: an f-string, or joined parts."""
+    """Calls that give gettext something that it can't find in the code: an f-string, or joined parts; and messages in
+    an f-string, where it doesn't look."""
     wrong = []
     for file in sorted((ROOT / "slmstudio").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.JoinedStr):
+                wrong += [f"{file.relative_to(ROOT).as_posix()}:{node.lineno}: a message in an f-string"
+                          for inner in ast.walk(node) if isinstance(inner, ast.Call)
+                          and isinstance(inner.func, ast.Name) and inner.func.id in KEYWORDS
+                          and any(isinstance(text, ast.Constant) for text in inner.args)]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS:
                 texts = node.args[:1] if node.func.id in ("tr", "noop") else node.args[:2]
                 if any(isinstance(text, (ast.JoinedStr, ast.BinOp)) for text in texts):

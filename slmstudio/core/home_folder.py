@@ -95,8 +95,8 @@ def explain(error: OSError, what: str) -> UserError:
     with contextlib.suppress(UserError, OSError, TypeError):
         home = absolute(paths.home())
         if named is not None and absolute(Path(named)).is_relative_to(home):
-            return UserError(said.what, f"{said.why} {tr('Runs, models and chats are kept in {folder}.', folder=home)}",
-                             _another_place())
+            why = tr("Runs, models and chats are kept in {folder}.", folder=home)
+            return UserError(said.what, f"{said.why} {why}", _another_place())
     return said
 
 

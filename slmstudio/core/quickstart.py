@@ -82,7 +82,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         "parity": gguf["parity"],
         **asked,
         "reply": reply,
-        "left_out": None if missing is None else f"{tr('Export and chat were left out.')} {missing}",
+        "left_out": None if missing is None else " ".join((tr("Export and chat were left out."), str(missing))),
         "seconds": seconds,
     }
 

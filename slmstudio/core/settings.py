@@ -158,7 +158,7 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
             tr("The file doesn't contain a JSON object."))
     except formats.NewerFormat as newer:
         trait, trouble = "newer", UserError(
-            newer.what, f"{newer.why} {tr('The program starts with the default settings.')}", newer.remedy)
+            newer.what, " ".join((newer.why, tr("The program starts with the default settings."))), newer.remedy)
     except UserError as error:
         trait, trouble = "damaged", UserError(error.what, error.why)
     return Settings(), _put_aside(path, trait, trouble) if put_aside else trouble
@@ -179,4 +179,4 @@ def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
     except OSError as trouble:
         return from_os_error(trouble, tr("Could not put the old settings aside."))
     return UserError(error.what, error.why,
-                     tr("The old file is kept as {aside}. {remedy}", aside=aside.name, remedy=error.remedy).strip())
+                     " ".join(filter(None, (tr("The old file is kept as {file}.", file=aside.name), error.remedy))))

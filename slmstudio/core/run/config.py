@@ -348,7 +348,7 @@ class RunConfig:
             raise UserError(
                 tr("The run configuration can't be used."),
                 tr("Some fields are missing or wrong."),
-                tr("Correct them, or let the program write the file: {plan_command}", plan_command=plan_command()),
+                tr("Correct them, or let the program write the file: {command}", command=plan_command()),
                 problems,
             )
         return cls(**values)

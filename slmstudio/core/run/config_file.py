@@ -25,12 +25,12 @@ def load(path: Path) -> RunConfig:
     """
     if not path.exists():
         raise UserError(tr("{path} does not exist.", path=path), "",
-                        tr("Write one: {plan_command}", plan_command=plan_command()))
+                        tr("Write one: {command}", command=plan_command()))
     file = path / "run.json" if path.is_dir() else path
     state = files.read_json(file)
     if state is None:
-        raise UserError(tr("{path} isn't a run configuration.", path=path), tr("It is not a JSON object."),
-                        tr("Write one: {plan_command}", plan_command=plan_command()))
+        raise UserError(tr("{file} isn't a run configuration.", file=path), tr("It isn't a JSON object."),
+                        tr("Write one: {command}", command=plan_command()))
     config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
@@ -39,7 +39,7 @@ def load(path: Path) -> RunConfig:
         if state.get("kind", "train") != "train":
             problems.append(Problem(tr("{kind!r} is not allowed; it must be 'train'.", kind=state["kind"]),
                                     field="kind"))
-        raise UserError(tr("{path} cannot be used.", path=path), "", tr("Correct these fields."),
+        raise UserError(tr("{file} can't be used.", file=path), "", tr("Correct these fields."),
                         problems + config.problems())
     return config
 

@@ -361,7 +361,7 @@ def need_own_result(result: Path) -> None:
     if known is not None and known != found:
         why = tr("Its manifest isn't the one that the run wrote.")
     elif found is not None and (damage := checkpoints.damage(result)):
-        why = f"{tr('Its files do not match its manifest.')} {damage}"
+        why = " ".join((tr("Its files don't match its manifest."), damage))
     if why:
         raise UserError(tr("“{result}” in {run} isn't what this run trained.", result=result.name, run=run.name), why,
                         tr("Restore the run's own files, resume the run to write its result again, or train a new "

@@ -96,7 +96,7 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
         return [Problem(tr("“{name}” is missing from {folder}; it was moved or deleted.", name=name,
                            folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    return [Problem(f"{tr('“{name}” is damaged.', name=name)} {damage}", field="start_from")] if damage else []
+    return [Problem(" ".join((tr("“{name}” is damaged.", name=name), damage)), field="start_from")] if damage else []
 
 
 def _method(earlier: RunConfig) -> str:

@@ -66,7 +66,7 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     if all(row.text is not None for row in rows):
         return "", tr("Plain text needs none.")
     best = named_templates.fitting(model.path)[0]
-    return best.name, f"{tr('The model has no chat template.')} {best.reason}"
+    return best.name, " ".join((tr("The model has no chat template."), best.reason))
 
 
 def template_warnings(config: RunConfig) -> list[str]:

@@ -63,8 +63,8 @@ def plan(request: PlanRequest) -> RunConfig:
                   request.eval_map)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
         draft.problems.append(Problem(
-            f"{tr('{model} has no chat template of its own.', model=request.model.name)} "
-            f"{tr('It must be one of {words}.', words=', '.join(NAMED))}", field="chat_template"))
+            " ".join((tr("{model} has no chat template of its own.", model=request.model.name),
+                      tr("It must be one of {words}.", words=", ".join(NAMED)))), field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *config.file_problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):

@@ -96,9 +96,9 @@ def _objective(draft: Draft) -> None:
     }[proposed[0]])
     if objective not in proposed and objective in OBJECTIVES.words:
         draft.problems.append(Problem(
-            f"{tr('{objective} does not fit these rows.', objective=objective)} "
-            f"{tr('It must be one of {words}.', words=', '.join(proposed))} {layouts.sentence(draft.dataset.layout)}",
-            field="objective"))
+            " ".join((tr("{objective} doesn't fit these rows.", objective=objective),
+                      tr("It must be one of {words}.", words=", ".join(proposed)),
+                      layouts.sentence(draft.dataset.layout))), field="objective"))
     if objective in PREFERENCES:
         draft.set("beta", 0.1, tr("The usual weight; a higher one stays closer to what the model said before."))
 
@@ -199,7 +199,7 @@ def _learning(draft: Draft) -> None:
         epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", rows - held_out)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
-    draft.set("epochs", epochs, said if draft.gpu else f"{said} {tr('More would take long on a processor.')}")
+    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take long on a processor."))))
     draft.rows = max(1, rows - held_out)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
     draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from spoiling the base."))
@@ -284,9 +284,9 @@ def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> st
     said = tr("May need up to {needed}, and {free} are free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't
-        return said if levers is not None else f"{said} {tr('A smaller model would fit.')}"
+        return said if levers is not None else " ".join((said, tr("A smaller model would fit.")))
     changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
-    return f"{said} {tr('It would fit with {changes}.', changes=changes)}"
+    return " ".join((said, tr("It would fit with {changes}.", changes=changes)))
 
 
 def _intervals(draft: Draft) -> None:

@@ -92,7 +92,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
     """
     which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
              else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))
-    remedy = f"{tr('The run can be resumed.')} {advice.go_on('train', folder)}"
+    remedy = " ".join((tr("The run can be resumed."), advice.go_on("train", folder)))
     if cause.outcome is not None and cause.blame < LOST_OTHERS:
         return cause.outcome
     if cause.blame == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:

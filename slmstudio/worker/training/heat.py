@@ -175,7 +175,7 @@ class Rests:
         try:
             adjust.consent(self._job.folder, asked)
         except (UserError, OSError) as error:
-            self._job.warn("guard_refused", f"{tr('The heat guard was not changed.')} {error}")
+            self._job.warn("guard_refused", " ".join((tr("The heat guard was not changed."), str(error))))
             return
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)

@@ -65,7 +65,7 @@ def several(job: JobContext) -> UserError:
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
     held = held_by_others() if methods.on_gpu(config) else ""
-    ways = f"{held} {tr('Close other programs, or choose a smaller model or QLoRA.')}".strip()
+    ways = " ".join(filter(None, (held, tr("Close other programs, or choose a smaller model or QLoRA."))))
     if shorter is None:
         return UserError(tr("Memory ran out."), tr("Rows are already computed one by one, and activations twice."),
                          ways)

@@ -352,7 +352,8 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that is proven whole; damaged ones are named and passed over."""
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
-        job.warn("checkpoint_damaged", f"{tr('{name} is damaged and not used.', name=checkpoint.path.name)} {reason}")
+        job.warn("checkpoint_damaged",
+                 " ".join((tr("{name} is damaged and isn't used.", name=checkpoint.path.name), reason)))
 
     found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
     if found is not None:

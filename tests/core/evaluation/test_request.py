@@ -106,7 +106,7 @@ def test_an_adapter_that_is_not_the_runs_is_refused(run, harm):
         checkpoints.seal(adapter, 3)
     said = problems(asked)
     assert said == [f"tuned: “adapter” in {place.name} isn't what this run trained. "
-                    + ("Its files do not match its manifest. adapter_model.safetensors was changed after "
+                    + ("Its files don't match its manifest. adapter_model.safetensors was changed after "
                        "it was saved." if "weights" in harm else
                        "Its manifest isn't the one that the run wrote.")]
 

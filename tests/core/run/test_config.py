@@ -96,7 +96,7 @@ def test_a_wrong_type_does_not_hide_a_value_out_of_range():
 
 
 def test_a_format_that_is_no_number_is_refused():
-    with pytest.raises(UserError, match="cannot be used"):
+    with pytest.raises(UserError, match="can't be used"):
         RunConfig.from_dict({"format": "1", "name": "x", "model": "m", "train_file": "t"})
 
 

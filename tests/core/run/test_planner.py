@@ -300,7 +300,7 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
          "vicuna, alpaca.")])
 def test_a_template_that_is_not_there_is_refused(tmp_path, base, chosen, said):
     rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(8)]
-    with pytest.raises(UserError, match="The plan cannot be used") as told:
+    with pytest.raises(UserError, match="The plan can't be used") as told:
         planned(tmp_path, base, rows, chat_template=chosen)
     assert [(problem.field, problem.message) for problem in told.value.problems] == [("chat_template", said)]
 

@@ -58,8 +58,8 @@ def test_a_run_without_a_card_learns_without_what_needs_one(make_job):
         "flash_attention_off": f"FlashAttention isn't used; PyTorch's own attention replaces it. {because}",
         "liger_off": f"Liger's kernels aren't used; PyTorch's own replace them. {because}",
         "paged_optimizer_off": f"The optimizer's state isn't paged; AdamW in 8 bits is used instead. {because}",
-        "offload_off": "Activations aren't moved to main memory. There is no NVIDIA GPU here, so activations are in main "
-                       "memory anyway.",
+        "offload_off": "Activations aren't moved to main memory. There is no NVIDIA GPU here, so activations are in "
+                       "main memory anyway.",
     }
     [plan] = [event for event in jobs.Job(job.folder).events() if event["type"] == "plan"]
     assert (plan["attention"], plan["attention_reason"]) == (
@@ -110,7 +110,7 @@ def test_what_another_rank_lacks_no_rank_uses(make_job, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", lambda name: None)
     job = make_job(optimizer="adamw_8bit")
     assert settled(job).optimizer == "adamw_8bit" and not warned(job)
-    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded"])
+    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded."])
     assert settled(job).optimizer == "adamw_torch"
     assert warned(job) == {"eight_bit_optimizer_off":
                            "The optimizer keeps its state in 32 bits. bitsandbytes can't be loaded."}
@@ -118,8 +118,8 @@ def test_what_another_rank_lacks_no_rank_uses(make_job, monkeypatch):
 
 @without_a_card
 @pytest.mark.parametrize(("card", "said"), [
-    (False, "the processor's layers have kernels of their own, which take minutes to compile"),
-    (True, "the compiler says: AssertionError: Torch not compiled with CUDA enabled")])
+    (False, "For the processor, compiling takes minutes."),
+    (True, "The compiler says: AssertionError: Torch not compiled with CUDA enabled.")])
 def test_a_compiler_that_does_not_start(make_job, monkeypatch, card, said):
     monkeypatch.setattr(methods, "on_gpu", lambda config: card)
     job = make_job(torch_compile=True)

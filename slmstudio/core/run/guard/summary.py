@@ -153,7 +153,7 @@ class GuardSummary:
         """What it did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" where there is nothing to say."""
         peak = "" if self.peak_c is None else tr("Peak: {degrees:.0f} °C.", degrees=self.peak_c)
         if not self.rested and not self.pauses:
-            return f"{tr('No rest was needed.')} {peak}" if peak else ""
+            return " ".join((tr("No rest was needed."), peak)) if peak else ""
         return f"{self._rests()} {peak}".strip()
 
     def _rests(self) -> str:

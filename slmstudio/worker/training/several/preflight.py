@@ -157,8 +157,8 @@ def compare(reports: Sequence[Report]) -> None:
                                    "has {there}.", **who, here=here, there=there), "",
                                 tr("Install the same versions on all machines."))
         if other["model"] != first["model"]:
-            raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} are not "
-                               "those of process 1, on {first}.", **who, path=other["path"]), "",
+            raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} are "
+                               "not those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
         if other["rows"] != first["rows"]:
             raise UserError(tr("Process {number} of {count}, on {host}, has other data than process 1, on {first}.",
