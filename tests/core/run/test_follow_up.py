@@ -101,7 +101,7 @@ def test_everything_wrong_is_said_at_once(finished, tmp_path):
 
 @pytest.mark.parametrize("state", ["failed", "crashed", "cancelled", "paused"])
 def test_a_run_that_is_not_finished_is_refused(finished, state):
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(finished(state=state))
     assert "slmstudio train" in str(error.value)
 
@@ -109,11 +109,11 @@ def test_a_run_that_is_not_finished_is_refused(finished, state):
 def test_a_damaged_or_missing_result_is_refused(finished):
     run = finished()
     (run / "adapter" / "weights").write_bytes(b"v" * 100)
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
     assert "weights was changed" in str(error.value)
     shutil.rmtree(run / "adapter")
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
     assert "is gone" in str(error.value)
 
@@ -121,6 +121,6 @@ def test_a_damaged_or_missing_result_is_refused(finished):
 def test_a_base_that_is_gone_is_refused(finished, tmp_path):
     run = finished()
     (tmp_path / "model").rmdir()
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
     assert [problem.field for problem in error.value.problems] == ["model"]

@@ -73,12 +73,12 @@ def test_each_start_takes_an_invitation_of_its_own(tmp_path):
 def test_only_an_address_of_this_machine_will_do():
     with pytest.raises(UserError, match=r"192\.0\.2\.1 isn't an address of this machine\."):
         invitation.own_address("192.0.2.1")
-    with pytest.raises(UserError, match=r"slmstudio\.invalid can't be looked up"):
+    with pytest.raises(UserError, match=r"slmstudio\.invalid can't be found"):
         invitation.own_address("slmstudio.invalid")
 
 
 def test_a_run_of_several_machines_without_an_invitation(tmp_path: Path):
-    with pytest.raises(UserError, match="is a run of several machines, and nothing says where they meet"):
+    with pytest.raises(UserError, match="needs several machines, and nothing says where they meet"):
         invitation.read(tmp_path)
 
 
