@@ -58,7 +58,7 @@ def look(*, measure: bool = True) -> Facts:
     home, missing = place()
     caches = [(tr("Models in the hub's cache"), on_disk.hub_cache())]
     if home is not None:
-        caches.append(("SLM Studio's own cache", home / "cache"))
+        caches.append((tr("SLM Studio's own cache"), home / "cache"))
     return replace(gather.everything(home, caches, measure=measure), home_missing=missing, engine=llama.trouble())
 
 

@@ -1,4 +1,4 @@
-"""How the program's environment is set up again: what is missing in it, such as the chat engine, is tried anew."""
+"""How the program's environment is set up again: what is missing in it, such as the chat engine, is tried again."""
 
 from __future__ import annotations
 

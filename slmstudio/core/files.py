@@ -149,7 +149,7 @@ def new_folder(wanted: Path) -> Path:
 
 
 def without_non_finite(value: Any) -> Any:
-    """NaN and Inf are no JSON: they travel as null plus a flag, `non_finite`, naming the keys.
+    """NaN and Inf aren't JSON: they travel as null plus a flag, `non_finite`, naming the keys.
 
     >>> without_non_finite({"loss": float("nan"), "step": 3})
     {'loss': None, 'step': 3, 'non_finite': {'loss': 'nan'}}
@@ -218,7 +218,7 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 class LineReader:
     """Reads the JSON objects that were appended to a file since the last call.
 
-    Half a line stays unread until its end is there. A line that is no JSON object is counted in
+    Half a line stays unread until its end is there. A line that isn't a JSON object is counted in
     `damaged` and passed over: one lost line must not hide the rest of a run.
     """
 
@@ -261,7 +261,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where the file is missing or is no JSON object."""
+    """A JSON object from a file, or None where the file is missing or isn't a JSON object."""
     try:
         value = json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError, NotAFile, ValueError, RecursionError):

@@ -82,7 +82,7 @@ def check(kind: str, state: State, where: Path | str) -> State:
 
     Raises:
         NewerFormat: a newer program wrote it.
-        UserError: its stamp is no format.
+        UserError: its stamp isn't a format.
     """
     known = KINDS[kind]
     found = state.get(known.key, state.get(known.older_key, 1))

@@ -40,7 +40,7 @@ def writing(parent: Path, global_step: int, eval_loss: float | None) -> Iterator
     """Fill a folder beside the final place; it is sealed, flushed and renamed when the block ends well.
 
     Raises:
-        OSError: the disk is full or gone. Whatever the block raises goes on too. In both cases the
+        OSError: the disk is full or gone. Whatever the block raises is raised too. In both cases the
             half-made folder is removed and earlier checkpoints are untouched.
     """
     parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def load(path: Path) -> RunConfig:
     """Read a run configuration from a file.
 
     Raises:
-        UserError: the file is missing, is no JSON object, or holds wrong fields.
+        UserError: the file is missing, isn't a JSON object, or holds wrong fields.
     """
     if not path.exists():
         raise UserError(tr("{path} does not exist.", path=path), "",

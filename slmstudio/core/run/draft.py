@@ -31,7 +31,7 @@ class Draft:
         gpu: what it learns on; None is the processor.
         rows: those that are learned; `batch`: of them in an update; `most_rows`: in a micro-batch, by their length.
         known: what was measured on this machine.
-        without_eval: fields that mean nothing where no row is held back, and what is said of them.
+        without_eval: fields that mean nothing where no row is held back, and what the plan says about them.
     """
 
     dataset: Dataset

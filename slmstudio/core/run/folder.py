@@ -57,7 +57,7 @@ def rename(folder: Path, name: str) -> str:
     """Give a run another name; returns it as it is kept.
 
     Only run.json says it: the folder stays where it is, for workers, exports and other runs know it by its place. A run
-    may be at work meanwhile: its worker reads run.json as it starts, and writes none.
+    may be running meanwhile: its worker reads run.json as it starts, and writes none.
 
     Raises:
         UserError: the name is none, is too long or is taken; or run.json is damaged or cannot be written.
@@ -135,7 +135,7 @@ class RunSummary:
         created: seconds since 1970; when run.json was written, where it does not say so itself.
         train_loss: mean of the last logged steps.
         eval_loss_before: of the model as it came.
-        eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it is no number.
+        eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it isn't a number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
         energy: what it drew so far; None where it isn't known.
@@ -287,7 +287,7 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
 
 def all_runs(parent: Path | None = None,
              passed_over: PassedOver = lambda folder, why: None) -> Iterator[RunSummary]:
-    """All runs, newest first. Folders that are no runs are left out.
+    """All runs, newest first. Folders that aren't runs are left out.
 
     Args:
         passed_over: called with each run that cannot be shown, and why.
@@ -311,14 +311,14 @@ def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]
 
 
 def running(parent: Path | None = None) -> jobs.Job | None:
-    """The run that a worker is at work on; the newest, when there are several."""
+    """The run that a worker is training; the newest, when there are several."""
     found = [f for f in run_folders(parent) if (f / jobs.PROCESS).is_file()]
     newest_first = sorted(found, key=lambda f: (f / jobs.PROCESS).stat().st_mtime, reverse=True)
     return next((job for job in map(jobs.Job, newest_first) if job.is_alive()), None)
 
 
 def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
-    """What the next start has to tell of: the run at work, else the newest run if it was cut off or paused."""
+    """What the next start has to tell of: the running run, else the newest run if it was cut off or paused."""
     at_work = running(parent)
     if at_work is not None:
         return at_work
@@ -327,7 +327,7 @@ def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
 
 
 def jobs_at_work(folder: Path) -> list[jobs.Job]:
-    """The jobs of a run that a process is at work on: exports and evaluations."""
+    """The jobs of a run that a process is working on: exports and evaluations."""
     inner = folder / "jobs"
     made = sorted(inner.iterdir()) if inner.is_dir() else []
     return [job for job in map(jobs.Job, made) if (job.folder / jobs.PROCESS).is_file() and job.is_alive()]

@@ -42,7 +42,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
 
 
 def read(run_folder: Path) -> Notes:
-    """The notes of a run. A file that is missing, or is no JSON object, says nothing.
+    """The notes of a run. A file that is missing, or isn't a JSON object, says nothing.
 
     Raises:
         UserError: a newer program wrote the file.

@@ -28,7 +28,7 @@ class EvalWatch:
     _told_of: set[int] = field(default_factory=set)
 
     def update(self, step: int, loss: float) -> bool:
-        """Take an evaluation; whether it is the best so far. A loss that is no number never is."""
+        """Take an evaluation; whether it is the best so far. A loss that isn't a number never is."""
         if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
             self.best_step, self.best_loss, self.worse = step, loss, 0
             return True

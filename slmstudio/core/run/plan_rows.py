@@ -26,7 +26,7 @@ NOT_EVALUATED = {
     "use_best_checkpoint": noop("No rows are held back to find the best weights by, so the last ones are kept."),
     "sample_prompts": noop("No rows are held back whose questions could be asked."),
 }
-"""Fields that mean nothing without evaluation rows, and what is said of them then."""
+"""Fields that mean nothing without evaluation rows, and what the plan says about them then."""
 
 
 def what_is_held_back(rows: Sequence[Record], of: int) -> str:

@@ -61,7 +61,7 @@ def add(run: Path, position: int | None = None) -> Entry:
     """Put a run at the end, or before the entry at `position`. One that failed in the queue gets another turn.
 
     Raises:
-        UserError: it is no run, is at work, is finished, or waits already; or the queue cannot be written.
+        UserError: it isn't a run, is running, is finished, or is already waiting; or the queue cannot be written.
     """
     run = Path(run).absolute()
     job = jobs.Job(run)
@@ -86,7 +86,7 @@ def add(run: Path, position: int | None = None) -> Entry:
 
 
 def remove(run: Path) -> None:
-    """Take a run out of the queue. Its folder stays, and a run at work goes on.
+    """Take a run out of the queue. Its folder stays, and a running run continues.
 
     Raises:
         UserError: it is not in the queue; or the queue cannot be written.
@@ -108,12 +108,12 @@ def move(run: Path, position: int) -> None:
 
 
 def start_next() -> jobs.Job | None:
-    """Start the run whose turn is next, unless a run is at work. One that cannot be started is passed over.
+    """Start the run whose turn is next, unless one is running. One that cannot be started is passed over.
 
     Such a run stays in the queue as "failed", with its error, and does not keep the others waiting.
 
     Returns:
-        The job that was started, or None: a run is at work, or none waits.
+        The job that was started, or None: a run is running, or none waits.
 
     Raises:
         UserError: the queue cannot be read or written.
@@ -136,7 +136,7 @@ def start_next() -> jobs.Job | None:
 
 
 def at_work() -> jobs.Job | None:
-    """The run at work: of the queue, or any other in the studio's home."""
+    """The run that is running: of the queue, or any other in the studio's home."""
     own = next((entry for entry in entries() if entry.state == "running"), None)
     return jobs.Job(own.folder) if own is not None else folder.running()
 

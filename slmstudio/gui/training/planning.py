@@ -269,7 +269,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
     if wish.template and "chat_template" not in wish.own:
         said = config.reasons["chat_template"]  # warnings follow
         config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
-        config.chosen.remove("chat_template")
+        config.chosen = [name for name in config.chosen if name != "chat_template"]
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 

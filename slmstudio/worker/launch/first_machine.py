@@ -151,4 +151,5 @@ class FirstMachine:
             self._told = states
             self._job.emit("machines", address=self._invitation.address, machines=states,
                            joined=there + 1, wanted=self._config.nodes)
-            self._job.phase("waiting for machines", f"{there + 1} of {self._config.nodes} are there")
+            self._job.phase("waiting for machines", tr("{count} of {wanted} are there", count=there + 1,
+                                                         wanted=self._config.nodes))

@@ -175,7 +175,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         yield
         seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
         self._left.took(kind, seconds + self.rests.held - held)
-        self._held = self.rests.held  # what was rested in an evaluation is no part of the next step
+        self._held = self.rests.held  # what was rested in an evaluation isn't part of the next step
         if kind == "evaluation":
             self.first.evaluated(seconds)
 

@@ -2,8 +2,8 @@
 
 The order of the rows is decided by seed and epoch alone, and what is random in a micro-batch by seed, step and the
 micro-batch's place in it: neither depends on how many ranks share the work. Checkpoints are complete or absent, the
-learning rate's schedule can change between two steps, and a step whose loss or gradient is no number never reaches the
-weights.
+learning rate's schedule can change between two steps, and a step whose loss or gradient isn't a number never reaches
+the weights.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class Exact:
         Looking at it waits for the GPU once a step, which the log's loss does anyway.
 
         Raises:
-            UserError: the loss or the gradient is no number; the rows are named.
+            UserError: the loss or the gradient isn't a number; the rows are named.
         """
         norm = super()._clip_grad_norm(model)  # type: ignore[misc]
         window, self._window, self._sent = self._window, [], 0
@@ -259,7 +259,7 @@ class Exact:
                             "Resume continues from the last checkpoint."), problems)
 
     def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
-        """Lines of the rows whose loss is no number; else those of the whole batch. The second says which it is."""
+        """Lines of the rows whose loss isn't a number; else those of the whole batch. The second says which it is."""
         everyone, spoiling = [], []
         for inputs, _ in window:
             rows = inputs["rows"].tolist() if "rows" in inputs else []

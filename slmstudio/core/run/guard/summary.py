@@ -141,7 +141,7 @@ class GuardSummary:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """By field of the guard, what a person wanted last while the run was at work."""
+        """By field of the guard, what a person wanted last while the run was running."""
         return {name: value for event in self.changes for name, value in event["values"].items()}
 
     @property

@@ -247,7 +247,7 @@ def _literal(value: Any) -> str:
 
 
 def _start_weights(config: RunConfig) -> Path | None:
-    """The folder with the adapter or the model that the run goes on from.
+    """The folder with the adapter or the model that the run continues from.
 
     Raises:
         UserError: there is none.
