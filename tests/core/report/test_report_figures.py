@@ -87,7 +87,7 @@ def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
     assert "rows.jsonl 2 " in shown and kept.source.sha256 in shown
     (run.folder / kept_rows.FOLDER / kept_rows.MANIFEST).write_text("{}")
     shown = page(run.folder).text
-    assert "keeps are damaged: manifest.json" in shown and "Which rows these were is not told here" in shown
+    assert "keeps are damaged. manifest.json" in shown and "Which rows these were is not told here" in shown
 
 
 def test_every_field_of_a_run_has_a_name_and_a_place():

@@ -252,7 +252,7 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     for measured in (None, [30] * 44):
         with pytest.raises(UserError) as caught:
             planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
-        assert caught.value.what == "4 of 44 rows have tools, and the chat template of tiny takes none."
+        assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
         assert caught.value.remedy == ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, "
                                        "or remove the rows with tools.")
     folder = shutil.copytree(tiny_model, tmp_path / "with tools")

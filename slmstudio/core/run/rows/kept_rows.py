@@ -344,4 +344,5 @@ def _file(folder: Path, side: str) -> Path:
 
 
 def _damaged(run: Path, why: str) -> Damaged:
-    return Damaged(tr("The rows that {run} keeps are damaged.", run=run.name), why, tr(PUT_BACK, folder=FOLDER))
+    return Damaged(" ".join((tr("The rows that {run} keeps are damaged.", run=run.name), why)), "",
+                   tr(PUT_BACK, folder=FOLDER))
