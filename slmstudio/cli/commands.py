@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
-        print_error(home_folder.explain(error, "finish the command"), as_json)
+        print_error(home_folder.explain(error, tr("Could not finish the command.")), as_json)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         say(tr("Cancelled."), file=sys.stderr)
@@ -203,7 +203,7 @@ def plan(
     try:
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
-        raise from_os_error(error, f"write {out}") from error
+        raise from_os_error(error, tr("Could not write {file}.", file=out)) from error
     for line in problems.first(dataset.problems, data):
         print_warning(tr("{file}, a row is left out: {problem}", file=data, problem=line))
     warnings = plan_rows.template_warnings(config)
@@ -228,7 +228,7 @@ def plan(
         [
             (name, str(state[name]), config.reasons.get(name, ""))
             for name in state
-            if name not in ("reasons", "format", "kind")
+            if name not in ("reasons", "chosen", "format", "kind")
         ],
     )
     say(f"\n{fit_check.told(found)}")

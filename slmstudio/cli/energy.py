@@ -122,14 +122,13 @@ def _tariff(tariff: Tariff) -> dict[str, Any]:
 
 def _show(use: EnergyUse | None, tariff: Tariff) -> None:
     from slmstudio.core.run.energy import told
-    from slmstudio.core.run.energy.use import HOW
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
         say(tr("How much energy this run used isn't known."))
         return
-    print_table(tr("Energy"), [(tr(part.name).capitalize(), format_energy(part.joules), tr(HOW[part.how]))
-                               for part in use.parts], (tr("Part"), tr("Energy"), tr("How it's known")))
+    print_table(tr("Energy"), [(part.label, format_energy(part.joules), part.basis) for part in use.parts],
+                (tr("Part"), tr("Energy"), tr("How it's known")))
     say("\n" + tr("Together: {energy}, measured over {time}.", energy=told.energy(use),
                   time=format_duration(use.seconds)))
     say(tr("Cost: {cost}", cost=told.cost(use.joules, tariff)))

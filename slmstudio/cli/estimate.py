@@ -161,7 +161,7 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     from slmstudio.core.units import format_bytes
 
     title = tr("{model}, {method}: {tokens:,} tokens, micro-batch {rows}, {precision}", model=facts.name,
-               method=tr(METHODS.words[config.method]), tokens=config.max_length, rows=config.micro_batch_size,
+               method=METHODS.said(config.method), tokens=config.max_length, rows=config.micro_batch_size,
                precision=config.precision)
     rows = [(tr(name), format_bytes(size)) for name, size in found.parts().items() if size]
     span = tr("{low} to {high}", low=format_bytes(found.low), high=format_bytes(found.high))
@@ -181,4 +181,4 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     say()
     print_table(tr("The longest rows that surely fit, one at a time, with activations recomputed"), [
         (row.card, *(f"{row.longest[method]:,}" if row.longest[method] else "–" for method in row.longest))
-        for row in cards], (tr("Card"), *(tr(METHODS.words[method]) for method in cards[0].longest)))
+        for row in cards], (tr("Card"), *(METHODS.said(method) for method in cards[0].longest)))

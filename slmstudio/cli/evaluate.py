@@ -136,7 +136,7 @@ def _read(path: Path) -> str:
     try:
         return files.read_text(path)
     except OSError as error:
-        raise from_os_error(error, "read the rubric") from error
+        raise from_os_error(error, tr("Could not read the rubric.")) from error
     except UnicodeDecodeError as error:
         raise UserError(tr("{path} isn't UTF-8 text.", path=path.name), "", tr("Save it as UTF-8.")) from error
 

@@ -95,7 +95,7 @@ def parity(
     try:
         files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))
     except OSError as error:
-        raise from_os_error(error, "store the proof beside the file") from error
+        raise from_os_error(error, tr("Could not save the proof beside the file.")) from error
     if as_json:
         print_json({"gguf": str(gguf), "run": str(run), **result})
     else:

@@ -33,7 +33,7 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
     try:
         job = new.fit_check(config.to_dict())
     except OSError as error:
-        raise from_os_error(error, "begin the fit check") from error
+        raise from_os_error(error, tr("Could not start the fit check.")) from error
     job.start()
     with Follower(stopping=tr("Cancelling the fit check.")) as follower:
         outcome = follower.follow(job, tr("fit check"))

@@ -62,7 +62,7 @@ def _free(home: Path) -> int:
     try:
         return disk_free(home)
     except OSError as error:
-        raise from_os_error(error, "ask for the room on the disk") from error
+        raise from_os_error(error, tr("Could not read how much space is free on the disk.")) from error
 
 
 def _warnings(home: Path, free: int) -> list[UserError]:

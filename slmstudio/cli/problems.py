@@ -45,7 +45,7 @@ def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
         files.write_atomically(path, (files.dump_line({**_halved(problem.to_dict()), "file": problem.file or str(file)})
                                       for file, problems in listed for problem in problems))
     except OSError as error:
-        raise from_os_error(error, "write the problems") from error
+        raise from_os_error(error, tr("Could not write the problems.")) from error
 
 
 def _halved(problem: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def continue_(
     try:
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
-        raise from_os_error(error, f"write {out}") from error
+        raise from_os_error(error, tr("Could not write {file}.", file=out)) from error
     if as_json:
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons})
         return 0

@@ -17,12 +17,12 @@ from slmstudio.core.hardware.doctor import gather, line, packages, share
 from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Facts
 from slmstudio.core.hardware.doctor.line import Line
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "bitsandbytes", "llama_cpp")
 """Modules that training and chat need."""
-PARTS = ("disk and system", *LIBRARIES)
+PARTS = (noop("disk and system"), *LIBRARIES)
 """What is done one after another."""
 LOAD_SECONDS = 120.0
 """For one child process; a cold start of all takes 12 s on two cores."""
@@ -58,7 +58,7 @@ def look(*, measure: bool = True) -> Facts:
     home, missing = place()
     caches = [(tr("Models in the hub's cache"), on_disk.hub_cache())]
     if home is not None:
-        caches.append(("SLM Studio's own cache", home / "cache"))
+        caches.append((tr("SLM Studio's own cache"), home / "cache"))
     return replace(gather.everything(home, caches, measure=measure), home_missing=missing, engine=llama.trouble())
 
 
@@ -139,7 +139,7 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int]
         process.wait()
     if late.is_set():
         return tr("It didn't load within {seconds:.0f} s.", seconds=seconds)
-    return tr("Loading it crashed the process ({ending}).", ending=_ending(code))
+    return tr("Loading it crashed the process ({signal}).", signal=_ending(code))
 
 
 def _answer(text: bytes) -> dict[str, Any] | None:
@@ -156,4 +156,4 @@ def _ending(code: int) -> str:
         import signal
 
         return signal.Signals(-code).name
-    return f"exit status {code}"
+    return tr("exit status {code}", code=code)

@@ -1,4 +1,4 @@
-"""How the program's environment is set up again: what is missing in it, such as the chat engine, is tried anew."""
+"""How the program's environment is set up again: what is missing in it, such as the chat engine, is tried again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def command() -> list[str]:
         UserError: the program was put here by other means, as by pip.
     """
     if not BOOTSTRAP.is_file():
-        raise UserError(tr("This copy of SLM Studio cannot set itself up."),
-                        tr("The set-up, {bootstrap}, is not there: the program came here by other means than its own.",
-                           bootstrap=BOOTSTRAP),
-                        tr("Use the installer, the package or a checkout; or install what is missing with pip."))
+        raise UserError(tr("This copy of SLM Studio can't set itself up."),
+                        tr("Its set-up ({file}) is missing: the program wasn't installed by its own installer.",
+                           file=BOOTSTRAP),
+                        tr("Use the installer, the package or a checkout, or install what is missing with pip."))
     return [getattr(sys, "_base_executable", sys.executable), str(BOOTSTRAP), "setup"]

@@ -34,9 +34,9 @@ class Problem:
     def __str__(self) -> str:
         if self.line is None:
             return f"{self.field}: {self.message}" if self.field else self.message
-        where = (f"{self.file}, " if self.file else "") + f"line {self.line}"
-        where += f", column {self.column}" if self.column else ""
-        return f"{where}: {self.message}"
+        where = tr("line {line}, column {column}", line=self.line, column=self.column) if self.column else \
+            tr("line {line}", line=self.line)
+        return f"{self.file}, {where}: {self.message}" if self.file else f"{where}: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +63,7 @@ class UserError(Exception):
         lines = [" ".join(part for part in (self.what, self.why, self.remedy) if part)]
         lines += [f"  {problem}" for problem in self.problems[:MOST_SAID]]
         if len(self.problems) > MOST_SAID:
-            lines.append(f"  … and {len(self.problems) - MOST_SAID:,} more.")
+            lines.append("  " + tr("… and {count:,} more.", count=len(self.problems) - MOST_SAID))
         return "\n".join(lines)
 
     def __reduce__(self) -> Any:
@@ -86,7 +86,7 @@ class UserError(Exception):
                             problem.get("file"), tuple(problem.get("lines") or ()))
                     for problem in (listed if isinstance(listed, list) else [])
                     if isinstance(problem, dict) and isinstance(problem.get("message"), str)]
-        return cls(what if isinstance(what, str) else tr("It failed, and what it said of it is damaged."),
+        return cls(what if isinstance(what, str) else tr("It failed, and its error message is damaged."),
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
 
@@ -94,17 +94,17 @@ class NotAFile(OSError):
     """A folder, pipe, socket or device where a file belongs; reading it could wait forever, or never end."""
 
 
-def from_os_error(error: OSError, doing: str) -> UserError:
+def from_os_error(error: OSError, what: str) -> UserError:
     """Turn an operating-system error into a sentence with a remedy.
 
     Args:
         error: what the system raised.
-        doing: what was being tried, as in "write the checkpoint".
+        what: what happened, as a whole sentence: tr("Could not write the checkpoint."). The path is put at its end.
     """
     import errno
 
-    path = f" ({error.filename})" if error.filename else ""
-    what = tr("Could not {doing}{path}.", doing=doing, path=path)
+    if error.filename:
+        what = _with_path(what, str(error.filename))
     if error.errno == errno.ENOSPC or getattr(error, "winerror", None) == 112:
         return UserError(what, tr("The disk is full."), tr("Free some space and try again."))
     if error.errno == errno.EROFS:
@@ -112,14 +112,24 @@ def from_os_error(error: OSError, doing: str) -> UserError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return UserError(what, tr("Permission was refused."), tr("Choose another folder, or change its permissions."))
     if error.errno == errno.ENOENT:
-        return UserError(what, tr("It does not exist."), tr("Check the path; it may have been moved or deleted."))
+        return UserError(what, tr("It doesn't exist."), tr("Check the path; it may have been moved or deleted."))
     if isinstance(error, NotAFile):
-        return UserError(what, f"{error.strerror}.", tr("Put a file in its place, or choose another one."))
+        return UserError(what, error.strerror, tr("Put a file in its place, or choose another one."))
     if error.errno == errno.ELOOP:
-        return UserError(what,
-                         tr("A link lies in its place, and isn't followed: it could lead to somebody else's file."),
+        return UserError(what, tr("There is a link in its place, which isn't followed: it could lead to somebody "
+                                  "else's file."),
                          tr("Remove the link, or put the file itself in its place."))
     if error.errno == errno.EISDIR:
         return UserError(what, tr("It is a folder, not a file."), tr("Choose a file."))
     return UserError(what, tr("The system says: {strerror}.", strerror=error.strerror or error),
                      tr("Check the disk and the path."))
+
+
+def _with_path(sentence: str, path: str) -> str:
+    """The sentence with a path at its end, before the full stop of its language.
+
+    >>> _with_path("Could not write the report.", "/tmp/report.html")
+    'Could not write the report (/tmp/report.html).'
+    """
+    end = sentence[-1:] if sentence.endswith((".", "।", "۔")) else ""
+    return f"{sentence.removesuffix(end)} ({path}){end}"

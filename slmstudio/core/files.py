@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import NotAFile
+from slmstudio.core.i18n import noop, tr
 
-_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+_KINDS = ((stat.S_ISDIR, noop("It is a folder, not a file.")), (stat.S_ISFIFO, noop("It is a pipe, not a file.")),
+          (stat.S_ISSOCK, noop("It is a socket, not a file.")))
 
 
 def regular(path: str | os.PathLike[str], flags: int) -> int:
@@ -48,8 +50,8 @@ def own(path: str | os.PathLike[str], flags: int) -> int:
 
 def _refuse_special(mode: int, path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a device")
-        raise NotAFile(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"It is {kind}, not a file", str(path))
+        sentence = next((said for is_kind, said in _KINDS if is_kind(mode)), noop("It is a device, not a file."))
+        raise NotAFile(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, tr(sentence), str(path))
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -147,7 +149,7 @@ def new_folder(wanted: Path) -> Path:
 
 
 def without_non_finite(value: Any) -> Any:
-    """NaN and Inf are no JSON: they travel as null plus a flag, `non_finite`, naming the keys.
+    """NaN and Inf aren't JSON: they travel as null plus a flag, `non_finite`, naming the keys.
 
     >>> without_non_finite({"loss": float("nan"), "step": 3})
     {'loss': None, 'step': 3, 'non_finite': {'loss': 'nan'}}
@@ -216,7 +218,7 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 class LineReader:
     """Reads the JSON objects that were appended to a file since the last call.
 
-    Half a line stays unread until its end is there. A line that is no JSON object is counted in
+    Half a line stays unread until its end is there. A line that isn't a JSON object is counted in
     `damaged` and passed over: one lost line must not hide the rest of a run.
     """
 
@@ -259,7 +261,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where the file is missing or is no JSON object."""
+    """A JSON object from a file, or None where the file is missing or isn't a JSON object."""
     try:
         value = json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError, NotAFile, ValueError, RecursionError):

@@ -82,18 +82,18 @@ def check(kind: str, state: State, where: Path | str) -> State:
 
     Raises:
         NewerFormat: a newer program wrote it.
-        UserError: its stamp is no format.
+        UserError: its stamp isn't a format.
     """
     known = KINDS[kind]
     found = state.get(known.key, state.get(known.older_key, 1))
     if type(found) is not int or found < 1:
-        raise UserError(tr("{name} cannot be used.", name=_name(known, where)),
-                        tr("Its {key} is {found!r}, which isn't a whole number of 1 or more.", key=known.key,
-                           found=str(found)[:40]), tr("Put back the file as SLM Studio wrote it."))
+        raise UserError(tr("{name} can't be used.", name=_name(known, where)),
+                        tr("Its “{key}” is {found!r}, which isn't a whole number of 1 or more.", key=known.key,
+                           found=str(found)[:40]), tr("Restore the file as SLM Studio wrote it."))
     if found > known.format:
         raise NewerFormat(tr("{name} was written by a newer SLM Studio.", name=_name(known, where)),
-                          tr("Its format is {found}, this program reads up to {format}.", found=found,
-                             format=known.format), tr("Update SLM Studio, or open it with the version that wrote it."))
+                          tr("Its format is {found}; this program reads up to {newest}.", found=found,
+                             newest=known.format), tr("Update SLM Studio, or open it with the version that wrote it."))
     if found == known.format:
         return state
     for step in range(found, known.format):
@@ -115,7 +115,9 @@ def read(kind: str, path: Path) -> State | None:
 def _name(kind: Kind, where: Path | str) -> str:
     if isinstance(where, str):
         return where
-    return f"{where.name} of {where.absolute().parent.name}" if kind.of_folder else where.name
+    if not kind.of_folder:
+        return where.name
+    return tr("{file} of {folder}", file=where.name, folder=where.absolute().parent.name)
 
 
 # -- upgrades ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from slmstudio.core import disk_space, files, formats, paths, program
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
@@ -25,7 +25,7 @@ KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "vot
 _SETTINGS = "settings.json"
 PRIVATE = ".private"
 """This file says that the folder was closed to others once."""
-_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", noop("System Volume Information"), "$RECYCLE.BIN",
+_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", "System Volume Information", "$RECYCLE.BIN",
                             "desktop.ini", ".DS_Store"})
 
 
@@ -46,11 +46,11 @@ def missing() -> UserError | None:
         return None
     there = os.path.isdir(folder)
     return UserError(tr("The folder with your runs and models ({folder}) is missing.", folder=folder),
-                     tr("It holds no runs or models; its disk may not be connected.") if there
+                     tr("It's there, but it has no runs or models; its disk may not be connected.") if there
                      else tr("It is missing; its disk may not be connected."),
-                     tr("Connect the disk and start again, or choose another folder: {command} ({command2} for the "
-                        "usual one).", command=program.command("place", "FOLDER"),
-                        command2=program.command("place", "--usual")))
+                     tr("Connect the disk and start again, or choose another folder: {command} ({usual_command} for "
+                        "the usual one).", command=program.command("place", "FOLDER"),
+                        usual_command=program.command("place", "--usual")))
 
 
 def require() -> None:
@@ -84,25 +84,26 @@ def keep_private(home: Path) -> None:
             (home / PRIVATE).touch(mode=0o600)
 
 
-def explain(error: OSError, doing: str) -> UserError:
+def explain(error: OSError, what: str) -> UserError:
     """A system error as a sentence; where it is about the folder that everything is kept in, it says so.
 
     Args:
-        doing: see `from_os_error`.
+        what: see `from_os_error`.
     """
-    said = from_os_error(error, doing)
+    said = from_os_error(error, what)
     named = error.filename2 or error.filename
     with contextlib.suppress(UserError, OSError, TypeError):
         home = absolute(paths.home())
         if named is not None and absolute(Path(named)).is_relative_to(home):
-            return UserError(said.what, tr("{why} Runs, models and chats are kept in {home}.", why=said.why, home=home),
-                             tr("Make that folder writable, or choose another one: {other_place}",
-                                other_place=_other_place()))
+            why = tr("Runs, models and chats are kept in {folder}.", folder=home)
+            return UserError(said.what, f"{said.why} {why}", _another_place())
     return said
 
 
-def _other_place() -> str:
-    return "set SLMSTUDIO_HOME to it." if is_fixed() else program.command("place", "FOLDER")
+def _another_place() -> str:
+    if is_fixed():
+        return tr("Make that folder writable, or set SLMSTUDIO_HOME to another one.")
+    return tr("Make that folder writable, or choose another one: {command}", command=program.command("place", "FOLDER"))
 
 
 def kept(folder: Path) -> list[str]:
@@ -121,8 +122,8 @@ def what_stays(old: Path, new: Path) -> str:
     names = kept(old) if old != new else []
     if not names:
         return ""
-    return tr("What was kept until now stays in {old}: {names}. To bring it along, copy these into {new}. Copy, do not "
-              "move: runs remember where their base model lay.", old=old, names=", ".join(names), new=new)
+    return tr("Your earlier work stays in {old}: {names}. To bring it along, copy these into {new}. Copy them, don't "
+              "move them: runs remember where their base model was.", old=old, names=", ".join(names), new=new)
 
 
 def check(folder: Path) -> list[UserError]:
@@ -148,11 +149,11 @@ def check(folder: Path) -> list[UserError]:
             pass
         free = disk_free(nearest)
     except OSError as error:
-        raise from_os_error(error, f"write to {folder}") from error
+        raise from_os_error(error, tr("Could not write to {folder}.", folder=folder)) from error
     if free < disk_space.LEAST_ROOM:
-        raise UserError(tr("There is too little room in {folder}.", folder=folder),
-                        tr("{size} are free; a first run needs {size2}.", size=format_bytes(free),
-                           size2=format_bytes(disk_space.LEAST_ROOM)),
+        raise UserError(tr("There isn't enough space in {folder}.", folder=folder),
+                        tr("{free} are free; a first run needs {needed}.", free=format_bytes(free),
+                           needed=format_bytes(disk_space.LEAST_ROOM)),
                         tr("Choose a folder on another disk, or free some space."))
     return notes(folder, free)
 
@@ -163,8 +164,8 @@ def notes(folder: Path, free: int) -> list[UserError]:
 
     found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
     if mounts.is_network(folder):
-        found.append(UserError(tr("This folder lies on another machine."),
-                               tr("Models load at the network's speed, and a run stops when the connection does."),
+        found.append(UserError(tr("This folder is on another machine."),
+                               tr("Models load at the network's speed, and a run stops when the connection breaks."),
                                tr("A folder on a disk of this machine is faster and safer.")))
     return [note for note in found if note is not None]
 
@@ -199,7 +200,7 @@ def change(folder: Path) -> str:
             note = {**formats.stamp("place"), "folder": str(folder)}
             files.write_atomically(paths.place_file(), files.dump_pretty(note))
     except OSError as error:
-        raise from_os_error(error, f"keep runs and models in {folder}") from error
+        raise from_os_error(error, tr("Could not use {folder} for runs and models.", folder=folder)) from error
     return what_stays(old, folder) if old is not None else ""
 
 
@@ -212,7 +213,7 @@ def use_usual() -> None:
     try:
         paths.place_file().unlink(missing_ok=True)
     except OSError as error:
-        raise from_os_error(error, "forget the chosen folder") from error
+        raise from_os_error(error, tr("Could not go back to the usual folder.")) from error
 
 
 def absolute(folder: Path) -> Path:
@@ -226,10 +227,11 @@ def _has(folder: Path, names: Iterable[str]) -> bool:
 
 
 def _refuse_own(folder: Path) -> None:
-    for own, name in ((paths.resources().parent, "program"), (Path(sys.prefix), "program's Python environment")):
+    insides = ((paths.resources().parent, tr("{folder} is inside the program.", folder=folder)),
+               (Path(sys.prefix), tr("{folder} is inside the program's Python environment.", folder=folder)))
+    for own, sentence in insides:
         if folder.is_relative_to(own.resolve()):
-            raise UserError(tr("{folder} lies inside the {name}.", folder=folder, name=name),
-                            tr("An update or a removal would take your work along."),
+            raise UserError(sentence, tr("An update or a removal would delete your work."),
                             tr("Choose a folder elsewhere, for example in your home folder."))
 
 
@@ -238,12 +240,12 @@ def _refuse_foreign(folder: Path) -> None:
         try:
             names = set(os.listdir(folder)) - _OF_THE_SYSTEM
         except OSError as error:
-            raise from_os_error(error, "look into the folder") from error
+            raise from_os_error(error, tr("Could not open the folder.")) from error
         names = {name for name in names if not name.startswith(".Trash")}
         if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
-            raise UserError(tr("{folder} holds other files.", folder=folder),
-                            tr("Among them {names}.", names=min(names)),
-                            tr("Make an empty folder in it, and choose that."))
+            raise UserError(tr("{folder} contains other files.", folder=folder),
+                            tr("One of them is {file}.", file=min(names)),
+                            tr("Create an empty folder in it, and choose that."))
     elif os.path.lexists(folder):
         raise UserError(tr("{folder} isn't a folder.", folder=folder), tr("It is a file."), tr("Choose a folder."))
 
@@ -253,9 +255,9 @@ def _refuse_while_running(home: Path) -> None:
 
     for folder in _job_folders(home):
         if Job(folder).is_alive():
-            raise UserError(tr("The folder cannot be changed while something is running."),
-                            tr("At work: {folder}.", folder=folder),
-                            tr("Wait until it is done, or stop it, and change the folder then."))
+            raise UserError(tr("The folder can't be changed while something is running."),
+                            tr("Still running: {folder}.", folder=folder),
+                            tr("Wait until it's done, or stop it; then change the folder."))
 
 
 def _job_folders(home: Path) -> Iterator[Path]:

@@ -25,8 +25,8 @@ def trouble() -> UserError | None:
         found = None
     if found is not None:
         return None
-    return UserError(tr("The chat engine llama.cpp is not set up, so chat and GGUF files are switched off."), _reason(),
-                     tr("To set it up, run: {setup_command}", setup_command=program.setup_command()))
+    return UserError(tr("The chat engine llama.cpp isn't set up, so chat and GGUF files are switched off."), _reason(),
+                     tr("To set it up, run: {command}", command=program.setup_command()))
 
 
 def need() -> None:

@@ -60,10 +60,10 @@ def chosen_home() -> Path | None:
         if state is None and not os.path.lexists(file):
             return None
     except OSError as error:
-        raise from_os_error(error, "read where your runs and models are kept") from error
+        raise from_os_error(error, tr("Could not read where your runs and models are kept.")) from error
     folder = (state or {}).get("folder")
     if not isinstance(folder, str) or not os.path.isabs(folder):
-        raise UserError(tr("{file} does not say where your runs and models are kept.", file=file),
+        raise UserError(tr("{file} doesn't say where your runs and models are kept.", file=file),
                         tr("The file is damaged."),
                         tr("Choose their folder again, or delete this file to use the usual one."))
     return Path(folder)

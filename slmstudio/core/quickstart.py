@@ -12,7 +12,7 @@ from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.facts import ModelFacts
@@ -23,7 +23,7 @@ Report = Callable[[str, dict[str, Any]], None]
 """Called with the phase ("model", "train", ...) and each event of its worker."""
 
 EXPORT_TYPE = "F16"
-QUESTION = noop("My cooking gas cylinder is leaking. Who should I call?")
+QUESTION = "My cooking gas cylinder is leaking. Who should I call?"
 """A test row, so it is never learned; in English, the only language that the starter model speaks."""
 MAX_NEW_TOKENS = 96
 EPOCHS = 1.0
@@ -58,7 +58,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise from_os_error(error, "make the output folder") from error
+        raise from_os_error(error, tr("Could not create the output folder.")) from error
     model = timed("model", lambda: starter.prepare(lambda event: report("model", event)))
     job, trained = timed("train", lambda: _train(model, out, report))
     evaluation, scores = timed("evaluate", lambda: _evaluate(job, trained, report))
@@ -82,7 +82,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         "parity": gguf["parity"],
         **asked,
         "reply": reply,
-        "left_out": None if missing is None else tr("Export and chat were left out. {missing}", missing=missing),
+        "left_out": None if missing is None else " ".join((tr("Export and chat were left out."), str(missing))),
         "seconds": seconds,
     }
 
@@ -141,6 +141,6 @@ def ask(gguf: Path, question: str, system: str | None = None, **options: Any) ->
             if message["type"] == "done":
                 return text.strip()
         raise UserError(tr("The chat worker ended before it answered."), "",
-                        tr("Try again; see the log for the cause."))
+                        tr("Try again; the log shows the cause."))
     finally:
         worker.close()

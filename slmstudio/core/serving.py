@@ -49,9 +49,9 @@ def check_host(host: str, allow_network: bool) -> None:
     """
     if not is_loopback(host) and not allow_network:
         raise UserError(tr("{host} can be reached from other machines.", host=host),
-                        tr("The server listens on this machine alone unless you say otherwise: whoever has the key "
-                           "could use the model, and the connection is not encrypted."),
-                        tr("Leave the host at {loopback}, or add --allow-network.", loopback=LOOPBACK))
+                        tr("By default, the server listens on this machine only: anyone with the key could use the "
+                           "model, and the connection isn't encrypted."),
+                        tr("Leave the host at {host}, or add --allow-network.", host=LOOPBACK))
 
 
 def free_port(host: str, first: int) -> int | None:
@@ -68,15 +68,16 @@ def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserEr
     """Why the server cannot listen there, in words."""
     if error.errno == errno.EADDRINUSE:
         refusal = PortInUse(tr("Port {port} is in use.", port=port), tr("Another program listens there."),
-                            tr("Port {free} is free: take that one.", free=free) if free else tr("Choose another port."))
+                            tr("Port {free} is free; use that one.", free=free) if free
+                            else tr("Choose another port."))
         refusal.free_port = free
         return refusal
     if error.errno in (errno.EACCES, errno.EPERM):
-        return UserError(tr("Port {port} may not be used.", port=port), tr("Ports below 1024 belong to the system."),
-                         tr("Choose a port from 1024 on, {default_port} for instance.", default_port=DEFAULT_PORT))
-    return UserError(tr("The server cannot listen at {host}, port {port}.", host=host, port=port),
+        return UserError(tr("Port {port} can't be used.", port=port), tr("Ports below 1024 belong to the system."),
+                         tr("Choose port 1024 or higher, for example {port}.", port=DEFAULT_PORT))
+    return UserError(tr("The server can't listen at {host}, port {port}.", host=host, port=port),
                      tr("The system says: {strerror}.", strerror=error.strerror or error),
-                     tr("Use {loopback}.", loopback=LOOPBACK))
+                     tr("Use {host}.", host=LOOPBACK))
 
 
 def url(host: str, port: int) -> str:
@@ -104,7 +105,7 @@ def server_key(new: bool = False) -> str:
     try:
         _write_private(_key_file(), key)
     except OSError as error:
-        raise from_os_error(error, "keep the server's key") from error
+        raise from_os_error(error, tr("Could not save the server's key.")) from error
     return key
 
 

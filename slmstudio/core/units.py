@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import math
 
+from slmstudio.core.i18n import noop, ntr, number_text, tr
+
 _ROUNDING = ((55, 10), (3600, 60), (5 * 3600, 300), (24 * 3600, 3600), (math.inf, 4 * 3600))
 """Below so many seconds, an estimate is rounded to so many."""
-_COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+_COUNT_UNITS = ((1e12, noop("{number} T")), (1e9, noop("{number} B")), (1e6, noop("{number} M")),
+                (1e3, noop("{number} K")))
+_MINUTES_AND_SECONDS = (noop("{number} min"), noop("{number} s"))
+_HOURS_AND_MINUTES = (noop("{number} h"), noop("{number} min"))
+_DAYS_AND_HOURS = (noop("{number} d"), noop("{number} h"))
+_SIZE_UNITS = (noop("{number} KB"), noop("{number} MB"), noop("{number} GB"), noop("{number} TB"))
 
 
 def format_bytes(size: float) -> str:
@@ -21,13 +28,13 @@ def format_bytes(size: float) -> str:
     """
     sign, size = ("−" if size < 0 else ""), abs(size)
     if round(size) < 1024:
-        return f"{sign}{round(size)} {'byte' if round(size) == 1 else 'bytes'}"
-    for power, unit in enumerate(("KB", "MB", "GB"), start=1):
+        return sign + ntr("{n} byte", "{n} bytes", round(size))
+    for power, unit in enumerate(_SIZE_UNITS[:-1], start=1):
         value = size / 1024**power
-        value = round(value, 1 if value < 10 or (unit == "GB" and value < 100) else 0)
+        value = round(value, 1 if value < 10 or (power == 3 and value < 100) else 0)
         if value < 1024:
-            return f"{sign}{_plain(value)} {unit}"
-    return f"{sign}{_plain(round(size / 1024**4, 1))} TB"
+            return tr(unit, number=f"{sign}{_plain(value)}")
+    return tr(_SIZE_UNITS[-1], number=f"{sign}{_plain(round(size / 1024**4, 1))}")
 
 
 def format_span(low: float, high: float) -> str:
@@ -52,17 +59,17 @@ def format_duration(seconds: float) -> str:
     Not a number, or without end: "unknown", as for the time left of something that stands still.
     """
     if not math.isfinite(seconds):
-        return "unknown"
+        return tr("unknown")
     seconds = max(0.0, seconds)
     if round(seconds, 1) < 1:
-        return f"{_plain(round(seconds, 1))} s"
+        return tr("{number} s", number=_plain(round(seconds, 1)))
     if (whole := round(seconds)) < 60:
-        return f"{whole} s"
+        return tr("{number} s", number=whole)
     if whole < 600:
-        return _two_units(whole, 60, "min", "s")
+        return _two_units(whole, 60, *_MINUTES_AND_SECONDS)
     if (minutes := round(seconds / 60)) < 24 * 60:
-        return _two_units(minutes, 60, "h", "min")
-    return _two_units(round(seconds / 3600), 24, "d", "h")
+        return _two_units(minutes, 60, *_HOURS_AND_MINUTES)
+    return _two_units(round(seconds / 3600), 24, *_DAYS_AND_HOURS)
 
 
 def format_loss(loss: float | None) -> str:
@@ -73,7 +80,7 @@ def format_loss(loss: float | None) -> str:
     """
     if loss is None:
         return "–"
-    return f"{loss:.3f}" if math.isfinite(loss) else "diverged"
+    return f"{loss:.3f}" if math.isfinite(loss) else tr("diverged")
 
 
 def format_about(seconds: float) -> str:
@@ -84,11 +91,11 @@ def format_about(seconds: float) -> str:
 'about 11 h', 'about 2 d 8 h']
     """
     if not math.isfinite(seconds):
-        return "unknown"
+        return tr("unknown")
     if seconds < 10:
-        return "a few seconds"
+        return tr("a few seconds")
     step = next(step for limit, step in _ROUNDING if seconds < limit)
-    return f"about {format_duration(step * round(seconds / step))}"
+    return tr("about {time}", time=format_duration(step * round(seconds / step)))
 
 
 def format_energy(joules: float) -> str:
@@ -98,7 +105,9 @@ def format_energy(joules: float) -> str:
     ['0 Wh', '0.167 Wh', '12.5 Wh', '0.311 kWh', '3.43 kWh', '1,250 kWh']
     """
     hours = joules / 3600
-    return f"{_three_digits(hours)} Wh" if hours < 100 else f"{_three_digits(hours / 1000)} kWh"
+    if hours < 100:
+        return tr("{number} Wh", number=_three_digits(hours))
+    return tr("{number} kWh", number=_three_digits(hours / 1000))
 
 
 def format_weight(grams: float) -> str:
@@ -107,7 +116,9 @@ def format_weight(grams: float) -> str:
     >>> format_weight(0.4), format_weight(226.3), format_weight(1234.5)
     ('0.4 g', '226 g', '1.23 kg')
     """
-    return f"{_three_digits(grams)} g" if grams < 999.5 else f"{_three_digits(grams / 1000)} kg"
+    if grams < 999.5:
+        return tr("{number} g", number=_three_digits(grams))
+    return tr("{number} kg", number=_three_digits(grams / 1000))
 
 
 def format_count(count: float) -> str:
@@ -117,14 +128,14 @@ def format_count(count: float) -> str:
     ['0', '7,473', '152 K', '135 M', '1.54 B', '8 B']
     """
     if abs(count) < 10_000 and round(abs(count)) < 10_000:
-        return f"{round(count):,}".replace("-", "−")
+        return number_text(round(count)).replace("-", "−")
     value = float(f"{count:.3g}")
     size, unit = next((size, unit) for size, unit in _COUNT_UNITS if abs(value) >= size)
-    return f"{value / size:.4g} {unit}".replace("-", "−")
+    return tr(unit, number=f"{value / size:.4g}".replace("-", "−"))
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """How many of what, exactly, and in the singular where it is one.
+    """How many of what, in English: for technical text that isn't translated.
 
     >>> counted(1, "row"), counted(7473, "row"), counted(0, "reply", "replies")
     ('1 row', '7,473 rows', '0 replies')
@@ -135,11 +146,11 @@ def counted(count: int, one: str, many: str = "") -> str:
 def _two_units(count: int, size: int, upper: str, lower: str) -> str:
     """`count` of the lower unit, `size` of which make one of the upper; a unit that is zero is left out."""
     high, low = divmod(count, size)
-    return " ".join(f"{number} {unit}" for number, unit in ((high, upper), (low, lower)) if number)
+    return " ".join(tr(unit, number=number) for number, unit in ((high, upper), (low, lower)) if number)
 
 
 def _three_digits(value: float) -> str:
-    return f"{float(f'{value:.3g}'):,.10g}"
+    return number_text(float(f"{value:.3g}"), ",.10g")
 
 
 def _plain(value: float) -> str:

@@ -164,7 +164,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     except UserError as error:
         return jobs.Outcome("failed", error.to_dict())
     except OSError as error:
-        return jobs.Outcome("failed", from_os_error(error, "continue").to_dict(), traceback.format_exc())
+        return jobs.Outcome("failed", from_os_error(error, tr("Could not continue.")).to_dict(), traceback.format_exc())
     except MemoryError:
         return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
     except Exception as error:

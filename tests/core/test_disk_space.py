@@ -32,7 +32,7 @@ def test_a_full_disk_is_found_behind_other_errors(tmp_path):
     with pytest.raises(sqlite3.Error) as caught:
         database.execute("INSERT INTO answers VALUES (?)", ("x" * 100_000,))
     database.close()
-    user_error = from_os_error(FULL, "write the scores")
+    user_error = from_os_error(FULL, "Could not write the scores.")
     user_error.__cause__ = FULL
     for error in (FULL, wrapped(FULL), caught.value, wrapped(caught.value), user_error):
         assert disk_space.is_full(error, tmp_path)

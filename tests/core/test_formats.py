@@ -43,7 +43,7 @@ def test_a_newer_format_is_refused_in_a_sentence(kind, tmp_path):
     known = formats.KINDS[kind]
     assert caught.value.what == (
         f"file.json{' of a-run' if known.of_folder else ''} was written by a newer SLM Studio.")
-    assert caught.value.why == f"Its format is {known.format + 1}, this program reads up to {known.format}."
+    assert caught.value.why == f"Its format is {known.format + 1}; this program reads up to {known.format}."
     assert "Update SLM Studio" in caught.value.remedy
 
 

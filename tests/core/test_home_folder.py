@@ -87,7 +87,7 @@ def test_folders_that_cannot_be_the_place(usual: Path, tmp_path: Path):
     assert "write to" in refused(tmp_path / "file" / "below").what
     assert "cat.jpg" in refused(tmp_path / "photos").why
     assert "inside the program" in refused(paths.resources() / "new").what
-    assert "lies inside the program" in refused(Path(sys.prefix) / "share" / "new").what
+    assert "is inside the program" in refused(Path(sys.prefix) / "share" / "new").what
     assert "write to" in refused(Path("/proc/slm")).what  # refused to root as well
     assert not paths.place_file().exists()
 
@@ -97,7 +97,7 @@ def test_room_on_the_disk(usual: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (warning,) = home_folder.check(tmp_path / "new")
     assert "5 GB" in warning.what
     monkeypatch.setattr(machine, "disk_free", lambda path: GIB)
-    assert "too little room" in refused(tmp_path / "new").what
+    assert "enough space" in refused(tmp_path / "new").what
 
 
 def test_nothing_changes_while_a_job_runs(usual: Path, tmp_path: Path):

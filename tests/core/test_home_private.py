@@ -66,12 +66,15 @@ def test_what_is_written_elsewhere_follows_the_persons_own_rule(studio_home, row
     assert mode(tmp_path / "other.json") == 0o640
 
 
+SAID = "Could not keep it."
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_trouble_with_the_home_names_it_and_says_what_to_do(studio_home, monkeypatch, number) -> None:
-    error = home_folder.explain(OSError(number, os.strerror(number), str(studio_home / "queue.json")), "keep it")
+    error = home_folder.explain(OSError(number, os.strerror(number), str(studio_home / "queue.json")), SAID)
     assert str(studio_home) in error.why and "SLMSTUDIO_HOME" in error.remedy
     monkeypatch.setattr(home_folder, "is_fixed", lambda: False)
-    error = home_folder.explain(OSError(number, os.strerror(number), str(studio_home / "queue.json")), "keep it")
+    error = home_folder.explain(OSError(number, os.strerror(number), str(studio_home / "queue.json")), SAID)
     assert "place FOLDER" in error.remedy
-    elsewhere = home_folder.explain(OSError(number, os.strerror(number), "/elsewhere"), "keep it")
+    elsewhere = home_folder.explain(OSError(number, os.strerror(number), "/elsewhere"), SAID)
     assert "Runs, models" not in elsewhere.why and elsewhere.remedy

@@ -130,7 +130,7 @@ def test_a_model_that_is_deleted_while_it_chats(ask, copy) -> None:
     copy.unlink()
     assert ask("generate", id=2, messages=QUESTION, max_tokens=2)["type"] == "done", "the system keeps it for us"
     error = ask("load", path=str(copy))
-    assert error["error"]["why"] == "It does not exist." and "model.gguf" in error["error"]["what"]
+    assert error["error"]["why"] == "It doesn't exist." and "model.gguf" in error["error"]["what"]
 
 
 def test_a_model_that_is_cut_short_while_it_chats(ask, worker, copy) -> None:

@@ -85,7 +85,7 @@ def test_a_plan_tells_energy_and_cost_before_a_run(tmp_path, tiny_model, rows_fi
     assert found["watts"] > 0 and found["basis"] == "estimate" and found["seconds"] is None
     assert commands.main(arguments) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "Draws about " in said and "₹" in said and "How long it takes isn't measured yet." in said
+    assert "Uses about " in said and "₹" in said and "How long it takes hasn't been measured yet." in said
 
 
 @pytest.mark.full

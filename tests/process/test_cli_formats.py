@@ -48,7 +48,7 @@ def test_each_command_refuses_it(newer: Path, tmp_path: Path):
         assert done.returncode == 2, (command, done.stdout, done.stderr)
         error = json.loads(done.stdout.splitlines()[-1])["error"]
         assert error["what"] == f"run.json of {newer.name} was written by a newer SLM Studio.", command
-        assert error["why"] == "Its format is 2, this program reads up to 1."
+        assert error["why"] == "Its format is 2; this program reads up to 1."
         assert "Update SLM Studio" in done.stderr
         assert content(newer) == before, command
 

@@ -116,7 +116,7 @@ def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, tiny_mo
     assert job.wait().state == "stopped"
     found = of_events(job.events())
     assert found.pauses == 1 and found.rested == resume["seconds"] > 0 and found.peak_c == 91
-    assert found.sentence().endswith("in 1 pause; peak 91 °C.")
+    assert found.sentence().endswith("in 1 pause. Peak: 91 °C.")
 
 
 @pytest.mark.full

@@ -171,7 +171,7 @@ def test_a_configuration_becomes_a_run_folder(studio_home, tiny_model, rows_file
     assert Path(added["run_dir"]).parent == studio_home / "runs"
     assert result(slmstudio("queue", "move", added["run_dir"], 1, "--json"))["queue"] == [added]
     assert result(slmstudio("queue", "add", added["run_dir"], "--json"), status=2)["error"]["what"].startswith(
-        "from a file waits in the queue already")
+        "from a file is already in the queue")
 
 
 def test_code_and_continue_on_the_command_line(make_run, studio_home, tiny_model, rows_file, tmp_path):

@@ -592,7 +592,7 @@ class TestKey:
 
     def test_a_folder_that_cannot_be_written_is_said(self, studio_home) -> None:
         studio_home.write_text("a file")
-        with pytest.raises(UserError, match="keep the server's key"):
+        with pytest.raises(UserError, match="save the server's key"):
             serving.server_key()
 
 

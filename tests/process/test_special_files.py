@@ -69,7 +69,7 @@ def test_only_regular_files_are_opened(special, kind, tmp_path) -> None:
     for path in (special[kind], link):
         with pytest.raises(NotAFile) as caught:
             files.read_bytes(path)
-        assert f"It is a {kind}, not a file." in str(from_os_error(caught.value, "read it"))
+        assert f"It is a {kind}, not a file." in str(from_os_error(caught.value, "Could not read it."))
         with pytest.raises(NotAFile):
             files.append_line(path, {})
         with pytest.raises(NotAFile):

@@ -14,7 +14,7 @@ from support import tiny_model as tiny
 from slmstudio.core import files
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
-SAID = "The chat engine llama.cpp is not set up, so chat and GGUF files are switched off."
+SAID = "The chat engine llama.cpp isn't set up, so chat and GGUF files are switched off."
 QUICKSTART = """
 import sys
 from pathlib import Path

@@ -41,7 +41,7 @@ def get(
     try:
         job = new.download(name, revision, endpoint)
     except OSError as error:
-        raise from_os_error(error, "begin the download") from error
+        raise from_os_error(error, tr("Could not start the download.")) from error
     job.start()
     with Follower(since, stopping=tr("Pausing: what was downloaded is kept."), command="pause") as follower:
         outcome = follower.follow(job, "models get")

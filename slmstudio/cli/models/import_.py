@@ -45,7 +45,7 @@ def import_(
     try:
         gguf = what.is_file() and is_gguf(what)
     except OSError as error:
-        raise from_os_error(error, f"read {what}") from error
+        raise from_os_error(error, tr("Could not read {file}.", file=what)) from error
     if gguf:
         if base is not None:
             raise UserError(tr("{file} is a GGUF file, which doesn't need a base model.", file=what.name), "",

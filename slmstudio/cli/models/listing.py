@@ -120,4 +120,4 @@ def _disk_advice() -> str:
         folder.mkdir(parents=True, exist_ok=True)
         return guidance.disk_advice(guidance.write_speed(folder))
     except OSError as error:
-        raise from_os_error(error, "measure the disk for runs") from error
+        raise from_os_error(error, tr("Could not read how much space is free on the disk.")) from error

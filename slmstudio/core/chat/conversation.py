@@ -197,7 +197,7 @@ class Conversation:
             extra = {key: value for key, value in state.items() if key not in known}
             return cls(float(state["created"]), dict(state["settings"]), lanes, str(state.get("name") or ""), extra)
         except OSError as error:
-            raise from_os_error(error, "open the conversation") from error
+            raise from_os_error(error, tr("Could not open the conversation.")) from error
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise UserError(tr("{path} isn't a conversation.", path=path.name),
                             tr("It can't be read: {reason}.", reason=_reason(error)),

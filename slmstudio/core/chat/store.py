@@ -8,6 +8,7 @@ from pathlib import Path
 from slmstudio.core import files, paths
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 
 
 def new_file(created: float) -> Path:
@@ -25,7 +26,7 @@ def write(path: Path, text: str) -> None:
     try:
         files.write_atomically(path, text)
     except OSError as error:
-        raise from_os_error(error, "save the conversation") from error
+        raise from_os_error(error, tr("Could not save the conversation.")) from error
 
 
 def save(conversation: Conversation, path: Path) -> None:
@@ -73,7 +74,7 @@ def delete(path: Path) -> bytes:
         content = files.read_bytes(path)
         send2trash.send2trash(path)
     except OSError as error:
-        raise from_os_error(error, "move the conversation to the trash") from error
+        raise from_os_error(error, tr("Could not move the conversation to the trash.")) from error
     return content
 
 
@@ -86,4 +87,4 @@ def put_back(path: Path, content: bytes) -> None:
     try:
         files.write_atomically(path, content)
     except OSError as error:
-        raise from_os_error(error, "put the conversation back") from error
+        raise from_os_error(error, tr("Could not restore the conversation.")) from error

@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import from_os_error
+from slmstudio.core.i18n import tr
 
 LINEAGE = ".lineage.json"
 
@@ -54,4 +55,4 @@ def write(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None 
         if lineage is not None:
             files.write_atomically(path.with_name(path.name + LINEAGE), files.dump_pretty(lineage))
     except OSError as error:
-        raise from_os_error(error, f"write {path.name}") from error
+        raise from_os_error(error, tr("Could not write {file}.", file=path.name)) from error

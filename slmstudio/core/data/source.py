@@ -205,7 +205,7 @@ class Source:
         if isinstance(error, PermissionError):
             return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was refused."),
                              tr("Change the permissions of the file, or copy it to a folder of your own."))
-        return from_os_error(error, f"read {self.path}")
+        return from_os_error(error, tr("Could not read {file}.", file=self.path))
 
     def _refuse_binary(self, first: bytes) -> None:
         found = _no_text(first)

@@ -173,7 +173,7 @@ def read_rows(folder: Path) -> Rows:
             answers.append(lines)
             damaged += lost
     except OSError as error:
-        raise from_os_error(error, "read the answers") from error
+        raise from_os_error(error, tr("Could not read the answers.")) from error
     if not items or not any(answers):
         raise UserError(tr("There is nothing to score in {folder}.", folder=folder.name),
                         tr("The evaluation has no test rows yet.") if not items else

@@ -38,7 +38,7 @@ def read(folder: Path, progress: Callable[[int, int], None] | None = None) -> li
     try:
         lines = list(files.LineReader(folder / FILE).read())
     except OSError as error:
-        raise from_os_error(error, "read the benchmark's answers") from error
+        raise from_os_error(error, tr("Could not read the benchmark's answers.")) from error
     rows: list[Row] = []
     for done, line in enumerate(lines):
         if progress and done % 256 == 0:

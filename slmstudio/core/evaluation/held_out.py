@@ -134,7 +134,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
     try:
         files.write_atomically(path, b"".join(lines))
     except OSError as error:
-        raise from_os_error(error, "write the held-out rows") from error
+        raise from_os_error(error, tr("Could not write the held-out rows.")) from error
 
 
 def _place(run: Path, config: RunConfig, sha256: str) -> Path:

@@ -99,7 +99,7 @@ def undo(edit: ItemEdit) -> UserError | None:
     try:
         corrections.undo(edit.folder, edit.change)
     except OSError as error:
-        raise from_os_error(error, "undo the change") from error
+        raise from_os_error(error, tr("Could not undo the change.")) from error
     return _score_again(edit.folder)
 
 
@@ -114,7 +114,7 @@ def export(job_folder: Path, path: Path) -> int:
     try:
         files.write_atomically(path, b"".join(files.dump_line(_as_asked(row, system)) for row in rows))
     except OSError as error:
-        raise from_os_error(error, "write the test set") from error
+        raise from_os_error(error, tr("Could not write the test set.")) from error
     return len(rows)
 
 
@@ -156,7 +156,7 @@ def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:
     try:
         name = corrections.add(job_folder, row["id"], **change)
     except OSError as error:
-        raise from_os_error(error, "change the row") from error
+        raise from_os_error(error, tr("Could not change the row.")) from error
     return ItemEdit(job_folder, row["id"], row.get("line"), name, _score_again(job_folder))
 
 
@@ -173,5 +173,5 @@ def _score_again(job_folder: Path) -> UserError | None:
     except UserError as error:
         return error
     except OSError as error:
-        return from_os_error(error, "score the answers")
+        return from_os_error(error, tr("Could not score the answers."))
     return None

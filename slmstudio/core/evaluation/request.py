@@ -122,7 +122,7 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     except OSError as error:
         from slmstudio.core.errors import from_os_error
 
-        raise from_os_error(error, "make the evaluation's folder") from error
+        raise from_os_error(error, tr("Could not create the evaluation's folder.")) from error
 
 
 def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) -> tuple[Path | None, str | None]:

@@ -51,7 +51,7 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
     try:
         files.write_atomically(folder / SCORES, files.dump_pretty(scores))
     except OSError as error:
-        raise from_os_error(error, "write the scores") from error
+        raise from_os_error(error, tr("Could not write the scores.")) from error
     return scores
 
 

@@ -55,7 +55,7 @@ def read_tokens(path: Path) -> GgufTokens:
                    if isinstance(value := values.get(f"{_PREFIX}{name}_token_id"), int)}
             texts = _texts(data, tokens_at, set(ids.values())) if tokens_at else {}
     except OSError as error:
-        raise from_os_error(error, f"read {path.name}") from error
+        raise from_os_error(error, tr("Could not read {file}.", file=path.name)) from error
     except (struct.error, IndexError, KeyError) as error:  # changed since it was checked
         raise UserError(tr("{file} can't be read.", file=path.name), tr("It was changed in the meantime."),
                         tr("Try again.")) from error

@@ -62,7 +62,7 @@ def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: N
         files.fsync_folder(place.parent)
         return place, copied
     except OSError as error:
-        raise from_os_error(error, f"put {gguf.name} into LM Studio's folder") from error
+        raise from_os_error(error, tr("Could not put {file} into LM Studio's folder.", file=gguf.name)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

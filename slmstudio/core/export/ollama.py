@@ -99,7 +99,7 @@ def save(gguf: Path, text: str) -> Path:
     try:
         files.write_atomically(file, text)
     except OSError as error:
-        raise from_os_error(error, "write the Modelfile") from error
+        raise from_os_error(error, tr("Could not write the Modelfile.")) from error
     return file
 
 
@@ -121,7 +121,7 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
         process = subprocess.Popen([ollama, "create", name, "-f", str(file)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
-        raise from_os_error(error, "run ollama create") from error
+        raise from_os_error(error, tr("Could not run ollama create.")) from error
     said = _wait(process, cancelled)
     if process.returncode != 0:
         lines = [line.strip() for line in _COLOURS.sub("", said).splitlines() if line.strip()]

@@ -225,7 +225,7 @@ class Job:
         try:
             files.append_line(self.folder / COMMANDS, line)
         except OSError as error:
-            raise from_os_error(error, f"send “{command}” to the worker") from error
+            raise from_os_error(error, tr("Could not send “{command}” to the worker.", command=command)) from error
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started.

@@ -216,7 +216,7 @@ def find_template(folder: Path) -> str | None:
             with open(file, encoding="utf-8", opener=files.regular) as opened:
                 return opened.read(2_000_000)
         except OSError as error:
-            raise from_os_error(error, "read chat_template.jinja") from error
+            raise from_os_error(error, tr("Could not read chat_template.jinja.")) from error
         except UnicodeDecodeError as error:
             raise UserError(tr("chat_template.jinja isn't UTF-8 text."), "", tr(_CHOOSE)) from error
     value = _tokenizer_config(folder).get("chat_template")

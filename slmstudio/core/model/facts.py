@@ -159,7 +159,7 @@ def examine(folder: Path) -> Examined:
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
     except OSError as error:
-        raise from_os_error(error, "read the model folder") from error
+        raise from_os_error(error, tr("Could not read the model folder.")) from error
     return found
 
 

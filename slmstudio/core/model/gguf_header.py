@@ -97,7 +97,7 @@ def read_header(path: Path, check: Check) -> Header:
         raise UserError(tr("{name} is truncated.", name=name), tr("It ends inside its header."),
                         tr(DOWNLOAD)) from error
     except OSError as error:
-        raise from_os_error(error, "read the GGUF file") from error
+        raise from_os_error(error, tr("Could not read the GGUF file.")) from error
     if end > size:
         raise UserError(truncated(name, size, end), tr("Its end is missing."), tr(DOWNLOAD))
     return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)

@@ -72,7 +72,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         with open(path, "rb", opener=files.regular) as file:
             data = file.read(MAX_JSON + 1)
     except OSError as error:
-        raise from_os_error(error, f"read {path.name}") from error
+        raise from_os_error(error, tr("Could not read {file}.", file=path.name)) from error
     if len(data) > MAX_JSON:
         raise UserError(tr("{file} is larger than {size}.", file=path.name, size=format_bytes(MAX_JSON)))
     try:

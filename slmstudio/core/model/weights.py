@@ -161,7 +161,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             file.seek(8)
             header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
     except OSError as error:
-        raise from_os_error(error, f"read {path.name}") from error
+        raise from_os_error(error, tr("Could not read {file}.", file=path.name)) from error
     except _Repeated as error:
         raise UserError(tr("{file} is damaged: its header has {tensor} twice.", file=path.name,
                            tensor=printable(str(error)))) from error

@@ -19,7 +19,7 @@ from slmstudio.core.report.rows import Ranking, rank
 from slmstudio.core.report.text import Table, exact, flat, moment, shortened, visible
 from slmstudio.core.run.energy import told
 from slmstudio.core.run.energy.tariff import tariff
-from slmstudio.core.run.energy.use import CARDS, HOW, EnergyUse
+from slmstudio.core.run.energy.use import CARDS, EnergyUse
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.units import format_bytes, format_duration, format_energy
 
@@ -64,7 +64,7 @@ def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], boo
         if not cancelled():
             files.write_atomically(out, html)
     except OSError as error:
-        raise from_os_error(error, "write the report") from error
+        raise from_os_error(error, tr("Could not write the report.")) from error
     return out
 
 
@@ -237,7 +237,7 @@ def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
     if use is None:
         return None
     here = tariff()
-    rows: list[tuple[Any, ...]] = [(tr(part.name).capitalize(), format_energy(part.joules), tr(HOW[part.how]))
+    rows: list[tuple[Any, ...]] = [(part.label, format_energy(part.joules), part.basis)
                                    for part in use.parts]
     return {"total": told.energy(use), "joules": f"{use.joules:,.0f} J", "seconds": format_duration(use.seconds),
             "cost": told.cost(use.joules, here), "co2": told.co2(use.joules, here),

@@ -70,7 +70,7 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callabl
             try:
                 return files.write_atomically(out, data)
             except OSError as error:
-                raise from_os_error(error, "write the report") from error
+                raise from_os_error(error, tr("Could not write the report.")) from error
     raise UserError(tr("The PDF wasn't created."),
                     (tr("{browser} didn't print the page.", browser=Path(found[-1]).name) + f" {said}").strip(),
                     tr("Save the report as HTML (a name that ends with .html), open it and print it."))

@@ -88,13 +88,13 @@ def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any
     record = facts.record
     reasons = an_object(record.get("reasons"))
     notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons", "chosen"}
-    groups = {**in_groups(), noop("Other"): tuple(name for name in record if name not in FIELDS.keys() | notes)}
+    groups = {**in_groups(), tr("Other"): tuple(name for name in record if name not in FIELDS.keys() | notes)}
     found = []
     for title, names in groups.items():
         rows = [(label(name), name, _value(facts, name), reasons.get(name, ""))
                 for name in names if name in record]
         if rows:
-            found.append((tr(title), rows))
+            found.append((title, rows))
     return found
 
 

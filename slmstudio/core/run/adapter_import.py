@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import fields
 from pathlib import Path
 
 from slmstudio.core import files, jobs
@@ -14,7 +13,7 @@ from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.peft_adapter import PeftAdapter
 from slmstudio.core.run import checkpoints, folder
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
 
 NO_ROWS = "rows-of-an-imported-adapter"
@@ -34,7 +33,7 @@ def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, pa
     """
     facts = read_model(base)
     if said := peft_adapter.misfits(adapter, base):
-        raise UserError(tr("{adapter} doesn't belong to {facts}.", adapter=adapter.name, facts=facts.name), "",
+        raise UserError(tr("{adapter} doesn't belong to {model}.", adapter=adapter.name, model=facts.name), "",
                         tr("Choose the base model that the adapter was trained on."),
                         [Problem(sentence) for sentence in said])
     job = folder.create(_config(adapter, facts, name), parent)
@@ -46,7 +45,7 @@ def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, pa
             folder.ADAPTER: str(job.folder / folder.ADAPTER), folder.RESULT_DIGEST: digest}))
     except OSError as error:
         shutil.rmtree(job.folder, ignore_errors=True)
-        raise from_os_error(error, "make the run of the adapter") from error
+        raise from_os_error(error, tr("Could not create a run for the adapter.")) from error
     return job.folder
 
 
@@ -60,7 +59,7 @@ def template_differs(adapter: PeftAdapter, base: Path) -> bool:
 
 
 def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConfig:
-    reasons = {field.name: _UNKNOWN for field in fields(RunConfig) if field.name != "reasons"}
+    reasons = dict.fromkeys(FIELDS, _UNKNOWN)
     of_adapter = dict.fromkeys(("lora_rank", "lora_alpha", "lora_dropout", "target_modules", "use_dora", "use_rslora"),
                                tr("As in the adapter."))
     layers = adapter.config["target_modules"]

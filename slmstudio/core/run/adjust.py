@@ -30,7 +30,7 @@ def load(folder: Path) -> dict[str, Any]:
         return {"values": {}, "schedule": []}
     state = formats.read("adjustments", folder / FILE)
     if state is None:
-        raise UserError(tr("{folder} is damaged.", folder=folder / FILE), tr("It is not a JSON object."),
+        raise UserError(tr("{file} is damaged.", file=folder / FILE), tr("It isn't a JSON object."),
                         tr("Remove it: the run then continues with the values of run.json."))
     return {"values": dict(state.get("values") or {}), "schedule": list(state.get("schedule") or [])}
 
@@ -84,13 +84,13 @@ def checked(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         try:
             fitting[name] = FIELDS[name].read(value)
         except (KeyError, ValueError) as error:
-            why = "isn't a field of a run." if isinstance(error, KeyError) else str(error)
+            why = tr("It isn't a field of a run.") if isinstance(error, KeyError) else str(error)
             problems.append(Problem(why, field=name))
     if not problems:
         config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}, folder / "run.json"), folder)
         problems = replace(config, **fitting).problems()
     if problems:
-        raise UserError(tr("These values cannot be used."), "", tr("Correct them."), problems)
+        raise UserError(tr("These values can't be used."), "", tr("Correct them."), problems)
     return fitting
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import files, formats
+from slmstudio.core.i18n import tr
 
 MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.sha256"
@@ -39,7 +40,7 @@ def writing(parent: Path, global_step: int, eval_loss: float | None) -> Iterator
     """Fill a folder beside the final place; it is sealed, flushed and renamed when the block ends well.
 
     Raises:
-        OSError: the disk is full or gone. Whatever the block raises goes on too. In both cases the
+        OSError: the disk is full or gone. Whatever the block raises is raised too. In both cases the
             half-made folder is removed and earlier checkpoints are untouched.
     """
     parent.mkdir(parents=True, exist_ok=True)
@@ -78,22 +79,23 @@ def damage(folder: Path) -> str | None:
         UserError: a newer program saved it.
     """
     if folder.is_symlink():
-        return "it is a link to another place"
+        return tr("It is a link to another place.")
     manifest = formats.read("checkpoint", folder / MANIFEST)
     try:
         expected = files.read_bytes(folder / MANIFEST_DIGEST)
     except OSError:
         expected = b""
     if manifest is None or files.sha256_of(folder / MANIFEST).encode() != expected:
-        return "its manifest is missing or was changed"
+        return tr("Its manifest is missing or was changed.")
     for name, entry in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            return f"{name} is missing"
+            return tr("{file} is missing.", file=name)
         if path.stat().st_size != entry["bytes"]:
-            return f"{name} has {path.stat().st_size:,} bytes instead of {entry['bytes']:,}"
+            return tr("{file} has {found:,} bytes instead of {expected:,}.", file=name, found=path.stat().st_size,
+                      expected=entry["bytes"])
         if files.sha256_of(path) != entry["sha256"]:
-            return f"{name} was changed after it was saved"
+            return tr("{file} was changed after it was saved.", file=name)
     return None
 
 

@@ -21,24 +21,25 @@ def load(path: Path) -> RunConfig:
     """Read a run configuration from a file.
 
     Raises:
-        UserError: the file is missing, is no JSON object, or holds wrong fields.
+        UserError: the file is missing, isn't a JSON object, or holds wrong fields.
     """
     if not path.exists():
         raise UserError(tr("{path} does not exist.", path=path), "",
-                        tr("Write one: {plan_command}", plan_command=plan_command()))
+                        tr("Write one: {command}", command=plan_command()))
     file = path / "run.json" if path.is_dir() else path
     state = files.read_json(file)
     if state is None:
-        raise UserError(tr("{path} isn't a run configuration.", path=path), tr("It is not a JSON object."),
-                        tr("Write one: {plan_command}", plan_command=plan_command()))
+        raise UserError(tr("{file} isn't a run configuration.", file=path), tr("It isn't a JSON object."),
+                        tr("Write one: {command}", command=plan_command()))
     config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
-        problems = [Problem(tr("isn't a field of a run; it may be misspelt."), field=name) for name in sorted(unknown)]
+        problems = [Problem(tr("It isn't a field of a run; it may be misspelt."), field=name)
+                    for name in sorted(unknown)]
         if state.get("kind", "train") != "train":
             problems.append(Problem(tr("{kind!r} is not allowed; it must be 'train'.", kind=state["kind"]),
                                     field="kind"))
-        raise UserError(tr("{path} cannot be used.", path=path), "", tr("Correct these fields."),
+        raise UserError(tr("{file} can't be used.", file=path), "", tr("Correct these fields."),
                         problems + config.problems())
     return config
 
@@ -48,7 +49,7 @@ def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]
 
     A field that only some of them have (one was written by another version) is None in the others.
     """
-    untold = {"reasons", *(name for name, about in FIELDS.items() if not about.told)}
+    untold = {"reasons", "chosen", *(name for name, about in FIELDS.items() if not about.told)}
     found = []
     for name in dict.fromkeys((*FIELDS, *(name for config in configs for name in config))):
         values = [config.get(name) for config in configs]

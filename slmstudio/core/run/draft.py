@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import SET, RunConfig
 from slmstudio.core.run.memory import measured, outlook
@@ -30,7 +31,7 @@ class Draft:
         gpu: what it learns on; None is the processor.
         rows: those that are learned; `batch`: of them in an update; `most_rows`: in a micro-batch, by their length.
         known: what was measured on this machine.
-        without_eval: fields that mean nothing where no row is held back, and what is said of them.
+        without_eval: fields that mean nothing where no row is held back, and what the plan says about them.
     """
 
     dataset: Dataset
@@ -56,7 +57,7 @@ class Draft:
     def set(self, name: str, value: Any, reason: str) -> Any:
         """Take the user's value if there is one, else the proposal; keep the sentence."""
         if name in self.chosen:
-            value, reason = self.chosen[name], SET
+            value, reason = self.chosen[name], tr(SET)
         self.values[name], self.reasons[name] = value, reason
         return value
 

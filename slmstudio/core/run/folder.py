@@ -49,7 +49,7 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
                                "versions": versions(), "hashes": hashes(config)}),
         )
     except OSError as error:
-        raise from_os_error(error, "make the run folder") from error
+        raise from_os_error(error, tr("Could not create the run folder.")) from error
     return jobs.Job(folder)
 
 
@@ -57,17 +57,17 @@ def rename(folder: Path, name: str) -> str:
     """Give a run another name; returns it as it is kept.
 
     Only run.json says it: the folder stays where it is, for workers, exports and other runs know it by its place. A run
-    may be at work meanwhile: its worker reads run.json as it starts, and writes none.
+    may be running meanwhile: its worker reads run.json as it starts, and writes none.
 
     Raises:
         UserError: the name is none, is too long or is taken; or run.json is damaged or cannot be written.
     """
     path, name = Path(folder) / jobs.RUN, names.cleaned(name)
-    refused = tr("{name} was not renamed.", name=Path(folder).name)
+    refused = tr("{run} wasn't renamed.", run=Path(folder).name)
     if not 0 < len(name) <= names.LONGEST:
         raise UserError(refused,
-                        tr("A name has from 1 to {longest} characters; this one has {name:,}.", longest=names.LONGEST,
-                           name=len(name)), tr("Choose another name."))
+                        tr("A name can have 1 to {longest} characters; this one has {length:,}.", longest=names.LONGEST,
+                           length=len(name)), tr("Choose another name."))
     taken = names_in(path.absolute().parent.parent, but=path.absolute().parent)
     if names.is_taken(name, taken):
         raise UserError(refused, tr("Another run is called “{name}”.", name=name),
@@ -80,7 +80,7 @@ def rename(folder: Path, name: str) -> str:
         # The file is a new one from now on, and must not say that the run is.
         files.write_atomically(path, files.dump_pretty({**state, "name": name, "created": _created(folder, state)}))
     except OSError as error:
-        raise from_os_error(error, "rename the run") from error
+        raise from_os_error(error, tr("Could not rename the run.")) from error
     return name
 
 
@@ -135,7 +135,7 @@ class RunSummary:
         created: seconds since 1970; when run.json was written, where it does not say so itself.
         train_loss: mean of the last logged steps.
         eval_loss_before: of the model as it came.
-        eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it is no number.
+        eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it isn't a number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
         energy: what it drew so far; None where it isn't known.
@@ -258,7 +258,7 @@ def _made(folder: Path) -> float:
 
 def unreadable(error: OSError) -> UserError:
     """Why a run cannot be shown, when the system refuses to read a file of it."""
-    told = from_os_error(error, "read the run")
+    told = from_os_error(error, tr("Could not read the run."))
     return UserError(told.what, told.why, tr("Make its files readable for you, or move its folder elsewhere."))
 
 
@@ -287,7 +287,7 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
 
 def all_runs(parent: Path | None = None,
              passed_over: PassedOver = lambda folder, why: None) -> Iterator[RunSummary]:
-    """All runs, newest first. Folders that are no runs are left out.
+    """All runs, newest first. Folders that aren't runs are left out.
 
     Args:
         passed_over: called with each run that cannot be shown, and why.
@@ -311,14 +311,14 @@ def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]
 
 
 def running(parent: Path | None = None) -> jobs.Job | None:
-    """The run that a worker is at work on; the newest, when there are several."""
+    """The run that a worker is training; the newest, when there are several."""
     found = [f for f in run_folders(parent) if (f / jobs.PROCESS).is_file()]
     newest_first = sorted(found, key=lambda f: (f / jobs.PROCESS).stat().st_mtime, reverse=True)
     return next((job for job in map(jobs.Job, newest_first) if job.is_alive()), None)
 
 
 def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
-    """What the next start has to tell of: the run at work, else the newest run if it was cut off or paused."""
+    """What the next start has to tell of: the running run, else the newest run if it was cut off or paused."""
     at_work = running(parent)
     if at_work is not None:
         return at_work
@@ -327,7 +327,7 @@ def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
 
 
 def jobs_at_work(folder: Path) -> list[jobs.Job]:
-    """The jobs of a run that a process is at work on: exports and evaluations."""
+    """The jobs of a run that a process is working on: exports and evaluations."""
     inner = folder / "jobs"
     made = sorted(inner.iterdir()) if inner.is_dir() else []
     return [job for job in map(jobs.Job, made) if (job.folder / jobs.PROCESS).is_file() and job.is_alive()]
@@ -359,11 +359,10 @@ def need_own_result(result: Path) -> None:
     found = files.sha256_of(manifest) if manifest.is_file() else None
     why = None
     if known is not None and known != found:
-        why = tr("Its manifest isn't the one that the run wrote")
+        why = tr("Its manifest isn't the one that the run wrote.")
     elif found is not None and (damage := checkpoints.damage(result)):
-        why = tr("Checking its files against its manifest found that {damage}", damage=damage)
+        why = " ".join((tr("Its files don't match its manifest."), damage))
     if why:
-        raise UserError(tr("The {result} in {run} isn't the one that this run trained.", result=result.name,
-                           run=run.name), f"{why}.",
-                        tr("Put the run's own files back, resume the run to write its result again, or train a new "
+        raise UserError(tr("“{result}” in {run} isn't what this run trained.", result=result.name, run=run.name), why,
+                        tr("Restore the run's own files, resume the run to write its result again, or train a new "
                            "one."))

@@ -1,10 +1,10 @@
-"""A run that goes on from a finished one: for more epochs, or on other data, from its adapter or model."""
+"""A run that continues from a finished one: for more epochs, or on other data, from its adapter or model."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,26 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
-from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.config import FIELDS, SET, RunConfig, not_allowed
 from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {
-    "model": "the weights that training continues from belong to the earlier run's base",
-    "method": "the earlier run's result is of that method",
-    "lora_rank": "the adapter has that rank; another rank needs a new adapter",
-    "lora_alpha": "the adapter was learned with that scale",
-    "target_modules": "the adapter lies on those layers",
-    "use_dora": "the adapter is of that kind",
-    "use_rslora": "the adapter was learned with that scale",
-    "scratch_size": "the model has that size",
-    "chat_template": "the earlier run's answers were learned in it",
-    "start_from": "it is the earlier run's result",
+    "model": noop("The weights that training continues from belong to the earlier run's base."),
+    "method": noop("The earlier run's result was trained with that method."),
+    "lora_rank": noop("The adapter has that rank; another rank needs a new adapter."),
+    "lora_alpha": noop("The adapter was trained with that scale."),
+    "target_modules": noop("The adapter belongs to those layers."),
+    "use_dora": noop("The adapter is of that type."),
+    "use_rslora": noop("The adapter was trained with that scale."),
+    "scratch_size": noop("The model has that size."),
+    "chat_template": noop("The earlier run's answers were learned in it."),
+    "start_from": noop("It is the earlier run's result."),
 }
 """Fields that the earlier run's result decides, and why."""
 SLOWER = 0.5
 """The proposed learning rate, as a share of the earlier one."""
-KEPT = noop("As in the earlier run")
+KEPT = noop("As in the earlier run.")
 
 
 def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path | str | None = None,
@@ -74,9 +74,9 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     for name in ("model", "train_file", "eval_file"):
         path = getattr(config, name)
         if path and not (name == "train_file" and IMPORTED in state and name not in chosen) and not Path(path).exists():
-            problems.append(Problem(tr("{path} does not exist.", path=path), field=name))
+            problems.append(Problem(tr("{path} doesn't exist.", path=path), field=name))
     if problems:
-        raise UserError(tr("{earlier} cannot be continued like this.", earlier=earlier.name), "",
+        raise UserError(tr("{run} can't be continued like this.", run=earlier.name), "",
                         tr("Correct these points."), problems)
     return config
 
@@ -86,16 +86,17 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
     job = jobs.Job(run_folder)
     ended = job.outcome()
     if ended is None or not ended.was_successful():
-        state = ended.state if ended else "at work" if job.is_alive() else "not started"
-        return [Problem(tr("The run is {state}, not finished; resume it first: {command}", state=state,
-                           command=program.command("train", run_folder)))]
+        command = program.command("train", run_folder)
+        if ended is None and not job.is_alive():
+            return [Problem(tr("The run hasn't been started yet; train it first: {command}", command=command))]
+        return [Problem(tr("The run isn't finished; resume it first: {command}", command=command))]
     name = folder.ADAPTER if earlier.has_adapter else folder.MODEL
     result = run_folder / name
     if not result.is_dir():
-        return [Problem(tr("Its {name} is gone from {run_folder}; it was moved or deleted.", name=name,
-                           run_folder=run_folder), field="start_from")]
+        return [Problem(tr("“{name}” is missing from {folder}; it was moved or deleted.", name=name,
+                           folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    return [Problem(tr("Its {name} is damaged: {damage}.", name=name, damage=damage), field="start_from")] if damage else []
+    return [Problem(" ".join((tr("“{name}” is damaged.", name=name), damage)), field="start_from")] if damage else []
 
 
 def _method(earlier: RunConfig) -> str:
@@ -111,8 +112,8 @@ def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Prob
         value = chosen.get(name, kept)
         same = Path(value).absolute() == Path(kept).absolute() if name == "model" else value == kept
         if not same:
-            problems.append(Problem(tr("{value!r} is not allowed; it must stay {kept!r}: {why}.", value=value,
-                                       kept=kept, why=why), field=name))
+            problems.append(Problem(" ".join((
+                not_allowed(value, tr("It must stay {kept!r}.", kept=kept)), tr(why))), field=name))
     return problems
 
 
@@ -122,7 +123,7 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         "name": names.following(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
         "learning_rate": rate,
     }
-    reasons = {f.name: _kept(earlier.reasons.get(f.name, "")) for f in fields(RunConfig) if f.name != "reasons"}
+    reasons = {name: _kept("" if name in earlier.chosen else earlier.reasons.get(name, "")) for name in FIELDS}
     reasons |= {
         "name": tr("It follows {earlier}.", earlier=earlier.name),
         "start_from": tr("The weights that {earlier} learned.", earlier=earlier.name),
@@ -130,7 +131,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
                             "steps would undo it.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
-        reasons["method"] = tr("The model that began with nothing is there now, and all of its weights learn on.")
+        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights learn "
+                               "further.")
     if "epochs" in chosen and "max_steps" not in chosen:
         values["max_steps"], reasons["max_steps"] = None, tr("The number of epochs decides.")
     if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:
@@ -139,7 +141,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         if chosen.get(name):
             chosen = {columns: None, **chosen, name: str(Path(chosen[name]).absolute())}
     chosen = {name: value for name, value in chosen.items() if name not in FIXED}
-    return replace(earlier, **(values | chosen), reasons=reasons | dict.fromkeys(chosen, SET))
+    return replace(earlier, **(values | chosen), chosen=list(chosen),
+                   reasons=reasons | dict.fromkeys(chosen, tr(SET)))
 
 
 def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> RunConfig:
@@ -159,8 +162,8 @@ def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> 
         gone, rows = Path(getattr(config, name)), kept.evaluation if name == "eval_file" else whole
         found[name] = str(_among_the_datasets(gone.stem, rows))
         found[name.replace("_file", "_map")] = None
-        found["reasons"][name] = tr("{gone} is gone; these are its rows, which {earlier} kept.", gone=gone.name,
-                                    earlier=earlier.name)
+        found["reasons"][name] = tr("{file} is missing; these are its rows, which {run} kept.", file=gone.name,
+                                    run=earlier.name)
     return replace(config, **found)
 
 
@@ -176,13 +179,10 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
         if not place.exists():
             files.write_atomically(place, content)
     except OSError as error:
-        raise from_os_error(error, "write the rows that the earlier run kept") from error
+        raise from_os_error(error, tr("Could not write the rows that the earlier run kept.")) from error
     return place
 
 
 def _kept(reason: str) -> str:
-    """Why a value is kept, with the earlier reason, said once however many runs follow one another."""
-    reason = reason.removeprefix(KEPT).removeprefix(": ").removeprefix(".")
-    if not reason or reason == SET:
-        return f"{KEPT}."
-    return f"{KEPT}: {reason}"
+    """Why a value is kept, with the earlier reason; said once in one language, however many runs follow each other."""
+    return f"{tr(KEPT)} {reason.removeprefix(tr(KEPT)).strip()}".strip()

@@ -41,7 +41,7 @@ class RunHistory:
         locks: `lock` events: what kept the process from the network, at each start.
         samples: `sample` events with rising `global_step`: what the model answered to the fixed prompts.
         overfit_step: where eval loss was lowest before it began to rise; None while it falls, or falls again.
-        changes: `changed` events: what was decided anew while it learned.
+        changes: `changed` events: what was decided again while it learned.
         adjustments: `adjusted` events: what the worker lowered because memory ran out.
         suspended_seconds: how long the machine slept or the process stood still; no part of `seconds`.
         change_refused: why the newest change was not made, or "".
@@ -114,7 +114,7 @@ class RunHistory:
 
         Returns:
             None where nothing was measured after the first evaluation, which is of the model as it came; NaN where the
-            newest is no number.
+            newest isn't a number.
         """
         told, losses = number(result, "eval_loss_after"), self.series["eval_loss"].y
         return told if told is not None else losses[-1] if len(losses) > 1 else None

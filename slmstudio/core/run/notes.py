@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import from_os_error
+from slmstudio.core.i18n import tr
 
 FILE = "notes.json"
 LONGEST_TAG = 40
@@ -41,7 +42,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
 
 
 def read(run_folder: Path) -> Notes:
-    """The notes of a run. A file that is missing, or is no JSON object, says nothing.
+    """The notes of a run. A file that is missing, or isn't a JSON object, says nothing.
 
     Raises:
         UserError: a newer program wrote the file.
@@ -67,7 +68,7 @@ def write(run_folder: Path, notes: Notes) -> None:
         files.write_atomically(path, files.dump_pretty(
             {**state, **formats.stamp("notes"), "note": notes.text, "tags": list(notes.tags)}))
     except OSError as error:
-        raise from_os_error(error, "save the note") from error
+        raise from_os_error(error, tr("Could not save the note.")) from error
 
 
 def _clean(tags: Iterable[str]) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""Watches the eval loss: which evaluation was the best, when learning turned into learning by heart, when to end."""
+"""Watches the eval loss: which evaluation was the best, when overfitting began, when to end."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 TURNED_AFTER = 2
 """Evaluations in a row above the best before it is called a turn; a single one may be chance."""
@@ -28,7 +28,7 @@ class EvalWatch:
     _told_of: set[int] = field(default_factory=set)
 
     def update(self, step: int, loss: float) -> bool:
-        """Take an evaluation; whether it is the best so far. A loss that is no number never is."""
+        """Take an evaluation; whether it is the best so far. A loss that isn't a number never is."""
         if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
             self.best_step, self.best_loss, self.worse = step, loss, 0
             return True
@@ -41,16 +41,17 @@ class EvalWatch:
             return None
         self._told_of.add(self.best_step)
         if self.best_step == 0:
-            return tr("Eval loss was lowest before the training ({best_loss:.3f}): so far the model only gets worse on "
-                      "rows it does not learn. Lower the learning rate, or look whether both files are alike.",
+            return tr("Eval loss was lowest before training ({best_loss:.3f}): so far, the model only gets worse on "
+                      "rows it doesn't learn. Lower the learning rate, or check whether the two files are alike.",
                       best_loss=self.best_loss)
-        return tr("Eval loss was lowest at step {best_step:,} ({best_loss:.3f}) and has risen since: the model begins "
-                  "to overfit. More or other rows help, or fewer epochs.", best_step=self.best_step,
+        return tr("Eval loss was lowest at step {best_step:,} ({best_loss:.3f}) and has risen since: the model is "
+                  "starting to overfit. More or different rows help, or fewer epochs.", best_step=self.best_step,
                   best_loss=self.best_loss)
 
     def wants_to_stop(self) -> str | None:
         """A sentence when patience is at its end."""
         if not self.patience or self.worse < self.patience or self.best_step is None:
             return None
-        return tr("Stopped early: {worse} evaluations in a row were no better than the one at step {best_step:,} "
-                  "({best_loss:.3f}).", worse=self.worse, best_step=self.best_step, best_loss=self.best_loss)
+        return ntr("Stopped early: {n} evaluation was no better than the one at step {best_step:,} ({best_loss:.3f}).",
+                   "Stopped early: {n} evaluations in a row were no better than the one at step {best_step:,} "
+                   "({best_loss:.3f}).", self.worse, best_step=self.best_step, best_loss=self.best_loss)

@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -18,7 +18,6 @@ from slmstudio.core.run.config import SET, RunConfig
 
 ENOUGH = 10
 """Distinct rows held back from which eval loss shows more than chance."""
-UNSEEN = "overfitting cannot be seen: add other rows, or choose a test file."
 NOT_EVALUATED = {
     "eval_file": noop("No test file was chosen, and no rows are held back."),
     "eval_steps": noop("No rows are held back, so nothing is evaluated."),
@@ -27,7 +26,7 @@ NOT_EVALUATED = {
     "use_best_checkpoint": noop("No rows are held back to find the best weights by, so the last ones are kept."),
     "sample_prompts": noop("No rows are held back whose questions could be asked."),
 }
-"""Fields that mean nothing without evaluation rows, and what is said of them then."""
+"""Fields that mean nothing without evaluation rows, and what the plan says about them then."""
 
 
 def what_is_held_back(rows: Sequence[Record], of: int) -> str:
@@ -38,13 +37,16 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
     """
     distinct = len({row.prompt for row in rows})
     if distinct >= ENOUGH:
-        return tr("Enough rows to see overfitting, most rows left to learn.")
+        return tr("Enough rows to see overfitting, and most rows are left to learn.")
     if rows:
-        are = "row is" if distinct == 1 else "rows are"
-        return tr("Only {distinct} distinct {are} held back, so eval loss is a rough sign of overfitting at best; more "
-                  "rows or a test file would show it better.", distinct=distinct, are=are)
-    alike = tr("The only row is learned") if of == 1 else tr("The rows are too much alike to hold some back")
-    return f"{alike}, so {UNSEEN}"
+        return ntr("Only {n} distinct row is held back, so eval loss is a rough sign of overfitting at best; more rows "
+                   "or a test file would show it better.",
+                   "Only {n} distinct rows are held back, so eval loss is a rough sign of overfitting at best; more "
+                   "rows or a test file would show it better.", distinct)
+    if of == 1:
+        return tr("The only row is learned, so overfitting can't be seen: add other rows, or choose a test file.")
+    return tr("The rows are too similar to hold some back, so overfitting can't be seen: add other rows, or choose a "
+              "test file.")
 
 
 def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[str, Any]) -> tuple[str, str]:
@@ -58,13 +60,13 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     """
     named = chosen.get("chat_template")
     if named in NAMED:
-        return str(named), SET
+        return str(named), tr(SET)
     if model.has_chat_template:
         return "", tr("The model's own, which it was trained with.")
     if all(row.text is not None for row in rows):
         return "", tr("Plain text needs none.")
     best = named_templates.fitting(model.path)[0]
-    return best.name, tr("The model has no chat template. {reason}", reason=best.reason)
+    return best.name, " ".join((tr("The model has no chat template."), best.reason))
 
 
 def template_warnings(config: RunConfig) -> list[str]:
@@ -91,10 +93,10 @@ def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = 
     """
     count = sum(row.has_tools for row in rows)
     if count and not named_templates.template_of(model.path, chat_template).takes_tools():
-        have = "has" if count == 1 else "have"
-        whose = f"of {model.name}" if not chat_template else NAMED[chat_template].label
-        raise UserError(tr("{count:,} of {rows:,} rows {have} tools, and the chat template {whose} takes none.",
-                           count=count, rows=len(rows), have=have, whose=whose), "", tr(TAKE_TOOLS))
+        have = ntr("{n:,} of {rows:,} rows has tools.", "{n:,} of {rows:,} rows have tools.", count, rows=len(rows))
+        takes_none = (tr("The chat template of {model} doesn't support tools.", model=model.name) if not chat_template
+                      else tr("The chat template {name} doesn't support tools.", name=tr(NAMED[chat_template].label)))
+        raise UserError(f"{have} {takes_none}", "", tr(TAKE_TOOLS))
 
 
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
@@ -115,14 +117,15 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
         return None
     most, longest = model.context_length or 10**9, max(lengths)
     if needed > most:
-        return Problem(tr("No answer begins within {most:,} tokens, the most that this model can read, so there would "
+        return Problem(tr("No answer starts within {most:,} tokens, the most that this model can read, so there would "
                           "be nothing to learn. Shorten the questions, or choose a model that reads more.", most=most),
                        field="max_length")
     remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, math.ceil(longest / 64) * 64))
               if longest <= most else
               tr("Set max_length to {most:,}, the most that this model can read, or shorten the questions.", most=most))
-    return Problem(tr("No answer begins within {max_length:,} tokens, so there would be nothing to learn. {remedy}",
-                      max_length=config.max_length, remedy=remedy), field="max_length")
+    why = tr("No answer starts within {count:,} tokens, so there would be nothing to learn.",
+             count=config.max_length)
+    return Problem(f"{why} {remedy}", field="max_length")
 
 
 def _tokens_to_answer(row: Record, tokenizer: tokens.Encoder, template: ChatTemplate, config: RunConfig) -> int:

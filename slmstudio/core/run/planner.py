@@ -62,15 +62,16 @@ def plan(request: PlanRequest) -> RunConfig:
     draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
                   request.eval_map)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
-        draft.problems.append(Problem(tr("{model} has no chat template of its own; it must be one of {named}.",
-                                         model=request.model.name, named=", ".join(NAMED)), field="chat_template"))
+        draft.problems.append(Problem(
+            " ".join((tr("{model} has no chat template of its own.", model=request.model.name),
+                      tr("It must be one of {words}.", words=", ".join(NAMED)))), field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *config.file_problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
         problems.append(cut)
     found = {problem.field: problem for problem in problems}
     if found:
-        raise UserError(tr("The plan cannot be used."), tr("Some values do not fit."), tr("Correct them."),
+        raise UserError(tr("The plan can't be used."), tr("Some values don't fit."), tr("Correct them."),
                         list(found.values()))
     if no_gguf := why_no_gguf(request.model):
         config.reasons["method"] += f" {no_gguf}"
@@ -84,9 +85,9 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     Raises:
         UserError: an entry without "=".
     """
-    wrong = [Problem(tr('has no "="; write FIELD=VALUE.'), field=entry) for entry in settings if "=" not in entry]
+    wrong = [Problem(tr('There is no "="; write FIELD=VALUE.'), field=entry) for entry in settings if "=" not in entry]
     if wrong:
-        raise UserError(tr("Some settings cannot be used."), "", tr("Correct them."), wrong)
+        raise UserError(tr("Some settings can't be used."), "", tr("Correct them."), wrong)
     return dict(entry.split("=", 1) for entry in settings)
 
 
@@ -102,7 +103,8 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     for given, value in raw.items():
         name = ours.get(given, given)
         if name not in FIELDS:
-            problems.append(Problem(tr("isn't a field of a run. Fields: ") + ", ".join(FIELDS), field=given))
+            problems.append(Problem(" ".join((tr("It isn't a field of a run."), tr(
+                "The fields are: {names}.", names=", ".join(FIELDS)))), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]
@@ -114,7 +116,7 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             problems.append(Problem(str(error), field=given))
     if problems:
-        raise UserError(tr("Some settings cannot be used."), "", tr("Correct them."), problems)
+        raise UserError(tr("Some settings can't be used."), "", tr("Correct them."), problems)
     return chosen
 
 

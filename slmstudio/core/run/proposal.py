@@ -10,7 +10,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import gpu_path
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory, plan_rows
@@ -31,18 +31,18 @@ test compares them with transformers'."""
 
 def propose(draft: Draft) -> RunConfig:
     """Decide all fields; what cannot be is in `draft.problems` then."""
-    draft.set("name", f"{draft.dataset.name}-{draft.base.name}", "From the data and the model.")
+    draft.set("name", f"{draft.dataset.name}-{draft.base.name}", tr("From the data and the model."))
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
     if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
-        draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said of the file.")
+        draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said about the file.")
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)
         draft.reasons["eval_file"] = tr("The test rows that you chose; they are never learned.")
         if draft.eval_map and "eval_map" not in draft.chosen:
-            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said of the file.")
+            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said about the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
         decide(draft)
-    return RunConfig(**draft.values, reasons=draft.reasons)
+    return RunConfig(**draft.values, reasons=draft.reasons, chosen=list(draft.chosen))
 
 
 def _defaults(draft: Draft) -> None:
@@ -62,27 +62,29 @@ def _device(draft: Draft) -> None:
     machine = draft.machine
     gpu = machine.gpus[0] if machine.gpus else None
     device = draft.set("device", "auto",
-                       f"{gpu.name} is used." if gpu else tr("No NVIDIA GPU here, so the processor trains."))
+                       tr("{gpu} is used.", gpu=gpu.name) if gpu
+                       else tr("No NVIDIA GPU here, so the processor trains."))
     if device == "cuda" and gpu is None:
-        draft.problems.append(Problem(tr("'cuda' is not possible: there is no NVIDIA GPU here to train on. "
-                                         "{gpu_reason} Set device to auto or cpu.", gpu_reason=machine.gpu_reason),
-                                      field="device"))
+        draft.problems.append(Problem(" ".join(filter(None, (
+            tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
+            tr("Set device to auto or cpu.")))), field="device"))
     draft.gpu = gpu if device != "cpu" else None
     alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
     if draft.gpu and len(alike) > 1 and machine.system != "Windows":
-        draft.set("processes", default_of("processes"), f"This machine has {len(alike)} cards that are alike "
-                  f"({draft.gpu.name}); set it to {len(alike)}, and they train together.")
+        draft.set("processes", default_of("processes"),
+                  tr("This machine has {count} equal cards ({gpu}); set this to {count}, and they train together.",
+                     count=len(alike), gpu=draft.gpu.name))
     if draft.gpu is None:
         cores = machine.physical_cores
-        draft.set("threads", cores, f"One thread for each of the {cores} cores.")
+        draft.set("threads", cores, tr("One thread for each core."))
         fast = machine.cpu_bf16
-        draft.set("precision", "bf16" if fast else "fp32", "This processor computes bf16 in hardware: faster than "
-                  "fp32, and half the memory for the base model." if fast else
-                  "This processor has no bf16 arithmetic; fp32 is the fastest it has.")
+        draft.set("precision", "bf16" if fast else "fp32", tr("This processor computes bf16 in hardware: faster "
+                  "than fp32, and half the memory for the base model.") if fast else
+                  tr("This processor has no bf16 arithmetic; fp32 is the fastest it has."))
     else:
         draft.set("precision", "bf16" if draft.is_ampere else "fp16",
-                  "This GPU computes bf16, which has fp32's range." if draft.is_ampere else
-                  "This GPU is older than Ampere and has no bf16; fp16 needs loss scaling, which is on.")
+                  tr("This GPU computes bf16, which has the range of fp32.") if draft.is_ampere else
+                  tr("This GPU is older than Ampere and has no bf16; fp16 needs loss scaling, which is on."))
 
 
 def _objective(draft: Draft) -> None:
@@ -94,11 +96,11 @@ def _objective(draft: Draft) -> None:
     }[proposed[0]])
     if objective not in proposed and objective in OBJECTIVES.words:
         draft.problems.append(Problem(
-            tr("{objective!r} does not fit these rows; it must be {proposed}. ", objective=objective,
-               proposed=" or ".join(proposed))
-            + layouts.sentence(draft.dataset.layout), field="objective"))
+            " ".join((tr("{objective} doesn't fit these rows.", objective=objective),
+                      tr("It must be one of {words}.", words=", ".join(proposed)),
+                      layouts.sentence(draft.dataset.layout))), field="objective"))
     if objective in PREFERENCES:
-        draft.set("beta", 0.1, "The usual weight; higher stays closer to what the model said before.")
+        draft.set("beta", 0.1, tr("The usual weight; a higher one stays closer to what the model said before."))
 
 
 def _method(draft: Draft) -> None:
@@ -110,17 +112,19 @@ def _method(draft: Draft) -> None:
     if adapter:
         rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for much new knowledge."))
         if draft.chosen.get("use_rslora"):
-            draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))), "Twice the rank's root: LoRA's usual scale.")
+            draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))),
+                      tr("Twice the square root of the rank, the usual scale."))
         else:
-            draft.set("lora_alpha", 2 * rank, "Twice the rank, the usual scale.")
+            draft.set("lora_alpha", 2 * rank, tr("Twice the rank, the usual scale."))
         draft.set("target_modules", "all-linear",
-                  "Every linear layer gets an adapter; attention alone learns less (arXiv 2305.14314, section 4).")
+                  tr("Every linear layer gets an adapter; attention alone learns less (arXiv 2305.14314, section 4)."))
     _learning_rate(draft, method)
 
 
 def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     """LoRA where the base fits into memory as it is, QLoRA where only its 4-bit form does."""
-    lora = ("lora", tr("An adapter learns and the base stays as it is: little memory, and hard to spoil."))
+    lora = ("lora", tr("An adapter learns and the base stays as it is: it needs little memory, and the base can't be "
+                       "spoiled."))
     free = draft.free_memory
     if not free or draft.base.quantization:
         return lora
@@ -132,25 +136,25 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     if need <= free * PHYSICAL_SHARE:
         return lora
     four_bit = draft.need(replace(smallest, method="qlora"))
-    return "qlora", tr("LoRA would need about {size} of {size2} free; with the base in 4 bits it is {size3}.",
-                       size=units.format_bytes(need), size2=units.format_bytes(free),
-                       size3=units.format_bytes(four_bit))
+    return "qlora", tr("LoRA would need about {needed} of {free} free; with the base in 4 bits it's {four_bit}.",
+                       needed=units.format_bytes(need), free=units.format_bytes(free),
+                       four_bit=units.format_bytes(four_bit))
 
 
 def _learning_rate(draft: Draft, method: str) -> None:
     parameters, objective = draft.model.parameters, draft.values["objective"]
     sizes = ((200e6, 2e-3, 1e-4), (500e6, 1e-3, 5e-5), (2e9, 3e-4, 2e-5), (math.inf, 2e-4, 1e-5))
     lora_rate, full_rate = next((lora, full) for limit, lora, full in sizes if parameters < limit)
-    rate, what = (full_rate, "all weights") if method == "full" else (lora_rate, "an adapter")
-    count = units.format_count(parameters)
-    reason = tr("Suits {what} of a model with {count} parameters; larger models take smaller steps.", what=what,
-                count=count)
+    rate, count = full_rate if method == "full" else lora_rate, units.format_count(parameters)
+    reason = (tr("Suits all weights of a model with {count} parameters; larger models need smaller steps.", count=count)
+              if method == "full" else
+              tr("Suits an adapter of a model with {count} parameters; larger models need smaller steps.", count=count))
     if method == "scratch":
         rate, reason = 1e-3, tr("Random weights take large steps at first.")
     if objective in PREFERENCES:
         part = 4 if objective == "orpo" else 10
         rate /= part
-        reason = tr("A {part}th of what answers are learned with: preferences spoil a model quickly.", part=part)
+        reason = tr("1/{part} of the rate for answers: preferences spoil a model quickly.", part=part)
     draft.set("learning_rate", rate, reason)
 
 
@@ -159,9 +163,9 @@ def _lengths_and_batch(draft: Draft) -> None:
     limit = min(LONG_GPU if draft.gpu else LONG_CPU, draft.model.context_length or 10**9)
     covering = min(limit, max(64, math.ceil(longest / 64) * 64))
     cut = sum(length > covering for length in draft.lengths) / len(draft.lengths)
-    what = tr("Cuts {cut:.1%} of the rows", cut=cut) if cut else tr("Covers every row")
     length = draft.set("max_length", covering,
-                       tr("{what}; the longest has {longest:,} tokens.", what=what, longest=longest))
+                       tr("Cuts {cut:.1%} of the rows; the longest has {longest:,} tokens.", cut=cut, longest=longest)
+                       if cut else tr("Covers every row; the longest has {longest:,} tokens.", longest=longest))
     draft.batch = 4 if rows < 500 else 8 if rows < 2_000 else 16 if rows < 20_000 else 32
     mean = sum(min(n, length) for n in draft.lengths) / len(draft.lengths)
     draft.most_rows = max(1, min(draft.batch, int((2048 if draft.gpu is None else 8192) // max(mean, 1))))
@@ -171,7 +175,7 @@ def _held_back(draft: Draft) -> int:
     """How many rows are split off for evaluation; without any, some fields mean nothing, which is said of them."""
     share = default_of("eval_fraction")
     if draft.values.get("eval_file") or draft.chosen.get("eval_file"):
-        draft.set("eval_fraction", share, "Not used: the rows of the test file are evaluated.")
+        draft.set("eval_fraction", share, tr("Not used: the rows of the test file are evaluated."))
         return 0
     share = draft.chosen.get("eval_fraction", share)
     if not 0 <= share <= 0.5:
@@ -193,13 +197,13 @@ def _learning(draft: Draft) -> None:
     epochs = 3.0 if draft.gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
     if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
         epochs = 1.0
-    draft.set("epochs", epochs, f"{epochs:g} {'pass' if epochs == 1 else 'passes'} over "
-              f"{units.counted(rows - held_out, 'row')}." 
-              + ("" if draft.gpu else " More passes take long on a processor."))
+    learned = ntr("{n:,} row", "{n:,} rows", rows - held_out)
+    said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
+    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take long on a processor."))))
     draft.rows = max(1, rows - held_out)
-    draft.set("lr_scheduler", "cosine", "Falls gently to zero, so that the last steps settle.")
-    draft.set("warmup_fraction", 0.05, "A short rise keeps the first steps from spoiling the base.")
-    draft.set("weight_decay", 0.01, "A little pull towards small weights, against overfitting.")
+    draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
+    draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from spoiling the base."))
+    draft.set("weight_decay", 0.01, tr("A little pull towards small weights, against overfitting."))
 
 
 def _speed(draft: Draft) -> None:
@@ -208,23 +212,24 @@ def _speed(draft: Draft) -> None:
     flash = draft.is_ampere and importlib.util.find_spec("flash_attn") is not None
     eager = not flash and draft.base.model_type in EAGER_ONLY
     draft.set("attention", "flash_attention_2" if flash else "eager" if eager else "sdpa",
-              "FlashAttention is installed, and this GPU is new enough for it." if flash
-              else f"PyTorch's fused attention can't compute that of {draft.base.family}." if eager
-              else "PyTorch's own fused attention, on every device.")
+              tr("FlashAttention is installed, and this GPU is new enough for it.") if flash
+              else tr("PyTorch's fused attention can't compute that of {family}.", family=draft.base.family) if eager
+              else tr("PyTorch's own fused attention works on every device."))
     eager = draft.values["attention"] == "eager"  # also where the user said so
     card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None
     installed = gpu_path.Installed.here()
     way = gpu_path.packed_attention(card, draft.values["precision"], installed) if not flash else None
     padded = draft.base.model_type in PADDED_ONLY
     draft.set("packing", not preference and not eager and not padded,
-              "Pairs of answers are compared side by side." if preference else
-              f"{draft.base.family} can't keep packed rows apart." if padded else
-              "Eager attention cannot keep rows apart." if eager else
-              f"No work is spent on padding, and no row sees another.{' ' + way.reason if way and card else ''}")
+              tr("Pairs of answers are compared side by side.") if preference else
+              tr("{family} can't keep packed rows apart.", family=draft.base.family) if padded else
+              tr("Eager attention can't keep rows apart.") if eager else
+              " ".join([tr("No work is spent on padding, and no row sees another."),
+                        *([way.reason] if way and card else [])]))
     packed = draft.values["packing"]
     draft.set("group_by_length", not packed,
-              "Packed rows have no padding, so they may come in any order." if packed else
-              "Rows of like length go together, so that little work is spent on padding.")
+              tr("Packed rows have no padding, so they may come in any order.") if packed else
+              tr("Rows of similar length go together, so that little work is spent on padding."))
     draft.set("use_liger_kernel", *gpu_path.liger(card, installed))
     draft.set("optimizer", *_optimizer(draft))
 
@@ -260,36 +265,38 @@ def _memory(draft: Draft) -> None:
     if budget and need(micro, checkpointing) > budget:
         checkpointing = True
     total = need(micro, checkpointing)
-    fits = tr("Needs about {size} of {size2} free.", size=units.format_bytes(int(total)),
-              size2=units.format_bytes(free))
+    fits = tr("Needs about {needed} of {free} free.", needed=units.format_bytes(int(total)),
+              free=units.format_bytes(free))
     if free and total > free:
         fits = _too_much(total, memory.to_fit(draft.base, run(micro, checkpointing), free,
                                               "cuda" if draft.gpu else "cpu", draft.lengths), free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
-              f"Together {units.counted(draft.batch, 'row')} an update, which suits "
-              f"{units.counted(len(draft.dataset.records), 'row')}.")
+              tr("Together, {batch} per update, which suits {rows}.", batch=ntr("{n:,} row", "{n:,} rows", draft.batch),
+                 rows=ntr("{n:,} row", "{n:,} rows", len(draft.dataset.records))))
     draft.set("gradient_checkpointing", checkpointing,
-              "Memory asks for it; about a fifth slower." if checkpointing else "Not needed: memory suffices.")
+              tr("Memory is short; this is about a fifth slower.") if checkpointing else
+              tr("Not needed: there is enough memory."))
 
 
 def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
     """A run that may not fit is planned all the same: the estimate can be wrong, and the person decides."""
-    said = tr("May need up to {size}, and {size2} are free.", size=units.format_bytes(int(needed)),
-              size2=units.format_bytes(free))
+    said = tr("May need up to {needed}, and {free} are free.", needed=units.format_bytes(int(needed)),
+              free=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't
-        return said if levers is not None else tr("{said} A smaller model would fit.", said=said)
+        return said if levers is not None else " ".join((said, tr("A smaller model would fit.")))
     changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
-    return tr("{said} It would fit with {changes}.", said=said, changes=changes)
+    return " ".join((said, tr("It would fit with {changes}.", changes=changes)))
 
 
 def _intervals(draft: Draft) -> None:
     total = total_steps(RunConfig(**{"max_steps": draft.chosen.get("max_steps"), **draft.values}), draft.rows)
     wanted = min(MOST_EVALUATIONS, max(EVALUATIONS, math.ceil(2 * draft.values["epochs"])))
     every = max(1, math.ceil(total / wanted))
-    draft.set("eval_steps", every, f"{units.counted(math.ceil(total / every), 'evaluation')} in "
-              f"{units.counted(total, 'step')}, one more before.")
+    draft.set("eval_steps", every, ntr(
+        "{n:,} evaluation in {steps}, and one before.", "{n:,} evaluations in {steps}, and one before.",
+        math.ceil(total / every), steps=ntr("{n:,} step", "{n:,} steps", total)))
     draft.set("early_stopping_patience", PATIENCE,
-              f"After {PATIENCE} evaluations in a row that are no better, it is overfitting.")
+              tr("After {count} evaluations in a row that are no better, it is overfitting.", count=PATIENCE))
     draft.set("save_steps", max(1, min(every, 200)),
-              "A checkpoint at each evaluation: at most that much is redone after a power cut.")
+              tr("A checkpoint at each evaluation: at most that much is redone after a power cut."))

@@ -61,23 +61,23 @@ def add(run: Path, position: int | None = None) -> Entry:
     """Put a run at the end, or before the entry at `position`. One that failed in the queue gets another turn.
 
     Raises:
-        UserError: it is no run, is at work, is finished, or waits already; or the queue cannot be written.
+        UserError: it isn't a run, is running, is finished, or is already waiting; or the queue cannot be written.
     """
     run = Path(run).absolute()
     job = jobs.Job(run)
     config = RunConfig.from_dict(job.request())
     ended = job.outcome()
     if job.is_alive():
-        raise UserError(tr("{config} is at work already.", config=config.name), "", tr("Watch it in the Training tab."))
+        raise UserError(tr("{run} is already running.", run=config.name), "", tr("Watch it in the Training tab."))
     if ended is not None and ended.state == "finished":
-        raise UserError(tr("{config} is finished already.", config=config.name), "",
+        raise UserError(tr("{run} is already finished.", run=config.name), "",
                         tr("Continue from its result: {command}",
                            command=program.command("continue", run, "--out", "NEXT.json")))
     with _changing() as items:
         known = next((item for item in items if item["folder"] == str(run)), None)
         entry = _entry(known) if known else None
         if entry is not None and entry.state == "waiting":
-            raise UserError(tr("{config} waits in the queue already.", config=config.name), "", tr("Move it instead."))
+            raise UserError(tr("{run} is already in the queue.", run=config.name), "", tr("Move it instead."))
         if known is not None:
             items.remove(known)
         items.insert(len(items) if position is None else max(0, position),
@@ -86,7 +86,7 @@ def add(run: Path, position: int | None = None) -> Entry:
 
 
 def remove(run: Path) -> None:
-    """Take a run out of the queue. Its folder stays, and a run at work goes on.
+    """Take a run out of the queue. Its folder stays, and a running run continues.
 
     Raises:
         UserError: it is not in the queue; or the queue cannot be written.
@@ -108,12 +108,12 @@ def move(run: Path, position: int) -> None:
 
 
 def start_next() -> jobs.Job | None:
-    """Start the run whose turn is next, unless a run is at work. One that cannot be started is passed over.
+    """Start the run whose turn is next, unless one is running. One that cannot be started is passed over.
 
     Such a run stays in the queue as "failed", with its error, and does not keep the others waiting.
 
     Returns:
-        The job that was started, or None: a run is at work, or none waits.
+        The job that was started, or None: a run is running, or none waits.
 
     Raises:
         UserError: the queue cannot be read or written.
@@ -136,7 +136,7 @@ def start_next() -> jobs.Job | None:
 
 
 def at_work() -> jobs.Job | None:
-    """The run at work: of the queue, or any other in the studio's home."""
+    """The run that is running: of the queue, or any other in the studio's home."""
     own = next((entry for entry in entries() if entry.state == "running"), None)
     return jobs.Job(own.folder) if own is not None else folder.running()
 
@@ -174,8 +174,8 @@ def _find(items: list[dict[str, Any]], run: Path) -> dict[str, Any]:
     for item in items:
         if item["folder"] == wanted:
             return item
-    raise UserError(tr("{name} is not in the queue.", name=Path(run).name), "",
-                    tr("See what is: {command}", command=program.command("queue", "list")))
+    raise UserError(tr("{run} isn't in the queue.", run=Path(run).name), "",
+                    tr("To see what is in it: {command}", command=program.command("queue", "list")))
 
 
 def _read() -> list[dict[str, Any]]:
@@ -185,9 +185,9 @@ def _read() -> list[dict[str, Any]]:
     state = formats.read("queue", path)
     items = state.get("runs") if state else None
     if not isinstance(items, list) or not all(isinstance(i, dict) and isinstance(i.get("folder"), str) for i in items):
-        raise UserError(tr("{path} is damaged.", path=path), tr("It isn't a list of runs."),
-                        tr("Remove the file, and add the runs again; the runs themselves are not touched."),
-                        [Problem(tr("isn't a list of runs."), field="runs")])
+        raise UserError(tr("{file} is damaged.", file=path), tr("It isn't a list of runs."),
+                        tr("Remove the file, and add the runs again; the runs themselves aren't touched."),
+                        [Problem(tr("It isn't a list of runs."), field="runs")])
     return items
 
 
@@ -203,4 +203,4 @@ def _changing() -> Iterator[list[dict[str, Any]]]:
             yield items
             files.write_atomically(queue_file(), files.dump_pretty({**formats.stamp("queue"), "runs": items}))
     except OSError as error:
-        raise from_os_error(error, "change the queue") from error
+        raise from_os_error(error, tr("Could not change the queue.")) from error

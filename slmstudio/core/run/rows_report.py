@@ -129,7 +129,8 @@ def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_le
             process.stdin.close()
     if "ended" not in found:
         raise UserError(tr("The check of the rows ended unexpectedly."),
-                        tr("It was killed, perhaps for lack of memory."), tr("Close other programs and check again."))
+                        tr("It was killed, perhaps because memory ran out."),
+                        tr("Close other programs and check again."))
     return _report(found) if found["ended"] == "done" else None
 
 
@@ -204,7 +205,7 @@ def _pieces(at: list[str], value: Any) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Make the report that stdin asks for."""
-    i18n.use()
+    i18n.use()  # the parent's language
     where.use_child()  # the row that a tokenizer can't bear costs the count of tokens, and not the report
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not spoil the messages

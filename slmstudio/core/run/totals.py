@@ -74,7 +74,7 @@ class Totals:
 
 
 class TotalsReader:
-    """The totals of run folders: kept ones as long as their events are the same, else added up. Of a run at work only
+    """The totals of run folders: kept ones as long as their events are the same, else added up. Of a running run only
     what was appended since is read. For one thread."""
 
     def __init__(self) -> None:

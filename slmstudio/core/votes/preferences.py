@@ -84,5 +84,5 @@ def export(path: Path, votes: Sequence[Vote], between: Tally | None = None) -> E
     try:
         files.write_atomically(path, b"".join(map(files.dump_line, rows)))
     except OSError as error:
-        raise from_os_error(error, "write the preference pairs") from error
+        raise from_os_error(error, tr("Could not write the preference pairs.")) from error
     return result

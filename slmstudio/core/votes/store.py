@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.fingerprint import fingerprint
 
 MOST_ANSWERS = 4
@@ -162,7 +163,7 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
             state = weights.stat()
             digest = _digest(weights, state.st_size, state.st_mtime_ns)
     except OSError as error:
-        raise from_os_error(error, "read the model that is compared") from error
+        raise from_os_error(error, tr("Could not read the model that is compared.")) from error
     return VotedModel(adapter.parent.name, str(adapter), 0, base, digest, 1.0)
 
 
@@ -193,7 +194,7 @@ def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) 
         return VotedModel(f"{path.stem} + {adapter.stem} {strength:.0%}", str(path), state.st_size, digest,
                           _digest(adapter, its.st_size, its.st_mtime_ns), strength)
     except OSError as error:
-        raise from_os_error(error, "read the model that is compared") from error
+        raise from_os_error(error, tr("Could not read the model that is compared.")) from error
 
 
 def _folder_spec(folder: Path) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def add(vote: Vote, path: Path | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.append_line(path, vote.to_dict())
     except OSError as error:
-        raise from_os_error(error, "keep the vote") from error
+        raise from_os_error(error, tr("Could not save the vote.")) from error
 
 
 def read(path: Path | None = None) -> tuple[list[Vote], int]:
@@ -263,5 +264,5 @@ def _last(path: Path) -> tuple[list[Vote], int]:
             except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 damaged += 1
     except OSError as error:
-        raise from_os_error(error, "read the votes") from error
+        raise from_os_error(error, tr("Could not read the votes.")) from error
     return list(found.values()), damaged + lines.damaged

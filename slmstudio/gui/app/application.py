@@ -237,7 +237,7 @@ def _start_logging() -> UserError | None:
         trouble = None
     except OSError as error:
         handler = logging.StreamHandler()
-        trouble = from_os_error(error, "write the log")
+        trouble = from_os_error(error, tr("Could not write the log."))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.set_name(LOG_HANDLER)
     root = logging.getLogger()
@@ -264,7 +264,8 @@ def _catch_defects(window: MainWindow) -> None:
             sys.__excepthook__(kind, error or kind(), trace)
             return
         _log.critical("An unhandled error.", exc_info=(kind, error, trace))
-        defects.raised.emit(home_folder.explain(error, "continue") if isinstance(error, OSError) else error)
+        defects.raised.emit(home_folder.explain(error, tr("Could not continue."))
+                            if isinstance(error, OSError) else error)
 
     def thread_hook(args: Any) -> None:
         hook(args.exc_type, args.exc_value, args.exc_traceback)

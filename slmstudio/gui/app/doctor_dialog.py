@@ -83,7 +83,7 @@ class DoctorDialog(QDialog):
     def _show_progress(self, done: int, total: int) -> None:
         from slmstudio.core import checkup
 
-        self.progress.set_progress(done, total, "".join(checkup.PARTS[done:done + 1]))
+        self.progress.set_progress(done, total, "".join(map(tr, checkup.PARTS[done:done + 1])))
 
     def _show(self, lines: list[Line]) -> None:
         self.lines = lines

@@ -92,7 +92,7 @@ class JobThread(LivingThread):
                 self._start()
             self._follow()
         except OSError as error:
-            raise from_os_error(error, "follow the job") from error
+            raise from_os_error(error, tr("Could not follow the job.")) from error
 
     def _start(self) -> None:
         now = time.time()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from slmstudio.core.i18n import tr
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import METHODS, VARIANTS
@@ -19,7 +18,7 @@ VARIANT_FLAGS = ("use_dora", "use_rslora")
 
 def label(name: str) -> str:
     """A field's name for people."""
-    return tr(run_config.label(name))
+    return run_config.label(name)
 
 
 def choice_label(name: str, value: str) -> str:
@@ -27,7 +26,7 @@ def choice_label(name: str, value: str) -> str:
     if name == "method" and value in VARIANTS and value not in METHODS.words:
         return label(VARIANT_FLAGS[("dora", "rslora").index(value)])
     kind = FIELDS[name].kind
-    return tr(kind.words.get(value, value)) if isinstance(kind, Choice) else value
+    return kind.said(value) if isinstance(kind, Choice) and value in kind.words else value
 
 
 def variant(config: RunConfig) -> str:

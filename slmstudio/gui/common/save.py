@@ -57,7 +57,7 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
     try:
         files.write_atomically(path, csv_text(rows))
     except OSError as error:
-        raise from_os_error(error, f"save {path.name}") from error
+        raise from_os_error(error, tr("Could not save {file}.", file=path.name)) from error
 
 
 def write_picture(widget: QWidget, path: Path) -> None:
@@ -70,7 +70,7 @@ def write_picture(widget: QWidget, path: Path) -> None:
         with open(path, "ab"):  # the drawing itself says nothing of a full disk or a folder that is gone
             pass
     except OSError as error:
-        raise from_os_error(error, f"save {path.name}") from error
+        raise from_os_error(error, tr("Could not save {file}.", file=path.name)) from error
     done = _write_svg(widget, path) if path.suffix.lower() == ".svg" else _write_png(widget, path)
     if not done:
         raise UserError(tr("{path} could not be saved.", path=path.name), tr("The picture could not be written."),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slmstudio.gui.plots.compare_plot import ComparePlot
 
 LOSSES, SETTINGS, SCORES = range(3)
-SAME = ("name", "reasons", "threads", "created", "format", "kind", "protocol", "non_finite")
+SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "protocol", "non_finite")
 """Fields of run.json in which it means nothing that runs differ."""
 
 

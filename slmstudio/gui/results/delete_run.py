@@ -46,7 +46,7 @@ def to_trash(run: RunSummary) -> None:
                         tr("This disk has no trash: {error}.", error=error),
                         tr("Delete the folder yourself: {folder}", folder=run.folder)) from error
     except OSError as error:
-        raise from_os_error(error, "move the run to the trash") from error
+        raise from_os_error(error, tr("Could not move the run to the trash.")) from error
 
 
 def refuse_at_work(run: RunSummary) -> None:

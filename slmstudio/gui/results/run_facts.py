@@ -23,8 +23,8 @@ from slmstudio.core.run.totals import TotalsReader
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
-REASONS, HASHES = "reasons", "hashes"
-"""Of run.json: sentences about the other fields, which are neither compared nor searched; and what free text is not
+ABOUT_FIELDS, HASHES = ("reasons", "chosen"), "hashes"
+"""Of run.json: what is said about the other fields, which is neither compared nor searched; and what free text is not
 looked for in."""
 WAIT = 0.1
 """Seconds between two looks whether a reading that waits for another is still wanted."""
@@ -100,7 +100,7 @@ class FactsReader:
         try:
             folders = run_folder.run_folders(parent, pass_over)
         except OSError as error:
-            raise from_os_error(error, "list the runs") from error
+            raise from_os_error(error, tr("Could not list the runs.")) from error
         for number, folder in enumerate(folders):
             if cancelled():
                 return []
@@ -139,7 +139,7 @@ def read_facts(folder: Path, totals: TotalsReader | None = None) -> RunFacts:
     summary = run_folder.summarise(folder, totals)
     request = jobs.Job(folder).request()
     noted, evaluations = notes.read(folder), read_evaluations(folder)
-    values = dict(_flat({key: value for key, value in request.items() if key != REASONS}, ""))
+    values = dict(_flat({key: value for key, value in request.items() if key not in ABOUT_FIELDS}, ""))
     values |= {
         "base": Path(summary.config.model).name, "outcome": summary.state,
         "eval_loss": _finite(summary.eval_loss_after),

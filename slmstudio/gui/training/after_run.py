@@ -15,7 +15,7 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder
-from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks, invitation
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -195,8 +195,7 @@ class NextRun(QObject):
         """Plan a run once more from its base model: its data, what the person had set of it, and these changes."""
         def read(task: Task) -> _ReadAgain:
             config = RunConfig.from_dict(Job(run).request())
-            own = {name: getattr(config, name) for name, reason in config.reasons.items()
-                   if reason == SET and name not in NOT_CHANGED}
+            own = {name: getattr(config, name) for name in config.chosen if name not in NOT_CHANGED}
             chosen = self._session.dataset
             other = chosen is None or chosen.path != Path(config.train_file)
             return _read_again(task, config, None, own | changes, other)

@@ -99,7 +99,7 @@ class FitCheck(QObject):
         try:
             job = new.fit_check(config.to_dict())
         except OSError as error:
-            self.failed.emit(from_os_error(error, "begin the fit check"))
+            self.failed.emit(from_os_error(error, tr("Could not start the fit check.")))
             return
         self.config = config
         self.followed.follow(job, start_worker=True)

@@ -73,7 +73,7 @@ class PlanPanel(Card):
         self._form.setSpacing(theme.SPACE_M)
         shared = set(plan_fields.PAIRS.values())
         for heading, names in in_groups().items():
-            title = text_label(tr(heading), "section")
+            title = text_label(heading, "section")
             self._headings[title] = names
             self._form.addWidget(title)
             for name in names:

@@ -272,8 +272,9 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
     config = planner.plan(planner.PlanRequest(
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
     if wish.template and "chat_template" not in wish.own:
-        said = config.reasons["chat_template"]
+        said = config.reasons["chat_template"]  # warnings follow
         config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
+        config.chosen = [name for name in config.chosen if name != "chat_template"]
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 
@@ -296,4 +297,5 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:
     for name in names:
         config.reasons[name] = tr("Chosen in the Data tab.")
+    config.chosen = [name for name in config.chosen if name not in names]
     return config

@@ -72,7 +72,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
     chain, kinds, status = list(network.chain(error)), network.kinds(error), network.status(error)
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
-        return from_os_error(full, f"keep the data set {dataset}")
+        return from_os_error(full, tr("Could not save the dataset {dataset}.", dataset=dataset))
     what = tr("The dataset {dataset} couldn't be downloaded.", dataset=dataset)
     if "GatedRepoError" in kinds or status == 403:
         return UserError(what, tr("Its owner gives access only to people who have asked for it."),

@@ -62,7 +62,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
             _download(job, left, place)
         store.write_record(name, folders)
     except OSError as error:
-        raise from_os_error(error, "keep the benchmark's data") from error
+        raise from_os_error(error, tr("Could not save the benchmark's data.")) from error
     found = store.find(name)
     assert found is not None
     job.log(f"Fetched {units.format_bytes(found.bytes)}: {found.sentence()}.")
@@ -104,7 +104,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
                      detail=tr("{size} so far", size=units.format_bytes(size)) if size else "")
 
     request = {"place": str(place / store.DATA), "partial": str(partial), "half_done": [str(partial)],
-               "doing": "keep the benchmark's data", "wanted": [
+               "trouble": tr("Could not save the benchmark's data."), "wanted": [
         {"folder": folder, "dataset": source.dataset, "part": source.part, "options": source.options}
         for folder, source in left.items()]}
     environment = {**network.ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),

@@ -69,7 +69,7 @@ def run(job: JobContext) -> dict[str, Any]:
                         tr("Another process is working on it."),
                         tr("Wait until it is done, or pause that one.")) from None
     except OSError as error:
-        raise from_os_error(error, f"keep {named.repo}") from error
+        raise from_os_error(error, tr("Could not save {model}.", model=named.repo)) from error
 
 
 def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder: Path) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, p
 
     lock = paths.cache_dir() / "locks" / f"{partial.name}.lock"
     request = {"repo": repo, "revision": revision, "endpoint": endpoint, "partial": str(partial), "lock": str(lock),
-               "doing": f"keep {repo}"}
+               "trouble": tr("Could not save {model}.", model=repo)}
     awake.on()
     try:
         child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE,

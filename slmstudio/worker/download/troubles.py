@@ -35,7 +35,7 @@ def _explained(error: Exception, repo: str, revision: str | None, endpoint: str,
         return trouble
     status = network.status(error)
     if status is None:
-        return from_os_error(error, f"keep {repo}") if isinstance(error, OSError) else None
+        return from_os_error(error, tr("Could not save {model}.", model=repo)) if isinstance(error, OSError) else None
     return _answered(error, status, what, repo, revision, endpoint, token)
 
 

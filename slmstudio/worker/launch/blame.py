@@ -90,26 +90,28 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
         host: the machine's name, where several take part.
         memory_kill: whether the kernel killed for want of memory meanwhile.
     """
-    which = tr("Process {rank} of {world_size}{value}", rank=cause.rank + 1, world_size=world_size,
-               value=f", on {host}," if host else "")
-    remedy = tr("The run can be resumed. {go_on}", go_on=advice.go_on("train", folder))
+    which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
+             else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))
+    remedy = " ".join((tr("The run can be resumed."), advice.go_on("train", folder)))
     if cause.outcome is not None and cause.blame < LOST_OTHERS:
         return cause.outcome
     if cause.blame == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
         error = cause.outcome.user_error()  # it has called the roll of the others
     elif cause.blame >= LOST_OTHERS and cause.outcome is not None:
-        error = UserError(tr("{which} lost its connection to another one.", which=which),
+        error = UserError(tr("{process} lost its connection to another one.", process=which),
                           tr("Another process or machine is gone, or the network between them broke."), remedy)
     elif cause.code < 0:
         name = signal.Signals(-cause.code).name
         if name == "SIGKILL" and memory_kill:
-            error = UserError(tr("{which} was killed because memory ran out ({name}).", which=which, name=name), "",
-                              f"{remedy} " f"{advice.need_less('train')}")
+            error = UserError(tr("{process} was killed because memory ran out ({signal}).", process=which, signal=name),
+                              "", f"{remedy} {advice.need_less('train')}")
         elif name in _CRASHES:
-            error = UserError(tr("{which} crashed in a library ({name}).", which=which, name=name), "", remedy)
+            error = UserError(tr("{process} crashed in a library ({signal}).", process=which, signal=name), "", remedy)
         else:
-            error = UserError(f"{which} was {'killed' if name == 'SIGKILL' else 'ended'} ({name}).", "", remedy)
+            error = UserError(tr("{process} was killed ({signal}).", process=which, signal=name)
+                              if name == "SIGKILL" else
+                              tr("{process} was ended ({signal}).", process=which, signal=name), "", remedy)
     else:
-        error = UserError(tr("{which} ended unexpectedly, with exit status {code}.", which=which, code=cause.code), "",
-                          remedy)
+        error = UserError(tr("{process} ended unexpectedly, with exit status {code}.", process=which, code=cause.code),
+                          "", remedy)
     return jobs.Outcome("crashed", error.to_dict(), details=cause.log)

@@ -65,9 +65,9 @@ class FirstMachine:
             if len(there) == wanted:
                 break
             if time.monotonic() > deadline:
-                raise UserError(tr("Only {machines} of {nodes} came within an hour.",
-                                   machines=ntr("{n:,} machine", "{n:,} machines", len(there) + 1),
-                                   nodes=self._config.nodes), "", tr("Start it again when the others are ready."))
+                raise UserError(ntr("Only {n:,} machine of {wanted} joined within an hour.",
+                                    "Only {n:,} machines of {wanted} joined within an hour.", len(there) + 1,
+                                    wanted=self._config.nodes), "", tr("Start it again when the others are ready."))
             time.sleep(LOOK_SECONDS)
         hosts = [self._invitation.host, *(each["address"] for each in states if each["number"] in there)]
         self._room.say(words.GO, {"numbers": there, "addresses": hosts})
@@ -90,7 +90,7 @@ class FirstMachine:
         if len(self._joined) == 1:
             host = self._joined[0]["host"]
             error = UserError(tr("The machine {host} is gone.", host=host),
-                              tr("It was switched off, its program was ended, or the network to it broke."),
+                              tr("It was switched off, its program was closed, or the network connection broke."),
                               tr("The run can be resumed, with or without it."))
             return jobs.Outcome("crashed", error.to_dict())
         return None
@@ -102,8 +102,8 @@ class FirstMachine:
             read_rows(config, self._job)
             if kept_rows.read_manifest(run) is None:
                 raise UserError(tr("{run} can't be shared with other machines.", run=run.name),
-                                tr("Its rows are not the ones that it began with, so they aren't kept with it."),
-                                tr("Make a new run of the same configuration."))
+                                tr("Its rows aren't the ones that it started with, so they aren't kept with it."),
+                                tr("Create a new run from the same configuration."))
         needed = [jobs.RUN, *([adjust.FILE] if (run / adjust.FILE).exists() else []),
                   *(f"{kept_rows.FOLDER}/{path.name}" for path in sorted((run / kept_rows.FOLDER).iterdir()))]
         files = [self._put(number, name) for number, name in enumerate(needed)]
@@ -151,4 +151,5 @@ class FirstMachine:
             self._told = states
             self._job.emit("machines", address=self._invitation.address, machines=states,
                            joined=there + 1, wanted=self._config.nodes)
-            self._job.phase("waiting for machines", f"{there + 1} of {self._config.nodes} are there")
+            self._job.phase("waiting for machines", tr("{count} of {wanted} are there", count=there + 1,
+                                                         wanted=self._config.nodes))

@@ -57,8 +57,8 @@ def run(job: JobContext) -> jobs.Outcome:
         except SignalException as error:
             if not job.cancelled():
                 ranks_of.end_by(error)
-            place.say_left(UserError(tr("The machine {gethostname} left: somebody stopped it there.",
-                                        gethostname=socket.gethostname()), "",
+            place.say_left(UserError(tr("The machine {host} left: somebody stopped it there.",
+                                        host=socket.gethostname()), "",
                                      tr("The run can be resumed, with or without it.")), "")
             raise Cancelled from error
     if not codes:
@@ -66,7 +66,7 @@ def run(job: JobContext) -> jobs.Outcome:
     cause = blame.first_cause(blame.read(place.folder, codes))
     if cause.blame >= blame.LOST_OTHERS:
         raise UserError(tr("The run on {host} has ended, or the connection to it broke.", host=offer["host"]), "",
-                        tr("See there for the reason; the run is kept there."))
+                        tr("Look there for the reason; the run is kept there."))
     outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
     place.say_left(outcome.user_error(), cause.log)
     return outcome
@@ -85,7 +85,7 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
     try:
         if room.hear(words.HERE) is None:
             raise UserError(tr("The machine at {host}:{port} offers no run with this id.", host=host, port=port),
-                            tr("Each start of a run has an id of its own; this one may be of an earlier start, or "
+                            tr("Each start of a run has its own id; this one may belong to an earlier start, or be "
                                "misspelt."), tr("Copy the command from the first machine again."))
         place = _Place(job, room, _offer(job, room), address, first,
                        Path(job.request["model"]) if job.request.get("model") else None)
@@ -95,7 +95,7 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
                         tr("Start it there again, and copy the new command.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(tr("What the machine at {host}:{port} says can't be understood.", host=host, port=port),
-                        tr("It may have another version of SLM Studio, or another program disturbs the meeting."),
+                        tr("It may have another version of SLM Studio, or another program interferes."),
                         tr("Install the same version on both machines, and start the run again.")) from error
     return place, ranks_of.Meeting(first, port, room.name, address, node, peers)
 
@@ -168,7 +168,7 @@ class _Place:
         return int(go["numbers"].index(self.number)) + 1, peers
 
     def _full(self) -> UserError:
-        return UserError(tr("The run on {host} has all its machines already.", host=self.offer["host"]), "",
+        return UserError(tr("The run on {host} already has all its machines.", host=self.offer["host"]), "",
                          tr("To train with more, start it there with more machines."))
 
     def config(self) -> RunConfig:
@@ -181,14 +181,14 @@ class _Place:
 
     def _compare_versions(self) -> None:
         if self.offer.get("protocol") != words.PROTOCOL:
-            raise UserError(tr("{host} has another version of SLM Studio, which joins machines in another way.",
+            raise UserError(tr("{host} has another version of SLM Studio, which joins machines in a different way.",
                                host=self.offer["host"]), "", tr("Install the same version on both machines."))
         here, there = versions(), self.offer["versions"]
-        other = [f"{name} {here.get(name, 'is missing')} here, {there.get(name, 'none')} on {self.offer['host']}"
+        other = [f"{name} {here.get(name) or '–'} ≠ {there.get(name) or '–'}"
                  for name in COMPARED if here.get(name) != there.get(name)]
         if other:
-            raise UserError(tr("{gethostname} has other versions than {host}: {other}.",
-                               gethostname=socket.gethostname(), host=self.offer["host"], other="; ".join(other)), "",
+            raise UserError(tr("{machine} has other versions than {host}: {versions}.",
+                               machine=socket.gethostname(), host=self.offer["host"], versions="; ".join(other)), "",
                             tr("Install the same versions on both machines."))
 
     def _model(self) -> Path:
@@ -204,12 +204,12 @@ class _Place:
                     return path.absolute()
         same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
         if same_name is not None:
-            raise UserError(tr("{gethostname} has another model: the weights of its {same_name} are not those of "
-                               "{host}.", gethostname=socket.gethostname(), same_name=same_name.name,
+            raise UserError(tr("{machine} has another model: the weights of its {model} are not those of {host}.",
+                               machine=socket.gethostname(), model=same_name.name,
                                host=self.offer["host"]), "",
                             tr("Copy the model's folder from {host}, and name it with --model.",
                                host=self.offer["host"]))
-        raise UserError(tr("{gethostname} doesn't have the model {name}.", gethostname=socket.gethostname(), name=name),
+        raise UserError(tr("{machine} doesn't have the model {model}.", machine=socket.gethostname(), model=name),
                         "",
                         tr("Copy its folder from {host} and name it with --model, or fetch it: {command}",
                            host=self.offer["host"], command=program.command("models", "get", name)))
@@ -251,7 +251,7 @@ class _Place:
             pieces.append(self.room.get(f"file/{number}/{piece}"))
         content = b"".join(pieces)
         if hashlib.sha256(content).hexdigest() != about["sha256"]:
-            raise UserError(tr("{name} didn't arrive as {host} has it.", name=about["name"], host=self.offer["host"]),
+            raise UserError(tr("{file} didn't arrive as {host} has it.", file=about["name"], host=self.offer["host"]),
                             "", tr("Join again."))
         return content
 

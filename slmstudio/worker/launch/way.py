@@ -27,20 +27,20 @@ def reach(host: str, port: int) -> tuple[str, str]:
     try:
         return _knock(host, port)
     except socket.gaierror as error:
-        raise UserError(tr("{host} can't be looked up: it isn't the name or address of a machine known here.",
+        raise UserError(tr("{host} can't be found: it isn't the name or address of a known machine.",
                            host=host), "", remedy) from error
     except TimeoutError as error:
-        raise UserError(tr("{host}:{port} doesn't answer within {connect_seconds:.0f} seconds: the machine is off, or "
-                           "a firewall drops the connection.", host=host, port=port, connect_seconds=CONNECT_SECONDS),
+        raise UserError(tr("{host}:{port} doesn't answer within {seconds:.0f} seconds: the machine is off, or a "
+                           "firewall drops the connection.", host=host, port=port, seconds=CONNECT_SECONDS),
                         "",
-                        tr("Open TCP port {port} on the first machine for this one. {remedy}", port=port,
-                           remedy=remedy)) from error
+                        " ".join((tr("Open TCP port {port} on the first machine for this one.", port=port),
+                                  remedy))) from error
     except ConnectionRefusedError as error:
-        raise UserError(tr("Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
+        raise UserError(tr("Nobody waits at {host}:{port}: the first machine hasn't started the run, or has ended it.",
                            host=host, port=port), "", remedy) from error
     except OSError as error:
-        raise UserError(tr("{host}:{port} can't be reached: {strerror}.", host=host, port=port,
-                           strerror=error.strerror), "", remedy) from error
+        raise UserError(tr("{host}:{port} can't be reached: {error}.", host=host, port=port,
+                           error=error.strerror), "", remedy) from error
 
 
 def _knock(host: str, port: int) -> tuple[str, str]:

@@ -85,7 +85,8 @@ def end_with(parent: int) -> None:
 def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
     """The child's side: do `work(request, report)`, and say how it went. Returns the exit status.
 
-    Of the request it reads "half_done", paths that are of no use when the work fails, and "doing" for a system error.
+    Of the request it reads "half_done", paths that are of no use when the work fails, and "trouble", what to say of a
+    system error.
     """
     i18n.use()  # what it says reaches the person that its parent speaks to
     request = files.read_json(request_file)
@@ -114,7 +115,8 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
         report_last(error=error.to_dict())
         return 1
     except OSError as error:
-        report_last(error=from_os_error(error, request.get("doing") or "write the GGUF file").to_dict())
+        trouble = request.get("trouble") or tr("Could not write the GGUF file.")
+        report_last(error=from_os_error(error, trouble).to_dict())
         return 1
     except Exception as error:
         traceback.print_exc()

@@ -160,8 +160,9 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 self._board.add(step, values)
         except OSError as error:
             self._board = None
-            self.job.warn("tensorboard_stopped", f"TensorBoard's files cannot be written any more: {error.strerror}. "
-                                                 "The run continues, and its own curves are complete.")
+            self.job.warn("tensorboard_stopped", tr(
+                "TensorBoard's files can't be written any more: {error}. The run continues, and its own curves are "
+                "complete.", error=error.strerror))
 
     def _start_clock(self) -> None:
         self.rests.work_begins()
@@ -174,7 +175,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         yield
         seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
         self._left.took(kind, seconds + self.rests.held - held)
-        self._held = self.rests.held  # what was rested in an evaluation is no part of the next step
+        self._held = self.rests.held  # what was rested in an evaluation isn't part of the next step
         if kind == "evaluation":
             self.first.evaluated(seconds)
 
@@ -341,18 +342,18 @@ class Control(TrainerCallback):  # type: ignore[misc]
             elif command.get("epochs") is not None:
                 total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
             if not step < total <= MOST_STEPS:
-                reason = (tr("Step {step:,} is made already; Stop ends the run now.", step=step) if total <= step
-                          else tr("A run has at most {most_steps:,} steps.", most_steps=MOST_STEPS))
+                reason = (tr("Step {step:,} is already done; Stop ends the run now.", step=step) if total <= step
+                          else tr("A run has at most {count:,} steps.", count=MOST_STEPS))
             elif rate is not None and not 0 < rate <= 1:
                 reason = tr("{rate!r} isn't a learning rate; it must be above 0 and at most 1.", rate=rate)
             else:
                 adjust.record_schedule(self.job.folder, step, rate, total)
         except (TypeError, ValueError, OverflowError):
-            reason = tr("The command holds something that is not a number.")
+            reason = tr("The command contains something that isn't a number.")
         except OSError as error:
-            reason = tr("It cannot be kept: {strerror}.", strerror=error.strerror)
+            reason = tr("It can't be saved: {error}.", error=error.strerror)
         if reason:
-            self.job.warn("change_refused", f"The change was not made. {reason}")
+            self.job.warn("change_refused", " ".join((tr("The change was not made."), reason)))
             return
         self._all("_set_schedule", total, rate)
         asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}

@@ -55,7 +55,8 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
         except kept_rows.Damaged as damage:
             kept = kept_rows.mend(job.folder, config, damage, progress, job.cancelled)
             job.warn("kept_rows_mended",
-                     f"{damage.what} They were read from {kept.source.name} again, which is unchanged.")
+                     " ".join((damage.what, tr("They were read from {file} again, which is unchanged.",
+                                               file=kept.source.name))))
         # A run that has not learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept
@@ -75,14 +76,16 @@ def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress
         path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items()))
     key = row_cache.key(config) if keeps else None
     if key is not None and (kept := row_cache.take(job.folder, key, config)):
-        job.log(f"The {ntr('{n:,} row', '{n:,} rows', len(kept.train))} to learn were read by an earlier run.")
+        job.log(f"The {len(kept.train):,} rows to learn were read by an earlier run.")
         _tell(job, known, kept.manifest.sources)
         return kept
     rows = source_rows.read(config, progress, job.cancelled, store if keeps else None)
     _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
     if config.eval_file and (seen := _seen(rows)):
-        job.warn("test_rows_learned", f"{seen} of {len(rows.evaluation)} test rows are among the rows to learn: "
-                                      "eval loss will look better than it is.")
+        job.warn("test_rows_learned", ntr(
+            "{n} of {rows} test rows is among the rows to learn: eval loss will look better than it is.",
+            "{n} of {rows} test rows are among the rows to learn: eval loss will look better than it is.",
+            seen, rows=len(rows.evaluation)))
     if not keeps:
         return rows
     kept = kept_rows.write(job.folder, config, rows, job.cancelled)
@@ -95,10 +98,13 @@ def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFi
     """Warn of rows that were left out, and of a file that was changed since the run was made."""
     for name, file in sources.items():
         if file.problems:
-            job.warn("rows_left_out", f"{ntr('{n:,} problem', '{n:,} problems', file.problems)} in {file.name}: those rows are left out.")
+            job.warn("rows_left_out", ntr(
+                "{n:,} problem in {file}: that row is left out.", "{n:,} problems in {file}: those rows are left out.",
+                file.problems, file=file.name))
         if known.get(name) not in (None, file.sha256):
-            job.warn("data_changed", f"{file.name} was changed since this run was made, so it does not repeat it. To "
-                                     "learn from new rows, continue from the finished run instead.")
+            job.warn("data_changed", tr(
+                "{file} was changed since this run was created, so the run doesn't repeat exactly. To learn from new "
+                "rows, continue from the finished run instead.", file=file.name))
 
 
 def _seen(rows: SourceRows) -> int:
@@ -212,12 +218,16 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
         NothingLearned: none is left.
     """
     if losses.cut:
-        job.warn("rows_cut", f"{losses.cut} of {losses.rows} rows are longer than {config.max_length} tokens and were "
-                             "cut at the end.")
+        job.warn("rows_cut", ntr(
+            "{n} of {rows} rows is longer than {length} tokens and was cut at the end.",
+            "{n} of {rows} rows are longer than {length} tokens and were cut at the end.",
+            losses.cut, rows=losses.rows, length=config.max_length))
     if losses.empty:
-        job.warn("rows_without_answer", f"{losses.empty} of {losses.rows} rows have no answer within "
-                                        f"{config.max_length} tokens and were left out.")
+        job.warn("rows_without_answer", ntr(
+            "{n} of {rows} rows has no answer within {length} tokens and was left out.",
+            "{n} of {rows} rows have no answer within {length} tokens and were left out.",
+            losses.empty, rows=losses.rows, length=config.max_length))
     if not any_left:
         raise NothingLearned(tr("No row is left to learn from."),
-                             tr("No answer begins within {max_length} tokens.", max_length=config.max_length),
+                             tr("No answer starts within {count:,} tokens.", count=config.max_length),
                              tr("Raise the sequence length."))

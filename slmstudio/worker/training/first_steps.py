@@ -15,6 +15,7 @@ import numpy as np
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import LineReader
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import EVENTS
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
@@ -123,9 +124,10 @@ class FirstSteps:
             self._job.emit("fit_measured", peak_bytes=found.peak_bytes, estimate_bytes=plain.total, low=plain.low,
                            high=plain.high, longest_tokens=found.tokens, seconds_per_step=found.seconds_per_step,
                            tokens_per_second=found.tokens_per_second,
-                           message=f"The longest rows take {format_bytes(found.peak_bytes)} (estimated: "
-                                   f"{format_span(plain.low, plain.high)}), and a step takes "
-                                   f"{format_duration(self._seconds / self._timed)}.")
+                           message=tr(
+                               "The longest rows take {size} (estimated: {estimate}), and a step takes {time}.",
+                               size=format_bytes(found.peak_bytes), estimate=format_span(plain.low, plain.high),
+                               time=format_duration(self._seconds / self._timed)))
         if ranks.world_size() == 1:  # what several do together says nothing of one
             keep(found, self._job)
 

@@ -14,7 +14,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
 from slmstudio.core.hardware.heat.hours import Hours
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
@@ -160,7 +160,8 @@ class Rests:
                         self.awake.off()
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
-                    self._job.warn("change_refused", "The change was not made. Make it when the run has begun.")
+                    self._job.warn("change_refused", " ".join((
+                        tr("The change was not made."), tr("Make it once the run has started."))))
             if paused:
                 time.sleep(POLL_SECONDS)
             elif seconds := self.wait(step, _nothing_to_save):
@@ -174,7 +175,7 @@ class Rests:
         try:
             adjust.consent(self._job.folder, asked)
         except (UserError, OSError) as error:
-            self._job.warn("guard_refused", f"The heat guard was not changed. {error}")
+            self._job.warn("guard_refused", " ".join((tr("The heat guard was not changed."), str(error))))
             return
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)
@@ -183,7 +184,7 @@ class Rests:
         self._too_low, self._began = False, time.monotonic()
         values = {name: getattr(self._config, name) for name in asked}
         self._job.emit("guard_changed", global_step=step, values=values,
-                       message=f"Heat guard changed: {', '.join(told(values))}.")
+                       message=tr("Heat guard changed: {values}.", values=", ".join(told(values))))
 
     def end(self, step: int) -> None:
         """Nothing rests from now on until it is asked again."""
@@ -216,16 +217,21 @@ class Rests:
             self.awake.on()
         self._tell_gave_up(rest)
         seconds, heat = time.monotonic() - began, self._guard.heat
-        degrees = "" if heat is None else f" {heat.name} is at {heat.temperature_c:.0f} °C."
+        degrees = "" if heat is None else tr("{name} is at {degrees:.0f} °C.", name=heat.name,
+                                             degrees=heat.temperature_c)
         self._job.emit("guard_resume", global_step=step, why=rest.why, seconds=round(seconds, 1),
                        temperature_c=heat and heat.temperature_c,
-                       message=f"The rest is over after {format_duration(seconds)}.{degrees}")
+                       message=" ".join(filter(None, (
+                           tr("The rest is over after {time}.", time=format_duration(seconds)), degrees))))
 
     def _tell_gave_up(self, rest: Rest) -> None:
         if self._guard.gave_up:
-            what = "whether the machine is plugged in" if rest.why == "battery" else "how hot the machine is"
-            self._job.warn("guard_unread", f"Nothing has told {what} for {format_duration(UNREAD_SECONDS)}, so "
-                                           "training continues. Keep an eye on the machine.")
+            time_ = format_duration(UNREAD_SECONDS)
+            self._job.warn("guard_unread", tr(
+                "It has been unknown for {time} whether the machine is plugged in, so training continues. Keep an eye "
+                "on the machine.", time=time_) if rest.why == "battery" else tr(
+                "It has been unknown for {time} how hot the machine is, so training continues. Keep an eye on the "
+                "machine.", time=time_))
 
     def _tell_too_low(self, rest: Rest, now: float) -> None:
         """A limit that the machine is above even when it rests would let it rest for ever."""
@@ -235,9 +241,11 @@ class Rests:
             return
         self._too_low = True
         self._job.warn("heat_limit_low",
-                       f"{heat.name} is still at {heat.temperature_c:.0f} °C after a rest of "
-                       f"{format_duration(now - self._open[1])}. Look at its fans, or choose a limit above the "
-                       f"{heat.limit_c:.0f} °C of now: training can't continue below it.")
+                       tr("{name} is still at {degrees:.0f} °C after a rest of {time}. Check its fans, or choose a "
+                          "limit above the present {limit:.0f} °C: training can't continue until it's cooler than "
+                          "that.",
+                          name=heat.name, degrees=heat.temperature_c, time=format_duration(now - self._open[1]),
+                          limit=heat.limit_c))
 
 
 def _nothing_to_save(long: bool) -> None:

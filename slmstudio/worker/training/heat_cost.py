@@ -7,6 +7,7 @@ import time
 from slmstudio.core.hardware.heat import power_limit
 from slmstudio.core.hardware.heat.guard import Guard
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.worker.runtime.context import JobContext
 
@@ -28,8 +29,8 @@ class Holding:
         """So many seconds were worked, and so many are rested now."""
         if rest and not self._on:
             self._on, self._worked, self._rested, self._tell_at = True, 0.0, 0.0, now + TELL_SECONDS
-            self._emit("guard_rest", step, guard, why=HOLD, message=f"Holding {guard.held_c:.0f} °C: training rests a "
-                                                                    "little after each step.")
+            self._emit("guard_rest", step, guard, why=HOLD, message=tr(
+                "Holding {degrees:.0f} °C: training rests a little after each step.", degrees=guard.held_c))
         self._worked, self._rested = self._worked + worked, self._rested + rest
         if not self._on or now < self._tell_at:
             return
@@ -37,7 +38,8 @@ class Holding:
             return self.end(step, guard)
         working = self._worked / (self._worked + self._rested)
         self._emit("guard_hold", step, guard, seconds=round(self._rested, 1), working=round(working, 3),
-                   message=f"Holding {guard.held_c:.0f} °C: working {working:.0%} of the time.")
+                   message=tr("Holding {degrees:.0f} °C: working {share:.0%} of the time.", degrees=guard.held_c,
+                              share=working))
         self._worked, self._rested, self._tell_at = 0.0, 0.0, now + TELL_SECONDS
 
     def end(self, step: int, guard: Guard, unrested: float = 0.0) -> None:
@@ -45,7 +47,7 @@ class Holding:
         if self._on:
             self._on = False
             self._emit("guard_resume", step, guard, why=HOLD, seconds=round(max(0.0, self._rested - unrested), 1),
-                       message="Training isn't held back any more.")
+                       message=tr("Training isn't held back any more."))
 
     def _emit(self, kind: str, step: int, guard: Guard, **more: object) -> None:
         heat = guard.heat

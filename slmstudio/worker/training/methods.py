@@ -65,10 +65,12 @@ def check(config: RunConfig) -> None:
         if wanted and not fine:
             found.append(Problem(sentence, field=field))
 
-    need("device", config.device == "cuda", gpu, "'cuda' is not allowed; there is no NVIDIA GPU here: auto or cpu.")
-    need("precision", config.precision == "fp16", gpu, "'fp16' needs an NVIDIA GPU; here bf16 or fp32 is right.")
+    need("device", config.device == "cuda", gpu, 
+         tr("cuda isn't possible, as there is no NVIDIA GPU here; choose auto or cpu."))
+    need("precision", config.precision == "fp16", gpu, 
+         tr("fp16 needs an NVIDIA GPU; choose bf16 or fp32 here."))
     if found:
-        raise UserError(tr("This run cannot be done here."), "", tr("Correct these fields."), found)
+        raise UserError(tr("This run can't be trained here."), "", tr("Correct these fields."), found)
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
@@ -130,8 +132,8 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
     model = PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True)
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
         raise UserError(tr("This adapter can be exported, but not continued."),
-                        tr("It changes the model's head (lm_head) too, which training here leaves alone."),
-                        tr("Train a new adapter, on the merged model for instance."))
+                        tr("It also changes the model's head (lm_head), which isn't trained here."),
+                        tr("Train a new adapter, for example on the merged model."))
     return model, None
 
 
@@ -219,8 +221,8 @@ def _targets(config: RunConfig, model: Any) -> str | list[str]:
     names = [config.target_modules] if isinstance(config.target_modules, str) else config.target_modules
     if named := [name for name in names if name.rsplit(".", 1)[-1] in IN_EXPERTS]:
         raise UserError(tr("The experts of this model can't get an adapter."), "", tr("Correct this field."),
-                        [Problem(tr("{named} belong to the experts of a mixture: name layers of attention, or "
-                                    "'all-linear', which takes those of attention here.", named=", ".join(named)),
+                        [Problem(tr("{layers} belong to the experts of a mixture: name layers of attention, or "
+                                    "'all-linear', which takes those of attention here.", layers=", ".join(named)),
                                  field="target_modules")])
     return config.target_modules
 
@@ -237,12 +239,13 @@ def start_weights(config: RunConfig) -> Path | None:
     wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
     found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
     if found is None:
-        what = "adapter" if config.has_adapter else "model"
-        raise UserError(tr("There is no {what} to continue from in {given}.", what=what, given=given),
+        adapter = config.has_adapter
+        raise UserError(tr("There is no adapter to continue from in {folder}.", folder=given) if adapter else
+                        tr("There is no model to continue from in {folder}.", folder=given),
                         tr("The method {method} continues from a finished run of the same kind.", method=config.method),
                         tr("Choose another run, or the method of that run."),
-                        [Problem(tr("{start_from!r} holds no {what}.", start_from=config.start_from, what=what),
-                                 field="start_from")])
+                        [Problem(tr("{folder} contains no adapter.", folder=given) if adapter else
+                                 tr("{folder} contains no model.", folder=given), field="start_from")])
     folder.need_own_result(found)
     return found
 

@@ -25,7 +25,7 @@ from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods
 
-NO_GPU = "there is no NVIDIA GPU here"
+NO_GPU = noop("There is no NVIDIA GPU here.")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Option:
     Attributes:
         code: of the warning.
         wanted: whether a configuration asks for it.
-        why_not: what is in the way of it here, as a part of a sentence; None where it starts.
+        why_not: what is in the way of it here, in a sentence; None where it starts.
         instead: fields that take its place.
-        sentence: of the warning, with the reason.
+        sentence: of the warning; the reason follows it.
     """
 
     code: str
@@ -53,7 +53,7 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
         reasons = ranks.gather(option.why_not(config)) if option.wanted(config) else []
         if reason := next(filter(None, reasons), None):
             config = replace(config, **option.instead)
-            job.warn(option.code, option.sentence.format(reason=reason))
+            job.warn(option.code, f"{tr(option.sentence)} {reason}")
     liger.use(config.use_liger_kernel)
     return config
 
@@ -76,12 +76,13 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
         if reason is None:
             gpu_attention.use(name)
             return way if name == way.name else Way(name, tr("The next best that starts here."))
-        job.warn(f"{name}_attention_off", f"{WAYS[name]} doesn't start here, so another attention keeps packed rows "
-                                          f"apart. The library says: {reason}.")
-    return Way(PER_ROW, tr("Nothing else starts here: each row is worked through by itself."))
+        job.warn(f"{name}_attention_off",
+                 tr("{attention} doesn't start here, so another attention keeps packed rows apart. The library says: "
+                    "{error}.", attention=tr(WAYS[name]), error=reason))
+    return Way(PER_ROW, tr("Nothing else starts here: each row is computed by itself."))
 
 
-WAYS = {VARLEN: noop("PyTorch's attention for rows of varying length"), FLEX: "FlexAttention"}
+WAYS = {VARLEN: noop("PyTorch's attention for rows of varying length"), FLEX: noop("FlexAttention")}
 
 
 # -- what may be in the way ------------------------------------------------------------------------------------
@@ -89,24 +90,24 @@ WAYS = {VARLEN: noop("PyTorch's attention for rows of varying length"), FLEX: "F
 
 def _flash(config: RunConfig) -> str | None:
     if not methods.on_gpu(config):
-        return NO_GPU
+        return tr(NO_GPU)
     if torch.cuda.get_device_capability() < gpu_path.AMPERE:
-        return "this card is older than Ampere"
-    return None if importlib.util.find_spec("flash_attn") else "the package flash-attn isn't installed"
+        return tr("This card is older than Ampere.")
+    return None if importlib.util.find_spec("flash_attn") else tr("The package flash-attn isn't installed.")
 
 
 def _liger(config: RunConfig) -> str | None:
     found = capability(config)
     if found is None:
-        return NO_GPU
+        return tr(NO_GPU)
     possible, reason = gpu_path.liger(found, Installed.here())
     if not possible:
-        return reason[0].lower() + reason[1:].rstrip(".")
+        return reason
     return _does_not_load("liger_kernel.transformers")
 
 
 def _paged(config: RunConfig) -> str | None:
-    return None if methods.on_gpu(config) else NO_GPU
+    return None if methods.on_gpu(config) else tr(NO_GPU)
 
 
 def _eight_bits(config: RunConfig) -> str | None:
@@ -114,19 +115,20 @@ def _eight_bits(config: RunConfig) -> str | None:
 
 
 def _offload(config: RunConfig) -> str | None:
-    return None if methods.on_gpu(config) else f"{NO_GPU}, so activations are in main memory anyway"
+    return None if methods.on_gpu(config) else tr(
+        "There is no NVIDIA GPU here, so activations are in main memory anyway.")
 
 
 def _compile(config: RunConfig) -> str | None:
     """A small layer is compiled, forward and backward: a compiler that is missing shows now. On the processor minutes
     passed before the first step of a tiny model, for its kernels are loops over rows."""
     if not methods.on_gpu(config):
-        return "the processor's layers have kernels of their own, which take minutes to compile"
+        return tr("For the processor, compiling takes minutes.")
     try:
         layer = torch.nn.Linear(8, 8, device="cuda")
         torch.compile(layer)(torch.randn(2, 8, device="cuda")).sum().backward()
     except Exception as error:  # of whatever kind: each platform lacks something else
-        return f"the compiler says: {_first_line(error)}"
+        return tr("The compiler says: {error}.", error=_first_line(error))
     return None
 
 
@@ -134,31 +136,30 @@ def _does_not_load(module: str) -> str | None:
     try:
         importlib.import_module(module)
     except Exception as error:  # a library built for another machine raises whatever it likes
-        return tr("{partition} can't be loaded ({first_line})", partition=module.partition(".")[0],
-                  first_line=_first_line(error))
+        return tr("{library} can't be loaded ({error}).", library=module.partition(".")[0], error=_first_line(error))
     return None
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].rstrip('.') if lines else 'no words'}"
+    return f"{type(error).__name__}: {lines[0].rstrip('.') if lines else '…'}"
 
 
 OPTIONS = (
     Option("flash_attention_off", lambda config: config.attention == "flash_attention_2", _flash,
            {"attention": "sdpa"},
-           noop("FlashAttention isn't used, because {reason}. PyTorch's own attention takes its place.")),
+           noop("FlashAttention isn't used; PyTorch's own attention replaces it.")),
     Option("liger_off", lambda config: config.use_liger_kernel, _liger, {"use_liger_kernel": False},
-           noop("Liger's kernels aren't used, because {reason}. PyTorch's own take their place.")),
+           noop("Liger's kernels aren't used; PyTorch's own replace them.")),
     Option("paged_optimizer_off", lambda config: config.optimizer.startswith("paged_"), _paged,
            {"optimizer": "adamw_8bit"},
-           noop("The optimizer's state isn't paged, because {reason}. AdamW in 8 bits takes its place.")),
+           noop("The optimizer's state isn't paged; AdamW in 8 bits is used instead.")),
     Option("eight_bit_optimizer_off", lambda config: config.optimizer.endswith("bit"), _eight_bits,
-           {"optimizer": "adamw_torch"}, noop("The optimizer keeps its state in 32 bits, because {reason}.")),
+           {"optimizer": "adamw_torch"}, noop("The optimizer keeps its state in 32 bits.")),
     Option("offload_off", lambda config: config.activation_offload, _offload, {"activation_offload": False},
-           noop("Activations aren't moved to main memory, because {reason}.")),
+           noop("Activations aren't moved to main memory.")),
     Option("compile_off", lambda config: config.torch_compile, _compile, {"torch_compile": False},
-           noop("The model isn't compiled, because {reason}. Steps are made as they are.")),
+           noop("The model isn't compiled; it trains as it is.")),
 )
 
 

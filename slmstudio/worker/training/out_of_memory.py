@@ -14,7 +14,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.nvml import open_all
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
@@ -57,45 +57,47 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
 def several(job: JobContext) -> UserError:
     """What to say where several ranks train: a fresh process with less can't take one's place beside the others."""
     return UserError(tr("Memory ran out."), tr("It needs more than one of the cards or machines has free."),
-                     tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let the "
-                        "cards share the model (parallelism=fsdp). {go_on}", go_on=advice.go_on("train", job.folder)))
+                     " ".join((
+                         tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let "
+                            "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder))))
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
     held = held_by_others() if methods.on_gpu(config) else ""
-    ways = tr("{held}Close other programs, or choose a smaller model or QLoRA.", held=held)
+    ways = " ".join(filter(None, (held, tr("Close other programs, or choose a smaller model or QLoRA."))))
     if shorter is None:
-        return UserError(tr("Memory ran out."), tr("Rows go one by one already, and activations are computed twice."),
+        return UserError(tr("Memory ran out."), tr("Rows are already computed one by one, and activations twice."),
                          ways)
     return UserError(tr("Memory ran out."),
-                     tr("Rows go one by one already, and activations are computed twice. What is left is to cut rows "
-                        "at {shorter:,} tokens instead of {max_length:,}, which changes what is learned, so you "
-                        "decide.", shorter=shorter, max_length=config.max_length),
-                     tr("Continue with {shorter:,} tokens: {command}\nOr: {ways}", shorter=shorter,
-                        command=program.command("train", run, "--set", f"max_length={shorter}"), ways=ways))
+                     tr("Rows are already computed one by one, and activations twice. Rows could still be cut at "
+                        "{shorter:,} tokens instead of {length:,}, which changes what is learned, so you decide.",
+                        shorter=shorter, length=config.max_length),
+                     tr("Continue with {shorter:,} tokens: {command}", shorter=shorter,
+                        command=program.command("train", run, "--set", f"max_length={shorter}")) + f"\n{ways}")
 
 
 def held_by_others() -> str:
-    """What other programs hold of the cards, as "ollama holds 5.2 GB of the GPU. "; "" where the driver doesn't say."""
+    """What other programs hold of the cards, as "ollama is using 5.2 GB of the GPU."; "" where nobody says."""
     monitors, _ = open_all()
     found = []
     for monitor in monitors:
         with monitor:
-            card = "the GPU" if len(monitors) == 1 else f"GPU {monitor.index}"
-            found += [f"{each.name or tr('Another program')} holds {format_bytes(each.memory)} of {card}. "
+            said = noop("{program} is using {size} of the GPU.") if len(monitors) == 1 else \
+                noop("{program} is using {size} of GPU {number}.")
+            found += [tr(said, program=each.name or tr("Another program"), size=format_bytes(each.memory or 0),
+                         number=monitor.index)
                       for each in monitor.processes() or () if each.pid != os.getpid() and (each.memory or 0) >= WORTH]
-    return "".join(found)
+    return " ".join(found)
 
 
 def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
     if "gradient_checkpointing" in changes:
         return tr("Memory ran out. The run continues by itself and computes activations twice instead of keeping them: "
                   "about a fifth slower, same result.")
-    return tr("Memory ran out. The run continues by itself with {micro_batch_size} instead of {micro_batch_size2} rows "
-              "at once, {gradient_accumulation_steps} times accumulated: the effective batch stays the same.",
-              micro_batch_size=changes["micro_batch_size"], micro_batch_size2=was["micro_batch_size"],
-              gradient_accumulation_steps=changes["gradient_accumulation_steps"])
+    return tr("Memory ran out. The run continues by itself with {rows} instead of {earlier} rows at once, accumulated "
+              "{times} times: the effective batch stays the same.", rows=changes["micro_batch_size"],
+              earlier=was["micro_batch_size"], times=changes["gradient_accumulation_steps"])
 
 
 def killed_for_memory(job: JobContext) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
+from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.run import checkpoints, folder
@@ -30,7 +31,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     step = used.global_step if used else trainer.state.global_step
     with trainer.collected():
         written = control.saver.with_space(
-            lambda: _write(job, config, trainer, final, used, control), "save the result")
+            lambda: _write(job, config, trainer, final, used, control), tr("Could not save the result."))
     if not ranks.is_first():
         return {}
     if not written:
@@ -40,8 +41,8 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     shutil.rmtree(job.folder / "trainer", ignore_errors=True)
     if used:
         job.emit("best_used", global_step=step, eval_loss=used.eval_loss,
-                 message=f"The weights of step {step:,} are the result: they had the lowest eval loss "
-                         f"({used.eval_loss:.3f}).")
+                 message=tr("The weights of step {step:,} are the result: they had the lowest eval loss ({loss:.3f}).",
+                            step=step, loss=used.eval_loss))
     return {
         "state": "stopped" if control.stopped else "finished",
         "steps": trainer.state.global_step,
@@ -67,8 +68,9 @@ def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
     if not found or found[0].eval_loss is None:
         return None
     if reason := checkpoints.damage(found[0].path):
-        job.warn("checkpoint_damaged", f"Checkpoint {found[0].path.name}, the best one, is damaged ({reason}); the "
-                                       "last weights are kept instead.")
+        job.warn("checkpoint_damaged", " ".join((
+            tr("The best checkpoint, {name}, is damaged, so the last weights are kept instead.",
+               name=found[0].path.name), reason)))
         return None
     return found[0]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import from_os_error
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import checkpoints
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime import ranks
@@ -38,7 +39,7 @@ class Saver:
             return True
         with self.trainer.collected():
             saved = self.with_space(lambda: self.trainer._save_checkpoint(self.trainer.model, None),
-                                    "save a checkpoint")
+                                    tr("Could not save a checkpoint."))
         if not saved:
             return False
         self.saved_step, self.saved_at = step, time.monotonic()
@@ -49,12 +50,12 @@ class Saver:
         checkpoints.rotate(self.trainer.checkpoint_parent, self.keep)
         return True
 
-    def with_space(self, write: Callable[[], Any], what: str) -> bool:
+    def with_space(self, write: Callable[[], Any], trouble: str) -> bool:
         """Write, on the first rank; while the disk is full, wait for space, for Resume, or for Stop, which gives up
         (False). Every rank must call it."""
-        return bool(ranks.alone(lambda: self._write_with_space(write, what)))
+        return bool(ranks.alone(lambda: self._write_with_space(write, trouble)))
 
-    def _write_with_space(self, write: Callable[[], Any], what: str) -> bool:
+    def _write_with_space(self, write: Callable[[], Any], trouble: str) -> bool:
         step, told = self.trainer.state.global_step, False
         while True:
             try:
@@ -64,7 +65,7 @@ class Saver:
                 if not self._disk_is_full(error):
                     raise
                 if not told:
-                    self._tell(step, what)
+                    self._tell(step, trouble)
                     told = True
                 since = time.monotonic()
                 goes_on = self._wait()
@@ -88,12 +89,13 @@ class Saver:
         full = isinstance(error, OSError) and error.errno == 28
         return full or shutil.disk_usage(self._folder).free < self._bytes_needed()
 
-    def _tell(self, step: int, what: str) -> None:
-        error = from_os_error(OSError(28, "No space left on device"), what)
+    def _tell(self, step: int, trouble: str) -> None:
+        error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(
             "disk_full",
-            f"{error.what} {error.why} About {format_bytes(self._bytes_needed())} are needed. The run waits and "
-            "continues by itself when there is space; Stop ends it with the last checkpoint kept.")
+            " ".join((error.what, error.why, tr("About {size} are needed.", size=format_bytes(self._bytes_needed())),
+                      tr("The run waits and continues by itself when there is space; Stop ends it and keeps the last "
+                         "checkpoint."))))
         self.job.emit("paused", global_step=step, reason="disk_full")
 
     def _wait(self) -> bool:

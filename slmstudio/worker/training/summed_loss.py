@@ -83,7 +83,7 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
     hidden = decoder(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
     if causal_lm.config._attn_implementation == packed.NAME and "position_ids" in layout and not packed.REACHED:
         raise UserError(tr("This architecture can't keep packed rows apart."),
-                        tr("Where one row ends and the next begins doesn't reach its attention."),
+                        tr("Its attention isn't told where one row ends and the next starts."),
                         tr("Switch packing off: packing=false."))
     positions = hidden[0] if selects else hidden.flatten(0, 1)[learned]
     return positions, targets, causal_lm.get_output_embeddings()

@@ -23,7 +23,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -95,7 +95,7 @@ def ready(config: RunConfig) -> None:
         UserError: with everything that is in the way.
     """
     if problems := config.problems():
-        raise UserError(tr("The run configuration cannot be used."), tr("Some values are out of range."),
+        raise UserError(tr("The run configuration can't be used."), tr("Some values are out of range."),
                         tr("Correct them."), problems)
     methods.check(config)
     if config.threads:
@@ -157,9 +157,12 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     trainer.add_callback(control)
     idle = ranks.world_size() - config.gradient_accumulation_steps
     if idle > 0 and not may_split(config, ranks.world_size()):
-        job.warn("ranks_idle", f"{config.objective.upper()} compares within a micro-batch, so none is divided: "
-                               f"{idle} of {ranks.world_size()} cards have nothing to do. Accumulate more gradients, "
-                               "with a smaller micro-batch: the effective batch stays the same.")
+        job.warn("ranks_idle", ntr(
+            "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards has nothing to do. "
+            "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",
+            "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards have nothing to do. "
+            "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",
+            idle, objective=config.objective.upper(), cards=ranks.world_size()))
     tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
     return trainer, control
 
@@ -195,8 +198,8 @@ def _rows(job: JobContext, config: RunConfig, tokenizer: Any, template: ChatTemp
             else None
     except NothingLearned:
         job.warn("nothing_evaluated",
-                 f"None of the evaluation rows has an answer within {config.max_length} tokens, so there is no eval "
-                 "loss. Raise the sequence length, or choose other rows.")
+                 tr("None of the evaluation rows has an answer within {count:,} tokens, so there is no eval loss. "
+                    "Raise the sequence length, or choose other rows.", count=config.max_length))
         eval_data = None
     if config.nodes > 1:  # a file that it is mapped from isn't on the other machines
         train_data, eval_data = sending.in_memory(train_data), eval_data and sending.in_memory(eval_data)
@@ -235,7 +238,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     attention = packed.NAME if config.attention == "sdpa" and not config.is_preference else config.attention
     model, adapter = methods.build(config, attention if apart else methods.own_attention(Path(config.model)))
     if config.packing and not apart:
-        job.warn("not_packed", "This architecture can't keep packed rows apart, so rows are padded instead.")
+        job.warn("not_packed", tr("This architecture can't keep packed rows apart, so rows are padded instead."))
     if config.is_preference:
         preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
@@ -349,7 +352,8 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that is proven whole; damaged ones are named and passed over."""
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
-        job.warn("checkpoint_damaged", f"Checkpoint {checkpoint.path.name} is damaged ({reason}) and isn't used.")
+        job.warn("checkpoint_damaged",
+                 " ".join((tr("{name} is damaged and isn't used.", name=checkpoint.path.name), reason)))
 
     found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
     if found is not None:

@@ -2,8 +2,8 @@
 
 The order of the rows is decided by seed and epoch alone, and what is random in a micro-batch by seed, step and the
 micro-batch's place in it: neither depends on how many ranks share the work. Checkpoints are complete or absent, the
-learning rate's schedule can change between two steps, and a step whose loss or gradient is no number never reaches the
-weights.
+learning rate's schedule can change between two steps, and a step whose loss or gradient isn't a number never reaches
+the weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from accelerate.data_loader import DataLoaderShard
 from transformers import get_scheduler
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run import checkpoints
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
@@ -230,7 +230,7 @@ class Exact:
         Looking at it waits for the GPU once a step, which the log's loss does anyway.
 
         Raises:
-            UserError: the loss or the gradient is no number; the rows are named.
+            UserError: the loss or the gradient isn't a number; the rows are named.
         """
         norm = super()._clip_grad_norm(model)  # type: ignore[misc]
         window, self._window, self._sent = self._window, [], 0
@@ -239,26 +239,27 @@ class Exact:
         scaled = self.accelerator.scaler is not None
         if math.isfinite(loss) and (scaled or norm is None or math.isfinite(norm)):
             return norm
-        raise self._not_a_number(window, "loss" if not math.isfinite(loss) else "gradient")
+        raise self._not_a_number(window, not math.isfinite(loss))
 
-    def _not_a_number(self, window: list[tuple[dict[str, Any], torch.Tensor]], what: str) -> UserError:
+    def _not_a_number(self, window: list[tuple[dict[str, Any], torch.Tensor]], of_loss: bool) -> UserError:
         rows, exactly = self._spoiling_rows(window)
-        verb = "gives" if len(rows) == 1 else "give"
-        each = "this row gives a loss that isn't a number." if exactly else "this row was in that batch."
+        each = tr("This row gives a loss that isn't a number.") if exactly else tr("This row was in that batch.")
         problems = [Problem(each, line=row) for row in rows[:SHOWN_ROWS]]
         named = ", ".join(f"{row:,}" for row in rows[:SHOWN_ROWS]) + (" …" if len(rows) > SHOWN_ROWS else "")
-        lines = "line" if len(rows) == 1 else "lines"
-        why = (tr("The {lines} {named} of the training file {verb} no number.", lines=lines, named=named, verb=verb) if exactly else
-               tr("Its batch holds the {lines} {named} of the training file; no single row stands out as the cause.",
-                  lines=lines, named=named))
-        return UserError(tr("The {what} of step {global_step:,} isn't a number (NaN or Inf).", what=what,
-                            global_step=self.state.global_step + 1),
-                         tr("{why} The step was not made, so the weights are as they were.", why=why),
-                         tr("Lower the learning rate, or look at these rows; bf16 or fp32 is steadier than fp16. "
+        why = (ntr("Line {lines} of the training file gives no number.", "Lines {lines} of the training file give no "
+                   "number.", len(rows), lines=named) if exactly else
+               ntr("Its batch has line {lines} of the training file; no single row stands out as the cause.",
+                   "Its batch has lines {lines} of the training file; no single row stands out as the cause.",
+                   len(rows), lines=named))
+        step = self.state.global_step + 1
+        return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
+                         tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
+                         " ".join((why, tr("The step was not made, so the weights are as they were."))),
+                         tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
                             "Resume continues from the last checkpoint."), problems)
 
     def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
-        """Lines of the rows whose loss is no number; else those of the whole batch. The second says which it is."""
+        """Lines of the rows whose loss isn't a number; else those of the whole batch. The second says which it is."""
         everyone, spoiling = [], []
         for inputs, _ in window:
             rows = inputs["rows"].tolist() if "rows" in inputs else []

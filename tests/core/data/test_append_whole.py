@@ -127,7 +127,7 @@ def test_undo_only_while_the_row_is_the_last_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be undone"):
         undo(added)
     path.unlink()
-    with pytest.raises(UserError, match="take the row back"):
+    with pytest.raises(UserError, match="remove the row"):
         undo(added)
 
 

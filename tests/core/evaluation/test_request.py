@@ -105,8 +105,8 @@ def test_an_adapter_that_is_not_the_runs_is_refused(run, harm):
     if harm.startswith("another run's"):
         checkpoints.seal(adapter, 3)
     said = problems(asked)
-    assert said == [f"tuned: The adapter in {place.name} isn't the one that this run trained. "
-                    + ("Checking its files against its manifest found that adapter_model.safetensors was changed after "
+    assert said == [f"tuned: “adapter” in {place.name} isn't what this run trained. "
+                    + ("Its files don't match its manifest. adapter_model.safetensors was changed after "
                        "it was saved." if "weights" in harm else
                        "Its manifest isn't the one that the run wrote.")]
 

@@ -46,7 +46,7 @@ def test_a_whole_run_has_no_gaps(run, page):
     (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so it isn't known"),
     (lambda run: written(run, "outcome.json", '{"state": 3, "error": "x", "result": [1]}'), "The run failed"),
     (lambda run: written(run, "outcome.json", '{"state": "failed", "error": {"what": 3, "problems": [{"x": 1}]}}'),
-     "It failed, and what it said of it is damaged."),
+     "It failed, and its error message is damaged."),
 ], ids=["no events", "empty events", "garbage", "cut outcome", "wrong outcome", "wrong error"])
 def test_what_is_missing_is_said_at_the_top(run, page, spoil: Callable[[Path], Any], words):
     spoil(run)

@@ -22,7 +22,7 @@ def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
             "Cost: ₹0.0018 at ₹7.12 per kWh (average cost of supply of India's public utilities 2024-25, Power Finance "
             "Corporation). CO₂: 0.185 g at 727 g per kWh (India's grid 2023-24, Central Electricity Authority, CO2 "
             "Baseline Database 20.0).") in shown
-    for line in ("Cards 0.167 Wh the cards' power, summed up over time", "Power supply 0.0381 Wh estimated",
+    for line in ("Cards 0.167 Wh the cards' power, added up over time", "Power supply 0.0381 Wh estimated",
                  "Processor 0.0428 Wh estimated from the load and the number of cores", "Memory 0.00662 Wh estimated"):
         assert line in shown, line
     assert "Energy 0.254 Wh ₹0.0018; 66 % measured, the rest estimated" in shown

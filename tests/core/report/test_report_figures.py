@@ -87,11 +87,11 @@ def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
     assert "rows.jsonl 2 " in shown and kept.source.sha256 in shown
     (run.folder / kept_rows.FOLDER / kept_rows.MANIFEST).write_text("{}")
     shown = page(run.folder).text
-    assert "keeps are damaged: manifest.json" in shown and "These rows can't be listed here" in shown
+    assert "keeps are damaged. manifest.json" in shown and "These rows can't be listed here" in shown
 
 
 def test_every_field_of_a_run_has_a_name_and_a_place():
-    fields = set(RunConfig.__dataclass_fields__) - {"reasons"}
+    fields = set(RunConfig.__dataclass_fields__) - {"reasons", "chosen"}
     placed = [name for names in in_groups().values() for name in names]
     assert fields == set(placed) and len(placed) == len(set(placed)) == len({about.label for about in FIELDS.values()})
 

@@ -101,7 +101,7 @@ class TestHeat:
         run.tell("guard_resume", global_step=3, why="heat", seconds=840.0, temperature_c=71,
                  message="The rest is over after 14 min. The GPU is at 71 °C.")
         text = page(run.folder).text
-        assert "Rested 14 min in 1 pause; peak 91 °C." in text
+        assert "Rested 14 min in 1 pause. Peak: 91 °C." in text
         assert "The GPU is at 91 °C; the limit is 90 °C. Training rests" in text and "after 14 min" in text
 
     def test_each_card_has_its_lines_and_the_hottest_is_the_peak(self, run, page):

@@ -47,7 +47,7 @@ def test_it_goes_on_from_the_result_more_slowly(finished, tmp_path):
     assert config.train_file == str(more)
     assert config.learning_rate == pytest.approx(1.5e-4)
     assert "0.0003" in config.reasons["learning_rate"]
-    assert config.reasons["lora_rank"] == "As in the earlier run: 8 is enough."
+    assert config.reasons["lora_rank"] == "As in the earlier run. 8 is enough."
     assert config.reasons["epochs"] == config.reasons["train_file"] == "You set this."
     assert not config.problems()
     assert RunConfig.from_dict(config.to_dict()) == config
@@ -67,10 +67,10 @@ def test_it_keeps_what_the_run_changed_about_itself(finished):
 
 
 def test_names_count_on_and_reasons_are_said_once(finished):
-    again = follow_up(finished(name="helpdesk-2", reasons={"seed": "As in the earlier run: Any number does.",
+    again = follow_up(finished(name="helpdesk-2", reasons={"seed": "As in the earlier run. Any number does.",
                                                            "epochs": "As in the earlier run."}))
     assert again.name == "helpdesk-3"
-    assert again.reasons["seed"] == "As in the earlier run: Any number does."
+    assert again.reasons["seed"] == "As in the earlier run. Any number does."
     assert again.reasons["epochs"] == "As in the earlier run."
 
 
@@ -101,7 +101,7 @@ def test_everything_wrong_is_said_at_once(finished, tmp_path):
 
 @pytest.mark.parametrize("state", ["failed", "crashed", "cancelled", "paused"])
 def test_a_run_that_is_not_finished_is_refused(finished, state):
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(finished(state=state))
     assert "slmstudio train" in str(error.value)
 
@@ -109,11 +109,11 @@ def test_a_run_that_is_not_finished_is_refused(finished, state):
 def test_a_damaged_or_missing_result_is_refused(finished):
     run = finished()
     (run / "adapter" / "weights").write_bytes(b"v" * 100)
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
     assert "weights was changed" in str(error.value)
     shutil.rmtree(run / "adapter")
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
     assert "is gone" in str(error.value)
 
@@ -121,6 +121,6 @@ def test_a_damaged_or_missing_result_is_refused(finished):
 def test_a_base_that_is_gone_is_refused(finished, tmp_path):
     run = finished()
     (tmp_path / "model").rmdir()
-    with pytest.raises(UserError, match="cannot be continued") as error:
+    with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
     assert [problem.field for problem in error.value.problems] == ["model"]

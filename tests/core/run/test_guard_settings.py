@@ -37,7 +37,7 @@ def test_every_field_arrives():
     ({"train_hours": "night"}, "two times of the day, such as 22:00-06:00, or empty")])
 def test_limits(changes, sentence):
     problem, = config(**changes).problems()
-    assert problem.field in changes and f"it must be {sentence}." in str(problem)
+    assert problem.field in changes and f"It must be {sentence}." in str(problem)
 
 
 def test_a_run_that_does_not_train_takes_them_at_its_next_start(tmp_path, capsys):

@@ -30,14 +30,14 @@ def sensors(time: float, *celsius: int | None, cpu: float | None = None) -> dict
 
 @pytest.mark.parametrize(("events", "sentence"), [
     ([], ""),
-    ([sensors(1, 71)], "No rest was needed; peak 71 °C."),
+    ([sensors(1, 71)], "No rest was needed. Peak: 71 °C."),
     ([sensors(1, 81), rest(2), sensors(3, 75), resume(62, 60.0), rest(100), resume(400, 300.0), rest(500),
-      resume(980, 480.0)], "Rested 14 min in 3 pauses; peak 81 °C."),
+      resume(980, 480.0)], "Rested 14 min in 3 pauses. Peak: 81 °C."),
     ([rest(0), resume(60, 60)], "Rested 1 min in 1 pause."),
     ([sensors(1, 78), rest(0, "hold"), event("guard_hold", 60, seconds=20.0, working=0.7),
-      resume(90, 10.0, "hold")], "Rested 30 s between steps; peak 78 °C."),
+      resume(90, 10.0, "hold")], "Rested 30 s between steps. Peak: 78 °C."),
     ([rest(0, "hours"), resume(28800, 28800.0, "hours"), sensors(28801, 66)],
-     "Rested 8 h in 1 pause (hours 8 h); peak 66 °C."),
+     "Rested 8 h in 1 pause (hours 8 h). Peak: 66 °C."),
     ([rest(0), resume(600, 600.0), rest(700, "battery"), resume(7900, 7200.0, "battery")],
      "Rested 2 h 10 min in 2 pauses (battery 2 h, heat 10 min)."),
 ])

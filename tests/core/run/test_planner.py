@@ -169,18 +169,18 @@ def longest_row(tmp_path, tiny_model) -> int:
     return max(planner.measure_lengths(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)))
 
 
-UNSEEN = "so overfitting cannot be seen: add other rows, or choose a test file."
+UNSEEN = "so overfitting can't be seen: add other rows, or choose a test file."
 ROUGH = "so eval loss is a rough sign of overfitting at best; more rows or a test file would show it better."
 OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) for row in ROWS["sft"]]
 
 
 @pytest.mark.parametrize(("rows", "held", "said"), [
     (ROWS["sft"][:1], 0, f"The only row is learned, {UNSEEN}"),
-    (ROWS["sft"][:1] * 64, 0, f"The rows are too much alike to hold some back, {UNSEEN}"),
-    (ROWS["text"][:1] * 64, 0, f"The rows are too much alike to hold some back, {UNSEEN}"),
+    (ROWS["sft"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
+    (ROWS["text"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
     (ROWS["sft"][:2] * 32, 32, f"Only 1 distinct row is held back, {ROUGH}"),
     (ROWS["sft"], 4, f"Only 4 distinct rows are held back, {ROUGH}"),
-    (OTHERS, 12, "Enough rows to see overfitting, most rows left to learn."),
+    (OTHERS, 12, "Enough rows to see overfitting, and most rows are left to learn."),
 ], ids=["one row", "equal rows", "equal texts", "two rows", "few rows", "enough rows"])
 def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_model, rows, held, said):
     config = planned(tmp_path, tiny_model, rows)
@@ -212,7 +212,7 @@ def test_a_length_at_which_no_answer_begins_is_refused_with_one_that_fits(tmp_pa
         planned(tmp_path, tiny_model, rows, max_length=64)
     [problem] = refused.value.problems
     assert problem.field == "max_length"
-    assert problem.message.startswith("No answer begins within 64 tokens, so there would be nothing to learn. Set ")
+    assert problem.message.startswith("No answer starts within 64 tokens, so there would be nothing to learn. Set ")
     fitting = int(re.search(r"Set max_length to (\d+), at which every row fits", problem.message)[1])
     assert fitting - 64 < longest_row(tmp_path, tiny_model) <= fitting
     assert planned(tmp_path, tiny_model, rows, max_length=fitting).max_length == fitting
@@ -234,7 +234,7 @@ def test_the_least_length_is_that_at_which_one_answer_begins(tmp_path, tiny_mode
 
 def test_questions_longer_than_the_model_reads_are_refused(tmp_path, tiny_model):
     rows = [{**row, "instruction": row["instruction"] * 8} for row in LONG]
-    with pytest.raises(UserError, match="No answer begins within 512 tokens, the most that this model can read"):
+    with pytest.raises(UserError, match="No answer starts within 512 tokens, the most that this model can read"):
         planned(tmp_path, tiny_model, rows)
 
 
@@ -252,7 +252,7 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     for measured in (None, [30] * 44):
         with pytest.raises(UserError) as caught:
             planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
-        assert caught.value.what == "4 of 44 rows have tools, and the chat template of tiny takes none."
+        assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
         assert caught.value.remedy == ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, "
                                        "or remove the rows with tools.")
     folder = shutil.copytree(tiny_model, tmp_path / "with tools")
@@ -294,13 +294,13 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
 
 
 @pytest.mark.parametrize(("chosen", "said"), [
-    ("chat-ml", "'chat-ml' is not allowed; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
+    ("chat-ml", "'chat-ml' is not allowed. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
                 "alpaca, or empty."),
-    ("", "base has no chat template of its own; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, "
+    ("", "base has no chat template of its own. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, "
          "vicuna, alpaca.")])
 def test_a_template_that_is_not_there_is_refused(tmp_path, base, chosen, said):
     rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(8)]
-    with pytest.raises(UserError, match="The plan cannot be used") as told:
+    with pytest.raises(UserError, match="The plan can't be used") as told:
         planned(tmp_path, base, rows, chat_template=chosen)
     assert [(problem.field, problem.message) for problem in told.value.problems] == [("chat_template", said)]
 

@@ -84,7 +84,7 @@ def test_the_menu_renames_too_and_what_cannot_be_kept_is_said(qtbot, tab, make_r
     (run / jobs.RUN).write_text("{broken")
     press(qtbot, asked, "confirm_rename")
     qtbot.waitUntil(lambda: tab.banner.error is not None)
-    assert "was not renamed" in tab.banner.error.what and "damaged" in tab.banner.error.why
+    assert "wasn't renamed" in tab.banner.error.what and "damaged" in tab.banner.error.why
     assert (run / jobs.RUN).read_text() == "{broken"
 
 

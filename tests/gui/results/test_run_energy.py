@@ -59,7 +59,7 @@ def test_what_the_guard_did_is_told_and_can_be_sorted_by(overview, qapp, tmp_pat
     run.tell("sensors", gpus=[{"temperature_c": 81}, {"temperature_c": 76}])
     summary = folder.summarise(run.folder)
     overview.show_run(summary, tariff(Settings(), "IN"))
-    assert "Rested 14 min in 1 pause; peak 81 °C." in lines(overview)
+    assert "Rested 14 min in 1 pause. Peak: 81 °C." in lines(overview)
     values = run_facts.read_facts(run.folder).values
     assert {key: columns.cell(key, values[key]) for key in ("rested", "peak_c")} == {
         "rested": "14 min", "peak_c": "81 °C"}

@@ -140,7 +140,7 @@ def test_what_was_said_of_the_files_is_in_the_plan(qtbot, planned, session, tmp_
         session.set_dataset(train, test)
     config = planned.planning.config
     assert config.train_map == "instruction=Fld 1,output=Fld-2" and config.eval_map == "instruction=Fld 1,output=xx"
-    assert config.reasons["eval_map"] == "What you said of the file."
+    assert config.reasons["eval_map"] == "What you said about the file."
     found = source_rows.read(config)
     assert found.train == train.records and found.evaluation == test.records
     with qtbot.waitSignal(planned.planning.planned, timeout=20_000):  # the same file, read in another way

@@ -212,4 +212,4 @@ def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):
     shutil.rmtree(planned.followed.job.folder / "adapter")
     press(qtbot, planned, "more_data")
     qtbot.waitUntil(planned.banner.isVisible, timeout=10_000)
-    assert "cannot be continued" in planned.banner._what.text() and button(planned, "more_data").isEnabled()
+    assert "can't be continued" in planned.banner._what.text() and button(planned, "more_data").isEnabled()

@@ -26,4 +26,4 @@ def test_a_process_that_never_comes_is_named(shared_run, tmp_path, monkeypatch):
     job = shared_run({"0": "check", "1": "late"})
     job.start()
     outcome = job.wait()
-    assert (outcome.state, outcome.user_error().what) == ("failed", "Process 2 of 2 did not report within 2 seconds.")
+    assert (outcome.state, outcome.user_error().what) == ("failed", "Process 2 of 2 didn't report within 2 seconds.")

@@ -45,7 +45,7 @@ def plan(shared_run, tmp_path, studio_home):
 def test_more_processes_than_the_machine_has_are_refused_before_anything_is_made(plan, tmp_path):
     status, said, _ = ended(slmstudio("train", plan, "--processes", 64, "--out", tmp_path / "runs", "--json"))
     assert status == 2 and said["error"]["problems"][0]["field"] == "processes"
-    assert "64 processes asked for" in said["error"]["problems"][0]["message"]
+    assert "64 processes are asked for" in said["error"]["problems"][0]["message"]
     assert not (tmp_path / "runs").exists()
 
 

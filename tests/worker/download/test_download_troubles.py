@@ -149,7 +149,7 @@ def test_a_beginning_that_was_spoilt_is_found_out(hub, work, repository):
 
 @pytest.mark.parametrize(("size", "sentence"), [
     (-1, "makes no sense"), (2**60, "makes no sense"), ("12", "makes no sense"), (None, "makes no sense"),
-    (listing.MOST_BYTES, "too little room"), (listing.MOST_BYTES + 1, "makes no sense"),
+    (listing.MOST_BYTES, "enough disk space"), (listing.MOST_BYTES + 1, "makes no sense"),
     (100, "The hub sends "), (10_000_000, "The hub sends "),
 ])
 def test_a_hub_that_lies_about_sizes_is_not_believed(hub, work, size, sentence):
@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_trained_is_refused_before_its_weights_come(hub, 
 
 def test_room_on_the_disk_is_asked_for_first(hub, work):
     hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 2**43, "pointerSize": 1}}}
-    assert "too little room" in (said := refused(work)) and "About 8 TB are needed." in said
+    assert "enough disk space" in (said := refused(work)) and "About 8 TB are needed." in said
     assert {name for name, _ in hub.asked_for} == {"config.json"}
 
 

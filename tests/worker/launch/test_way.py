@@ -30,12 +30,12 @@ def test_nobody_listens(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert refused("127.0.0.1", port) == (
-        f"Nobody waits at 127.0.0.1:{port}: the first machine has not started the run, or has ended it.")
+        f"Nobody waits at 127.0.0.1:{port}: the first machine hasn't started the run, or has ended it.")
 
 
 def test_a_name_that_nobody_has():
     assert refused("slmstudio.invalid", 1) == (
-        "slmstudio.invalid can't be looked up: it isn't the name or address of a machine known here.")
+        "slmstudio.invalid can't be found: it isn't the name or address of a known machine.")
 
 
 def test_a_firewall_that_drops(monkeypatch):

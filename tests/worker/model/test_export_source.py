@@ -33,5 +33,5 @@ def test_an_adapter_of_another_run_is_neither_exported_nor_continued(run: Path, 
     assert Source.of(run).adapter == methods.start_weights(following) == run / folder.ADAPTER
     (run / folder.ADAPTER / "adapter_model.safetensors").write_bytes(b"another")
     for use in (lambda: Source.of(run), lambda: methods.start_weights(following)):
-        with pytest.raises(UserError, match="isn't the one that this run trained"):
+        with pytest.raises(UserError, match="isn't what this run trained"):
             use()

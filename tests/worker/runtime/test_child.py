@@ -23,7 +23,7 @@ def test_on_a_full_disk_what_is_half_done_gives_way_to_the_sentence(tmp_path, mo
     request = tmp_path / "child.request.json"
     files.write_atomically(request, files.dump_pretty({
         "report": str(report), "parent": os.getppid(), "half_done": [str(half), str(tmp_path / "never made")],
-        "doing": "keep the rows"}))
+        "trouble": "Could not keep the rows."}))
     write = files.write_atomically
 
     def full(path: Path, content: str | bytes) -> None:

@@ -157,7 +157,7 @@ def test_a_pause_whose_cause_is_told_no_more_ends_with_a_warning(make_job, machi
     assert 10 <= looks <= 12
     warning, = events(job, "warning")
     assert (warning["code"], warning["message"]) == (
-        "guard_unread", "Nothing has told how hot the machine is for 10 min, so training continues. Keep an eye on the "
+        "guard_unread", "It has been unknown for 10 min how hot the machine is, so training continues. Keep an eye on the "
                         "machine.")
     assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 1), ("guard_resume", 1)]
 
@@ -208,7 +208,7 @@ def test_a_limit_that_is_never_reached_again_is_said(make_job, machine):
     train.run(job)
     warning, = events(job, "warning")
     assert warning["code"] == "heat_limit_low"
-    assert warning["message"].startswith("The GPU is still at 61 °C after a rest of 10 min. Look at its fans, or ")
+    assert warning["message"].startswith("The GPU is still at 61 °C after a rest of 10 min. Check its fans, or ")
 
 
 def test_a_lower_power_limit_is_suggested_after_three_pauses(make_job, machine, fake_nvml):

@@ -120,7 +120,7 @@ def test_damaged_rows_are_read_again_or_named(make_job, rows_file):
     assert warnings(job) == ["kept_rows_mended"]
     place.write_bytes(b"")
     change(rows_file, "edited")
-    with pytest.raises(UserError, match=r"are damaged: train\.jsonl\.gz"):
+    with pytest.raises(UserError, match=r"are damaged\. train\.jsonl\.gz"):
         read_rows(config_of(job), job)
 
 

@@ -53,12 +53,13 @@ def test_a_run_without_a_card_learns_without_what_needs_one(make_job):
                    activation_offload=True)
     result = train.run(job)
     assert result["steps"] == 3
-    because = "because there is no NVIDIA GPU here"
+    because = "There is no NVIDIA GPU here."
     assert warned(job) == {
-        "flash_attention_off": f"FlashAttention isn't used, {because}. PyTorch's own attention takes its place.",
-        "liger_off": f"Liger's kernels aren't used, {because}. PyTorch's own take their place.",
-        "paged_optimizer_off": f"The optimizer's state isn't paged, {because}. AdamW in 8 bits takes its place.",
-        "offload_off": f"Activations aren't moved to main memory, {because}, so activations are in main memory anyway.",
+        "flash_attention_off": f"FlashAttention isn't used; PyTorch's own attention replaces it. {because}",
+        "liger_off": f"Liger's kernels aren't used; PyTorch's own replace them. {because}",
+        "paged_optimizer_off": f"The optimizer's state isn't paged; AdamW in 8 bits is used instead. {because}",
+        "offload_off": "Activations aren't moved to main memory. There is no NVIDIA GPU here, so activations are in "
+                       "main memory anyway.",
     }
     [plan] = [event for event in jobs.Job(job.folder).events() if event["type"] == "plan"]
     assert (plan["attention"], plan["attention_reason"]) == (
@@ -66,10 +67,10 @@ def test_a_run_without_a_card_learns_without_what_needs_one(make_job):
 
 
 @pytest.mark.parametrize(("fields", "card", "code", "said"), [
-    ({"attention": "flash_attention_2"}, (7, 5), "flash_attention_off", "because this card is older than Ampere."),
+    ({"attention": "flash_attention_2"}, (7, 5), "flash_attention_off", "This card is older than Ampere."),
     ({"attention": "flash_attention_2"}, (8, 6), "flash_attention_off",
-     "because the package flash-attn isn't installed."),
-    ({"use_liger_kernel": True}, (6, 1), "liger_off", "because this card is older than Volta"),
+     "The package flash-attn isn't installed."),
+    ({"use_liger_kernel": True}, (6, 1), "liger_off", "This card is older than Volta"),
 ])
 def test_what_a_card_or_an_installation_lacks(make_job, monkeypatch, fields, card, code, said):
     """The card is simulated: only its capability is asked for."""
@@ -109,21 +110,21 @@ def test_what_another_rank_lacks_no_rank_uses(make_job, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", lambda name: None)
     job = make_job(optimizer="adamw_8bit")
     assert settled(job).optimizer == "adamw_8bit" and not warned(job)
-    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded"])
+    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded."])
     assert settled(job).optimizer == "adamw_torch"
     assert warned(job) == {"eight_bit_optimizer_off":
-                           "The optimizer keeps its state in 32 bits, because bitsandbytes can't be loaded."}
+                           "The optimizer keeps its state in 32 bits. bitsandbytes can't be loaded."}
 
 
 @without_a_card
 @pytest.mark.parametrize(("card", "said"), [
-    (False, "the processor's layers have kernels of their own, which take minutes to compile"),
-    (True, "the compiler says: AssertionError: Torch not compiled with CUDA enabled")])
+    (False, "For the processor, compiling takes minutes."),
+    (True, "The compiler says: AssertionError: Torch not compiled with CUDA enabled.")])
 def test_a_compiler_that_does_not_start(make_job, monkeypatch, card, said):
     monkeypatch.setattr(methods, "on_gpu", lambda config: card)
     job = make_job(torch_compile=True)
     assert not settled(job).torch_compile
-    assert warned(job) == {"compile_off": f"The model isn't compiled, because {said}. Steps are made as they are."}
+    assert warned(job) == {"compile_off": f"The model isn't compiled; it trains as it is. {said}"}
 
 
 def test_the_cold_start_is_told_once(make_job, monkeypatch):

@@ -69,7 +69,7 @@ def test_all_hear_all_and_who_is_missing_is_named():
     assert heard == {rank: [{"rank": 0}, {"rank": 1}] for rank in (0, 1)}
     with pytest.raises(UserError) as error:
         preflight.exchange(store, "way", {}, 0, 3, seconds=0.2)
-    assert error.value.what == "Processes 2 and 3 of 3 did not report within 0 seconds."
+    assert error.value.what == "Processes 2, 3 of 3 didn't report within 0 seconds."
 
 
 def test_a_first_machine_that_is_gone_is_no_mystery():
@@ -102,4 +102,4 @@ def test_a_firewall_that_drops_is_named_within_the_time(monkeypatch):
         with socket.socket() as filling:
             filling.connect(silent.getsockname())
             found = reports(address=list(silent.getsockname()))
-            assert preflight.knock(found, 0) == {"failed": [1, "a firewall drops the connection"]}
+            assert preflight.knock(found, 0) == {"failed": [1, preflight.FIREWALL]}

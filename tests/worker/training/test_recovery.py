@@ -338,7 +338,7 @@ def test_who_else_holds_the_cards_memory_is_named(tmp_path, fake_nvml, monkeypat
     config = RunConfig(name="trial", model="m", train_file="rows.jsonl", max_length=128)
     monkeypatch.setattr(methods, "on_gpu", lambda config: True)
     assert out_of_memory.no_lever_left(tmp_path, config).remedy == (
-        f"{psutil.Process(other).name()} holds 1 GB of the GPU. Another program holds 512 MB of the GPU. "
+        f"{psutil.Process(other).name()} is using 1 GB of the GPU. Another program is using 512 MB of the GPU. "
         "Close other programs, or choose a smaller model or QLoRA.")
     assert fake_nvml.users() == 0
     monkeypatch.setattr(methods, "on_gpu", lambda config: False)

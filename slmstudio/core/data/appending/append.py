@@ -145,7 +145,7 @@ def undo(added: Added) -> None:
             raise UserError(tr("Adding the row to {name} can't be undone.", name=name),
                             tr("The file is being changed."), tr("Try again when the other program is done.")) from None
         except OSError as error:
-            raise from_os_error(error, f"take the row back from {name}") from error
+            raise from_os_error(error, tr("Could not remove the row from {file}.", file=name)) from error
 
 
 def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None,
@@ -181,7 +181,7 @@ def _append(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said:
         line = _check(partial, row, found, path.name, said if found.mapper is not None else None)
         put_in_place(path, partial, state)
     except OSError as error:
-        raise from_os_error(error, f"add the row to {path.name}") from error
+        raise from_os_error(error, tr("Could not add the row to {file}.", file=path.name)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -148,7 +148,7 @@ def _reserved(first: Path, fresh: bool) -> Path:
         except OSError as error:
             if isinstance(error, FileExistsError) and target.exists():
                 continue  # another program was quicker
-            raise from_os_error(error, f"write {target.name}") from error
+            raise from_os_error(error, tr("Could not write {file}.", file=target.name)) from error
         return target
     raise UserError(tr("{name} can't be written.", name=target.name),
                     tr("Other programs keep taking the next free name."), tr("Try again when they are done."))
@@ -166,7 +166,7 @@ def read_lineage(path: Path) -> Lineage | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise from_os_error(error, f"read {file.name}") from error
+        raise from_os_error(error, tr("Could not read {file}.", file=file.name)) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path) from error
     if not isinstance(state, dict):
@@ -236,5 +236,5 @@ def remove(path: Path) -> bool:
                         tr("This disk has none: {error}.", error=error),
                         tr("Delete the file yourself: {file}", file=path)) from error
     except OSError as error:
-        raise from_os_error(error, f"move {path.name} to the trash") from error
+        raise from_os_error(error, tr("Could not move {file} to the trash.", file=path.name)) from error
     return True

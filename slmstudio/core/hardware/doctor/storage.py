@@ -15,6 +15,7 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.hardware import guidance, mounts, wsl
 from slmstudio.core.hardware.doctor.facts import Cache
 from slmstudio.core.hardware.machine import disk_free
+from slmstudio.core.i18n import tr
 
 MEASURED = 128 * 1024**2
 """Bytes that are written to measure the disk."""
@@ -54,7 +55,7 @@ def fault(folder: Path) -> UserError | None:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return from_os_error(OSError(error.errno, error.strerror), "write there")
+        return from_os_error(OSError(error.errno, error.strerror), tr("Could not write there."))
 
 
 def rotational(folder: Path, root: Path) -> bool | None:

@@ -125,7 +125,7 @@ def _tokens() -> dict[str, str]:
     try:
         state = formats.read("hub tokens", paths.hub_tokens_file()) or {}
     except OSError as error:
-        raise from_os_error(error, "read the token for the hub") from error
+        raise from_os_error(error, tr("Could not read the token for the hub.")) from error
     tokens = state.get("tokens")
     return {key: value for key, value in tokens.items() if isinstance(value, str)} if isinstance(tokens, dict) else {}
 
@@ -146,7 +146,7 @@ def _change_file(origin: str, value: str | None) -> bool:
             else:
                 paths.hub_tokens_file().unlink()
         except OSError as error:
-            raise from_os_error(error, "keep the token for the hub") from error
+            raise from_os_error(error, tr("Could not save the token for the hub.")) from error
     return origin in before
 
 

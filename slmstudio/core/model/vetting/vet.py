@@ -66,14 +66,14 @@ def _vet(folder: Path) -> Vetting:
         try:
             seen = contents.look(folder)
         except OSError as error:
-            raise from_os_error(error, "read the model folder") from error
+            raise from_os_error(error, tr("Could not read the model folder.")) from error
         contents.judge(seen, problems["pickles"], warnings)
         done = _seen(examined, seen)
         if examined.weights and not problems["weights"] and "weights" in done:
             try:
                 share = numbers.look(examined.weights, problems["weights"])
             except OSError as error:
-                raise from_os_error(error, "read the weights") from error
+                raise from_os_error(error, tr("Could not read the weights.")) from error
             done["weights"] += f" {numbers.sentence(share)}"
         if not problems["tokenizer"]:
             done |= _belong_together(folder, examined, problems, warnings)

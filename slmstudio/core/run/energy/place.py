@@ -8,12 +8,10 @@ import sys
 import time
 from collections.abc import Mapping
 
-from slmstudio.core.i18n import noop
-
 INDIA = "IN"
 INDIAN_OFFSET = -19_800
 """Seconds west of Greenwich: UTC+5:30, which Sri Lanka has too."""
-SRI_LANKAN_NAMES = ("+0530", noop("Sri Lanka Standard Time"))
+SRI_LANKAN_NAMES = ("+0530", "Sri Lanka Standard Time")
 
 
 def country(environ: Mapping[str, str] = os.environ, zone: tuple[int, str] | None = None) -> str:

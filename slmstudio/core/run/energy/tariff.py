@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slmstudio.core import settings as settings_module
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.energy import place
 from slmstudio.core.run.energy.money import CURRENCIES
 from slmstudio.core.run.energy.use import KWH
 from slmstudio.core.settings import Settings
 
-OWN = "your own figure"
-PRICES = {"IN": (7.12, "average cost of supply of India's public utilities 2024-25, Power Finance Corporation")}
+OWN = noop("your own figure")
+PRICES = {"IN": (7.12, noop("average cost of supply of India's public utilities 2024-25, Power Finance "
+                         "Corporation"))}
 """By country: a price and its source. Tariffs differ by state, slab and contract, so others are left to the person."""
-WORLD = (481.0, "world average 2023, Ember")
-_EMBER = "average of the country's generation 2023, Ember"
+WORLD = (481.0, noop("world average 2023, Ember"))
+_EMBER = noop("average of the country's generation 2023, Ember")
 GRAMS = {
     "IN": (727.0, noop("India's grid 2023-24, Central Electricity Authority, CO2 Baseline Database 20.0")),
-    "US": (373.0, "average of the United States 2022, EPA eGRID2022"),
-    "GB": (207.0, "UK electricity, government conversion factors 2024, DESNZ"),
+    "US": (373.0, noop("average of the United States 2022, EPA eGRID2022")),
+    "GB": (207.0, noop("UK electricity, government conversion factors 2024, DESNZ")),
     **{code: (grams, _EMBER) for code, grams in {
         "AT": 111.0, "AU": 549.0, "BD": 691.0, "BE": 138.0, "BR": 98.0, "CA": 170.0, "CL": 291.0, "CN": 582.0,
         "CO": 260.0, "CZ": 450.0, "DE": 381.0, "DK": 152.0, "EG": 570.0, "FI": 79.0, "FR": 56.0, "GR": 337.0,
@@ -73,4 +74,4 @@ def tariff(settings: Settings | None = None, country: str | None = None) -> Tari
     grams, grams_source = GRAMS.get(here, WORLD)
     if known.grams_per_kwh is not None:
         grams, grams_source = known.grams_per_kwh, OWN
-    return Tariff(currency, price, source, grams, grams_source)
+    return Tariff(currency, price, tr(source) if source else "", grams, tr(grams_source))

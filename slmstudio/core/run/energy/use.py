@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from slmstudio.core.i18n import noop, tr
+
 CARDS, PROCESSOR, MEMORY, SUPPLY = "cards", "processor", "memory", "power supply"
 LOAD, SIZE = "load", "size"
 MEASURED = frozenset({"counter", "power", "rapl"})
-HOW = {"counter": "by the cards' own counters", "power": "the cards' power, summed up over time",
-       "rapl": "by the processor's own counter (RAPL)", LOAD: "estimated from the load and the number of cores",
-       SIZE: "estimated"}
+NAMES = {CARDS: noop("Cards"), PROCESSOR: noop("Processor"), MEMORY: noop("Memory"), SUPPLY: noop("Power supply")}
+HOW = {"counter": noop("measured by the cards' own counters"), "power": noop("the cards' power, added up over time"),
+       "rapl": noop("measured by the processor's own counter (RAPL)"),
+       LOAD: noop("estimated from the load and the number of cores"), SIZE: noop("estimated")}
 KWH = 3.6e6
 """Joules of a kilowatt-hour."""
 
@@ -27,6 +30,16 @@ class Part:
     name: str
     joules: float
     how: str
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return tr(NAMES[self.name])
+
+    @property
+    def basis(self) -> str:
+        """How it is known, in words."""
+        return tr(HOW[self.how])
 
     @property
     def measured(self) -> bool:

@@ -16,7 +16,8 @@ SHARED_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
 """Those whose state has the shape of the weights, so that cards can share it."""
 OBJECTIVES = Choice({"sft": noop("Answers (SFT)"), "text": noop("Plain text"), "dpo": noop("Preferences (DPO)"),
                      "orpo": noop("Preferences (ORPO)"), "kto": noop("Good and bad (KTO)")})
-METHODS = Choice({"lora": "LoRA", "qlora": noop("QLoRA (4-bit)"), "full": noop("Full fine-tuning"), "scratch": noop("From scratch")})
+METHODS = Choice({"lora": "LoRA", "qlora": noop("QLoRA (4-bit)"), "full": noop("Full fine-tuning"),
+                   "scratch": noop("From scratch")})
 PRECISIONS = Choice({"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"})
 OPTIMIZERS = Choice({name: name for name in (
     "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})

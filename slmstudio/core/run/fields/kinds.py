@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.hardware.heat.hours import EXAMPLE, Hours
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.foreign.patterns import is_quick
 
 EMPTY = ("", "none", "null")
@@ -29,7 +30,7 @@ class Text:
 
     optional: bool = False
     file: bool = False
-    wanted = "text"
+    wanted = noop("It must be text.")
 
     def read(self, value: Any) -> Any:
         """A JSON value, or what a person typed, as the field's own type. Raises ValueError or TypeError."""
@@ -38,8 +39,8 @@ class Text:
         return value
 
     def limit(self, value: Any) -> str:
-        """What a value of the right type breaks, as "it must be …" continues; "" where all is well."""
-        return "" if self.optional or str(value).strip() else "filled in"
+        """What a value of the right type must be, in a sentence; "" where all is well."""
+        return "" if self.optional or str(value).strip() else tr("It must be filled in.")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class DayHours(Text):
         try:
             Hours.parse(value or EXAMPLE)
         except ValueError:
-            return f"two times of the day, such as {EXAMPLE}, or empty"
+            return tr("It must be two times of the day, such as {example}, or empty.", example=EXAMPLE)
         return ""
 
 
@@ -62,7 +63,7 @@ class Choice:
 
     words: Mapping[str, str]
     optional = False
-    wanted = "text"
+    wanted = noop("It must be text.")
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, str):
@@ -72,7 +73,13 @@ class Choice:
     def limit(self, value: Any) -> str:
         if value in self.words:
             return ""
-        return "one of " + ", ".join(filter(None, self.words)) + (", or empty" if "" in self.words else "")
+        words = ", ".join(filter(None, self.words))
+        return (tr("It must be one of {words}, or empty.", words=words) if "" in self.words else
+                tr("It must be one of {words}.", words=words))
+
+    def said(self, value: str) -> str:
+        """What people read for one of the words."""
+        return tr(self.words[value])
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Switch:
     """On or off."""
 
     optional = False
-    wanted = "true or false"
+    wanted = noop("It must be true or false.")
 
     def read(self, value: Any) -> Any:
         word = value.strip().lower() if isinstance(value, str) else None
@@ -99,7 +106,7 @@ class Whole:
     least: int
     most: int
     optional: bool = False
-    wanted = "a whole number"
+    wanted = noop("It must be a whole number.")
 
     def read(self, value: Any) -> Any:
         if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
@@ -109,7 +116,9 @@ class Whole:
     def limit(self, value: Any) -> str:
         if value is None or self.least <= value <= self.most:
             return ""
-        return f"from {self.least:,} to {self.most:,}" + (", or empty" if self.optional else "")
+        if self.optional:
+            return tr("It must be from {least:,} to {most:,}, or empty.", least=self.least, most=self.most)
+        return tr("It must be from {least:,} to {most:,}.", least=self.least, most=self.most)
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,7 @@ class Number:
     above: bool = False
     below: bool = False
     optional = False
-    wanted = "a number"
+    wanted = noop("It must be a number.")
 
     def read(self, value: Any) -> Any:
         if isinstance(value, bool):
@@ -137,9 +146,13 @@ class Number:
         if low and (value < self.most if self.below else value <= self.most):
             return ""
         if self.most == math.inf:
-            return f"above {self.least:g}"
-        most = f"below {self.most:,.10g}" if self.below else f"{self.most:,.10g}"
-        return f"above {self.least:g} and at most {most}" if self.above else f"from {self.least:g} to {most}"
+            return tr("It must be above {least:g}.", least=self.least)
+        limits = {"least": self.least, "most": self.most}
+        if self.above:
+            return tr("It must be above {least:g} and at most {most:,.10g}.", **limits)
+        if self.below:
+            return tr("It must be {least:g} or more, and below {most:,.10g}.", **limits)
+        return tr("It must be from {least:g} to {most:,.10g}.", **limits)
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,7 @@ class Names:
     """One word, or several with commas between them."""
 
     optional = False
-    wanted = "text"
+    wanted = noop("It must be text.")
 
     def read(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -156,8 +169,8 @@ class Names:
 
     def limit(self, value: Any) -> str:
         quick = not isinstance(value, str) or is_quick(value)
-        return "" if quick else ("names of layers, or a regular expression with at most three parts of any length and "
-                                 "no repeated group")
+        return "" if quick else tr("It must be names of layers, or a regular expression with at most three parts of "
+                                   "any length and no repeated group.")
 
 
 @dataclass(frozen=True)
@@ -165,7 +178,7 @@ class Lines:
     """Several texts, one a line; commas belong to them."""
 
     optional = False
-    wanted = "text"
+    wanted = noop("It must be text.")
 
     def read(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -187,9 +200,8 @@ def _always(config: Any) -> bool:
 class Field:
     """
     Attributes:
-        label: what people call it, with its unit; `group`: the heading that it stands under.
-        help: what it does, in a sentence: the tooltip and the terminal's help.
-        reason: why its default suits everybody; "" where a plan decides it by data, model and machine.
+        group: the heading that it stands under, in English.
+        name: what people call it, in English; `about` and `why`: its help and its reason, the same.
         simple: shown to those who don't want to see every field.
         applies: whether it means anything in a configuration.
         told: its difference says something about what was learned.
@@ -198,13 +210,28 @@ class Field:
 
     kind: Kind
     group: str
-    label: str
-    help: str
-    reason: str = ""
+    name: str
+    about: str
+    why: str = ""
     simple: bool = False
     applies: Callable[[Any], bool] = _always
     told: bool = True
     aliases: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What people call it, with its unit."""
+        return tr(self.name)
+
+    @property
+    def help(self) -> str:
+        """What it does, in a sentence: the tooltip and the terminal's help."""
+        return tr(self.about)
+
+    @property
+    def reason(self) -> str:
+        """Why its default suits everybody; "" where a plan decides it by data, model and machine."""
+        return tr(self.why) if self.why else ""
 
     def read(self, value: Any) -> Any:
         """Make `value` (a JSON value, or text that a person typed) fit.
@@ -219,20 +246,26 @@ class Field:
             if isinstance(kind, Lines):
                 return []
             if not isinstance(value, str) or not isinstance(kind, Text | Choice):
-                raise ValueError("must not be empty.")
+                raise ValueError(tr("It must not be empty."))
         try:
             return kind.read(value)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(f"{value!r} is not allowed; it must be {kind.wanted}.") from error
+            raise ValueError(not_allowed(value, tr(kind.wanted))) from error
 
 
-def described(default: Any, kind: Kind, group: str, label: str, help_text: str, **more: Any) -> Any:
-    """A dataclass's field with its description.
+def not_allowed(value: Any, limit: str) -> str:
+    """That a value can't be, with what it must be: a whole sentence."""
+    return " ".join((tr("{value!r} is not allowed.", value=value), limit))
+
+
+def described(default: Any, kind: Kind, group: str, label: str, help_text: str, *, reason: str = "",
+              **more: Any) -> Any:
+    """A dataclass's field with its description, whose texts are messages that `noop` marks.
 
     Args:
         default: its value where nobody decides it; `...` for a field that must be given.
     """
-    about = {"field": Field(kind, group, label, help_text, **more)}
+    about = {"field": Field(kind, group, label, help_text, reason, **more)}
     if default is ...:
         return field(metadata=about)
     if isinstance(default, list):

@@ -9,20 +9,22 @@ from typing import Any
 from slmstudio.core import jobs
 from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.heat.hours import Hours
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run import adjust, config_file
 from slmstudio.core.run.config import FIELDS, HEAT, RunConfig, label
 
 GUARD_FIELDS = tuple(name for name, about in FIELDS.items() if about.group == HEAT)
 """The fields that the command "guard" of a running run may hold."""
 
-EMPTY = {"heat_limit_c": "automatic", "train_hours": "always"}
+EMPTY = {"heat_limit_c": noop("automatic"), "train_hours": noop("always")}
 
 
 def told(values: dict[str, Any]) -> list[str]:
     """Values of these fields as people read them: "Temperature limit, °C: 78"."""
     found = []
     for name, value in values.items():
-        word = EMPTY[name] if value is None else ("on" if value else "off") if isinstance(value, bool) else value
+        switch = tr("on") if value else tr("off")
+        word = tr(EMPTY[name]) if value is None else switch if isinstance(value, bool) else value
         found.append(f"{label(name)}: {word}")
     return found
 

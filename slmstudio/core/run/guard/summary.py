@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.hardware.readings import cards_of
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
 
 HOLD = "hold"
-CAUSES = {"heat": "heat", "memory_heat": "heat of the memory", "battery": "battery", "hours": "hours",
-          HOLD: "holding the temperature"}
+CAUSES = {"heat": noop("heat"), "memory_heat": noop("heat of the memory"), "battery": noop("battery"),
+          "hours": noop("hours"), HOLD: noop("holding the temperature")}
 
 
 @dataclass
@@ -141,7 +141,7 @@ class GuardSummary:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """By field of the guard, what a person wanted last while the run was at work."""
+        """By field of the guard, what a person wanted last while the run was running."""
         return {name: value for event in self.changes for name, value in event["values"].items()}
 
     @property
@@ -150,16 +150,23 @@ class GuardSummary:
         return sum(self.seconds.values())
 
     def sentence(self) -> str:
-        """What it did, as "Rested 14 min in 3 pauses; peak 81 °C."; "" where there is nothing to say."""
-        peak = "" if self.peak_c is None else f"peak {self.peak_c:.0f} °C"
+        """What it did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" where there is nothing to say."""
+        peak = "" if self.peak_c is None else tr("Peak: {degrees:.0f} °C.", degrees=self.peak_c)
         if not self.rested and not self.pauses:
-            return tr("No rest was needed; {peak}.", peak=peak) if peak else ""
-        found = [(CAUSES.get(why, why), format_duration(seconds))
-                 for why, seconds in sorted(self.seconds.items(), key=lambda each: -each[1])]
-        how = f" in {self.pauses} pause{'s' * (self.pauses != 1)}" if self.pauses else " between steps"
-        told = len(found) > 1 or self.seconds.keys() <= {"battery", "hours"}  # heat needs no word
-        causes = f" ({', '.join(f'{name} {length}' for name, length in found)})" if told else ""
-        return f"Rested {format_duration(self.rested)}{how}{causes}{'; ' + peak if peak else ''}."
+            return " ".join((tr("No rest was needed."), peak)) if peak else ""
+        return f"{self._rests()} {peak}".strip()
+
+    def _rests(self) -> str:
+        found = sorted(self.seconds.items(), key=lambda each: -each[1])
+        causes = ", ".join(f"{tr(CAUSES[why]) if why in CAUSES else why} {format_duration(seconds)}"
+                           for why, seconds in found)
+        values: dict[str, Any] = {"time": format_duration(self.rested), "causes": causes}
+        if len(found) > 1 or self.seconds.keys() <= {"battery", "hours"}:  # heat needs no word
+            return (ntr("Rested {time} in {n} pause ({causes}).", "Rested {time} in {n} pauses ({causes}).",
+                        self.pauses, **values) if self.pauses else
+                    tr("Rested {time} between steps ({causes}).", **values))
+        return (ntr("Rested {time} in {n} pause.", "Rested {time} in {n} pauses.", self.pauses, **values)
+                if self.pauses else tr("Rested {time} between steps.", **values))
 
     def to_dict(self) -> dict[str, Any]:
         """For --json."""

@@ -25,17 +25,19 @@ def problems(config: RunConfig, machine: Machine) -> list[Problem]:
         return found
     cards = visible(machine.gpus) if config.device != "cpu" else []
     if cards and machine.system == "Windows":
-        found.append(Problem(tr("Windows has no NCCL, by which cards exchange what they learn. Train on one card, or "
-                                "start SLM Studio inside WSL2, where several cards work."), field="processes"))
+        found.append(Problem(tr("Windows has no NCCL, which cards need to exchange what they learn. Train on one card, "
+                                "or start SLM Studio inside WSL2, where several cards work."), field="processes"))
     elif cards and len(cards) < config.processes:
-        found.append(Problem(tr("{cards} asked for, but this machine has {cards2}.",
-                                cards=ntr("{n:,} card", "{n:,} cards", config.processes), cards2=len(cards)),
+        found.append(Problem(ntr("{n:,} card is asked for, but this machine has {available}.",
+                                 "{n:,} cards are asked for, but this machine has {available}.", config.processes,
+                                 available=len(cards)),
                              field="processes"))
     elif not cards and config.processes > machine.logical_cores:
-        found.append(Problem(tr("{processes} asked for, but this machine has no card that can be used, and its "
-                                "processor runs {logical_cores} threads.",
-                                processes=ntr("{n:,} process", "{n:,} processes", config.processes),
-                                logical_cores=machine.logical_cores), field="processes"))
+        found.append(Problem(ntr("{n:,} process is asked for, but this machine has no card that can be used, and its "
+                                 "processor runs {threads} threads.",
+                                 "{n:,} processes are asked for, but this machine has no card that can be used, and "
+                                 "its processor runs {threads} threads.", config.processes,
+                                 threads=machine.logical_cores), field="processes"))
     if config.nodes > 1 and config.start_from:
         found.append(Problem(tr("A run that continues another one can't be trained on several machines yet."),
                              field="start_from"))

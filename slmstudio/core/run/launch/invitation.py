@@ -89,9 +89,9 @@ def read(folder: Path) -> Invitation:
     state = formats.read("invitation", folder / FILE) or {}
     host, port, one_time = state.get("host"), state.get("port"), state.get("id")
     if not (isinstance(host, str) and isinstance(port, int) and isinstance(one_time, str)):
-        raise UserError(tr("{folder} is a run of several machines, and nothing says where they meet.",
-                           folder=folder.name), "",
-                        tr("Start it by: {command}", command=program.command("launch", folder)))
+        raise UserError(tr("{run} needs several machines, and nothing says where they meet.",
+                           run=folder.name), "",
+                        tr("Start it with: {command}", command=program.command("launch", folder)))
     return Invitation(host, port, one_time)
 
 
@@ -117,19 +117,19 @@ def own_address(host: str | None) -> str:
     known = own_addresses()
     if host is None:
         if not known:
-            raise UserError(tr("This machine has no network address by which others could reach it."), "",
-                            tr("Connect it to the network of the other machines."))
+            raise UserError(tr("This machine has no network address at which others can reach it."), "",
+                            tr("Connect it to the same network as the other machines."))
         return known[0]
     try:
         found = socket.gethostbyname(host)
     except OSError as error:
-        raise UserError(tr("{host} can't be looked up.", host=host),
-                        tr("It isn't the name or address of a machine that is known here."),
-                        tr("This machine's own addresses are: {known}.", known=", ".join(known) or "none")) from error
+        raise UserError(tr("{host} can't be found.", host=host),
+                        tr("It isn't the name or address of a known machine."),
+                        tr("This machine's own addresses are: {known}.", known=", ".join(known) or "–")) from error
     if found not in known and not ipaddress.ip_address(found).is_loopback:
         raise UserError(tr("{host} isn't an address of this machine.", host=host),
-                        tr("The first machine waits for the others at an address of its own."),
-                        tr("Its addresses are: {known}.", known=", ".join(known) or "none"))
+                        tr("The first machine waits for the others at one of its own addresses."),
+                        tr("Its addresses are: {known}.", known=", ".join(known) or "–"))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 
 def sentence(event: Mapping[str, Any]) -> str:
@@ -14,11 +14,11 @@ def sentence(event: Mapping[str, Any]) -> str:
     '2 of 3 machines are there: this one and desk.'
     """
     there = [str(each["host"]) for each in event["machines"] if each["state"] == "joined"]
-    verb = "is" if event["joined"] == 1 else "are"
-    names = " and ".join(["this one", *there]) if len(there) < 2 else f"this one, {', '.join(there)}"
-    said = [tr("{joined} of {wanted} machines {verb} there: {names}.", joined=event["joined"], wanted=event["wanted"],
-               verb=verb, names=names)]
-    said += [f"{each['host']} can't take part: {each['message']}" for each in event["machines"]
+    names = (tr("this one") if not there else tr("this one and {host}", host=there[0]) if len(there) == 1 else
+             tr("this one, {hosts}", hosts=", ".join(there)))
+    said = [ntr("{n} of {wanted} machines is there: {names}.", "{n} of {wanted} machines are there: {names}.",
+                event["joined"], wanted=event["wanted"], names=names)]
+    said += [" ".join((tr("{host} can't take part.", host=each["host"]), each["message"])) for each in event["machines"]
              if each["state"] == "refused"]
-    said += [f"{each['host']} left again." for each in event["machines"] if each["state"] == "left"]
+    said += [tr("{host} left again.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
     return " ".join(said)

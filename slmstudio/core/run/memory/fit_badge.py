@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slmstudio.core import units
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory.formula import MemoryEstimate, estimate
@@ -15,6 +16,8 @@ PHYSICAL_SHARE = 0.9
 LENGTH = 1024
 """Tokens of a row that a badge counts with: more than most questions with their answers have."""
 MICRO_BATCHES = (4, 2, 1)
+_BADGES = {"full": noop("fits full training"), "lora": noop("fits LoRA"), "qlora": noop("fits QLoRA"),
+           "tight": noop("tight"), "no": noop("needs {size}")}
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,7 @@ class Badge:
         return self.kind in ("full", "lora", "qlora")
 
     def __str__(self) -> str:
-        return {"full": "fits full training", "lora": "fits LoRA", "qlora": "fits QLoRA", "tight": "tight",
-                "no": f"needs {units.format_bytes(self.bytes)}"}[self.kind]
+        return tr(_BADGES[self.kind], size=units.format_bytes(self.bytes))
 
 
 def badge(facts: ModelFacts, machine: Machine) -> Badge | None:

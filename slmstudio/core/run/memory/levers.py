@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory.formula import estimate
@@ -98,20 +99,20 @@ def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequenc
     while (shorter := shorter // 2 // 64 * 64) >= SHORTEST:
         shorts.append(shorter)
     found: _Steps = {
-        "checkpointing": [({"gradient_checkpointing": True}, "about a fifth slower, same result")]
+        "checkpointing": [({"gradient_checkpointing": True}, tr("about a fifth slower, same result"))]
         if not config.gradient_checkpointing else [],
         "micro_batch": [({"micro_batch_size": n, "gradient_accumulation_steps": total // n},
-                         "same effective batch and same result, a little slower on a GPU") for n in fewer],
-        "qlora": [({"method": "qlora"}, "slower steps and a small loss in quality")]
+                         tr("same effective batch and same result, a little slower on a GPU")) for n in fewer],
+        "qlora": [({"method": "qlora"}, tr("slower steps and a small loss in quality"))]
         if config.method == "lora" and not facts.quantization else [],
-        "lora": [({"method": "lora"}, "learns less new knowledge than all weights do; enough for most tasks")]
+        "lora": [({"method": "lora"}, tr("learns less new knowledge than all weights do; enough for most tasks"))]
         if config.method == "full" else [],
         "length": [({"max_length": n}, _cut(lengths, n)) for n in shorts],
         "optimizer": [({"optimizer": "paged_adamw_8bit" if device == "cuda" else "adamw_8bit"},
-                       "the same result within noise")]
+                       tr("the same result within noise"))]
         if config.optimizer in ("adamw_torch", "adamw_torch_fused") else [],
         "rank": [({"lora_rank": config.lora_rank // 2, "lora_alpha": max(1, config.lora_alpha // 2)},
-                  "a smaller adapter learns a little less and saves very little memory")]
+                  tr("a smaller adapter learns a little less and saves very little memory"))]
         if config.has_adapter and config.lora_rank > 8 else [],
     }
     return {name: steps for name, steps in found.items() if steps}
@@ -119,6 +120,8 @@ def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequenc
 
 def _cut(lengths: Sequence[int], limit: int) -> str:
     if not lengths:
-        return "longer rows are cut at the end"
+        return tr("longer rows are cut at the end")
     cut = sum(length > limit for length in lengths)
-    return f"cuts {cut:,} of {len(lengths):,} rows at the end" if cut else "cuts no row"
+    if not cut:
+        return tr("cuts no row")
+    return tr("cuts {cut:,} of {rows:,} rows at the end", cut=cut, rows=len(lengths))

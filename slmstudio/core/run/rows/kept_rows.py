@@ -26,7 +26,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import lines, source_rows
 from slmstudio.core.run.rows.disk_rows import DiskRows, Spool, raw_lines
@@ -41,7 +41,8 @@ SHARE = 0.5
 CHECK_EVERY = 2000
 BLOCK = 1 << 20
 """Bytes that are looked at together."""
-PUT_BACK = f"Put the run's folder {FOLDER}, or the file as it was, back from a copy; or start a new run."
+PUT_BACK = noop("Restore the run's folder {folder}, or the file as it was, from a copy; or start a new run.")
+_NOT_AGAIN = noop("They can't be read from their file again.")
 
 Progress = Callable[[int, int], None] | None
 Cancelled = Callable[[], bool] | None
@@ -106,7 +107,7 @@ def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
         place.mkdir()
         yield store
     except OSError as error:
-        raise from_os_error(error, f"keep the rows in {run.name}") from error
+        raise from_os_error(error, tr("Could not save the rows in {run}.", run=run.name)) from error
     finally:
         for each in spools:
             with contextlib.suppress(OSError):  # a write that failed has been reported already
@@ -133,7 +134,7 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
         os.replace(partial, place)
         files.fsync_folder(run)
     except OSError as error:
-        raise from_os_error(error, f"keep the rows in {run.name}") from error
+        raise from_os_error(error, tr("Could not save the rows in {run}.", run=run.name)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return _kept(run, manifest)
@@ -159,7 +160,7 @@ def _written(records: Sequence[Record], columns: Iterable[Any] | None, path: Pat
     with _packed(path) as write_line:
         for number, line in enumerate(raw_lines(records, columns, dump)):
             if number % CHECK_EVERY == 0 and cancelled is not None and cancelled():
-                raise ReadingCancelled(tr("Keeping the rows was cancelled."))
+                raise ReadingCancelled(tr("Saving the rows was cancelled."))
             digest.update(line)
             write_line(line)
     return digest.hexdigest()
@@ -203,14 +204,15 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
     except ReadingCancelled:
         raise
     except UserError as error:
-        raise Damaged(damage.what, tr("They cannot be read from their file again: {what}", what=error.what), PUT_BACK) from error
+        raise Damaged(damage.what, f"{tr(_NOT_AGAIN)} {error.what}", tr(PUT_BACK, folder=FOLDER)) from error
     found = _described(config, rows, None, cancelled)
     other = [dataset.path.name for name, dataset in rows.files.items() if known.get(name) != dataset.sha256]
     same = manifest is None or found.sides == manifest.sides or \
         _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
     if other or not same:
-        why = f"{other[0]} was changed since" if other else "the file is divided in another way now"
-        raise Damaged(damage.what, tr("They cannot be read from their file again: {why}.", why=why), PUT_BACK)
+        why = (tr("{file} was changed since.", file=other[0]) if other else
+               tr("The file would be divided into other rows now."))
+        raise Damaged(damage.what, f"{tr(_NOT_AGAIN)} {why}", tr(PUT_BACK, folder=FOLDER))
     return rows, found
 
 
@@ -256,13 +258,13 @@ def read_manifest(run: Path) -> Manifest | None:
     try:
         state = files.read_json(run / FOLDER / MANIFEST)
     except OSError as error:
-        raise from_os_error(error, f"read the rows of {run.name}") from error
+        raise from_os_error(error, tr("Could not read the rows of {run}.", run=run.name)) from error
     if state is None:
-        raise _damaged(run, f"{MANIFEST} is missing or isn't a JSON object")
+        raise _damaged(run, tr("{file} is missing or isn't a JSON object.", file=MANIFEST))
     try:
         return Manifest.from_dict(formats.check("rows", state, tr("The list of the rows in {run}", run=run.name)))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(run, f"{MANIFEST} does not say what it must") from error
+        raise _damaged(run, tr("{file} is incomplete.", file=MANIFEST)) from error
 
 
 def head(run: Path, side: str, most: int) -> list[Record]:
@@ -307,7 +309,7 @@ def _prove(run: Path, side: str, manifest: Manifest) -> None:
 def _compare(run: Path, side: str, manifest: Manifest, count: int, sha256: str) -> None:
     known = manifest.sides[side]
     if (count, sha256) != (known.rows, known.sha256):
-        raise _damaged(run, f"{_file(run / FOLDER, side).name} was changed after it was written")
+        raise _damaged(run, tr("{file} was changed after it was written.", file=_file(run / FOLDER, side).name))
 
 
 def _lines(run: Path, side: str) -> Iterator[bytes]:
@@ -323,18 +325,18 @@ def _opened(run: Path, side: str) -> Iterator[gzip.GzipFile]:
         with open(path, "rb", opener=files.regular) as packed, gzip.GzipFile(fileobj=packed) as file:
             yield file
     except FileNotFoundError as error:
-        raise _damaged(run, f"{path.name} is missing") from error
+        raise _damaged(run, tr("{file} is missing.", file=path.name)) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _damaged(run, f"{path.name} is cut off or was changed") from error
+        raise _damaged(run, tr("{file} is cut off or was changed.", file=path.name)) from error
     except OSError as error:
-        raise from_os_error(error, f"read the rows of {run.name}") from error
+        raise from_os_error(error, tr("Could not read the rows of {run}.", run=run.name)) from error
 
 
 def _loaded(run: Path, side: str, line: bytes) -> tuple[Record, Any]:
     try:
         return lines.load(line)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(run, f"{_file(run / FOLDER, side).name} has a line that isn't a row") from error
+        raise _damaged(run, tr("{file} has a line that isn't a row.", file=_file(run / FOLDER, side).name)) from error
 
 
 def _file(folder: Path, side: str) -> Path:
@@ -342,4 +344,5 @@ def _file(folder: Path, side: str) -> Path:
 
 
 def _damaged(run: Path, why: str) -> Damaged:
-    return Damaged(tr("The rows that {run} keeps are damaged: {why}.", run=run.name, why=why), "", PUT_BACK)
+    return Damaged(" ".join((tr("The rows that {run} keeps are damaged.", run=run.name), why)), "",
+                   tr(PUT_BACK, folder=FOLDER))

@@ -68,9 +68,10 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
                           held_out)
     other = given.read(Path(config.eval_file), config.eval_map, progress, cancelled, store or list)
     if layouts.kind(other.layout) != layouts.kind(whole.layout):
-        raise UserError(tr("{path} cannot evaluate what {path2} teaches.", path=other.path.name, path2=whole.path.name),
-                        tr("{sentence} Of the other file: {sentence2}", sentence=layouts.sentence(whole.layout),
-                           sentence2=layouts.sentence(other.layout)),
+        raise UserError(tr("The rows of {test_file} can't evaluate what {train_file} teaches.",
+                           test_file=other.path.name, train_file=whole.path.name),
+                        f"{whole.path.name}: {layouts.sentence(whole.layout)} "
+                        f"{other.path.name}: {layouts.sentence(other.layout)}",
                         tr("Choose evaluation rows of the same kind, or let them be split off."))
     import numpy as np
 

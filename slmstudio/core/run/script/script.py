@@ -86,7 +86,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
         files.write_atomically(written.eval_file, b"".join(map(files.dump_line, rows.evaluation)))
         files.write_atomically(out, text)
     except OSError as error:
-        raise from_os_error(error, f"write {out.name}") from error
+        raise from_os_error(error, tr("Could not write {file}.", file=out.name)) from error
     return written
 
 
@@ -98,7 +98,7 @@ def _spare_the_users_files(config: RunConfig, written: Script) -> None:
     read = {Path(name).resolve() for name in (config.train_file, config.eval_file) if name}
     for path in (written.path, written.train_file, written.eval_file):
         if path.resolve() in read:
-            raise UserError(tr("{path} would be written over.", path=path.name),
+            raise UserError(tr("{file} would be overwritten.", file=path.name),
                             tr("The run learns or evaluates its rows."),
                             tr("Choose another name, or another folder, for the script."))
 
@@ -156,14 +156,13 @@ def _head(config: RunConfig, rows: ScriptRows, script: Script, notes: list[str])
     extra = " bitsandbytes" if config.method == "qlora" or "8bit" in config.optimizer or "paged" in config.optimizer \
         else ""
     said = [
-        tr("Trains as the run named below did, with the usual libraries alone:"),
+        "Trains as the run named below did, with the usual libraries alone:",
         f"    pip install {versions}{extra}",
         f"    python -P {_one_line(script.path.name)}",
-        tr("In fp32 it prints the run's own losses; in bf16 and fp16 they agree as far as rounding lets them.")
+        "In fp32 it prints the run's own losses; in bf16 and fp16 they agree as far as rounding lets them."
         if not config.is_preference else
-        tr("The data, the model and every value are the run's; rows are drawn in TRL's own order."),
-        tr("It reads {one_line} and {one_line2}, which lie beside it.", one_line=_one_line(script.train_file.name),
-           one_line2=_one_line(script.eval_file.name)),
+        "The data, the model and every value are the run's; rows are drawn in TRL's own order.",
+        f"It reads {_one_line(script.train_file.name)} and {_one_line(script.eval_file.name)}, which lie beside it.",
         *notes,
     ]
     if rows.layout == "ids":
@@ -217,10 +216,9 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     ]
     if config.method == "scratch":
         lines += [constant("SIZES", scratch.sizes(config.scratch_size, model.vocabulary_size),
-                           tr("What makes a model of about {scratch_size} parameters.",
-                              scratch_size=config.scratch_size)),
+                           f"What makes a model of about {config.scratch_size} parameters."),
                   constant("OF_THE_BASE_ALONE", OF_THE_BASE_ALONE,
-                           tr("Values that belong to the base's depth and context; a small model has the defaults."))]
+                           "Values that belong to the base's depth and context; a small model has the defaults.")]
     if rows.layout == "messages":
         lines.append(constant("AFTER_ANSWER", rows.after_answer, "What the chat template writes after the token that "
                                                                  "ends an answer; it is not learned."))
@@ -249,7 +247,7 @@ def _literal(value: Any) -> str:
 
 
 def _start_weights(config: RunConfig) -> Path | None:
-    """The folder with the adapter or the model that the run goes on from.
+    """The folder with the adapter or the model that the run continues from.
 
     Raises:
         UserError: there is none.
@@ -260,7 +258,7 @@ def _start_weights(config: RunConfig) -> Path | None:
     wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
     found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
     if found is None:
-        raise UserError(tr("There is nothing to continue from in {given}.", given=given),
+        raise UserError(tr("There is nothing to continue from in {folder}.", folder=given),
                         tr("The method {method} continues from a finished run of the same kind.", method=config.method),
                         tr("Choose another run, or the method of that run."))
     return found

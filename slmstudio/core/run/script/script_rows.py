@@ -67,15 +67,15 @@ def _answers(row: Record, objective: str) -> dict[str, Any]:
     prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
     if row.has_tools:  # TRL's trainer for ORPO passes over them, and a table of calls has every call's arguments
         raise UserError(tr("Line {line} has tools.", line=row.line),
-                        tr("A script for answers that are compared takes no tools."),
+                        tr("A script for answers that are compared can't use tools."),
                         tr("Train in SLM Studio, or remove the rows with tools."))
     if objective == "kto" and row.desirable is not None:
         return {"prompt": prompt, "completion": answer, "label": row.desirable}
     if objective != "kto" and row.rejected is not None:
         return {"prompt": prompt, "chosen": answer, "rejected": [{"role": "assistant", "content": row.rejected}]}
-    wanted = "answers marked good or bad" if objective == "kto" else "pairs of answers"
-    raise UserError(tr("Line {line} cannot be learned with {objective}.", line=row.line, objective=objective),
-                    tr("The objective needs {wanted}.", wanted=wanted),
+    raise UserError(tr("Line {line} can't be learned with {objective}.", line=row.line, objective=objective),
+                    tr("The objective needs answers marked good or bad.") if objective == "kto" else
+                    tr("The objective needs pairs of answers."),
                     tr("Choose another dataset, or the objective sft."))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import open_as_torch_counts
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
@@ -30,6 +30,8 @@ from slmstudio.worker.training import methods
 SECONDS = 30.0
 """That all processes have, together, to report."""
 KNOCK_SECONDS = 10.0
+FIREWALL = "firewall"
+"""Said to the other machines where a connection is dropped; each has a language of its own."""
 COMPARED = ("slmstudio", "torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
 """Packages whose versions must be the same everywhere."""
 FREE = 0.5
@@ -77,7 +79,7 @@ def _card() -> Report:
     monitors, _ = open_as_torch_counts([uuid])
     for monitor in monitors:
         with monitor:
-            holders += [[each.pid, each.name or "another program", each.memory or 0]
+            holders += [[each.pid, each.name or tr("another program"), each.memory or 0]
                         for each in monitor.processes() or ()]
     return {"name": properties.name, "uuid": uuid or f"card {ranks.local_rank()}", "free": free, "total": total,
             "holders": holders}
@@ -95,9 +97,9 @@ def _store() -> Any:
         return PrefixStore("preflight", ranks.notes())
     except RuntimeError as error:
         host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
-        raise UserError(tr("{gethostname} can't reach the first machine at {host}:{port} within {duration}.",
-                           gethostname=socket.gethostname(), host=host, port=port,
-                           duration=format_duration(ranks.MEET_SECONDS)),
+        raise UserError(tr("{machine} can't reach the first machine at {host}:{port} within {time}.",
+                           machine=socket.gethostname(), host=host, port=port,
+                           time=format_duration(ranks.MEET_SECONDS)),
                         tr("It is off, or a firewall drops the connection."),
                         tr("Open TCP port {port} of the first machine, and start again.", port=port)) from error
 
@@ -129,13 +131,13 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
         raise UserError(tr("The first machine is gone."),
                         tr("The connection to it broke while the processes were checked."),
                         tr("Look there for the reason, and start again.")) from error
-    which = "Process" if len(missing) == 1 else "Processes"
-    numbers = " and ".join(str(number + 1) for number in missing)
-    raise UserError(tr("{which} {numbers} of {keys} did not report within {seconds:.0f} seconds.", which=which,
-                       numbers=numbers, keys=len(keys), seconds=seconds),
+    numbers = ", ".join(str(number + 1) for number in missing)
+    raise UserError(ntr("Process {numbers} of {count} didn't report within {seconds:.0f} seconds.",
+                        "Processes {numbers} of {count} didn't report within {seconds:.0f} seconds.", len(missing),
+                        numbers=numbers, count=len(keys), seconds=seconds),
                     tr("It may hang while it loads its libraries or wakes its card."),
-                    tr("Look into its log, {value}, and start again.",
-                       value="logs/rank-" + str(missing[0]) + ".log" if missing[0] else "worker.log"))
+                    tr("Look into its log, {file}, and start again.",
+                       file="logs/rank-" + str(missing[0]) + ".log" if missing[0] else "worker.log"))
 
 
 def compare(reports: Sequence[Report]) -> None:
@@ -145,25 +147,28 @@ def compare(reports: Sequence[Report]) -> None:
     """
     first = reports[0]
     for number, other in enumerate(reports):
-        here, there = tr("Process {number} of {reports}, on {host},", number=number + 1, reports=len(reports),
-                         host=other["host"]), f"process 1, on {first['host']}"
+        who = {"number": number + 1, "count": len(reports), "host": other["host"], "first": first["host"]}
         for name in COMPARED:
             has, wants = other["versions"].get(name), first["versions"].get(name)
             if has != wants:
-                has, wants = (f"{name} {version}" if version else f"no {name}" for version in (has, wants))
-                raise UserError(tr("{here} has {has}, and {there}, has {wants}.", here=here, has=has, there=there,
-                                   wants=wants), "", tr("Install the same versions on all machines."))
+                here, there = (f"{name} {version}" if version else tr("no {package}", package=name)
+                               for version in (has, wants))
+                raise UserError(tr("Process {number} of {count}, on {host}, has {here}, and process 1, on {first}, "
+                                   "has {there}.", **who, here=here, there=there), "",
+                                tr("Install the same versions on all machines."))
         if other["model"] != first["model"]:
-            raise UserError(tr("{here} has another model: the weights in {path} are not those of {there}.", here=here,
-                               path=other["path"], there=there), "",
+            raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} are "
+                               "not those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
         if other["rows"] != first["rows"]:
-            raise UserError(tr("{here} has other data than {there}.", here=here, there=there), "",
+            raise UserError(tr("Process {number} of {count}, on {host}, has other data than process 1, on {first}.",
+                               **who), "",
                             tr("Join the run again: that sends the rows once more."))
         if (other["card"] is None) != (first["card"] is None):
-            has, trains = ("no card that can be used", "a card") if first["card"] else ("a card", "its processor")
-            raise UserError(tr("{here} has {has}, and {there}, trains on {trains}.", here=here, has=has, there=there,
-                               trains=trains), "",
+            raise UserError(tr("Process {number} of {count}, on {host}, has no card that can be used, and process 1, "
+                               "on {first}, trains on a card.", **who) if first["card"] else
+                            tr("Process {number} of {count}, on {host}, has a card, and process 1, on {first}, trains "
+                               "on its processor.", **who), "",
                             tr("Leave that machine out, or train on the processors of all of them: set Device to cpu."))
     _compare_cards(reports)
 
@@ -183,9 +188,9 @@ def _compare_cards(reports: Sequence[Report]) -> None:
         others = [(name, memory) for pid, name, memory in card["holders"] if pid not in ours]
         if card["free"] < FREE * card["total"] and others:
             name, memory = max(others, key=lambda found: found[1])
-            raise UserError(tr("The card of process {number}, on {host} ({name}), is used by another program: {name2} "
-                               "holds {size} of it.", number=number + 1, host=each["host"], name=card["name"],
-                               name2=name, size=format_bytes(memory)), "", tr("End that program first."))
+            raise UserError(tr("The card of process {number}, on {host} ({name}), is used by another program: "
+                               "{program} holds {size} of it.", number=number + 1, host=each["host"], name=card["name"],
+                               program=name, size=format_bytes(memory)), "", tr("Close that program first."))
 
 
 def knock(reports: Sequence[Report], rank: int,
@@ -205,7 +210,7 @@ def knock(reports: Sequence[Report], rank: int,
                 pass
         except OSError as error:
             dropped = isinstance(error, TimeoutError)
-            return {"failed": [number, "a firewall drops the connection" if dropped else str(error.strerror or error)]}
+            return {"failed": [number, FIREWALL if dropped else str(error.strerror or error)]}
     return {"failed": None}
 
 
@@ -217,8 +222,11 @@ def compare_ways(ways: Sequence[Report], reports: Sequence[Report]) -> None:
     for number, way in enumerate(ways):
         if way["failed"]:
             other, why = way["failed"]
-            raise UserError(tr("{host} can't connect to {host2} at {str}: {why}.", host=reports[number]["host"],
-                               host2=reports[other]["host"], str=":".join(map(str, reports[other]["address"])),
-                               why=why), tr("The processes talk to each other at ports that they choose freely."),
-                            tr("Open all TCP ports above 1023 between these machines, at best in a network of their "
+            between = {"host": reports[number]["host"], "other": reports[other]["host"],
+                       "address": ":".join(map(str, reports[other]["address"]))}
+            raise UserError(tr("{host} can't connect to {other} at {address}: a firewall drops the connection.",
+                               **between) if why == FIREWALL else
+                            tr("{host} can't connect to {other} at {address}: {error}.", **between, error=why),
+                            tr("The processes talk to each other at ports that they choose freely."),
+                            tr("Open all TCP ports above 1023 between these machines, ideally in a network of their "
                                "own."))

@@ -107,10 +107,10 @@ def test_what_was_drawn_in_words():
 
 def test_what_a_run_will_draw_in_words():
     hour = Forecast(265.4, 180.0, 350.0, ESTIMATE, 4200.0)
-    assert told.expected(hour, INDIA) == ("Takes about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
+    assert told.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
                                           "estimated: 180 to 350 W).")
     assert told.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
-        "Takes about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings here).")
+        "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings here).")
     assert told.expected(Forecast(265.4, 240.0, 290.0, MACHINE, None), INDIA) == (
-        "Draws about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs here). How long it takes "
-        "isn't measured yet.")
+        "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs here). How long it takes "
+        "hasn't been measured yet.")

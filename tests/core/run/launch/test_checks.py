@@ -18,17 +18,18 @@ from slmstudio.core.run.launch import checks, invitation, told
 BARE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (), False, False)
 CARD = Gpu(0, "RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
 TWO = dataclasses.replace(BARE, gpus=(CARD, dataclasses.replace(CARD, index=1)))
-WINDOWS = ("Windows has no NCCL, by which cards exchange what they learn. Train on one card, or start SLM Studio "
+WINDOWS = ("Windows has no NCCL, which cards need to exchange what they learn. Train on one card, or start SLM Studio "
            "inside WSL2, where several cards work.")
 
 
 @pytest.mark.parametrize(("machine", "fields", "said"), [
     (BARE, {"processes": 1}, []),
     (BARE, {"processes": 8}, []),
-    (BARE, {"processes": 9}, ["9 processes asked for, but this machine has no card that can be used, and its processor "
+    (BARE, {"processes": 9}, [
+        "9 processes are asked for, but this machine has no card that can be used, and its processor "
                               "runs 8 threads."]),
     (TWO, {"processes": 2}, []),
-    (TWO, {"processes": 3}, ["3 cards asked for, but this machine has 2."]),
+    (TWO, {"processes": 3}, ["3 cards are asked for, but this machine has 2."]),
     (TWO, {"processes": 3, "device": "cpu"}, []),
     (dataclasses.replace(TWO, system="Windows"), {"processes": 2}, [WINDOWS]),
     (dataclasses.replace(BARE, system="Windows"), {"processes": 2}, []),
@@ -42,7 +43,7 @@ def test_what_several_processes_need(monkeypatch, machine, fields, said):
 
 def test_cards_that_are_hidden_do_not_count(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(UserError, match="2 cards asked for, but this machine has 1"):
+    with pytest.raises(UserError, match="2 cards are asked for, but this machine has 1"):
         checks.need(RunConfig(name="x", model="m", train_file="t", processes=2), TWO)
 
 
@@ -72,12 +73,12 @@ def test_each_start_takes_an_invitation_of_its_own(tmp_path):
 def test_only_an_address_of_this_machine_will_do():
     with pytest.raises(UserError, match=r"192\.0\.2\.1 isn't an address of this machine\."):
         invitation.own_address("192.0.2.1")
-    with pytest.raises(UserError, match=r"slmstudio\.invalid can't be looked up"):
+    with pytest.raises(UserError, match=r"slmstudio\.invalid can't be found"):
         invitation.own_address("slmstudio.invalid")
 
 
 def test_a_run_of_several_machines_without_an_invitation(tmp_path: Path):
-    with pytest.raises(UserError, match="is a run of several machines, and nothing says where they meet"):
+    with pytest.raises(UserError, match="needs several machines, and nothing says where they meet"):
         invitation.read(tmp_path)
 
 
@@ -85,5 +86,5 @@ def test_the_machines_in_a_sentence():
     machines = [{"host": "desk", "state": "joined", "message": ""}, {"host": "attic", "state": "left", "message": ""},
                 {"host": "old", "state": "refused", "message": "It has another model."}]
     assert told.sentence({"joined": 2, "wanted": 3, "machines": machines}) == (
-        "2 of 3 machines are there: this one and desk. old can't take part: It has another model. attic left again.")
+        "2 of 3 machines are there: this one and desk. old can't take part. It has another model. attic left again.")
     assert told.sentence({"joined": 1, "wanted": 2, "machines": []}) == "1 of 2 machines is there: this one."

@@ -155,11 +155,11 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "write_atomically", full)
-    with pytest.raises(UserError, match=f"Could not keep the rows in {place.name}") as caught:
+    with pytest.raises(UserError, match=f"Could not save the rows in {place.name}") as caught:
         kept_rows.keep(place, config)
     assert caught.value.why == "The disk is full." and kept_rows.read(place) is None and not list(place.glob(".*"))
     monkeypatch.setattr(disk_space, "free", lambda where: disk_space.LEAST + 300)
-    with pytest.raises(UserError, match="too little room"):
+    with pytest.raises(UserError, match="enough disk space"):
         kept_rows.keep(place, config)
 
 
@@ -215,7 +215,7 @@ HARM = {
     "eval.jsonl.gz": turned_byte,
     "eval.jsonl.gz is missing": lambda data: (data / "eval.jsonl.gz").unlink(),
     "manifest.json is missing or isn't a JSON object": lambda data: (data / "manifest.json").write_text("{"),
-    "manifest.json does not say what it must": lambda data: (data / "manifest.json").write_text('{"sides": []}'),
+    "manifest.json is incomplete": lambda data: (data / "manifest.json").write_text('{"sides": []}'),
 }
 
 
@@ -226,8 +226,8 @@ def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run,
     HARM[said](place / kept_rows.FOLDER)
     with pytest.raises(kept_rows.Damaged) as caught:
         kept_rows.read(place)
-    assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged: {said}")
-    assert "Put the run's folder data" in caught.value.remedy
+    assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged. {said}")
+    assert "Restore the run's folder data" in caught.value.remedy
     assert held(kept_rows.of_run(place, config)) == wanted
     assert held(kept_rows.mend(place, config, caught.value)) == held(kept_rows.read(place)) == wanted
     assert not list(place.glob(".*"))
@@ -265,7 +265,7 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
         (tmp_path / "rows.jsonl").unlink()
     else:
         config = RunConfig(**{**vars(config), "split_seed": 4})
-    words = {"changed": "rows.jsonl was changed since", "gone": "does not exist", "split": "divided in another way"}
+    words = {"changed": "rows.jsonl was changed since", "gone": "doesn't exist", "split": "divided into other rows"}
     with pytest.raises(kept_rows.Damaged, match=r"train\.jsonl\.gz is cut off") as caught:
         kept_rows.of_run(place, config)
     assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy
