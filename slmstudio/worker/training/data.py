@@ -208,7 +208,8 @@ def _pieces(row: Record, tokenizer: Any, template: ChatTemplate,
         ids = [*ids, tokenizer.eos_token_id]
     for start in range(0, len(ids), config.max_length):
         part = ids[start : start + config.max_length]
-        yield part, [True] * len(part)
+        if start == 0 or len(part) > 1:  # a last token alone has none before it to be learned from
+            yield part, [True] * len(part)
 
 
 def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bool) -> None:
