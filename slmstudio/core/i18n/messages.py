@@ -18,6 +18,8 @@ def tr(message: str, /, **values: Any) -> str:
             found in the code; or one that was marked by `noop` where it was written.
         values: what the placeholders stand for. Without any, braces in the message are left alone.
     """
+    if not message:
+        return message  # gettext's translation of nothing is the catalogue's header
     return _filled(speaking.catalogue().gettext(message), message, values)
 
 

@@ -43,7 +43,7 @@ def test_hindi_has_its_words_and_groups_of_digits(own: Path) -> None:
     i18n.use("hi")
     assert i18n.tr("{rows:,} rows are empty.", rows=1_234_567) == "12,34,567 पंक्तियाँ ख़ाली हैं।"
     assert [i18n.ntr("{n:,} row", "{n:,} rows", n) for n in (0, 1, 2)] == ["0 पंक्ति", "1 पंक्ति", "2 पंक्तियाँ"]
-    assert i18n.ptr("a button", "Open") == "खोलें"
+    assert i18n.ptr("a button", "Open") == "खोलें" and i18n.tr("") == ""
     assert i18n.tr("No translation of {this}", this=5) == "No translation of 5"
     assert i18n.number_text(-1234567.25, ",.1f") == "-12,34,567.2"
     assert not i18n.is_right_to_left()
