@@ -97,7 +97,6 @@ def _shown(row: Row, gain: float, names: list[str]) -> ShownRow:
                     shortened(question), [shortened(text) for text in row.references], answers, change)
 
 
-
 def _score(row: Row, name: str) -> str:
     key = _metric(row, name)
     return tr("no score") if key is None else f"{number_text(row.scores[name][key], ',.1f')} {tr(METRICS[key].name)}"
