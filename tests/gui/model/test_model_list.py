@@ -121,12 +121,12 @@ def test_what_is_opened_is_seen_whatever_was_filtered(qtbot, tab: ModelTab, tiny
 def test_languages_have_the_names_that_the_window_speaks(qtbot, tab: ModelTab):
     try:
         i18n.use("hi")
-        names = known.languages()
+        called = known.languages()
     finally:
         i18n.use("en")
-    assert names["ta"] == ("तमिल", "Tamil") and known.languages()["ta"] == ("Tamil", "Tamil")
+    assert called["ta"] == ("तमिल", "Tamil") and known.languages()["ta"] == ("Tamil", "Tamil")
     tab.models.language.clear()
-    tab.models.set_languages(names)
+    tab.models.set_languages(called)
     shown = []
     for word in ("तमिल", "tamil"):  # one may type either
         tab.models.search.setText(word)
