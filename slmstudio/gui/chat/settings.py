@@ -167,7 +167,7 @@ class ChatSettings(Card):
                    "seed": self.seed, "stop_strings": self.stop}
         for name, widget in widgets.items():
             widget.setObjectName(name)
-        self.more = SecondaryButton(tr("More"), tr("Show or hide settings that are rarely changed."), "small")
+        self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small")
         self.more.setObjectName("more_sampling")
         self.more.setCheckable(True)
         self._seldom = QWidget()

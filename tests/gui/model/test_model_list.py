@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPushButton
 from support import model_files
 
-from slmstudio.core import files, formats
+from slmstudio.core import files, formats, i18n
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import catalogue
 from slmstudio.gui.common.session import Session
@@ -116,6 +116,22 @@ def test_what_is_opened_is_seen_whatever_was_filtered(qtbot, tab: ModelTab, tiny
         tab.open_paths([tiny_model])
     assert tab.models.list.currentItem().text() == tiny_model.name
     assert tab.models.search.text() == ""
+
+
+def test_languages_have_the_names_that_the_window_speaks(qtbot, tab: ModelTab):
+    try:
+        i18n.use("hi")
+        called = known.languages()
+    finally:
+        i18n.use("en")
+    assert called["ta"] == ("तमिल", "Tamil") and known.languages()["ta"] == ("Tamil", "Tamil")
+    tab.models.language.clear()
+    tab.models.set_languages(called)
+    shown = []
+    for word in ("तमिल", "tamil"):  # one may type either
+        tab.models.search.setText(word)
+        shown.append(tab.models.list.count())
+    assert shown[0] == shown[1] > 0
 
 
 def test_the_arrow_keys_walk_the_list(qtbot, tab: ModelTab):
