@@ -72,7 +72,7 @@ def test_what_cannot_be_got_is_a_sentence_with_status_2(hub, run):
     assert "can't be used as an address" in error["error"]["what"]
     hub.stop()
     result, said = run("models", "get", REPO, status=2)
-    assert result["outcome"] == "failed" and "The hub cannot be reached" in result["error"]["why"]
+    assert result["outcome"] == "failed" and "The hub can't be reached" in result["error"]["why"]
     assert f"error: {REPO} could not be fetched." in said and re.search(f"models get {REPO}$", result["resume"])
     assert re.search("models get gpt2 --revision 607a30d$", run("models", "get", "gpt2@607a30d", status=2)[0]["resume"])
 
