@@ -96,7 +96,8 @@ def test_ctrl_c_pauses_and_the_command_that_is_told_fetches_the_rest(hub, run, f
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1 and "Pausing: what was downloaded is kept." in said
-    told = re.search(r"Paused\. What was downloaded is kept: .* of .*\.\nDownload the rest with: .*(models get .*)\n", said)
+    told = re.search(r"Paused\. What was downloaded is kept: .* of .*\.\n"
+                     r"Download the rest with: .*(models get .*)\n", said)
     assert told is not None and told[1] == f"models get {REPO}"
     [begun] = run("models", "get")[0]["unfinished"]
     assert begun["repo"] == REPO and 0 < begun["bytes"] < begun["total"] and begun["resume"].endswith(told[1])
