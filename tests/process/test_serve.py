@@ -531,7 +531,7 @@ class TestTerminal:
             if "Ctrl-C" in lines[-1]:
                 break
         text = "".join(lines)
-        python = text[text.index("# pip install"):text.index("Ctrl-C")]
+        python = text[text.index("# pip install"):text.index("Press Ctrl-C")]
         done = subprocess.run([sys.executable, "-c", python], capture_output=True, timeout=60)
         assert done.returncode == 0 and done.stdout.strip() != b"", done.stderr
         curl = text[text.index("export "):text.index("# pip install")]
