@@ -114,7 +114,7 @@ def from_os_error(error: OSError, what: str) -> UserError:
     if error.errno == errno.ENOENT:
         return UserError(what, tr("It doesn't exist."), tr("Check the path; it may have been moved or deleted."))
     if isinstance(error, NotAFile):
-        return UserError(what, error.strerror, tr("Put a file in its place, or choose another one."))
+        return UserError(what, str(error.strerror), tr("Put a file in its place, or choose another one."))
     if error.errno == errno.ELOOP:
         return UserError(what, tr("There is a link in its place, which isn't followed: it could lead to somebody "
                                   "else's file."),

@@ -50,7 +50,7 @@ def test_a_newer_format_is_refused_in_a_sentence(kind, tmp_path):
 @pytest.mark.parametrize("kind", formats.KINDS)
 @pytest.mark.parametrize("wrong", ["1", None, True, 0, -3, 1.5, [1], {}], ids=repr)
 def test_a_stamp_that_is_no_format_is_told(kind, wrong, tmp_path):
-    with pytest.raises(UserError, match="cannot be used") as caught:
+    with pytest.raises(UserError, match="can't be used") as caught:
         formats.check(kind, {formats.KINDS[kind].key: wrong}, tmp_path / "file.json")
     assert not isinstance(caught.value, formats.NewerFormat) and "isn't a whole number" in caught.value.why
 

@@ -115,7 +115,7 @@ def test_a_damaged_or_missing_result_is_refused(finished):
     shutil.rmtree(run / "adapter")
     with pytest.raises(UserError, match="can't be continued") as error:
         follow_up(run)
-    assert "is gone" in str(error.value)
+    assert "is missing from" in str(error.value)
 
 
 def test_a_base_that_is_gone_is_refused(finished, tmp_path):

@@ -63,7 +63,7 @@ def test_a_name_that_is_taken_is_refused_with_one_that_is_free(tmp_path: Path) -
         folder.rename(run, "TWO")
     assert "Another run is called “TWO”." in caught.value.why and "“TWO-3” is free" in caught.value.remedy
     for name in ("", " \n", "x" * 101):
-        with pytest.raises(UserError, match="not renamed"):
+        with pytest.raises(UserError, match="wasn't renamed"):
             folder.rename(run, name)
     assert state(run)["name"] == "one"
 
@@ -75,5 +75,5 @@ def test_damaged_and_newer_runs_are_refused_and_left_as_they_are(tmp_path: Path)
         with pytest.raises(UserError) as caught:
             folder.rename(run, "two")
         assert words in str(caught.value) and (run / jobs.RUN).read_text() == content
-    with pytest.raises(UserError, match="not renamed"):
+    with pytest.raises(UserError, match="wasn't renamed"):
         folder.rename(tmp_path / "absent", "two")

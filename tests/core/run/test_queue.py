@@ -102,17 +102,17 @@ def test_a_run_that_was_cut_off_before_waits_for_its_turn(make_run, state):
 def test_what_cannot_wait_is_refused(make_run, tmp_path):
     run = make_run()
     queue.add(run)
-    with pytest.raises(UserError, match="waits in the queue already"):
+    with pytest.raises(UserError, match="is already in the queue"):
         queue.add(run)
     done = make_run("done")
     end(done, "finished")
-    with pytest.raises(UserError, match="finished already"):
+    with pytest.raises(UserError, match="already finished"):
         queue.add(done)
     with pytest.raises(UserError, match="isn't a job"):
         queue.add(tmp_path / "absent")
-    with pytest.raises(UserError, match="not in the queue"):
+    with pytest.raises(UserError, match="isn't in the queue"):
         queue.remove(done)
-    with pytest.raises(UserError, match="not in the queue"):
+    with pytest.raises(UserError, match="isn't in the queue"):
         queue.move(done, 0)
     assert names() == ["run"]
 

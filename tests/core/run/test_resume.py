@@ -80,7 +80,7 @@ def test_a_checkpoint_that_is_a_link_is_passed_over(run: Path, tmp_path: Path) -
     own.symlink_to(tmp_path / "step-000009", target_is_directory=True)
     told: list[str] = []
     assert checkpoints.newest_good(run / folder.CHECKPOINTS, lambda each, why: told.append(why)) is None
-    assert told == ["it is a link to another place"]
+    assert told == ["It is a link to another place."]
 
 
 def test_lost_checkpoints_are_refused_and_a_run_without_any_starts_over(run: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_run_folder_with_what_it_changed_about_itself(configure, tmp_path):
 def test_what_the_run_reads_is_never_written_over(configure, rows_file, tmp_path):
     mine = tmp_path / "mine.train.jsonl"
     mine.write_bytes(rows_file.read_bytes())
-    with pytest.raises(UserError, match="would be written over"):
+    with pytest.raises(UserError, match="would be overwritten"):
         script.write_script(configure(train_file=str(mine)), tmp_path / "mine.py")
     assert mine.read_bytes() == rows_file.read_bytes()
 
