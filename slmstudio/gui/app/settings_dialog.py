@@ -14,7 +14,7 @@ from slmstudio.gui.app.desktop.comfort import ComfortRows
 from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
 from slmstudio.gui.app.hub_address import HubAddress
-from slmstudio.gui.app.language.row import LanguageChoice
+from slmstudio.gui.app.language_row import LanguageChoice
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
