@@ -21,5 +21,5 @@ def test_a_complete_environment_stays_as_it_is():
 
 def test_a_copy_without_the_set_up_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(environment, "BOOTSTRAP", tmp_path / "bootstrap.py")
-    with pytest.raises(UserError, match="cannot set itself up"):
+    with pytest.raises(UserError, match="can't set itself up"):
         environment.command()

@@ -218,7 +218,7 @@ def test_a_worker_that_was_killed_is_named(tmp_path, monkeypatch) -> None:
     worker._process.kill()
     assert list(worker.receive()) == []
     assert "killed" in worker.cause_of_death().why and not worker.is_alive()
-    with pytest.raises(UserError, match="gone"):
+    with pytest.raises(UserError, match="has ended"):
         for _ in range(2):
             worker.send({"command": "count", "messages": QUESTION})
     worker.close()

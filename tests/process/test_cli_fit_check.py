@@ -44,7 +44,7 @@ def test_what_cannot_be_tried_is_told_in_a_sentence(studio_home, tmp_path, capsy
     state = {**(files.read_json(out) or {}), "train_file": str(tmp_path / "gone.jsonl")}
     out.write_text(json.dumps(state))
     assert commands.main(["fit-check", str(out), "--json"]) == 2
-    assert "gone.jsonl does not exist" in capsys.readouterr().out
+    assert "gone.jsonl doesn't exist" in capsys.readouterr().out
     assert commands.main(["fit-check", str(tmp_path / "no.json")]) == 2
 
 

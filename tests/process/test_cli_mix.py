@@ -29,4 +29,4 @@ def test_files_are_mixed_by_their_weights(tmp_path: Path, studio_home: Path):
     lineage = json.loads((tmp_path / "mix.jsonl.lineage.json").read_text(encoding="utf-8"))
     assert [each["source"] for each in lineage["sources"]] == ["a.jsonl", "b=c.jsonl"] and lineage["seed"] == 3
     wrong = slmstudio("data", "mix", f"{tmp_path / 'a.jsonl'}=many", tmp_path / "b=c.jsonl", "--out", out)
-    assert wrong.returncode == 2 and '"many" is not a weight' in wrong.stderr
+    assert wrong.returncode == 2 and "“many” isn't a weight" in wrong.stderr

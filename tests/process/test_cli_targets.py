@@ -72,5 +72,5 @@ def test_an_earlier_result_is_replaced(here: Path, tiny_model: Path) -> None:
 def test_a_plan_without_its_test_file_is_refused(here: Path, capsys, tiny_model: Path, words: list[str]) -> None:
     plan = ["plan", "--model", str(tiny_model), "--data", "rows.jsonl", "--out", "run.json"]
     assert commands.main([*plan, *words]) == 2
-    assert "absent.jsonl does not exist" in capsys.readouterr().err
+    assert "absent.jsonl doesn't exist" in capsys.readouterr().err
     assert not (here / "run.json").exists()

@@ -46,7 +46,7 @@ def test_test_files_that_are_of_no_use(tiny_model, tmp_path, studio_home):
         {"question": "Q?", "choices": ["a", "b", "a"], "answer": "a"},
         {"question": "Q?", "choices": ["a", "b"], "answer": ["a", "b"]}]), status=2)
     assert said.count("line 1: choices A and C are the same") == 1
-    assert said.count("line 2: 2 choices are called right") == 1
+    assert said.count("line 2: 2 choices are marked as right") == 1
 
     said = evaluate(tiny_model, "--test", write(tmp_path / "long.jsonl", [
         {"question": "word " * 9000, "answer": "A."}] * 2), status=2)

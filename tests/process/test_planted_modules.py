@@ -47,7 +47,7 @@ def job_worker(folder: Path) -> None:
         job = jobs.Job(folder)
         job.start()
         job._process.wait(60)
-        assert "another worker is at work" in job.log_tail()
+        assert "another worker is working on" in job.log_tail()
 
 
 def interactive_worker(folder: Path) -> None:

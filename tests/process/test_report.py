@@ -112,8 +112,8 @@ def test_a_browser_that_hangs_or_fails_is_told_in_a_sentence(run, tmp_path, monk
     (tmp_path / "bin").mkdir()
     browser = tmp_path / "bin" / "chromium"
     monkeypatch.setattr(pdf, "browsers", lambda: [str(browser)])
-    for script, words in (("exec sleep 600", "did not end within 0.3 seconds"), ("echo no display >&2; exit 1",
-                                                                                 "It said: no display")):
+    for script, words in (("exec sleep 600", "didn't finish within 0.3 seconds"),
+                          ("echo no display >&2; exit 1", "Its message: no display.")):
         browser.write_text(f"#!/bin/sh\n{script}\n")
         browser.chmod(0o755)
         with pytest.raises(UserError, match=words):

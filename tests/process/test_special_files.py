@@ -92,7 +92,7 @@ FILES = {
     "plan, model": ("plan", "--model", "X", "--data", "ROWS", "--out", "OUT"),
     "estimate": ("estimate", "--model", "X"), "train": ("train", "X"), "code": ("code", "X", "--out", "OUT"),
     "fit-check": ("fit-check", "X"), "queue": ("queue", "add", "X"), "export": ("export", "X"),
-    "parity": ("parity", "MODEL", "X"), "chat": ("chat", "X", "--ask", "Hello"), "serve": ("serve", "X"),
+    "parity": ("parity", "MODEL", "X"), "chat": ("chat", "X", "--prompt", "Hello"), "serve": ("serve", "X"),
     "evaluate": ("evaluate", "MODEL", "--test", "X"), "evaluate, model": ("evaluate", "X", "--test", "ROWS"),
     "evaluate, against": ("evaluate", "MODEL", "--test", "ROWS", "--against", "X"),
     "rubric": ("evaluate", "MODEL", "--test", "ROWS", "--judge", "MODEL", "--rubric", "X"),

@@ -112,7 +112,7 @@ def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=LOOK_SECONDS)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return tr("Its message: {message}", message=lines[-1]) if lines else ""
+    return tr("Its message: {message}.", message=lines[-1].rstrip(".")) if lines else ""
 
 
 def _end_tree(process: subprocess.Popen[bytes]) -> None:

@@ -26,7 +26,8 @@ def ranks_of(job: jobs.Job) -> dict[int, psutil.Process]:
     def all_there() -> bool:
         found.update({int(each.environ()["RANK"]): each for each in agent.children()
                       if "launch_probe.py" in " ".join(each.cmdline()) and "RANK" in each.environ()})
-        return len(found) == 2 and (job.folder / "logs" / "rank-1.log").exists()
+        logs = [job.folder / "logs" / f"rank-{rank}.log" for rank in found]
+        return len(found) == 2 and all(log.exists() and "is to work" in log.read_text() for log in logs)
 
     wait.until(all_there, "both processes", ended=lambda: job.outcome() is not None)
     return found
