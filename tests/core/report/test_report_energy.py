@@ -51,7 +51,7 @@ def test_the_cards_own_counter_is_named(tmp_path, page, studio_home):
         if event["type"] == "sensors":
             event["gpu"]["energy_j"] = 1000 + 150 * event["time"]
         files.append_line(run.folder / jobs.EVENTS, event)
-    assert "Cards 0.167 Wh by the cards' own counters" in page(run.folder).text
+    assert "Cards 0.167 Wh measured by the cards' own counters" in page(run.folder).text
 
 
 def test_a_card_without_power_is_said_to_be_missing(tmp_path, page, studio_home):
