@@ -180,7 +180,7 @@ def test_votes_survive_a_kill(studio_home: Path) -> None:
 def test_no_votes_yet_and_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert votes.read(tmp_path / "none.jsonl") == ([], 0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="keep the vote"):
+    with pytest.raises(UserError, match="save the vote"):
         votes.add(vote(), tmp_path / "file" / "votes.jsonl")
 
 

@@ -162,7 +162,7 @@ def test_a_vote_that_cannot_be_kept_can_be_given_again(qtbot, tab, session, mode
     qtbot.waitUntil(lambda: any(each.isVisible() for each in tab.findChildren(QPushButton, "vote_0")), timeout=15_000)
     press(qtbot, tab, "vote_0")
     qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
-    assert "keep the vote" in tab.banner._what.text() and tab.comparison.masked
+    assert "save the vote" in tab.banner._what.text() and tab.comparison.masked
     paths.votes_file().rmdir()
     vote(qtbot, tab, "vote_0")
     assert len(votes.read()[0]) == 1

@@ -163,7 +163,7 @@ def test_a_dead_worker_is_said_and_started_again(qtbot, tab, first):
     ready(qtbot, first)
     ask(qtbot, tab, "die now")
     qtbot.waitUntil(lambda: first.state == "failed", timeout=10_000)
-    assert first.banner.isVisible() and "gone" in first.banner._what.text()
+    assert first.banner.isVisible() and "has ended" in first.banner._what.text()
     assert said(first) == ["hello", "**नमस्ते** दुनिया, you asked: hello"]
     assert tab.input.editor.toPlainText() == "die now", "the question is not lost"
     press(qtbot, tab, "start_again")

@@ -125,6 +125,6 @@ def test_cancel_ends_it_and_keeps_nothing(plan):
 
 
 def test_a_run_that_cannot_be_done_here_is_told_as_it_would_be(plan):
-    with pytest.raises(UserError, match="cannot be done here") as error:
+    with pytest.raises(UserError, match="can't be trained here") as error:
         check(RunConfig.from_dict({**plan().to_dict(), "device": "cuda"}))
     assert [problem.field for problem in error.value.problems] == ["device"]
