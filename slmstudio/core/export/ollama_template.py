@@ -16,9 +16,9 @@ from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 
 _S, *_MARKS = (f"mark{letter}qz" for letter in "sabcdefg")
-_WORDS = (noop("What is the fee?"), "शुल्क ₹1,500 है।\n\n1. `form.pdf`", noop("And {{ then }}?"), "<b>7 days</b>",
+_WORDS = ("What is the fee?", "शुल्क ₹1,500 है।\n\n1. `form.pdf`", "And {{ then }}?", "<b>7 days</b>",
           "ठीक है", "Yes.", "Thanks!")
-_SYSTEM = noop("You are a clerk.\nAnswer in Hindi.")
+_SYSTEM = "You are a clerk.\nAnswer in Hindi."
 
 
 @dataclass(frozen=True)

@@ -189,17 +189,18 @@ def _refuse_other_things(folder: Path, name: str, present: frozenset[str]) -> No
     if "config.json" not in present and ggufs:
         raise UserError(tr("{name} holds a GGUF file ({file}), not a base model.", name=name, file=ggufs[0]),
                         tr("GGUF is for running a model."),
-                        tr("{how_to_import} Or choose the folder that it was made from.",
-                           how_to_import=_how_to_import(folder / ggufs[0])))
+                        _how_to_import(folder / ggufs[0]))
     if "config.json" not in present and "snapshots" in present:
         raise UserError(tr("{name} is the hub cache's folder around the model.", name=name),
                         tr("The model is deeper inside."), tr("Choose the folder inside its `snapshots` folder."))
 
 
 def _how_to_import(gguf: Path | str) -> str:
-    """What makes a folder of a GGUF file, in the window and in the terminal."""
-    return tr('To train it, import it: choose it with "GGUF…" in the Model tab, or run {command}, which unpacks it '
-              "into such a folder.", command=program.command("models", "import", gguf))
+    """What makes a folder of a GGUF file, in the window and in the terminal; and what else can be done."""
+    return " ".join((
+        tr('To train it, import it: choose it with "GGUF…" in the Model tab, or run {command}, which unpacks it '
+           "into such a folder.", command=program.command("models", "import", gguf)),
+        tr("Or choose the folder that it was made from.")))
 
 
 def _not_a_folder(file: Path, name: str) -> UserError:
@@ -207,8 +208,7 @@ def _not_a_folder(file: Path, name: str) -> UserError:
     if is_gguf(file):
         return UserError(tr("{name} is a GGUF file, which runs a model but can't be trained as it is.", name=name),
                          tr("A base model is a folder with safetensors weights."),
-                         tr("{how_to_import} Or choose the folder that it was made from.",
-                            how_to_import=_how_to_import(file)))
+                         _how_to_import(file))
     if (file.parent / "config.json").is_file():
         remedy = tr("Choose the folder it is in: {folder}", folder=file.parent)
     else:

@@ -52,7 +52,7 @@ def read_lora(path: Path | str) -> LoraFacts:
         if values.get("general.type") != "adapter" or values.get("adapter.type") != "lora":
             raise UserError(tr("{name} isn't a LoRA adapter.", name=name),
                             tr("Its header says that it is something else."),
-                            tr("Choose the adapter's GGUF file; Results exports one."))
+                            tr("Choose the adapter's GGUF file. You can export one in Results."))
         if not isinstance(values.get("general.architecture"), str) or not tensors:
             raise Damaged(tr("Its header doesn't say what it changes."))
 

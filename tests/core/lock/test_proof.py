@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support import spoken
+
 from slmstudio.core.lock import proof, syscalls
 
 CALLS = {"TCP to this machine": "socket(AF_INET, SOCK_STREAM)", "TCP over IPv6": "socket(AF_INET6, SOCK_STREAM)",
@@ -34,6 +36,13 @@ def test_without_the_lock_the_same_attempts_arrive(linux):
     for what in ("TCP to this machine", "UDP to this machine", "another program's Unix socket",
                  "reading a file outside", "a child process: TCP to this machine"):
         assert gave[what] == "it worked", what
+
+
+def test_the_locked_process_speaks_the_language_of_this_one(linux):
+    with spoken.brackets():
+        found = proof.prove()
+    assert found.enforced, found
+    assert [each.what for each in found.attempts if not spoken.is_translated(each.what)] == ["io_uring"]
 
 
 def test_another_system_says_that_nothing_is_enforced(monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support import spoken
 
 from slmstudio.core import files
 from slmstudio.worker.runtime import child
@@ -41,6 +42,19 @@ def test_on_a_full_disk_what_is_half_done_gives_way_to_the_sentence(tmp_path, mo
     assert not half.exists()
     error = (files.read_json(report) or {})["error"]
     assert error["what"] == "Could not keep the rows." and error["why"] == "The disk is full."
+
+
+def test_a_child_speaks_the_language_of_its_parent(tmp_path):
+    request, report = tmp_path / "child.request.json", tmp_path / "report"
+    files.write_atomically(request, files.dump_pretty({"report": str(report), "parent": os.getpid()}))
+    code = ("import pathlib, sys; from slmstudio.core.errors import UserError; from slmstudio.core.i18n import tr; "
+            "from slmstudio.worker.runtime import child\n"
+            "def work(request, report):\n    raise UserError(tr('Try again.'))\n"
+            "sys.exit(child.serve(pathlib.Path(sys.argv[1]), work))")
+    with spoken.brackets():
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-P", "-c", code, str(request)], timeout=120, env=environment)
+    assert spoken.is_translated((files.read_json(report) or {})["error"]["what"])
 
 
 def test_a_child_whose_parent_ended_before_it_began_ends_too(tmp_path):

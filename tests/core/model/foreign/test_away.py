@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import crafted_models, starter
+from support import crafted_models, spoken, starter
 from support.model_files import CHATML
 
 from slmstudio.core.errors import UserError
@@ -61,6 +61,17 @@ def test_what_is_wrong_comes_back_in_words(child: None, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="half of a character"):
         tokenizer.encode("\ud83d", add_special_tokens=False)
     assert ChatTemplate("{{ messages[0].content }}").render([{"role": "user", "content": "\ud83d"}]) == "\ud83d"
+
+
+def test_it_speaks_the_language_that_is_chosen_while_it_runs(child: None) -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match="refuses this conversation: no"):
+            ChatTemplate("{{ raise_exception('no') }}").render(CHAT)
+        first = away._child
+        with spoken.brackets(), pytest.raises(UserError) as caught:
+            ChatTemplate("{{ raise_exception('no') }}").render(CHAT)
+        assert spoken.is_translated(caught.value.what) and spoken.is_translated(caught.value.remedy)
+        assert away._child is first is not None
 
 
 @linux

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import crafted_models, family_models, model_files, more_layouts, starter
+from support import crafted_models, family_models, model_files, more_layouts, spoken, starter
 
 import slmstudio
 from slmstudio.core import paths
@@ -168,6 +168,24 @@ def test_what_passed_is_remembered_until_a_file_changes(tmp_path: Path, monkeypa
     assert vet(folder) != found
     crafted_models.edit(folder, "config.json", eos_token_id=7_000)
     assert not vet(folder).passed
+
+
+def test_what_was_said_in_another_language_is_not_said_again(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "m")
+    found = vet(folder)
+    with spoken.brackets():
+        other = vet(folder)
+        assert all(spoken.is_translated(each.sentence) for each in other.checks), other.checks
+        assert vet(folder) == other
+    assert vet(folder) == found
+
+
+def test_the_tokenizers_process_speaks_the_language_of_this_one(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "m")
+    (folder / "tokenizer.json").write_text("{}")
+    with spoken.brackets():
+        (problem,) = vet(folder).problems
+    assert spoken.is_translated(problem.message) and "tökéñízér.jšöñ" in problem.message, problem
 
 
 def test_what_changes_during_the_look_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,24 @@
+"""Another language for a while: the one that nobody speaks, whose messages stand in brackets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from slmstudio.core import i18n
+from slmstudio.core.i18n import pseudo, speaking
+
+
+@contextmanager
+def brackets() -> Iterator[None]:
+    before = i18n.language()
+    i18n.use(speaking.PSEUDO)
+    try:
+        yield
+    finally:
+        i18n.use(before)
+
+
+def is_translated(text: str) -> bool:
+    """Whether a text is made of messages from beginning to end."""
+    return text.startswith(pseudo.OPEN) and text.endswith(pseudo.CLOSE)
