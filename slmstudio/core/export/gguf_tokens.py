@@ -44,7 +44,7 @@ class GgufTokens:
 def read_tokens(path: Path) -> GgufTokens:
     """
     Raises:
-        UserError: the file is no complete GGUF model.
+        UserError: the file isn't a complete GGUF model.
     """
     facts = read_gguf(path)  # checks every length that is trusted below
     try:

@@ -68,7 +68,7 @@ def find(gguf: Path, run: RunSummary | None = None) -> Export:
     """Look for what lies around a GGUF file.
 
     Raises:
-        UserError: it is no complete GGUF file.
+        UserError: it isn't a complete GGUF file.
     """
     facts = read_gguf(gguf)
     context = min(CONTEXT, facts.context_length or CONTEXT)

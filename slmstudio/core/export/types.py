@@ -15,7 +15,7 @@ BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 
 """Size of llama.cpp's block formats: bytes of a block times eight, divided by its weights (ggml-common.h)."""
 
 FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0", "IQ4_XS": "IQ4_NL"}
-"""What llama.cpp uses instead where a row is no multiple of 256 weights (tensor_type_fallback in llama-quant.cpp)."""
+"""What llama.cpp uses instead where a row isn't a multiple of 256 weights (tensor_type_fallback in llama-quant.cpp)."""
 
 ROW_MULTIPLE = 256
 METADATA_BYTES_PER_TOKEN = 48

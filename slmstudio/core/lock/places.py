@@ -66,7 +66,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     found += [(home / name, landlock.READ) for name in ("models", "benchmarks", "settings.json")]
     found += [(paths.cache_dir() / "vetting", landlock.READ), (paths.place_file(), landlock.READ)]
     found += [(path, landlock.WRITE) for path in _kept(kind)]
-    if kind in ("chat", "talk", "serve"):  # it looks whether a run is at work, and answers with what any run has left
+    if kind in ("chat", "talk", "serve"):  # it looks whether a run is running, and answers with what any run has left
         found.append((paths.runs_dir(), landlock.READ))
     found += [(path, landlock.READ) for path in _named(request)]
     if kind == "export":

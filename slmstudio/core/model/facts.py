@@ -116,7 +116,7 @@ def read_model(folder: Path | str) -> ModelFacts:
     """Read what a model folder is, and check that it is whole and that nothing in it leads elsewhere.
 
     Raises:
-        UserError: it is no folder of a trainable model, or something is missing or damaged; `problems` names
+        UserError: it isn't the folder of a trainable model, or something is missing or damaged; `problems` names
             everything that is wrong, when it is more than one thing.
     """
     folder = Path(folder)

@@ -138,7 +138,7 @@ def _files(first: Path, header: Header) -> tuple[Path, ...]:
 
 
 def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors: int, name: str) -> None:
-    """GGUF also holds things that are no model."""
+    """GGUF files also hold things that aren't models."""
     kind = values.get("general.type")
     if kind == "adapter":
         raise UserError(tr("{name} is an adapter, not a model.", name=name),

@@ -24,7 +24,7 @@ from slmstudio.core.model.json_files import printable, truncated, what_is
 VERSION = 3
 """The newest version that is read; 2 has the same layout."""
 NEWEST, NEWEST_KIND, NEWEST_TYPE = 99, 63, 255
-"""Higher numbers of a version, a kind of value or a tensor type are no news: the bytes are garbage."""
+"""Higher numbers of a version, a kind of value or a tensor type aren't newer ones: the bytes are garbage."""
 MAX_TEXT = 16 * 2**20
 """No name and no chat template is longer, in bytes."""
 TENSOR_TYPES = {
@@ -44,7 +44,7 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 STRING, _ARRAY = 8, 9
 DOWNLOAD = noop("Download or make the file again.")
 Check = Callable[[dict[str, Any], dict[str, int], int], None]
-"""Looks at the scalars, the arrays' lengths and the number of tensors, and raises where the file is of no use."""
+"""Looks at the scalars, the arrays' lengths and the number of tensors, and raises where the file is useless."""
 
 
 @dataclass(frozen=True)

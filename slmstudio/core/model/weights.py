@@ -140,7 +140,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, after checking that the file holds all of them.
 
     Raises:
-        UserError: it cannot be read, is no safetensors file, is truncated, or contradicts itself.
+        UserError: it cannot be read, isn't a safetensors file, is truncated, or contradicts itself.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:

@@ -3,7 +3,7 @@
     {"kind": "download", "name": what names it, "revision": or null, "endpoint": or null}
 
 The network is used by a child process alone (`fetch_child`). The model arrives in a hidden folder beside its place,
-which is renamed when it is whole; whatever ends this process, the next one takes up what lies there. The command
+which is renamed when it is whole; whatever ends this process, the next one continues from there. The command
 "pause" ends the download and keeps that, "cancel" removes it.
 """
 
@@ -31,7 +31,7 @@ from slmstudio.worker.runtime.keep_awake import Awake
 PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5
 SPEED_SECONDS = 5.0
-"""The speed that is told is that of so many seconds."""
+"""The speed shown is that of so many seconds."""
 _CHANGED = "changed"
 """In the name of a file that isn't what was fetched."""
 _BEFORE_IT_IS_REFUSED = {place.RECORD, "config.json", INDEX}
@@ -50,7 +50,7 @@ def run(job: JobContext) -> dict[str, Any]:
         "total".
 
     Raises:
-        UserError: it can't be had; what has arrived is kept.
+        UserError: it can't be downloaded; what has arrived is kept.
         Cancelled: nothing is kept.
     """
     import filelock
@@ -79,7 +79,7 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
             job.log(tr("{repo} is already on this machine.", repo=repo))
             return _result(job, folder, fetched=False)
         shutil.rmtree(partial, ignore_errors=True)
-        os.replace(folder, partial)  # what is whole of it needs not be fetched again
+        os.replace(folder, partial)  # what is complete of it needn't be downloaded again
     partial.mkdir(parents=True, exist_ok=True)
     if place.read_record(partial) is None:
         place.write_record(partial, repo, revision, endpoint=endpoint)

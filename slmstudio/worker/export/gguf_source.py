@@ -237,7 +237,7 @@ def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], 
 
 
 def _loader(tensor: Any) -> Callable[[], Array]:
-    """The whole tensor, once: the converter's lazy tensors keep what they computed, so it is let go of."""
+    """The whole tensor, once: the converter's lazy tensors keep what they computed, so it is released."""
     import gguf
 
     held = [tensor]

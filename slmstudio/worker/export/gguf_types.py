@@ -1,6 +1,6 @@
 """Which block format each tensor gets in a quantization type: llama.cpp itself is asked, so that nothing is copied.
 
-Q4_K_M is a mixture: half of the down projections in Q6_K, rows that are no multiple of 256 in Q5_0, and so on. A file
+Q4_K_M is a mixture: half of the down projections in Q6_K, rows that aren't a multiple of 256 in Q5_0, and so on. A file
 with the same key-value pairs and the same tensors of two short rows each is quantized; the formats are read from it.
 """
 

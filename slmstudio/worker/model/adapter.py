@@ -30,7 +30,7 @@ class Adapter:
     (`modules_to_save`) replace the base's.
 
     Raises:
-        UserError: it is no LoRA adapter, or uses what is not known here.
+        UserError: it isn't a LoRA adapter, or uses what isn't known here.
     """
 
     def __init__(self, folder: Path):

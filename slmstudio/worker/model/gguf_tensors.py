@@ -72,7 +72,7 @@ class GgufTensors:
         self.types = {name: kind.name for name, (kind, _, _) in self._places.items()}
 
     def row_count(self, name: str, width: int) -> int:
-        """How many rows of `width` values a tensor has; 0 where its size is no multiple of one."""
+        """How many rows of `width` values a tensor has; 0 where its size isn't a multiple of it."""
         kind, _, size = self._places[name]
         row = _row_bytes(kind, width)
         return 0 if row == 0 or size % row else size // row

@@ -52,7 +52,7 @@ class Vocabulary:
 
     @property
     def added(self) -> list[str]:
-        """Tokens that are found in a text before it is cut, those first that are no special ones."""
+        """Tokens that are found in a text before it is cut, first those that aren't special."""
         tokens = sorted(self.state["added_tokens"], key=lambda token: (token["special"], token["id"]))
         return [token["content"] for token in tokens]
 

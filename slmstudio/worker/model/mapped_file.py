@@ -39,7 +39,7 @@ def _trim(path: Path, ended: threading.Event) -> None:
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     while not ended.wait(TRIM_SECONDS):
         for start, length in _shared_mappings(path):
-            libc.madvise(start, length, _MADV_DONTNEED)  # a mapping that has gone meanwhile is no harm
+            libc.madvise(start, length, _MADV_DONTNEED)  # a mapping that has gone in the meantime does no harm
 
 
 def _shared_mappings(path: Path) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@
     models/.NAME.partial/download.json   the same of what is still arriving
     models/.NAME.partial/.HASH.incomplete   the beginning of a file, named by what its whole content hashes to
 
-Whatever lies in the hidden folder is taken up again: a file has its own name there once it is whole and verified.
+Whatever lies in the hidden folder is used again: a file has its own name there once it is whole and verified.
 """
 
 from __future__ import annotations

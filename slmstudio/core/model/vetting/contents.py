@@ -31,7 +31,7 @@ _MEMORY = 64 * 2**20
 _FIRST = frozenset(bytes([code]) for code in b"(]}cIFLVSNUTX")
 """What a pickle of protocol 0 or 1 begins with."""
 _NONSENSE = ("unknown", "pop", "MARK", "memo", "stack not empty", "invalid", "could not convert")
-"""What pickletools says of bytes that are no pickle, and doesn't say of one that is cut off."""
+"""What pickletools says of bytes that aren't a pickle, and doesn't say of one that is cut off."""
 _PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".bat", ".cmd", ".ps1", ".sh")
 
 

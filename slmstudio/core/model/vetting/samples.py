@@ -20,7 +20,7 @@ SCRIPTS = {
     noop("Emoji"): "Thanks 🙂 👍🏽 🇮🇳 👨‍👩‍👧",
 }
 LONG = tuple(text * (2_000 // len(text)) for text in ("a", " ", "0", "!", "\n", "ab ", "aA1 .", "क", "字", "\u200d"))
-"""A regular expression that tries every way to cut a text takes for ever on one of these."""
+"""A regular expression that tries every way to cut a text takes forever on one of these."""
 CHAT = ({"role": "user", "content": "Where is the office?"},
         {"role": "assistant", "content": "It is near the station."},
         {"role": "user", "content": "When does it open?"}, {"role": "assistant", "content": "It opens at nine."})
