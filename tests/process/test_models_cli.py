@@ -69,7 +69,7 @@ def test_a_model_is_got_and_then_named_wherever_a_model_is_asked_for(hub, run, r
 def test_what_cannot_be_got_is_a_sentence_with_status_2(hub, run):
     assert "isn't the name of a model" in run("models", "get", "../x", status=2)[0]["error"]["what"]
     error, _ = run("models", "get", REPO, "--endpoint", "hub", status=2)
-    assert "can't be used as an address" in error["error"]["what"]
+    assert "can't be used as the address" in error["error"]["what"]
     hub.stop()
     result, said = run("models", "get", REPO, status=2)
     assert result["outcome"] == "failed" and "The hub cannot be reached" in result["error"]["why"]

@@ -190,10 +190,11 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "absurd length of a text": (lambda: sound().set("general.name", TEXT, struct.pack("<Q", 2**63)).bytes(), "absurd"),
     "absurd length of a list": (lambda: sound().set("tokenizer.ggml.tokens", ARRAY,
                                                     struct.pack("<IQ", TEXT, 2**62)).bytes(), "absurd"),
-    "unknown kind of value": (lambda: sound().set("general.more", 77, b"").bytes(), "of kind 77, which does not exist"),
+    "unknown kind of value": (lambda: sound().set("general.more", 77, b"").bytes(),
+                              "has the type 77, which doesn't exist"),
     "lists in a list": (lambda: sound().set("general.more", ARRAY, struct.pack("<IQIQ", ARRAY, 1, U8, 0)).bytes(),
-                        "of kind 9"),
-    "a key twice": (lambda: _doubled("llama.block_count").bytes(), "llama.block_count is in it twice"),
+                        "of type 9"),
+    "a key twice": (lambda: _doubled("llama.block_count").bytes(), "the key llama.block_count twice"),
     "a key without a name": (lambda: sound().set("", U32, 1).bytes(), "a key without a name"),
     "architecture isn't a text": (lambda: sound().set("general.architecture", U32, 1).bytes(), "architecture"),
     "no architecture": (lambda: sound().drop("general.architecture").bytes(), "does not name the architecture"),
@@ -249,7 +250,7 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "alignment as a text": (lambda: sound().set("general.alignment", TEXT, "32").bytes(), "alignment"),
     "another alignment": (lambda: sound().set("general.alignment", U32, 256).bytes(), "is damaged"),
     "unknown type of tensor": (lambda: sound().tensor(QUERY, kind=200).bytes(), "newer than this program"),
-    "type that doesn't exist": (lambda: sound().tensor(QUERY, kind=99_999).bytes(), "which does not exist"),
+    "type that doesn't exist": (lambda: sound().tensor(QUERY, kind=99_999).bytes(), "which doesn't exist"),
     "offset beyond the file": (lambda: sound().tensor(QUERY, offset=2**40).bytes(), "truncated"),
     "offset without end": (lambda: sound().tensor(QUERY, offset=2**64 - 32).bytes(), "impossible"),
     "offset between": (lambda: sound().tensor(QUERY, offset=1_001).bytes(), "impossible"),
@@ -266,7 +267,7 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "no embeddings": (lambda: (lambda s: s.tensors.pop(EMBEDDING) and s)(sound()).bytes(), EMBEDDING),
     "a tensor twice": (lambda: (lambda s: Gguf(**{
         **vars(s), "tensor_count": len(s.tensors) + 1, "more_tensors": text(QUERY) + struct.pack(
-            "<IQQIQ", 2, HIDDEN, HIDDEN, 0, 0)}))(sound()).bytes(), "is in it twice"),
+            "<IQQIQ", 2, HIDDEN, HIDDEN, 0, 0)}))(sound()).bytes(), "twice"),
     "a tensor without a name": (lambda: (lambda s: s.tensors.update({"": s.tensors.pop(QUERY)}) or s)(sound()).bytes(),
                                 "is damaged"),
     "a name without end": (lambda: (lambda s: s.tensors.update({"x" * 5_000: s.tensors.pop(QUERY)}) or s)(

@@ -95,7 +95,7 @@ READ: dict[str, tuple[Build, str]] = {
     "weights of another size": (lambda f: honest(f, {"intermediate_size": 12}),
                                 "have another shape than config.json says"),
     "weights missing": (lambda f: honest(f, weights=safetensors(
-        {k: v for k, v in llama_tensors(vocabulary=ROWS).items() if "q_proj" not in k})), "Random numbers would take"),
+        {k: v for k, v in llama_tensors(vocabulary=ROWS).items() if "q_proj" not in k})), "Random numbers would be used"),
     "distributed checkpoint": (lambda f: with_file(f, "shard-00001-model-00001-of-00001.safetensors", b"x"),
                                "would be loaded instead of the weights that were checked"),
     # Pickles.
@@ -119,7 +119,7 @@ READ: dict[str, tuple[Build, str]] = {
     "code for experts": (lambda f: honest(f, {"experts_implementation": {"": "evil/experts"}}), "(evil/experts)"),
     "another backbone": (lambda f: honest(f, {"use_pretrained_backbone": True, "backbone": "../other"}),
                          "use_pretrained_backbone in config.json leads to another model"),
-    "other layers": (lambda f: honest(f, {"fusion_config": {"mlp": True}}), "puts other code in the place"),
+    "other layers": (lambda f: honest(f, {"fusion_config": {"mlp": True}}), "replaces the model's layers with other code"),
     "Python's insides": (lambda f: honest(f, {"__class__": "os.system"}), "reaches for Python's insides"),
     "a method's name": (lambda f: honest(f, {"get_text_config": "x"}), "would replace a method"),
     "another tokenizer": (lambda f: honest(f) and edit(f, "tokenizer_config.json", fast_tokenizer_files=[
@@ -185,7 +185,7 @@ READ: dict[str, tuple[Build, str]] = {
     "labels that aren't a table": (lambda f: honest(f, {"id2label": "x"}), "id2label in config.json is 'x'"),
     "packing that isn't a table": (lambda f: honest(f, {"quantization_config": "x"}), "quantization_config in config"),
     "packing of plain weights": (lambda f: honest(f, {"quantization_config": {
-        "quant_method": "bitsandbytes", "load_in_4bit": True}}), "packed by bitsandbytes, and they are plain numbers"),
+        "quant_method": "bitsandbytes", "load_in_4bit": True}}), "packed by bitsandbytes, but they are plain numbers"),
     "whole numbers for weights": (lambda f: honest(f, weights=safetensors({
         name: ("I16", shape) for name, (_, shape) in llama_tensors(vocabulary=ROWS).items()})),
         "hold whole numbers (I16) where weights belong"),
@@ -244,13 +244,13 @@ VET: dict[str, tuple[Build, str]] = {
                                    "spiece.model is a Python pickle"),
     "tokens without rows": (lambda f: honest(f, {"vocab_size": 200},
                                              weights=safetensors(llama_tensors(vocabulary=200))),
-                            "ids up to 269, and the embeddings have 200 rows"),
+                            "ids up to 269, but the embeddings have 200 rows"),
     "end token without a row": (lambda f: honest(f) and edit(
         f, "tokenizer_config.json", eos_token="<|new|>",
         added_tokens_decoder={str(n): {"content": f"<{n}>"} for n in range(5)}),
-        "ids up to 275, and the embeddings have 272 rows"),
+        "ids up to 275, but the embeddings have 272 rows"),
     "EOS beyond the rows": (lambda f: honest(f, {"eos_token_id": 5_000}),
-                            "eos_token_id is 5,000, and the embeddings have"),
+                            "eos_token_id is 5,000, but the embeddings have"),
     "negative BOS": (lambda f: honest(f, {"bos_token_id": -1}), "bos_token_id is -1"),
     "values by the million": (lambda f: with_file(f, "tokenizer.json", b'{"a": [' + b"0," * 2_500_001 + b"0]}"),
                               "more than 2,500,000 values"),

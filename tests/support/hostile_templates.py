@@ -36,7 +36,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "fields by name": ("{{ ('{a}'*250).format(a='x'*6000000)|length }}", "characters of text"),
     "parts by name": ("{{ ('a '*3000000).split(sep=' ')|length }}", "more than 1,000,000 items"),
     "lines of another kind": ("{{ ('\x0b'*6000000).splitlines()|length }}", "more than 1,000,000 items"),
-    "width of a date": ("{{ strftime_now('%999999999d') }}", "a date is too long"),
+    "width of a date": ("{{ strftime_now('%999999999d') }}", "too long a date"),
     # Each step is small, and there are many.
     "map to center": ("{{ range(1000)|map('center', 5000000)|list|length }}", "characters on the way"),
     "map to join": ("{{ ([['a']*1000]*5000)|map('join', 'x'*8000)|list|length }}", "characters on the way"),
@@ -54,13 +54,13 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "arguments that are kept": (f"{NS}{{% for i in range(1000) %}}"
                                 f"{{% set ns.x = [ns.x, cycler(*range(99999))] %}}{END}", "characters on the way"),
     # Bytes and numbers.
-    "bytes": ("{{ (messages[0].content.encode() * 500000000)|length }}", "it makes bytes"),
-    "bytes while compiling": ("{{ ('a'.encode() * 1000000000)|length }}", "it makes bytes"),
+    "bytes": ("{{ (messages[0].content.encode() * 500000000)|length }}", "makes bytes"),
+    "bytes while compiling": ("{{ ('a'.encode() * 1000000000)|length }}", "makes bytes"),
     "bytes of a number": ("{{ (5).to_bytes(2000000000, 'big')|length }}", "access to attribute 'to_bytes'"),
-    "squares": (f"{NS}{LOOP}{{% set ns.n = ns.n * ns.n %}}{END}", "a number is too large"),
-    "sums": (f"{NS}{{% for i in range(99999) %}}{{% set ns.n = ns.n + ns.n %}}{END}", "a number is too large"),
-    "powers": (f"{NS}{LOOP}{{% set ns.n = ns.n ** 2 %}}{END}", "a power is too large"),
-    "a number of many digits": ("{{ ('f'*4000000)|int(0, 16) }}", "a number is too large"),
+    "squares": (f"{NS}{LOOP}{{% set ns.n = ns.n * ns.n %}}{END}", "too large a number"),
+    "sums": (f"{NS}{{% for i in range(99999) %}}{{% set ns.n = ns.n + ns.n %}}{END}", "too large a number"),
+    "powers": (f"{NS}{LOOP}{{% set ns.n = ns.n ** 2 %}}{END}", "too high a power"),
+    "a number of many digits": ("{{ ('f'*4000000)|int(0, 16) }}", "too large a number"),
     # Lists in lists.
     "adding up lists": ("{{ ([range(9)|list]*900)|sum(start=[])|length }}", "adds up lists"),
     "lists in lists": (f"{NS}{LOOP}{{% set ns.x = [ns.x, ns.x] %}}{END}{{{{ ns.x|string|length }}}}",

@@ -158,7 +158,7 @@ def test_a_truncated_file_says_how_much_is_there(tmp_path: Path) -> None:
     (b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
     (b"<!DOCTYPE html><html>", "web page"), (b"PK\x03\x04" + bytes(50), "zip archive"),
     (b"GGUF" + bytes(50), "GGUF file"),
-    (b"\x80\x02}q\x00.", "pickle"), (bytes(100), "not a safetensors file"),
+    (b"\x80\x02}q\x00.", "pickle"), (bytes(100), "isn't a safetensors file"),
     (struct.pack("<Q", 200_000_000) + b"{", "isn't a safetensors file"), (struct.pack("<Q", 2) + b"{]", "isn't JSON"),
     (model_files.safetensors({"a": ("F32", (2,))}) + b"x", "1 bytes follow"),
     (model_files.safetensors({"a": ("F32", (2,))}).replace(b"F32", b"F99"), "F99"),
@@ -199,7 +199,7 @@ def test_tokenizers(tmp_path: Path) -> None:
     ({"model_type": "my_own", "auto_map": {"AutoModelForCausalLM": "modeling.MyOwn"}}, "trust_remote_code stays off"),
     ({"model_type": "my_own"}, "isn't a language model"), ({"model_type": None}, "no `model_type`"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "no head to write text with"),
-    ({"num_hidden_layers": 3}, "promises 3 layers, the weights hold 2"),
+    ({"num_hidden_layers": 3}, "promises 3 layers, but the weights hold 2"),
     ({"hidden_size": 16}, "do not belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
     ({"num_hidden_layers": -1}, "num_hidden_layers")])
 def test_configurations_that_cannot_be_used(tmp_path: Path, config: dict[str, Any], words: str) -> None:
@@ -215,7 +215,7 @@ def without(*parts: str, **added: tuple[int, ...]) -> bytes:
 
 @pytest.mark.parametrize(("config", "weights", "words"), [
     ({}, without("q_proj"), "2 of the 20 tensors that the model needs are missing from its weights: "
-                            "layers.*.self_attn.q_proj.weight (2 layers). Random numbers would take"),
+                            "layers.*.self_attn.q_proj.weight (2 layers). Random numbers would be used"),
     ({}, without("mlp"), "6 of the 20 tensors"), ({}, without("layers.1.mlp.up"), "1 of the 20 tensors that the model "
                                                   "needs is missing from its weights"),
     ({"tie_word_embeddings": False}, without(), "1 of the 21 tensors that the model needs is missing"),

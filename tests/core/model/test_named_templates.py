@@ -131,7 +131,7 @@ def test_a_format_whose_end_is_no_token_ends_with_eos(base, families, tmp_path):
     text = template_of(folder, "chatml").render(TURNS[:2])
     assert text == "<s><|im_start|>user\nशुल्क?</s>\n<|im_start|>assistant\n₹1,500</s>\n"
     assert named_templates.warnings(folder, "chatml") == [
-        "<|im_start|> and <|im_end|> aren't tokens of this model, so they are split into several; none is added to the "
+        "<|im_start|>, <|im_end|> aren't tokens of this model, so they are split into several. They aren't added to the "
         "vocabulary."]
     assert named_templates.warnings(folder, "zephyr") == [] == named_templates.warnings(base, "chatml")
 
@@ -148,7 +148,7 @@ def test_the_best_template_is_the_one_whose_tokens_the_model_has(families, tmp_p
                      "qwen3": ["chatml", *plain], "smollm3": ["chatml", *plain]}
     first = fitting(tmp_path / "qwen2")[0]
     assert (first.end, first.warning) == ("<|im_end|>", "")
-    assert first.reason == "<|im_start|> and <|im_end|> are tokens of its vocabulary. <|im_end|> ends each turn."
+    assert first.reason == "Its vocabulary has the tokens <|im_start|>, <|im_end|>. <|im_end|> ends each turn."
     assert fitting(tmp_path / "mistral")[0].reason == (
         "It has no tokens of a chat format, so plain words say who speaks. </s> ends each turn.")
 
@@ -191,7 +191,7 @@ def test_a_template_of_the_models_own_that_ends_nothing_is_told(tmp_path, templa
     folder = model_files.write_model(tmp_path / "m", template=template)
     found = named_templates.warnings(folder)
     assert [said in each for each in found] == ([True] if said else [])
-    assert named_templates.warnings(folder, "zephyr")[0].startswith("The model has a chat template of its own")
+    assert named_templates.warnings(folder, "zephyr")[0].startswith("The model was trained with a chat template of its own.")
 
 
 def with_rows(folder: Path, rows: dict[int, list[float]], dtype: str = "BF16", head: bool = False) -> Path:

@@ -83,9 +83,9 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     ({"rank_pattern": {"(a+)+$": 2}}, None, "rank_pattern: It must give a number"),
     ({"modules_to_save": "lm_head"}, None, "modules_to_save: It must be a list"),
     ({"use_dora": True}, None, "aren't whole"), ({"r": 5}, None, "have another rank"), ({}, BROKEN, "aren't whole"),
-    ({}, {"base_model.model.model.embed_tokens.lora_embedding_A": ("F32", (2, 8))}, "aren't those of a LoRA adapter"),
-    ({}, tensors() | {"base_model.model.lm_head.weight": ("F32", (32, 8))}, "aren't those of a LoRA adapter"),
-    ({}, {"q_proj.lora_A.weight": ("F32", (2, 8))}, "aren't those of a LoRA adapter"), ({}, {}, "changes no layer")])
+    ({}, {"base_model.model.model.embed_tokens.lora_embedding_A": ("F32", (2, 8))}, "belong to a LoRA adapter"),
+    ({}, tensors() | {"base_model.model.lm_head.weight": ("F32", (32, 8))}, "belong to a LoRA adapter"),
+    ({}, {"q_proj.lora_A.weight": ("F32", (2, 8))}, "belong to a LoRA adapter"), ({}, {}, "doesn't change any layer")])
 def test_what_is_refused(tmp_path: Path, change: dict[str, Any], held: Shapes | None, words: str) -> None:
     assert words in refused(write(tmp_path / "a", change, held))
 

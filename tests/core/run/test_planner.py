@@ -273,8 +273,8 @@ def test_a_base_model_gets_the_template_that_suits_it_best(tmp_path, base):
     config = planned(tmp_path, base, rows)
     assert config.chat_template == "chatml"
     assert config.reasons["chat_template"] == (
-        "The model has no chat template. <|im_start|> and <|im_end|> are tokens of its vocabulary. <|im_end|> ends "
-        "each turn.")
+        "The model has no chat template. Its vocabulary has the tokens <|im_start|>, <|im_end|>. <|im_end|> ends each "
+        "turn.")
     texts = planned(tmp_path, base, [{"text": "Plain text."}] * 8)
     assert (texts.chat_template, texts.reasons["chat_template"]) == ("", "Plain text needs none.")
 
@@ -288,7 +288,7 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
     assert "was never trained in this model" in planned(tmp_path, base, rows, chat_template="alpaca").reasons[
         "chat_template"]
     overruled = planned(tmp_path, tiny_model, rows, chat_template="zephyr").reasons["chat_template"]
-    assert overruled.startswith("You set this. The model has a chat template of its own, which it was trained with;")
+    assert overruled.startswith("You set this. The model was trained with a chat template of its own.")
     own = planned(tmp_path, tiny_model, rows)
     assert (own.chat_template, own.reasons["chat_template"]) == ("", "The model's own, which it was trained with.")
 

@@ -41,7 +41,7 @@ def test_the_best_is_chosen_and_each_shows_a_conversation(qtbot, choice, tiny_mo
     names = choice.findChild(ComboBox, "template_names")
     assert [names.itemText(row) for row in range(names.count())] == ["ChatML", "Zephyr", "Vicuna", "Alpaca"]
     assert text(choice, "template_reason") == (
-        "<|im_start|> and <|im_end|> are tokens of its vocabulary. <|im_end|> ends each turn.")
+        "Its vocabulary has the tokens <|im_start|>, <|im_end|>. <|im_end|> ends each turn.")
     assert text(choice, "template_preview").replace("\u200b", "") == (
         "<|im_start|>system\nAnswer briefly.<|im_end|>\n<|im_start|>user\nWhen is the office open?<|im_end|>\n"
         "<|im_start|>assistant\nFrom ten to five.<|im_end|>\n<|im_start|>user\nAlso on Saturdays?<|im_end|>\n"

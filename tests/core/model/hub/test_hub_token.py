@@ -136,7 +136,7 @@ def test_the_hub_that_is_set_is_used(monkeypatch):
 @pytest.mark.parametrize("text", ["hub.example", "ftp://hub.example", "https://", "https://hub.example:99999",
                                   "https://hub.example/?x=1", "file:///etc"])
 def test_what_is_no_address_is_refused(text):
-    with pytest.raises(UserError, match="can't be used as an address of a hub"):
+    with pytest.raises(UserError, match="can't be used as the address of a hub"):
         endpoint.current(text)
 
 
