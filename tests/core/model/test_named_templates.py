@@ -131,8 +131,8 @@ def test_a_format_whose_end_is_no_token_ends_with_eos(base, families, tmp_path):
     text = template_of(folder, "chatml").render(TURNS[:2])
     assert text == "<s><|im_start|>user\nशुल्क?</s>\n<|im_start|>assistant\n₹1,500</s>\n"
     assert named_templates.warnings(folder, "chatml") == [
-        "<|im_start|>, <|im_end|> aren't tokens of this model, so they are split into several. They aren't added to the "
-        "vocabulary."]
+        "<|im_start|>, <|im_end|> aren't tokens of this model, so they are split into several. They aren't added to "
+        "the vocabulary."]
     assert named_templates.warnings(folder, "zephyr") == [] == named_templates.warnings(base, "chatml")
 
 
@@ -191,7 +191,8 @@ def test_a_template_of_the_models_own_that_ends_nothing_is_told(tmp_path, templa
     folder = model_files.write_model(tmp_path / "m", template=template)
     found = named_templates.warnings(folder)
     assert [said in each for each in found] == ([True] if said else [])
-    assert named_templates.warnings(folder, "zephyr")[0].startswith("The model was trained with a chat template of its own.")
+    assert named_templates.warnings(folder, "zephyr")[0].startswith(
+        "The model was trained with a chat template of its own.")
 
 
 def with_rows(folder: Path, rows: dict[int, list[float]], dtype: str = "BF16", head: bool = False) -> Path:
