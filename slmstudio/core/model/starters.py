@@ -75,7 +75,7 @@ class Starter:
         size = tr("The download is {size}.", size=format_bytes(self.download_bytes))
         return UserError(tr("{name} comes under its own terms ({licence}), which must be accepted first.",
                             name=self.name, licence=self.licence), f"{self.about} {size}",
-                         tr("To accept them: {command}", command=remedy),
+                         tr("To accept the terms: {command}", command=remedy),
                          [Problem(sentence) for sentence in self.terms])
 
 
