@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from slmstudio.core import files
+from slmstudio.core import files, i18n
 from slmstudio.core.data import given
 from slmstudio.core.data.health.checking import check
 from slmstudio.core.data.health.finding import Context, Finding
@@ -204,6 +204,7 @@ def _pieces(at: list[str], value: Any) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Make the report that stdin asks for."""
+    i18n.use()
     where.use_child()  # the row that a tokenizer can't bear costs the count of tokens, and not the report
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not spoil the messages
