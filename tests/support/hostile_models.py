@@ -95,7 +95,7 @@ READ: dict[str, tuple[Build, str]] = {
     "weights of another size": (lambda f: honest(f, {"intermediate_size": 12}),
                                 "have another shape than config.json says"),
     "weights missing": (lambda f: honest(f, weights=safetensors(
-        {k: v for k, v in llama_tensors(vocabulary=ROWS).items() if "q_proj" not in k})), "Random numbers would be used"),
+        {k: v for k, v in llama_tensors(vocabulary=ROWS).items() if "q_proj" not in k})), "Random numbers would be"),
     "distributed checkpoint": (lambda f: with_file(f, "shard-00001-model-00001-of-00001.safetensors", b"x"),
                                "would be loaded instead of the weights that were checked"),
     # Pickles.
@@ -119,17 +119,17 @@ READ: dict[str, tuple[Build, str]] = {
     "code for experts": (lambda f: honest(f, {"experts_implementation": {"": "evil/experts"}}), "(evil/experts)"),
     "another backbone": (lambda f: honest(f, {"use_pretrained_backbone": True, "backbone": "../other"}),
                          "use_pretrained_backbone in config.json leads to another model"),
-    "other layers": (lambda f: honest(f, {"fusion_config": {"mlp": True}}), "replaces the model's layers with other code"),
+    "other layers": (lambda f: honest(f, {"fusion_config": {"mlp": True}}), "replaces the model's layers"),
     "Python's insides": (lambda f: honest(f, {"__class__": "os.system"}), "reaches for Python's insides"),
     "a method's name": (lambda f: honest(f, {"get_text_config": "x"}), "would replace a method"),
     "another tokenizer": (lambda f: honest(f) and edit(f, "tokenizer_config.json", fast_tokenizer_files=[
         "../tokenizer.4.0.json"]), "fast_tokenizer_files in tokenizer_config.json leads to another tokenizer"),
     "values for a class": (lambda f: honest(f) and edit(f, "tokenizer_config.json", init_inputs=["/etc/passwd"]),
-                           "init_inputs in tokenizer_config.json hands"),
+                           "init_inputs in tokenizer_config.json gives"),
     "adapter beside the model": (lambda f: honest(f) and edit(f, "adapter_config.json", base_model_name_or_path="/x"),
                                  "adapter_config.json lies beside the base model"),
     "broken generation_config.json": (lambda f: with_file(f, "generation_config.json", b"{"),
-                                      "generation_config.json is not JSON"),
+                                      "generation_config.json isn't JSON"),
     "deep nesting": (lambda f: honest(f, {"a": json.loads("[" * 60 + "]" * 60)}), "nested more than 40 levels deep"),
     "absurd nesting": (lambda f: with_file(f, "config.json", b"[" * 100_000), "config.json is nested too deeply"),
     # Numbers.
@@ -263,7 +263,7 @@ VET: dict[str, tuple[Build, str]] = {
                         "Plain English text doesn't come back"),
     "added tokens that aren't": (lambda f: honest(f) and edit(f, "tokenizer_config.json",
                                                               added_tokens_decoder={"x": 3}),
-                                 "describes its added tokens in a way that is not known"),
+                                 "describes its added tokens in a way that isn't known"),
     "half a character for BOS": (lambda f: honest(f) and edit(f, "tokenizer_config.json", bos_token="\ud83d"),
                                  "tokenizer_config.json describes"),
     "broken template": (lambda f: honest(f, template="{% for %}"), "The chat template is broken at line 1"),

@@ -283,7 +283,7 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
         return None
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
-        problems.append(Problem(tr("{index} does not say which file holds which tensor.", index=INDEX)))
+        problems.append(Problem(tr("{index} doesn't say which file holds which tensor.", index=INDEX)))
         return None
     names = sorted(set(listed.values()))
     # An index may name files of its own folder only, and nothing that a library would unpickle.

@@ -197,7 +197,7 @@ def test_licences_and_languages_are_told_in_the_language_that_is_spoken():
     i18n.use("hi")
     try:
         llama = find("Llama 3.2 1B")
-        assert llama is not None and "700" in llama.licence_use and "allowed" not in llama.licence_use
+        assert llama is not None and "करोड़" in llama.licence_use and "allowed" not in llama.licence_use
         assert catalogue.languages()["ta"] == "तमिल" and catalogue.language_code("Tamil") == "ta"
     finally:
         i18n.use("en")

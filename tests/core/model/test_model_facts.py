@@ -160,7 +160,7 @@ def test_a_truncated_file_says_how_much_is_there(tmp_path: Path) -> None:
     (b"GGUF" + bytes(50), "GGUF file"),
     (b"\x80\x02}q\x00.", "pickle"), (bytes(100), "isn't a safetensors file"),
     (struct.pack("<Q", 200_000_000) + b"{", "isn't a safetensors file"), (struct.pack("<Q", 2) + b"{]", "isn't JSON"),
-    (model_files.safetensors({"a": ("F32", (2,))}) + b"x", "1 bytes follow"),
+    (model_files.safetensors({"a": ("F32", (2,))}) + b"x", "1 byte follows"),
     (model_files.safetensors({"a": ("F32", (2,))}).replace(b"F32", b"F99"), "F99"),
     (model_files.safetensors({"a": ("F32", (2,)), "b": ("F32", (2,))}).replace(b"[8, 16]", b"[0,  8]"), "overlap"),
     (model_files.safetensors({"a": ("F32", (2,))}).replace(b'"shape": [2]', b'"shape": [3]'), "damaged"),
@@ -180,7 +180,7 @@ def test_everything_wrong_is_said_together(tmp_path: Path) -> None:
         read_model(folder)
     said = [problem.message for problem in caught.value.problems]
     assert len(said) == 4
-    for words in ("config.json is not JSON. It breaks at line 1", "pickle", "tokenizer.model, which must be converted",
+    for words in ("config.json isn't JSON. It breaks at line 1", "pickle", "tokenizer.model, which must be converted",
                   "tokenizer_config.json isn't a JSON object"):
         assert any(words in message for message in said), words
 

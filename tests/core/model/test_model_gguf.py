@@ -62,7 +62,7 @@ def part(number: int, count: int = 2, **values: object) -> bytes:
 
 def test_a_split_model_is_one(tmp_path: Path) -> None:
     first, second = (tmp_path / f"big-0000{number}-of-00002.gguf" for number in (1, 2))
-    assert "1 of the 2 parts of big are missing. big-00002-of-00002.gguf should be beside the first part." in refused(
+    assert "1 of the 2 parts of big is missing. big-00002-of-00002.gguf should be beside the first part." in refused(
         first, part(1))
     second.write_bytes(part(2))
     facts = read_gguf(first)
@@ -101,7 +101,7 @@ def test_the_starter_model(starter: Path) -> None:
 
 
 @pytest.mark.parametrize(("data", "words"), [
-    (b"", "empty"), (b"GG", "does not begin"), (b"PK\x03\x04", "zip"), (b"lmgg" + bytes(40), "old GGML"),
+    (b"", "empty"), (b"GG", "doesn't begin"), (b"PK\x03\x04", "zip"), (b"lmgg" + bytes(40), "old GGML"),
     (b"GGUF", "truncated"), (b"GGUF" + struct.pack("<I", 4) + bytes(40), "GGUF version is 4"),
     (b"GGUF" + struct.pack("<I", 1) + bytes(40), "version 1"),
     (b"GGUF" + struct.pack(">I", 3) + bytes(40), "big-endian"),

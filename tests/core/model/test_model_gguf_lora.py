@@ -68,13 +68,13 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path, metadata, tensors, words:
 
 @pytest.mark.parametrize(("architecture", "base", "words"), [
     ("qwen2", BASE, "trained on a llama model; this one is qwen2"),
-    ("llama", f32(token_embd__weight=(8, 32)), "does not have"),
+    ("llama", f32(token_embd__weight=(8, 32)), "doesn't have"),
     ("llama", f32(blk__0__attn_q__weight=(8, 8)), "8 × 8 values in the model, and 8 × 16"),
 ])
 def test_what_does_not_fit_is_said(tmp_path: Path, architecture: str, base: Tensors, words: str) -> None:
     lora = read_lora(write(tmp_path / "x-lora.gguf", IS_LORA, PAIR))
     path = write(tmp_path / "base.gguf", {"general.architecture": architecture}, base)
-    with pytest.raises(UserError, match="does not fit base") as caught:
+    with pytest.raises(UserError, match="doesn't fit base") as caught:
         check_fits(lora, path)
     assert words in caught.value.why and caught.value.remedy
     assert fitting(path, [lora.path]) == []

@@ -72,7 +72,7 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
 
 
 @pytest.mark.parametrize(("change", "held", "words"), [
-    ({"peft_type": "IA3"}, None, "an 'IA3' adapter"),
+    ({"peft_type": "IA3"}, None, "of type 'IA3'"),
     ({"r": 0}, None, "r: The rank must be"), ({"r": True}, None, "r: The rank must be"),
     ({"lora_alpha": "many"}, None, "lora_alpha: Alpha must"), ({"lora_dropout": 1}, None, "lora_dropout: Dropout must"),
     ({"bias": "all"}, None, "bias: It also has trained biases"),
@@ -82,7 +82,7 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     ({"layer_replication": [[0, 1]]}, None, "layer_replication: "), ({"a_new_key": [1]}, None, "a_new_key: "),
     ({"rank_pattern": {"(a+)+$": 2}}, None, "rank_pattern: It must give a number"),
     ({"modules_to_save": "lm_head"}, None, "modules_to_save: It must be a list"),
-    ({"use_dora": True}, None, "aren't whole"), ({"r": 5}, None, "have another rank"), ({}, BROKEN, "aren't whole"),
+    ({"use_dora": True}, None, "incomplete"), ({"r": 5}, None, "have another rank"), ({}, BROKEN, "incomplete"),
     ({}, {"base_model.model.model.embed_tokens.lora_embedding_A": ("F32", (2, 8))}, "belong to a LoRA adapter"),
     ({}, tensors() | {"base_model.model.lm_head.weight": ("F32", (32, 8))}, "belong to a LoRA adapter"),
     ({}, {"q_proj.lora_A.weight": ("F32", (2, 8))}, "belong to a LoRA adapter"), ({}, {}, "doesn't change any layer")])
@@ -92,7 +92,7 @@ def test_what_is_refused(tmp_path: Path, change: dict[str, Any], held: Shapes | 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     said = refused(write(tmp_path / "a", {"r": -1, "bias": "all", "use_qalora": True}, BROKEN))
-    assert all(words in said for words in ("r: ", "bias: ", "use_qalora: ", "aren't whole"))
+    assert all(words in said for words in ("r: ", "bias: ", "use_qalora: ", "incomplete"))
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:

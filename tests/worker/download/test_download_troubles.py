@@ -70,7 +70,7 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     assert "there is no token to say who you are" in said and f"{hub.url}/{REPO}" in said
     assert f"models token --set --endpoint {hub.url}" in said
     token.save(hub.url, "hf_OfSomebodyElse")
-    assert "doesn't accept the token from a file that only you can read: it is wrong" in refused(work)
+    assert "doesn't accept the token from a file that only you can read. It's wrong" in refused(work)
     token.save(hub.url, SECRET)
     hub.accepted = False
     assert "The token is valid, but the model's owner hasn't given you access yet" in refused(work)

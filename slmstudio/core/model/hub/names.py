@@ -143,7 +143,7 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
     if not names or wrong is not None or len({name.lower() for name in names}) < len(names):
         why = (tr("{index} names {file}, which isn't a safetensors file beside it.", index=INDEX,
                   file=printable(wrong)) if wrong is not None
-               else tr("{index} does not say which file holds which tensor.", index=INDEX))
+               else tr("{index} doesn't say which file holds which tensor.", index=INDEX))
         raise UserError(tr("{repo} can't be used as a base model.", repo=repo), why,
                         tr("Choose another version of the model."))
     return sorted(names)

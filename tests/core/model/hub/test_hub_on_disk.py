@@ -188,7 +188,7 @@ def test_two_of_one_name_need_their_owner_and_a_gguf_is_told(tmp_path):
     file = tmp_path / ".lmstudio" / "models" / "acme" / "g" / "small.gguf"
     file.parent.mkdir(parents=True)
     file.write_bytes(model_files.small_gguf())
-    with pytest.raises(UserError, match=r"as a GGUF file only.*models import"):
+    with pytest.raises(UserError, match=r"only as a GGUF file.*models import"):
         on_disk.resolve("small")
 
 

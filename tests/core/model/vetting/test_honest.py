@@ -109,8 +109,8 @@ def test_code_that_is_named_and_not_needed(tmp_path: Path) -> None:
     folder = crafted_models.honest(tmp_path / "m", {"auto_map": classes, "_name_or_path": "/home/them/phi3"})
     crafted_models.edit(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_x.X", None]},
                         tokenizer_file="/home/them/tokenizer.json")
-    assert passes(folder) == ("The settings name code or places outside the folder, which this program never follows: "
-                              "auto_map in config.json; auto_map, tokenizer_file in tokenizer_config.json.",)
+    assert passes(folder) == ("The settings name code or places outside the folder, which this program never follows "
+                              "(config.json: auto_map; tokenizer_config.json: auto_map, tokenizer_file).",)
 
 
 def test_a_model_without_a_template(tmp_path: Path) -> None:
