@@ -88,7 +88,7 @@ def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
         "files": ntr("The folder holds {n:,} file, and it doesn't lead out of it.",
                      "The folder holds {n:,} files, and none of them leads out of it.", seen.files),
         "pickles": tr("No file that is loaded is a Python pickle."),
-        "code": tr("Nothing that is followed leads to code, or to files that were not checked."),
+        "code": tr("No setting that is used leads to code, or to files that weren't checked."),
     }
     if examined.facts and examined.weights:
         found = examined.facts
