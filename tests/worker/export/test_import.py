@@ -146,7 +146,7 @@ def test_what_a_killed_import_left_is_removed(tmp_path) -> None:
 def test_an_unknown_pre_tokenizer_is_refused() -> None:
     from slmstudio.worker.export.gguf_tokenizer import corrected
 
-    with pytest.raises(UserError, match="not known here") as caught:
+    with pytest.raises(UserError, match="isn't known here") as caught:
         corrected(None, {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "martian"}, "a.gguf")
     assert "'martian'" in caught.value.why
 
