@@ -123,5 +123,7 @@ def summed_up(names: list[str]) -> str:
     shown = [ntr("{name} ({n:,} layer)", "{name} ({n:,} layers)", count, name=kind) if count > 1 else kinds[kind][0]
              for kind, count in list(counts.items())[:SHOWN]]
     more = len(counts) - len(shown)
-    names = ", ".join(shown)
-    return ntr("{names} and {n:,} more kind", "{names} and {n:,} more kinds", more, names=names) if more > 0 else names
+    listed = ", ".join(shown)
+    if more <= 0:
+        return listed
+    return ntr("{names} and {n:,} more kind", "{names} and {n:,} more kinds", more, names=listed)
