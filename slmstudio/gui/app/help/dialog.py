@@ -101,7 +101,7 @@ class Glossary(QWidget):
         alphabet = QCollator()
         alphabet.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         words = [(term_words.name(key), *term_words.sentences(key)) for key in TERMS]
-        for name, what, so in sorted(words, key=lambda each: alphabet.sortKey(each[0])):
+        for name, what, so in sorted(words, key=lambda each: alphabet.sortKey(each[0].casefold())):
             entry = _entry(name, what, so)
             self.entries.append((f"{name} {what} {so}".lower(), entry))
             lines.addWidget(entry)
