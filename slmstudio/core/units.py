@@ -134,15 +134,6 @@ def format_count(count: float) -> str:
     return tr(unit, number=f"{value / size:.4g}".replace("-", "−"))
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """How many of what, in English: for technical text that isn't translated.
-
-    >>> counted(1, "row"), counted(7473, "row"), counted(0, "reply", "replies")
-    ('1 row', '7,473 rows', '0 replies')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def _two_units(count: int, size: int, upper: str, lower: str) -> str:
     """`count` of the lower unit, `size` of which make one of the upper; a unit that is zero is left out."""
     high, low = divmod(count, size)

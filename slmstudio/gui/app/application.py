@@ -113,6 +113,7 @@ def speak(app: QApplication, old: MainWindow, code: str, garbage: GarbageCollect
     settings_were_open = any(each.isVisible() for each in old.findChildren(QDialog, "settings"))
     i18n.use(code or i18n.system_language())
     qt_texts.speak(app)
+    app.setFont(theme.base_font())
     if garbage is not None:
         garbage.let_go_of_it()
     window = again.made_from(old)

@@ -65,7 +65,7 @@ class Grid(QGridLayout):
                 figures = self._columns > 1
                 head = column == 0 or (figures and number == 0)
                 role = "small" if head and number != strong_row else "strong" if number == strong_row else "body"
-                sentence = text.endswith(".")  # is read to its end; a path is known by both of its ends
+                sentence = text.endswith((".", "।", "۔"))  # is read to its end; a path is known by both of its ends
                 label = text_label(text, role, wrap=sentence) if head or figures or sentence else ElidedLabel(
                     text, role)
                 if head and not figures:

@@ -16,7 +16,7 @@ from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixma
 from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionViewItem, QWidget
 from shiboken6 import isValid
 
-from slmstudio.core import paths
+from slmstudio.core import i18n, paths
 
 LIGHT = {
     "ground": "#f5f6f8", "card": "#ffffff", "line": "#e2e5ea", "edge": "#c3c9d3", "ink": "#1b1f27",
@@ -43,6 +43,9 @@ RADIUS, RADIUS_SMALL = 8, 6
 FOCUS_RING = 2  # a list, a table or a scrolled page has that room around it for the ring
 TEXT_SIZE, SMALL_SIZE = 13, 12
 FONT_FAMILIES = ["Noto Sans", "Noto Sans Devanagari"]
+TALL = {"hi": "Noto Sans Devanagari", "mr": "Noto Sans Devanagari", "ne": "Noto Sans Devanagari",
+        "bn": "Noto Sans Bengali", "ta": "Noto Sans Tamil", "te": "Noto Sans Telugu", "ur": "Noto Naskh Arabic"}
+"""Languages whose letters are taller than Latin ones: where the first family isn't theirs, lines are too low."""
 
 
 _GROWS = re.compile(r"((?:font-size|min-height|(?<!-)width|(?<!-)height): )(\d+)px(?= *[;}])")
@@ -160,7 +163,8 @@ def apply(app: QApplication, scheme: str = "system", text_percent: int | None = 
 
 def base_font(size: int = TEXT_SIZE, bold: bool = False) -> QFont:
     """The window's font. Scripts that its families lack come from the system."""
-    font = QFont(FONT_FAMILIES)
+    own = TALL.get(i18n.language())
+    font = QFont([own, *FONT_FAMILIES] if own else FONT_FAMILIES)
     font.setPixelSize(scaled(size))
     if bold:
         font.setWeight(QFont.Weight.DemiBold)

@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.areas import DropArea, EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, counted, plain_tip
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -26,10 +26,6 @@ def show(qtbot, widget: QWidget) -> QWidget:
     with qtbot.waitExposed(widget):
         widget.show()
     return widget
-
-
-def test_counted_chooses_the_words():
-    assert [counted(n, "1 row", "{count} rows") for n in (0, 1, 12480)] == ["0 rows", "1 row", "12,480 rows"]
 
 
 def test_a_long_path_loses_its_middle_and_keeps_both_ends(qtbot):

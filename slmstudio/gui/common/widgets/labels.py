@@ -10,7 +10,6 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from slmstudio.core.i18n import number_text
 from slmstudio.gui.common.theme import restyle
 
 _LONG_RUN = re.compile(r"\S{60,}")
@@ -65,11 +64,6 @@ def plain_tip(text: str) -> str:
     if not _MARKUP.search(text) and all(len(line) <= _TIP_LINE for line in text.splitlines()):
         return text
     return f'<qt><p style="white-space:pre-wrap; margin:0">{html.escape(text)}</p></qt>'
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """`one` or `many`, with `{count}` filled in: counted(2, tr("1 row"), tr("{count} rows")). New code takes `ntr`."""
-    return one if count == 1 else many.format(count=number_text(count))
 
 
 class Chip(QLabel):
