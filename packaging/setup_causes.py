@@ -8,7 +8,7 @@ import sys
 from setup_language import noop, tr
 
 AGAIN = tr("Then run the same command again: it continues where it stopped.")
-WEB_PAGE = tr("A web page came instead of a package, as a proxy or a network's login page sends it. Log in to the "
+WEB_PAGE = tr("A web page came instead of a package, probably from a proxy or the network's login page. Log in to the "
               "network, or set HTTPS_PROXY.")
 NOT_IN_FOLDER = tr("One of the packages is in none of the folders in PIP_FIND_LINKS. Put it there, or unset "
                    "PIP_NO_INDEX.")

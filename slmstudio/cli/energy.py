@@ -26,12 +26,12 @@ def energy(
     run: Annotated[Path | None, typer.Argument(help="Run folder whose energy is shown by part.")] = None,
     price: Annotated[float | None, typer.Option(help="What you pay for a kilowatt-hour. It is remembered.")] = None,
     currency: Annotated[str | None, typer.Option(help="Of the price, as three letters: INR, USD, EUR.")] = None,
-    grams: Annotated[float | None, typer.Option(help="Grams of CO2 of a kilowatt-hour, if you know better than "
+    grams: Annotated[float | None, typer.Option(help="Grams of CO2 per kilowatt-hour, if you know a better figure than "
                                                      "your country's average. It is remembered.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Forget your own figures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Show a run's energy, cost and CO2; or set the price of electricity and the CO2 of a kilowatt-hour."""
+    "Show a run's energy, cost and CO2; or set the price of electricity and the CO2 per kilowatt-hour."
     from slmstudio.core.hardware import rapl
     from slmstudio.core.run import folder
     from slmstudio.core.run.energy.tariff import tariff

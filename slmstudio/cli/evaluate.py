@@ -43,8 +43,9 @@ def evaluate(
                                                        "lm_eval.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files; by default those downloaded.")]
     = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Download the benchmark's data from the hub if they aren't "
-                                                        "here yet. They are kept and used offline.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch",
+                                        help="Download the benchmark's data from the hub if it isn't here yet. It is "
+                                             "kept and used offline.")] = False,
     shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
     against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. May be "
                                                            "given several times.")] = None,

@@ -52,7 +52,8 @@ def code(
 def continue_(
     run: Run,
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
-    data: Annotated[Path | None, typer.Option(help="JSONL file with the rows to learn; without it, the same.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL file with the rows to learn; by default, the same rows.")] = None,
     test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows; without it, as many as before.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,

@@ -49,7 +49,7 @@ def require(folder: Path, needed: int = 0) -> None:
     if LEAST <= left < LEAST + needed:
         raise UserError(tr("There isn't enough disk space: {size} is left where {folder} is.",
                            size=units.format_bytes(left), folder=folder),
-                        tr("About {size} are needed.", size=units.format_bytes(needed)),
+                        tr("About {size} is needed.", size=units.format_bytes(needed)),
                         tr("Free some space and start again."))
     if left < LEAST:
         raise UserError(tr("The disk is full: {size} is left where {folder} is.", size=units.format_bytes(left),
@@ -61,7 +61,7 @@ def little_room(free: int) -> UserError | None:
     """What to say when so many bytes are free at the place; None when they will do."""
     if free >= LITTLE_ROOM:
         return None
-    return UserError(tr("Only {size} are free.", size=units.format_bytes(free)),
+    return UserError(tr("Only {size} is free.", size=units.format_bytes(free)),
                      tr("A model with its checkpoints and exports soon takes {size}.",
                         size=units.format_bytes(LITTLE_ROOM)),
                      tr("Choose a folder on a larger disk, or free some space."))

@@ -152,7 +152,7 @@ def check(folder: Path) -> list[UserError]:
         raise from_os_error(error, tr("Could not write to {folder}.", folder=folder)) from error
     if free < disk_space.LEAST_ROOM:
         raise UserError(tr("There isn't enough space in {folder}.", folder=folder),
-                        tr("{free} are free; a first run needs {needed}.", free=format_bytes(free),
+                        tr("{free} is free; a first run needs {needed}.", free=format_bytes(free),
                            needed=format_bytes(disk_space.LEAST_ROOM)),
                         tr("Choose a folder on another disk, or free some space."))
     return notes(folder, free)

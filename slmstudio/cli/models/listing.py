@@ -42,7 +42,7 @@ def models(context: typer.Context, fits: Fits = False, language: Language = None
 
 def list_(text: Text = "", fits: Fits = False, language: Language = None, licence: Licence = None, kind: Kind = None,
           measure_disk: MeasureDisk = False, as_json: Json = False) -> int:
-    """List the base models on the disk and in the catalogue, and what of them fits on this machine."""
+    "List the base models on the disk and in the catalogue, and which of them fit on this machine."
     from slmstudio.core.hardware import guidance
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import model_list

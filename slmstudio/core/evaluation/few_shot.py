@@ -21,7 +21,7 @@ def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
     least = short[subject]
     why = [tr("{shots:,} examples are wanted before each question, and {subject} has only {least:,} besides its "
               "questions.", shots=shots, subject=subject, least=least) if least else
-           tr("{shots:,} examples are wanted before each question, and {subject} has none besides its questions.",
+           tr("Each question needs {shots:,} examples before it, and {subject} has only questions.",
               shots=shots, subject=subject)]
     if len(short) > 1:
         why.append(ntr("{n:,} more subject has too few.", "{n:,} more subjects have too few.", len(short) - 1))

@@ -84,13 +84,13 @@ def propose(model: ChatShape, target: Target) -> Proposal:
     if not fitting:
         smallest = ladder[-1]
         return Proposal(None,
-                        tr("Even {type} needs {need}, but only about {budget} are free for a model there.",
+                        tr("Even {type} needs {need}, but only about {budget} is free for a model there.",
                            type=smallest.name, need=format_bytes(memory_bytes(smallest, model)),
                            budget=format_bytes(target.budget)))
     best = fitting[0]
     if target.on_processor:
         best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
-    why = tr("{type} needs about {need} of the {budget} that are free for a model.", type=best.name,
+    why = tr("{type} needs about {need} of the {budget} that is free for a model.", type=best.name,
              need=format_bytes(memory_bytes(best, model)), budget=format_bytes(target.budget))
     larger = ladder[:ladder.index(best)]
     if best is not fitting[0]:

@@ -181,7 +181,7 @@ def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     if written is not None:
         return written
     if (run / jobs.OUTCOME).exists():
-        gaps.append(tr("{file} is damaged, so it isn't known how the run says it ended.", file=jobs.OUTCOME))
+        gaps.append(tr("{file} is damaged, so it isn't known how the run ended.", file=jobs.OUTCOME))
     died = jobs.Job(run).outcome()
     return {} if died is None else {"state": died.state, "error": died.error, "details": died.details}
 

@@ -257,9 +257,12 @@ def not_checked(facts: Facts) -> list[str]:
         open_points.append(tr("Whether the answers are better than the base model's: it wasn't evaluated on a test "
                               "set."))
     else:
-        open_points += [tr(point) for key, point in (
-            ("by_category", noop("How well it does in each category: the test rows have no categories.")),
-            ("by_language", noop("How well it does in each language: the test rows don't name their language.")))
+        open_points += [tr(point) for key, point in (("by_category",
+                                                      noop("How well it does in each category: the test rows have no "
+                                                           "categories.")),
+                                                     ("by_language",
+                                                      noop("How well it does in each language: the test rows don't say "
+                                                           "what language they're in.")))
             if not any(model.get(key) for model in main.models)]
         if not main.scores.get("judge"):
             open_points.append(tr("Whether a person would prefer the answers: scores compare them with reference "

@@ -85,7 +85,7 @@ class RunConfig:
              "ten."))
     split_seed: int = described(0, SEED, RUN, noop("Seed of that split"),
         noop("Decides which rows are held out; the same number always holds out the same ones."),
-        reason=noop("Any number does; the same number gives the same split."))
+        reason=noop("Any number will do; the same number gives the same split."))
     split_by: str = described("rows", Choice({
         "rows": noop("All rows"), "language": noop("Each language"), "source": noop("Each file")}), RUN,
         noop("Share taken from"),
@@ -217,10 +217,11 @@ class RunConfig:
              '("fsdp").'),
         reason=noop("The model fits on one card."), told=False, applies=lambda config: config.world_size > 1)
     heat_guard: str = described("pause", GUARDS, HEAT, noop("When it gets hot"),
-        noop('What happens when the machine gets hot: it pauses at the next step and resumes once it has cooled '
-             '("pause"), rests a little after each step so that it stays at the limit ("hold"), or only warns '
-             '("off").'), told=False,
-        reason=noop("Spares the card and the laptop nights at their limit; what is learned stays the same."))
+                                noop("What happens when the machine gets hot: it pauses at the next step and resumes "
+                                     'once it has cooled ("pause"), rests a little after each step so that it stays at '
+                                     'the limit ("hold"), or only warns ("off").'), told=False,
+                                reason=noop("Keeps the card and the laptop from running at their limit all night; what "
+                                            "is learned stays the same."))
     heat_limit_c: int | None = described(None, Whole(40, 110, optional=True), HEAT, noop("Temperature limit, °C"),
         noop("The temperature at which it pauses, or which it holds. If empty, it's 5 °C below the temperature at "
              "which the card slows itself down, or 83 °C if the card doesn't report one; without a card, the same for "
@@ -256,7 +257,7 @@ class RunConfig:
         reason=noop("The newest two and the best one are enough."))
     seed: int = described(42, SEED, SAVING, noop("Seed"),
         noop("Decides the first weights, the order of the rows and dropout; the same number repeats the run."),
-        reason=noop("Any number does; the same number repeats the run."))
+        reason=noop("Any number will do; the same number repeats the run."))
     reasons: dict[str, str] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
 

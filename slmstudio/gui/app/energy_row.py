@@ -48,9 +48,9 @@ class EnergyRow(QWidget):
         self.currency.setToolTip(tr("The currency that you pay in. Change it when your system is set up for another "
                                     "country."))
         self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
-        self.grams = self._field("settings_grams", tr("CO₂ of a kilowatt-hour in grams"),
-                                 tr("Grams of CO₂ of a kilowatt-hour. Set it when you have your own power, or your "
-                                    "supplier names a figure."))
+        self.grams = self._field("settings_grams", tr("CO₂ per kilowatt-hour, in grams"),
+                                 tr("Grams of CO₂ per kilowatt-hour. Set it if you have your own power, or if your "
+                                    "supplier gives a figure."))
         self.grams.setSuffix(tr(" g"))
         self.usual = SecondaryButton(tr("Usual figures"),
                                      tr("Remove your own figures, and use the usual ones of your country."),

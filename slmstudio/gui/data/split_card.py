@@ -66,8 +66,8 @@ class SplitCard(Card):
         self.share.setObjectName("split_share")
         self.share.setSuffix(tr(" %"))
         self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10 %. "
-                                 "With 0, the model trains on everything and nothing is evaluated."))
+        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10 %. With "
+                                 "0, the model trains on everything and nothing is evaluated."))
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")
         self.seed.setAccessibleName(tr("Seed of the split"))

@@ -54,7 +54,7 @@ class RunEnd(QWidget):
 
     def _make_buttons(self) -> None:
         self.copy_button = SecondaryButton(tr("Copy details"),
-                                           tr("Copy what the worker printed last, for a bug report."))
+                                           tr("Copy the last thing that the worker printed, for a bug report."))
         self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."))
         self.consent_button = PrimaryButton("",
                                             tr("Continue from the newest checkpoint with this value. Nothing else "

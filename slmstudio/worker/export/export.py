@@ -253,7 +253,7 @@ def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[Quant
     have = shutil.disk_usage(out).free
     if have < need:
         raise UserError(tr("The disk has too little room for the export."),
-                        tr("It takes {size}, but {folder} has only {free} free.", size=format_bytes(need),
+                        tr("It takes {size}, but only {free} is free in {folder}.", size=format_bytes(need),
                            free=format_bytes(have), folder=out),
                         tr("Free some space, choose fewer types, or another folder."))
 

@@ -30,7 +30,7 @@ def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
     name = metadata.get("tokenizer.ggml.pre", "default")
     if name not in PRE_TOKENIZERS:
         raise UserError(tr("The tokenizer of {file} is of a kind that isn't known here.", file=file_name),
-                        tr("Its pre-tokenizer is {name!r}. Known are {names}.", name=name,
+                        tr("Its pre-tokenizer is {name!r}. This program knows {names}.", name=name,
                            names=", ".join(PRE_TOKENIZERS)),
                         tr("Use the model's original folder with its tokenizer.json."))
     state = json.loads(backend.to_str())

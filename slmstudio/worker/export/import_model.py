@@ -91,7 +91,7 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
     have = shutil.disk_usage(there).free
     if have < need:
         raise UserError(tr("The disk has too little room for the model."),
-                        tr("It takes {size}, but only {free} are free.", size=format_bytes(need),
+                        tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)),
                         tr("Free some space, or choose another disk."))
 

@@ -187,7 +187,7 @@ class _Place:
         other = [f"{name} {here.get(name) or '–'} ≠ {there.get(name) or '–'}"
                  for name in COMPARED if here.get(name) != there.get(name)]
         if other:
-            raise UserError(tr("{machine} has other versions than {host}: {versions}.",
+            raise UserError(tr("{machine} has different versions from {host}: {versions}.",
                                machine=socket.gethostname(), host=self.offer["host"], versions="; ".join(other)), "",
                             tr("Install the same versions on both machines."))
 

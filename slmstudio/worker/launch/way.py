@@ -36,8 +36,8 @@ def reach(host: str, port: int) -> tuple[str, str]:
                         " ".join((tr("Open TCP port {port} on the first machine for this one.", port=port),
                                   remedy))) from error
     except ConnectionRefusedError as error:
-        raise UserError(tr("Nobody waits at {host}:{port}: the first machine hasn't started the run, or has ended it.",
-                           host=host, port=port), "", remedy) from error
+        raise UserError(tr("Nothing is waiting at {host}:{port}: the first machine hasn't started the run, or has "
+                           "ended it.", host=host, port=port), "", remedy) from error
     except OSError as error:
         raise UserError(tr("{host}:{port} can't be reached: {error}.", host=host, port=port,
                            error=error.strerror), "", remedy) from error

@@ -107,7 +107,7 @@ def weight_checks(found: dict[str, Any]) -> list[Check]:
                    "{example!r}.", wrong=tokens, tokens=count, example=found["tokens_wrong_example"])
         checks.append(_check("embeddings", not tokens, _share(tokens, count), "all", f"{wrong} {tr(EXPORT)}"))
     if count := found["layers_compared"]:
-        wrong = tr("{wrong:,} of {layers:,} layers have other weights than the model, for instance {example}.",
+        wrong = tr("The weights of {wrong:,} of {layers:,} layers differ from the model's, for instance {example}.",
                    wrong=len(layers), layers=count, example=layers[0] if layers else "")
         checks.append(_check("layers", not layers, _share(len(layers), count), "all", f"{wrong} {tr(OTHER_RUN)}"))
     if found["adapter_strength"] is not None:

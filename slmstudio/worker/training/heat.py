@@ -226,12 +226,12 @@ class Rests:
 
     def _tell_gave_up(self, rest: Rest) -> None:
         if self._guard.gave_up:
-            time_ = format_duration(UNREAD_SECONDS)
+            unread = format_duration(UNREAD_SECONDS)
             self._job.warn("guard_unread", tr(
-                "It has been unknown for {time} whether the machine is plugged in, so training continues. Keep an eye "
-                "on the machine.", time=time_) if rest.why == "battery" else tr(
-                "It has been unknown for {time} how hot the machine is, so training continues. Keep an eye on the "
-                "machine.", time=time_))
+                "The machine hasn't reported for {time} whether it's plugged in. Training continues; keep an eye on "
+                "the machine.", time=unread) if rest.why == "battery" else tr(
+                "The machine hasn't reported its temperature for {time}. Training continues; keep an eye on the "
+                "machine.", time=unread))
 
     def _tell_too_low(self, rest: Rest, now: float) -> None:
         """A limit that the machine is above even when it rests would let it rest for ever."""

@@ -93,7 +93,7 @@ class Saver:
         error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(
             "disk_full",
-            " ".join((error.what, error.why, tr("About {size} are needed.", size=format_bytes(self._bytes_needed())),
+            " ".join((error.what, error.why, tr("About {size} is needed.", size=format_bytes(self._bytes_needed())),
                       tr("The run waits and continues by itself when there is space; Stop ends it and keeps the last "
                          "checkpoint."))))
         self.job.emit("paused", global_step=step, reason="disk_full")

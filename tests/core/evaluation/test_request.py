@@ -305,7 +305,7 @@ def test_more_examples_than_a_benchmark_folder_has_are_told(run, tmp_path):
         assert not request.check(asked(name, 3)).warnings and not request.check(asked(name, None)).warnings
     shutil.rmtree(data / "dev")
     [told] = problems(asked("mmlu", 1))
-    assert "ward_rules has none besides its questions" in told and "--shots 0" in told
+    assert "ward_rules has only questions" in told and "--shots 0" in told
     assert not request.check(asked("mmlu", 0)).warnings
 
 

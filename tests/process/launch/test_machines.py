@@ -105,4 +105,4 @@ def test_a_machine_with_another_model_or_id_is_refused_and_the_first_one_waits(l
     assert first.wait().state == "cancelled"
     fourth = joined(invited)
     assert fourth.wait().user_error().what == (
-        f"Nobody waits at {invited.address}: the first machine hasn't started the run, or has ended it.")
+        f"Nothing is waiting at {invited.address}: the first machine hasn't started the run, or has ended it.")

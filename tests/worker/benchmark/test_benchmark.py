@@ -222,7 +222,7 @@ class TestBadFolders:
         shutil.rmtree(data / "dev")
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job", tmp_path / "nowhere", "mmlu", data, shots=2)
-        assert "has none besides its questions" in caught.value.why and "--shots 0" in caught.value.remedy
+        assert "has only questions" in caught.value.why and "--shots 0" in caught.value.remedy
         assert ran(tmp_path / "job-0", tiny_model, "mmlu", data, shots=0)[0]["models"][0]["accuracy"]["rows"] == 12
 
 

@@ -30,7 +30,7 @@ def test_nobody_listens(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert refused("127.0.0.1", port) == (
-        f"Nobody waits at 127.0.0.1:{port}: the first machine hasn't started the run, or has ended it.")
+        f"Nothing is waiting at 127.0.0.1:{port}: the first machine hasn't started the run, or has ended it.")
 
 
 def test_a_name_that_nobody_has():

@@ -157,7 +157,7 @@ def test_a_pause_whose_cause_is_told_no_more_ends_with_a_warning(make_job, machi
     assert 10 <= looks <= 12
     warning, = events(job, "warning")
     assert (warning["code"], warning["message"]) == (
-        "guard_unread", "It has been unknown for 10 min how hot the machine is, so training continues. Keep an eye on "
+        "guard_unread", "The machine hasn't reported its temperature for 10 min. Training continues; keep an eye on "
                         "the machine.")
     assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 1), ("guard_resume", 1)]
 

@@ -89,7 +89,8 @@ def _by_verdict(found: Evidence) -> Iterator[Proposal]:
     if compared.verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
         count = rounded_up(compared.rows_needed)
         yield Proposal(OTHER_TEST, tr("Test on about {rows:,} rows", rows=count),
-                       tr("A difference of this size needs that many rows to show, not {rows:,}.", rows=compared.rows))
+                       tr("It takes that many rows to show a difference of this size; {rows:,} aren't enough.",
+                          rows=compared.rows))
     if compared.verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
         yield Proposal(CHAT, tr("Talk to it"), tr("It's better, and its loss has settled."))
     if compared.verdict != WORSE:

@@ -194,7 +194,7 @@ class Counting:
         said = choice.ways.get("number", LETTERS[ways.get("letter", 0)])
         if len(meant) > 1:
             letter = LETTERS[ways["text"]]
-            return (tr("the answer {answer} may be the text of choice {letter} or the index of another; write the "
+            return (tr("the answer {answer} may be the text of choice {letter} or the number of another; write the "
                        "letter instead.", answer=said, letter=letter) if "number" in ways else
                     tr("the answer {answer} may be the text of choice {letter} or the letter of another; write the "
                        "choices as {example} instead.", answer=said, letter=letter, example='{"A": …, "B": …}'))

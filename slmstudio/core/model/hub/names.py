@@ -168,10 +168,10 @@ def _refusal(repo: str, here: set[str]) -> UserError:
                             "files yourself and import it: {command}",
                             command=program.command("models", "import", "FILE.gguf")))
     if found := listed(".safetensors"):
-        why = (tr("It holds weights ({found}), but no {file}. It is part of a model, or in another format than "
-                  "transformers uses.", found=found, file="config.json") if "config.json" not in here else
-               tr("It holds weights ({found}), but no {single} or {index}. It is part of a model, or in another format "
-                  "than transformers uses.", found=found, single=SINGLE, index=INDEX))
+        why = (tr("It holds weights ({found}), but no {file}. It is part of a model, or in a format that transformers "
+                  "doesn't use.", found=found, file="config.json") if "config.json" not in here else
+               tr("It holds weights ({found}), but no {single} or {index}. It is part of a model, or in a format that "
+                  "transformers doesn't use.", found=found, single=SINGLE, index=INDEX))
         return UserError(what, why, tr("Choose the version that transformers can load."))
     why = (tr("It holds no weights in safetensors files.") if "config.json" in here else
            tr("It has neither a config.json nor weights."))

@@ -37,7 +37,7 @@ class ComfortRows(QWidget):
         self.notices.setToolTip(tr("Only while this window is behind others. The taskbar shows progress too, where the "
                                    "desktop can."))
         self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")], tooltips=[
-            tr("Loads the adapter on its base model. It needs no export and more memory."),
+            tr("Loads the adapter on its base model. It needs no export, but more memory."),
             tr("Makes a GGUF file first where there is none. It answers faster without a graphics card.")])
         self.chat.setObjectName("settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))

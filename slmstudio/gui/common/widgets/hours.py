@@ -30,7 +30,7 @@ class HoursEdit(QWidget):
     def __init__(self, text: str, *, in_one_line: bool = False, parent: QWidget | None = None):
         super().__init__(parent)
         self.check = QCheckBox(text)
-        self.start = self._time("start", tr("Begin of the hours"))
+        self.start = self._time("start", tr("Start of the hours"))
         self.end = self._time("end", tr("End of the hours"))
         self.check.clicked.connect(self._changed)
         line = QHBoxLayout()

@@ -62,8 +62,8 @@ class VoteDialog(QDialog):
         self._votes = 0
         self._writing = False
         self.banner = ErrorBanner()
-        self.intro = text_label(tr("Which answer is better? You don't see whose it is. Ten votes tell little, thirty "
-                                   "tell more."), "small", wrap=True)
+        self.intro = text_label(tr("Which answer is better? You don't see which model gave it. Ten votes say little; "
+                                   "thirty say more."), "small", wrap=True)
         self.question = QTextBrowser()
         self.question.setObjectName("vote_question")
         self.question.setAccessibleName(tr("Question"))

@@ -161,9 +161,8 @@ def compare(reports: Sequence[Report]) -> None:
                                "not those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
         if other["rows"] != first["rows"]:
-            raise UserError(tr("Process {number} of {count}, on {host}, has other data than process 1, on {first}.",
-                               **who), "",
-                            tr("Join the run again: that sends the rows once more."))
+            raise UserError(tr("Process {number} of {count}, on {host}, doesn't have the same data as process 1, on "
+                               "{first}.", **who), "", tr("Join the run again: that sends the rows again."))
         if (other["card"] is None) != (first["card"] is None):
             raise UserError(tr("Process {number} of {count}, on {host}, has no card that can be used, and process 1, "
                                "on {first}, trains on a card.", **who) if first["card"] else

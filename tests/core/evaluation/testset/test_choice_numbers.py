@@ -77,7 +77,7 @@ def test_numbers_that_can_be_no_index_are_texts(tmp_path):
 
 def test_numbers_that_may_be_both_are_refused(tmp_path):
     for row in ({"choices": ["1", "2", "3"], "answer": 2}, {"choices": ["2", "3", "4", "5"], "answer": "2"}):
-        with pytest.raises(UserError, match=r"may be the text of choice . or the index of another; write the letter"):
+        with pytest.raises(UserError, match=r"may be the text of choice . or the number of another; write the letter"):
             read(tmp_path, row)
 
 
