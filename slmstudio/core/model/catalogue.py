@@ -150,11 +150,15 @@ def entries() -> tuple[CatalogueEntry, ...]:
     return tuple(_entry(model, state["language_lists"], licences) for model in state["models"])
 
 
-def languages() -> dict[str, str]:
-    """Names of the languages that models of the catalogue name, by ISO 639 code, in the names' order."""
+def languages(english: bool = False) -> dict[str, str]:
+    """Names of the languages that models of the catalogue name, by ISO 639 code, in the names' order.
+
+    Args:
+        english: in English, whatever is spoken.
+    """
     used = {code for entry in entries() for code in entry.languages}
     spoken = i18n.language()
-    names = _names() if spoken.startswith("en") else _translated_names(spoken)
+    names = _names() if english or spoken.startswith("en") else _translated_names(spoken)
     return {code: name for code, name in sorted(names.items(), key=lambda item: item[1]) if code in used}
 
 

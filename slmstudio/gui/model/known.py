@@ -59,13 +59,10 @@ def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry
 
 def languages() -> dict[str, tuple[str, str]]:
     """By code, what each of the catalogue's languages is called in the language of the window, and in English."""
-    from babel import Locale
-
-    from slmstudio.core.i18n import speaking
     from slmstudio.core.model import catalogue
 
-    own = {} if speaking.is_english() else Locale.parse(speaking.language()).languages
-    return {code: (own.get(code, english), english) for code, english in catalogue.languages().items()}
+    english = catalogue.languages(english=True)
+    return {code: (name, english[code]) for code, name in catalogue.languages().items()}
 
 
 def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:

@@ -303,7 +303,7 @@ def test_an_evaluation_at_work_keeps_its_rows(run, play):
     job = evaluated_runs.write(run)
     job.start()
     try:
-        with pytest.raises(Exception, match="at work"):
+        with pytest.raises(Exception, match="is running"):
             item_edits.set_tags(job.folder, 1, "law", "en")
     finally:
         job.kill()

@@ -193,7 +193,7 @@ def test_any_number_of_runs_is_compared(qtbot, tab, make_run, tmp_path):
     compare.tabs.set_current(2)
     chrf = next(row for row in compare.scores.figures.rows if row[0].text == "chrF++")
     assert len(chrf) == 13 and sum(cell.text != "—" for cell in chrf[1:]) == 2
-    assert "10 of them were not evaluated" in compare.hint.text()
+    assert "10 of them haven't been evaluated yet" in compare.hint.text()
     for name in ("losses.png", "losses.svg"):
         compare.save_picture(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 5000
@@ -207,12 +207,12 @@ def test_scores_on_other_rows_are_not_compared_in_silence(qtbot, tab, make_run):
     tab.table.selectAll()
     qtbot.waitUntil(lambda: len(tab.compare._runs) == 2, timeout=5000)
     tab.compare.tabs.set_current(SCORES + 1)
-    assert "do not compare" in tab.compare.hint.text()
+    assert "can't be compared" in tab.compare.hint.text()
 
 
 @pytest.mark.parametrize(("request_of_one", "said"), [
     ({"seed": 7}, "All tested on the same rows"), ({"max_new_tokens": 256}, "not asked in the same way"),
-    ({"seed": 7, "limit": 20}, "do not compare")])
+    ({"seed": 7, "limit": 20}, "can't be compared")])
 def test_scores_compare_where_the_same_was_asked(qtbot, tab, make_run, tmp_path, request_of_one, said):
     """A seed that drew nothing makes no difference; how long answers may be does."""
     one = make_run("one")

@@ -164,7 +164,7 @@ def test_benchmarks_alone_are_judged_by_what_they_asked(qtbot, tab, make_run, co
     assert words in hint and "evaluated yet" not in hint
     assert ("number of questions" in hint) is ("wasn't asked" in hint) is (limits == (None, 5))
     qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
-    assert "answers of one cannot be compared one by one" in page.remarks.text() and not page.again.isVisible()
+    assert "answers of one can't be compared one by one" in page.remarks.text() and not page.again.isVisible()
 
 
 def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevaluated(qtbot, tab, make_run, compared):
