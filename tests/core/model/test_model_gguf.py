@@ -124,7 +124,7 @@ def test_what_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
-    assert "does not exist" in refused(tmp_path / "nowhere.gguf")
+    assert "It doesn't exist" in refused(tmp_path / "nowhere.gguf")
     assert "isn't a file" in refused(tmp_path)
 
 

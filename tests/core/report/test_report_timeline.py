@@ -111,7 +111,7 @@ class TestHeat:
                 {"index": 2, "name": "RTX 3090", "temperature_c": second, "fan_percent": 50}],
                 cpu={"temperature_c": 71, "limit_c": 95})
         text = page(run.folder).text
-        assert "peak 84 °C" in text
+        assert "Peak: 84 °C" in text
         assert "GPU temperature, card 0 60 °C 62 °C 64 °C 93 °C 2" in text
         assert "GPU temperature, card 2 80 °C 82 °C 84 °C" in text and "GPU fan, card 2 50 %" in text
         assert "Processor temperature 71 °C 71 °C 71 °C 95 °C 2" in text

@@ -65,7 +65,7 @@ def test_every_field_has_a_reason(plan):
 def test_a_plan_says_that_its_model_cannot_become_a_gguf(plan):
     assert "GGUF" not in plan().reasons["method"]
     assert "OPTForCausalLM to GGUF" in plan(architecture="OPTForCausalLM").reasons["method"]
-    assert "gpt-oss to F16 or F32 won't pass its proof" in plan(model_type="gpt_oss").reasons["method"]
+    assert "gpt-oss to F16 or F32 won't pass its check" in plan(model_type="gpt_oss").reasons["method"]
 
 
 def test_what_cannot_be_packed_is_not_planned_or_estimated_so(plan):
@@ -93,7 +93,7 @@ def test_what_may_not_fit_is_planned_all_the_same_and_says_what_would_fit(plan):
     config = plan(machine=SMALL_GPU, billions=3, method="lora", max_length=2048)
     said = config.reasons["micro_batch_size"]
     assert config.max_length == 2048 and config.micro_batch_size == 1 and config.gradient_checkpointing
-    assert said.startswith("May need up to ") and "7 GB are free. It would fit with method=qlora" in said
+    assert said.startswith("May need up to ") and "7 GB is free. It would fit with method=qlora" in said
     assert "A smaller model would fit." in plan(machine=SMALL_GPU, billions=80).reasons["micro_batch_size"]
 
 

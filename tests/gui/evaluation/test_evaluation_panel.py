@@ -205,7 +205,7 @@ def test_one_evaluation_at_a_time_and_the_panel_says_of_which(qtbot, tab, panel,
     play("start wait:cancel cancelled")
     tab.details.evaluation.running.follow("other", job, start_worker=True)
     tab.details.evaluation._show_state()
-    assert not panel.button.isEnabled() and "An evaluation of other is at work" in panel.estimate.text()
+    assert not panel.button.isEnabled() and "An evaluation of other is running" in panel.estimate.text()
     tab.details.evaluation.running.cancel()
     qtbot.waitUntil(lambda: panel.button.isEnabled(), timeout=60_000)
 

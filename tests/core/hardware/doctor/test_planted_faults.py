@@ -145,8 +145,8 @@ FAULTS = {
     "a folder that is missing": Fault(
         "home", "problem", "is missing", "Connect",
         {"home_missing": UserError("The folder is missing.", "", "Connect the disk."), "home": None}),
-    "a disk with little room": Fault("room", "warning", "Only 6 GB are free", "larger disk", {"free": 6 * GB}),
-    "a full disk": Fault("room", "problem", "Only 1 GB are free", "larger disk", {"free": GB}),
+    "a disk with little room": Fault("room", "warning", "Only 6 GB is free", "larger disk", {"free": 6 * GB}),
+    "a full disk": Fault("room", "problem", "Only 1 GB is free", "larger disk", {"free": GB}),
     "a disk of another machine": Fault("disk", "warning", "another machine", "place FOLDER",
                                        {"network": True, "file_system": "nfs4"}),
     "a disk that is measured as slow": Fault("disk", "warning", "slow", "SSD", {"write_speed": 9e7}),
