@@ -64,11 +64,28 @@ def test_a_changed_catalogue_is_compiled_again(own: Path) -> None:
     assert i18n.ptr("a button", "Open") == "खोलिए"
 
 
-@pytest.mark.parametrize("content", ["", "msgid \"a\nmsgstr", "\x00\x01"])
+@pytest.mark.parametrize("content", [
+    "", "msgid \"a\nmsgstr", "\x00\x01", 'msgid ""\nmsgstr "\\x"\n',
+    'msgid ""\nmsgstr "Plural-Forms: nplurals=INTEGER; plural=EXPRESSION;\\n"\n',  # as xgettext leaves it
+    'msgid ""\nmsgstr "Plural-Forms: nplurals=2;\\n"\n',
+    'msgid ""\nmsgstr "Content-Type: text/plain; charset=CHARSET\\n"\n',
+])
 def test_a_damaged_catalogue_leaves_english(own: Path, content: str) -> None:
     (own / "hi.po").write_text(content, encoding="utf-8")
     i18n.use("hi")
     assert i18n.tr("{n:,} rows", n=5) == "5 rows"
+
+
+@pytest.mark.parametrize("kept", [0, 10, 40])
+def test_a_compiled_catalogue_that_was_cut_is_made_again(own: Path, kept: int) -> None:
+    i18n.use("hi")
+    compiled = own / "hi.mo"
+    whole = compiled.read_bytes()
+    compiled.write_bytes(whole[:kept])
+    os.utime(compiled, ns=(2**62, 2**62))
+    i18n.use("hi")
+    assert i18n.ptr("a button", "Open") == "खोलें"
+    assert compiled.read_bytes() == whole and sorted(each.name for each in own.iterdir()) == ["hi.mo", "hi.po"]
 
 
 @pytest.mark.parametrize(("environment", "expected"), [
