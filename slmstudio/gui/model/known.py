@@ -59,12 +59,11 @@ def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry
 
 def languages() -> dict[str, tuple[str, str]]:
     """By code, what each of the catalogue's languages is called in the language of the window, and in English."""
-    from babel import Locale
-
     from slmstudio.core.i18n import speaking
     from slmstudio.core.model import catalogue
 
-    own = {} if speaking.is_english() else Locale.parse(speaking.language()).languages
+    spoken = None if speaking.is_english() else speaking.locale(speaking.language())
+    own = spoken.languages if spoken is not None else {}
     return {code: (own.get(code, english), english) for code, english in catalogue.languages().items()}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 import os
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,24 @@ def test_a_damaged_catalogue_leaves_english(own: Path, content: str) -> None:
     (own / "hi.po").write_text(content, encoding="utf-8")
     i18n.use("hi")
     assert i18n.tr("{n:,} rows", n=5) == "5 rows"
+
+
+def test_copies_beside_the_catalogues_are_no_languages(own: Path) -> None:
+    for name in ("hi.old", "hi copy", "bn_backup", "notes"):
+        (own / f"{name}.po").write_bytes((own / "hi.po").read_bytes())
+    assert i18n.available() == {"en": "English", "hi": "हिन्दी"}
+    i18n.use("notes")  # named by hand
+    assert i18n.ntr("{n:,} row", "{n:,} rows", 1_234_567) == "1,234,567 पंक्तियाँ"
+    assert i18n.date_text(datetime(2026, 11, 28)) == "28 Nov 2026"
+
+
+def test_it_speaks_without_babel(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("babel", "babel.numbers", "babel.dates"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert i18n.available() == {"en": "English", "hi": "hi"}
+    i18n.use("hi")
+    assert i18n.ntr("{n:,} row", "{n:,} rows", 1_234_567) == "1,234,567 पंक्तियाँ"
+    assert i18n.date_text(datetime(2026, 11, 28)) == "2026-11-28"
 
 
 @pytest.mark.parametrize("kept", [0, 10, 40])
