@@ -114,6 +114,6 @@ def _work(job: jobs.Job, kind: str) -> jobs.Outcome:
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
     """The table of a proof."""
-    rows = [(LABELS.get(check["name"], check["name"]), check["figure"], required(check),
-             result(check).replace("failed", "FAILED")) for check in parity["checks"]]
-    print_table(title, rows, HEADINGS)
+    rows = [(tr(LABELS[check["name"]]) if check["name"] in LABELS else check["name"], check["figure"], required(check),
+             tr("FAILED") if check.get("passed") is False else result(check)) for check in parity["checks"]]
+    print_table(title, rows, tuple(map(tr, HEADINGS)))

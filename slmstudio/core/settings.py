@@ -45,7 +45,7 @@ class Settings:
         text_size: of the window's text, in percent.
         reduce_motion: nothing moves by itself; None follows the system.
         panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
-        told: `what` of the notes on this machine that were shown at a start, and need not be again.
+        told: ids of the notes on this machine that were shown at a start, and need not be again.
         unknown: keys that this version does not know, kept so that going back and forth loses nothing.
     """
 

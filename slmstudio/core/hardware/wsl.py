@@ -11,18 +11,34 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.mounts import file_system
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 LITTLE_MEMORY = 16 * 1024**3
 """Below so many bytes the share that WSL was given is worth a word."""
 WINDOWS_DRIVES = frozenset({"9p", "drvfs", "virtiofs"})
-FIRST_VERSION = noop("This is WSL 1, which SLM Studio doesn't support.")
+FIRST_VERSION = "wsl_first_version"
 DRIVER_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
 _ROOT = Path("/")
+
+
+class Finding(UserError):
+    """What a person should know or fix.
+
+    Attributes:
+        id: which one it is, the same in every language and version, so that it can be told once.
+    """
+
+    def __init__(self, id: str, what: str, why: str, remedy: str):
+        super().__init__(what, why, remedy)
+        self.id = id
+
+    def __reduce__(self) -> Any:
+        return (type(self), (self.id, self.what, self.why, self.remedy))
 
 
 def is_wsl(root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> bool:
@@ -41,10 +57,8 @@ def on_windows_drive(folder: Path, root: Path = _ROOT) -> bool:
     return file_system(folder, root) in WINDOWS_DRIVES
 
 
-def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> list[UserError]:
+def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> list[Finding]:
     """What a person should know or fix; nothing where this isn't WSL.
-
-    The `what` of a finding is the same each time, so that it can be told once.
 
     Args:
         place: the folder with runs and models, absolute.
@@ -52,45 +66,47 @@ def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.en
     if not is_wsl(root, environ):
         return []
     if is_first_version(root):
-        return [UserError(tr(FIRST_VERSION), tr("It can't reach a graphics card, and its files are slow."),
-                          tr("In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 (wsl --list --verbose shows "
-                             "the names)."))]
+        return [Finding(FIRST_VERSION, tr("This is WSL 1, which SLM Studio doesn't support."),
+                        tr("It can't reach a graphics card, and its files are slow."),
+                        tr("In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 (wsl --list --verbose shows "
+                           "the names)."))]
     found = [_no_driver(root), slow_place(place, root), _little_memory(root)]
     return [finding for finding in found if finding is not None]
 
 
-def slow_place(place: Path, root: Path = _ROOT) -> UserError | None:
+def slow_place(place: Path, root: Path = _ROOT) -> Finding | None:
     """What to say of a place that lies on a drive of Windows. Ask only where `is_wsl()`."""
     if not on_windows_drive(place, root):
         return None
-    return UserError(tr("The folder for runs and models is on a Windows drive, which is slow from inside WSL."),
-                     tr("{folder} is reached through Windows: loading models and writing checkpoints takes much "
-                        "longer.", folder=place),
-                     tr("Choose a folder on the Linux side in Settings, for example below your home folder."))
+    return Finding("wsl_slow_place",
+                   tr("The folder for runs and models is on a Windows drive, which is slow from inside WSL."),
+                   tr("{folder} is reached through Windows: loading models and writing checkpoints takes much "
+                      "longer.", folder=place),
+                   tr("Choose a folder on the Linux side in Settings, for example below your home folder."))
 
 
-def _no_driver(root: Path) -> UserError | None:
+def _no_driver(root: Path) -> Finding | None:
     if (root / DRIVER_LIBRARY).exists():
         return None
-    return UserError(tr("WSL can't reach an NVIDIA driver in Windows."),
-                     tr("{file} is missing.", file=f"/{DRIVER_LIBRARY}"),
-                     tr("If this machine has an NVIDIA card: install NVIDIA's driver in Windows, then run wsl "
-                        "--shutdown in PowerShell and start again. Never install a Linux driver inside WSL: it would "
-                        "replace it."))
+    return Finding("wsl_no_driver", tr("WSL can't reach an NVIDIA driver in Windows."),
+                   tr("{file} is missing.", file=f"/{DRIVER_LIBRARY}"),
+                   tr("If this machine has an NVIDIA card: install NVIDIA's driver in Windows, then run wsl "
+                      "--shutdown in PowerShell and start again. Never install a Linux driver inside WSL: it would "
+                      "replace it."))
 
 
-def _little_memory(root: Path) -> UserError | None:
+def _little_memory(root: Path) -> Finding | None:
     match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
     if match is None or (total := int(match[1]) * 1024) >= LITTLE_MEMORY or _memory_is_set(root):
         return None
     # Half of the machine's was given: so half as much again leaves Windows a quarter.
     more = max(2, round(1.5 * total / 1024**3))
-    return UserError(tr("WSL has only part of this machine's memory."),
-                     tr("It has {size}; unless told otherwise, Windows gives it half of all memory.",
-                        size=format_bytes(total)),
-                     tr("If the machine has more, write these two lines into the file .wslconfig in your Windows user "
-                        "folder: [wsl2] and, below it, memory={more}GB. Then run wsl --shutdown in PowerShell and "
-                        "start again.", more=more))
+    return Finding("wsl_little_memory", tr("WSL has only part of this machine's memory."),
+                   tr("It has {size}; unless told otherwise, Windows gives it half of all memory.",
+                      size=format_bytes(total)),
+                   tr("If the machine has more, write these two lines into the file .wslconfig in your Windows user "
+                      "folder: [wsl2] and, below it, memory={more}GB. Then run wsl --shutdown in PowerShell and "
+                      "start again.", more=more))
 
 
 def _memory_is_set(root: Path) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+import struct
 from gettext import GNUTranslations
 from pathlib import Path
 
+from slmstudio.core import files
 from slmstudio.core.i18n import po_file
+
+_UNREADABLE = (OSError, ValueError, LookupError, struct.error)
+"""What is raised by files that aren't catalogues, and by headers with plural rules or a charset that mean nothing."""
 
 
 def load(file: Path) -> GNUTranslations | None:
@@ -18,17 +22,17 @@ def load(file: Path) -> GNUTranslations | None:
     compiled at each start; packages bring it compiled.
     """
     compiled = file.with_suffix(".mo")
-    try:
-        if compiled.is_file() and compiled.stat().st_mtime_ns >= file.stat().st_mtime_ns:
+    with contextlib.suppress(*_UNREADABLE):  # cut or damaged, as after a power cut: it is made again
+        if compiled.stat().st_mtime_ns >= file.stat().st_mtime_ns:
             return GNUTranslations(io.BytesIO(compiled.read_bytes()))
+    try:
         content = compile_catalogue(file)
-    except (OSError, UnicodeError, ValueError):
+        found = GNUTranslations(io.BytesIO(content))
+    except _UNREADABLE:
         return None
     with contextlib.suppress(OSError):
-        beside = compiled.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_bytes(content)
-        beside.replace(compiled)
-    return GNUTranslations(io.BytesIO(content))
+        files.write_atomically(compiled, content)
+    return found
 
 
 def compile_catalogue(file: Path) -> bytes:

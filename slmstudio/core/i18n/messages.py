@@ -64,13 +64,16 @@ def number_text(value: float, spec: str = ",") -> str:
     """
     if speaking.is_english() or not isinstance(value, (int, float)) or abs(value) < 1000:
         return format(value, spec)
+    locale = speaking.locale(speaking.language())
+    if locale is None:
+        return format(value, spec)
     from babel.numbers import format_decimal
 
     plain = format(value, spec.replace(",", ""))
     whole, point, decimals = plain.partition(".")
     if not whole.lstrip("-").isdigit():
         return format(value, spec)
-    return format_decimal(int(whole), locale=speaking.language(), group_separator=True) + point + decimals
+    return format_decimal(int(whole), locale=locale, group_separator=True) + point + decimals
 
 
 def date_text(when: datetime, format: str = "medium") -> str:
@@ -79,9 +82,12 @@ def date_text(when: datetime, format: str = "medium") -> str:
     Args:
         format: "short", "medium" (28 Nov 2026) or "long" (28 November 2026), or a pattern of CLDR such as "d MMM".
     """
+    india = speaking.locale("en_IN")  # day before month, as most people write it
+    locale = india if speaking.is_english() else speaking.locale(speaking.language()) or india
+    if locale is None:
+        return f"{when:%Y-%m-%d}"
     from babel.dates import format_date
 
-    locale = "en_IN" if speaking.is_english() else speaking.language()  # day before month, as most people write it
     return format_date(when, format, locale=locale)
 
 

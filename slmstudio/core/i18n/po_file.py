@@ -47,7 +47,10 @@ def _entries(text: str) -> Iterator[dict[str, str]]:
         if found[1]:
             name = found[1] + (found[2] or "")
             fields[name] = ""
-        fields[name] += ast.literal_eval(found[3])
+        try:
+            fields[name] += ast.literal_eval(found[3])
+        except SyntaxError as error:  # such as "\x"
+            raise ValueError(f"not a string of a .po file: {line}") from error
 
 
 def _mo(entries: dict[str, str]) -> bytes:

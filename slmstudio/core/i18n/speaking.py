@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from gettext import NullTranslations
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from babel import Locale
 
 VARIABLE = "SLMSTUDIO_LANGUAGE"
 """Names the language; child processes speak that of their parent. It comes before the setting."""
@@ -19,11 +23,37 @@ _catalogue: NullTranslations = NullTranslations()
 
 
 def available() -> dict[str, str]:
-    """Languages by their codes, each with the name that its speakers use; English first."""
-    from babel import Locale
+    """Languages by their codes, each with the name that its speakers use; English first.
 
-    codes = sorted(file.stem for file in FOLDER.glob("*.po"))
-    return {SOURCE: "English", **{code: Locale.parse(code).get_display_name(code) or code for code in codes}}
+    Files that aren't named by a language, such as a translator's "hi copy.po", are left out.
+    """
+    codes = sorted(file.stem for file in FOLDER.glob("*.po") if is_known(file.stem))
+    if not _has_babel():
+        return {SOURCE: "English", **{code: code for code in codes}}
+    known = {code: found for code in codes  # Babel takes "bn_backup" for Bengali
+             if (found := locale(code)) is not None and str(found).lower() == code.lower()}
+    return {SOURCE: "English", **{code: found.get_display_name(code) or code for code, found in known.items()}}
+
+
+def locale(code: str) -> Locale | None:
+    """What Babel knows of a language: None where it doesn't know it, or isn't installed."""
+    if not _has_babel():
+        return None
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        return Locale.parse(code)
+    except (ValueError, UnknownLocaleError):
+        return None
+
+
+def _has_babel() -> bool:
+    """It is missing where the program was set up before it could speak other languages."""
+    try:
+        import babel  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def is_known(code: str) -> bool:

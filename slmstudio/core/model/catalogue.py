@@ -16,7 +16,7 @@ from typing import Any
 
 from slmstudio.core import formats, i18n, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, speaking, tr
 from slmstudio.core.model.facts import CONTEXT_IF_UNKNOWN, ModelFacts
 
 FILE = "catalogue.json"
@@ -172,12 +172,8 @@ def language_code(language: str) -> str:
 @functools.cache
 def _translated_names(language: str) -> dict[str, str]:
     """Names of the catalogue's languages in a language, as CLDR has them, else in English."""
-    from babel import Locale, UnknownLocaleError
-
-    try:
-        known = Locale.parse(language).languages
-    except (UnknownLocaleError, ValueError):
-        return _names()
+    spoken = speaking.locale(language)
+    known = spoken.languages if spoken is not None else {}
     return {code: known.get(code, name) for code, name in _names().items()}
 
 

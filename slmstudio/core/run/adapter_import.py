@@ -59,7 +59,7 @@ def template_differs(adapter: PeftAdapter, base: Path) -> bool:
 
 
 def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConfig:
-    reasons = dict.fromkeys(FIELDS, _UNKNOWN)
+    reasons = dict.fromkeys(FIELDS, tr(_UNKNOWN))
     of_adapter = dict.fromkeys(("lora_rank", "lora_alpha", "lora_dropout", "target_modules", "use_dora", "use_rslora"),
                                tr("As in the adapter."))
     layers = adapter.config["target_modules"]

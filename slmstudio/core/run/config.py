@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import formats, program
+from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.fields.choices import (
@@ -332,11 +332,13 @@ class RunConfig:
         state = formats.check("run", state, where or tr("The run configuration"))
         problems = [Problem(tr("It is missing."), field=name)
                     for name in ("name", "model", "train_file") if name not in state]
-        reasons = dict(state.get("reasons") or {})
+        said = files.an_object(state.get("reasons"))
+        reasons = {name: reason for name, reason in said.items() if isinstance(reason, str)}
         chosen = state.get("chosen")
         if not isinstance(chosen, list):  # of an earlier version, which had English only
             chosen = [name for name, reason in reasons.items() if reason == SET]
-        values: dict[str, Any] = {"reasons": reasons, "chosen": [name for name in chosen if name in FIELDS]}
+        chosen = [name for name in chosen if isinstance(name, str) and name in FIELDS]
+        values: dict[str, Any] = {"reasons": reasons, "chosen": chosen}
         for name in FIELDS.keys() & state.keys():
             try:
                 values[name] = FIELDS[name].read(state[name])

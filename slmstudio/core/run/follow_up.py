@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,5 +186,10 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
 
 
 def _kept(reason: str) -> str:
-    """Why a value is kept, with the earlier reason; said once in one language, however many runs follow each other."""
-    return f"{tr(KEPT)} {reason.removeprefix(tr(KEPT)).strip()}".strip()
+    """Why a value is kept, with the earlier reason; said once, however many runs follow each other.
+
+    Earlier runs may have been planned in English, and those of before there were languages have a colon.
+    """
+    said = "|".join(map(re.escape, (tr(KEPT), KEPT, KEPT.replace(".", ":"))))
+    bare = re.sub(rf"^(?:(?:{said})\s*)+", "", reason)
+    return f"{tr(KEPT)} {bare}".strip()

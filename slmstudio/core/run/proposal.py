@@ -50,7 +50,7 @@ def _defaults(draft: Draft) -> None:
     for name, about in FIELDS.items():
         if about.reason and (name not in draft.values or name in draft.chosen):
             draft.set(name, default_of(name), about.reason)
-    draft.reasons |= {name: reason for name, reason in draft.without_eval.items() if name not in draft.chosen}
+    draft.reasons |= {name: tr(reason) for name, reason in draft.without_eval.items() if name not in draft.chosen}
     for name in ("model", "train_file"):
         if name in draft.chosen:
             draft.set(name, None, "")

@@ -205,11 +205,11 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
     """
     from slmstudio.core.hardware import wsl
 
-    def found(notes: list[UserError]) -> None:
-        new = [note for note in notes if note.what not in session.settings.told]
+    def found(notes: list[wsl.Finding]) -> None:
+        new = [note for note in notes if note.id not in session.settings.told]
         if not new or window.banner.error is not None:
             return  # another message stands there: next time
-        session.settings.told += [note.what for note in new]
+        session.settings.told += [note.id for note in new]
         session.settings_changed.emit()
         if not window.welcome_is_open():  # that page has them
             window.show_error(new[0] if len(new) == 1 else UserError(

@@ -132,7 +132,7 @@ class GetPage(QWidget):
         self.frame.setVisible(known is not None or starter is not None)
         self.accept.setVisible(starter is not None)
         if starter is not None:
-            self.licence.setText("\n".join((tr(starter.about), "", f"{tr(starter.licence)}:", *map(tr, starter.terms))))
+            self.licence.setText("\n".join((starter.about, "", f"{starter.licence}:", *starter.terms)))
         elif known is not None:
             self.licence.setText(tr("{name} licence. {use}", name=known.licence.name, use=known.licence_use)
                                  if known.licence.id else known.licence_use)

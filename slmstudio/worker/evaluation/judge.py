@@ -65,7 +65,7 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     total = sum(len(cases) for _, cases in work)
     if not any(cases for _, cases in left):
         return
-    job.phase("loading model", "judge")
+    job.phase("loading model", tr("the judge"))
     model = models.open(job.request["judge"], thinks=False)
     job.phase(PHASE)
     hand = Hand(job, total, float(total))

@@ -50,7 +50,7 @@ def run(job: JobContext) -> jobs.Outcome:
     """
     place, meeting = _meet(job)
     offer, config = place.offer, place.config()
-    job.phase("training", f"with {offer['host']}")
+    job.phase("training", tr("with {host}", host=offer["host"]))
     with _leaves_when_asked(job):
         try:
             codes = ranks_of.train(place.folder, config, meeting)
@@ -149,7 +149,7 @@ class _Place:
             self.room.say(key, {**me, "problem": error.what})
             raise
         self.room.say(key, me)
-        self.job.phase("waiting for the start", f"with {self.offer['host']}")
+        self.job.phase("waiting for the start", tr("with {host}", host=self.offer["host"]))
         try:
             while True:
                 self.room.store.add(f"alive/{self.number}", 1)

@@ -85,7 +85,7 @@ class Rests:
         if not (self._blind or self._heat_known) and self._guard.settings.mode != "off" and \
                 now - self._began > NO_READING_SECONDS:
             self._blind = True
-            self._job.emit("guard_unavailable", message=NO_TEMPERATURE)
+            self._job.emit("guard_unavailable", message=tr(NO_TEMPERATURE))
 
     def wait(self, step: int, save: Callable[[bool], None] | None = None) -> float:
         """Seconds to rest before asking again; 0 where work may continue.

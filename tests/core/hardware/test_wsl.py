@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from slmstudio.core import i18n
 from slmstudio.core.hardware import mounts, wsl
 
 WSL2, WSL1, OWN = "5.15.153.1-microsoft-standard-WSL2", "4.4.0-19041-Microsoft", "6.6.87-tuned"
@@ -67,6 +69,16 @@ def test_everything_at_once_each_with_a_remedy(tree):
     assert "/mnt/c/Users/Asha/slm" in place.why and "Linux side" in place.remedy
     assert "8 GB" in memory.why
     assert all(words in memory.remedy for words in (".wslconfig", "[wsl2]", "memory=12GB", "wsl --shutdown"))
+
+
+def test_findings_have_the_same_ids_in_every_language(tree, request: pytest.FixtureRequest):
+    request.addfinalizer(lambda: i18n.use("en"))
+    ids = []
+    for language in ("en", i18n.PSEUDO):
+        i18n.use(language)
+        found = wsl.findings(Path("/mnt/c/slm"), tree(memory_gb=8, driver=False), {})
+        ids.append([pickle.loads(pickle.dumps(each)).id for each in found])
+    assert ids == [["wsl_no_driver", "wsl_slow_place", "wsl_little_memory"]] * 2
 
 
 @pytest.mark.parametrize(("wslconfig", "told"), [("[wsl2]\nmemory = 12GB\n", False), ("[wsl2]\n#memory=1GB\n", True)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 import os
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -64,11 +66,46 @@ def test_a_changed_catalogue_is_compiled_again(own: Path) -> None:
     assert i18n.ptr("a button", "Open") == "खोलिए"
 
 
-@pytest.mark.parametrize("content", ["", "msgid \"a\nmsgstr", "\x00\x01"])
+@pytest.mark.parametrize("content", [
+    "", "msgid \"a\nmsgstr", "\x00\x01", 'msgid ""\nmsgstr "\\x"\n',
+    'msgid ""\nmsgstr "Plural-Forms: nplurals=INTEGER; plural=EXPRESSION;\\n"\n',  # as xgettext leaves it
+    'msgid ""\nmsgstr "Plural-Forms: nplurals=2;\\n"\n',
+    'msgid ""\nmsgstr "Content-Type: text/plain; charset=CHARSET\\n"\n',
+])
 def test_a_damaged_catalogue_leaves_english(own: Path, content: str) -> None:
     (own / "hi.po").write_text(content, encoding="utf-8")
     i18n.use("hi")
     assert i18n.tr("{n:,} rows", n=5) == "5 rows"
+
+
+def test_copies_beside_the_catalogues_are_no_languages(own: Path) -> None:
+    for name in ("hi.old", "hi copy", "bn_backup", "notes"):
+        (own / f"{name}.po").write_bytes((own / "hi.po").read_bytes())
+    assert i18n.available() == {"en": "English", "hi": "हिन्दी"}
+    i18n.use("notes")  # named by hand
+    assert i18n.ntr("{n:,} row", "{n:,} rows", 1_234_567) == "1,234,567 पंक्तियाँ"
+    assert i18n.date_text(datetime(2026, 11, 28)) == "28 Nov 2026"
+
+
+def test_it_speaks_without_babel(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("babel", "babel.numbers", "babel.dates"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert i18n.available() == {"en": "English", "hi": "hi"}
+    i18n.use("hi")
+    assert i18n.ntr("{n:,} row", "{n:,} rows", 1_234_567) == "1,234,567 पंक्तियाँ"
+    assert i18n.date_text(datetime(2026, 11, 28)) == "2026-11-28"
+
+
+@pytest.mark.parametrize("kept", [0, 10, 40])
+def test_a_compiled_catalogue_that_was_cut_is_made_again(own: Path, kept: int) -> None:
+    i18n.use("hi")
+    compiled = own / "hi.mo"
+    whole = compiled.read_bytes()
+    compiled.write_bytes(whole[:kept])
+    os.utime(compiled, ns=(2**62, 2**62))
+    i18n.use("hi")
+    assert i18n.ptr("a button", "Open") == "खोलें"
+    assert compiled.read_bytes() == whole and sorted(each.name for each in own.iterdir()) == ["hi.mo", "hi.po"]
 
 
 @pytest.mark.parametrize(("environment", "expected"), [

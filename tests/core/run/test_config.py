@@ -20,6 +20,18 @@ def test_round_trip_through_a_file(tmp_path):
     assert config_file.load(file) == config
 
 
+@pytest.mark.parametrize("chosen", [["seed", ["seed"], {"name": "seed"}, 5, None, "unknown"], {"seed": 1}, "seed"])
+def test_what_is_no_name_is_not_chosen(chosen):
+    config = RunConfig.from_dict({**minimal().to_dict(), "chosen": chosen})
+    assert config.chosen == (["seed"] if isinstance(chosen, list) else [])
+
+
+@pytest.mark.parametrize("reasons", [None, 5, ["why"], "why", {"epochs": ["why"], "seed": "why"}])
+def test_what_is_no_sentence_is_no_reason(reasons):
+    config = RunConfig.from_dict({**minimal().to_dict(), "reasons": reasons})
+    assert config.reasons == ({"seed": "why"} if isinstance(reasons, dict) else {})
+
+
 def test_every_field_has_a_sentence():
     names = set(RunConfig.__dataclass_fields__) - {"reasons", "chosen"}
     assert set(FIELDS) == names

@@ -12,10 +12,12 @@ import pytest
 from support import base_models, tool_rows
 from support.machines import machine
 
+from slmstudio.core import i18n
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import gpu_path
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory, planner
 from slmstudio.core.run.config import FIELDS, RunConfig
@@ -184,12 +186,19 @@ OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) 
 def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_model, rows, held, said):
     config = planned(tmp_path, tiny_model, rows)
     assert config.reasons["eval_fraction"] == said
-    assert f"over {len(rows) - held:,} rows." in config.reasons["epochs"]
+    assert f"over {len(rows) - held:,} {'row' if len(rows) - held == 1 else 'rows'}." in config.reasons["epochs"]
     assert [len(part) for part in split.split(reader.read_dataset(Path(config.train_file)).records,
                                               config.eval_fraction, config.split_seed)] == [len(rows) - held, held]
     for name in ("eval_file", "eval_steps", "early_stopping_patience", "use_best_checkpoint", "sample_prompts"):
         assert ("No rows are held back" in config.reasons[name] or "no rows are held back" in config.reasons[name]) == (
             held == 0), name
+
+
+def test_reasons_are_in_the_language_of_who_plans(tmp_path, tiny_model, request):
+    request.addfinalizer(lambda: i18n.use("en"))
+    i18n.use(i18n.PSEUDO)
+    config = planned(tmp_path, tiny_model, ROWS["sft"][:1])
+    assert {name: reason for name, reason in config.reasons.items() if reason and not reason.startswith(OPEN)} == {}
 
 
 def test_a_test_file_needs_no_rows_held_back(tmp_path, tiny_model):

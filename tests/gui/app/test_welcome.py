@@ -237,7 +237,7 @@ def test_what_differs_in_wsl_is_told_once(qtbot: QtBot, window: MainWindow, fres
     qtbot.waitUntil(lambda: window.banner.isVisible(), timeout=LONG)
     assert len(window.banner.error.problems) == 2 and ".wslconfig" in str(window.banner.error)
     window.banner.clear()
-    assert len(settings.load()[0].told) == 2
+    assert settings.load()[0].told == ["wsl_no_driver", "wsl_little_memory"]
     program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
     assert tasks.shut_down(LONG)
     assert not window.banner.isVisible()

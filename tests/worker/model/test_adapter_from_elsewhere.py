@@ -11,8 +11,9 @@ import torch
 from support import gguf_models as models
 from support import tiny_model as tiny
 
-from slmstudio.core import jobs
+from slmstudio.core import i18n, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model.peft_adapter import read_adapter
 from slmstudio.core.report.page import write_report
 from slmstudio.core.run import adapter_import, folder
@@ -87,6 +88,14 @@ def test_another_base_is_refused_and_no_run_is_left(tiny_model: Path, tmp_path: 
     with pytest.raises(UserError, match="doesn't belong to wide"):
         adapter_import.import_adapter(read_adapter(made), other, parent=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_its_reasons_are_in_the_language_of_who_imports(tiny_model: Path, tmp_path: Path,
+                                                        request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: i18n.use("en"))
+    i18n.use(i18n.PSEUDO)
+    config = folder.summarise(imported(tiny_model, tmp_path)[1]).config
+    assert {name: reason for name, reason in config.reasons.items() if not reason.startswith(OPEN)} == {}
 
 
 @pytest.mark.full

@@ -10,9 +10,10 @@ from support import heated_machine
 from support.heated_machine import At, events, gpu, hot_after, rests_of, story
 from support.tiers import first_fast
 
-from slmstudio.core import jobs
+from slmstudio.core import i18n, jobs
 from slmstudio.core.hardware.heat import guard
 from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.i18n.pseudo import disguise
 from slmstudio.core.run import adjust
 from slmstudio.core.run.guard.summary import of_events
 from slmstudio.worker.training import control, heat, heat_cost, train
@@ -193,12 +194,14 @@ def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, mach
     assert len(steps) == 3 and max(steps) < 500 and min(evaluations) >= 1000
 
 
-def test_no_reading_is_said_once(make_job, machine):
+def test_no_reading_is_said_once_in_the_language_of_the_window(make_job, machine, request):
+    request.addfinalizer(lambda: i18n.use("en"))
+    i18n.use(i18n.PSEUDO)
     job = make_job()
     machine(lambda step, look: None, step_seconds=4.0)
     assert train.run(job)["state"] == "finished"
     unavailable, = events(job, "guard_unavailable")
-    assert unavailable["message"].startswith("This machine doesn't say how hot it is")
+    assert unavailable["message"] == disguise(heat.NO_TEMPERATURE)
 
 
 @pytest.mark.full

@@ -19,7 +19,7 @@ DAY = 86_400
 def wsl(facts: Facts) -> Iterator[Line]:
     """Linux inside Windows."""
     for note in facts.wsl:
-        yield Line("wsl", SYSTEM, note.what, "problem" if note.what == tr(FIRST_VERSION) else "warning", note.why,
+        yield Line("wsl", SYSTEM, note.what, "problem" if note.id == FIRST_VERSION else "warning", note.why,
                    note.remedy)
     if facts.machine and facts.machine.is_wsl and not facts.wsl:
         yield Line("wsl", SYSTEM, tr("This is Linux inside Windows (WSL 2), and it's set up well."),

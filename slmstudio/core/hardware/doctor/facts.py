@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.hardware.wsl import Finding
 
 NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086
 """PCI vendor numbers."""
@@ -123,7 +124,7 @@ class Facts:
     bits: int = 64
     versions: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
-    wsl: tuple[UserError, ...] = ()
+    wsl: tuple[Finding, ...] = ()
     cpu_flags: frozenset[str] | None = None
     swap: int | None = None
     memory_limit: int | None = None

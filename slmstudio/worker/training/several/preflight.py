@@ -47,7 +47,7 @@ def check(job: JobContext, config: RunConfig) -> None:
     """
     if ranks.world_size() == 1:
         return
-    job.phase("checking the processes", f"{ranks.world_size()} of them")
+    job.phase("checking the processes", ntr("{n:,} process", "{n:,} processes", ranks.world_size()))
     store = _store()
     address = os.environ.get(agent_side.ADDRESS)
     if address is None or config.nodes == 1:
@@ -79,8 +79,7 @@ def _card() -> Report:
     monitors, _ = open_as_torch_counts([uuid])
     for monitor in monitors:
         with monitor:
-            holders += [[each.pid, each.name or tr("another program"), each.memory or 0]
-                        for each in monitor.processes() or ()]
+            holders += [[each.pid, each.name, each.memory or 0] for each in monitor.processes() or ()]
     return {"name": properties.name, "uuid": uuid or f"card {ranks.local_rank()}", "free": free, "total": total,
             "holders": holders}
 
@@ -187,9 +186,11 @@ def _compare_cards(reports: Sequence[Report]) -> None:
         others = [(name, memory) for pid, name, memory in card["holders"] if pid not in ours]
         if card["free"] < FREE * card["total"] and others:
             name, memory = max(others, key=lambda found: found[1])
+            values = {"number": number + 1, "host": each["host"], "name": card["name"], "size": format_bytes(memory)}
             raise UserError(tr("The card of process {number}, on {host} ({name}), is used by another program: "
-                               "{program} holds {size} of it.", number=number + 1, host=each["host"], name=card["name"],
-                               program=name, size=format_bytes(memory)), "", tr("Close that program first."))
+                               "{program} holds {size} of it.", **values, program=name) if name else
+                            tr("The card of process {number}, on {host} ({name}), is used by another program, which "
+                               "holds {size} of it.", **values), "", tr("Close that program first."))
 
 
 def knock(reports: Sequence[Report], rank: int,

@@ -16,6 +16,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import nvml
 from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts, Loaded, Torch
+from slmstudio.core.hardware.wsl import FIRST_VERSION, Finding
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ LOST = replace(machine(12), gpus=(), gpu_reason=nvml.LOST)
 OLD_CARD = machine(8.1, name="NVIDIA GeForce GTX 1080", capability=(6, 1))
 NEW_CARD = machine(12, name="NVIDIA GeForce RTX 6060", capability=(13, 0))
 DENIED = UserError("Could not write there.", "Permission was refused.", "Choose another folder.")
-NEWER = UserError("WSL can't reach an NVIDIA driver in Windows.", "It is missing.", "Install it in Windows.")
+NEWER = Finding("wsl_no_driver", "WSL can't reach an NVIDIA driver in Windows.", "It is missing.",
+                "Install it in Windows.")
 
 
 def torch(**changes: Any) -> Torch:
@@ -156,7 +158,7 @@ FAULTS = {
     "many finished jobs": Fault("jobs", "warning", "6 GB", "delete", {"jobs_size": 6 * GB}),
     "WSL without Windows' driver": Fault("wsl", "warning", NEWER.what, NEWER.remedy, {"wsl": (NEWER,)}, wsl2),
     "WSL 1": Fault("wsl", "problem", "WSL 1", "convert",
-                   {"wsl": (UserError("This is WSL 1, which SLM Studio doesn't support.", "", "convert it"),)}, wsl2),
+                   {"wsl": (Finding(FIRST_VERSION, "This is WSL 1.", "", "convert it"),)}, wsl2),
     "a clock of 1970": Fault("clock", "warning", "clock is wrong", "timedatectl", {"now": 3600.0, "newest_file": 0.0}),
     "files from the future": Fault("clock", "warning", "clock is wrong", "timedatectl",
                                    {"newest_file": NOW + 3 * DAY}),
