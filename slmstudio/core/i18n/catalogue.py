@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 from gettext import GNUTranslations
 from pathlib import Path
 
-from slmstudio.core import files
 from slmstudio.core.i18n import po_file
 
 _UNREADABLE = (OSError, ValueError, LookupError, struct.error)
@@ -30,8 +30,10 @@ def load(file: Path) -> GNUTranslations | None:
         found = GNUTranslations(io.BytesIO(content))
     except _UNREADABLE:
         return None
-    with contextlib.suppress(OSError):
-        files.write_atomically(compiled, content)
+    with contextlib.suppress(OSError):  # not by core.files, whose own messages need a language
+        beside = compiled.with_suffix(f".{os.getpid()}.partial")
+        beside.write_bytes(content)
+        beside.replace(compiled)
     return found
 
 
