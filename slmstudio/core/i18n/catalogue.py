@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 from gettext import GNUTranslations
 from pathlib import Path
 
-from slmstudio.core import files
 from slmstudio.core.i18n import po_file
 
 _UNREADABLE = (OSError, ValueError, LookupError, struct.error)
@@ -31,7 +31,7 @@ def load(file: Path) -> GNUTranslations | None:
     except _UNREADABLE:
         return None
     with contextlib.suppress(OSError):
-        files.write_atomically(compiled, content)
+        _write(compiled, content)
     return found
 
 
@@ -43,3 +43,18 @@ def compile_catalogue(file: Path) -> bytes:
         ValueError: it isn't a `.po` file.
     """
     return po_file.compiled(file.read_text(encoding="utf-8"))
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Whole or not at all. (`core.files` speaks by this room, so this room can't write by it.)"""
+    beside = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
