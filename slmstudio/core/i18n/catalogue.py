@@ -30,10 +30,8 @@ def load(file: Path) -> GNUTranslations | None:
         found = GNUTranslations(io.BytesIO(content))
     except _UNREADABLE:
         return None
-    with contextlib.suppress(OSError):  # not by core.files, whose own messages need a language
-        beside = compiled.with_suffix(f".{os.getpid()}.partial")
-        beside.write_bytes(content)
-        beside.replace(compiled)
+    with contextlib.suppress(OSError):
+        _write(compiled, content)
     return found
 
 
@@ -45,3 +43,18 @@ def compile_catalogue(file: Path) -> bytes:
         ValueError: it isn't a `.po` file.
     """
     return po_file.compiled(file.read_text(encoding="utf-8"))
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Whole or not at all. (`core.files` speaks by this room, so this room can't write by it.)"""
+    beside = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
