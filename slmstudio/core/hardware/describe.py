@@ -7,7 +7,7 @@ from collections import Counter
 
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_bytes
 
 NO_GPU = noop("no NVIDIA GPU")
@@ -36,7 +36,7 @@ def gpu_chip(machine: Machine) -> str:
 
 def cpu_chip(machine: Machine) -> str:
     """Processor and memory: "Intel Core i5-10400 · 6 cores · 15.9 GB"."""
-    cores = f"{machine.physical_cores} {'core' if machine.physical_cores == 1 else 'cores'}"
+    cores = ntr("{n} core", "{n} cores", machine.physical_cores)
     return f"{machine.cpu_name} · {cores} · {format_bytes(machine.ram_total)}"
 
 

@@ -14,7 +14,7 @@ from support import evaluated_runs
 from support.shown_texts import cut, untranslated
 
 from slmstudio.core import i18n, paths
-from slmstudio.core.model import facts
+from slmstudio.core.model import catalogue, facts
 from slmstudio.gui.app.doctor_dialog import DoctorDialog
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
@@ -112,7 +112,7 @@ def test_the_settings_can_be_translated(qtbot, main_window):
 @pytest.mark.full
 def test_every_text_can_be_translated(qtbot, main_window, tiny_model):
     found: dict[str, str] = {}
-    data = sample()
+    data = sample() | set(catalogue.languages(english=True).values())  # their names come from CLDR
     for name, root in states(qtbot, main_window, tiny_model):
         for each in untranslated(root, NAMES, data):
             found.setdefault(each, name)
