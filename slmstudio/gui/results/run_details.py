@@ -19,7 +19,13 @@ from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.buttons import (
+    ButtonRow,
+    IconButton,
+    PrimaryButton,
+    SecondaryButton,
+    SegmentedControl,
+)
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.export.exports_table import Export, ExportsTable
@@ -190,10 +196,8 @@ class RunDetails(Card):
         self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
         self.export_button.clicked.connect(self.open_export)
         self.chat_button.clicked.connect(self._chat)
-        self._actions = QWidget()
-        row = QHBoxLayout(self._actions)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        self._actions = ButtonRow()
+        row = self._actions.box
         self.more_button.clicked.connect(self._learn_more)
         row.addWidget(self.resume_button)
         row.addWidget(self.more_button)

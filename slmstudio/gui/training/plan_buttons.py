@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
+from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import text_label
 
 
@@ -61,16 +61,12 @@ class PlanButtons(QWidget):
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.note)
         column.addWidget(self.afresh, 0, Qt.AlignmentFlag.AlignLeft)
-        self._using = QWidget()
-        last = QHBoxLayout()
-        for row, buttons in ((QHBoxLayout(self._using), (self.start, self.queue)), (last, (self.code, self.other))):
-            row.setContentsMargins(0, 0, 0, 0)
-            row.setSpacing(theme.SPACE_S)
+        self._using, last = ButtonRow(), ButtonRow()
+        for row, buttons in ((self._using, (self.start, self.queue)), (last, (self.code, self.other))):
             for button in buttons:
-                row.addWidget(button, 1)
+                row.box.addWidget(button, 1)
+            column.addWidget(row)
         keep_room(self.other)
-        column.addWidget(self._using)
-        column.addLayout(last)
 
     def set_ready(self, on: bool) -> None:
         """Whether the plan can be used as it is."""

@@ -1,13 +1,14 @@
-"""Buttons, and a row of them of which one is on."""
+"""Buttons, rows of them, and a row of which one is on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QKeyEvent
+from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
+    QBoxLayout,
     QButtonGroup,
     QFrame,
     QHBoxLayout,
@@ -41,6 +42,43 @@ class SecondaryButton(QPushButton):
         super().__init__(text, parent)
         self.setProperty("kind", kind)
         self.setToolTip(tooltip)
+
+
+class ButtonRow(QWidget):
+    """Buttons side by side, or one below another where a language's words are too long for that."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self.box.setContentsMargins(0, 0, 0, 0)
+        self.box.setSpacing(theme.SPACE_S)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._choose()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # a button was shown, hidden or given other words
+            self._choose()
+        return super().event(event)
+
+    def minimumSizeHint(self) -> QSize:
+        """As narrow as its widest button: it can stand in a column."""
+        widest = max((each.sizeHint().width() for each in self._shown()), default=0)
+        return QSize(widest, super().minimumSizeHint().height())
+
+    def _choose(self) -> None:
+        shown = self._shown()
+        needed = sum(each.sizeHint().width() for each in shown) + self.box.spacing() * max(len(shown) - 1, 0)
+        fits = QBoxLayout.Direction.LeftToRight if needed <= self.width() else QBoxLayout.Direction.TopToBottom
+        if self.box.direction() != fits:
+            self.box.setDirection(fits)
+
+    def _shown(self) -> list[QWidget]:
+        """Those that take room: some keep it while they are hidden."""
+        items = (self.box.itemAt(place).widget() for place in range(self.box.count()))
+        return [each for each in items if each is not None
+                and (not each.isHidden() or each.sizePolicy().retainSizeWhenHidden())]
 
 
 class IconButton(QToolButton):
