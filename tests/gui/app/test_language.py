@@ -18,13 +18,13 @@ from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
 from slmstudio.core.i18n import speaking, tr
 from slmstudio.core.model import facts
-from slmstudio.core.run import folder
+from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common import theme
+from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
 
 SCRIPTS = {"Devanagari": "मॉडल को ट्रेन करें", "Bengali": "মডেল প্রশিক্ষণ", "Tamil": "மாதிரி பயிற்சி",
@@ -112,6 +112,24 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     english.page("training").followed.detach()
     assert english.header.tabs.tabText(0) == "Data" and running
     qtbot.waitUntil(lambda: not isValid(new))
+
+
+def test_the_queue_does_not_start_because_the_language_changed(qtbot, qapp, window: MainWindow, tiny_model: Path, play):
+    play("start load plan:10 steps:10 finish")
+    window.go_to("training")
+    training = window.page("training")
+    job = folder.create(RunConfig(name="helpdesk", model=str(tiny_model), train_file="t.jsonl"))
+    with qtbot.waitSignal(training.followed.ended):
+        training.followed.follow(job, start_worker=True)
+        window.session.start_run(job)
+    queue.add(folder.create(RunConfig(name="later", model=str(tiny_model), train_file="t.jsonl")).folder)
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    followed, started = new.page("training").followed, []
+    new.page("training").next.turn.connect(started.append)
+    qtbot.waitUntil(lambda: followed.has_ended())
+    qtbot.waitUntil(lambda: not tasks._running)
+    assert started == [] and [each.state for each in queue.entries()] == ["waiting"]
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
