@@ -164,7 +164,7 @@ class DataTab(QWidget):
         for entry in page.entries if page is not None else ():
             entry.report = None
             self.workspace().add(entry, show=entry is page.entry)
-            self._add(Wanted(entry.dataset.path, again=True, said=entry.reading[0] or ""))
+            self._add(Wanted(entry.dataset.path, again=True, anew=True, said=entry.reading[0] or ""))
         if page is not None and page.entries:
             self.pages.setCurrentWidget(self.workspace())
         for wanted in waiting:
@@ -238,14 +238,16 @@ class DataTab(QWidget):
             self._keep_eval(wanted.eval_for)
         if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
             self.memory.set_missing(wanted.kept, error)
-        entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
+        gone = wanted.again and not wanted.anew and isinstance(error, Missing)
+        entry = self.workspace().find(wanted.path) if gone else None
         if wanted.by_hand and self._tell_by_hand(wanted, error):
             return
         if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
         else:
-            (self._notes if wanted.restore and isinstance(error, UserError) else self._errors).append(error)
+            mild = (wanted.restore or wanted.anew) and isinstance(error, UserError)
+            (self._notes if mild else self._errors).append(error)
         self._keep()
 
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:

@@ -16,6 +16,7 @@ from support.training_window import ENDLESS, button, wait_for_steps
 
 from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
+from slmstudio.core.data.versions.edits import Edits
 from slmstudio.core.i18n import speaking, tr
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder, queue
@@ -130,6 +131,23 @@ def test_the_queue_does_not_start_because_the_language_changed(qtbot, qapp, wind
     qtbot.waitUntil(lambda: followed.has_ended())
     qtbot.waitUntil(lambda: not tasks._running)
     assert started == [] and [each.state for each in queue.entries()] == ["waiting"]
+
+
+def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWindow, rows_file: Path):
+    data = window.page("data")
+    with qtbot.waitSignal(data.idle):
+        data.open_files([rows_file])
+    entry = data.workspace().entry
+    entry.edits = Edits(entry.dataset.records)
+    entry.edits.delete([0])
+    rows_file.unlink()
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    data = new.page("data")
+    qtbot.waitSignal(data.idle).wait()
+    assert data.workspace().entries == [entry] and entry.edits.changes and data.banner.error is not None
+    entry.edits.undo()  # else closing the window asks
+    assert [each.open for each in data.memory.known()] == [True]
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
