@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from slmstudio.core import llama
-from slmstudio.core.chat.conversation import Lane
+from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
@@ -191,11 +191,8 @@ class ChatTab(QWidget):
         """Open the conversation, or the models, that another tab has open."""
         other.lanes.close_workers()
         self.opening.take_over(other.opening)
-        models = other.lanes.models()
-        if other.chat.file is not None and other.chat.file.is_file():
-            self._open(other.chat.file)
-        elif models:
-            self.open_models(models)
+        self.settings.take_over(other.settings)
+        self._show_conversation(self.chat.take_over(other.chat))
         self.input.editor.setPlainText(other.input.editor.toPlainText())
 
     def choose_files(self) -> None:
@@ -267,8 +264,11 @@ class ChatTab(QWidget):
 
     def _open(self, path: Path) -> None:
         found = self.chat.open(path)
-        if found is None:
-            return
+        if found is not None:
+            self._show_conversation(found)
+
+    def _show_conversation(self, found: Conversation) -> None:
+        """Show the one that `chat` has open now."""
         self.lanes.stop()
         self.talk.edit(None)
         self.settings.from_dict(found.settings)
@@ -276,14 +276,14 @@ class ChatTab(QWidget):
         self.correct.close_panel()
         for pane, lane in zip(self.panes, found.lanes, strict=False):
             self._show_lane(pane, lane)
-        self.saved.select(path)
+        self.saved.select(self.chat.file)
         self._show_state()
         self.input.recount()
 
     def _show_lane(self, pane: ChatPane, lane: Lane) -> None:
         loaded = pane.lane.model == lane.model and pane.state == "ready"
         pane.show_lane(lane)
-        if not loaded:
+        if lane.model and not loaded:
             self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:

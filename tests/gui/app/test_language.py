@@ -25,6 +25,7 @@ from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
 
@@ -148,6 +149,18 @@ def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWin
     assert data.workspace().entries == [entry] and entry.edits.changes and data.banner.error is not None
     entry.edits.undo()  # else closing the window asks
     assert [each.open for each in data.memory.known()] == [True]
+
+
+def test_what_was_just_said_in_chat_is_taken_over(qtbot, chat_tab: ChatTab):
+    tree = chat_tab.panes[0].lane.tree
+    tree.add("user", "When is the office open?")
+    tree.add("assistant", "From ten to five.")
+    chat_tab.settings.system.setPlainText("You are a clerk.")
+    new = ChatTab(chat_tab._session)
+    qtbot.addWidget(new)
+    new.take_over(chat_tab)
+    assert [turn.content for turn in new.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
+    assert new.settings.to_dict()["system"] == "You are a clerk."
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
