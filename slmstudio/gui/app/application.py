@@ -96,9 +96,15 @@ def _connect(app: QApplication, window: MainWindow, garbage: GarbageCollector) -
     _catch_defects(window)
     window.session.place_changed.connect(lambda: _log_elsewhere(window))
     window.painted.connect(garbage.keep_what_is_there)
-    # Soon, not at once: what asks for it is a part of the window that goes.
-    window.language_wanted.connect(
-        lambda code: QTimer.singleShot(0, window, lambda: _connect(app, speak(app, window, code, garbage), garbage)))
+    wanted: list[str] = []
+
+    def speak_soon(code: str) -> None:
+        """Not at once: what asks for it is a part of the window that goes. And once: it may be asked twice by then."""
+        wanted.append(code)
+        if len(wanted) == 1:
+            QTimer.singleShot(0, window, lambda: _connect(app, speak(app, window, wanted[-1], garbage), garbage))
+
+    window.language_wanted.connect(speak_soon)
 
 
 def speak(app: QApplication, old: MainWindow, code: str, garbage: GarbageCollector | None = None) -> MainWindow:

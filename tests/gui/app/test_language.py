@@ -23,6 +23,7 @@ from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
+from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.chat.tab import ChatTab
@@ -161,6 +162,21 @@ def test_what_was_just_said_in_chat_is_taken_over(qtbot, chat_tab: ChatTab):
     new.take_over(chat_tab)
     assert [turn.content for turn in new.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
     assert new.settings.to_dict()["system"] == "You are a clerk."
+
+
+def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, window: MainWindow, monkeypatch):
+    garbage = GarbageCollector(qapp)
+    spoken, speak = [], program.speak
+    monkeypatch.setattr(program, "speak", lambda app, old, code, garbage: spoken.append(code) or speak(app, old, code))
+    monkeypatch.setattr(program, "_catch_defects", lambda window: None)
+    program._connect(qapp, window, garbage)
+    window.language_wanted.emit("en_XA")
+    window.language_wanted.emit("hi")
+    qtbot.waitUntil(lambda: not isValid(window))
+    garbage.stop()
+    new = [each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow)]
+    assert spoken == ["hi"] and len(new) == 1
+    qtbot.addWidget(new[0])
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
