@@ -26,8 +26,9 @@ from slmstudio.gui.chat.talk import Talk
 from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice, chat_models
+from slmstudio.gui.common.run_texts import editing_text, starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -186,6 +187,14 @@ class ChatTab(QWidget):
         for number, path in enumerate(models[:self.lanes.count]):
             self._load(number, path)
         self._show_page()
+
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        if {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
+            return tr("Wait until the answer is written, or stop it.")
+        if self.correct.is_editing() or self.talk.is_editing():
+            return editing_text()
+        return starting_text() if is_busy(self.opening) else ""
 
     def take_over(self, other: ChatTab) -> None:
         """Open the conversation, or the models, that another tab has open."""

@@ -155,6 +155,12 @@ class DataTab(QWidget):
                 self._add(Wanted(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
         self.memory.look()
 
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        from slmstudio.gui.common.run_texts import editing_text
+
+        return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""
+
     def take_over(self, other: DataTab) -> None:
         """Show what another tab shows, in another language: what was found in the files is said anew when they are read
         again."""

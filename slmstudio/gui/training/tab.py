@@ -17,9 +17,9 @@ from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.notices import TRAINING, tell_end
-from slmstudio.gui.common.run_texts import promise
+from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.training import close_question
 from slmstudio.gui.training.after_run import NextRun
@@ -275,6 +275,11 @@ class TrainingTab(QWidget):
     def _open_chat(self) -> None:
         if self.followed.job is not None:
             self._session.open_run_chat(self.followed.job.folder)
+
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        starting = self.next.is_starting() or self.fit_check.is_starting() or is_busy(self.followed)
+        return starting_text() if starting else ""
 
     def take_over(self, other: TrainingTab) -> None:
         """Continue what another tab plans, measures and follows."""

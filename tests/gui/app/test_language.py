@@ -55,6 +55,31 @@ def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, 
     assert wanted == ["hi"], "it is that already"
 
 
+def test_the_language_stays_while_something_is_half_made(qtbot, main_window: MainWindow, rows_file: Path):
+    data, wanted = main_window.page("data"), []
+    main_window.language_wanted.connect(wanted.append)
+    with qtbot.waitSignal(data.idle):
+        data.open_files([rows_file])
+    desk = data.workspace().desk
+    desk.hand._open(0)
+    dialog = main_window.open_settings()
+    dialog.language.setCurrentIndex(2)
+    dialog.language.activated.emit(2)
+    assert wanted == [] and dialog.language.currentData() == ""
+    assert dialog.language.note.text() == "Save or discard what you are editing first."
+    desk.editor.closed.emit()
+    training, chat = main_window.page("training"), main_window.page("chat")
+    training.next._wanted = (lambda config: None, None)
+    assert "starting" in main_window.why_not_now()
+    training.next._wanted = None
+    chat.panes[0].state = "answering"
+    assert "answer" in main_window.why_not_now()
+    chat.panes[0].state = "empty"
+    dialog.language.setCurrentIndex(2)
+    dialog.language.activated.emit(2)
+    assert wanted == ["hi"] and dialog.language.note.isHidden()
+
+
 @pytest.mark.parametrize(("given", "read"), [("hi", "hi"), ("en_XA", "en_XA"), ("", ""), ("xx", ""), ("../hi", ""),
                                              (7, "")])
 def test_a_language_that_there_is_not_is_the_systems(given: object, read: str):
