@@ -165,7 +165,9 @@ class DataTab(QWidget):
         """Show what another tab shows, in another language: what was found in the files is said anew when they are read
         again."""
         waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
+        waiting += other.pages.asking.asked() if other.pages.is_asking() else []
         other.queue.cancel()
+        self.memory.take_over(other.memory)
         page = other._workspace
         for entry in page.entries if page is not None else ():
             entry.report = None

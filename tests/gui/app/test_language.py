@@ -16,6 +16,7 @@ from support.training_window import ENDLESS, button, wait_for_steps
 
 from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
+from slmstudio.core.data.remembered import Remembered
 from slmstudio.core.data.versions.edits import Edits
 from slmstudio.core.i18n import speaking, tr
 from slmstudio.core.model import facts
@@ -194,7 +195,7 @@ def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, windo
     spoken, speak = [], program.speak
     monkeypatch.setattr(program, "speak", lambda app, old, code, garbage: spoken.append(code) or speak(app, old, code))
     monkeypatch.setattr(program, "_catch_defects", lambda window: None)
-    program._connect(qapp, window, garbage)
+    program._connect(qapp, [window], garbage)
     window.language_wanted.emit("en_XA")
     window.language_wanted.emit("hi")
     qtbot.waitUntil(lambda: not isValid(window))
@@ -202,6 +203,22 @@ def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, windo
     new = [each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow)]
     assert spoken == ["hi"] and len(new) == 1
     qtbot.addWidget(new[0])
+
+
+def test_a_file_that_is_asked_about_is_asked_about_still(qtbot, qapp, window: MainWindow, tmp_path: Path):
+    file = tmp_path / "odd.csv"
+    file.write_text("Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},text {n}\n" for n in range(8)), encoding="utf-8")
+    data = window.page("data")
+    away = Remembered(Path("/away/rows.jsonl"), open=True)
+    data.memory.unreachable.append(away)
+    with qtbot.waitSignal(data.idle):
+        data.open_files([file])
+    assert data.pages.is_asking()
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    data = new.page("data")
+    qtbot.waitUntil(data.pages.is_asking)
+    assert data.memory.unreachable == [away]
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
