@@ -180,7 +180,8 @@ class ResultsTab(QWidget):
 
     def why_not_now(self) -> str:
         """Why another tab can't take over now; "" where it can."""
-        return starting_text() if is_busy(self.details.export) else ""
+        starting = is_busy(self.details.export) or is_busy(self.details.evaluation.panel)
+        return starting_text() if starting else ""
 
     def take_over(self, other: ResultsTab) -> None:
         """Continue what another tab does, and show the run that it shows."""
