@@ -71,34 +71,55 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
     theme.apply(app, chosen.theme, chosen.text_size)
-    session = Session(chosen)
-    window = MainWindow(session)
-    _connect(app, window, garbage)
-    for error in (log_trouble, trouble):
-        if error is not None:
-            window.show_error(error)
-    if not files and not chosen.welcomed and not home_folder.kept(paths.home()):
-        window.open_welcome()
-    if quit_after_paint:
-        window.painted.connect(app.quit)
-    else:
-        window.painted.connect(lambda: _after_paint(app, session, window, files))
+    shown = [MainWindow(Session(chosen))]  # holds the window alone: one that another replaces is forgotten
+    _begin(app, shown, garbage, files, [error for error in (log_trouble, trouble) if error is not None],
+           quit_after_paint=quit_after_paint)
     # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and go on.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    window.show()
     status = app.exec()
     tasks.shut_down()
     return status
 
 
-def _connect(app: QApplication, window: MainWindow, garbage: GarbageCollector) -> None:
-    """What every window has: the first, and those that speak another language after it."""
+def _begin(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector, files: Sequence[Path],
+           troubles: list[UserError], *, quit_after_paint: bool) -> None:
+    """Show the first window."""
+    window, chosen = shown[0], shown[0].session.settings
+    _connect(app, shown, garbage)
+    for error in troubles:
+        window.show_error(error)
+    if not files and not chosen.welcomed and not home_folder.kept(paths.home()):
+        window.open_welcome()
+    if quit_after_paint:
+        window.painted.connect(app.quit)
+    else:
+        window.painted.connect(lambda: _after_paint(app, window.session, window, files))
+    window.show()
+
+
+def _connect(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector) -> None:
+    """What every window has: the first, and those that speak another language after it.
+
+    Args:
+        shown: the window; one in another language takes its place there.
+    """
+    window = shown[0]
     _catch_defects(window)
     window.session.place_changed.connect(lambda: _log_elsewhere(window))
     window.painted.connect(garbage.keep_what_is_there)
-    # Soon, not at once: what asks for it is a part of the window that goes.
-    window.language_wanted.connect(
-        lambda code: QTimer.singleShot(0, window, lambda: _connect(app, speak(app, window, code, garbage), garbage)))
+    wanted: list[str] = []
+
+    def speak_soon(code: str) -> None:
+        """Not at once: what asks for it is a part of the window that goes. And once: it may be asked twice by then."""
+        wanted.append(code)
+        if len(wanted) == 1:
+            QTimer.singleShot(0, window, replace)
+
+    def replace() -> None:
+        shown[0] = speak(app, window, wanted[-1], garbage)
+        _connect(app, shown, garbage)
+
+    window.language_wanted.connect(speak_soon)
 
 
 def speak(app: QApplication, old: MainWindow, code: str, garbage: GarbageCollector | None = None) -> MainWindow:

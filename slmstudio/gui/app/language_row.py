@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QWidget
 
@@ -9,6 +11,7 @@ from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import text_label
 
 
 class LanguageChoice(ComboBox):
@@ -16,13 +19,23 @@ class LanguageChoice(ComboBox):
 
     Signals:
         language_chosen(str): the person wants this one: a code, or "" for the system's. The settings have it already.
+
+    Attributes:
+        note: says below the box why the language can't be changed now.
     """
 
     language_chosen = Signal(str)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
+    def __init__(self, session: Session, why_not_now: Callable[[], str], parent: QWidget | None = None):
+        """
+        Args:
+            why_not_now: why the language can't be changed now; "" where it can.
+        """
         super().__init__(parent)
-        self._session = session
+        self._session, self._why_not_now = session, why_not_now
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("settings_language_note")
+        self.note.hide()
         self.setObjectName("settings_language")
         self.setAccessibleName(tr("Language"))
         self.setToolTip(tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps "
@@ -41,7 +54,13 @@ class LanguageChoice(ComboBox):
             self.setCurrentIndex(max(0, self.findData(self._session.settings.language)))
 
     def _choose(self) -> None:
-        code = self.currentData()
+        code, why = self.currentData(), ""
         if code != self._session.settings.language:
+            why = self._why_not_now()
+        self.note.setText(why)
+        self.note.setVisible(bool(why))
+        if why:
+            self._show()
+        elif code != self._session.settings.language:
             self._session.settings.language = code
             self.language_chosen.emit(code)

@@ -151,6 +151,11 @@ class MainWindow(QMainWindow):
         """The pages that were made, by their tabs."""
         return dict(self._pages)
 
+    def why_not_now(self) -> str:
+        """Why no window in another language can take over from this one now; "" where it can."""
+        pages = (cast("DataTab | ModelTab | TrainingTab", page) for page in self._pages.values())  # and two more
+        return next((why for page in pages if (why := page.why_not_now())), "")
+
     def go_to(self, tab: str) -> None:
         """Open a tab, one of TABS."""
         if self.header.tabs.currentIndex() == TABS.index(tab):
@@ -164,7 +169,7 @@ class MainWindow(QMainWindow):
     def open_settings(self) -> SettingsDialog:
         from slmstudio.gui.app.settings_dialog import SettingsDialog
 
-        dialog = SettingsDialog(self._session, self)
+        dialog = SettingsDialog(self._session, self, self.why_not_now)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.welcome_wanted.connect(self.open_welcome)
         dialog.doctor_wanted.connect(self.open_doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
@@ -41,7 +42,12 @@ class SettingsDialog(QDialog):
     help_wanted = Signal()
     language_wanted = Signal(str)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
+    def __init__(self, session: Session, parent: QWidget | None = None,
+                 why_no_language_now: Callable[[], str] = lambda: ""):
+        """
+        Args:
+            why_no_language_now: why the language can't be changed now; "" where it can.
+        """
         super().__init__(parent)
         self._session = session
         self.setObjectName("settings")
@@ -62,9 +68,10 @@ class SettingsDialog(QDialog):
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.banner)
         column.addWidget(text_label(tr("Language"), "section"))
-        self.language = LanguageChoice(session)
+        self.language = LanguageChoice(session, why_no_language_now)
         self.language.language_chosen.connect(self._set_language)
         column.addWidget(self.language)
+        column.addWidget(self.language.note)
         column.addSpacing(theme.SPACE_M)
         column.addWidget(text_label(tr("Colours"), "section"))
         column.addWidget(self.scheme)

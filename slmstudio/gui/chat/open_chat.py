@@ -59,6 +59,11 @@ class OpenChat(QObject):
             return None
         return self._now
 
+    def take_over(self, other: OpenChat) -> Conversation:
+        """The conversation that another one has open, as it is now: its file may be older."""
+        self._now, self.file = other.conversation(), other.file
+        return self._now
+
     def conversation(self) -> Conversation:
         """It, as it is now."""
         self._now.settings, self._now.lanes = self._settings(), self._lanes()

@@ -251,6 +251,12 @@ class ChatSettings(Card):
         self.system.setPlainText(str(state.get("system") or ""))
         self._set_sampling(state)
 
+    def take_over(self, other: ChatSettings) -> None:
+        """Answer as another column says, before a model is loaded."""
+        self.from_dict(other.to_dict())
+        self.context.set_value(other.context.value())
+        self._settled.stop()
+
     def _set_sampling(self, state: dict[str, Any]) -> None:
         seed = state.get("seed")
         self.seed.setText("" if seed is None else str(seed))

@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from slmstudio.core import llama
-from slmstudio.core.chat.conversation import Lane
+from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
@@ -26,8 +26,9 @@ from slmstudio.gui.chat.talk import Talk
 from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice, chat_models
+from slmstudio.gui.common.run_texts import editing_text, starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -187,15 +188,20 @@ class ChatTab(QWidget):
             self._load(number, path)
         self._show_page()
 
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        if {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
+            return tr("Wait until the answer is written, or stop it.")
+        if self.correct.is_editing() or self.talk.is_editing():
+            return editing_text()
+        return starting_text() if is_busy(self.opening) else ""
+
     def take_over(self, other: ChatTab) -> None:
         """Open the conversation, or the models, that another tab has open."""
         other.lanes.close_workers()
         self.opening.take_over(other.opening)
-        models = other.lanes.models()
-        if other.chat.file is not None and other.chat.file.is_file():
-            self._open(other.chat.file)
-        elif models:
-            self.open_models(models)
+        self.settings.take_over(other.settings)
+        self._show_conversation(self.chat.take_over(other.chat))
         self.input.editor.setPlainText(other.input.editor.toPlainText())
 
     def choose_files(self) -> None:
@@ -267,8 +273,11 @@ class ChatTab(QWidget):
 
     def _open(self, path: Path) -> None:
         found = self.chat.open(path)
-        if found is None:
-            return
+        if found is not None:
+            self._show_conversation(found)
+
+    def _show_conversation(self, found: Conversation) -> None:
+        """Show the one that `chat` has open now."""
         self.lanes.stop()
         self.talk.edit(None)
         self.settings.from_dict(found.settings)
@@ -276,14 +285,14 @@ class ChatTab(QWidget):
         self.correct.close_panel()
         for pane, lane in zip(self.panes, found.lanes, strict=False):
             self._show_lane(pane, lane)
-        self.saved.select(path)
+        self.saved.select(self.chat.file)
         self._show_state()
         self.input.recount()
 
     def _show_lane(self, pane: ChatPane, lane: Lane) -> None:
         loaded = pane.lane.model == lane.model and pane.state == "ready"
         pane.show_lane(lane)
-        if not loaded:
+        if lane.model and not loaded:
             self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:

@@ -88,6 +88,10 @@ class Talk(QObject):
         if questions:
             self.edit(questions[-1])
 
+    def is_editing(self) -> bool:
+        """Whether an earlier question is being changed."""
+        return self._edited is not None
+
     def edit(self, question: Message | None) -> None:
         """Take an earlier question into the editor; None leaves it."""
         self._edited = question

@@ -247,3 +247,13 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and Path(value).is_absolute() and len(Path(value).parts) > MOST_PARTS:
         return "/".join(("…", *Path(value).parts[-2:]))
     return ntr("{n:,} entry", "{n:,} entries", len(value)) if isinstance(value, list) and len(value) > 3 else str(value)
+
+
+def starting_text() -> str:
+    """Why the language can't be changed while something begins."""
+    return tr("Something is just starting. Choose the language again in a moment.")
+
+
+def editing_text() -> str:
+    """Why the language can't be changed while a person writes."""
+    return tr("Save or discard what you are editing first.")

@@ -140,6 +140,11 @@ def run_task(owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], 
     return task
 
 
+def is_busy(owner: QObject) -> bool:
+    """Whether this object waits for the answer of a task."""
+    return any(task._owner is owner and not task.cancelled() for task in _running)
+
+
 def shut_down(milliseconds: int = 3000) -> bool:
     """Cancel everything and wait for it; the last thing the program does. False when something still runs."""
     for task in list(_running):

@@ -151,6 +151,10 @@ class CorrectPanel(Card):
         self.show()
         self.answer.setFocus()
 
+    def is_editing(self) -> bool:
+        """Whether it is open with something that isn't added, or is being added."""
+        return self._at_work or (not self.isHidden() and not self._added)
+
     def close_panel(self) -> None:
         self.hide()
         self.closed.emit()

@@ -95,9 +95,13 @@ class DataDesk(QObject):
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
+    def is_editing(self) -> bool:
+        """Whether a row is open in the editor."""
+        return self.pages.currentWidget() is self.editor
+
     def show_entry(self, entry: DataEntry) -> None:
         """Show another entry, and what is known of it."""
-        if self.pages.currentWidget() is self.editor:
+        if self.is_editing():
             self.editor.save.click()  # what was typed becomes a change that isn't written, which can be undone
         self._entry = entry
         self._learned = None

@@ -42,6 +42,12 @@ class DataMemory(QObject):
         self._later = QTimer(self, interval=SAVE_AFTER_MS, singleShot=True)
         self._later.timeout.connect(session.settings_changed)
 
+    def take_over(self, other: DataMemory) -> None:
+        """Know what another one knows that isn't in the settings, or isn't written there yet."""
+        self.unreachable, self.missing = list(other.unreachable), dict(other.missing)
+        if other._later.isActive():
+            self._later.start()
+
     def known(self) -> list[Remembered]:
         return remembered.read_all(self._session.settings.datasets)
 

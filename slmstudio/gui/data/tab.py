@@ -155,16 +155,24 @@ class DataTab(QWidget):
                 self._add(Wanted(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
         self.memory.look()
 
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        from slmstudio.gui.common.run_texts import editing_text
+
+        return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""
+
     def take_over(self, other: DataTab) -> None:
         """Show what another tab shows, in another language: what was found in the files is said anew when they are read
         again."""
         waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
+        waiting += other.pages.asking.asked() if other.pages.is_asking() else []
         other.queue.cancel()
+        self.memory.take_over(other.memory)
         page = other._workspace
         for entry in page.entries if page is not None else ():
             entry.report = None
             self.workspace().add(entry, show=entry is page.entry)
-            self._add(Wanted(entry.dataset.path, again=True, said=entry.reading[0] or ""))
+            self._add(Wanted(entry.dataset.path, again=True, anew=True, said=entry.reading[0] or ""))
         if page is not None and page.entries:
             self.pages.setCurrentWidget(self.workspace())
         for wanted in waiting:
@@ -238,14 +246,16 @@ class DataTab(QWidget):
             self._keep_eval(wanted.eval_for)
         if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
             self.memory.set_missing(wanted.kept, error)
-        entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
+        gone = wanted.again and not wanted.anew and isinstance(error, Missing)
+        entry = self.workspace().find(wanted.path) if gone else None
         if wanted.by_hand and self._tell_by_hand(wanted, error):
             return
         if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
         else:
-            (self._notes if wanted.restore and isinstance(error, UserError) else self._errors).append(error)
+            mild = (wanted.restore or wanted.anew) and isinstance(error, UserError)
+            (self._notes if mild else self._errors).append(error)
         self._keep()
 
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:

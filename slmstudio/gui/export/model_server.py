@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QCoreApplication, QObject, Signal, Slot
 
 from slmstudio.core import serving
 from slmstudio.core.errors import UserError
@@ -122,8 +122,10 @@ class ModelServer(QObject):
 
     def take_over(self, other: ModelServer) -> None:
         """Keep the server of another one, which has none then."""
+        QCoreApplication.sendPostedEvents(other)  # what the thread has said already, the other one hears
         if other._thread is None:
             return
+        other._listen_no_more(other._thread)
         self._thread, other._thread = other._thread, None
         self._listen(self._thread)
         self.path, self.serving, self.status, self._key = other.path, other.serving, other.status, other._key
@@ -135,6 +137,12 @@ class ModelServer(QObject):
         thread.message.connect(self._take)
         thread.failed.connect(self._died)
         thread.finished.connect(self._ended)
+
+    def _listen_no_more(self, thread: _ServerThread) -> None:
+        thread.key_known.disconnect(self._keep_key)
+        thread.message.disconnect(self._take)
+        thread.failed.disconnect(self._died)
+        thread.finished.disconnect(self._ended)
 
     def _set(self, state: str) -> None:
         self.state = state

@@ -12,8 +12,9 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLay
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.model import known
@@ -189,6 +190,10 @@ class ModelTab(QWidget):
     def _use(self, facts: ModelFacts) -> None:
         self._session.set_model(facts)
         self._session.go_to.emit("training")
+
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        return starting_text() if is_busy(self.work) else ""
 
     def take_over(self, other: ModelTab) -> None:
         """Continue what another tab does for a model."""

@@ -240,6 +240,8 @@ class RunDetails(Card):
         self.serve.server.take_over(other.serve.server)
         self.export.take_over(other.export)
         self.evaluation.running.take_over(other.evaluation.running)
+        rubric = other.evaluation.panel.choice.judge.rubric.toPlainText()
+        self.evaluation.panel.choice.judge.rubric.setPlainText(rubric)
 
     def shows(self, folder: Path) -> bool:
         """Whether this run is shown."""

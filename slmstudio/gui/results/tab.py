@@ -23,9 +23,10 @@ from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.guard.settings import as_changed
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton
@@ -176,6 +177,11 @@ class ResultsTab(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._read()
+
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        starting = is_busy(self.details.export) or is_busy(self.details.evaluation.panel)
+        return starting_text() if starting else ""
 
     def take_over(self, other: ResultsTab) -> None:
         """Continue what another tab does, and show the run that it shows."""

@@ -18,7 +18,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks, invitation
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Earlier, Planning
 from slmstudio.gui.training.run_queue import RunQueue
@@ -91,6 +91,10 @@ class NextRun(QObject):
         self.code.saving.connect(lambda: buttons.say(tr("Writing the script …")))
         self.code.saved.connect(self._saved)
         self.code.failed.connect(self._not_done)
+
+    def is_starting(self) -> bool:
+        """Whether a run is being made, or will be as soon as its plan is there, or waits for its turn."""
+        return self._wanted is not None or is_busy(self) or is_busy(self.queue)
 
     def start(self) -> None:
         """Make a run of the plan."""

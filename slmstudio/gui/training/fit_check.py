@@ -16,7 +16,7 @@ from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
-from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
 
@@ -59,6 +59,10 @@ class FitCheck(QObject):
         if not on:
             self.cancel()
         self._show()
+
+    def is_starting(self) -> bool:
+        """Whether it will begin as soon as the plan is there, or is about to say what it found."""
+        return self._wanted or is_busy(self)
 
     def cancel(self) -> None:
         """End it. Nothing is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Slot
@@ -16,9 +17,9 @@ from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.notices import TRAINING, tell_end
-from slmstudio.gui.common.run_texts import promise
+from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.training import close_question
 from slmstudio.gui.training.after_run import NextRun
@@ -43,6 +44,7 @@ class TrainingTab(QWidget):
         self._session = session
         self.followed = FollowedRun(session, self)
         self._planning_next = False
+        self._ended_before: Path | None = None  # the run whose end was served by the tab before this one
         self.banner = ErrorBanner()
         self.banner.setObjectName("training_banner")
         self.planning = Planning(session, self)
@@ -239,7 +241,8 @@ class TrainingTab(QWidget):
         self._show_choice()
         if not run.was_over:
             tell_end(self._session, TRAINING, run.config.name, outcome)
-        self.next.after_end(run.job, run.config.name, outcome)
+        if not run.was_over or run.job.folder != self._ended_before:
+            self.next.after_end(run.job, run.config.name, outcome)
 
     def _not_started(self, outcome: Outcome) -> None:
         run = self.followed
@@ -273,9 +276,16 @@ class TrainingTab(QWidget):
         if self.followed.job is not None:
             self._session.open_run_chat(self.followed.job.folder)
 
+    def why_not_now(self) -> str:
+        """Why another tab can't take over now; "" where it can."""
+        starting = self.next.is_starting() or self.fit_check.is_starting() or is_busy(self.followed)
+        return starting_text() if starting else ""
+
     def take_over(self, other: TrainingTab) -> None:
         """Continue what another tab plans, measures and follows."""
-        other.followed.detach()
+        run = other.followed
+        self._ended_before = run.job.folder if run.job is not None and run.has_ended() else other._ended_before
+        run.detach()
         self.planning.take_over(other.planning)
         self.fit_check.take_over(other.fit_check)
 

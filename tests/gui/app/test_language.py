@@ -16,15 +16,19 @@ from support.training_window import ENDLESS, button, wait_for_steps
 
 from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
+from slmstudio.core.data.remembered import Remembered
+from slmstudio.core.data.versions.edits import Edits
 from slmstudio.core.i18n import speaking, tr
 from slmstudio.core.model import facts
-from slmstudio.core.run import folder
+from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
+from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common import theme
+from slmstudio.gui.chat.tab import ChatTab
+from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
 
 SCRIPTS = {"Devanagari": "मॉडल को ट्रेन करें", "Bengali": "মডেল প্রশিক্ষণ", "Tamil": "மாதிரி பயிற்சி",
@@ -50,6 +54,31 @@ def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, 
     assert wanted == ["hi"] and kept_settings.load()[0].language == "hi"
     box.activated.emit(2)
     assert wanted == ["hi"], "it is that already"
+
+
+def test_the_language_stays_while_something_is_half_made(qtbot, main_window: MainWindow, rows_file: Path):
+    data, wanted = main_window.page("data"), []
+    main_window.language_wanted.connect(wanted.append)
+    with qtbot.waitSignal(data.idle):
+        data.open_files([rows_file])
+    desk = data.workspace().desk
+    desk.hand._open(0)
+    dialog = main_window.open_settings()
+    dialog.language.setCurrentIndex(2)
+    dialog.language.activated.emit(2)
+    assert wanted == [] and dialog.language.currentData() == ""
+    assert dialog.language.note.text() == "Save or discard what you are editing first."
+    desk.editor.closed.emit()
+    training, chat = main_window.page("training"), main_window.page("chat")
+    training.next._wanted = (lambda config: None, None)
+    assert "starting" in main_window.why_not_now()
+    training.next._wanted = None
+    chat.panes[0].state = "answering"
+    assert "answer" in main_window.why_not_now()
+    chat.panes[0].state = "empty"
+    dialog.language.setCurrentIndex(2)
+    dialog.language.activated.emit(2)
+    assert wanted == ["hi"] and dialog.language.note.isHidden()
 
 
 @pytest.mark.parametrize(("given", "read"), [("hi", "hi"), ("en_XA", "en_XA"), ("", ""), ("xx", ""), ("../hi", ""),
@@ -112,6 +141,84 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     english.page("training").followed.detach()
     assert english.header.tabs.tabText(0) == "Data" and running
     qtbot.waitUntil(lambda: not isValid(new))
+
+
+def test_the_queue_does_not_start_because_the_language_changed(qtbot, qapp, window: MainWindow, tiny_model: Path, play):
+    play("start load plan:10 steps:10 finish")
+    window.go_to("training")
+    training = window.page("training")
+    job = folder.create(RunConfig(name="helpdesk", model=str(tiny_model), train_file="t.jsonl"))
+    with qtbot.waitSignal(training.followed.ended):
+        training.followed.follow(job, start_worker=True)
+        window.session.start_run(job)
+    queue.add(folder.create(RunConfig(name="later", model=str(tiny_model), train_file="t.jsonl")).folder)
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    followed, started = new.page("training").followed, []
+    new.page("training").next.turn.connect(started.append)
+    qtbot.waitUntil(lambda: followed.has_ended())
+    qtbot.waitUntil(lambda: not tasks._running)
+    assert started == [] and [each.state for each in queue.entries()] == ["waiting"]
+
+
+def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWindow, rows_file: Path):
+    data = window.page("data")
+    with qtbot.waitSignal(data.idle):
+        data.open_files([rows_file])
+    entry = data.workspace().entry
+    entry.edits = Edits(entry.dataset.records)
+    entry.edits.delete([0])
+    rows_file.unlink()
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    data = new.page("data")
+    qtbot.waitSignal(data.idle).wait()
+    assert data.workspace().entries == [entry] and entry.edits.changes and data.banner.error is not None
+    entry.edits.undo()  # else closing the window asks
+    assert [each.open for each in data.memory.known()] == [True]
+
+
+def test_what_was_just_said_in_chat_is_taken_over(qtbot, chat_tab: ChatTab):
+    tree = chat_tab.panes[0].lane.tree
+    tree.add("user", "When is the office open?")
+    tree.add("assistant", "From ten to five.")
+    chat_tab.settings.system.setPlainText("You are a clerk.")
+    new = ChatTab(chat_tab._session)
+    qtbot.addWidget(new)
+    new.take_over(chat_tab)
+    assert [turn.content for turn in new.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
+    assert new.settings.to_dict()["system"] == "You are a clerk."
+
+
+def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, window: MainWindow, monkeypatch):
+    garbage = GarbageCollector(qapp)
+    spoken, speak = [], program.speak
+    monkeypatch.setattr(program, "speak", lambda app, old, code, garbage: spoken.append(code) or speak(app, old, code))
+    monkeypatch.setattr(program, "_catch_defects", lambda window: None)
+    program._connect(qapp, [window], garbage)
+    window.language_wanted.emit("en_XA")
+    window.language_wanted.emit("hi")
+    qtbot.waitUntil(lambda: not isValid(window))
+    garbage.stop()
+    new = [each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow)]
+    assert spoken == ["hi"] and len(new) == 1
+    qtbot.addWidget(new[0])
+
+
+def test_a_file_that_is_asked_about_is_asked_about_still(qtbot, qapp, window: MainWindow, tmp_path: Path):
+    file = tmp_path / "odd.csv"
+    file.write_text("Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},text {n}\n" for n in range(8)), encoding="utf-8")
+    data = window.page("data")
+    away = Remembered(Path("/away/rows.jsonl"), open=True)
+    data.memory.unreachable.append(away)
+    with qtbot.waitSignal(data.idle):
+        data.open_files([file])
+    assert data.pages.is_asking()
+    new = program.speak(qapp, window, "hi")
+    qtbot.addWidget(new)
+    data = new.page("data")
+    qtbot.waitUntil(data.pages.is_asking)
+    assert data.memory.unreachable == [away]
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):

@@ -76,6 +76,10 @@ class UnmappedPage(QWidget):
         """The file that is asked about; None without one."""
         return self._asked[0][0].path if self._asked else None
 
+    def asked(self) -> list[Wanted]:
+        """All files that are asked about."""
+        return [wanted for wanted, _ in self._asked]
+
     def add(self, wanted: Wanted, found: Unmapped) -> None:
         """Ask about this file too."""
         places = [place for place, each in enumerate(self._asked) if each[0].path == wanted.path]

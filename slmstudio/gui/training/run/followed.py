@@ -64,6 +64,10 @@ class FollowedRun(QObject):
         """Whether a run is being followed that has not ended."""
         return self._thread is not None and self._thread.isRunning()
 
+    def has_ended(self) -> bool:
+        """Whether the run that is shown is over, and everybody was told so."""
+        return self.job is not None and self._thread is None
+
     def follow(self, job: Job, *, start_worker: bool = False) -> None:
         """Show a run from its first event, and continue with it.
 
