@@ -79,7 +79,7 @@ class TestSystem:
         assert str(stop.value).splitlines()[-1] == (
             "  sudo apt install chromium fonts-noto-core g++ gcc libxcb-cursor0 make poppler-utils xauth xvfb")
         monkeypatch.setattr(shutil, "which", lambda name: None)
-        with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install your system's packages"):
+        with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install the system packages"):
             setup_system.check(None, compiler=False, venv=False, with_tests=False)
 
     @linux
