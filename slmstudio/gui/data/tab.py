@@ -253,9 +253,10 @@ class DataTab(QWidget):
         if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
+        elif (wanted.restore or wanted.anew) and isinstance(error, UserError):
+            self._notes.append(error)
         else:
-            mild = (wanted.restore or wanted.anew) and isinstance(error, UserError)
-            (self._notes if mild else self._errors).append(error)
+            self._errors.append(error)
         self._keep()
 
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
