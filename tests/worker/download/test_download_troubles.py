@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_trained_is_refused_before_its_weights_come(hub, 
 
 def test_room_on_the_disk_is_asked_for_first(hub, work):
     hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 2**43, "pointerSize": 1}}}
-    assert "enough disk space" in (said := refused(work)) and "About 8 TB are needed." in said
+    assert "enough disk space" in (said := refused(work)) and "About 8 TB is needed." in said
     assert {name for name, _ in hub.asked_for} == {"config.json"}
 
 

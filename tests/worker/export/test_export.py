@@ -120,7 +120,7 @@ def test_a_full_disk_is_found_before_the_work(tiny_run, tmp_path, monkeypatch) -
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match="too little room") as caught:
         export(tiny_run, tmp_path / "job", "F16", out=str(tmp_path / "out"))
-    assert "only 1000 bytes free" in caught.value.why.replace(",", "")
+    assert "only 1000 bytes is free" in caught.value.why.replace(",", "")
     assert list((tmp_path / "out").iterdir()) == []
 
 
