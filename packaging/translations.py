@@ -190,7 +190,7 @@ def _misfits(source: Any, said: Any) -> Iterator[str]:
 
 
 def _placeholders(text: str) -> set[str]:
-    """As in {"rows:,"}; braces that are no placeholders raise ValueError."""
+    """As in {"rows:,"}; braces that aren't placeholders raise ValueError."""
     return {f"{name}:{form}" if form else name for _, name, form, _ in string.Formatter().parse(text)
             if name is not None}
 

@@ -83,7 +83,7 @@ def _name(call: ast.Call) -> str:
 
 
 def _composed(call: ast.Call, name: str) -> Iterator[str]:
-    """Messages that are no literals: gettext's tools read the code, so they can't find these."""
+    """Messages that aren't literals: gettext's tools read the code, so they can't find these."""
     for text in call.args[:1] if name in ("tr", "noop") else call.args[:2]:
         if isinstance(text, (ast.JoinedStr, ast.BinOp)):
             yield " ".join(words for _, words in _literals(text)) or ast.unparse(text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
-"""English, as all that a judge is told."""
+"""Always in English, like the rest of the judge's prompt."""
 TOKENS = 256
 MOST_WARNINGS = 20
 TOLD_AFTER = ("judge_unreadable",)

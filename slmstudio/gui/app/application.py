@@ -277,7 +277,7 @@ def _log_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
 
 
 def _catch_defects(window: MainWindow) -> None:
-    """An unhandled exception is logged and shown; the program goes on."""
+    """An unhandled exception is logged and shown; the program continues."""
     defects = _Defects(window)
     defects.raised.connect(window.show_error)
 

@@ -74,7 +74,7 @@ class LossPlot(Plot):
         train, evaluated = history.series["train_loss"], history.series["eval_loss"]
         if self._smoothed != (history, history.takes_back) or len(self._smoother.values) > len(train):
             self._smoothed = history, history.takes_back
-            self._smoother = Smoother(self._smoother.weight)  # it goes on only with the points of the same run
+            self._smoother = Smoother(self._smoother.weight)  # it continues only with points of the same run
         smooth = self._smoother.extend(train.y)
         x = np.array(train.x)
         self.set_data("raw", x, np.array(train.y))

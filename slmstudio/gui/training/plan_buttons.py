@@ -79,7 +79,7 @@ class PlanButtons(QWidget):
 
         Args:
             running: another one is running, so this one cannot start now.
-            going_on: name of the finished run that the plan goes on from.
+            going_on: name of the finished run that the plan continues from.
         """
         self._running = running
         self.start.setToolTip(

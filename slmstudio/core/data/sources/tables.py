@@ -32,7 +32,7 @@ class TableRow(NamedTuple):
 
 
 class _TooLong(Exception):
-    """A row goes on beyond `ROW_LIMIT`; most often because a closing quotation mark is missing."""
+    """A row is longer than `ROW_LIMIT`, usually because a closing quotation mark is missing."""
 
 
 def delimiter_of(first: bytes) -> str:
