@@ -9,7 +9,7 @@ from slmstudio.core import units
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import number_text, tr
+from slmstudio.core.i18n import number_text, ptr, tr
 
 FAULTS = ("heat", "power supply", "hardware protection")
 """What holds a card down and wants to be noticed; every card reaches its power limit."""
@@ -92,7 +92,7 @@ def _card_tip(card: GpuReading) -> str:
     memory = describe.memory_of(card.memory_used, card.memory_total) \
         if card.memory_used is not None and card.memory_total is not None else tr("not reported")
     return "\n".join([name, *(f"{label}: {text}" for label, text in (
-        (tr("Temperature"), _told(card.temperature_c, "°C")),
+        (ptr("how hot it is", "Temperature"), _told(card.temperature_c, "°C")),
         (tr("Slows itself down at"), _told(card.slowdown_c, "°C")),
         (tr("Switches itself off at"), _told(card.shutdown_c, "°C")),
         (tr("Temperature of its memory"), _told(card.memory_temperature_c, "°C")),
@@ -110,7 +110,7 @@ def _machine_tip(reading: MachineReading) -> str:
     memory = describe.memory_of(reading.memory_used, reading.memory_total) \
         if reading.memory_used is not None and reading.memory_total is not None else tr("not reported")
     return "\n".join([tr("Processor and memory"), *(f"{label}: {text}" for label, text in (
-        (tr("Temperature"), _told(cpu.temperature_c, "°C")), (tr("Busy"), _told(cpu.percent, "%")),
+        (ptr("how hot it is", "Temperature"), _told(cpu.temperature_c, "°C")), (tr("Busy"), _told(cpu.percent, "%")),
         (tr("Clock"), _told(cpu.clock_mhz, "MHz")), (tr("Memory in use"), memory),
         (tr("Free on the disk of the runs"),
          tr("not reported") if reading.disk_free is None else units.format_bytes(reading.disk_free)),
