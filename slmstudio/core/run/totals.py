@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import slmstudio
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.job import EventReader
 from slmstudio.core.lock import told
 from slmstudio.core.run.energy.use import EnergyUse, Part
@@ -147,7 +147,8 @@ def _read() -> dict[str, dict[str, Any]]:
 
 
 def _valid() -> dict[str, Any]:
-    return {"format": FORMAT, "version": slmstudio.__version__}
+    """Two of the totals are sentences, so what was kept in another language is added up again."""
+    return {"format": FORMAT, "version": slmstudio.__version__, "language": i18n.language()}
 
 
 def _file() -> Path:

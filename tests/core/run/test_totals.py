@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import slmstudio
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.job import EventReader
 from slmstudio.core.run import totals
 from slmstudio.core.run.totals import Totals, TotalsReader, reading
@@ -66,6 +66,15 @@ def test_a_later_start_reads_no_events(run, counted):
     assert (first.steps, first.total_steps, first.train_loss, first.eval_loss_before) == (1, 4, 2.5, 3.0)
     assert math.isnan(first.eval_loss_so_far) and first.energy.joules > 0 and first.peak_c == 72
     assert same(kept(run), first) and counted == [7]
+
+
+def test_what_was_kept_in_another_language_is_added_up_again(run, counted):
+    for language in ("en", "hi", "en"):
+        i18n.use(language)
+        with reading() as reader:
+            told = reader.of(run, ended=True).locked
+        assert told == i18n.tr("Whether its access to the network was blocked isn't recorded.")
+    assert counted == [len(EVENTS)] * 3
 
 
 def test_other_events_are_read_again(run, counted):
