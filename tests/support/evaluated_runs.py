@@ -10,7 +10,8 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import items_file, scoring
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 

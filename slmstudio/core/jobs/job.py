@@ -18,7 +18,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from slmstudio.core import files, formats, leftovers, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.jobs.advice import go_on, need_less
+from slmstudio.core.jobs.advice import go_on
+from slmstudio.core.jobs.outcome import Outcome, cause_of_death
 
 PROTOCOL = formats.KINDS["job"].format
 REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
@@ -44,42 +45,8 @@ MEMORY_KILL = "out_of_memory_kill"
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
 DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
-_WITHOUT_ERROR = {
-    "cancelled": noop("The job was cancelled before anything was saved."),
-    "stopped": noop("The job was stopped before anything was saved."),
-    "paused": noop("The job was paused before anything was saved."),
-    "crashed": noop("The job crashed before anything was saved."),
-}
-"""By state: what is said of a job whose outcome names no error."""
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it goes
-            on later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process went
-            away without a word).
-        error: `UserError.to_dict()` for a failed or crashed job.
-        details: the traceback of a defect, for "copy details".
-        result: what the job produced, by its kind.
-    """
-
-    state: str
-    error: dict[str, Any] | None = None
-    details: str = ""
-    result: dict[str, Any] = field(default_factory=dict)
-
-    def was_successful(self) -> bool:
-        return self.state in ("finished", "stopped")
-
-    def user_error(self) -> UserError:
-        if self.error:
-            return UserError.from_dict(self.error)
-        return UserError(tr(_WITHOUT_ERROR.get(self.state, noop("The job failed before anything was saved."))))
 
 
 def need_own_files(folder: Path) -> None:
@@ -235,7 +202,7 @@ class Job:
         """
         state = formats.read("job", self.folder / OUTCOME)
         if state is not None:
-            return _outcome_of(state)
+            return Outcome.read(state)
         if not (self.folder / PROCESS).exists() or self.is_alive():
             return None
         # The outcome may have been written between the two looks; a damaged one counts as none.
@@ -338,39 +305,7 @@ class Job:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
         self._remove_leftovers(state)
-        remedy = self.advice()
-        if state.get("boot_id") != processes.boot_id():
-            return UserError(tr("The machine was restarted while this was running."),
-                             tr("A power cut or a reboot ended it."), remedy)
-        if processes.oom_kills() > state.get("oom_kills", 0):
-            return UserError(
-                tr("The system ended the worker because memory ran out."),
-                tr("It needed more memory than the machine has."),
-                f"{need_less(self._kind())} {remedy}",
-            )
-        if code is not None and code < 0:
-            import signal
-
-            name = signal.Signals(-code).name
-            causes = {
-                "SIGKILL": tr("The process was killed (SIGKILL), either by somebody or by the system because memory "
-                              "ran out."),
-                "SIGSEGV": tr("A library crashed (SIGSEGV)."),
-                "SIGTERM": tr("It was asked to end (SIGTERM)."),
-            }
-            why = causes.get(name) or tr("Signal {name} ended it.", name=name)
-            return UserError(tr("The worker process ended unexpectedly."), why, remedy)
-        why = (tr("It ended with exit status {code}.", code=code) if code is not None else
-               tr("It was killed, or a library in it crashed."))
-        return UserError(tr("The worker process ended unexpectedly."), why, remedy)
-
-
-def _outcome_of(state: dict[str, Any]) -> Outcome:
-    """What an outcome.json says; what makes no sense in it counts as not said."""
-    name, error, details, result = (state.get(key) for key in ("state", "error", "details", "result"))
-    return Outcome(name if isinstance(name, str) and name else "failed",
-                   {**error, **UserError.from_dict(error).to_dict()} if isinstance(error, dict) else None,
-                   details if isinstance(details, str) else "", result if isinstance(result, dict) else {})
+        return cause_of_death(state, code, self._kind(), self.advice())
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:

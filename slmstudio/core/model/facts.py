@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, program
+from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import tr
-from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
-from slmstudio.core.model.gguf import is_gguf
 from slmstudio.core.model.json_files import printable, read_json_object, what_is
 from slmstudio.core.model.licence import read_licence
-from slmstudio.core.model.structure import entries, leads, limits, settings
-from slmstudio.core.model.weights import Tensor, Weights
+from slmstudio.core.model.structure import entries, leads, limits, settings, wrong_choice
+from slmstudio.core.model.weights import Tensor, Weights, read_weights
 from slmstudio.core.units import format_bytes
 
 CONTEXT_IF_UNKNOWN = 2048
@@ -145,14 +143,14 @@ def examine(folder: Path) -> Examined:
     found = Examined()
     problems = found.problems
     try:
-        _refuse_files(folder, model_name(folder))
+        wrong_choice.need_folder(folder, model_name(folder))
         names = entries.look(folder, problems["files"], found.warnings)
         if problems["files"]:
             return found
-        _refuse_other_things(folder, model_name(folder), names)
+        wrong_choice.need_base_model(folder, model_name(folder), names)
         leads.check(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
-        found.weights = weight_files.read_weights(folder, problems["weights"])
+        found.weights = read_weights(folder, problems["weights"])
         _check_tokenizer(folder, problems["tokenizer"])
         settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
         template = _has_template(folder, problems["template"])
@@ -167,67 +165,6 @@ def model_name(folder: Path) -> str:
     """The name people know: in the hub's cache, models--ORG--NAME/snapshots/HASH, that is NAME."""
     cache = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
     return printable(cache.split("--")[-1] if cache.startswith("models--") else folder.absolute().name or str(folder))
-
-
-def _refuse_files(folder: Path, name: str) -> None:
-    """Say what was chosen when it isn't a folder."""
-    if not folder.exists():
-        raise UserError(tr("{folder} does not exist.", folder=folder), tr("It may have been moved or deleted."),
-                        tr("Choose the model's folder again."))
-    if folder.is_file():
-        raise _not_a_folder(folder, name)
-
-
-def _refuse_other_things(folder: Path, name: str, present: frozenset[str]) -> None:
-    """Say what was chosen when the folder is something else than one of a base model."""
-    if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
-        raise UserError(tr("{name} is an adapter, not a base model.", name=name), _whose_adapter(folder),
-                        tr("Choose the base model's folder. To turn an adapter from elsewhere into a run that can be "
-                           "continued, exported and used in Chat: {command}",
-                           command=program.command("models", "import", folder)))
-    ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
-    if "config.json" not in present and ggufs:
-        raise UserError(tr("{name} holds a GGUF file ({file}), not a base model.", name=name, file=ggufs[0]),
-                        tr("GGUF is for running a model."),
-                        _how_to_import(folder / ggufs[0]))
-    if "config.json" not in present and "snapshots" in present:
-        raise UserError(tr("{name} is the hub cache's folder around the model.", name=name),
-                        tr("The model is deeper inside."), tr("Choose the folder inside its `snapshots` folder."))
-
-
-def _how_to_import(gguf: Path | str) -> str:
-    """What makes a folder of a GGUF file, in the window and in the terminal; and what else can be done."""
-    return " ".join((
-        tr('To train it, import it: choose it with "GGUF…" in the Model tab, or run {command}, which unpacks it '
-           "into such a folder.", command=program.command("models", "import", gguf)),
-        tr("Or choose the folder that it was made from.")))
-
-
-def _not_a_folder(file: Path, name: str) -> UserError:
-    """What to do with a file that was chosen as a base model."""
-    if is_gguf(file):
-        return UserError(tr("{name} is a GGUF file, which runs a model but can't be trained as it is.", name=name),
-                         tr("A base model is a folder with safetensors weights."),
-                         _how_to_import(file))
-    if (file.parent / "config.json").is_file():
-        remedy = tr("Choose the folder it is in: {folder}", folder=file.parent)
-    else:
-        remedy = tr('Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab or {command}.',
-                    command=program.command("models", "import", "FILE"))
-    return UserError(tr("{name} is a single file, not a base model.", name=name),
-                     tr("A base model is a folder that holds config.json, tokenizer.json and the weights "
-                        "(model.safetensors). A GGUF file, which can be made into one, begins with the letters GGUF; "
-                        "this file doesn't."), remedy)
-
-
-def _whose_adapter(folder: Path) -> str:
-    try:
-        base = read_json_object(folder / "adapter_config.json").get("base_model_name_or_path")
-    except UserError:
-        base = None
-    if isinstance(base, str) and base:
-        return tr("It was trained on {model}.", model=printable(base, 200))
-    return tr("It changes a base model.")
 
 
 def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core import llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text

@@ -7,7 +7,8 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.job_thread import JobThread
 from slmstudio.gui.common.session import JobStatus, Session

@@ -12,7 +12,8 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.living_thread import LivingThread
 

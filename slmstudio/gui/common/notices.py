@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common.session import Notice, Session
 
 TRAINING, EXPORT, EVALUATION = "training", "export", "evaluation"

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 from slmstudio.core import paths, units
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.tasks import run_task

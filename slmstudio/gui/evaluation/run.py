@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.notices import EVALUATION, tell_end

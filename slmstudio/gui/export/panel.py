@@ -12,7 +12,8 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme

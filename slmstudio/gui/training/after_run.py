@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks, invitation

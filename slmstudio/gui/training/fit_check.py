@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.gui.common.followed_job import FollowedJob

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label, write

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import noop, number_text, tr
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme

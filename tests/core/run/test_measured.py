@@ -13,7 +13,8 @@ from slmstudio.core import formats, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.jobs import new
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model import facts as model_facts
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig

@@ -15,7 +15,7 @@ from slmstudio.core import i18n, terms
 from slmstudio.core import settings as kept_settings
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.i18n import speaking
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.settings import THEMES, Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.desktop import linux

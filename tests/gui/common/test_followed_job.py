@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common.followed_job import FollowedJob
 
 

@@ -11,7 +11,8 @@ from support.results_window import press, show
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import benchmark_rows, scoring
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.results.run_details import SCORES
 from slmstudio.gui.results.tab import ResultsTab

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QLabel, QMenu, QPushButton
 from support.results_window import press, show
 
 from slmstudio.core import files, jobs
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff

@@ -9,7 +9,8 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff

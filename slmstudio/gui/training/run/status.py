@@ -7,7 +7,7 @@ from pathlib import Path
 from slmstudio.core import units
 from slmstudio.core.hardware.heat.guard import COOLED_C
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import Tariff

@@ -10,7 +10,8 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.launch import invitation

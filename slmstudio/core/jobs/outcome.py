@@ -1,0 +1,88 @@
+"""How a job ended: what its outcome.json says, or what the system tells about a process that left none."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.advice import need_less
+
+_WITHOUT_ERROR = {
+    "cancelled": noop("The job was cancelled before anything was saved."),
+    "stopped": noop("The job was stopped before anything was saved."),
+    "paused": noop("The job was paused before anything was saved."),
+    "crashed": noop("The job crashed before anything was saved."),
+}
+"""By state: what is said of a job whose outcome names no error."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it
+            is resumed later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process went
+            away without a word).
+        error: `UserError.to_dict()` for a failed or crashed job.
+        details: the traceback of a defect, for "copy details".
+        result: what the job produced, by its kind.
+    """
+
+    state: str
+    error: dict[str, Any] | None = None
+    details: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def was_successful(self) -> bool:
+        return self.state in ("finished", "stopped")
+
+    def user_error(self) -> UserError:
+        if self.error:
+            return UserError.from_dict(self.error)
+        return UserError(tr(_WITHOUT_ERROR.get(self.state, noop("The job failed before anything was saved."))))
+
+    @classmethod
+    def read(cls, state: dict[str, Any]) -> Outcome:
+        """What an outcome.json says; what makes no sense in it counts as not said."""
+        name, error, details, result = (state.get(key) for key in ("state", "error", "details", "result"))
+        return cls(name if isinstance(name, str) and name else "failed",
+                   {**error, **UserError.from_dict(error).to_dict()} if isinstance(error, dict) else None,
+                   details if isinstance(details, str) else "", result if isinstance(result, dict) else {})
+
+
+def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy: str) -> UserError:
+    """Why a process is gone without an outcome, as far as the system tells.
+
+    Args:
+        process: what process.json says.
+        code: its exit status, where it is known.
+        kind: of the job.
+        remedy: how its work is continued.
+    """
+    if process.get("boot_id") != processes.boot_id():
+        return UserError(tr("The machine was restarted while this was running."),
+                         tr("A power cut or a reboot ended it."), remedy)
+    if processes.oom_kills() > process.get("oom_kills", 0):
+        return UserError(
+            tr("The system ended the worker because memory ran out."),
+            tr("It needed more memory than the machine has."),
+            f"{need_less(kind)} {remedy}",
+        )
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        causes = {
+            "SIGKILL": tr("The process was killed (SIGKILL), either by somebody or by the system because memory "
+                          "ran out."),
+            "SIGSEGV": tr("A library crashed (SIGSEGV)."),
+            "SIGTERM": tr("It was asked to end (SIGTERM)."),
+        }
+        why = causes.get(name) or tr("Signal {name} ended it.", name=name)
+        return UserError(tr("The worker process ended unexpectedly."), why, remedy)
+    why = (tr("It ended with exit status {code}.", code=code) if code is not None else
+           tr("It was killed, or a library in it crashed."))
+    return UserError(tr("The worker process ended unexpectedly."), why, remedy)
