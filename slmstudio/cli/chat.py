@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import print_error, print_json, say
+from slmstudio.cli.output import Json, print_error, print_json, say
 from slmstudio.core import jobs, llama, program
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
@@ -51,7 +51,7 @@ def chat(
     gpu_layers: Annotated[
         int | None, typer.Option(min=0, help="Layers on the graphics card; without it, what fits.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Chat with a model in a GGUF file. In the conversation, type /help to see what you can type."""
     settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,

@@ -6,7 +6,6 @@ Progress goes to stderr. With --json the last line of stdout is one JSON object.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -22,32 +21,18 @@ from slmstudio.cli import (
     estimate,
     evaluate,
     exports,
-    fit_check,
-    launch,
     lock,
     models,
     place,
-    problems,
     report,
+    runs,
     serve,
     setup,
     words,
 )
-from slmstudio.cli import runs as run_commands
-from slmstudio.cli.data import Mapped, Sheet, TextBy, said
-from slmstudio.cli.progress import (
-    Follower,
-    figure,
-    outcome_word,
-    print_error,
-    print_json,
-    print_next,
-    print_table,
-    print_warning,
-    say,
-)
-from slmstudio.cli.targets import spare
-from slmstudio.core import home_folder, jobs, paths, program
+from slmstudio.cli.output import Json, figure, print_error, print_json, print_next, print_table, say
+from slmstudio.cli.progress import Follower
+from slmstudio.core import home_folder, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
@@ -58,13 +43,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fine-tune a small language model on your own machine, on your own data, offline.",
 )
+app.add_typer(runs.app)
 app.add_typer(data.app, name="data")
 app.add_typer(exports.app)
-app.add_typer(fit_check.app)
 app.add_typer(models.app, name="models")
 app.add_typer(estimate.app)
-app.add_typer(run_commands.app)
-app.add_typer(launch.app)
 app.add_typer(chat.app)
 app.add_typer(serve.app)
 app.add_typer(evaluate.app)
@@ -75,7 +58,6 @@ app.add_typer(lock.app)
 app.add_typer(setup.app)
 app.add_typer(doctor.app)
 WHEN = ("before", "after")
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 def main(arguments: list[str]) -> int:
@@ -158,202 +140,3 @@ def _show_first_run(result: dict[str, Any]) -> None:
         say(f"\n{result['left_out']}")
     print_next(program.command("report", result["run_dir"]) if result["left_out"]
                else program.command("chat", result["gguf"]))
-
-
-@app.command()
-def plan(
-    model: Annotated[str, typer.Option(help="Folder of the base model, its name on the hub where it is on "
-                                             "this machine, or \"starter\".")],
-    data: Annotated[Path, typer.Option(help="File or folder with the rows to learn.")],
-    out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
-    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
-    map_: Mapped = None,
-    sheet: Sheet = None,
-    text_by: TextBy = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
-    as_json: Json = False,
-) -> int:
-    """Propose a whole run configuration, with a reason for each value, and write it to a file."""
-    from slmstudio.core import files, starter
-    from slmstudio.core.data import given
-    from slmstudio.core.errors import from_os_error
-    from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.model.vetting import vet
-    from slmstudio.core.run import plan_rows, planner, schedule
-    from slmstudio.core.run.energy import told
-    from slmstudio.core.run.energy.tariff import tariff
-    from slmstudio.core.run.memory import outlook
-
-    overrides = planner.parse_settings(set_ or [])
-    spare([data, test], out)
-    with Follower() as follower:
-        model_facts = (
-            starter.prepare(lambda event: follower.on_event("model", event))
-            if model == "starter"
-            else vet.read_vetted(on_disk.resolve(model))
-        )
-        dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
-    machine = read_machine()
-    config = planner.plan(
-        planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides)
-    )
-    spare([model_facts.path, config.train_file, config.eval_file], out)
-    found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
-    try:
-        files.write_atomically(out, files.dump_pretty(config.to_dict()))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write {file}.", file=out)) from error
-    for line in problems.first(dataset.problems, data):
-        print_warning(tr("{file}, a row is left out: {problem}", file=data, problem=line))
-    warnings = plan_rows.template_warnings(config)
-    for sentence in warnings:
-        print_warning(sentence)
-    state = config.to_dict()
-    if as_json:
-        print_json(
-            {
-                "out": str(out),
-                "config": state,
-                "reasons": config.reasons,
-                "outlook": found.to_dict(),
-                "energy": energy.expected(found.energy),
-                **problems.for_json(dataset.problems),
-                "warnings": warnings,
-            }
-        )
-        return 0
-    print_table(
-        tr("Plan: {name}", name=config.name),
-        [
-            (name, str(state[name]), config.reasons.get(name, ""))
-            for name in state
-            if name not in ("reasons", "chosen", "format", "kind")
-        ],
-    )
-    say(f"\n{fit_check.told(found)}")
-    if found.energy is not None:
-        say(told.expected(found.energy, tariff()))
-    if found.best.measured is None:
-        say(tr("Measure it: {command}", command=program.command("fit-check", out)))
-    say(tr("Start training: {command}", command=program.command("train", out)))
-    return 0
-
-
-@app.command()
-def train(
-    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
-    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
-    processes: launch.Processes = None,
-    parallelism: launch.Parallelism = None,
-    as_json: Json = False,
-) -> int:
-    """Train as a run configuration says; given a run folder, resume from its checkpoint. Ctrl-C stops and saves."""
-    import time
-    from dataclasses import replace
-
-    from slmstudio.core.run import adjust, config_file, folder, planner
-    from slmstudio.core.run.guard import summary as guard
-
-    config, changed = config_file.load(run), planner.overrides(
-        {**planner.parse_settings(set_ or []), **launch.chosen(processes, parallelism)})
-    launch.need_machine(replace(config, **changed))
-    if run.is_dir():
-        job = launch.unfinished(run)
-        if changed:
-            adjust.consent(job.folder, changed)
-        if adjust.apply(config, job.folder).nodes > 1:
-            launch.invite_again(job.folder)
-    else:
-        config = replace(config, **changed)
-        config.check()
-        job = folder.create(config, out.absolute() if out else None)
-    since = time.time()
-    job.start()
-    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    with Follower(since) as follower:
-        outcome = follower.follow(job, "train")
-    rests = guard.of_events(job.events())
-    if not as_json and (sentence := rests.sentence()):
-        say(sentence)
-    return _report_outcome(outcome, as_json, {
-        "run_dir": str(job.folder), **energy.drawn(follower.energy.use, as_json),
-        **({"guard": rests.to_dict()} if as_json else {})})
-
-
-@run_commands.runs_app.callback(invoke_without_command=True)
-def runs(
-    context: typer.Context, as_json: Json = False,
-    folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
-) -> int:
-    """List all runs, newest first; or rename one."""
-    if context.invoked_subcommand is not None:
-        return 0
-    from slmstudio.core import units
-    from slmstudio.core.run import folder
-
-    unreadable: list[tuple[Path, UserError]] = []
-    found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
-    for path, error in unreadable:
-        shown = tr("{name} can't be shown.", name=path.name)
-        print_warning(f"{shown} {str(error).splitlines()[0]}")
-    if as_json:
-        print_json(
-            {
-                "runs": [
-                    {
-                        "run_dir": str(run.folder),
-                        "name": run.config.name,
-                        "state": run.state,
-                        "steps": run.steps,
-                        "train_loss": run.train_loss,
-                        "eval_loss_before": run.eval_loss_before,
-                        "eval_loss_after": run.eval_loss_after,
-                        "seconds": run.seconds,
-                        "model": run.config.model,
-                        "method": run.config.method,
-                        "exports": [str(path) for path in run.exports()],
-                        "energy": energy.drawn(run.energy, as_json)["energy"],
-                        "error": run.error,
-                    }
-                    for run in found
-                ],
-                "unreadable": [{"run_dir": str(path), "error": error.to_dict()} for path, error in unreadable],
-            }
-        )
-        return 0
-    if not found:
-        say(tr("No runs yet. Start with: {command}", command=program.command("quickstart", "--out", "my-first-run")))
-        return 0
-    print_table(
-        tr("Runs"),
-        [
-            (
-                run.config.name,
-                outcome_word(run.state),
-                units.format_loss(run.eval_loss_after),
-                units.format_duration(run.seconds),
-                "–" if run.energy is None else units.format_energy(run.energy.joules),
-                run.folder.name,
-            )
-            for run in found
-        ],
-        (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")),
-    )
-    return 0
-
-
-def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
-    """Print how a job ended; 0 when it did its work, else 1."""
-    if not outcome.was_successful():
-        print_error(outcome.user_error(), as_json=False)
-    if as_json:
-        print_json({**extra, "outcome": outcome.state, **outcome.result, "error": outcome.error})
-    elif outcome.was_successful():
-        rows = [
-            (key, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
-            for key, value in {**extra, **outcome.result}.items()
-        ]
-        print_table(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)), rows)
-    return 0 if outcome.was_successful() else 1

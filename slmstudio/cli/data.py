@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import problems as told
-from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower
 from slmstudio.cli.targets import spare
 from slmstudio.cli.words import Group
 from slmstudio.core import program
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "
     "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ WORDS = {"problem": noop("problem"), "warning": noop("warning"), "fine": noop("f
 def doctor(
     copyable: Annotated[bool, typer.Option("--copyable", help="Print plain text, or with --json the same object, "
                                            "without personal data, to be sent to somebody.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Check this machine: graphics cards, driver and PyTorch, libraries, memory, disk, system.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
@@ -29,7 +29,7 @@ def energy(
     grams: Annotated[float | None, typer.Option(help="Grams of CO2 per kilowatt-hour, if you know a better figure than "
                                                      "your country's average. It is remembered.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Forget your own figures.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     "Show a run's energy, cost and CO2; or set the price of electricity and the CO2 per kilowatt-hour."
     from slmstudio.core.hardware import rapl

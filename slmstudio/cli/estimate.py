@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def estimate(
     gpu: Annotated[str | None, typer.Option(help='Memory of a card, as in "12GB", or its name, as in "RTX 4090". '
                                                  "By default: this machine.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""
     from slmstudio.core.run import memory, planner

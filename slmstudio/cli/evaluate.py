@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, print_table, print_warning, say
+from slmstudio.cli.output import Json, print_error, print_json, print_table, print_warning, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core import files, formats, jobs, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Advice
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
 """Always in English, like the rest of the judge's prompt."""
 TOKENS = 256

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
@@ -18,7 +19,6 @@ from slmstudio.core.jobs import new
 from slmstudio.core.units import format_bytes
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
@@ -14,7 +14,7 @@ app = typer.Typer()
 
 @app.command()
 def lock(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Show whether the network lock holds: a locked process tries every way out. Exit status 1: it isn't enforced."""
     from slmstudio.core.lock.proof import prove

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.core import home_folder, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
@@ -21,7 +21,7 @@ def place(
     folder: Annotated[Path | None, typer.Argument(help="Keep everything here from now on: an empty folder, or one "
                                                        "that SLM Studio kept things in before.")] = None,
     usual: Annotated[bool, typer.Option("--usual", help="Go back to the system's own place.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Show or change where runs, models and chats are kept. Restart windows that are open."""
     stays = ""

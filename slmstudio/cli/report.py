@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import exact
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 @app.command()

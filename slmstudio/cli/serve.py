@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import print_json, say
+from slmstudio.cli.output import print_json, say
 from slmstudio.core import llama, serving
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr

@@ -13,7 +13,7 @@ import typer
 from typer import rich_utils
 from typer.core import TyperGroup
 
-from slmstudio.cli.progress import print_error, say
+from slmstudio.cli.output import print_error, say
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 

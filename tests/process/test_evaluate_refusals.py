@@ -156,7 +156,7 @@ def test_what_was_told_before_the_worker_began_is_not_told_again(capsys):
 
 def test_a_table_without_rows_is_printed_as_that(capsys):
     from slmstudio.cli.evaluate import print_scores
-    from slmstudio.cli.progress import print_table
+    from slmstudio.cli.output import print_table
 
     print_scores({"models": [{"name": "base", "scores": {}}], "test": {"rows": 3}})
     print_table("Exports", [])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.cli import progress
+from slmstudio.cli import output, progress
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -34,10 +34,10 @@ def assert_harmless(printed: str) -> None:
 
 
 def test_foreign_text_cannot_command_the_terminal(capsys):
-    progress.say(TEXT)
-    progress.print_error(UserError(TEXT, TEXT, TEXT, [Problem(TEXT)]), as_json=False)
-    progress.print_table(TEXT, [(TEXT, TEXT)], (TEXT, TEXT))
-    progress.print_table(TEXT, [])
+    output.say(TEXT)
+    output.print_error(UserError(TEXT, TEXT, TEXT, [Problem(TEXT)]), as_json=False)
+    output.print_table(TEXT, [(TEXT, TEXT)], (TEXT, TEXT))
+    output.print_table(TEXT, [])
     printed = capsys.readouterr()
     for each in (printed.out, printed.err):
         assert_harmless(each)
@@ -46,7 +46,7 @@ def test_foreign_text_cannot_command_the_terminal(capsys):
 
 
 def test_json_holds_it_all(capsys):
-    progress.print_json({"text": TEXT, "half": "\ud83d"})
+    output.print_json({"text": TEXT, "half": "\ud83d"})
     line = capsys.readouterr().out
     assert_harmless(line)
     assert json.loads(line) == {"text": TEXT, "half": "\ud83d"} and SCRIPTS in line
@@ -80,7 +80,7 @@ def test_what_a_person_mistypes_too(studio_home):
 
 
 def test_all_of_it_goes_through_one_function():
-    printing = {"progress.py": 2}  # say and print_json
+    printing = {"output.py": 2}  # say and print_json
     for path in (ROOT / "slmstudio" / "cli").rglob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8")))
                  if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"]

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core import jobs, program, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 def get(

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_error, print_json, print_next, print_table, print_warning, say
+from slmstudio.cli.output import Json, print_error, print_json, print_next, print_table, print_warning, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core import jobs, paths, program, settings, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
@@ -29,7 +30,7 @@ def import_(
     starter: Annotated[str | None, typer.Option(help="Download a starter model instead, such as gemma-3-270m.")] = None,
     accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept the starter model's terms.")
                               ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Use a model or an adapter from elsewhere: unpack a GGUF file, remember a folder, make a run of an adapter."""
     from slmstudio.core.model import peft_adapter

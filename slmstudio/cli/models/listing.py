@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_table, print_warning, say
+from slmstudio.cli.output import Json, print_json, print_table, print_warning, say
 from slmstudio.core import program
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes, format_count
@@ -26,7 +26,6 @@ Language = Annotated[str | None, typer.Option(
 Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence such as apache-2.0.')]
 Kind = Annotated[str | None, typer.Option(help='"instruct" (answers as it is) or "base" (continues text).')]
 MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Also measure how fast the disk for runs writes.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 COLUMNS = (noop("Model"), noop("Parameters"), noop("Languages"), noop("Licence"), noop("Size"), noop("Here"))
 SHOWN = 3
 """Languages that are named in the table; of more, only their number is said."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.progress import print_json, say
+from slmstudio.cli.output import Json, print_json, say
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -17,7 +17,7 @@ def token(
     set_: Annotated[bool, typer.Option("--set", help="Ask for a token, or read it from stdin, and keep it.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the token that is kept.")] = False,
     endpoint: Annotated[str | None, typer.Option(help="Address of the hub, if it isn't the usual one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Show whether there is a token for gated models, save one, or remove it. It is never shown.
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.progress import print_json, print_warning, say
+from slmstudio.cli.output import Json, print_json, print_warning, say
 from slmstudio.core.i18n import tr
 
 
 def vet(
     folder: Annotated[str, typer.Argument(help="A model's folder, or the name of one that is on this machine.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Look at a model's folder without loading it: no code, no pickles, whole weights, a tokenizer that fits.
 

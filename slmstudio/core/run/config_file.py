@@ -1,4 +1,4 @@
-"""Run configurations as files: read, and compared."""
+"""Run configurations as files: read, written, and compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig, plan_command
 
@@ -42,6 +42,17 @@ def load(path: Path) -> RunConfig:
         raise UserError(tr("{file} can't be used.", file=path), "", tr("Correct these fields."),
                         problems + config.problems())
     return config
+
+
+def write(config: RunConfig, path: Path) -> None:
+    """
+    Raises:
+        UserError: it can't be written.
+    """
+    try:
+        files.write_atomically(path, files.dump_pretty(config.to_dict()))
+    except OSError as error:
+        raise from_os_error(error, tr("Could not write {file}.", file=path)) from error
 
 
 def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]]:

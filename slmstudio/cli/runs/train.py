@@ -1,7 +1,8 @@
-"""Commands about runs that several cards or machines train."""
+"""Commands that train: on this machine, on several of its cards, and on several machines."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, outcome_word, print_error, print_json, say
+from slmstudio.cli import energy
+from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_table, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from slmstudio.core.run.launch.invitation import Invitation
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Processes = Annotated[int | None, typer.Option(
     help="How many cards of this machine train together, each in a process of its own.")]
 Parallelism = Annotated[str | None, typer.Option(
@@ -26,13 +28,13 @@ Parallelism = Annotated[str | None, typer.Option(
          "share the model, so that one fits that is too big for one card).")]
 
 
-def chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
+def _chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
     """The fields that these options set."""
     asked = {"processes": processes, "parallelism": parallelism}
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def need_machine(config: Any) -> None:
+def _need_machine(config: Any) -> None:
     """
     Raises:
         UserError: several processes are asked for, and this machine can't run them.
@@ -44,7 +46,7 @@ def need_machine(config: Any) -> None:
         checks.need(config, read_machine())
 
 
-def unfinished(run: Path) -> jobs.Job:
+def _unfinished(run: Path) -> jobs.Job:
     """The job of a run folder, to be resumed.
 
     Raises:
@@ -63,7 +65,7 @@ def unfinished(run: Path) -> jobs.Job:
     return job
 
 
-def invite_again(run: Path) -> None:
+def _invite_again(run: Path) -> None:
     """Make and show another invitation to a run of several machines that is resumed: an id is good for one start.
 
     Raises:
@@ -72,15 +74,56 @@ def invite_again(run: Path) -> None:
     from slmstudio.core.run.launch import invitation
 
     before = invitation.read(run)
-    show(invitation.make(run, before.host, before.port))
+    _show(invitation.make(run, before.host, before.port))
 
 
-def show(invited: Invitation) -> None:
+def _show(invited: Invitation) -> None:
     """Say how other machines join, and what that takes."""
     say(tr("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
            "  {command}\n"
            "Do so only in a network that you trust: what they send each other while training isn't encrypted.",
            command=invited.command()), file=sys.stderr, flush=True)
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    processes: Processes = None,
+    parallelism: Parallelism = None,
+    as_json: Json = False,
+) -> int:
+    """Train as a run configuration says; given a run folder, resume from its checkpoint. Ctrl-C stops and saves."""
+    from dataclasses import replace
+
+    from slmstudio.core.run import adjust, config_file, folder, planner
+    from slmstudio.core.run.guard import summary as guard
+
+    config, changed = config_file.load(run), planner.overrides(
+        {**planner.parse_settings(set_ or []), **_chosen(processes, parallelism)})
+    _need_machine(replace(config, **changed))
+    if run.is_dir():
+        job = _unfinished(run)
+        if changed:
+            adjust.consent(job.folder, changed)
+        if adjust.apply(config, job.folder).nodes > 1:
+            _invite_again(job.folder)
+    else:
+        config = replace(config, **changed)
+        config.check()
+        job = folder.create(config, out.absolute() if out else None)
+    since = time.time()
+    job.start()
+    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
+    with Follower(since) as follower:
+        outcome = follower.follow(job, "train")
+    rests = guard.of_events(job.events())
+    if not as_json and (sentence := rests.sentence()):
+        say(sentence)
+    return _report_outcome(outcome, as_json, {
+        "run_dir": str(job.folder), **energy.drawn(follower.energy.use, as_json),
+        **({"guard": rests.to_dict()} if as_json else {})})
 
 
 @app.command()
@@ -101,13 +144,13 @@ def launch(
     from slmstudio.core.run import adjust, config_file, folder, planner
     from slmstudio.core.run.launch import invitation
 
-    changed = planner.overrides({**planner.parse_settings(set_ or []), **chosen(processes, parallelism),
+    changed = planner.overrides({**planner.parse_settings(set_ or []), **_chosen(processes, parallelism),
                                  "nodes": nodes})
     config = replace(config_file.load(run), **changed)
-    need_machine(config)
+    _need_machine(config)
     invitation.own_address(address)
     if run.is_dir():
-        job = unfinished(run)
+        job = _unfinished(run)
         adjust.consent(job.folder, changed)
     else:
         config.check()
@@ -116,11 +159,11 @@ def launch(
     since = time.time()
     job.start()
     say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    show(invited)
+    _show(invited)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
-    return _told(outcome, as_json, {"run_dir": str(job.folder), "address": invited.address, "id": invited.id,
-                                    "command": invited.command()})
+    return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)}, {
+        "address": invited.address, "id": invited.id, "command": invited.command()})
 
 
 @app.command()
@@ -143,14 +186,25 @@ def join(
     job.start()
     with Follower(since, stopping=tr("This machine is leaving the run."), command="cancel") as follower:
         outcome = follower.follow(job, "join")
-    return _told(outcome, as_json, {"folder": str(job.folder)})
+    return _report_outcome(outcome, as_json, {"folder": str(job.folder)})
 
 
-def _told(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
+def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any],
+                    in_json: dict[str, Any] | None = None) -> int:
+    """Print how a job ended; 0 when it did its work, else 1.
+
+    Args:
+        extra: what is printed beside its result.
+        in_json: what only --json has beside it.
+    """
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)
     if as_json:
-        print_json({**extra, "outcome": outcome.state, **outcome.result, "error": outcome.error})
+        print_json({**extra, **(in_json or {}), "outcome": outcome.state, **outcome.result, "error": outcome.error})
     elif outcome.was_successful():
-        say(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)))
+        rows = [
+            (key, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
+            for key, value in {**extra, **outcome.result}.items()
+        ]
+        print_table(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)), rows)
     return 0 if outcome.was_successful() else 1

@@ -1,4 +1,4 @@
-"""The fit check in the terminal: what a run takes, measured before it is started."""
+"""Commands before a run: propose its configuration, and measure what it takes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,88 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.progress import Follower, print_json, print_table, say
+from slmstudio.cli import energy, problems
+from slmstudio.cli.data import Mapped, Sheet, TextBy, said
+from slmstudio.cli.output import Json, print_json, print_table, print_warning, say
+from slmstudio.cli.progress import Follower
+from slmstudio.cli.targets import spare
 from slmstudio.core import program
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
+    from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.outlook import Outlook
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Option(help="Folder of the base model, its name on the hub where it is on "
+                                             "this machine, or \"starter\".")],
+    data: Annotated[Path, typer.Option(help="File or folder with the rows to learn.")],
+    out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
+    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
+    map_: Mapped = None,
+    sheet: Sheet = None,
+    text_by: TextBy = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Propose a whole run configuration, with a reason for each value, and write it to a file."""
+    from slmstudio.core import starter
+    from slmstudio.core.data import given
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.model.hub import on_disk
+    from slmstudio.core.model.vetting import vet
+    from slmstudio.core.run import config_file, plan_rows, planner, schedule
+    from slmstudio.core.run.memory import outlook
+
+    overrides = planner.parse_settings(set_ or [])
+    spare([data, test], out)
+    with Follower() as follower:
+        model_facts = (
+            starter.prepare(lambda event: follower.on_event("model", event))
+            if model == "starter"
+            else vet.read_vetted(on_disk.resolve(model))
+        )
+        dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+    machine = read_machine()
+    config = planner.plan(
+        planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides)
+    )
+    spare([model_facts.path, config.train_file, config.eval_file], out)
+    found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
+    config_file.write(config, out)
+    for line in problems.first(dataset.problems, data):
+        print_warning(tr("{file}, a row is left out: {problem}", file=data, problem=line))
+    warnings = plan_rows.template_warnings(config)
+    for sentence in warnings:
+        print_warning(sentence)
+    if as_json:
+        print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, "outlook": found.to_dict(),
+                    "energy": energy.expected(found.energy), **problems.for_json(dataset.problems),
+                    "warnings": warnings})
+    else:
+        _show_plan(config, found, out)
+    return 0
+
+
+def _show_plan(config: RunConfig, outlook: Outlook, out: Path) -> None:
+    """Each field with its reason, and what the run takes."""
+    from slmstudio.core.run.energy import told as energy_told
+    from slmstudio.core.run.energy.tariff import tariff
+
+    print_table(tr("Plan: {name}", name=config.name), [
+        (name, str(value), config.reasons.get(name, "")) for name, value in config.to_dict().items()
+        if name not in ("reasons", "chosen", "format", "kind")])
+    say(f"\n{told(outlook)}")
+    if outlook.energy is not None:
+        say(energy_told.expected(outlook.energy, tariff()))
+    if outlook.best.measured is None:
+        say(tr("Measure it: {command}", command=program.command("fit-check", out)))
+    say(tr("Start training: {command}", command=program.command("train", out)))
 
 
 @app.command(name="fit-check")

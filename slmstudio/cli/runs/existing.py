@@ -1,0 +1,95 @@
+"""Commands about a run that is there: show it as code, continue it, protect the machine from its heat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slmstudio.cli.output import Json, print_json, print_next, print_table, say
+from slmstudio.cli.targets import spare
+from slmstudio.core import jobs, program, quoting
+from slmstudio.core.i18n import tr
+
+app = typer.Typer()
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
+
+
+@app.command()
+def code(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
+    out: Annotated[Path, typer.Option(help="Where the script goes.")],
+    as_json: Json = False,
+) -> int:
+    """Write a run as a script, with its rows beside it: the usual libraries, the same losses."""
+    from slmstudio.core.run.script import script
+
+    written = script.write_script(run, out)
+    if as_json:
+        print_json({"out": str(written.path), "train_file": str(written.train_file),
+                    "eval_file": str(written.eval_file), "rows_are_ids": written.rows_are_ids})
+        return 0
+    say(tr("Written: {script}, {train_file} and {eval_file}", script=written.path, train_file=written.train_file.name,
+           eval_file=written.eval_file.name))
+    print_next(quoting.command(["python", "-P", str(written.path)]))
+    return 0
+
+
+@app.command("continue")
+def continue_(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL file with the rows to learn; by default, the same rows.")] = None,
+    test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows; without it, as many as before.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Propose a run that continues from a finished one's adapter or model, and write it to a file."""
+    from slmstudio.core.run import config_file, follow_up, planner
+
+    config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test,
+                                 overrides=planner.parse_settings(set_ or []))
+    spare([run / jobs.RUN, config.model, config.train_file, config.eval_file], out)
+    config_file.write(config, out)
+    if as_json:
+        print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons})
+        return 0
+    told = ("name", "start_from", "train_file", "eval_file", "epochs", "max_steps", "learning_rate")
+    print_table(tr("Plan: {name}", name=config.name),
+                [(name, str(getattr(config, name)), config.reasons.get(name, "")) for name in told])
+    print_next(program.command("train", out))
+    return 0
+
+
+@app.command()
+def guard(
+    run: Run,
+    limit: Annotated[str | None, typer.Option(help="°C at which it pauses, or that it holds; \"auto\" is 5 °C less "
+                                                   "than where the card slows itself down.")] = None,
+    mode: Annotated[str | None, typer.Option(help="\"pause\" when too hot, \"hold\" the limit by short rests between "
+                                                  "steps, or \"off\".")] = None,
+    rest: Annotated[int | None, typer.Option(help="The shortest pause, in seconds.")] = None,
+    battery: Annotated[bool | None, typer.Option("--pause-on-battery/--train-on-battery",
+                                                 help="Whether to rest while the machine isn't plugged in.")] = None,
+    hours: Annotated[str | None, typer.Option(help="When to train, as in 22:00-06:00; \"always\" for all day.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show what protects the machine from a run's heat, and change it, even while the run trains."""
+    from slmstudio.core.run.guard import settings, summary
+
+    job = jobs.Job(run)
+    asked = {"heat_guard": mode, "heat_limit_c": "" if limit == "auto" else limit, "heat_rest_seconds": rest,
+             "pause_on_battery": battery, "train_hours": "" if hours == "always" else hours}
+    config = settings.ask(job, {name: value for name, value in asked.items() if value is not None})
+    found = summary.of_events(job.events())
+    values = {name: getattr(config, name) for name in settings.GUARD_FIELDS}
+    if as_json:
+        print_json({"run_dir": str(job.folder), **values, "guard": found.to_dict()})
+        return 0
+    print_table(tr("Heat and hours"), [tuple(line.rsplit(": ", 1)) for line in settings.told(values)])
+    if sentence := found.sentence():
+        say(sentence)
+    return 0

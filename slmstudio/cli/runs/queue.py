@@ -1,0 +1,166 @@
+"""Commands about the queue: runs that wait for their turn."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_next, print_table, say
+from slmstudio.cli.progress import Follower
+from slmstudio.cli.words import Group
+from slmstudio.core import jobs, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
+
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Runs that wait for their turn.")
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
+
+
+@app.command("add")
+def add(run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
+              as_json: Json = False) -> int:
+    """Put a run at the end of the queue. A configuration is made into a run folder first."""
+    from slmstudio.core.run import config_file, folder, queue
+
+    config = config_file.load(run)
+    if run.is_dir():
+        target = run
+    else:
+        config.check()
+        target = folder.create(config).folder
+    entry = queue.add(target)
+    if as_json:
+        print_json(entry.to_dict())
+        return 0
+    say(tr("Waiting: {folder}", folder=entry.folder))
+    print_next(program.command("queue", "run"))
+    return 0
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> int:
+    """Show the queue in its order."""
+    from slmstudio.core.run import queue
+
+    found = queue.entries()
+    if as_json:
+        print_json({"queue": [entry.to_dict() for entry in found]})
+    elif found:
+        print_table(tr("Queue"), [(entry.folder.name, outcome_word(entry.state)) for entry in found],
+                    (tr("Run"), tr("State")))
+    else:
+        say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
+    return 0
+
+
+@app.command("move")
+def move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
+               as_json: Json = False) -> int:
+    """Move a run to another place in the queue."""
+    from slmstudio.core.run import queue
+
+    queue.move(run, position - 1)
+    return list_(as_json)
+
+
+@app.command("remove")
+def remove(run: Run, as_json: Json = False) -> int:
+    """Take a run out of the queue. Its folder is kept."""
+    from slmstudio.core.run import queue
+
+    queue.remove(run)
+    if as_json:
+        print_json({"removed": str(run.absolute())})
+    else:
+        say(tr("Removed from the queue: {run}", run=run))
+    return 0
+
+
+@app.command("run")
+def run_all(as_json: Json = False) -> int:
+    """Work through the queue, one run after another. Ctrl-C stops the current run; the others keep waiting."""
+    from slmstudio.core.run import queue
+
+    ended: list[dict[str, Any]] = []
+    with _interruptions() as pressed:
+        while not pressed:
+            since = time.time()
+            job = _next_job()
+            if job is None:
+                break
+            say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
+            with Follower(since) as follower:
+                outcome = follower.follow(job, "train")
+            ended.append(_told(job, outcome))
+            if outcome.state == "paused":
+                say(tr("Its memory was freed. The queue waits until you resume it."), file=sys.stderr)
+                break
+    seen = {run["run_dir"] for run in ended}
+    left = queue.entries()
+    for entry in left:
+        if entry.error and str(entry.folder) not in seen:
+            ended.append({"run_dir": str(entry.folder), "name": entry.name, "outcome": entry.state,
+                          "error": entry.error})
+            print_error(UserError.from_dict(entry.error), as_json=False)
+    waiting = [str(entry.folder) for entry in left if entry.state == "waiting"]
+    if as_json:
+        print_json({"runs": ended, "waiting": waiting})
+    elif ended:
+        print_table(tr("Queue"), [(Path(run["run_dir"]).name, outcome_word(run["outcome"])) for run in ended],
+                    (tr("Run"), tr("Outcome")))
+    else:
+        say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
+    return 0 if all(run["outcome"] in ("finished", "stopped", "paused") for run in ended) else 1
+
+
+def _next_job() -> jobs.Job | None:
+    """The queue's running run, or the next one as soon as no other runs; None when none waits."""
+    from slmstudio.core.run import queue
+
+    said = None
+    while True:
+        found = queue.entries()
+        at_work = next((entry for entry in found if entry.state == "running"), None)
+        if at_work is not None:
+            return jobs.Job(at_work.folder)
+        if not any(entry.state == "waiting" for entry in found):
+            return None
+        job = queue.start_next()
+        if job is not None:
+            return job
+        busy = queue.at_work()
+        if busy is not None and busy.outcome() is None and busy.folder != said:
+            said = busy.folder
+            say(tr("Waiting for {run} to end.", run=busy.folder.name), file=sys.stderr)
+        time.sleep(jobs.POLL_SECONDS)  # another run is running, or has ended while its process is about to
+
+
+def _told(job: jobs.Job, outcome: jobs.Outcome) -> dict[str, Any]:
+    """How a run ended, for --json; a bad end is also told at once."""
+    if not outcome.was_successful() and outcome.state != "paused":
+        print_error(outcome.user_error(), as_json=False)
+    return {"run_dir": str(job.folder), "name": job.request().get("name"), "outcome": outcome.state,
+            "error": outcome.error, **outcome.result}
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Notes each Ctrl-C, which otherwise does what it always does."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
