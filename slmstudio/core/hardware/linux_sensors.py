@@ -38,7 +38,7 @@ class ProcessorSensors:
     def __init__(self, folder: Path | None = None):
         folder = folder or sys_folder()
         chips = [chip for chip in sorted(folder.glob("class/hwmon/hwmon*"))
-                 if _text(chip / "name") in PROCESSOR_DRIVERS]
+                 if text_of(chip / "name") in PROCESSOR_DRIVERS]
         self._heat = [file for chip in chips for file in _whole(chip)]
         limits = [limit for file in self._heat if (limit := _limit(file)) is not None]
         self.limit_c = min(limits, default=None)
@@ -62,15 +62,15 @@ def read_battery(folder: Path | None = None) -> Battery | None:
 
         found = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
         return None if found is None else Battery(found.percent, found.power_plugged)
-    supplies = [(supply, _text(supply / "type")) for supply in (folder or sys_folder()).glob("class/power_supply/*")
-                if _text(supply / "scope") != "Device"]
+    supplies = [(supply, text_of(supply / "type")) for supply in (folder or sys_folder()).glob("class/power_supply/*")
+                if text_of(supply / "scope") != "Device"]
     batteries = [supply for supply, kind in supplies if kind == "Battery"]
     charges = [charge for battery in batteries if (charge := _number(battery / "capacity")) is not None]
     if not charges:
         return None
     mains = [online for supply, kind in supplies if kind in ("Mains", "USB")
              if (online := _number(supply / "online")) is not None]
-    states = {_text(battery / "status") for battery in batteries}
+    states = {text_of(battery / "status") for battery in batteries}
     plugged = any(mains) if mains else False if "Discharging" in states else \
         True if states & {"Charging", "Full", "Not charging"} else None
     return Battery(min(100.0, sum(charges) / len(charges)), plugged)
@@ -79,7 +79,7 @@ def read_battery(folder: Path | None = None) -> Battery | None:
 def _whole(chip: Path) -> list[Path]:
     """The files that give the heat of a chip as a whole; those of its cores where none does."""
     files = sorted(chip.glob("temp*_input"))
-    labels = {file: _text(file.with_name(file.name.replace("_input", "_label"))) for file in files}
+    labels = {file: text_of(file.with_name(file.name.replace("_input", "_label"))) for file in files}
     for label in WHOLE:
         if found := [file for file in files if labels[file].startswith(label)]:
             return found
@@ -94,9 +94,10 @@ def _limit(file: Path) -> float | None:
     return None
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """What a small file of the system says; "" where it can't be read."""
     try:
-        return file.read_text(encoding="utf-8", errors="replace").strip()
+        return file.readtext_of(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 

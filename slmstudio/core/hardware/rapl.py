@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slmstudio.core.hardware.linux_sensors import sys_folder
+from slmstudio.core.hardware.linux_sensors import sys_folder, text_of
 from slmstudio.core.i18n import noop, tr
 
 UNREADABLE = noop("On this system, only root may read the processor's energy counter (CVE-2020-8694), so the "
@@ -45,17 +45,10 @@ def why_not() -> str:
 def _packages() -> list[Path]:
     """The folder of each package. "intel-rapl-mmio:0" is another way to the counter of "intel-rapl:0"."""
     found = sorted(sys_folder().glob("class/powercap/intel-rapl:*"))
-    return [folder for folder in found if _text(folder / "name").startswith("package")]
+    return [folder for folder in found if text_of(folder / "name").startswith("package")]
 
 
 def _micro(file: Path) -> float | None:
     """The kernel counts microjoules."""
-    text = _text(file)
+    text = text_of(file)
     return int(text) / 1e6 if text.isdecimal() else None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -14,13 +14,13 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import told
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.use import EnergyUse
-from slmstudio.core.run.history import number
 from slmstudio.core.run.totals import TotalsReader, reading
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS

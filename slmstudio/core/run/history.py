@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from slmstudio.core.files import number as number  # those who read a history look for it here
+from slmstudio.core.files import number
 from slmstudio.core.run.curves import MachineCurves, Series
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import GuardSummary

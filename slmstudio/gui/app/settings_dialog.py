@@ -67,30 +67,25 @@ class SettingsDialog(QDialog):
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.banner)
-        column.addWidget(text_label(tr("Language"), "section"))
         self.language = LanguageChoice(session, why_no_language_now)
         self.language.language_chosen.connect(self._set_language)
-        column.addWidget(self.language)
-        column.addWidget(self.language.note)
-        column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(tr("Colours"), "section"))
-        column.addWidget(self.scheme)
         self.comfort = ComfortRows(session)
         self.comfort.changed.connect(self._save)
-        column.addWidget(self.comfort)
-        column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(tr("Electricity"), "section"))
         self.energy = EnergyRow(session)
         self.energy.changed.connect(self._save)
-        column.addWidget(self.energy)
-        column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(tr("Where runs, models and chats are kept"), "section"))
-        column.addWidget(PlaceRow(session))
-        column.addSpacing(theme.SPACE_M)
-        column.addWidget(text_label(tr("Address of the model hub"), "section"))
         self.hub = HubAddress(session)
         self.hub.refused.connect(self._hub_refused)
-        column.addWidget(self.hub)
+        for title, *widgets in (
+            (tr("Language"), self.language, self.language.note),
+            (tr("Colours"), self.scheme, self.comfort),
+            (tr("Electricity"), self.energy),
+            (tr("Where runs, models and chats are kept"), PlaceRow(session)),
+            (tr("Address of the model hub"), self.hub),
+        ):
+            column.addWidget(text_label(title, "section"))
+            for widget in widgets:
+                column.addWidget(widget)
+            column.addSpacing(theme.SPACE_M)
         column.addStretch(1)
         self._area = ScrolledIfNeeded(page, LEAST_HEIGHT)
         outer = QVBoxLayout(self)

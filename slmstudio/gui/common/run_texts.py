@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import units
-from slmstudio.core.files import an_object
+from slmstudio.core.files import an_object, number
 from slmstudio.core.i18n import date_text, ntr, number_text, tr
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.history import number
 from slmstudio.gui.common.plan_fields import label, variant_label, write
 
 MOST_PARTS = 3

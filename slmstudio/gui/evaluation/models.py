@@ -29,9 +29,9 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     Args:
         but: the run whose own models are not named again.
     """
+    from slmstudio.core.files import number
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.run import folder
-    from slmstudio.core.run.history import number
 
     runs = [(run, request) for run, request in folder.requests()
             if run != but and folder.result_folder(run) is not None]

@@ -7,11 +7,11 @@ import math
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy import told
 from slmstudio.core.run.energy.tariff import Tariff
 from slmstudio.core.run.folder import RunSummary
-from slmstudio.core.run.history import number
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import Grid, number_text, perplexity_text
 from slmstudio.gui.common.run_texts import method_text, steps_text

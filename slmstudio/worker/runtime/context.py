@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from slmstudio.core import files, jobs
-from slmstudio.core.run.history import number
+from slmstudio.core.files import number
 from slmstudio.worker.runtime import ranks
 
 

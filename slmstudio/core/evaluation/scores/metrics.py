@@ -16,6 +16,7 @@ from slmstudio.core.evaluation.scores import ngrams, patterns
 from slmstudio.core.evaluation.scores.normalise import normalised, same_text, same_words, words
 from slmstudio.core.evaluation.scores.numbers import same_number
 from slmstudio.core.evaluation.scores.rouge import rouge_l_of_words
+from slmstudio.core.files import finite
 from slmstudio.core.i18n import noop
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Given:
     def nats(self) -> list[float] | None:
         """Of all references together, and their tokens."""
         nats, tokens = self.answer.get("reference_nats") or (), self.answer.get("reference_tokens") or ()
-        pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _number(n) and _number(t) and t > 0]
+        pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _is_number(n) and _is_number(t) and t > 0]
         return [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))] if pairs else None
 
 
@@ -200,7 +201,7 @@ def _accuracy_norm(given: Given) -> list[float] | None:
 
 def _choice_logprobs(given: Given) -> Sequence[float]:
     logprobs, choices = given.answer.get("choice_logprobs") or [], given.item.get("choices") or []
-    whole = given.item.get("answer") is not None and len(logprobs) == len(choices) and all(map(_number, logprobs))
+    whole = given.item.get("answer") is not None and len(logprobs) == len(choices) and all(map(_is_number, logprobs))
     return list(logprobs) if whole else []
 
 
@@ -209,8 +210,8 @@ def _best(values: Sequence[float]) -> int:
     return max(range(len(values)), key=lambda i: (values[i], -i))
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any) -> bool:
+    return finite(value) is not None
 
 
 def _grained(value: float) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmstudio.core.files import finite, number
 from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
@@ -75,13 +76,13 @@ class GuardSummary:
         Args:
             at: where it lies on the axis of the plots; None takes its time.
         """
-        kind, time = event.get("type"), _number(event.get("time"))
+        kind, time = event.get("type"), number(event, "time")
         if kind == "guard_rest":
             self._close(None)
             self._open(event, time, at)
         elif kind == "guard_hold":
-            self._count(HOLD, _number(event.get("seconds")))
-            self.working = _number(event.get("working"))
+            self._count(HOLD, number(event, "seconds"))
+            self.working = number(event, "working")
         elif kind == "guard_resume" and self.resting is not None:
             self._close(event, time if at is None else at)
         elif kind in ("job_started", "job_ended"):
@@ -105,7 +106,7 @@ class GuardSummary:
         self.pauses += why != HOLD
         start = time if at is None else at
         if start is not None:
-            self.intervals.append(Interval(why, start, first_step=_number(event.get("global_step"))))
+            self.intervals.append(Interval(why, start, first_step=number(event, "global_step")))
 
     def _close(self, event: dict[str, Any] | None, at: float | None = None) -> None:
         """The rest is over; without an event the worker ended in it."""
@@ -113,12 +114,12 @@ class GuardSummary:
             return
         why = str(self.resting.get("why") or "heat")
         if event is not None:
-            self._count(why, _number(event.get("seconds")))
+            self._count(why, number(event, "seconds"))
         elif why != HOLD and self._began is not None and self._last is not None:
             self._count(why, self._last - self._began)
         if self.intervals and self.intervals[-1].end is None:
             self.intervals[-1].end = self._last_at if at is None else at
-            self.intervals[-1].last_step = _number(event.get("global_step")) if event is not None else None
+            self.intervals[-1].last_step = number(event, "global_step") if event is not None else None
         self.resting = self.working = None
 
     def _count(self, why: str, seconds: float | None) -> None:
@@ -185,8 +186,4 @@ def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
 
 
 def _highest(*values: Any) -> float | None:
-    return max((number for value in values if (number := _number(value)) is not None), default=None)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return max((known for value in values if (known := finite(value)) is not None), default=None)

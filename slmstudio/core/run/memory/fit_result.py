@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import number
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.history import number
 from slmstudio.core.run.memory import measured
 from slmstudio.core.run.rows import kept_rows
 

@@ -18,10 +18,10 @@ from typing import Any
 from slmstudio import __version__
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import number
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.history import number
 from slmstudio.core.run.memory import estimate, sequences
 
 FILE, KIND = "measured.json", "measured"

@@ -8,10 +8,11 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
+from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.summary import HOLD
-from slmstudio.core.run.history import RunHistory, number
+from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyLine

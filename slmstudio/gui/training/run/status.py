@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from slmstudio.core import units
+from slmstudio.core.files import number
 from slmstudio.core.hardware.heat.guard import COOLED_C
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import Tariff
-from slmstudio.core.run.history import RunHistory, number
+from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.training.guard.section import is_resting
 
