@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say

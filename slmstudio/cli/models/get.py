@@ -15,7 +15,6 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 
 
-
 def get(
     name: Annotated[str | None, typer.Argument(help="The model: owner/name, as Qwen/Qwen2.5-1.5B-Instruct, or its "
                                                "page. Without it, unfinished downloads are listed.")] = None,
