@@ -12,8 +12,6 @@ from slmstudio.cli.output import Json, figure, print_error, print_json, print_ta
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
-from slmstudio.core.export.types import DEFAULT_TYPES, choose
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.units import format_bytes
@@ -39,6 +37,8 @@ def export(
 
     Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
+    from slmstudio.core.export.types import DEFAULT_TYPES, choose
+
     chosen, others = choose(types or DEFAULT_TYPES)
     if not run.is_dir():
         raise UserError(tr("{run} isn't a folder.", run=run), "",
@@ -114,6 +114,8 @@ def _work(job: jobs.Job, kind: str) -> jobs.Outcome:
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
     """The table of a proof."""
+    from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
+
     rows = [(tr(LABELS[check["name"]]) if check["name"] in LABELS else check["name"], check["figure"], required(check),
              tr("FAILED") if check.get("passed") is False else result(check)) for check in parity["checks"]]
     print_table(title, rows, tuple(map(tr, HEADINGS)))

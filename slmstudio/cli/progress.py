@@ -9,16 +9,12 @@ from collections.abc import Container
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from slmstudio.cli.output import print_error, say, warning
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.report.text import visible
-from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.launch import told
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import format_about, format_energy
@@ -42,6 +38,11 @@ class Follower:
 
     def __init__(self, since: float = 0.0, told: Container[str] = (),
                  stopping: str = "", command: str = "stop") -> None:
+        from rich.console import Console  # here, since most commands follow nothing
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from slmstudio.core.run.energy.meter import EnergyMeter
+
         self._since, self._told, self._command = since, told, command
         self._stopping = stopping or tr("Stopping: the step is finished and saved.")
         console = Console(stderr=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from slmstudio.cli.output import print_json, say
 from slmstudio.core import llama, serving
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.interactive import InteractiveWorker
 
 app = typer.Typer()
 
@@ -34,6 +32,8 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,
 ) -> int:
     """Serve a model to other programs with OpenAI's API, until Ctrl-C. It ends when this terminal is closed."""
+    from slmstudio.core.jobs.interactive import InteractiveWorker
+
     llama.need()
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
@@ -74,6 +74,8 @@ def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
                     **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
         return
     if not serving.is_loopback(message["host"]):
+        import socket
+
         say(tr("Other machines reach it at {address}. The connection isn't encrypted.",
                address=f"http://{socket.gethostname()}:{message['port']}/v1") + "\n")
     say(tr("URL    {url}\nKey    {key}\nModel  {model}", url=url, key=key, model=model))

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer import rich_utils
 from typer.core import TyperGroup
 
 from slmstudio.cli.output import print_error, say
@@ -37,18 +36,24 @@ class _Formatter(typer.Context.formatter_class):  # type: ignore[name-defined,mi
 class _Context(typer.Context):
     formatter_class = _Formatter
 
+    def make_formatter(self) -> Any:
+        """What help and usage are written with. (Its libraries take longer to import than most commands to run.)"""
+        from typer import rich_utils
+
+        for name, text in (
+            ("ARGUMENTS_PANEL_TITLE", tr("Arguments")), ("OPTIONS_PANEL_TITLE", tr("Options")),
+            ("COMMANDS_PANEL_TITLE", tr("Commands")), ("REQUIRED_LONG_STRING", tr("[required]")),
+            ("DEFAULT_STRING", tr("[default: {}]")), ("ENVVAR_STRING", tr("[env var: {}]")),
+        ):
+            setattr(rich_utils, name, text)
+        return super().make_formatter()
+
 
 def command(app: typer.Typer) -> Any:
     """The command that an app makes, with its help in the language that is spoken.
 
     Docstrings of commands and `help=` of options are messages as they stand; `packaging/translations.py` finds them.
     """
-    for name, text in (
-        ("ARGUMENTS_PANEL_TITLE", tr("Arguments")), ("OPTIONS_PANEL_TITLE", tr("Options")),
-        ("COMMANDS_PANEL_TITLE", tr("Commands")), ("REQUIRED_LONG_STRING", tr("[required]")),
-        ("DEFAULT_STRING", tr("[default: {}]")), ("ENVVAR_STRING", tr("[env var: {}]")),
-    ):
-        setattr(rich_utils, name, text)
     whole = typer.main.get_command(app)
     _translate(whole)
     return whole

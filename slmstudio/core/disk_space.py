@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 
 from slmstudio.core import units
@@ -86,6 +85,8 @@ def give_reserve(folder: Path) -> None:
 
 def is_full(error: BaseException, folder: Path) -> bool:
     """Whether an error came of a full disk, whatever a library made of it."""
+    import sqlite3  # only where something has gone wrong
+
     current: BaseException | None = error
     while current is not None:
         if isinstance(current, OSError) and current.errno in (errno.ENOSPC, errno.EDQUOT):

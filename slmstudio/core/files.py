@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import hashlib
 import itertools
 import json
 import math
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -127,6 +125,8 @@ def put_aside(path: Path, why: str) -> Path:
     Raises:
         OSError: it cannot be renamed.
     """
+    import secrets  # few starts of the program need it
+
     aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     path.replace(aside)
     return aside
@@ -271,5 +271,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file in hexadecimal."""
+    import hashlib  # loads OpenSSL, which no start needs
+
     with open(path, "rb", opener=regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from collections.abc import Sequence
 
 
@@ -20,7 +19,9 @@ def windows(word: str) -> str:
     letters that the shells know. `%NAME%` in cmd and `$name` in PowerShell are replaced even there; no quoting serves
     both shells.
     """
-    quoted = subprocess.list2cmdline([word])
+    from subprocess import list2cmdline  # on Windows alone
+
+    quoted = list2cmdline([word])
     special = set("&|<>^();,'`@{}[]$%!#~") & set(word)
     if not special or quoted.startswith('"'):
         return quoted

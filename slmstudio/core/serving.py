@@ -7,8 +7,6 @@ import errno
 import ipaddress
 import json
 import os
-import secrets
-import socket
 from pathlib import Path
 
 from slmstudio.core import files, paths
@@ -56,6 +54,8 @@ def check_host(host: str, allow_network: bool) -> None:
 
 def free_port(host: str, first: int) -> int | None:
     """The first port from `first` on that nobody listens at; None where fifty in a row are taken."""
+    import socket
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(first, min(first + PORTS_TRIED, 65536)):
         with socket.socket(family) as trial, contextlib.suppress(OSError):
@@ -95,6 +95,8 @@ def server_key(new: bool = False) -> str:
     Raises:
         UserError: it can be kept nowhere.
     """
+    import secrets
+
     known = None if new else _from_keyring() or _from_file()
     if known:
         return known

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_bytes
+
+if TYPE_CHECKING:  # the window names the machine before it reads it
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.hardware.nvml import GpuReading
 
 NO_GPU = noop("no NVIDIA GPU")
 

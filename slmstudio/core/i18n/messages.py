@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import string
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.i18n import speaking
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def tr(message: str, /, **values: Any) -> str:
@@ -104,5 +105,7 @@ def _filled(said: str, message: str, values: dict[str, Any]) -> str:
     try:
         return _Formatter().vformat(said, (), values)
     except (KeyError, IndexError, ValueError):
+        import logging
+
         logging.getLogger(__name__).warning("The translation %r doesn't fit the message %r.", said, message)
         return message.format(**values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -33,6 +32,8 @@ def make(parent: Path, kind: str, **request: Any) -> Job:
     """
     if parent == _short_jobs():
         _remove_old(parent)
+    import secrets  # here, since the terminal's help needs this module and not that
+
     folder = f"{kind.partition('_')[0]}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     return Job.create(parent / folder, kind, **request)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PySide6.QtGui import QFontDatabase
 
 from slmstudio.core import disk_space, home_folder, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import describe
-from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from slmstudio.core.hardware.machine import Machine
 
 _System = QFontDatabase.WritingSystem
 INDIAN_SCRIPTS = {

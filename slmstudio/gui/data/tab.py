@@ -337,9 +337,11 @@ class DataTab(QWidget):
 
     def confirm_close(self) -> bool:
         """Ask what to do with unsaved changes when the window closes. False: don't close."""
+        if self._workspace is None:
+            return True
         from slmstudio.gui.data.editing.drop_question import may_drop
 
-        return self._workspace is None or may_drop(self, self._workspace.entries)
+        return may_drop(self, self._workspace.entries)
 
     def _choose_eval_file(self, entry: DataEntry) -> None:
         dialog = choose_files(self, tr("Choose the file with evaluation rows"), MODE.ExistingFile)
