@@ -140,11 +140,6 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
 }.items()}
 
 
-def meaning(key: str) -> str:
-    """Two sentences on a term; raises KeyError for one that isn't in the table."""
-    return TERMS[key].text
-
-
 _OF_METRICS = {"accuracy_norm": "accuracy", "numeric": "number", "loss": "eval_loss", "bleu_intl": "bleu",
                "rouge_l": "rouge"}
 

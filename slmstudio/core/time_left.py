@@ -19,8 +19,6 @@ FEW = 5
 RISE = 0.1
 """An estimate that is higher than the one before by no more than this share of it is not told: time passes, so what is
 told falls."""
-LARGEST_JUMP = (1 + (OUTLIER - 1) / RECENT) * (1 + RISE) - 1
-"""The share by which what is told can rise from one step to the next, whatever the step, after the first `RECENT`."""
 PIECE_SECONDS = 1.0
 """Work that says how far it is many times a second is measured in pieces of this length."""
 

@@ -51,7 +51,7 @@ def measure(runs: int) -> dict[str, float]:
     times: dict[str, list[float]] = {"bare": [], "ours": []}
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "SLMSTUDIO_HOME": home, "PYTHONPYCACHEPREFIX": os.path.join(home, "pyc")}
-        # What users start was compiled when it was installed; where nothing compiled is kept, that would be measured too.
+        # What users start was compiled before. Where nothing compiled is kept, each start would compile it again.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY") or os.name == "nt"):
             environment.setdefault("QT_QPA_PLATFORM", "offscreen")

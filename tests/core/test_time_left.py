@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slmstudio.core import units
-from slmstudio.core.time_left import LARGEST_JUMP, RECENT, ProgressLeft, TimeLeft
+from slmstudio.core.time_left import OUTLIER, RECENT, RISE, ProgressLeft, TimeLeft
 
 STEPS, EVAL_EVERY = 600, 50
 LARGEST_SEEN = 0.15
 """The share by which an estimate may change from one step to the next, beside the time that passes, where steps vary
 as they do; `LARGEST_JUMP` holds for any steps."""
+LARGEST_JUMP = (1 + (OUTLIER - 1) / RECENT) * (1 + RISE) - 1
+"""The share by which what is told can rise from one step to the next, whatever the step, after the first `RECENT`."""
 
 
 def play(steps: list[float], evaluations: list[float]) -> list[tuple[float, float]]:

@@ -115,13 +115,6 @@ class Stream:
         return True
 
 
-def pieces(text: str, wrap: Callable[[str], str] = lambda text: text) -> list[Piece]:
-    """A whole message in pieces."""
-    stream = Stream(wrap)
-    stream.add(text)
-    return stream.pieces()
-
-
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     """CommonMark with tables and struck-out text, in which a line end is a line end and HTML is text."""

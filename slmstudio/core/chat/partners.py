@@ -39,21 +39,21 @@ def of_run(run: Path) -> list[Path]:
     return [tuned, base] if each + weights * BYTES_PER_WEIGHT * ROOM < memory.free_bytes() else [tuned]
 
 
-def without_export(parent: Path | None = None) -> list[tuple[str, Path]]:
+def without_export() -> list[tuple[str, Path]]:
     """Names and folders of the runs that can be talked to and have no GGUF file, the newest first."""
-    return [(name, run) for name, run, _ in _finished(parent) if not run_folder.exported(run)]
+    return [(name, run) for name, run, _ in _finished() if not run_folder.exported(run)]
 
 
-def without_engine(parent: Path | None = None) -> list[tuple[str, Path]]:
+def without_engine() -> list[tuple[str, Path]]:
     """What can be talked to without the chat engine: all runs that have a result, the newest first, then their bases.
     """
-    runs = _finished(parent)
+    runs = _finished()
     bases = dict.fromkeys(base for *_, base in runs if base.is_dir())
     return [*((name, run) for name, run, _ in runs), *((tr("{name} (base)", name=base.name), base) for base in bases)]
 
 
-def _finished(parent: Path | None) -> list[tuple[str, Path, Path]]:
+def _finished() -> list[tuple[str, Path, Path]]:
     """Name, folder and base of each run that has a result, the newest first."""
     found = [(str(request.get("name") or run.name), run, Path(str(request.get("model") or "")))
-             for run, request in run_folder.requests(parent) if run_folder.result_folder(run) is not None]
+             for run, request in run_folder.requests() if run_folder.result_folder(run) is not None]
     return sorted(found, key=lambda each: (each[1] / jobs.RUN).stat().st_mtime, reverse=True)

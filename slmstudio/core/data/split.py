@@ -23,11 +23,6 @@ DRAWN = 16
 """Bytes by which prompts are told apart and ordered."""
 
 
-def split(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Split off rows for evaluation: (train, eval), both in the records' order, as `held_out` chooses them."""
-    return split_evenly(records, eval_fraction, seed)
-
-
 def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
                  by: str = ROWS) -> tuple[list[Record], list[Record]]:
     """Split off rows for evaluation: (train, eval), both in the records' order. Raises and takes what `held_out` does.

@@ -70,10 +70,10 @@ class Proposal:
     reason: str
 
 
-def memory_bytes(kind: QuantType, model: ChatShape, context: int = CHAT_CONTEXT) -> int:
-    """What llama.cpp takes for a chat: the file, keys and values of `context` tokens, and the buffer for a batch's
+def memory_bytes(kind: QuantType, model: ChatShape) -> int:
+    """What llama.cpp takes for a chat: the file, keys and values of `CHAT_CONTEXT` tokens, and the buffer for a batch's
     logits (its "CPU compute buffer": 512 tokens, the whole vocabulary, 4 bytes)."""
-    cache = 2 * model.layers * model.kv_heads * model.head_dim * _CACHE_BYTES * context
+    cache = 2 * model.layers * model.kv_heads * model.head_dim * _CACHE_BYTES * CHAT_CONTEXT
     return kind.estimate_bytes(model) + cache + _BATCH * model.vocabulary_size * 4
 
 

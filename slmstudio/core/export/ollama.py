@@ -28,11 +28,10 @@ def model_name(gguf: Path) -> str:
     return f"{plain or 'my-model'}:{tag}"
 
 
-def modelfile(gguf: Path, context: int, system: str = "") -> tuple[str, tuple[str, ...]]:
+def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     """
     Args:
         context: tokens that Ollama keeps of a conversation.
-        system: system message for conversations that bring none.
 
     Returns:
         The Modelfile, and sentences about what is different in Ollama.
@@ -56,11 +55,6 @@ def modelfile(gguf: Path, context: int, system: str = "") -> tuple[str, tuple[st
     lines = [f"FROM {path}", f'TEMPLATE """{found.go_template()}"""']
     lines += [f'PARAMETER stop "{end}"' for end in stop_texts(found, tokens)]
     lines.append(f"PARAMETER num_ctx {context}")
-    if system:
-        if '"""' in system:
-            raise UserError(tr("The system message can't be written in a Modelfile."), tr('It holds """.'),
-                            tr("Leave it out."))
-        lines.append(f'SYSTEM """{system}"""')
     if tokens.normalizer:
         notes.append(tr("The model learned text in Unicode form {form}. Ollama doesn't convert to it.",
                         form=tokens.normalizer))

@@ -11,7 +11,6 @@ from slmstudio.core.units import format_bytes
 
 if TYPE_CHECKING:  # the window names the machine before it reads it
     from slmstudio.core.hardware.machine import Machine
-    from slmstudio.core.hardware.nvml import GpuReading
 
 NO_GPU = noop("no NVIDIA GPU")
 
@@ -55,19 +54,3 @@ def memory_left(free: int, total: int) -> str:
     left, whole = format_bytes(free), format_bytes(total)
     unit = left.split(" ")[1]
     return tr("{left} of {total} free", left=left, total=whole.removesuffix(f" {unit}"))
-
-
-def sensors(reading: GpuReading | None) -> str:
-    """What the card reports now: "78 °C · 8.2 of 12 GB · 168 W"; what it doesn't report is left out."""
-    if reading is None:
-        return tr(NO_GPU)
-    if reading.lost:
-        return tr("{gpu} doesn't answer", gpu=short_gpu_name(reading.name))
-    parts = []
-    if reading.temperature_c is not None:
-        parts.append(f"{reading.temperature_c} °C")
-    if reading.memory_used is not None and reading.memory_total is not None:
-        parts.append(memory_of(reading.memory_used, reading.memory_total))
-    if reading.power_w is not None:
-        parts.append(f"{reading.power_w:.0f} W")
-    return " · ".join(parts) or tr("{gpu} reports nothing", gpu=short_gpu_name(reading.name))

@@ -22,10 +22,8 @@ class HeatWatch:
 
     HYSTERESIS, MARGIN = 3, 5
 
-    def __init__(self, slowdown_c: int | None = None):
-        self.slowdown_c = ASSUMED_SLOWDOWN_C if slowdown_c is None else slowdown_c
-        self.reported = slowdown_c is not None
-        self.warning = False
+    def __init__(self) -> None:
+        self.slowdown_c, self.reported, self.warning = ASSUMED_SLOWDOWN_C, False, False
 
     @property
     def warn_c(self) -> int:

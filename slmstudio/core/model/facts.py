@@ -251,9 +251,9 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
                                    layers=sizes["layers"], held=held), field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))
-    settings.check_weights(config, found, bool(quantization), problems)
+    settings.check_weights(found, bool(quantization), problems)
     limits.check_heads(model_type, sizes, problems)
-    limits.check_promise(config, sizes, found, problems)
+    limits.check_promise(sizes, found, problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architectures = config.get("architectures")

@@ -12,7 +12,7 @@ from typing import Any
 from slmstudio.core.files import finite
 from slmstudio.core.i18n import number_text, tr
 
-LONGEST_TEXT, LONGEST_NAME = 1500, 400
+LONGEST_TEXT = 1500
 """Characters of an answer, and of a name, that are shown."""
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 """What isn't shown as it is: control characters apart from newline and tab, which a terminal would obey; half

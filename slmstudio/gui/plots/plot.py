@@ -114,7 +114,7 @@ class Plot(QWidget):
         self._show_axes(False)
 
     def add_curve(self, name: str, colour: str, *, label: str = "", width: float = 2.0, alpha: float = 1.0,
-                  dots: bool = False, form: Callable[[float], str] | None = None) -> None:
+                  dots: bool = False) -> None:
         """Add a line, empty for now.
 
         Args:
@@ -128,7 +128,7 @@ class Plot(QWidget):
         item.setClipToView(True)
         item.opts["autoDownsampleFactor"] = 1.0  # a low and a high for each pixel: what a screen can show
         nothing = np.empty(0)
-        self._curves[name] = Curve(item, label, colour, width, alpha, dots, form or self._value_form, nothing, nothing)
+        self._curves[name] = Curve(item, label, colour, width, alpha, dots, self._value_form, nothing, nothing)
         self._curves[name].paint()
 
     def remove_curves(self) -> None:

@@ -91,7 +91,7 @@ def cell(key: str, value: Any) -> str:
     return " ".join(write([str(each) for each in value] if isinstance(value, list) else value).split())
 
 
-def is_figure(key: str, value: Any) -> bool:
+def is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -117,7 +117,7 @@ class RunsModel(QAbstractTableModel):
 
     def _alignment(self, key: str) -> int:
         value = next((facts.values[key] for facts in self.facts if facts.values.get(key) is not None), None)
-        right = columns.is_figure(key, value) or columns.score_of(key) is not None or key == "eval_loss"
+        right = columns.is_figure(value) or columns.score_of(key) is not None or key == "eval_loss"
         side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
         return int(side | Qt.AlignmentFlag.AlignVCenter)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,17 @@ from hypothesis import strategies as st
 from support.tiers import examples
 
 from slmstudio.core.chat import markdown
-from slmstudio.core.chat.markdown import Piece, Stream, pieces
+from slmstudio.core.chat.markdown import Piece, Stream
 
 LONG = "\n\n".join(f"# Part {n}\n\nSome **text** of part {n}.\nNext line.\n\n```python\nprint({n})\n```\n\n"
                    + "\n".join(f"1. item {n}.{i}\n   - nested" for i in range(9)) for n in range(20))
+
+
+def pieces(text: str, wrap: Callable[[str], str] = lambda text: text) -> list[Piece]:
+    """A whole message in pieces."""
+    stream = Stream(wrap)
+    stream.add(text)
+    return stream.pieces()
 
 
 def text(markup: str) -> str:

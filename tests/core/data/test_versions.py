@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,11 +37,10 @@ def test_three_versions_lead_back_to_the_file_they_came_from(original: Path):
         made.append(store.write([row(str(step))], [source(made[-1])], [step]))
     assert [path.name for path in made[1:]] == ["ward-v2.jsonl", "ward-v3.jsonl", "ward-v4.jsonl"]
     assert {path.parent for path in made[1:]} == {paths.datasets_dir()}
-    chain = store.chain(made[-1])
-    assert [version.path for version in chain] == made[:0:-1]
-    assert [version.lineage.steps for version in chain] == [(step,) for step in reversed(steps)]
-    assert chain[-1].lineage.before == source(original)
-    assert store.chain(original) == []
+    lineages = list(map(store.read_lineage, made))
+    assert [lineage.before for lineage in lineages[1:]] == list(map(source, made[:-1]))
+    assert [lineage.steps for lineage in lineages[1:]] == [(step,) for step in steps]
+    assert lineages[0] is None
     assert original.read_text(encoding="utf-8") == '{"instruction": "a", "output": "b"}\n'
 
 
@@ -67,18 +65,10 @@ def test_a_version_is_named_after_its_file(studio_home: Path, name: str, version
 def test_a_damaged_lineage_is_told_and_the_rows_stay(original: Path, content: str):
     made = store.write([row("kept")], [source(original)], [])
     store.lineage_file(made).write_bytes(content.encode("latin-1"))
-    for look in (store.read_lineage, store.chain):
-        with pytest.raises(UserError, match="ward-v2") as told:
-            look(made)
-        assert "damaged" in told.value.why
+    with pytest.raises(UserError, match="ward-v2") as told:
+        store.read_lineage(made)
+    assert "damaged" in told.value.why
     assert read_dataset(made).count == 1
-
-
-def test_a_lineage_that_names_itself_ends(original: Path):
-    made = store.write([row("a")], [source(original)], [])
-    store.lineage_file(made).write_text(json.dumps(
-        {"source": made.name, "path": str(made), "sha256": "", "steps": []}), encoding="utf-8")
-    assert len(store.chain(made)) == 1
 
 
 def test_an_undone_version_goes_to_the_trash_and_nothing_else(original: Path, monkeypatch, tmp_path: Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import model_files
+from support.kept import keep
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import split
@@ -76,7 +77,7 @@ def problems(asked: dict) -> list[str]:
 
 def test_a_run_is_tested_on_the_rows_it_held_out(run, tmp_path):
     asked = request.propose(run())
-    train, held_out = split.split(read_dataset(tmp_path / "train.jsonl").records, 0.2, 7)
+    train, held_out = split.split_evenly(read_dataset(tmp_path / "train.jsonl").records, 0.2, 7)
     items = read_test_set(asked["test"]).items
     assert [item.question for item in items] == [record.messages[0]["content"] for record in held_out]
     assert {item.category for item in items} <= {"odd", "even"} and {item.kind for item in items} == {"number"}
@@ -118,7 +119,7 @@ def test_an_adapter_that_is_not_the_runs_is_refused(run, harm):
 ])
 def test_held_out_rows_of_any_file(run, tmp_path, text):
     asked = request.propose(run(text))
-    _, held_out = split.split(read_dataset(tmp_path / "train.jsonl").records, 0.2, 7)
+    _, held_out = split.split_evenly(read_dataset(tmp_path / "train.jsonl").records, 0.2, 7)
     found = [json.loads(line) for line in Path(asked["test"]).read_text(encoding="utf-8").splitlines()]
     assert [row["question"] for row in found] == [record.messages[0]["content"] for record in held_out]
     assert all(row in ROWS for row in found)
@@ -139,7 +140,7 @@ def test_the_held_out_file_stays_when_the_training_file_has_changed(run, tmp_pat
 def test_kept_rows_are_the_test_whatever_becomes_of_the_file(run, tmp_path, harm):
     place = run()
     before = Path(request.propose(place)["test"]).read_bytes()
-    kept = kept_rows.keep(place, config_of(place))
+    kept = keep(place, config_of(place))
     if harm == "edited":
         (tmp_path / "train.jsonl").write_text(lines(ROWS[:5]), encoding="utf-8")
     else:
@@ -156,7 +157,7 @@ def test_kept_rows_are_the_test_whatever_becomes_of_the_file(run, tmp_path, harm
 
 def test_damaged_kept_rows_are_read_from_their_file_or_named(run, tmp_path):
     place = run()
-    kept_rows.keep(place, config_of(place))
+    keep(place, config_of(place))
     (place / kept_rows.FOLDER / "eval.jsonl.gz").write_bytes(b"")
     asked = request.propose(place)
     assert len(request.check(asked).test.items) == 8
@@ -170,7 +171,7 @@ def test_evaluation_rows_of_a_file_that_is_another_are_the_kept_ones(run, tmp_pa
     file = tmp_path / "eval.jsonl"
     file.write_text(lines(ROWS[:3]), encoding="utf-8")
     place = run(eval_file=str(file))
-    kept_rows.keep(place, config_of(place))
+    keep(place, config_of(place))
     if harm == "deleted":
         file.unlink()
     elif harm == "edited":

@@ -46,9 +46,9 @@ def test_says_when_nothing_fits() -> None:
     assert proposal.type is None and "Even Q2_K" in proposal.reason
 
 
-def test_memory_grows_with_bits_and_context() -> None:
+def test_memory_grows_with_bits() -> None:
     needs = [advice.memory_bytes(kind, LLAMA3_8B) for kind in QUANT_TYPES]
     assert needs == sorted(needs, reverse=True)
     small = quant_type("Q4_K_M")
-    more = advice.memory_bytes(small, LLAMA3_8B, 8192) - advice.memory_bytes(small, LLAMA3_8B, 4096)
-    assert more == 2 * 32 * 8 * 128 * 2 * 4096  # llama.cpp prints 512 MiB for 4,096 tokens
+    cache = needs[QUANT_TYPES.index(small)] - small.estimate_bytes(LLAMA3_8B) - 512 * LLAMA3_8B.vocabulary_size * 4
+    assert cache == 2 * 32 * 8 * 128 * 2 * 4096  # llama.cpp prints 512 MiB for 4,096 tokens

@@ -2,7 +2,6 @@ import pytest
 
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
-from slmstudio.core.hardware.nvml import LOST, GpuMonitor, GpuReading
 
 GB, MB = 1024**3, 1024**2
 
@@ -51,21 +50,3 @@ def test_memory():
     assert describe.memory_of(512 * MB, 12 * GB) == "512 MB of 12 GB"
     assert describe.memory_left(int(11.2 * GB), 12 * GB) == "11.2 GB of 12 free"
     assert describe.memory_left(512 * MB, 12 * GB) == "512 MB of 12 GB free"
-
-
-def test_the_status_bar(fake_nvml):
-    fake_nvml.set(temperature=78, power=168_400, memory_used=8397 * MB)
-    monitor, _ = GpuMonitor.open()
-    with monitor:
-        assert describe.sensors(monitor.read()) == "78 °C · 8.2 of 12 GB · 168 W"
-        fake_nvml.set(power="NOT_SUPPORTED")
-        assert describe.sensors(monitor.read()) == "78 °C · 8.2 of 12 GB"
-        fake_nvml.set(temperature="NOT_SUPPORTED", memory_used="NOT_SUPPORTED")
-        assert describe.sensors(monitor.read()) == "RTX 3060 reports nothing"
-        fake_nvml.set(every_query="GPU_IS_LOST")
-        assert describe.sensors(monitor.read()) == "RTX 3060 doesn't answer"
-
-
-def test_the_status_bar_without_a_card():
-    assert describe.sensors(None) == "no NVIDIA GPU"
-    assert LOST not in describe.sensors(GpuReading(0, "NVIDIA GB10", lost=True, message=LOST))

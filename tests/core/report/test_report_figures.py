@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from support.kept import keep
 from support.report_checks import missing, untold
 from support.report_run import add_rows, finished, parity, scores
 
@@ -81,7 +82,7 @@ def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
     run = finished(tmp_path, eval_file=None)
     run.tell("warning", code="rows_left_out", message="1 problems in rows.jsonl: those rows are left out.")
     path = add_rows(run, ['{"instruction": "a", "output": "b"}', '{"instruction": "no answer"}'])
-    kept = kept_rows.keep(run.folder, RunConfig.from_dict(run.record))
+    kept = keep(run.folder, RunConfig.from_dict(run.record))
     path.unlink()
     shown = page(run.folder).text
     assert "rows.jsonl 2 " in shown and kept.source.sha256 in shown

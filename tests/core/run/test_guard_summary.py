@@ -79,8 +79,7 @@ def test_what_is_under_way():
     found.add(resume(90, 1.0, "hold"))
     assert found.resting is None and found.working is None
     found.add(event("power_limit_advised", 91, command="x"))
-    found.add(event("guard_unavailable", 92, message="No."))
-    assert found.power_limit["command"] == "x" and found.unavailable == "No."
+    assert found.power_limit["command"] == "x"
 
 
 def test_intervals_are_on_the_axis_of_the_plots():

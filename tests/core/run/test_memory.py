@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import MemoryEstimate, adapter_parameters, estimate
+from slmstudio.core.run.memory import MemoryEstimate, estimate
+from slmstudio.core.run.memory.formula import adapter_parameters
 
 GB = 2**30
 

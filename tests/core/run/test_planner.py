@@ -187,7 +187,7 @@ def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_mode
     config = planned(tmp_path, tiny_model, rows)
     assert config.reasons["eval_fraction"] == said
     assert f"over {len(rows) - held:,} {'row' if len(rows) - held == 1 else 'rows'}." in config.reasons["epochs"]
-    assert [len(part) for part in split.split(reader.read_dataset(Path(config.train_file)).records,
+    assert [len(part) for part in split.split_evenly(reader.read_dataset(Path(config.train_file)).records,
                                               config.eval_fraction, config.split_seed)] == [len(rows) - held, held]
     for name in ("eval_file", "eval_steps", "early_stopping_patience", "use_best_checkpoint", "sample_prompts"):
         assert ("No rows are held back" in config.reasons[name] or "no rows are held back" in config.reasons[name]) == (

@@ -68,4 +68,4 @@ def test_a_run_from_before_that_choice_keeps_its_split(tmp_path, seed):
     records = of_two_languages(tmp_path).records
     config = RunConfig.from_dict({"name": "n", "model": "m", "train_file": "t", "eval_fraction": 0.3,
                                   "split_seed": seed})
-    assert schedule.divided(records, config) == split.split(records, 0.3, seed)
+    assert schedule.divided(records, config) == split.split_evenly(records, 0.3, seed)

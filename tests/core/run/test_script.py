@@ -107,7 +107,7 @@ def undefined(tree: ast.Module) -> set[str]:
 
 def test_the_rows_are_the_runs_own_split_in_order(configure, rows_file, tmp_path):
     written = script.write_script(configure(eval_fraction=0.25, split_seed=3), tmp_path / "run.py")
-    learned, held_out = split.split(reader.read_dataset(rows_file).records, 0.25, 3)
+    learned, held_out = split.split_evenly(reader.read_dataset(rows_file).records, 0.25, 3)
     assert lines_of(written.train_file) == [{"messages": list(row.messages)} for row in learned]
     assert lines_of(written.eval_file) == [{"messages": list(row.messages)} for row in held_out]
     whole = script.write_script(configure(eval_fraction=0.0), tmp_path / "run.py")

@@ -21,7 +21,7 @@ from slmstudio.gui.app import application as program
 from slmstudio.gui.app.desktop import linux
 from slmstudio.gui.app.desktop import notices as desktop_notices
 from slmstudio.gui.app.desktop.notices import DesktopNotices
-from slmstudio.gui.app.help.dialog import ABOUT, HelpDialog
+from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings_dialog import SettingsDialog
 from slmstudio.gui.common import notices, theme
@@ -143,7 +143,7 @@ def test_each_term_has_two_sentences_and_each_score_a_meaning():
         assert term.what.endswith(".") and term.so.endswith("."), key
         assert all(len(part) < 160 for part in (term.what, term.so)), key
     assert [metric for metric in METRICS if terms.of_metric(metric) not in terms.TERMS] == []
-    assert terms.meaning("rank").startswith("How many directions")
+    assert terms.TERMS["rank"].text.startswith("How many directions")
 
 
 def test_the_glossary_is_searched(qtbot, qapp):
@@ -160,9 +160,10 @@ def test_the_diagnosis_is_copied_with_the_version(qtbot, qapp, monkeypatch):
     from slmstudio.core import checkup
 
     monkeypatch.setattr(checkup, "visit", lambda progress, cancelled: [])  # takes 20 s, and has tests of its own
-    dialog = HelpDialog(page=ABOUT)
+    dialog = HelpDialog()
     qtbot.addWidget(dialog)
     dialog.open()
+    dialog.tabs.set_current(2)
     qtbot.mouseClick(dialog.findChild(QPushButton, "about_copy"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "Copied" in dialog.findChild(QLabel, "about_said").text())
     copied = QGuiApplication.clipboard().text()
@@ -190,7 +191,7 @@ def test_a_figure_says_what_it_means(qtbot, qapp):
     button = MeaningButton("eval_loss")
     qtbot.addWidget(button)
     assert not button.isVisible(), "no window of its own before it has a place"
-    assert button.text_shown() == f"Eval loss: {terms.meaning('eval_loss')}"
+    assert button.text_shown() == f"Eval loss: {terms.TERMS['eval_loss'].text}"
     assert button.accessibleName() == "What does this mean: Eval loss"
 
 

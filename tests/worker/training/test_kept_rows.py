@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.kept import keep
 from support.tiers import first_fast
 
 from slmstudio.core import disk_space, files, jobs, paths
@@ -155,7 +156,7 @@ def test_the_proof_asks_the_kept_rows(make_job, rows_file):
 def encoded(job: JobContext, **changes):
     """The rows to learn as tokens, and what `encode` was asked with."""
     config = RunConfig(**{**vars(config_of(job)), **changes})
-    rows = kept_rows.read(job.folder) or kept_rows.keep(job.folder, config)
+    rows = kept_rows.read(job.folder) or keep(job.folder, config)
     return token_cache.encode(rows.train, rows.sha256("train"), methods.load_tokenizer(Path(config.model)),
                               ChatTemplate.from_folder(config.model), config, job, "tokenizing")
 

@@ -187,7 +187,7 @@ class _Reader:
         about: dict[str, Any] = {"tools": tools.schemas(self._of(value, "tools"), column, findings)}
         system = self._of(value, "system")
         if isinstance(system, (dict, list)):  # Gemini's {"parts": [{"text": …}]}, Anthropic's list of parts
-            system = text_of(system.get("parts", system) if isinstance(system, dict) else system, "system")
+            system = text_of(system.get("parts", system) if isinstance(system, dict) else system)
         if isinstance(system, str):
             system, offered = tools.offered_in(system.removeprefix("SYSTEM: "))
             about["tools"] = [*about["tools"], *offered]

@@ -123,7 +123,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     key = _role_key(message)
     said = message.get(key) if key else None
     role = ROLES.get(said.strip().casefold(), said) if isinstance(said, str) else said
-    content = text_of(_content(message), column)
+    content = text_of(_content(message))
     calls = tool_forms.calls_of(message, content if role == "call" else None, column, findings)
     if role == "call":
         role, content = "assistant", ""
@@ -279,7 +279,7 @@ def _flat(value: Sequence[Any]) -> list[Any]:
     return list(value)
 
 
-def text_of(content: Any, column: str) -> Any:
+def text_of(content: Any) -> Any:
     """A content that is a text, or parts of which all are text; anything else stays as it is.
 
     Raises:

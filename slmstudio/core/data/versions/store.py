@@ -68,14 +68,6 @@ class Lineage:
         return self.sources[0] if len(self.sources) == 1 else None
 
 
-@dataclass(frozen=True)
-class Version:
-    """A file, and how it came to be."""
-
-    path: Path
-    lineage: Lineage
-
-
 def lineage_file(path: Path) -> Path:
     return path.with_name(path.name + jsonl.LINEAGE)
 
@@ -194,25 +186,6 @@ def _damaged(path: Path) -> UserError:
     return UserError(tr("The program can't tell what {name} was made from.", name=path.name),
                      tr("The file next to it, {file}, is damaged.", file=lineage_file(path).name),
                      tr("The rows themselves are fine. To go back, open the file it was made from."))
-
-
-def chain(path: Path) -> list[Version]:
-    """A version and those that it was made from, the newest first, as far as they are still there.
-
-    Raises:
-        UserError: the lineage of one of them cannot be read.
-    """
-    found: list[Version] = []
-    seen: set[Path] = set()
-    here: Path | None = path
-    while here is not None and here not in seen:
-        seen.add(here)
-        lineage = read_lineage(here)
-        if lineage is None:
-            break
-        found.append(Version(here, lineage))
-        here = lineage.before.path if lineage.before is not None else None
-    return found
 
 
 def remove(path: Path) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slmstudio.core.evaluation.scores.normalise import words
-
 
 def common_length(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence.
@@ -27,17 +25,12 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
     return len(first) - row.bit_count()
 
 
-def rouge_l(answer: str, references: Sequence[str]) -> float:
-    """F1 of precision and recall of the longest common subsequence, 0 to 1; of several references the best.
+def rouge_l_of_words(given: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """F1 of precision and recall of the longest common subsequence of words, 0 to 1; of several references the best.
 
     Equals rougeL of the package `rouge_score` without its stemmer on plain English; that package drops all letters but
     a to z, which leaves nothing of a Hindi answer.
     """
-    return rouge_l_of_words(words(answer), [words(each) for each in references])
-
-
-def rouge_l_of_words(given: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """The same of texts that are words already."""
     best = 0.0
     for wanted in references:
         if not given or not wanted:

@@ -10,7 +10,7 @@ from re import compile as pattern
 
 from slmstudio.core.data import column_names, given
 from slmstudio.core.data.collector import gathered
-from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile
+from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
@@ -37,8 +37,7 @@ _NUMBER = pattern(r"[-+−]?\d[\d,]*([.٫]\d+)?")
 
 
 def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None = None,
-                  cancelled: Callable[[], bool] | None = None, said: str | None = None,
-                  choices: Choices = NO_CHOICES) -> TestSet:
+                  cancelled: Callable[[], bool] | None = None, said: str | None = None) -> TestSet:
     """Read test rows from any file of rows that `core.data.opening` opens. What a row is, is found by its columns:
 
     - multiple choice: "choices" (a list, {"A": text, ...}, or ARC's {"text": [], "label": []}) or columns "A", "B",
@@ -60,7 +59,6 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         cancelled: asked about every MB; True ends the reading.
         said: what a person says of the columns and the sheet, as `core.data.given` reads it; beside the targets of
             training there are those of `columns.TARGETS`.
-        choices: which sheet is read, where `said` names none.
 
     Raises:
         UserError: nothing can be used: no such file, no permission, empty, binary, damaged, changed while it
@@ -68,7 +66,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         ReadingCancelled: `cancelled` said so.
     """
     wanted, told = given.parse(said)
-    file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled, wanted.values())
+    file = DataFile(Path(path), told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
         raise UserError(tr("{file} doesn't fit into memory.", file=file.path.name),

@@ -70,7 +70,7 @@ def check_heads(model_type: str, sizes: Mapping[str, int], problems: list[Proble
                                     "keys and values.", heads=heads, kv_heads=kv_heads)))
 
 
-def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, problems: list[Problem]) -> None:
+def check_promise(sizes: Mapping[str, int], held: Weights, problems: list[Problem]) -> None:
     """config.json may not make the program reserve memory for far more than the weights hold.
 
     The tensors of known families are compared one by one (`architecture.missing_tensors`); this is for the others.

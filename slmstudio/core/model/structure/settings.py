@@ -43,7 +43,7 @@ def check_tokenizer_config(config: Mapping[str, Any], problems: list[Problem]) -
     problems += [Problem(f"{said} {own}") for said in _tokenizer(config)]
 
 
-def check_weights(config: Mapping[str, Any], held: Weights, packed: bool, problems: list[Problem]) -> None:
+def check_weights(held: Weights, packed: bool, problems: list[Problem]) -> None:
     """Plain weights are fractions, and packed ones aren't."""
     kinds = {name: tensor.dtype for name, tensor in held.tensors.items() if name.endswith(".weight")}
     whole = [name for name, kind in kinds.items() if kind in _WHOLE]

@@ -51,7 +51,6 @@ class GuardSummary:
         resting: the event of the rest that is under way, or None.
         working: the share of the time that is worked, while a temperature is held; else None.
         power_limit: the newest `power_limit_advised` event, or None.
-        unavailable: why heat isn't looked at, or "".
         changes: the `guard_changed` events.
     """
 
@@ -61,7 +60,6 @@ class GuardSummary:
     resting: dict[str, Any] | None = None
     working: float | None = None
     power_limit: dict[str, Any] | None = None
-    unavailable: str = ""
     changes: list[dict[str, Any]] = field(default_factory=list)
     _peak_card: float | None = None
     _peak_cpu: float | None = None
@@ -95,8 +93,6 @@ class GuardSummary:
             self.power_limit = event
         elif kind == "guard_changed" and isinstance(event.get("values"), dict):
             self.changes.append(event)
-        elif kind == "guard_unavailable":
-            self.unavailable = str(event.get("message") or "")
         if time is not None:
             self._last, self._last_at = time, time if at is None else at
 

@@ -83,12 +83,6 @@ class Kept:
 # -- keeping them --------------------------------------------------------------------------------------------
 
 
-def keep(run: Path, config: RunConfig, progress: Progress = None, cancelled: Cancelled = None) -> Kept:
-    """Read the files that the configuration names, and keep their rows. Raises as `source_rows.read` and `write`."""
-    with spooling(run) as store:
-        return write(run, config, source_rows.read(config, progress, cancelled, store), cancelled)
-
-
 @contextlib.contextmanager
 def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
     """Makes files in which rows lie until they are kept: a million of them would take more than a gigabyte of memory.

@@ -30,7 +30,6 @@ from slmstudio.gui.common.widgets.labels import text_label
 SIZE = (720, 560)
 MARGIN = 40
 """Pixels of the window that stay visible around the dialog."""
-WORDS, KEYS, ABOUT = range(3)
 
 
 class HelpDialog(QDialog):
@@ -42,7 +41,7 @@ class HelpDialog(QDialog):
 
     welcome_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None, page: int = WORDS):
+    def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setWindowTitle(tr("Help"))
         self.tabs = SegmentedControl([tr("What words mean"), tr("Keyboard"), tr("About")])
@@ -61,7 +60,6 @@ class HelpDialog(QDialog):
         column.addLayout(self._buttons())
         room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
         self.resize(QSize(*SIZE).boundedTo(room))
-        self.tabs.set_current(page)
 
     def _buttons(self) -> QHBoxLayout:
         welcome = SecondaryButton(tr("Welcome page"), tr("Show what this machine has and how to begin."))

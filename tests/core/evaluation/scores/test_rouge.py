@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from slmstudio.core.evaluation.scores.rouge import common_length, rouge_l
+from slmstudio.core.evaluation.scores.normalise import words
+from slmstudio.core.evaluation.scores.rouge import common_length, rouge_l_of_words
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=25)
 
@@ -20,6 +21,10 @@ def slow_common_length(first: list[str], second: list[str]) -> int:
         for j, other in enumerate(second):
             row[j + 1] = above[j] + 1 if one == other else max(above[j + 1], row[j])
     return row[-1]
+
+
+def rouge_l(answer: str, references: list[str]) -> float:
+    return rouge_l_of_words(words(answer), list(map(words, references)))
 
 
 @given(WORDS, WORDS)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.kept import keep
 
 from slmstudio.core import disk_space, files, formats, jobs, paths
 from slmstudio.core.data.jsonl import as_row
@@ -55,7 +56,7 @@ def run(tmp_path):
 def test_what_is_kept_is_read_again_when_the_file_is_gone(run):
     place, config = run()
     wanted = schedule.divided(read_dataset(config.train_file).records, config)
-    kept = kept_rows.keep(place, config)
+    kept = keep(place, config)
     Path(config.train_file).unlink()
     again = kept_rows.read(place)
     assert again == kept and (again.train, again.evaluation) == wanted
@@ -70,7 +71,7 @@ def test_the_same_rows_are_the_same_bytes(run):
     written = []
     for _ in range(2):
         place, config = run()
-        kept_rows.keep(place, config)
+        keep(place, config)
         written.append([path.read_bytes() for path in sorted((place / kept_rows.FOLDER).glob("*.gz"))])
     assert written[0] == written[1] and len(written[0]) == 2
 
@@ -103,7 +104,7 @@ def test_a_record_is_a_row_of_a_file_again(tmp_path, row):
 def test_evaluation_rows_of_a_file_of_their_own(run, tmp_path):
     other = write_rows(tmp_path / "eval.jsonl", [{"question": "Q?", "answer": "A.", "language": "hi"}, {"oops": 1}])
     place, config = run(eval_file=str(other))
-    kept = kept_rows.keep(place, config)
+    kept = keep(place, config)
     assert (len(kept.train), len(kept.evaluation)) == (20, 1) and kept.manifest.split == {}
     source = kept_rows.read_manifest(place).sources["eval_file"]
     assert source.problems == 1 and source.named[0].line == 2
@@ -112,7 +113,7 @@ def test_evaluation_rows_of_a_file_of_their_own(run, tmp_path):
 
 def test_only_the_beginning_is_read_where_that_is_enough(run):
     place, config = run()
-    kept = kept_rows.keep(place, config)
+    kept = keep(place, config)
     assert kept_rows.head(place, TRAIN, 200) == kept.train[:2]
     assert kept_rows.head(place, EVALUATION, 10**6) == kept.evaluation
 
@@ -124,7 +125,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slmstudio.core import jobs
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import kept_rows, source_rows
 from slmstudio.core.run.config import RunConfig
 run, honest = Path(sys.argv[1]), kept_rows.raw_lines
 def lines(*arguments):
@@ -133,7 +134,9 @@ def lines(*arguments):
             os.kill(os.getpid(), signal.SIGKILL)
         yield line
 kept_rows.raw_lines = lines
-kept_rows.keep(run, RunConfig.from_dict(jobs.Job(run).request()))
+with kept_rows.spooling(run) as store:
+    config = RunConfig.from_dict(jobs.Job(run).request())
+    kept_rows.write(run, config, source_rows.read(config, store=store))
 """
 
 
@@ -144,7 +147,7 @@ def test_a_kill_while_they_are_written_leaves_none_and_they_are_written_again(ru
                           timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert (place / ".data.partial").is_dir() and kept_rows.read(place) is None
-    kept = kept_rows.keep(place, config)
+    kept = keep(place, config)
     assert kept_rows.read(place) == kept and not list(place.glob(".*"))
 
 
@@ -156,11 +159,11 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
 
     monkeypatch.setattr(files, "write_atomically", full)
     with pytest.raises(UserError, match=f"Could not save the rows in {place.name}") as caught:
-        kept_rows.keep(place, config)
+        keep(place, config)
     assert caught.value.why == "The disk is full." and kept_rows.read(place) is None and not list(place.glob(".*"))
     monkeypatch.setattr(disk_space, "free", lambda where: disk_space.LEAST + 300)
     with pytest.raises(UserError, match="enough disk space"):
-        kept_rows.keep(place, config)
+        keep(place, config)
 
 
 def test_cancel_is_heard(run):
@@ -173,7 +176,7 @@ def test_cancel_is_heard(run):
 
 def test_rows_lie_on_the_disk_and_are_read_as_they_are_asked_for(run):
     place, config = run()
-    rows = kept_rows.keep(place, config).train
+    rows = keep(place, config).train
     everything = list(rows)
     assert len(rows) == len(everything) == 15 and rows == everything and rows != everything[:-1]
     assert (rows[0], rows[-1], rows[2:4], rows[::-1]) == (everything[0], everything[-1], everything[2:4],
@@ -222,7 +225,7 @@ HARM = {
 @pytest.mark.parametrize("said", HARM)
 def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run, said):
     place, config = run()
-    wanted = held(kept_rows.keep(place, config))
+    wanted = held(keep(place, config))
     HARM[said](place / kept_rows.FOLDER)
     with pytest.raises(kept_rows.Damaged) as caught:
         kept_rows.read(place)
@@ -236,7 +239,7 @@ def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run,
 def test_damaged_rows_of_a_run_of_before_are_read_again_too(run):
     """Its lines have a space after each comma and colon."""
     place, config = run()
-    wanted, data = held(kept_rows.keep(place, config))[:2], place / kept_rows.FOLDER
+    wanted, data = held(keep(place, config))[:2], place / kept_rows.FOLDER
     manifest = files.read_json(data / kept_rows.MANIFEST)
     for side in (TRAIN, EVALUATION):
         packed = data / f"{side}.jsonl.gz"
@@ -257,7 +260,7 @@ def test_damaged_rows_of_a_run_of_before_are_read_again_too(run):
 @pytest.mark.parametrize("harm", ["changed", "gone", "split"])
 def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
     place, config = run()
-    kept_rows.keep(place, config)
+    keep(place, config)
     cut_off(place / kept_rows.FOLDER)
     if harm == "changed":
         write_rows(tmp_path / "rows.jsonl", ROWS[:9])
@@ -273,7 +276,7 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
 
 def test_rows_that_were_kept_before_a_split_could_be_by_language_are_still_those_of_the_run(run):
     place, config = run()
-    kept_rows.keep(place, config)
+    keep(place, config)
     manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
     state = files.read_json(manifest)
     del state["split"]["split_by"]
@@ -285,7 +288,7 @@ def test_rows_that_were_kept_before_a_split_could_be_by_language_are_still_those
 
 def test_rows_of_a_newer_program_are_refused(run):
     place, config = run()
-    kept_rows.keep(place, config)
+    keep(place, config)
     manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
     files.write_atomically(manifest, files.dump_pretty({**files.read_json(manifest), "format": 99}))
     with pytest.raises(formats.NewerFormat, match=place.name):
@@ -299,7 +302,7 @@ def test_rows_of_a_newer_program_are_refused(run):
 def test_the_script_carries_the_kept_rows(run, tmp_path, tiny_model, harm):
     place, config = run(rows=[{"instruction": f"Q {n}?", "output": "A."} for n in range(9)], model=str(tiny_model))
     wanted = script.write_script(place, tmp_path / "before.py")
-    kept_rows.keep(place, config)
+    keep(place, config)
     if harm == "edited":
         write_rows(Path(config.train_file), [{"instruction": "Other?", "output": "Rows."}] * 9)
     else:
@@ -313,7 +316,7 @@ def test_going_on_with_a_file_that_is_gone_takes_the_kept_rows(run, tmp_path, st
     other = write_rows(tmp_path / "eval.jsonl", ROWS[:3])
     for fields, lost in (({}, ["train_file"]), ({"eval_file": str(other)}, ["train_file", "eval_file"])):
         place, config = run(**fields)
-        kept = kept_rows.keep(place, config)
+        kept = keep(place, config)
         (place / folder.ADAPTER).mkdir()
         checkpoints.seal(place / folder.ADAPTER, 1)
         jobs.write_outcome(place, jobs.Outcome("finished"))

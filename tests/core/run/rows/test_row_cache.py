@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.kept import keep
 
 from slmstudio.core import paths
 from slmstudio.core.run import folder
@@ -26,7 +27,7 @@ def config(tmp_path, studio_home, monkeypatch) -> RunConfig:
 
 def kept(config: RunConfig, parent: Path) -> kept_rows.Kept:
     run = folder.create(config, parent).folder
-    found = kept_rows.keep(run, config)
+    found = keep(run, config)
     row_cache.put(run, row_cache.key(config))
     return found
 
