@@ -16,6 +16,7 @@ from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.worker.chat import sampler
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
@@ -168,12 +169,12 @@ class ChatModel:
     def draw(self, settings: Sampling) -> Iterator[int]:
         """Tokens that follow what was read, without end. Each is read when the next one is asked for."""
         api = self._api
-        sampler = self._sampler(settings)
+        chain = self._sampler(settings)
         token = (ctypes.c_int32 * 1)()
         batch = api.llama_batch_get_one(token, 1)
         try:
             while True:
-                token[0] = api.llama_sampler_sample(sampler, self.context, -1)
+                token[0] = api.llama_sampler_sample(chain, self.context, -1)
                 yield token[0]
                 status = api.llama_decode(self.context, batch)
                 if status:
@@ -182,26 +183,15 @@ class ChatModel:
                                     tr("Load it again."))
                 self.tokens.append(token[0])
         finally:
-            api.llama_sampler_free(sampler)
+            api.llama_sampler_free(chain)
 
     def _sampler(self, settings: Sampling) -> Any:
-        api = self._api
-        chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        parts = []
+        api, first = self._api, []
         if settings.repeat_penalty != 1:
             size = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self.model))
-            parts.append(api.llama_sampler_init_penalties(size, sampling.REPEAT_WINDOW, settings.repeat_penalty,
+            first.append(api.llama_sampler_init_penalties(size, sampling.REPEAT_WINDOW, settings.repeat_penalty,
                                                           0.0, 0.0))
-        if settings.temperature == 0:
-            parts.append(api.llama_sampler_init_greedy())
-        else:
-            seed = time.time_ns() % 2**32 if settings.seed is None else settings.seed
-            parts += [api.llama_sampler_init_top_k(settings.top_k), api.llama_sampler_init_top_p(settings.top_p, 1),
-                      api.llama_sampler_init_min_p(settings.min_p, 1),
-                      api.llama_sampler_init_temp(settings.temperature), api.llama_sampler_init_dist(seed)]
-        for part in parts:
-            api.llama_sampler_chain_add(chain, part)
-        return chain
+        return sampler.chain(api, first, settings, time.time_ns() % 2**32 if settings.seed is None else settings.seed)
 
 
 def _threads(busy: bool) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.worker.chat import sampler
 from slmstudio.worker.chat.generation import End, Generation, Sampling
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.llama_vocab import LlamaVocab
@@ -200,26 +201,16 @@ class Engine:
             slot.sampler = self._make_sampler(generation.sampling)
 
     def _make_sampler(self, sampling: Sampling) -> Any:
-        api = self._api
-        chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        parts = []
+        api, first = self._api, []
         if sampling.json:
             # First, while all tokens are there: later ones could leave none that the grammar allows.
-            parts.append(api.llama_sampler_init_grammar(self._vocabulary, self._json_grammar, b"root"))
+            first.append(api.llama_sampler_init_grammar(self._vocabulary, self._json_grammar, b"root"))
         if sampling.frequency_penalty or sampling.presence_penalty:
             tokens = api.llama_vocab_n_tokens(self._vocabulary)
-            parts.append(api.llama_sampler_init_penalties(tokens, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
+            first.append(api.llama_sampler_init_penalties(tokens, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
                                                           sampling.presence_penalty))
-        if sampling.temperature <= 0:
-            parts.append(api.llama_sampler_init_greedy())
-        else:
-            seed = RANDOM_SEED if sampling.seed is None else sampling.seed % RANDOM_SEED
-            parts += [api.llama_sampler_init_top_k(sampling.top_k), api.llama_sampler_init_top_p(sampling.top_p, 1),
-                      api.llama_sampler_init_min_p(sampling.min_p, 1),
-                      api.llama_sampler_init_temp(sampling.temperature), api.llama_sampler_init_dist(seed)]
-        for part in parts:
-            api.llama_sampler_chain_add(chain, part)
-        return chain
+        seed = RANDOM_SEED if sampling.seed is None else sampling.seed % RANDOM_SEED
+        return sampler.chain(api, first, sampling, seed)
 
     def _step(self) -> None:
         """Let the model read one batch, and draw a token wherever it has read all there is."""
