@@ -17,7 +17,7 @@ TOOLS = {"makensis": "nsis", "rsvg-convert": "librsvg2-bin", "icotool": "icoutil
 WINDOWS = build_app.ROOT / "packaging" / "windows"
 ICON = build_app.ROOT / "resources" / "icons" / "slmstudio.svg"
 SIDE = (164, 314)  # pixels of the picture beside the first and the last page
-ICON_SIZES = (16, 20, 24, 32, 40, 48, 64, 128, 256)  # at 100 % to 400 %, in lists and on the desktop
+ICON_SIZES = (16, 20, 24, 32, 40, 48, 64, 128, 256)  # at 100% to 400%, in lists and on the desktop
 
 
 def build(out: Path) -> Path:

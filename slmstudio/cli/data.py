@@ -162,7 +162,7 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
     if report["tokens"]:
         tokens = report["tokens"]
         words = ", ".join(f"{each} ({script})" for script, each in tokens["per_word"].items())
-        say(tr("Tokens per row with {model}: {min:,} to {max:,}, median {median:,}, 95 % within {p95:,}.",
+        say(tr("Tokens per row with {model}: {min:,} to {max:,}, median {median:,}, 95% within {p95:,}.",
                **{name: tokens[name] for name in ("model", "min", "max", "median", "p95")})
             + " " + tr("Tokens per word: {words}.", words=words))
     if report["findings"]:

@@ -214,7 +214,7 @@ def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Tables of all scores with their 95 % intervals, and what they say."""
+    """Tables of all scores with their 95% intervals, and what they say."""
     from slmstudio.core.evaluation.scores.metrics import METRICS
 
     models = scores.get("models") or []

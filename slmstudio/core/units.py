@@ -121,6 +121,15 @@ def format_weight(grams: float) -> str:
     return tr("{number} kg", number=_three_digits(grams / 1000))
 
 
+def format_reading(value: float, unit: str) -> str:
+    """What a sensor says, as a whole number with its unit.
+
+    >>> format_reading(78.4, "°C"), format_reading(45, "%")
+    ('78 °C', '45%')
+    """
+    return f"{number_text(value, ',.0f')}{'' if unit == '%' else ' '}{unit}"
+
+
 def format_count(count: float) -> str:
     """How many: exact below 10,000, else three digits and K, M, B (10⁹) or T.
 

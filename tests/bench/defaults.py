@@ -10,7 +10,7 @@ batches around the plan's, one at a time, and then the best of each together. Ev
 file as soon as they are there, and runs that are in it already are not repeated, so that a sweep of many hours can be
 interrupted. `--print` shows the file's table and trains nothing.
 
-Exit status 1 when the plan is more than 3 % above the best of its table, or not ahead of the others' defaults.
+Exit status 1 when the plan is more than 3% above the best of its table, or not ahead of the others' defaults.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class Play:
             "heat": "The GPU is at 84 °C; the limit is 83 °C. Training rests until it has cooled to 73 °C, at least "
                     "1 min.",
             "hold": "Holding 78 °C: training rests a little after each step.",
-            "battery": "The machine runs on its battery (64 %). Training rests until it is plugged in.",
+            "battery": "The machine runs on its battery (64%). Training rests until it is plugged in.",
             "hours": "Training rests until 22:00; it may run from 22:00 to 06:00."}
         limit = {"hold": 78, "heat": 83}.get(why)
         heat = {"temperature_c": 84, "limit_c": limit, "gpu": 0} if limit else {}

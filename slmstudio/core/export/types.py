@@ -77,7 +77,7 @@ class QuantType:
         return self.block in FALLBACK and row % ROW_MULTIPLE != 0
 
     def estimate_bytes(self, model: Shape) -> int:
-        """Size of the file for a model, within about 5 %."""
+        """Size of the file for a model, within about 5%."""
         embeddings = model.vocabulary_size * model.hidden_size
         down = model.layers * model.hidden_size * model.intermediate_size
         heads = 1 if model.tied_embeddings else 2

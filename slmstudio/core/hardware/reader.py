@@ -97,7 +97,7 @@ def _memory() -> tuple[int | None, int | None]:
 def _busy_and_all() -> tuple[float, float]:
     """Seconds that the cores worked, and that passed for all of them, since the machine was started.
 
-    psutil's own `cpu_percent` keeps what came before for each thread, so that a new thread begins with 0 %.
+    psutil's own `cpu_percent` keeps what came before for each thread, so that a new thread begins with 0%.
     """
     import psutil
 

@@ -230,7 +230,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     if use is not None:
         price = tariff()
         cost = price.cost(use.joules)
-        known = (tr("{percent:.0f} % measured, the rest estimated", percent=100 * use.measured / use.joules)
+        known = (tr("{percent:.0f}% measured, the rest estimated", percent=100 * use.measured / use.joules)
                  if use.measured else tr("estimated"))
         found.append((tr("Energy"), units.format_energy(use.joules),
                       known if cost is None else f"{format_money(cost, price.currency)}; {known}"))

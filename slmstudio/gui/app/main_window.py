@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 TEXT_STEP = 10
 """Percent by which a key makes text larger or smaller."""
 LEAST_SIZE = (640, 360)
-"""In device-independent pixels: a screen of 1280×720 at 200 %."""
+"""In device-independent pixels: a screen of 1280×720 at 200%."""
 
 
 class _Room(QWidget):

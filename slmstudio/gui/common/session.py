@@ -28,7 +28,7 @@ class JobStatus:
     Attributes:
         name: as in "Training pune-helpdesk".
         done, total: in steps, rows or bytes; total 0 means that nobody knows.
-        text: overrides the "46 % · 58 min left" that is made of the numbers, as in "paused".
+        text: overrides the "46% · 58 min left" that is made of the numbers, as in "paused".
         right: stands at the right end, beside what the machine's sensors say, as in "0.4 kWh · ₹3.2".
         config: of the run that is at work, as it is now; None for other jobs.
         alarming: `text` wants to be noticed.

@@ -64,9 +64,9 @@ class SplitCard(Card):
                                "isn't used for training."))
         self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
         self.share.setObjectName("split_share")
-        self.share.setSuffix(tr(" %"))
+        self.share.setSuffix(tr("%"))
         self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10 %. With "
+        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10%. With "
                                  "0, the model trains on everything and nothing is evaluated."))
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")

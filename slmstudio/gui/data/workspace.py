@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 NARROW = 1100
-"""Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
+"""Below this width (a screen of 1920 pixels at 200%), the columns at the sides give way to the rows."""
 LOW = 520
 """Below this height, the drawing of the rows' lengths does."""
 

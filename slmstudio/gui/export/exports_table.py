@@ -110,7 +110,7 @@ class ExportsModel(QAbstractTableModel):
                 return tr("all {all:,}", all=texts)
             return tr("{done:,} of {total:,}", done=texts - differ, total=texts)
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
-            return f"{100 * parity['top1']:.1f} %"
+            return f"{100 * parity['top1']:.1f}%"
         if column == PROOF and parity:
             return tr("proven") if parity.get("passed") else tr("differs")
         return tr("not checked") if column == PROOF else "—"

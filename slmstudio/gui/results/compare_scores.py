@@ -236,13 +236,13 @@ def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
         return " ".join(troubles)
     missing = sum(not any(evaluations[place] for evaluations in found.values()) for place in range(len(runs)))
     if missing:
-        return ntr("{n:,} of them hasn't been evaluated yet. 95 % intervals.",
-                   "{n:,} of them haven't been evaluated yet. 95 % intervals.", missing)
+        return ntr("{n:,} of them hasn't been evaluated yet. 95% intervals.",
+                   "{n:,} of them haven't been evaluated yet. 95% intervals.", missing)
     if not shared:
         return tr("No two of these runs were tested on the same rows, so no scores can be compared.")
     if any(len(there) < len(runs) for there in scored.values()):
-        return tr("Where several runs have a score, it is for the same rows. 95 % intervals.")
-    return tr("All tested on the same rows. 95 % intervals.")
+        return tr("Where several runs have a score, it is for the same rows. 95% intervals.")
+    return tr("All tested on the same rows. 95% intervals.")
 
 
 def _trouble(name: str, evaluations: list[Evaluation]) -> str:

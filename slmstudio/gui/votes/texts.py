@@ -28,8 +28,8 @@ def verdict_text(tally: Tally) -> str:
 def _trust(tally: Tally) -> str:
     """What the difference is worth."""
     chance = tally.chance
-    shown = tr("less than 0.1 %") if chance < 0.001 else f"{100 * chance:.1f} %" if chance < 0.02 else (
-        f"{100 * chance:.0f} %")
+    shown = tr("less than 0.1%") if chance < 0.001 else f"{100 * chance:.1f}%" if chance < 0.02 else (
+        f"{100 * chance:.0f}%")
     if chance < LEVEL:
         return tr("Chance alone makes such a difference {percent} of the time, so this one is probably real.",
                   percent=shown)

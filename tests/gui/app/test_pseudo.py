@@ -137,4 +137,4 @@ def test_no_longer_text_is_cut(qtbot, qapp, main_window, tiny_model, percent):
                 found.setdefault(each, name)
     finally:
         theme.apply(qapp, "light", 100)
-    assert not found, "\n".join(f"{percent} % {name}: {each}" for each, name in found.items())
+    assert not found, "\n".join(f"{percent}% {name}: {each}" for each, name in found.items())

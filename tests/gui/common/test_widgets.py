@@ -109,7 +109,7 @@ def test_progress_and_cancel(qtbot):
     strip.start("Reading rows.jsonl")
     assert strip.bar.maximum() == 0
     strip.set_progress(5 * 1024**3, 10 * 1024**3)
-    assert (strip.bar.value(), strip.detail.text()) == (500, "50 %")
+    assert (strip.bar.value(), strip.detail.text()) == (500, "50%")
     strip.set_progress(1, 0)
     assert strip.bar.maximum() == 0
     with qtbot.waitSignal(strip.cancelled):

@@ -300,8 +300,8 @@ def test_saved_scores_can_be_computed_with(qtbot, tab, make_run, tmp_path):
             return list(csv.reader(file))
 
     head, first, *_ = saved("all.csv")
-    assert head == ["", "Base", "Base 95 % from", "Base 95 % to", "Base rows",
-                    "Tuned", "Tuned 95 % from", "Tuned 95 % to", "Tuned rows", "Tuned p"]
+    assert head == ["", "Base", "Base 95% from", "Base 95% to", "Base rows",
+                    "Tuned", "Tuned 95% from", "Tuned 95% to", "Tuned rows", "Tuned p"]
     want = kept["models"][1]["scores"]["chrf"]
     p = next(each["p"] for each in kept["comparisons"] if each["metric"] == "chrf")
     assert first[0] == "chrF++" and [float(each) for each in first[5:]] == [

@@ -81,7 +81,7 @@ def test_a_held_temperature_is_told_beside_a_run_that_runs(qtbot, tab, session, 
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: shown(tab, "rest_bar") and tab.followed.history.step == 16, timeout=20_000)
     assert chip(tab) == "running" and session.job.text == ""
-    assert text(tab, "rest_why") == "Holding 78 °C with a short rest after each step. It is training 71 % of the time."
+    assert text(tab, "rest_why") == "Holding 78 °C with a short rest after each step. It is training 71% of the time."
 
 
 def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, play):

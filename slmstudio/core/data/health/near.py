@@ -23,7 +23,7 @@ THRESHOLD = 0.8
 LEAST_IN_COMMON = 0.5
 PERMUTATIONS, BANDS, BAND_ROWS = 128, 21, 6
 """A pair with a Jaccard index of 0.8 shares one of 21 bands of 6 values with a probability of
-1 − (1 − 0.8⁶)²¹ = 99.8 %, one with 0.3 in 1.5 % of cases."""
+1 − (1 − 0.8⁶)²¹ = 99.8%, one with 0.3 in 1.5% of cases."""
 ESTIMATED = 64
 LEAST_ESTIMATE = 0.62
 """Of the 64 values kept of each row, so many must agree before texts are compared: for a pair at 0.8 their share

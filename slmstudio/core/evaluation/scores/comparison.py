@@ -35,7 +35,7 @@ SWAPS_AT_ONCE = 1_111
 class Difference:
     """
     Attributes:
-        value, low, high: the first model's score less the second's, and its 95 % interval; infinite for one row.
+        value, low, high: the first model's score less the second's, and its 95% interval; infinite for one row.
         p: of the paired test, two-sided.
         rows: that both answered.
         rows_needed: so many rows would tell the two apart in four of five tries, if the difference is as seen; None
@@ -67,7 +67,7 @@ def difference_interval(first: NDArray[np.float64], second: NDArray[np.float64],
                         metric: Metric) -> tuple[float, float, float]:
     """
     Returns:
-        The bounds of the 95 % interval of the difference, infinite for one row; and how far rows differ by themselves
+        The bounds of the 95% interval of the difference, infinite for one row; and how far rows differ by themselves
         (standard deviation; the error of the difference times the root of the rows).
     """
     rows = len(first)

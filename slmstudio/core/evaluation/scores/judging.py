@@ -199,7 +199,7 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
         lines: the judge's, as of judge.jsonl, with the pairs' ids; "a" and "b" may be any two names.
 
     Returns:
-        {"votes": judged in both orders, "agreed", "share", "low", "high" (percent, 95 %), "by_chance" (percent that
+        {"votes": judged in both orders, "agreed", "share", "low", "high" (percent, 95%), "by_chance" (percent that
         would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None where it has no meaning),
         "sentence"}.
     """

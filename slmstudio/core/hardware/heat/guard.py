@@ -158,7 +158,7 @@ class Guard:
         battery = reading.battery if reading else None
         if settings.pause_on_battery and battery is not None and battery.plugged is False:
             return Rest("battery",
-                        tr("The machine is running on battery ({percent:.0f} %). Training rests until it's plugged in.",
+                        tr("The machine is running on battery ({percent:.0f}%). Training rests until it's plugged in.",
                            percent=battery.percent))
         if settings.hours is not None and not settings.hours.include(moment):
             return Rest("hours",

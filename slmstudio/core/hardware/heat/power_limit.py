@@ -11,7 +11,7 @@ from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 from slmstudio.core.i18n import tr
 
 SHARE = 0.8
-"""Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95 % of their full speed (Puget Systems,
+"""Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95% of their full speed (Puget Systems,
 "Quad RTX3090 GPU Wattage Limited MaxQ TensorFlow Performance", 2020)."""
 LEAST_PAUSES, LEAST_SLOWED_SECONDS = 3, 60.0
 """A lower limit is worth a word after so many pauses for heat, or when heat slowed the card down for so long."""

@@ -104,7 +104,7 @@ class ProgressStrip(QWidget):
     def _time_left(self, done: int, total: int) -> str:
         if total <= 0:
             return ""
-        percent = tr("{percent} %", percent=int(100 * min(done, total) / total))
+        percent = tr("{percent}%", percent=int(100 * min(done, total) / total))
         now = time.monotonic()
         left = self._left.update(done, total, now)
         if left is None or now - self._started < TOLD_AFTER_SECONDS:

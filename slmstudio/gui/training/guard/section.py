@@ -108,7 +108,7 @@ class GuardSection(QWidget):
     def _show_rest(self, resting: dict[str, Any], working: float | None) -> None:
         why, held = str(resting.get("why")), number(resting, "limit_c")
         if why == HOLD and held is not None and working is not None:
-            text = tr("Holding {limit:.0f} °C with a short rest after each step. It is training {percent:.0f} % of the "
+            text = tr("Holding {limit:.0f} °C with a short rest after each step. It is training {percent:.0f}% of the "
                       "time.", limit=held, percent=100 * working)
         elif why == HOLD:
             text = str(resting.get("message") or "")

@@ -22,7 +22,7 @@ from slmstudio.core.evaluation.scores.intervals import (
 from slmstudio.core.evaluation.scores.metrics import METRICS
 
 TRIALS = 300
-LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))  # the chance of less, at a coverage of 93 %, is 1 in 4,000
+LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))  # the chance of less, at a coverage of 93%, is 1 in 4,000
 
 
 def coverage(shape: Shape, rows: int) -> float:

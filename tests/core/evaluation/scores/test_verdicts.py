@@ -30,7 +30,7 @@ def test_of_losses_less_is_better() -> None:
 def test_unknown_says_how_many_rows_would_do() -> None:
     found = Difference(2.0, -1.5, 5.5, 0.27, 40, 183)
     assert sentence(ACCURACY, 52.0, 50.0, found, found.p) == (
-        "No difference that 40 rows can show; about 190 would. 52.0 against 50.0 % accuracy, p = 0.27.")
+        "No difference that 40 rows can show; about 190 would. 52.0 against 50.0 percent accuracy, p = 0.27.")
     alone = Difference(0.0, -1.5, 1.5, 1.0, 1, None)
     assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("No difference that 1 row can show. 50.0 against")
 

@@ -147,7 +147,7 @@ def test_on_battery_it_rests_until_it_is_plugged_in():
     on, off, unknown = (MachineReading(battery=Battery(71.4, plugged)) for plugged in (True, False, None))
     assert looks(guard, [on, unknown, off, on, off]) == [None, None, "battery", None, "battery"]
     rest = guard.look(11.0, off, NOON)
-    assert rest.message == "The machine is running on battery (71 %). Training rests until it's plugged in."
+    assert rest.message == "The machine is running on battery (71%). Training rests until it's plugged in."
     assert guard.look(12.0, on, NOON) is None  # the shortest pause is one for heat
     assert looks(Guard(Settings()), [off] * 5) == [None] * 5
 
