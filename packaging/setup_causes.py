@@ -19,8 +19,8 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("no space left on device", "errno 28", "not enough space on the disk", "disk quota exceeded"),
      noop("The disk is full. Free up a few gigabytes.")),
     (("certificate_verify_failed", "sslerror", "invalid peer certificate"),
-     noop("The package index shows a certificate that this machine doesn't trust, as behind a company proxy. "
-          "Set PIP_CERT to the file with the company's certificate.")),
+     noop("The package index shows a certificate that this machine doesn't trust, which is usual behind a company "
+          "proxy. Set PIP_CERT to the file with the company's certificate.")),
     (("proxyerror", "407 proxy", "tunnel connection failed"),
      noop("The proxy refused the connection. Check the address and the password in HTTPS_PROXY.")),
     (("content-type: text/html", "<html", "<!doctype html"), WEB_PAGE),

@@ -86,6 +86,6 @@ def of_cards(found: dict[str, Any], driver: bool, again: str) -> str:
                   "the NVIDIA driver, connect to the network, then run: {command}", pytorch=build, command=again)
     said = tr("There is an NVIDIA driver, but {pytorch}, built for CUDA {cuda}, can't use the card.", pytorch=build,
               cuda=found["cuda"])
-    remedy = tr("Update the NVIDIA driver (under WSL2, the one of Windows), restart, then run: {command}",
+    remedy = tr("Update the NVIDIA driver (under WSL2, the Windows driver), restart, then run: {command}",
                 command=again)
     return " ".join(filter(None, [said, f"{why.rstrip('.')}." if why else "", remedy]))

@@ -84,7 +84,7 @@ class Packages:
         if not by_pip and not self._torch_by_uv(line, constraints):
             by_pip = True
             if driver:
-                remarks = [tr("PyTorch's own index couldn't be reached, so this is the build of the package index")]
+                remarks = [tr("PyTorch's own index couldn't be reached, so this is the build from the package index")]
         if by_pip:
             again = ["--force-reinstall"] if driver and self.version("torch") else []
             self.install(tr("PyTorch couldn't be installed."), *again, line, *constraints)
@@ -94,7 +94,7 @@ class Packages:
         return "; ".join([f"torch {version}", *remarks])
 
     def _torch_by_uv(self, line: str, constraints: list[str]) -> bool:
-        """False when the place uv takes torch from does not answer at once."""
+        """False when the place uv takes torch from doesn't answer at once."""
         if not self.pip("install", "--no-deps", UV):
             return False
         backend = os.environ.get("UV_TORCH_BACKEND", "").strip() or "auto"  # Windows' set keeps spaces

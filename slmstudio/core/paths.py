@@ -96,7 +96,7 @@ def benchmarks_dir() -> Path:
 
 
 def votes_file() -> Path:
-    """Votes of blind comparisons, one JSON object a line."""
+    """Votes of blind comparisons, one JSON object per line."""
     return home() / "votes.jsonl"
 
 

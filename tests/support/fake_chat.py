@@ -30,7 +30,7 @@ def chat() -> int:
             return 0
         if command == "load":
             if not Path(message["path"]).exists():
-                say(type="error", error=UserError(f"{message['path']} does not exist.", "It was moved.",
+                say(type="error", error=UserError(f"{message['path']} doesn't exist.", "It was moved.",
                                                   "Choose another model.").to_dict())
             else:
                 say(type="loaded", context_length=message.get("context_length") or 2048, gpu_layers=0,

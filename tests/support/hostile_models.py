@@ -93,7 +93,7 @@ READ: dict[str, tuple[Build, str]] = {
         "{" + ",".join(f'"{n}":{{}}' for n in range(500_000)) + "}")), "lists 500,000 tensors"),
     "unknown number format": (lambda f: honest(f, weights=header(f'{{"a": {tensor("[4]", 0, 16, "F99")}}}')), "F99"),
     "weights of another size": (lambda f: honest(f, {"intermediate_size": 12}),
-                                "have another shape than config.json says"),
+                                "don't have the shape that config.json says"),
     "weights missing": (lambda f: honest(f, weights=safetensors(
         {k: v for k, v in llama_tensors(vocabulary=ROWS).items() if "q_proj" not in k})), "Random numbers would be"),
     "distributed checkpoint": (lambda f: with_file(f, "shard-00001-model-00001-of-00001.safetensors", b"x"),
@@ -120,7 +120,7 @@ READ: dict[str, tuple[Build, str]] = {
     "another backbone": (lambda f: honest(f, {"use_pretrained_backbone": True, "backbone": "../other"}),
                          "use_pretrained_backbone in config.json leads to another model"),
     "other layers": (lambda f: honest(f, {"fusion_config": {"mlp": True}}), "replaces the model's layers"),
-    "Python's insides": (lambda f: honest(f, {"__class__": "os.system"}), "reaches for Python's insides"),
+    "Python's insides": (lambda f: honest(f, {"__class__": "os.system"}), "reaches into Python's internals"),
     "a method's name": (lambda f: honest(f, {"get_text_config": "x"}), "would replace a method"),
     "another tokenizer": (lambda f: honest(f) and edit(f, "tokenizer_config.json", fast_tokenizer_files=[
         "../tokenizer.4.0.json"]), "fast_tokenizer_files in tokenizer_config.json leads to another tokenizer"),

@@ -32,7 +32,7 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
         target, equals, column = part.partition("=")
         if not equals or not target.strip() or not column:
             raise UserError(tr('"{part}" doesn\'t name a column.', part=part), tr("It needs a target and a column."),
-                            tr("Write it as in {example}.", example="instruction=Question,output=Answer"))
+                            tr("Write it like this: {example}.", example="instruction=Question,output=Answer"))
         found[target.strip()] = column
     sheet, text_by = found.pop(SHEET, None), found.pop(TEXT_BY, None)
     if text_by is not None and text_by not in CUTS:

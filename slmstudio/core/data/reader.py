@@ -122,7 +122,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
     file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, store)
     if found is None:
-        raise UserError(tr("{name} doesn't fit into memory.", name=file.path.name),
+        raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
                         ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
                         tr("Close other programs, or split the file."))
     return found

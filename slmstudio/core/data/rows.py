@@ -65,13 +65,13 @@ class ColumnsMissing(Exception):
             return " ".join((tr("the row is empty."), tr(NEEDED)))
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
             return tr("each row is one message of a conversation, and no column says of which one; a row must hold a "
-                      'whole conversation, as in {example}, or have its "conversation_id".',
+                      'whole conversation, such as {example}, or have its "conversation_id".',
                       example='{"messages": [{"role": …, "content": …}, …]}')
         languages = list(filter(_LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
-            return ntr("the columns hold the same in {n:,} language; choose one, as in {option}.",
-                       "the columns hold the same in {n:,} languages; choose one, as in {option}.", len(languages),
-                       option=f"--map messages={languages[-1]}")
+            return ntr("the columns hold the same in {n:,} language; choose one, for example {option}.",
+                       "the columns hold the same in {n:,} languages; choose one, for example {option}.",
+                       len(languages), option=f"--map messages={languages[-1]}")
         names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
         more = len(self.columns) - SHOWN_COLUMNS
         if more > 0:

@@ -199,7 +199,7 @@ class Source:
             return UserError(tr("{name} disappeared while it was read.", name=self.path.name),
                              tr("It was moved or deleted."), tr("Put it back, or choose another file."))
         if isinstance(error, FileNotFoundError):
-            return UserError(tr("{path} does not exist.", path=self.path),
+            return UserError(tr("{path} doesn't exist.", path=self.path),
                              tr("It may have been moved, renamed or deleted."),
                              tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):

@@ -89,7 +89,7 @@ def _bad_bytes(data: bytes, at: int) -> NotJson:
     line_begin = data.rfind(b"\n", 0, at) + 1
     line = data.count(b"\n", 0, at) + 1
     if SURROGATE_BYTES.match(data, at):
-        reason = tr("half of a character is here (a surrogate without its partner).")
+        reason = tr("there is half a character here (a surrogate without its partner).")
     else:
         reason = tr("this isn't valid UTF-8 text: byte {byte} doesn't belong here (the column counts bytes). "
                     "Save the file as UTF-8.", byte=f"0x{data[at]:02X}")

@@ -19,7 +19,7 @@ def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
         return None
     subject = min(short, key=lambda each: (short[each], each))
     least = short[subject]
-    why = [tr("{shots:,} examples are wanted before each question, and {subject} has only {least:,} besides its "
+    why = [tr("{shots:,} examples are needed before each question, and {subject} has only {least:,} besides its "
               "questions.", shots=shots, subject=subject, least=least) if least else
            tr("Each question needs {shots:,} examples before it, and {subject} has only questions.",
               shots=shots, subject=subject)]

@@ -292,7 +292,7 @@ def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems
         return []
     lost = [question + max(1, wanted) > context for _, question, wanted in long]
     if len(long) == len(items) and all(lost):
-        problems.append(Problem(tr("no row fits into the context of {model}: it has {context:,} tokens, the shortest "
+        problems.append(Problem(tr("no row fits in the context of {model}: it has {context:,} tokens, the shortest "
                                    "question {question:,} and the answer {answer:,}.", model=name, context=context,
                                    question=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
         return []

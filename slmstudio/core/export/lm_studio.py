@@ -71,7 +71,7 @@ def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: N
 def _copy(source: Path, target: Path, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> None:
     size, free = source.stat().st_size, shutil.disk_usage(target.parent).free
     if free < size + SPARE_BYTES:
-        raise UserError(tr("The disk with LM Studio's folder has too little room."),
+        raise UserError(tr("There isn't enough space on the disk with LM Studio's folder."),
                         tr("The file takes {size}, but {folder} has only {free} free.", size=format_bytes(size),
                            free=format_bytes(free), folder=target.parent),
                         tr("Free some space, or choose a smaller quantization type."))

@@ -114,7 +114,7 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
     """
     ollama = program()
     if ollama is None:
-        raise UserError(tr("Ollama is not installed."), tr("There is no program `ollama` on the PATH."),
+        raise UserError(tr("Ollama isn't installed."), tr("There is no program `ollama` on the PATH."),
                         tr("Install it, or copy the Modelfile to a machine that has it."))
     file = save(gguf, text)
     try:

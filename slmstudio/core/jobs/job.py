@@ -175,7 +175,7 @@ class Job:
                 self._spawn()
         except OSError as error:
             raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
-                            tr("Check the disk. If it's fine, run the set-up again: {setup_command}",
+                            tr("Check the disk. If it's fine, run setup again: {setup_command}",
                                setup_command=program.setup_command())) from error
 
     def _is_leaving(self) -> bool:

@@ -25,7 +25,7 @@ SHOWN = 6
 
 
 def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, packed: bool) -> str | None:
-    """A sentence that sums up which tensors are missing or have another shape than config.json says.
+    """A sentence that sums up which tensors are missing or don't have the shape that config.json says.
 
     Args:
         config: config.json, with the text model's part on top.
@@ -51,8 +51,8 @@ def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: W
                         "Random numbers would be used instead.",
                         len(absent), needed=len(wanted), names=summed_up(absent)))
     if other:
-        said.append(ntr("{n:,} of the {needed:,} tensors has another shape than config.json says: {names}.",
-                        "{n:,} of the {needed:,} tensors have another shape than config.json says: {names}.",
+        said.append(ntr("{n:,} of the {needed:,} tensors doesn't have the shape that config.json says: {names}.",
+                        "{n:,} of the {needed:,} tensors don't have the shape that config.json says: {names}.",
                         len(other), needed=len(wanted), names=summed_up(other)))
     return " ".join(said) or None
 

@@ -139,10 +139,10 @@ class ChatTemplate:
                                  tr("Remove the system messages, or put their text into the first user message."))
         if any(map(_of_tools, messages)):
             return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                             tr("The model was trained on other tool calls, or on another order of roles."),
+                             tr("The model was trained with different tool calls, or with a different order of roles."),
                              tr("Change or remove such rows, or choose another model."))
         return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                         tr("The model was trained on another order of roles."),
+                         tr("The model was trained with a different order of roles."),
                          tr("Let user and assistant take turns, the user first, or choose another model."))
 
 

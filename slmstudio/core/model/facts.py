@@ -129,7 +129,7 @@ def read_model(folder: Path | str) -> ModelFacts:
 
 def refusal(name: str, problems: list[Problem]) -> UserError:
     """What a person reads of a folder that can't be used: all that is wrong with it."""
-    what = tr("{name} cannot be used as a base model.", name=name)
+    what = tr("{name} can't be used as a base model.", name=name)
     remedy = tr("Fix the folder, or choose another model.")
     if len(problems) == 1:
         return UserError(what, problems[0].message, remedy)
@@ -172,7 +172,7 @@ def model_name(folder: Path) -> str:
 def _refuse_files(folder: Path, name: str) -> None:
     """Say what was chosen when it isn't a folder."""
     if not folder.exists():
-        raise UserError(tr("{folder} does not exist.", folder=folder), tr("It may have been moved or deleted."),
+        raise UserError(tr("{folder} doesn't exist.", folder=folder), tr("It may have been moved or deleted."),
                         tr("Choose the model's folder again."))
     if folder.is_file():
         raise _not_a_folder(folder, name)
@@ -305,7 +305,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     hidden = sizes["hidden_size"]
     # OPT alone, of the families with a label, has embeddings of another width than its layers.
     if embedding and hidden != embedding.shape[1] and model_type in LABELS and model_type != "opt":
-        problems.append(Problem(tr("config.json and the weights do not belong together: the hidden size is {hidden:,} "
+        problems.append(Problem(tr("config.json and the weights don't belong together: the hidden size is {hidden:,} "
                                    "in one and {held:,} in the other.", hidden=hidden, held=embedding.shape[1]),
                                 field="hidden_size"))
     held = found.layers()
@@ -380,7 +380,7 @@ def refused_quantization(config: dict[str, Any]) -> str | None:
     if method == "bitsandbytes":
         return None
     if isinstance(method, str):
-        return tr("The weights are quantized with {method}, which cannot be trained on. Choose the model's original, "
+        return tr("The weights are quantized with {method}, so they can't be trained. Choose the model's original, "
                   "unquantized version.", method=printable(method))
-    return tr("The weights are quantized in a way that isn't named, which cannot be trained on. Choose the model's "
+    return tr("The weights are quantized in a way that isn't named, so they can't be trained. Choose the model's "
               "original, unquantized version.")

@@ -75,7 +75,7 @@ class GgufFacts:
         """What it costs to train this file instead of the model that it was made from, in a sentence or three."""
         size = tr("Unpacked, it takes {size} (2 bytes per weight).", size=format_bytes(self.unpacked_bytes))
         if self.quantization in FULL_PRECISION:
-            lost = tr("Its weights are {quantization}, so next to nothing of the original is lost.",
+            lost = tr("Its weights are {quantization}, so hardly anything of the original is lost.",
                       quantization=self.quantization)
         else:
             lost = tr("{quantization}: its weights were rounded to about {bits:.1f} bits each. Training continues from "
@@ -142,10 +142,10 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
     kind = values.get("general.type")
     if kind == "adapter":
         raise UserError(tr("{name} is an adapter, not a model.", name=name),
-                        tr("It changes a base model and cannot run alone."), tr("Choose the model's GGUF file."))
+                        tr("It changes a base model and can't run by itself."), tr("Choose the model's GGUF file."))
     if kind in ("mmproj", "imatrix") or values.get("general.architecture") == "clip":
         why = (tr("It holds measurements for quantizing a model.") if kind == "imatrix" else
-               tr("It is the part of a model that sees or hears."))
+               tr("It is the part of a model that handles images or sound."))
         raise UserError(tr("{name} isn't a language model.", name=name), why, tr("Choose the model's own GGUF file."))
     number, parts = values.get("split.no", 0), values.get("split.count", 1)
     if isinstance(number, int) and number > 0:
@@ -157,7 +157,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
                             tr("Choose the model's GGUF file."))
         raise UserError(tr("{name} holds no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
     if not isinstance(values.get("general.architecture"), str):
-        raise Damaged(tr("Its header does not name the architecture."))
+        raise Damaged(tr("Its header doesn't name the architecture."))
 
 
 def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Header]) -> GgufFacts:

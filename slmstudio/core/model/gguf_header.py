@@ -169,7 +169,7 @@ class _Reader:
         count: int = self.number("<Q")
         if count > limit or count * item_bytes > self.left:
             # A cut file promises a little more than it holds; a wrong byte makes the promise absurd.
-            raise _Short if count <= limit else Damaged(tr("A length in its header is absurd."))
+            raise _Short if count <= limit else Damaged(tr("A length in its header is impossible."))
         return count
 
     def text(self) -> str:

@@ -24,8 +24,8 @@ _SIGNATURES = (
     (b"GGUF", noop("{file} is a GGUF file.")),
     (b"PK\x03\x04", noop("{file} is a zip archive, as PyTorch's pickle files are.")),
     *((b"\x80" + bytes([protocol]), noop("{file} is a Python pickle.")) for protocol in range(2, 6)),
-    (b"<!doctype", noop("{file} is a web page, such as a failed download leaves behind.")),
-    (b"<html", noop("{file} is a web page, such as a failed download leaves behind.")),
+    (b"<!doctype", noop("{file} is a web page, probably left behind by a failed download.")),
+    (b"<html", noop("{file} is a web page, probably left behind by a failed download.")),
 )
 
 

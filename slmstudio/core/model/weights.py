@@ -338,7 +338,7 @@ def _why_no_weights(folder: Path) -> str:
     try:
         present = sorted(printable(path.name) for path in folder.iterdir() if path.is_file())
     except OSError as error:
-        return tr("The folder cannot be read: {reason}.", reason=error.strerror or error)
+        return tr("The folder can't be read: {reason}.", reason=error.strerror or error)
     for endings, sentence in _INSTEAD.items():
         if found := [name for name in present if name.lower().endswith(endings)]:
             return tr(sentence, files=and_more(found, 3), single=SINGLE, index=INDEX)

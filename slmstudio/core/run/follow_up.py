@@ -133,8 +133,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
                             "steps would undo it.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
-        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights learn "
-                               "further.")
+        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights are "
+                               "trained further.")
     if "epochs" in chosen and "max_steps" not in chosen:
         values["max_steps"], reasons["max_steps"] = None, tr("The number of epochs decides.")
     if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:

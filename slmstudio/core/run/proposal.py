@@ -63,7 +63,7 @@ def _device(draft: Draft) -> None:
     gpu = machine.gpus[0] if machine.gpus else None
     device = draft.set("device", "auto",
                        tr("{gpu} is used.", gpu=gpu.name) if gpu
-                       else tr("No NVIDIA GPU here, so the processor trains."))
+                       else tr("There is no NVIDIA GPU here, so training runs on the processor."))
     if device == "cuda" and gpu is None:
         draft.problems.append(Problem(" ".join(filter(None, (
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
@@ -110,7 +110,8 @@ def _method(draft: Draft) -> None:
         draft.model = scratch.facts_of(draft.base, size)
     adapter = method in ("lora", "qlora")
     if adapter:
-        rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for much new knowledge."))
+        rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for a lot of new "
+                                             "knowledge."))
         if draft.chosen.get("use_rslora"):
             draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))),
                       tr("Twice the square root of the rank, the usual scale."))
@@ -123,8 +124,8 @@ def _method(draft: Draft) -> None:
 
 def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     """LoRA where the base fits into memory as it is, QLoRA where only its 4-bit form does."""
-    lora = ("lora", tr("An adapter learns and the base stays as it is: it needs little memory, and the base can't be "
-                       "spoiled."))
+    lora = ("lora", tr("Only an adapter is trained, and the base stays as it is: that needs little memory, and the "
+                       "base can't be damaged."))
     free = draft.free_memory
     if not free or draft.base.quantization:
         return lora
@@ -154,7 +155,7 @@ def _learning_rate(draft: Draft, method: str) -> None:
     if objective in PREFERENCES:
         part = 4 if objective == "orpo" else 10
         rate /= part
-        reason = tr("1/{part} of the rate for answers: preferences spoil a model quickly.", part=part)
+        reason = tr("1/{part} of the rate for answers: preference tuning damages a model quickly.", part=part)
     draft.set("learning_rate", rate, reason)
 
 
@@ -199,10 +200,11 @@ def _learning(draft: Draft) -> None:
         epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", rows - held_out)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
-    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take long on a processor."))))
+    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take a long time on a "
+                                                                          "processor."))))
     draft.rows = max(1, rows - held_out)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
-    draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from spoiling the base."))
+    draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from damaging the base."))
     draft.set("weight_decay", 0.01, tr("A little pull towards small weights, against overfitting."))
 
 
@@ -213,7 +215,7 @@ def _speed(draft: Draft) -> None:
     eager = not flash and draft.base.model_type in EAGER_ONLY
     draft.set("attention", "flash_attention_2" if flash else "eager" if eager else "sdpa",
               tr("FlashAttention is installed, and this GPU is new enough for it.") if flash
-              else tr("PyTorch's fused attention can't compute that of {family}.", family=draft.base.family) if eager
+              else tr("PyTorch's fused attention doesn't support {family}.", family=draft.base.family) if eager
               else tr("PyTorch's own fused attention works on every device."))
     eager = draft.values["attention"] == "eager"  # also where the user said so
     card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None

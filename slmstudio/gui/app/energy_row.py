@@ -40,8 +40,8 @@ class EnergyRow(QWidget):
         super().__init__(parent)
         self._session = session
         self.price = self._field("settings_price", tr("Price of a kilowatt-hour"),
-                                 tr("What you pay for a kilowatt-hour, as your bill says. Set it to see what a run "
-                                    "really costs."))
+                                 tr("What you pay for a kilowatt-hour, according to your bill. Set it to see what a "
+                                    "run really costs."))
         self.currency = ComboBox()
         self.currency.setObjectName("settings_currency")
         self.currency.setAccessibleName(tr("Currency of the price"))

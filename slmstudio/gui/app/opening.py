@@ -45,7 +45,7 @@ def sort(files: Sequence[Path]) -> Sorted:
         path = file.absolute()
         folder = path.parent if path.name == jobs.RUN else path
         if not path.exists():
-            found.problems.append(Problem(tr("{path} does not exist. It may have been moved or deleted.", path=path)))
+            found.problems.append(Problem(tr("{path} doesn't exist. It may have been moved or deleted.", path=path)))
         elif (folder / jobs.RUN).is_file():
             _take_run(folder, found)
         elif path.is_dir():

@@ -54,7 +54,7 @@ def tip(reading: MachineReading) -> str:
 
 def _of_a_card(card: GpuReading) -> str:
     if card.lost:
-        return tr("does not answer")
+        return tr("doesn't answer")
     parts = [describe.memory_of(card.memory_used, card.memory_total)
              if card.memory_used is not None and card.memory_total is not None else "",
              tr("{watts:.0f} W", watts=card.power_w) if card.power_w is not None else "", trouble(card)]

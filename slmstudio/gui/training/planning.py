@@ -195,7 +195,7 @@ class Planning(QObject):
             self._task.cancel()
             self._task = None
         if problems := self._problems():
-            self._fail(UserError(tr("The plan cannot be used."), tr("Some values are wrong."), tr("Correct them."),
+            self._fail(UserError(tr("The plan can't be used."), tr("Some values are wrong."), tr("Correct them."),
                                  problems))
             return
         about = (dataset.sha256, wish.maps[0], model.path, (wish.template | wish.own).get("chat_template"))

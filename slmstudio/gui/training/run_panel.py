@@ -98,7 +98,7 @@ class RunPanel(Card):
         self.clock = text_label("", "small")
         self.clock.setObjectName("run_clock")
         self.change_button = SecondaryButton(tr("Change…"),
-                                             tr("Change the learning rate or the length of the run while it learns."),
+                                             tr("Change the learning rate or the length of the run while it trains."),
                                              "small")
         self.change_button.setObjectName("change")
         self.change_button.clicked.connect(self._toggle_change)

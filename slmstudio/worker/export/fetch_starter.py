@@ -93,7 +93,7 @@ def _check_space(place: Path, request: dict[str, Any]) -> None:
     there = next(folder for folder in place.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
-        raise UserError(tr("The disk has too little room for the starter model."),
+        raise UserError(tr("There isn't enough space on the disk for the starter model."),
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)), tr("Free some space, or keep your models on another disk."))
 

@@ -90,7 +90,7 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
     there = next(folder for folder in target.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
-        raise UserError(tr("The disk has too little room for the model."),
+        raise UserError(tr("There isn't enough space on the disk for the model."),
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)),
                         tr("Free some space, or choose another disk."))

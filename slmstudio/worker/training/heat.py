@@ -161,7 +161,7 @@ class Rests:
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
                     self._job.warn("change_refused", " ".join((
-                        tr("The change was not made."), tr("Make it once the run has started."))))
+                        tr("The change wasn't made."), tr("Make it once the run has started."))))
             if paused:
                 time.sleep(POLL_SECONDS)
             elif seconds := self.wait(step, _nothing_to_save):
@@ -175,7 +175,7 @@ class Rests:
         try:
             adjust.consent(self._job.folder, asked)
         except (UserError, OSError) as error:
-            self._job.warn("guard_refused", " ".join((tr("The heat guard was not changed."), str(error))))
+            self._job.warn("guard_refused", " ".join((tr("The heat guard wasn't changed."), str(error))))
             return
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)

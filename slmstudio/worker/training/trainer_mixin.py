@@ -254,7 +254,7 @@ class Exact:
         step = self.state.global_step + 1
         return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
                          tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
-                         " ".join((why, tr("The step was not made, so the weights are as they were."))),
+                         " ".join((why, tr("The step wasn't made, so the weights are as they were."))),
                          tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
                             "Resume continues from the last checkpoint."), problems)
 

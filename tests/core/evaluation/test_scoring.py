@@ -235,8 +235,8 @@ def test_losses_of_models_with_other_tokens_are_not_compared(tmp_path: Path) -> 
     assert said in scores["remarks"]
     third = score(write(tmp_path / "three", items, base, base, other))
     assert {each["of"] for each in third["comparisons"] if each["metric"] == "loss"} == {"tuned"}
-    assert ("The loss isn't compared with that of base for these models, which split text into other tokens: Q4_K_M."
-            in third["remarks"])
+    assert ("The loss isn't compared with that of base for these models, which split text into different tokens: "
+            "Q4_K_M." in third["remarks"])
     alone = [{**line, "answer": None} for line in other]
     groups = score(write(tmp_path / "alone", items, [{**line, "answer": None} for line in base], alone))
     assert not any(each["metric"] == "loss" for kind in groups["group_comparisons"].values()

@@ -222,7 +222,7 @@ def without(*parts: str, **added: tuple[int, ...]) -> bytes:
     ({"tie_word_embeddings": None}, without(), "lm_head.weight."),
     ({"tie_word_embeddings": False}, without(**{"lm_heads.weight": (32, 8)}), "lm_head.weight."),
     ({"attention_bias": True}, without(), "layers.*.self_attn.q_proj.bias (2 layers)"),
-    ({"intermediate_size": 12}, without(), "6 of the 20 tensors have another shape than config.json says: "
+    ({"intermediate_size": 12}, without(), "6 of the 20 tensors don't have the shape that config.json says: "
                                            "layers.*.mlp.gate_proj.weight (2 layers), layers.*.mlp.up_proj.weight"),
     ({}, without("model.norm", "q_proj", **{"model.norm.weight": (7,)}), "1 of the 20 tensors has another shape")])
 def test_weights_that_would_become_random_numbers(tmp_path: Path, config: dict[str, Any], weights: bytes,
@@ -256,7 +256,7 @@ def test_other_things_that_a_person_may_choose(tmp_path: Path) -> None:
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(model_files.small_gguf())
     assert "holds a GGUF file" in refused(tmp_path) and IMPORT in refused(tmp_path)
-    assert "does not exist" in refused(tmp_path / "nowhere")
+    assert "doesn't exist" in refused(tmp_path / "nowhere")
 
 
 IMPORT = 'import it: choose it with "GGUF…" in the Model tab'

@@ -82,7 +82,7 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     ({"layer_replication": [[0, 1]]}, None, "layer_replication: "), ({"a_new_key": [1]}, None, "a_new_key: "),
     ({"rank_pattern": {"(a+)+$": 2}}, None, "rank_pattern: It must give a number"),
     ({"modules_to_save": "lm_head"}, None, "modules_to_save: It must be a list"),
-    ({"use_dora": True}, None, "incomplete"), ({"r": 5}, None, "have another rank"), ({}, BROKEN, "incomplete"),
+    ({"use_dora": True}, None, "incomplete"), ({"r": 5}, None, "don't have the rank"), ({}, BROKEN, "incomplete"),
     ({}, {"base_model.model.model.embed_tokens.lora_embedding_A": ("F32", (2, 8))}, "belong to a LoRA adapter"),
     ({}, tensors() | {"base_model.model.lm_head.weight": ("F32", (32, 8))}, "belong to a LoRA adapter"),
     ({}, {"q_proj.lora_A.weight": ("F32", (2, 8))}, "belong to a LoRA adapter"), ({}, {}, "doesn't change any layer")])

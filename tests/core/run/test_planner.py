@@ -302,7 +302,7 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
 
 
 @pytest.mark.parametrize(("chosen", "said"), [
-    ("chat-ml", "'chat-ml' is not allowed. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
+    ("chat-ml", "'chat-ml' isn't allowed. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
                 "alpaca, or empty."),
     ("", "base has no chat template of its own. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, "
          "vicuna, alpaca.")])

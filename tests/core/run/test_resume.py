@@ -69,7 +69,7 @@ def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, olde
 def test_a_link_out_of_the_run_is_refused(run: Path, tmp_path: Path) -> None:
     (run / folder.CHECKPOINTS).rename(tmp_path / "elsewhere")
     (run / folder.CHECKPOINTS).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    with pytest.raises(UserError, match="are not in its folder") as caught:
+    with pytest.raises(UserError, match="aren't in its folder") as caught:
         check(run)
     assert str(tmp_path / "elsewhere") in caught.value.why
 

@@ -58,7 +58,7 @@ def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, 
     fake_nvml.set(every_query="GPU_IS_LOST")
     qtbot.waitUntil(lambda: chip.text() == "GPU lost")
     assert "Restart the machine" in chip.toolTip() and "Restart the machine" in gauges.toolTip()
-    assert (gauges.text(), gauges.property("tone")) == ("does not answer", "bad")
+    assert (gauges.text(), gauges.property("tone")) == ("doesn't answer", "bad")
     sensors.close()
     assert fake_nvml.users() == users
 

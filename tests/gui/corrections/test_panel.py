@@ -134,7 +134,7 @@ def test_training_data_that_is_gone_is_said(qtbot, panel, exported, studio_home)
     (studio_home / "learned.jsonl").unlink()
     open_for(panel, test=True, models=[exported])
     add(qtbot, panel)
-    assert "tests.jsonl now has 1 row" in panel.note.text() and "does not exist" in panel.note.text()
+    assert "tests.jsonl now has 1 row" in panel.note.text() and "doesn't exist" in panel.note.text()
 
 
 def test_nothing_to_add(qtbot, panel):

@@ -115,7 +115,7 @@ def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, mo
     assert same("c"), "a new run does not take the place of the chosen one"
 
     def unreadable(run: object) -> None:
-        raise UserError("The exports cannot be read.", "", "")
+        raise UserError("The exports can't be read.", "", "")
 
     monkeypatch.setattr("slmstudio.gui.results.tab.read_exports", unreadable)
     tab.table.selectRow(names(tab).index("b"))

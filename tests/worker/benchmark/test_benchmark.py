@@ -195,7 +195,7 @@ class TestBadFolders:
         nowhere = tmp_path / "nowhere"
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job", nowhere, "mmlu", data, shots=5)
-        assert "5 examples are wanted before each question, and elementary mathematics has only 3" in caught.value.why
+        assert "5 examples are needed before each question, and elementary mathematics has only 3" in caught.value.why
         assert "--shots 3" in caught.value.remedy
         ran(tmp_path / "job-3", tiny_model, "mmlu", data, shots=3)
         gsm = tmp_path / "gsm"

@@ -38,14 +38,14 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
             possible = (tr("Together with the other columns it can be {targets}.", targets=", ".join(TARGETS[layout]))
                         if target in known else tr("It can be {targets}.", targets=", ".join(known)))
             raise UserError(tr('A column can\'t be used as "{target}" here.', target=printable(target)), possible,
-                            tr("Choose one of them, as in --map instruction=Question."))
+                            tr("Choose one of them, for example --map instruction=Question."))
     series = _series(wanted, columns)
     check_columns((*wanted.values(), *series), columns)
     missing = [target for target in needed(layout, wanted) if target not in wanted]
     if missing:
         raise UserError(tr('No column was chosen for "{target}".', target=missing[0]),
                         tr("Without it there is nothing to learn."),
-                        tr("Choose one, as in --map {target}=COLUMN.", target=missing[0]))
+                        tr("Choose one, for example --map {target}=COLUMN.", target=missing[0]))
     return ColumnMap(layout, wanted, series)
 
 

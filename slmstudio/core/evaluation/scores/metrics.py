@@ -222,21 +222,22 @@ def _grained(value: float) -> float:
 EVERY_KIND = ("free", "choice", "number", "exact", "pattern")
 METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("accuracy", noop("percent accuracy"), noop("Accuracy"),
-           noop("Questions where the model finds the right choice most likely, in %."),
+           noop("Share of questions for which the model finds the right choice most likely, in %."),
            ("choice",), 2, _share, _accuracy, yes_or_no=True, reads_text=False),
     Metric("accuracy_norm", noop("percent accuracy by length"), noop("Accuracy, by length"),
            noop("The same, with each choice's likelihood divided by its length, in %."),
            ("choice",), 2, _share, _accuracy_norm, yes_or_no=True, reads_text=False),
     Metric("numeric", noop("percent right numbers"), noop("Right number"),
-           noop("Answers that end with the reference's number, in %."), ("number",), 2, _share, _numeric,
+           noop("Share of answers that end with the reference's number, in %."), ("number",), 2, _share, _numeric,
            yes_or_no=True),
     Metric("pattern", noop("percent matches of the pattern"), noop("Pattern met"),
-           noop("Answers that the row's pattern matches, in %."), ("pattern",), 2, _share, _pattern, yes_or_no=True),
+           noop("Share of answers that match the row's pattern, in %."), ("pattern",), 2, _share, _pattern,
+           yes_or_no=True),
     Metric("exact", noop("percent exact matches"), noop("Exact match"),
-           noop("Answers that are the same as the reference, letter by letter, in %."), ("exact", "free"), 2, _share,
+           noop("Share of answers that match the reference letter by letter, in %."), ("exact", "free"), 2, _share,
            _exact, yes_or_no=True),
     Metric("normalised", noop("percent normalised matches"), noop("Normalised match"),
-           noop("Answers that are the same as the reference apart from case, punctuation and the script of digits, "
+           noop("Share of answers that match the reference apart from case, punctuation and the script of digits, "
                 "in %."),
            ("exact", "free"), 2, _share, _normalised, yes_or_no=True),
     Metric("chrf", "chrF++", "chrF++",

@@ -71,7 +71,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
-        raise UserError(tr("{file} doesn't fit into memory.", file=file.path.name),
+        raise UserError(tr("{file} doesn't fit in memory.", file=file.path.name),
                         tr("It has {bytes:,} bytes.", bytes=file.size),
                         tr("Close other programs, or split the file."))
     items = rows.items()

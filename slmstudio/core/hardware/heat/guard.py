@@ -173,9 +173,9 @@ class Guard:
     def _rest_text(self, heat: Heat) -> str:
         cooled, duration = heat.limit_c - COOLED_C, format_duration(self.settings.rest_seconds)
         if self._work == "evaluation":
-            return tr("The evaluation rests until it has cooled to {degrees:.0f} °C, at least {duration}.",
+            return tr("The evaluation rests until it has cooled to {degrees:.0f} °C, for at least {duration}.",
                       degrees=cooled, duration=duration)
-        return tr("Training rests until it has cooled to {degrees:.0f} °C, at least {duration}.", degrees=cooled,
+        return tr("Training rests until it has cooled to {degrees:.0f} °C, for at least {duration}.", degrees=cooled,
                   duration=duration)
 
     def _too_hot(self, now: float) -> bool:

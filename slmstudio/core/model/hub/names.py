@@ -175,4 +175,4 @@ def _refusal(repo: str, here: set[str]) -> UserError:
         return UserError(what, why, tr("Choose the version that transformers can load."))
     why = (tr("It holds no weights in safetensors files.") if "config.json" in here else
            tr("It has neither a config.json nor weights."))
-    return UserError(what, why, tr("Check the name. Its page says what it holds."))
+    return UserError(what, why, tr("Check the name. Its page says what it contains."))

@@ -141,7 +141,7 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
     in_use = [token for token in report["beyond_added"] if token in named]
     template = report["template"] or {}
     if report["beyond"] or in_use or template.get("highest", -1) >= rows:
-        said = tr("Tokenizer and weights do not belong together: tokenizer.json has ids up to {highest:,}, but the "
+        said = tr("Tokenizer and weights don't belong together: tokenizer.json has ids up to {highest:,}, but the "
                   "embeddings have {rows:,} rows.", highest=report["highest"], rows=rows)
         problems.append(Problem(f"{said} {tr(OWN)}"))
     elif report["beyond_added"]:

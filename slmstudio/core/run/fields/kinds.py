@@ -255,7 +255,7 @@ class Field:
 
 def not_allowed(value: Any, limit: str) -> str:
     """That a value can't be, with what it must be: a whole sentence."""
-    return " ".join((tr("{value!r} is not allowed.", value=value), limit))
+    return " ".join((tr("{value!r} isn't allowed.", value=value), limit))
 
 
 def described(default: Any, kind: Kind, group: str, label: str, help_text: str, *, reason: str = "",

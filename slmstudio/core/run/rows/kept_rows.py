@@ -211,7 +211,7 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
         _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
     if other or not same:
         why = (tr("{file} was changed since.", file=other[0]) if other else
-               tr("The file would be divided into other rows now."))
+               tr("The file would be split into different rows now."))
         raise Damaged(damage.what, f"{tr(_NOT_AGAIN)} {why}", tr(PUT_BACK, folder=FOLDER))
     return rows, found
 

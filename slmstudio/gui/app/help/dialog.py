@@ -89,7 +89,7 @@ class Glossary(QWidget):
         self.search.setObjectName("glossary_search")
         self.search.setPlaceholderText(tr("Find a word"))
         self.search.setAccessibleName(tr("Find a word"))
-        self.search.setToolTip(tr("Shows the words whose name or meaning has this in it."))
+        self.search.setToolTip(tr("Shows the words that have this in their name or meaning."))
         self.search.textChanged.connect(self._narrow)
         self._none = text_label(tr("No matches."), "muted")
         page = QWidget()

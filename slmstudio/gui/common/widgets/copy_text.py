@@ -42,7 +42,7 @@ class CopyText(QFrame):
         self.field = _Field()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)
-        self.field.setToolTip(tr("Copy it, or mark a part of it."))
+        self.field.setToolTip(tr("Copy it, or select a part of it."))
         self.field.setProperty("recipe", True)
         self._wraps = wrap
         if wrap:

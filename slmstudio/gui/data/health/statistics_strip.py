@@ -69,7 +69,8 @@ class StatisticsStrip(QWidget):
                  tr("Longest row: {characters:,} characters, line {line:,}", characters=counted.longest_characters,
                     line=counted.longest_line)]
         if counted.duplicate_prompts:
-            lines.append(ntr("{n:,} row asks the same as an earlier row", "{n:,} rows ask the same as an earlier row",
+            lines.append(ntr("{n:,} row asks the same question as an earlier row",
+                             "{n:,} rows ask the same question as an earlier row",
                              counted.duplicate_prompts))
         elif counted.duplicate_rows:
             lines.append(ntr("{n:,} row is the same as an earlier row", "{n:,} rows are the same as an earlier row",
