@@ -61,7 +61,7 @@ SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
 STAMPS = os.path.join(VENV, "bootstrap.json")
 NO_CHAT = os.path.join(VENV, "chat-engine.txt")  # why llama.cpp is missing; the program shows it
-NO_CARD = os.path.join(VENV, "graphics-card.txt")  # why PyTorch cannot use the card that is there
+NO_CARD = os.path.join(VENV, "graphics-card.txt")  # why PyTorch can't use the card that is there
 
 
 def main(arguments: "list[str]") -> int:

@@ -24,7 +24,7 @@ def build(out: Path) -> Path:
     """Make out/SLMStudio-Setup-VERSION.exe and return its path.
 
     Raises:
-        SystemExit: uv's wheel cannot be fetched, or makensis reports an error or a warning.
+        SystemExit: uv's wheel can't be fetched, or makensis reports an error or a warning.
     """
     target = out / f"SLMStudio-Setup-{build_app.version()}.exe"
     with tempfile.TemporaryDirectory() as folder:

@@ -44,7 +44,7 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def cause_of(output: str, python: str = "python3") -> str:
-    """Why a command failed, and what to do, from what it printed; a general remark when the cause is not known.
+    """Why a command failed, and what to do, from what it printed; a general remark when the cause isn't known.
 
     Args:
         python: the environment's Python, for remedies that are commands.
@@ -68,7 +68,7 @@ def cause_of(output: str, python: str = "python3") -> str:
 
 
 def of_os_error(error: OSError, folder: str | os.PathLike[str]) -> str:
-    """The same for what Python itself could not do in `folder`."""
+    """The same for what Python itself couldn't do in `folder`."""
     what = tr("SLM Studio couldn't be set up in {folder}: {error}.", folder=error.filename or folder,
               error=error.strerror or error)
     return f"{what} {cause_of(str(error))}"

@@ -39,7 +39,7 @@ def check(bootstrap: ModuleType, packages: Packages, console: Console) -> str:
         one sentence on the graphics card.
 
     Raises:
-        Stop: a library does not load.
+        Stop: a library doesn't load.
     """
     if not console.run([packages.python, "-I", "-c", PROBE], packages.environment):
         raise console.failure(tr("The environment was set up, but doesn't work."))

@@ -38,7 +38,7 @@ CUDA_ROOM = 9 * GB  # PyTorch with CUDA's libraries: the download and what is un
 
 
 def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> int:
-    """Do every step that is not done. Returns the exit status.
+    """Do every step that isn't done. Returns the exit status.
 
     Args:
         bootstrap: the module bootstrap.py, which knows the places and the keys.
@@ -136,7 +136,7 @@ class SetUp:
         self.llama = Llama(self.packages, console)
 
     def run(self) -> list[str]:
-        """Do them. Returns what has to be said at the end; raises Stop when a step cannot be done."""
+        """Do them. Returns what has to be said at the end; raises Stop when a step can't be done."""
         fresh = not self._is_sound()
         with self.console.step("System libraries") as remarks:
             self._check_room(fresh)
@@ -194,7 +194,7 @@ class SetUp:
         return said
 
     def _check_room(self, fresh: bool) -> None:
-        """Raises Stop when the disk has not the room that the open steps need."""
+        """Raises Stop when the disk hasn't the room that the open steps need."""
         stamps = {} if fresh else self.bootstrap.read_stamps()
         keys = self.bootstrap.step_keys(self.with_tests)
         needs = {**ROOM, "torch": CUDA_ROOM} if self.bootstrap.has_nvidia_driver() else ROOM

@@ -49,7 +49,7 @@ class Llama:
             what has to be said of it.
 
         Raises:
-            Stop: it is needed and cannot be had.
+            Stop: it is needed and can't be had.
         """
         reason = ""
         for way in (self._at_hand, self._own_index, self._compiled):
@@ -60,7 +60,7 @@ class Llama:
         if needed:
             what = tr("llama.cpp couldn't be installed.")
             raise self.console.failure(f"{what} {reason}")
-        # One that does not load would be taken for one that does, until a chat begins.
+        # One that doesn't load would be taken for one that does, until a chat begins.
         self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.note.write_text(reason + "\n", encoding="utf-8")
         return f"{tr('Left out: chat and GGUF files are switched off.')} {reason}"
@@ -102,7 +102,7 @@ class Llama:
         if missing and not setup_system.install(self.console, missing):
             what = tr("No wheel of it fits this machine, and compiling it needs a C++ compiler.")
             return f"{what} {self._how_to_get(missing)}"
-        # What was compiled on another machine, or against other system libraries, is not taken from the cache.
+        # What was compiled on another machine, or against other system libraries, isn't taken from the cache.
         stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
         if not self.packages.pip("install", "--no-deps", *stale, self.line):
             return cause_of(self.console.output(), self.packages.python)

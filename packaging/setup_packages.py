@@ -57,10 +57,10 @@ class Packages:
     def repair(self) -> None:
         """Forget packages that were cut short while they were installed: pip would take them for complete."""
         folder = self._site_packages()
-        for leftover in folder.glob("~*"):  # pip's backups of an upgrade that did not end
+        for leftover in folder.glob("~*"):  # pip's backups of an upgrade that didn't end
             shutil.rmtree(leftover, ignore_errors=True)
         broken = [place for place in folder.glob("*.dist-info") if not is_whole(place)]
-        if broken:  # first, so that a kill in between leaves no stamp of what is not there
+        if broken:  # first, so that a kill in between leaves no stamp of what isn't there
             Path(self.bootstrap.STAMPS).unlink(missing_ok=True)
         for place in broken:
             shutil.rmtree(place)
@@ -72,7 +72,7 @@ class Packages:
         """torch for this machine: from a folder at hand, else the build that fits the driver, else pip's.
 
         Returns:
-            its version, and a warning when it cannot use the card that is there.
+            its version, and a warning when it can't use the card that is there.
         """
         line = self.bootstrap.requirement("torch")
         constraints = ["--constraint", str(self._pins("constraints.txt", "torch", "llama-cpp-python"))]

@@ -122,10 +122,10 @@ def _replace(partial: Path, path: Path) -> None:
 
 
 def put_aside(path: Path, why: str) -> Path:
-    """Rename a file that cannot be used, so that nothing is written over it. Returns its new path.
+    """Rename a file that can't be used, so that nothing is written over it. Returns its new path.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: it can't be renamed.
     """
     aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     path.replace(aside)
@@ -137,7 +137,7 @@ def new_folder(wanted: Path) -> Path:
     may look into it, wherever it lies: runs and jobs hold rows and answers.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it can't be made.
     """
     wanted.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):

@@ -59,7 +59,7 @@ KINDS = {
     "import": Kind(of_folder=True),  # what a model folder was made of
     "catalogue": Kind(),  # resources/catalogue.json
     "model source": Kind(of_folder=True),  # source.json of a model from the hub
-    "download": Kind(of_folder=True),  # download.json of one that has not arrived yet
+    "download": Kind(of_folder=True),  # download.json of one that hasn't arrived yet
     "hub tokens": Kind(),
     "vetting": Kind(),  # what was found of a model folder
 }
@@ -106,7 +106,7 @@ def read(kind: str, path: Path) -> State | None:
 
     Raises:
         UserError: as `check` does.
-        OSError: it cannot be read.
+        OSError: it can't be read.
     """
     state = files.read_json(path)
     return None if state is None else check(kind, state, path)

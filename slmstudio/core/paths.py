@@ -23,7 +23,7 @@ def home() -> Path:
     """The folder that holds the user's runs, models and datasets.
 
     Raises:
-        UserError: one was chosen, and the note of it cannot be read. To use another one then would look like a loss.
+        UserError: one was chosen, and the note of it can't be read. To use another one then would look like a loss.
     """
     override = os.environ.get("SLMSTUDIO_HOME")
     return Path(override) if override else chosen_home() or usual_home()
@@ -52,7 +52,7 @@ def chosen_home() -> Path | None:
     """The folder that was chosen in the program, or None.
 
     Raises:
-        UserError: place.json cannot be read, or a newer program wrote it.
+        UserError: place.json can't be read, or a newer program wrote it.
     """
     file = place_file()
     try:

@@ -46,7 +46,7 @@ class Settings:
         reduce_motion: nothing moves by itself; None follows the system.
         panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
         told: ids of the notes on this machine that were shown at a start, and need not be again.
-        unknown: keys that this version does not know, kept so that going back and forth loses nothing.
+        unknown: keys that this version doesn't know, kept so that going back and forth loses nothing.
     """
 
     language: str = ""
@@ -105,7 +105,7 @@ class Settings:
         """Write the settings file, whole or not at all.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it can't be written.
         """
         try:
             files.write_atomically(paths.settings_file(), files.dump_pretty(self.to_dict()))
@@ -137,7 +137,7 @@ def _fits(name: str, value: Any, default: Any) -> bool:
 
 
 def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
-    """The settings, and what a person should know when the file could not be used.
+    """The settings, and what a person should know when the file couldn't be used.
 
     A damaged file, and one of a newer program, is kept beside the new one, never thrown away.
 
@@ -175,7 +175,7 @@ def preferred_language() -> str:
 
 
 def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
-    """Rename the file, so that saving does not write over it. Returns what a person should know."""
+    """Rename the file, so that saving doesn't write over it. Returns what a person should know."""
     try:
         aside = files.put_aside(path, trait)
     except OSError as trouble:

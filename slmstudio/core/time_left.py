@@ -17,7 +17,7 @@ OUTLIER = 3.0
 FEW = 5
 """Pieces after which it is known what is usual."""
 RISE = 0.1
-"""An estimate that is higher than the one before by no more than this share of it is not told: time passes, so what is
+"""An estimate that is higher than the one before by no more than this share of it isn't told: time passes, so what is
 told falls."""
 LARGEST_JUMP = (1 + (OUTLIER - 1) / RECENT) * (1 + RISE) - 1
 """The share by which what is told can rise from one step to the next, whatever the step, after the first `RECENT`."""
@@ -65,7 +65,7 @@ class TimeLeft:
     def left(self, **work: float) -> float | None:
         """Seconds for so much more of each kind, or None while nothing is known about the first of them.
 
-        Another kind that has not been measured yet counts nothing.
+        Another kind that hasn't been measured yet counts nothing.
         """
         first = self._paces.get(next(iter(work)))
         if first is None or first.pieces < self._least:

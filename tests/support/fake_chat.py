@@ -82,6 +82,6 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
 
 
 def _dropped(text: str) -> int:
-    """"dropped:4" in what was said: so many messages do not fit."""
+    """"dropped:4" in what was said: so many messages don't fit."""
     found = re.search(r"dropped:(\d+)", text)
     return int(found[1]) if found else 0

@@ -187,7 +187,7 @@ class Conversation:
     def read(cls, path: Path) -> Conversation:
         """
         Raises:
-            UserError: the file is missing, is not a conversation, or was written by a newer version.
+            UserError: the file is missing, isn't a conversation, or was written by a newer version.
         """
         try:
             state = json.loads(files.read_bytes(path))

@@ -55,7 +55,7 @@ def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool]
         said: what the columns of files hold, where a person chose that.
 
     Raises:
-        UserError: one cannot be added.
+        UserError: one can't be added.
     """
     added: list[Added] = []
     try:

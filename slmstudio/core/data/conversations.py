@@ -158,7 +158,7 @@ def keys_beside(value: Mapping[str, Any], used: Iterable[str]) -> set[str]:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether the text has no lone surrogates: JSON's escapes can write them, UTF-8 cannot."""
+    """Whether the text has no lone surrogates: JSON's escapes can write them, UTF-8 can't."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -25,7 +25,7 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
     """The column of each target, and the choices.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it can't be read.
     """
     found: dict[str, str] = {}
     for part in _NEXT.split(text) if text else ():
@@ -54,6 +54,6 @@ def of(dataset: Dataset) -> str | None:
 
 def read(path: Path, text: str | None, progress: Callable[[int, int], None] | None = None,
          cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
-    """Read a dataset as somebody said. Raises as `read_dataset`, and UserError where `text` cannot be read."""
+    """Read a dataset as somebody said. Raises as `read_dataset`, and UserError where `text` can't be read."""
     columns, choices = parse(text)
     return read_dataset(path, progress, cancelled, columns or None, choices, store)

@@ -328,7 +328,7 @@ def _binary_format(source: Source, head: bytes) -> str:
     """The format of a file that isn't text, "" for text.
 
     Raises:
-        UserError: it is a program's own file that cannot be read here.
+        UserError: it is a program's own file that can't be read here.
     """
     if head.startswith(b"PAR1"):
         return "parquet"

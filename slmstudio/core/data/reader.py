@@ -49,8 +49,8 @@ class Dataset:
         mapping: the column that each target was read from, as in `mapping.look.TARGETS`.
         columns: names of the columns, of a table in its order.
         notes: sentences on how the file was understood, where that isn't plain.
-        rows_left_out: how many rows cannot be used.
-        count: usable rows, also where `records` were not kept.
+        rows_left_out: how many rows can't be used.
+        count: usable rows, also where `records` weren't kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
         choices, given: what a person said of the file, and of its columns.
         assumed: whether the encoding was guessed.
@@ -268,7 +268,7 @@ def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
         most: rows to return at most; the columns are those of more rows, as the reader's are.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file can't be read.
         ReadingCancelled: `cancelled` said so.
     """
     with closing(DataFile(Path(path), choices, None, cancelled, whole=False).parts()) as parts:

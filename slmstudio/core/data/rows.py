@@ -31,7 +31,7 @@ _LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
 
 
 class RowError(Exception):
-    """A row cannot be used.
+    """A row can't be used.
 
     Attributes:
         findings: (key concerned, sentence) for everything that is wrong.
@@ -115,7 +115,7 @@ def as_sentence(reason: str) -> str:
 def read_row(value: Any) -> Row:
     """What one parsed row says.
 
-    Of several sets of columns, the first in `_READERS` counts; columns that are null do not, where others are filled.
+    Of several sets of columns, the first in `_READERS` counts; columns that are null don't, where others are filled.
 
     Raises:
         RowError: everything that is wrong with it.

@@ -112,7 +112,7 @@ class Source:
         return packed.decompressed(self._raw_chunks(), self.name)
 
     def head(self, size: int = SNIFF_BYTES) -> bytes:
-        """The first bytes, unpacked; the pass over the file has not begun after that."""
+        """The first bytes, unpacked; the pass over the file hasn't begun after that."""
         found = b""
         for chunk in Source(self.path, None, self._cancelled, self._member).unpacked():
             found += chunk
@@ -136,7 +136,7 @@ class Source:
             pass
 
     def check_unchanged(self) -> None:
-        """Raise UserError where the file is not the one whose checksum was made."""
+        """Raise UserError where the file isn't the one whose checksum was made."""
         try:
             if self._known is not None and _identity(self.path.stat()) != self._known:
                 raise self._changed()

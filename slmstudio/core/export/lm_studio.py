@@ -43,7 +43,7 @@ def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: N
         Where it is, and whether it takes room of its own.
 
     Raises:
-        UserError: too little room, or the folder cannot be written to, or it was cancelled.
+        UserError: too little room, or the folder can't be written to, or it was cancelled.
     """
     place = target(gguf)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")

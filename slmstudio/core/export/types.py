@@ -73,7 +73,7 @@ class QuantType:
         return self.bits_per_weight < 16
 
     def falls_back(self, row: int) -> bool:
-        """Whether rows of `row` weights do not fit this type's blocks."""
+        """Whether rows of `row` weights don't fit this type's blocks."""
         return self.block in FALLBACK and row % ROW_MULTIPLE != 0
 
     def estimate_bytes(self, model: Shape) -> int:

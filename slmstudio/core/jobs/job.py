@@ -42,7 +42,7 @@ START_LOCK = "start.lock"
 MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
-"""Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
+"""Code of the warning that a follower gets once where lines of events.jsonl can't be read."""
 DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
 _WITHOUT_ERROR = {
     "cancelled": noop("The job was cancelled before anything was saved."),
@@ -321,7 +321,7 @@ class Job:
             return ""
 
     def _reap(self) -> int | None:
-        """The exit status of a worker that this process started and that is gone; None when it is not known."""
+        """The exit status of a worker that this process started and that is gone; None when it isn't known."""
         if self._process is None:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -29,7 +29,7 @@ def make(parent: Path, kind: str, **request: Any) -> Job:
         request: JSON values.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder can't be made.
     """
     if parent == _short_jobs():
         _remove_old(parent)
@@ -46,7 +46,7 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
 
     Raises:
         UserError: the run belongs to a newer program, or `out` is a folder that no worker is given as a whole.
-        OSError: the folder cannot be made.
+        OSError: the folder can't be made.
     """
     if out is not None and paths.is_too_wide(out.absolute()):
         raise UserError(tr("{folder} can't take the files.", folder=out),
@@ -98,7 +98,7 @@ def download(name: str, revision: str | None = None, endpoint: str | None = None
         endpoint: the hub's address, where it isn't the one that is set.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder can't be made.
     """
     return make(_short_jobs(), "download", name=name, revision=revision, endpoint=endpoint)
 

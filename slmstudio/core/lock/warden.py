@@ -165,7 +165,7 @@ class _Watch:
                         poll.unregister(descriptor)  # nobody is left whom the filter holds
                 elif not self._hear(poll):
                     if self._listener is None:
-                        os._exit(0)  # the filter could not be installed, and the worker continues without
+                        os._exit(0)  # the filter couldn't be installed, and the worker continues without
                     return
 
     def _hear(self, poll: Any) -> bool:

@@ -1,6 +1,6 @@
 """Which tensors the known families' weight files must hold, by name and shape, as config.json asks for them.
 
-transformers fills what is missing with random numbers and only logs it. Architectures that are not known here aren't
+transformers fills what is missing with random numbers and only logs it. Architectures that aren't known here aren't
 refused by guesswork: the worker asks transformers' own report of them (`worker.model.whole_model`).
 """
 

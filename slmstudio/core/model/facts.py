@@ -52,12 +52,12 @@ class ModelFacts:
         family: what people call it: Llama, Qwen2, Phi-3 ...
         architecture: the class that config.json names.
         parameters: counted from the weight files; a head tied to the embeddings counts once.
-        context_length: tokens; 2,048 where the folder does not say.
+        context_length: tokens; 2,048 where the folder doesn't say.
         vocabulary_size: rows of the embedding table.
         layers, hidden_size, intermediate_size, heads, kv_heads, head_dim: of the decoder.
         tied_embeddings: whether the head shares the embeddings' weights.
         dtype: number format that holds most of the weights: bf16, fp16, fp32, nf4, int8 ...
-        licence: as the model names it; None where it does not.
+        licence: as the model names it; None where it doesn't.
         disk_bytes: size of the weight files.
         has_chat_template: whether the folder brings one.
         quantization: "bitsandbytes 4-bit" or "bitsandbytes 8-bit"; None for plain weights.
@@ -140,7 +140,7 @@ def examine(folder: Path) -> Examined:
     """All that a look at a model folder tells without loading anything of it.
 
     Raises:
-        UserError: it is something else than a folder of a base model, or cannot be read.
+        UserError: it is something else than a folder of a base model, or can't be read.
     """
     found = Examined()
     problems = found.problems
@@ -290,7 +290,7 @@ def _has_template(folder: Path, problems: list[Problem]) -> bool:
 
 def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
            problems: list[Problem]) -> ModelFacts | None:
-    """Put the facts together; what does not fit goes to `problems`."""
+    """Put the facts together; what doesn't fit goes to `problems`."""
     model_type: str = config["model_type"]
     before = len(problems)
     quantization = _quantization(config, problems)

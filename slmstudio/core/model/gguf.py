@@ -42,10 +42,10 @@ class GgufFacts:
         name: as the file says, else its stem.
         architecture: llama.cpp's name of it.
         parameters: values of all tensors of this file, and of the other parts of a split model.
-        context_length: tokens the model was trained for; 0 where the file does not say.
+        context_length: tokens the model was trained for; 0 where the file doesn't say.
         vocabulary_size: tokens in the vocabulary.
-        layers: decoder layers; 0 where the file does not say.
-        quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file does not say.
+        layers: decoder layers; 0 where the file doesn't say.
+        quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file doesn't say.
         file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.
         bos_token_id, eos_token_id: or None.
@@ -88,7 +88,7 @@ def is_gguf(path: Path) -> bool:
     """Whether a file begins as a GGUF file does, whatever its name, as Ollama's are called sha256-…
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it can't be read.
     """
     with open(path, "rb", opener=files.regular) as file:
         return file.read(4) == b"GGUF"
@@ -105,7 +105,7 @@ def read_gguf(path: Path | str) -> GgufFacts:
     """Read a GGUF file's header, and check that all its tensors are there; of a split model, those of all parts.
 
     Raises:
-        UserError: no GGUF file, a version or type that is not known, damaged, truncated, without a model in it, or a
+        UserError: no GGUF file, a version or type that isn't known, damaged, truncated, without a model in it, or a
             part is missing.
     """
     path = Path(path)

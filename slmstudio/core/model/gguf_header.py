@@ -74,7 +74,7 @@ def read_header(path: Path, check: Check) -> Header:
     """Read a GGUF file's header, and check that all its tensors are there.
 
     Raises:
-        UserError: no GGUF file, a version or type that is not known, damaged, truncated, or `check` said so.
+        UserError: no GGUF file, a version or type that isn't known, damaged, truncated, or `check` said so.
     """
     name = printable(path.name)
     if path.exists() and not path.is_file():

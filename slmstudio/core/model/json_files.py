@@ -66,7 +66,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file of bounded size.
 
     Raises:
-        UserError: it cannot be read, is too large, or isn't a JSON object; `what` names the file.
+        UserError: it can't be read, is too large, or isn't a JSON object; `what` names the file.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:

@@ -29,7 +29,7 @@ def starter_folder() -> Path:
 
 
 def starter_gguf() -> Path | None:
-    """The starter model's GGUF file, which a Python package brings; the package itself is not imported."""
+    """The starter model's GGUF file, which a Python package brings; the package itself isn't imported."""
     spec = importlib.util.find_spec(_STARTER_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
     return next((file for folder in folders or [] for file in sorted(Path(folder).glob("*.gguf"))), None)

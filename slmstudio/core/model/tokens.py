@@ -140,7 +140,7 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
 
     Raises:
         UserError: the template refuses the conversation or is broken, or takes no tools where there are some; or it
-            changes the answers so much that they cannot be found in the text.
+            changes the answers so much that they can't be found in the text.
     """
     if where.in_child():
         from slmstudio.core.model.foreign import away
@@ -212,14 +212,14 @@ def half_a_character() -> UserError:
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
 def added_tokens(tokenizer: Encoder) -> tuple[str, ...]:
-    """The tokens that are taken whole from a text, longest first. Empty where the tokenizer does not say."""
+    """The tokens that are taken whole from a text, longest first. Empty where the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(sorted((token.content for token in read().values()), key=len, reverse=True))
 
 
 @lru_cache(maxsize=2)
 def special_texts(tokenizer: Encoder) -> tuple[str, ...]:
-    """The texts of the tokens that control a conversation. Empty where the tokenizer does not say."""
+    """The texts of the tokens that control a conversation. Empty where the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(token.content for token in read().values() if token.special)
 
@@ -249,7 +249,7 @@ def _without_control(tokenizer: Any, at_start: bool) -> Any:
 def answer_shown(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: ChatTemplate,
                  tools: Sequence[Mapping[str, Any]] = ()) -> str:
     """The last answer as a model is seen to write it: in the template's words, calls of tools included, and without
-    special tokens, which are not shown.
+    special tokens, which aren't shown.
 
     Raises:
         UserError: as of `encode`.

@@ -130,7 +130,7 @@ class Weights:
         return next((name for name in self.tensors if name.endswith(("lm_head.weight", "embed_out.weight"))), None)
 
     def layers(self) -> int | None:
-        """How many decoder layers have weights; None where the names do not tell."""
+        """How many decoder layers have weights; None where the names don't tell."""
         found = {int(match[1]) for name in self.tensors
                  if "vision" not in name and "audio" not in name and (match := _LAYER.search(name))}
         return len(found) or None
@@ -140,7 +140,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, after checking that the file holds all of them.
 
     Raises:
-        UserError: it cannot be read, isn't a safetensors file, is truncated, or contradicts itself.
+        UserError: it can't be read, isn't a safetensors file, is truncated, or contradicts itself.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:

@@ -27,7 +27,7 @@ class Evaluation:
         request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.
-        gap: what could not be used of scores.json, in a sentence, or "".
+        gap: what couldn't be used of scores.json, in a sentence, or "".
     """
 
     folder: Path

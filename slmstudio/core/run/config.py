@@ -321,7 +321,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any], where: Path | str = "") -> RunConfig:
-        """Read a configuration back. Keys that this version does not know are ignored.
+        """Read a configuration back. Keys that this version doesn't know are ignored.
 
         Args:
             where: the file, for an error.

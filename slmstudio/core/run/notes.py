@@ -57,11 +57,11 @@ def write(run_folder: Path, notes: Notes) -> None:
     """Keep the notes, whole or not at all; empty ones take the file away.
 
     Raises:
-        UserError: the folder cannot be written, or a newer program wrote what is there.
+        UserError: the folder can't be written, or a newer program wrote what is there.
     """
     path = Path(run_folder) / FILE
     try:
-        state = formats.read("notes", path) or {}  # what this version does not know stays
+        state = formats.read("notes", path) or {}  # what this version doesn't know stays
         if notes == Notes():
             path.unlink(missing_ok=True)
             return

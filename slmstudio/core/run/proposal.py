@@ -30,7 +30,7 @@ test compares them with transformers'."""
 
 
 def propose(draft: Draft) -> RunConfig:
-    """Decide all fields; what cannot be is in `draft.problems` then."""
+    """Decide all fields; what can't be is in `draft.problems` then."""
     draft.set("name", f"{draft.dataset.name}-{draft.base.name}", tr("From the data and the model."))
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
     if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
@@ -46,7 +46,7 @@ def propose(draft: Draft) -> RunConfig:
 
 
 def _defaults(draft: Draft) -> None:
-    """What does not depend on data, model or machine."""
+    """What doesn't depend on data, model or machine."""
     for name, about in FIELDS.items():
         if about.reason and (name not in draft.values or name in draft.chosen):
             draft.set(name, default_of(name), about.reason)

@@ -68,7 +68,7 @@ def make(records: Rows, evaluation: Rows | None, model: Path | None, max_length:
     """Count the tokens and check the rows, here.
 
     Args:
-        evaluation: rows that should not be among them.
+        evaluation: rows that shouldn't be among them.
         model: folder of the model whose tokens count; None counts none.
         known: an earlier report on the same rows with the same model, of which the tokens are taken.
         progress: called with (steps done, steps in all).

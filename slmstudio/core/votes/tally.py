@@ -12,7 +12,7 @@ from slmstudio.core.votes.store import ALL_GOOD, BEST, Vote, VotedModel
 LEVEL = 0.05
 """A difference that chance alone makes more rarely than this is called one."""
 MOST_MORE = 2000
-"""More votes than these are not asked of anybody."""
+"""More votes than these aren't asked of anybody."""
 
 
 @dataclass

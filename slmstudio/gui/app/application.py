@@ -248,7 +248,7 @@ def _log_elsewhere(window: MainWindow) -> None:
 
 
 def _start_logging() -> UserError | None:
-    """Log to the program's log file, and to no other. Returns what a person should know when that cannot be done."""
+    """Log to the program's log file, and to no other. Returns what a person should know when that can't be done."""
     path = paths.log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ class EnergyRow(QWidget):
     """Price, its currency, and CO2 of a kilowatt-hour.
 
     Signals:
-        changed: the settings hold other figures now, and are not saved yet.
+        changed: the settings hold other figures now, and aren't saved yet.
     """
 
     changed = Signal()

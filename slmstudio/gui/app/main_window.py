@@ -227,7 +227,7 @@ class MainWindow(QMainWindow):
         return self.welcome is not None and self._stack.currentWidget() is self.welcome
 
     def _leave_welcome(self, tab: str = "") -> None:
-        """Go to a tab, or back to the one that was open. It does not come by itself again."""
+        """Go to a tab, or back to the one that was open. It doesn't come by itself again."""
         self._session.settings.welcomed = True
         self._save_settings()
         self.go_to(tab or TABS[self.header.tabs.currentIndex()])

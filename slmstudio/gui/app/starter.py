@@ -37,7 +37,7 @@ class StarterPreparation(QObject):
         work.cancelled.connect(self._cancelled)
 
     def begin(self) -> None:
-        """Begin where the model is not there yet, but its package is."""
+        """Begin where the model isn't there yet, but its package is."""
         if self._session.settings.prepare_starter:
             run_task(self, lambda task: _package(), self._start, lambda error: None)
 

@@ -30,7 +30,7 @@ class Comparison(QObject):
     neither place nor speed tells a model.
 
     Signals:
-        failed(UserError | Exception): the vote could not be kept; it can be given again.
+        failed(UserError | Exception): the vote couldn't be kept; it can be given again.
         voted: a vote was kept.
 
     Attributes:

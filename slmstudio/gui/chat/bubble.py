@@ -174,7 +174,7 @@ class ChatBubble(QWidget):
             button.setVisible(on)
 
     def set_dropped(self, dropped: bool) -> None:
-        """Dim it: the model does not see it any more."""
+        """Dim it: the model doesn't see it any more."""
         if bool(self.frame.property("dropped")) == dropped:
             return
         self.frame.setProperty("dropped", dropped)

@@ -44,10 +44,10 @@ class ChatList(Card):
         opened(Path): this one is wanted.
         deleted(Path): this one is in the trash.
         renamed(Path, str): this one has another name; "" for its first question.
-        failed(Exception): what could not be done.
+        failed(Exception): what couldn't be done.
 
     Attributes:
-        list: an item each; its value is the file, or the error of a file that cannot be read.
+        list: an item each; its value is the file, or the error of a file that can't be read.
     """
 
     new_wanted = Signal()

@@ -34,7 +34,7 @@ class CorrectPanel(Card):
     Signals:
         closed: it is no longer needed.
         stored: rows were added, or taken back.
-        failed(Exception): something was not added, or not taken back, and the panel that would say so is closed.
+        failed(Exception): something wasn't added, or not taken back, and the panel that would say so is closed.
     """
 
     closed = Signal()

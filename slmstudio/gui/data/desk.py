@@ -40,7 +40,7 @@ class DataDesk(QObject):
         replaced(DataEntry, Dataset): another version of an entry's dataset should be shown in its place.
         made(Dataset): a new dataset was made of others.
         closing(DataEntry): its file is gone.
-        failed(object): something could not be done.
+        failed(object): something couldn't be done.
         checked: the findings of the entry are there.
 
     Attributes:

@@ -115,7 +115,7 @@ class ReadingCard(Card):
         self._show_parts()
 
     def show_error(self, error: Exception) -> None:
-        """Say why the file could not be read as the person chose. What was read before stays."""
+        """Say why the file couldn't be read as the person chose. What was read before stays."""
         self.change.setChecked(True)
         if isinstance(error, UserError):
             error = UserError(error.what, error.why,

@@ -68,7 +68,7 @@ class RecentList(QWidget):
 
     Signals:
         chosen(Path): this one should be opened; a missing one too, for its disk may be back.
-        removed(Path): this one should not be offered any more.
+        removed(Path): this one shouldn't be offered any more.
     """
 
     chosen = Signal(object)

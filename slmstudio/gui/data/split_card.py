@@ -30,7 +30,7 @@ class SplitCard(Card):
         changed: the share, the seed or the kind of split is different now.
         file_wanted: the user wants to choose a file of evaluation rows.
         counted(int, int): training rows and evaluation rows, once they are known.
-        failed(object): the split could not be made.
+        failed(object): the split couldn't be made.
     """
 
     changed = Signal()

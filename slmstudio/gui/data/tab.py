@@ -289,7 +289,7 @@ class DataTab(QWidget):
         """Everything is read: say what is wrong, all together."""
         page = self._workspace
         if page is not None and page.entry is None and page.entries:
-            page.list.setCurrentRow(0)  # the one that was shown is not there
+            page.list.setCurrentRow(0)  # the one that was shown isn't there
         if self._errors or self._notes:
             self.banner.show_error(all_together(self._errors, self._notes), "bad" if self._errors else "warn")
         self._errors, self._notes = [], []

@@ -52,7 +52,7 @@ class DataWorkspace(QWidget):
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
         changed: other datasets are on the list, another one is shown or used, or one is split in another way.
-        failed(object): something could not be computed.
+        failed(object): something couldn't be computed.
     """
 
     add_wanted = Signal()

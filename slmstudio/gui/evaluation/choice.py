@@ -171,7 +171,7 @@ class EvaluationChoice(QWidget):
                                  "" if rows is None else tr("of {rows:,}", rows=rows))
 
     def set_fetched(self, name: str, sentence: str) -> None:
-        """Say that the data of this benchmark are on this machine, and where they came from; "" where they are not."""
+        """Say that the data of this benchmark are on this machine, and where they came from; "" where they aren't."""
         if name == self.benchmark_name():
             self._fetched = sentence
             self._show_state()
@@ -262,7 +262,7 @@ class EvaluationChoice(QWidget):
         return there and (self.is_benchmark() or self.judge.complete()) and bool(self.names())
 
     def missing(self) -> str:
-        """What a person must still choose where it is not plain to see; "" where nothing is."""
+        """What a person must still choose where it isn't plain to see; "" where nothing is."""
         if not self.names():
             return tr("Select at least one model.")
         if not self.is_benchmark() and not self.judge.complete():

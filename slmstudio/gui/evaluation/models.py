@@ -27,7 +27,7 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     models, GGUF files. May take a while.
 
     Args:
-        but: the run whose own models are not named again.
+        but: the run whose own models aren't named again.
     """
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.run import folder

@@ -57,7 +57,7 @@ class EvaluationPanel(QFrame):
 
     Signals:
         made(Job): the job is there and shall be started.
-        closed: the person does not want to evaluate now.
+        closed: the person doesn't want to evaluate now.
     """
 
     made = Signal(object)

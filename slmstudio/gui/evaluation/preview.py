@@ -29,7 +29,7 @@ class Look:
         rows: that can be asked; None where nobody knows.
         text: of which kinds they are.
         warnings: sentences on what a person should know before the start.
-        fetched: where a benchmark's data on this machine came from; "" where they are not here.
+        fetched: where a benchmark's data on this machine came from; "" where they aren't here.
     """
 
     rows: int | None

@@ -42,7 +42,7 @@ class ExportPanel(QFrame):
     Signals:
         works(bool): an export is running now, or no longer.
         finished: files were made; the run's exports are different now.
-        closed: the person does not want to export now.
+        closed: the person doesn't want to export now.
     """
 
     works = Signal(bool)

@@ -37,7 +37,7 @@ class ComparedScores(QWidget):
     """The page of scores.
 
     Signals:
-        failed(Exception): the answers could not be compared.
+        failed(Exception): the answers couldn't be compared.
     """
 
     failed = Signal(object)
@@ -246,7 +246,7 @@ def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
 
 
 def _trouble(name: str, evaluations: list[Evaluation]) -> str:
-    """Why the scores of a test set or of a benchmark do not compare, or ""."""
+    """Why the scores of a test set or of a benchmark don't compare, or ""."""
     if name == TESTS:
         return {comparability.ROWS: tr("Tested on different rows, so these scores can't be compared."),
                 comparability.HOW: tr("The same rows, but not asked in the same way: answers of another length, or "

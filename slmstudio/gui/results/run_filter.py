@@ -39,7 +39,7 @@ class Condition:
 
     Attributes:
         field: "" for free text.
-        wanted: folded; a condition without it is not finished yet, and holds for every run.
+        wanted: folded; a condition without it isn't finished yet, and holds for every run.
     """
 
     field: str
@@ -131,7 +131,7 @@ def _compare(key: str, sign: str, value: Any, wanted: str) -> bool:
         return wanted in (folded(value), folded(PurePath(value).name))
     if isinstance(value, str) and _DAY.match(value) and _DATE.fullmatch(wanted):
         return _ORDERS[sign](value, wanted)
-    # A text like "30M" counts as a number; a sentence that begins with a figure does not.
+    # A text like "30M" counts as a number; a sentence that begins with a figure doesn't.
     number, own = _number(wanted, key), _number(folded(value), key) if isinstance(value, str) else value
     if number is None or own is None:
         return False

@@ -38,7 +38,7 @@ class NotesEditor(QWidget):
 
     Signals:
         saved(Path): the notes of this run are different now.
-        failed(Exception): they could not be saved; what was typed stays in the fields, also when one comes back to the
+        failed(Exception): they couldn't be saved; what was typed stays in the fields, also when one comes back to the
             run, and is tried again.
     """
 
@@ -76,7 +76,7 @@ class NotesEditor(QWidget):
         self.text.left.connect(self.save)
 
     def show_notes(self, folder: Path, kept: Notes) -> None:
-        """Show the notes of a run as they were read; what is typed and not on the disk yet is not taken away."""
+        """Show the notes of a run as they were read; what is typed and not on the disk yet isn't taken away."""
         before, now = self._written.get(folder, (None, Notes()))
         if kept == before:
             kept = now  # they were read before the writing ended
@@ -100,7 +100,7 @@ class NotesEditor(QWidget):
         return Notes(self.text.toPlainText().strip(), notes.parse_tags(self.tags.text()))
 
     def save(self) -> None:
-        """Keep what is typed, when it is anything new, or when it could not be kept before."""
+        """Keep what is typed, when it is anything new, or when it couldn't be kept before."""
         folder, typed = self._folder, self._typed()
         if folder is None or (typed == self._kept and folder not in self._unsaved) or not folder.is_dir():
             return

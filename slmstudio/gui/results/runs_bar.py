@@ -25,7 +25,7 @@ class RunsBar(QWidget):
     """Commands a runs table, and remembers what was chosen.
 
     Signals:
-        failed(Exception): something could not be saved.
+        failed(Exception): something couldn't be saved.
     """
 
     failed = Signal(object)

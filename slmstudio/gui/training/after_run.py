@@ -63,7 +63,7 @@ class NextRun(QObject):
         turn(Job): a run of the queue, whose worker runs.
         planning_on: the plan continues from a finished run now.
         begun: what stood in the tab's banner is over.
-        failed(Exception): it did not work.
+        failed(Exception): it didn't work.
         not_shared(Exception): no run of several machines could be made.
     """
 

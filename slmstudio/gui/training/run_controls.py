@@ -99,7 +99,7 @@ class RunControls(QWidget):
         for button in (self.pause_button, self.more, self.checkpoint_button):
             button.setVisible(not ending)
             button.setEnabled(stepping)
-        # It stays, so that a second click on it does not hit the button that loses what was learned.
+        # It stays, so that a second click on it doesn't hit the button that loses what was learned.
         self.stop_button.setEnabled(not ending)
         self.end_button.setVisible(ending)
 

@@ -207,7 +207,7 @@ class RunPanel(Card):
         self.controls.show_state(paused=history.paused, stepping=history.stepping)
 
     def _show_remark(self, history: RunHistory) -> None:
-        """What the run lowered by itself, and why a change was not made."""
+        """What the run lowered by itself, and why a change wasn't made."""
         parts = [adjusted_text(event) for event in history.adjustments[-1:]]
         if history.change_refused and self._live:
             parts.append(history.change_refused)

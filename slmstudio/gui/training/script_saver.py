@@ -18,7 +18,7 @@ class ScriptSaver(QWidget):
 
     Signals:
         saving, saved(Path): it began, and it is done.
-        failed(Exception): it could not be written.
+        failed(Exception): it couldn't be written.
     """
 
     saving = Signal()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def verdict_text(tally: Tally) -> str:
-    """Whether the difference is more than chance, in a sentence that does not promise too much."""
+    """Whether the difference is more than chance, in a sentence that doesn't promise too much."""
     if not tally.decided:
         return tr("So far, no vote prefers one of them.")
     first, second = tally.wins

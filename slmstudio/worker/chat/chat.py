@@ -116,7 +116,7 @@ class ChatService:
         a chat template.
 
         Raises:
-            UserError: the model cannot be loaded, or the conversation not be answered.
+            UserError: the model can't be loaded, or the conversation not be answered.
         """
         command = self._commands.get(str(message.get("command")))
         if command is None:
@@ -242,7 +242,7 @@ class _Outlet:
         """Nothing follows.
 
         Args:
-            cut: a stop string was found, and what may be left of it is not let out.
+            cut: a stop string was found, and what may be left of it isn't let out.
         """
         if not cut:
             shown, found = self._stops.add(self._text.end())

@@ -34,7 +34,7 @@ class Patience:
         self._reached = False
 
     def __call__(self, work: Callable[[], Result], arrived: Callable[[], int] = lambda: 0) -> Result:
-        """Do it, again where that may help. A hub that was never reached is not tried again: that is said at once.
+        """Do it, again where that may help. A hub that was never reached isn't tried again: that is said at once.
 
         Args:
             arrived: how much there is of what the work brings.

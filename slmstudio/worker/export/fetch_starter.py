@@ -43,7 +43,7 @@ def run(job: JobContext) -> dict[str, Any]:
         As of an import: `{"folder", "reused", "bytes"}`.
 
     Raises:
-        UserError: pip cannot fetch the packages, they are not what they should be, the disk is too full, or the folder
+        UserError: pip can't fetch the packages, they aren't what they should be, the disk is too full, or the folder
             is taken.
         Cancelled: the user asked for it; packages that are whole stay in the cache.
     """
@@ -99,7 +99,7 @@ def _check_space(place: Path, request: dict[str, Any]) -> None:
 
 
 def _fetch(job: JobContext, place: Path) -> None:
-    """Let pip put the packages into `place`/packages. Those that are there and whole are not fetched again."""
+    """Let pip put the packages into `place`/packages. Those that are there and whole aren't fetched again."""
     packages, arriving, log = place / "packages", place / "arriving", job.folder / "pip.log"
     packages.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(arriving, ignore_errors=True)

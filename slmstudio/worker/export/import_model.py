@@ -36,7 +36,7 @@ def run(job: JobContext) -> dict[str, Any]:
         `{"folder": path, "reused": whether it was there already, "bytes": size of the weights}`.
 
     Raises:
-        UserError: the GGUF cannot be read, its architecture or pre-tokenizer is unknown, or the folder is taken.
+        UserError: the GGUF can't be read, its architecture or pre-tokenizer is unknown, or the folder is taken.
     """
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
@@ -192,7 +192,7 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
     """The right `tokenizers.Tokenizer`, and the file's key-value pairs.
 
     Raises:
-        UserError: it does not give the ids that llama.cpp gives.
+        UserError: it doesn't give the ids that llama.cpp gives.
     """
     import llama_cpp
 

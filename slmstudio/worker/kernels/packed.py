@@ -23,14 +23,14 @@ from transformers.masking_utils import sdpa_mask
 from slmstudio.worker.kernels import gpu_attention
 
 NAME = "sdpa_per_row"
-"""As `attn_implementation`, once `register` was called. What is not packed goes to transformers' own sdpa."""
+"""As `attn_implementation`, once `register` was called. What isn't packed goes to transformers' own sdpa."""
 
 BLOCK = 64
 """Queries that are worked on at once; the keys after the last of them are left out."""
 
 
 REACHED: set[str] = set()
-"""Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, do not hand them on."""
+"""Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, don't hand them on."""
 
 
 def register() -> None:

@@ -26,7 +26,7 @@ class DiskNames:
     def __init__(self, model: Any, on_disk: Iterable[str]):
         """
         Args:
-            model: transformers' model; its weights are not looked at.
+            model: transformers' model; its weights aren't looked at.
             on_disk: names of the tensors in the folder.
         """
         from transformers.conversion_mapping import get_model_conversion_mapping

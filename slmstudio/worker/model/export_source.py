@@ -58,7 +58,7 @@ def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
         The source, and a sentence that says into which weights the adapter goes; empty where there is no choice.
 
     Raises:
-        UserError: the weights are packed in a way that cannot be unpacked here.
+        UserError: the weights are packed in a way that can't be unpacked here.
     """
     if not facts.quantization:
         return source, ""

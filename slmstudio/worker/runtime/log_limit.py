@@ -64,7 +64,7 @@ def shorten(file: FileIO, left_out: int = 0) -> int:
         bytes that were left out in all.
 
     Raises:
-        OSError: it cannot be read or written.
+        OSError: it can't be read or written.
     """
     size = os.fstat(file.fileno()).st_size
     if size <= LIMIT:

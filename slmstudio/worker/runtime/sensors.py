@@ -30,7 +30,7 @@ SLEPT_SECONDS = 6.0
 STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
-"""A card that has not answered for so long is lost; before, it may have been busy waking up."""
+"""A card that hasn't answered for so long is lost; before, it may have been busy waking up."""
 SILENT = noop("The machine's sensors no longer answer, so its temperature isn't monitored. The run continues. Restart "
               "the machine afterwards, and update the driver if it happens again.")
 SILENT_PERIODS = 15

@@ -40,7 +40,7 @@ class Status:
 
     Attributes:
         served: requests that were answered in full.
-        refused: requests that were not.
+        refused: requests that weren't.
         last_error: what was said to the last one of those.
     """
 
@@ -114,7 +114,7 @@ class Api:
     async def _body(self, request: Request) -> bytes:
         """
         Raises:
-            Refused: it is larger than any prompt that fits, or does not come.
+            Refused: it is larger than any prompt that fits, or doesn't come.
         """
         most = max(MIN_BODY, min(MAX_BODY, self.engine.context_length * BYTES_PER_TOKEN))
         size, parts = 0, []

@@ -48,7 +48,7 @@ class ServeService:
     def handle(self, message: dict[str, Any]) -> None:
         """
         Raises:
-            UserError: the model cannot be loaded, or the process has served already.
+            UserError: the model can't be loaded, or the process has served already.
         """
         command = message.get("command")
         if command == "start":

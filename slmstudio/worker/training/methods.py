@@ -52,7 +52,7 @@ def cards(config: RunConfig) -> list[str | None] | None:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse what this machine or this installation cannot do, before anything is loaded. What only makes a run faster
+    """Refuse what this machine or this installation can't do, before anything is loaded. What only makes a run faster
     or smaller is left out instead (options.py).
 
     Raises:

@@ -57,7 +57,7 @@ def test_values_are_the_ones_that_one_computes_by_hand(tmp_path: Path) -> None:
     chrf, bleu = sacrebleu.corpus_chrf(texts, references, word_order=2), sacrebleu.corpus_bleu(texts, references)
     assert scores["chrf"]["value"] == pytest.approx(chrf.score, abs=1e-5)
     assert scores["bleu"]["value"] == pytest.approx(bleu.score, abs=1e-5)
-    assert "bleu_intl" not in scores  # nothing here that the default tokenizer does not know
+    assert "bleu_intl" not in scores  # nothing here that the default tokenizer doesn't know
 
 
 def test_the_same_answers_give_the_same_scores(folder: Path, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_hostile_text_stays_text(tmp_path, page, hostile):
 
 
 def test_half_characters_do_not_break_the_page(tmp_path, page):
-    """JSON can hold half of a surrogate pair; UTF-8 cannot."""
+    """JSON can hold half of a surrogate pair; UTF-8 can't."""
     run = finished(tmp_path, name="HALF", model="/models/HALF", train_file="/data/HALF")
     run.tell("warning", code="rows_left_out", message="HALF")
     for name in (jobs.RUN, jobs.EVENTS):

@@ -62,7 +62,7 @@ def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, olde
     with pytest.raises(UserError, match="its checkpoints were made on another base model") as caught:
         check(run, **changes)
     assert str(other) in caught.value.why and "start a new run" in caught.value.remedy
-    shutil.rmtree(run / folder.CHECKPOINTS)  # without checkpoints there is nothing that would not fit
+    shutil.rmtree(run / folder.CHECKPOINTS)  # without checkpoints there is nothing that wouldn't fit
     check(run, **changes)
 
 

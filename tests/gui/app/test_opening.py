@@ -1,4 +1,4 @@
-"""Files that the program is started with: each opens in its tab, and what cannot be opened is told."""
+"""Files that the program is started with: each opens in its tab, and what can't be opened is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The window in a language that nobody speaks: whatever is not in its brackets can't be translated."""
+"""The window in a language that nobody speaks: whatever isn't in its brackets can't be translated."""
 
 from __future__ import annotations
 

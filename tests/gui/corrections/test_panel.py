@@ -81,7 +81,7 @@ def test_a_row_and_a_pair_at_once(qtbot, panel):
 
 
 def test_all_or_nothing(qtbot, panel, tmp_path):
-    """The pair's file holds conversations: the row does not stay alone."""
+    """The pair's file holds conversations: the row doesn't stay alone."""
     chat = tmp_path / "chat.jsonl"
     chat.write_text('{"question": "a", "answer": "b"}\n')
     open_for(panel)

@@ -88,7 +88,7 @@ def test_selection_sort_and_filter_outlast_a_refresh_and_a_restart(qtbot, tab, m
 
 
 def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, monkeypatch):
-    """After sorting, filtering and a refresh, at once, and though the curves of a run cannot be read."""
+    """After sorting, filtering and a refresh, at once, and though the curves of a run can't be read."""
     for number, name in enumerate(("a", "b", "c")):
         make_run(name, lora_rank=2 ** (number + 2))
     show(qtbot, tab, 3)

@@ -1,4 +1,4 @@
-"""How models are held while they are evaluated: in 4 bits as they learned, or told that they do not fit."""
+"""How models are held while they are evaluated: in 4 bits as they learned, or told that they don't fit."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
 
 @pytest.mark.full
 def test_a_vocabulary_that_the_converter_never_saw(tmp_path) -> None:
-    """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it does not."""
+    """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it doesn't."""
     from support import tiny_model
 
     base = tmp_path / "tiny"

@@ -17,7 +17,7 @@ from slmstudio.worker.training import methods
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 UNKNOWN = "stablelm"
-"""An architecture whose tensors the core does not know."""
+"""An architecture whose tensors the core doesn't know."""
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def undo(added: Added) -> None:
     """Remove the row again, and the file too if it was created for it.
 
     Raises:
-        UserError: the row is no longer the last one of the file, or the file cannot be written.
+        UserError: the row is no longer the last one of the file, or the file can't be written.
     """
     path, name = added.path, added.path.name
     with _LOCK:
@@ -156,7 +156,7 @@ def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | Non
         said: what its columns hold, as `given.parse` reads it.
 
     Raises:
-        UserError: the dataset cannot be read.
+        UserError: the dataset can't be read.
     """
     found = None
     for record in given.read(Path(path), said, cancelled=cancelled).records:

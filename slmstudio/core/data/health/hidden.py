@@ -30,7 +30,7 @@ GARBLED = frozenset(map(chr, range(0x80, 0x530)))
 
 
 def control(text: str) -> str | None:
-    """The first control character, as an escape. C1 controls that belong to garbled text are not counted twice."""
+    """The first control character, as an escape. C1 controls that belong to garbled text aren't counted twice."""
     if ABOVE_ASCII_CONTROLS.search(text):
         text = ungarbled(text)
     found = _CONTROL.search(text)

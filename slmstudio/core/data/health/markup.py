@@ -92,7 +92,7 @@ def markup(text: str) -> str | None:
 
 
 def has_markup(text: str) -> bool:
-    """Whether there are tags or entities that are not meant: none are in a row that speaks of HTML."""
+    """Whether there are tags or entities that aren't meant: none are in a row that speaks of HTML."""
     return bool(_TAG.search(text) or _ENTITY.search(text)) and not ABOUT_MARKUP.search(text)
 
 

@@ -45,11 +45,11 @@ def near_duplicates(records: Sequence[Record], left_out: set[int], pulse: Pulse)
 
     Nearly the same are rows whose shingles have a Jaccard index of 0.8 or more. And of the lines that only one of both
     has, at least half of the words must be in common, of questions as of answers: two questions about one long passage
-    are not the same row.
+    aren't the same row.
 
     Args:
         records: all rows.
-        left_out: indices of rows that are not looked at.
+        left_out: indices of rows that aren't looked at.
         pulse: counts each row, and raises `ReadingCancelled` where the user asked to end.
     """
     indices = [index for index in range(len(records)) if index not in left_out and _says_anything(records[index])]

@@ -20,7 +20,7 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
         given: the column of each target; "choices" may name several, with commas between.
 
     Raises:
-        UserError: a target or a column that does not exist, or a target that is missing.
+        UserError: a target or a column that doesn't exist, or a target that is missing.
     """
     wanted = {_ALIASES.get(target.strip().casefold(), target.strip().casefold()): column
               for target, column in given.items()}
@@ -58,7 +58,7 @@ def _series(wanted: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:
-    """Raises UserError: one of those that a person named does not exist."""
+    """Raises UserError: one of those that a person named doesn't exist."""
     for column in wanted:
         if column not in columns:
             shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])

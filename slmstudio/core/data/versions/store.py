@@ -121,7 +121,7 @@ def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[
         the new file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     first = like or sources[0].path or Path(sources[0].name)
     target = _reserved(first, like is not None)
@@ -158,7 +158,7 @@ def read_lineage(path: Path) -> Lineage | None:
     """How a file came to be; None for one that isn't a version.
 
     Raises:
-        UserError: its lineage cannot be read.
+        UserError: its lineage can't be read.
     """
     file = lineage_file(path)
     try:
@@ -200,7 +200,7 @@ def chain(path: Path) -> list[Version]:
     """A version and those that it was made from, the newest first, as far as they are still there.
 
     Raises:
-        UserError: the lineage of one of them cannot be read.
+        UserError: the lineage of one of them can't be read.
     """
     found: list[Version] = []
     seen: set[Path] = set()
@@ -221,7 +221,7 @@ def remove(path: Path) -> bool:
     A file outside of the datasets folder, or without a lineage, belongs to somebody else and stays.
 
     Raises:
-        UserError: it cannot be moved.
+        UserError: it can't be moved.
     """
     if path.parent != paths.datasets_dir() or not lineage_file(path).exists():
         return False

@@ -77,7 +77,7 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         lines: of judge.jsonl: {"id", "order": "ab" | "ba" (who was shown first), "a": name, "b": name,
-            "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read), "skipped": why
+            "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (couldn't be read), "skipped": why
             the judge wasn't asked, "cut": "thinking" where it came to no verdict for that}.
 
     Returns:

@@ -44,7 +44,7 @@ MAX_LITERAL = 8
 
 
 class Refusal(jinja2.TemplateError):
-    """The template called `raise_exception`: it does not take this conversation."""
+    """The template called `raise_exception`: it doesn't take this conversation."""
 
 
 def render(source: str, variables: dict[str, Any], input_characters: int) -> str:

@@ -296,4 +296,4 @@ def _has(folder: Path, name: str) -> bool:
     try:
         return (folder / name).is_file()
     except OSError:
-        return False  # a disk that is not plugged in, or a folder of somebody else's
+        return False  # a disk that isn't plugged in, or a folder of somebody else's

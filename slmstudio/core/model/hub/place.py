@@ -60,7 +60,7 @@ def read_source(folder: Path) -> dict[str, Any] | None:
 
 
 def read_record(partial: Path) -> dict[str, Any] | None:
-    """What download.json says of a model that has not arrived yet."""
+    """What download.json says of a model that hasn't arrived yet."""
     return _read("download", partial / RECORD)
 
 

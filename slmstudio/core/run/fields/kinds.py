@@ -126,7 +126,7 @@ class Number:
     """A number between two limits.
 
     Attributes:
-        above: the least value itself is not allowed; `below`: nor the greatest.
+        above: the least value itself isn't allowed; `below`: nor the greatest.
     """
 
     least: float
@@ -237,7 +237,7 @@ class Field:
         """Make `value` (a JSON value, or text that a person typed) fit.
 
         Raises:
-            ValueError: with a sentence, when it does not fit.
+            ValueError: with a sentence, when it doesn't fit.
         """
         kind = self.kind
         if value is None or (isinstance(value, str) and value.strip().lower() in EMPTY):

@@ -46,7 +46,7 @@ class Outlook:
     Attributes:
         best: memory.
         device: "cuda" or "cpu".
-        free: bytes free there; None where the driver does not say.
+        free: bytes free there; None where the driver doesn't say.
         seconds: how long the whole run takes; None where no step of it was measured.
         energy: what it draws; None where nobody knows.
     """

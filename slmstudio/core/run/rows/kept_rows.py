@@ -50,7 +50,7 @@ Dump = Callable[[Record, Any], bytes]
 
 
 class Damaged(UserError):
-    """The rows are not what they were when they were kept."""
+    """The rows aren't what they were when they were kept."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Kept:
     """
     Attributes:
         train: rows to learn. They and the next are read from the run's folder as they are asked for, and proven each
-            time: `Damaged` is raised where they are not what they were.
+            time: `Damaged` is raised where they aren't what they were.
         evaluation: rows that are only evaluated.
     """
 
@@ -223,8 +223,8 @@ def read(run: Path) -> Kept | None:
     """The rows that a run keeps; None where it keeps none.
 
     Raises:
-        Damaged: they are not what they were.
-        UserError: they cannot be read, or a newer program wrote them.
+        Damaged: they aren't what they were.
+        UserError: they can't be read, or a newer program wrote them.
     """
     manifest = read_manifest(run)
     if manifest is None:
@@ -268,7 +268,7 @@ def read_manifest(run: Path) -> Manifest | None:
 
 
 def head(run: Path, side: str, most: int) -> list[Record]:
-    """The first rows of a side, of up to about `most` bytes; the rest is not read, nor is the SHA-256 looked at."""
+    """The first rows of a side, of up to about `most` bytes; the rest isn't read, nor is the SHA-256 looked at."""
     found = []
     for line in _lines(run, side):
         found.append(_loaded(run, side, line)[0])

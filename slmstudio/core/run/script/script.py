@@ -1,6 +1,6 @@
 """A run as a script of its own: PyTorch, transformers, PEFT and TRL, no SLM Studio, and the same losses.
 
-The script is put together from parts in resources/script, each a plain Python file; what a part names and does not
+The script is put together from parts in resources/script, each a plain Python file; what a part names and doesn't
 define are constants, which stand at the script's top with their reasons. Beside the script lie the run's rows.
 """
 
@@ -61,7 +61,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
         out: where the script goes; an existing one is written over.
 
     Raises:
-        UserError: the run, its model or its data cannot be used, or the script cannot be written.
+        UserError: the run, its model or its data can't be used, or the script can't be written.
     """
     out, notes, kept = Path(out), [], None
     if isinstance(run, RunConfig):

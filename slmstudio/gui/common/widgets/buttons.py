@@ -35,7 +35,7 @@ class SecondaryButton(QPushButton):
     """Any other button.
 
     Args:
-        kind: "plain", "danger" (what it does cannot be undone) or "small" (inside a list or a card's header).
+        kind: "plain", "danger" (what it does can't be undone) or "small" (inside a list or a card's header).
     """
 
     def __init__(self, text: str = "", tooltip: str = "", kind: str = "plain", parent: QWidget | None = None):
@@ -82,7 +82,7 @@ class ButtonRow(QWidget):
 
 
 class IconButton(QToolButton):
-    """A button that is only a drawing; its tooltip is its name for those who cannot see it."""
+    """A button that is only a drawing; its tooltip is its name for those who can't see it."""
 
     def __init__(self, icon: str, tooltip: str, parent: QWidget | None = None):
         super().__init__(parent)

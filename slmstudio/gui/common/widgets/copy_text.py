@@ -71,7 +71,7 @@ class CopyText(QFrame):
         """Show a text.
 
         Args:
-            copied: what the button copies, where a part of it is not to be seen.
+            copied: what the button copies, where a part of it isn't to be seen.
         """
         self._copied = shown if copied is None else copied
         if shown != self.field.toPlainText():

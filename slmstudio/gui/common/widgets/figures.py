@@ -189,7 +189,7 @@ class FigureTable(QTableView):
         return sum(header.sectionSize(column) for column in range(1, len(self.figures.headers)))
 
     def _share_room(self) -> None:
-        """The first column takes what the figures leave, but never so little that its names cannot be read."""
+        """The first column takes what the figures leave, but never so little that its names can't be read."""
         if not self.figures.headers:
             return
         header = self.horizontalHeader()

@@ -103,7 +103,7 @@ class UnmappedPage(QWidget):
         self.panel.focus_first()
 
     def show_error(self, error: Exception) -> None:
-        """Say why the file could not be read so."""
+        """Say why the file couldn't be read so."""
         if isinstance(error, UserError):
             error = UserError(error.what, error.why, tr("Choose other columns, or another type of rows."))
         self.error.show_error(error)

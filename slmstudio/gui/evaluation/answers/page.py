@@ -54,7 +54,7 @@ class RowsPage(Card):
     Signals:
         closed: back to the runs.
         changed: a row is different now or gone, and the scores with it.
-        failed(Exception): what was asked for before the page was closed could not be done.
+        failed(Exception): what was asked for before the page was closed couldn't be done.
     """
 
     closed = Signal()
@@ -166,7 +166,7 @@ class RowsPage(Card):
         self.undo.hide()
         self._opening, self._closed = True, False
         for button in (self.vote, self.save):
-            button.setEnabled(False)  # the rows are not there yet
+            button.setEnabled(False)  # the rows aren't there yet
         self._read()
 
     def _read(self) -> None:

@@ -24,7 +24,7 @@ LIMIT_WIDTH = 96
 
 
 class GuardEditor(QFrame):
-    """The guard's fields below the run's progress. What is not touched is not sent.
+    """The guard's fields below the run's progress. What isn't touched isn't sent.
 
     Signals:
         apply_wanted(dict): those of the guard's fields that are to be different.

@@ -164,6 +164,6 @@ class MachinesDialog(QDialog):
         self.list.setText("\n".join(lines))
 
     def show_error(self, error: Exception) -> None:
-        """It could not be started, or has ended while it waited."""
+        """It couldn't be started, or has ended while it waited."""
         self.ask()
         self.banner.show_error(error)

@@ -43,8 +43,8 @@ def test_where_test_and_interval_disagree_both_are_said() -> None:
 
 
 @pytest.mark.parametrize("found", [
-    Difference(2.0, 0.1, 3.9, 0.06, 40, 80),  # the test does not say so
-    Difference(2.0, -0.1, 4.1, 0.04, 40, 80),  # the interval does not
+    Difference(2.0, 0.1, 3.9, 0.06, 40, 80),  # the test doesn't say so
+    Difference(2.0, -0.1, 4.1, 0.04, 40, 80),  # the interval doesn't
     Difference(0.01, 0.005, 0.015, 0.0001, 40, 20),  # nobody can see it
 ])
 def test_no_verdict_where_anything_speaks_against_it(found: Difference) -> None:
