@@ -99,7 +99,7 @@ def _paeth(left: int, up: int, corner: int) -> int:
 
 
 def make_stage(work: Path, wheel: Path, icon: Path) -> Path:
-    """What is installed, as it lies in the user's folder: two manifests in it, of the application and of all."""
+    """What is installed, as it is in the user's folder: two manifests in it, of the application and of all."""
     stage = work / "stage"
     build_app.copy_application(stage / "app", "windows", "beside")
     with zipfile.ZipFile(wheel) as archive:

@@ -114,7 +114,7 @@ class Progress:
     Attributes:
         state: "working", "finished", "failed" or "cancelled".
         text: why it failed; a sentence to wait by while nothing has begun.
-        remarks: what the person should know at the end.
+        remarks: what the user should know at the end.
         log: where everything is written down.
     """
 

@@ -76,7 +76,7 @@ class Llama:
         return next((cache.expanduser() / "wheels").rglob(f"{name}-*.whl"), None) is not None
 
     def _at_hand(self) -> str:
-        """One that is there already or in a folder, or that pip compiled and kept. Empty when it loads."""
+        """One that is already there or in a folder, or that pip compiled and kept. Empty when it loads."""
         if self.packages.pip("install", "--no-deps", "--no-index", "--only-binary=:all:", self.line):
             return "" if self._loads() else tr("Its wheel doesn't load on this machine.")
         if self.has_wheel() and self.packages.pip("install", "--no-deps", self.line) and self._loads():
@@ -112,7 +112,7 @@ class Llama:
         return self.console.run([self.packages.python, "-I", "-c", LOADS], self.packages.environment)
 
     def _how_to_get(self, missing: dict[str, str]) -> str:
-        """How a person gets a compiler, and the chat engine with it."""
+        """How a user gets a compiler, and the chat engine with it."""
         again = tr("Then set up again: {command}", command=self.packages.bootstrap.how_to_set_up())
         if sys.platform == "win32":
             return f"{tr('Install Visual Studio Build Tools with the C++ workload.')} {again}"

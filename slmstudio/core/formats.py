@@ -1,7 +1,7 @@
 """The formats of the files that outlive the version that wrote them.
 
 Every such file carries a stamp: the number of its format. An older file is brought up to date as it is read, one format
-after another; one of a newer program is refused with a sentence, for what it says may mean something else by then.
+after another; one of a newer program is refused with a sentence, because what it says may mean something else by then.
 Datasets carry none: their rows belong to other programs too.
 
 A new format: raise its number here, and add to `UPGRADES` how the one before becomes it.
@@ -27,7 +27,7 @@ class Kind:
 
     Attributes:
         format: what this program writes, and the newest that it reads.
-        key: where the stamp stands; a file without it was written before there was one, and is format 1.
+        key: where the stamp is; a file without it was written before there was one, and is format 1.
         of_folder: whether its folder names it, as in "run.json of 2026-11-24-helpdesk-7f3a".
         older_key: where the stamp stood once.
     """

@@ -1,6 +1,6 @@
 """The folder that holds runs, models and chats: which one it is, whether another can be taken, and taking it.
 
-Nothing is moved. A run remembers where its base model lies by its path, and the queue its runs; files that moved under
+Nothing is moved. A run remembers where its base model is by its path, and the queue its runs; files that moved under
 them would be lost to them. So what was kept stays where it is, and the user is told how to bring it along.
 """
 
@@ -159,7 +159,7 @@ def check(folder: Path) -> list[UserError]:
 
 
 def notes(folder: Path, free: int) -> list[UserError]:
-    """What to know of `folder`, with so many bytes free, as the place."""
+    """What to know of `folder`, with this many bytes free, as the place."""
     from slmstudio.core.hardware import mounts, wsl
 
     found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
@@ -184,7 +184,7 @@ def change(folder: Path) -> str:
     try:
         old: Path | None = paths.home()
     except UserError:
-        old = None  # a damaged note is what this mends
+        old = None  # a damaged note is what this fixes
     if old is not None:
         _refuse_while_running(old)
     try:
@@ -205,7 +205,7 @@ def change(folder: Path) -> str:
 
 
 def use_usual() -> None:
-    """Forget the choice: the system's own place is used again. What lies in the chosen folder stays there.
+    """Forget the choice: the system's own place is used again. What is in the chosen folder stays there.
 
     Raises:
         UserError: the note of the choice can't be removed.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 RECENT = 30
 """Pieces that the mean is of, roughly: older ones fade."""
 OUTLIER = 3.0
-"""A piece counts as no more than so many usual ones, and as no less than that part of one."""
+"""A piece counts as no more than this many usual ones, and as no less than that part of one."""
 FEW = 5
 """Pieces after which it is known what is usual."""
 RISE = 0.1

@@ -11,7 +11,7 @@ import math
 from slmstudio.core.i18n import noop, ntr, number_text, tr
 
 _ROUNDING = ((55, 10), (3600, 60), (5 * 3600, 300), (24 * 3600, 3600), (math.inf, 4 * 3600))
-"""Below so many seconds, an estimate is rounded to so many."""
+"""Below this many seconds, an estimate is rounded to this many."""
 _COUNT_UNITS = ((1e12, noop("{number} T")), (1e9, noop("{number} B")), (1e6, noop("{number} M")),
                 (1e3, noop("{number} K")))
 _MINUTES_AND_SECONDS = (noop("{number} min"), noop("{number} s"))
@@ -73,7 +73,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_loss(loss: float | None) -> str:
-    """A loss with three decimals; a word for one that ran away until it was no number, a dash for none.
+    """A loss with three decimals; a word for one that ran away until it wasn't a number, a dash for none.
 
     >>> format_loss(1.23456), format_loss(float("nan")), format_loss(None)
     ('1.235', 'diverged', '–')

@@ -215,7 +215,7 @@ def _gpu_is_gone(error: Exception) -> bool:
 
 
 def _be_nice() -> None:
-    """Give way to the window and to the person's other programs."""
+    """Give way to the window and to the user's other programs."""
     import psutil
 
     process = psutil.Process()

@@ -127,7 +127,7 @@ def _parser() -> MarkdownIt:
     """CommonMark with tables and struck-out text, in which a line end is a line end and HTML is text."""
     from markdown_it import MarkdownIt
 
-    # Definitions of links stand anywhere in a text, which is read in parts here.
+    # Definitions of links are anywhere in a text, which is read in parts here.
     return MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable(
         "reference")
 

@@ -1,4 +1,4 @@
-"""What a person says of a file, as one line of text: which column holds what, which sheet, how a text is cut.
+"""What a user says of a file, as one line of text: which column holds what, which sheet, how a text is cut.
 
     instruction=Question,output=Answer,sheet=2024
 """

@@ -1,4 +1,4 @@
-"""Opens whatever a person has data in: says what it is, and hands out its rows."""
+"""Opens whatever a user has data in: says what it is, and hands out its rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person may choose for a file that it doesn't say itself; None leaves it to the program.
+    """What a user may choose for a file that it doesn't say itself; None leaves it to the program.
 
     Attributes:
         sheet: name of a workbook's sheet.
@@ -94,7 +94,7 @@ class DataFile:
     """A file, an archive or a folder with rows.
 
     Args:
-        said: names of columns that a person knows.
+        said: names of columns that a user knows.
         whole: whether all rows will be read; a checksum is made only then.
 
     Attributes:

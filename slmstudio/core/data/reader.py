@@ -52,7 +52,7 @@ class Dataset:
         rows_left_out: how many rows can't be used.
         count: usable rows, also where `records` weren't kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
-        choices, given: what a person said of the file, and of its columns.
+        choices, given: what a user said of the file, and of its columns.
         assumed: whether the encoding was guessed.
         examples: the first value of each column, as one line of text.
     """
@@ -91,7 +91,7 @@ class Dataset:
 
 
 class NoUsableRow(UserError):
-    """There are rows, and none of them can be used: a person must say what the columns hold, or fix the file."""
+    """There are rows, and none of them can be used: a user must say what the columns hold, or fix the file."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -109,7 +109,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB, and every few rows of a table; True ends the reading.
-        columns: the column of each target, where a person knows better; see `mapping.look.TARGETS`.
+        columns: the column of each target, where a user knows better; see `mapping.look.TARGETS`.
         choices: which sheet is read, and how a text is cut.
         store: makes the store for records of a kind; None keeps none. With a store on disk, memory stays
             bounded for any number of rows.

@@ -91,7 +91,7 @@ class Source:
     def chunks(self, may_be_legacy: bool = False) -> Iterator[bytes]:
         """The text in UTF-8 without a BOM, about 1 MB at a time, whatever the file's encoding.
 
-        What is broken in UTF-16 (half a pair, half a unit) comes out as bytes that are no valid UTF-8,
+        What is broken in UTF-16 (half a pair, half a unit) comes out as bytes that aren't valid UTF-8,
         so that one check finds both.
 
         Raises:

@@ -15,8 +15,8 @@ def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | 
 
     Args:
         opened: whether what comes before the text has begun to think.
-        ended: whether the text's writer ended by itself: then it is no thought, unless it says where the thought ends.
-            Of a text that was cut, thoughts that don't end are all there is.
+        ended: whether the text's writer ended by itself: then it isn't a thought, unless it says where the thought
+            ends. Of a text that was cut, thoughts that don't end are all there is.
 
     >>> parted("<think>\\n2 + 2\\n</think>\\n\\n4"), parted("4"), parted("<think>Well"), parted("Well</think>4", True)
     (('2 + 2', '4'), (None, '4'), ('Well', ''), ('Well', '4'))

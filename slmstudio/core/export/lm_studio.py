@@ -36,7 +36,7 @@ def target(gguf: Path) -> Path:
 
 def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: None,
         cancelled: Callable[[], bool] = lambda: False) -> tuple[Path, bool]:
-    """Put a file into LM Studio's folder: by a hard link where both lie on one disk, else as a copy. It is there whole
+    """Put a file into LM Studio's folder: by a hard link where both are on one disk, else as a copy. It is there whole
     or not at all; an older one of that name is replaced.
 
     Returns:

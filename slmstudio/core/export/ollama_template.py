@@ -1,4 +1,4 @@
-"""What stands between the messages: a chat template taken apart, and written again in Ollama's language.
+"""What comes between the messages: a chat template taken apart, and written again in Ollama's language.
 
 A jinja template is a program, but nearly all of them do the same: a fixed text before and behind each message. Those
 texts are found by rendering conversations whose messages are markers. Then other conversations are rendered both ways;

@@ -65,7 +65,7 @@ class Export:
 
 
 def find(gguf: Path, run: RunSummary | None = None) -> Export:
-    """Look for what lies around a GGUF file.
+    """Look for what is around a GGUF file.
 
     Raises:
         UserError: it isn't a complete GGUF file.

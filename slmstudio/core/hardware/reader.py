@@ -25,7 +25,7 @@ class MachineReader:
 
     Args:
         monitors: of the cards to read; they are this reader's to close.
-        folder: where the run lies, for `disk_free`.
+        folder: where the run is, for `disk_free`.
     """
 
     def __init__(self, monitors: Sequence[GpuMonitor] = (), folder: Path | None = None):

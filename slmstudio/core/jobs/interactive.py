@@ -19,7 +19,7 @@ from slmstudio.core.jobs import processes
 
 CLOSE_SECONDS = 3.0
 KEPT_LOGS = 8
-"""So many of a kind's newest logs stay beside a new one."""
+"""This many of a kind's newest logs stay beside a new one."""
 
 
 class InteractiveWorker:

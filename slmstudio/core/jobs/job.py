@@ -60,8 +60,8 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it goes
-            on later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process went
+        state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it
+            continues later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process went
             away without a word).
         error: `UserError.to_dict()` for a failed or crashed job.
         details: the traceback of a defect, for "copy details".
@@ -219,7 +219,7 @@ class Job:
         """Append a command; the worker reads it at the next step boundary.
 
         Raises:
-            UserError: it can't be written: the disk is full, or a link lies in the file's place.
+            UserError: it can't be written: the disk is full, or a link is in the file's place.
         """
         line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
         try:

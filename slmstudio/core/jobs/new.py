@@ -119,7 +119,7 @@ def _short_jobs() -> Path:
 
 
 def _remove_old(parent: Path) -> None:
-    """Remove folders of jobs that ended long ago; whatever else lies there is left alone."""
+    """Remove folders of jobs that ended long ago; whatever else is there is left alone."""
     with contextlib.suppress(OSError):  # what can't be looked at or removed stays until the next time
         for folder in parent.iterdir():
             if folder.is_symlink() or not (folder / REQUEST).is_file() or (folder / RUN).exists():

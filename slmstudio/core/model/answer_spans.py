@@ -1,4 +1,4 @@
-"""Where the answers of a conversation stand in the text that a chat template makes of it."""
+"""Where the answers of a conversation are in the text that a chat template makes of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SENTINEL = "\ue000\ue001\ue000"
 
 def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, text: str,
                  markers: tuple[str, ...] = (), tools: Sequence[Mapping[str, Any]] = ()) -> list[tuple[int, int]]:
-    """Where the assistant's messages stand in the rendered text, each with what ends it, in characters.
+    """Where the assistant's messages are in the rendered text, each with what ends it, in characters.
 
     An answer begins where the messages before it, rendered with the generation prompt, end; and it ends where the
     messages up to it end. Both must be beginnings of the whole text. Templates that render a message in another way

@@ -58,7 +58,7 @@ def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: W
 
 
 def needed(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Shape | None]:
-    """The tensors of a known family by name, without what stands before `layers`, `embed_tokens` and `norm`; None for
+    """The tensors of a known family by name, without what comes before `layers`, `embed_tokens` and `norm`; None for
     a shape that config.json doesn't tell."""
     kind, hidden, vocabulary = config["model_type"], sizes["hidden_size"], sizes["vocabulary_size"]
     wanted: dict[str, Shape | None] = {"embed_tokens.weight": (vocabulary, hidden), "norm.weight": (hidden,)}

@@ -128,7 +128,7 @@ def read_model(folder: Path | str) -> ModelFacts:
 
 
 def refusal(name: str, problems: list[Problem]) -> UserError:
-    """What a person reads of a folder that can't be used: all that is wrong with it."""
+    """What a user reads of a folder that can't be used: all that is wrong with it."""
     what = tr("{name} can't be used as a base model.", name=name)
     remedy = tr("Fix the folder, or choose another model.")
     if len(problems) == 1:

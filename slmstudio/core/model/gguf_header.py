@@ -49,14 +49,14 @@ Check = Callable[[dict[str, Any], dict[str, int], int], None]
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the tensors' bytes.
+    """What comes before the tensors' bytes.
 
     Attributes:
         values: scalars and texts by key.
         lengths: of the arrays, by key.
         kinds: of the arrays' items, by key: ggml's numbers.
         types: of the tensors, by name: F16 for instance.
-        shapes: of the tensors, by name; the dimension that lies together in memory comes first.
+        shapes: of the tensors, by name; the dimension that is contiguous in memory comes first.
         bytes_by_type: bytes of all tensors of a type, F16 for instance.
         file_bytes: size of the file.
     """
@@ -138,7 +138,7 @@ class _Reader:
         return self._buffer[self._at - count:self._at]
 
     def peek(self, count: int) -> bytes:
-        """The next bytes, at most `count`, without going on."""
+        """The next bytes, at most `count`, without moving forward."""
         found = self.take(min(count, self.left))
         self._at -= len(found)
         return found

@@ -24,7 +24,7 @@ def local_models() -> list[Path]:
 
 
 def starter_folder() -> Path:
-    """Where the starter model lies once it is imported."""
+    """Where the starter model is once it is imported."""
     return paths.models_dir() / STARTER_NAME
 
 

@@ -262,7 +262,7 @@ def find_base(adapter: PeftAdapter, candidates: Iterable[Path]) -> Path:
     """The base that the adapter was trained on, among models on this machine: the name that it gives, and its shapes.
 
     Raises:
-        UserError: none has that name; those that have the shapes are listed, for a version of the same size may still
+        UserError: none has that name; those that have the shapes are listed, since a version of the same size may still
             be another model.
     """
     named = adapter.base_named or ""

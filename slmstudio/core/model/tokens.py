@@ -84,7 +84,7 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-    except BaseException as error:  # the library is written in Rust; its panics are no `Exception`
+    except BaseException as error:  # the library is written in Rust; its panics aren't an `Exception`
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = printable(str(error).rstrip("."), 200)
@@ -135,7 +135,7 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
         template: the model's.
         completion_only: learn each assistant message, the tools that it calls included, with the token that ends it,
             and nothing else; otherwise all.
-        max_length: cut after so many tokens.
+        max_length: cut after this many tokens.
         tools: what the assistant may call; never learned, as little as what tools return.
 
     Raises:
@@ -234,7 +234,7 @@ def _strippers(tokenizer: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @lru_cache(maxsize=4)
 def _without_control(tokenizer: Any, at_start: bool) -> Any:
-    """The same tokenizer, for what stands between two special tokens: it takes no text for one of them."""
+    """The same tokenizer, for what comes between two special tokens: it takes no text for one of them."""
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.to_str())

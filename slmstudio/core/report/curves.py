@@ -1,4 +1,4 @@
-"""Curves as SVG that stands in the page itself: no script, no picture file."""
+"""Curves as SVG that is in the page itself: no script, no picture file."""
 
 from __future__ import annotations
 

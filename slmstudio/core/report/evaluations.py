@@ -102,7 +102,7 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         UserError: a newer program made one of them.
     """
     found = []
-    for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows lie there too
+    for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows are there too
         request = formats.read("job", folder / jobs.REQUEST)
         if request is None or request.get("kind") != "evaluate":
             continue

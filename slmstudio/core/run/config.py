@@ -39,7 +39,7 @@ from slmstudio.core.run.fields.kinds import (
 )
 
 SET = noop("You set this.")
-"""What a plan says of a value that a person decided; `chosen` says which those are."""
+"""What a plan says of a value that a user decided; `chosen` says which those are."""
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
     noop("Run"), noop("Method"), noop("Length"), noop("Batch"), noop("Learning"), noop("Machine"),
@@ -61,7 +61,7 @@ class RunConfig:
 
     Attributes:
         reasons: by field, why it has its value, in the language of who planned; to be shown, never compared.
-        chosen: fields that a person decided.
+        chosen: fields that a user decided.
     """
 
     name: str = described(..., Text(), RUN, noop("Name"),

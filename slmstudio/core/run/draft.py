@@ -72,5 +72,5 @@ class Draft:
 
     @property
     def free_memory(self) -> int:
-        """Bytes free where the model will lie; 0 where nobody says."""
+        """Bytes free where the model will be; 0 where nobody says."""
         return (self.gpu.memory_free if self.gpu else self.machine.ram_free) or 0

@@ -90,7 +90,7 @@ def names_in(parent: Path, but: Path | None = None) -> list[str]:
 
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "tokenizers", "safetensors")
-"""Their versions stand in run.json: other ones may give other numbers."""
+"""Their versions are in run.json: other ones may give other numbers."""
 
 
 def versions() -> dict[str, str]:
@@ -164,7 +164,7 @@ class RunSummary:
 
     @property
     def resumable(self) -> bool:
-        """Whether Resume can go on: it ended early and wasn't finished."""
+        """Whether Resume is possible: it ended early and wasn't finished."""
         return self.state in ("crashed", "failed", "stopped", "paused", "new") and not self.at_work and (
             self.total_steps is None or self.steps < self.total_steps
         )
@@ -344,7 +344,7 @@ def result_folder(folder: Path) -> Path | None:
 def need_own_result(result: Path) -> None:
     """Refuse an adapter or a model in a run folder that isn't what the run has left there.
 
-    Its files must be those of its manifest, and the manifest the one that the outcome names. What lies elsewhere, and
+    Its files must be those of its manifest, and the manifest the one that the outcome names. What is elsewhere, and
     what older runs left, is taken as far as it can be checked.
 
     Raises:

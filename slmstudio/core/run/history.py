@@ -19,7 +19,7 @@ TOLD = frozenset(
      "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
      "fit_measured", "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"}
 )
-"""Types of events that a person wants to read as a line, beside the evaluations."""
+"""Types of events that a user wants to read as a line, beside the evaluations."""
 
 
 class RunHistory:

@@ -1,4 +1,4 @@
-"""What a person wrote about a run: a note, and tags to find it by. Kept as RUN/notes.json."""
+"""What a user wrote about a run: a note, and tags to find it by. Kept as RUN/notes.json."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Notes:
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
-    """Tags as a person types them, between commas.
+    """Tags as a user types them, between commas.
 
     >>> parse_tags("best, हिन्दी,  Best , for the  demo")
     ('best', 'हिन्दी', 'for the demo')

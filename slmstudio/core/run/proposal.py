@@ -282,7 +282,7 @@ def _memory(draft: Draft) -> None:
 
 
 def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
-    """A run that may not fit is planned all the same: the estimate can be wrong, and the person decides."""
+    """A run that may not fit is planned all the same: the estimate can be wrong, and the user decides."""
     said = tr("May need up to {needed}, and {free} is free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't

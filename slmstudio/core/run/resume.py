@@ -22,7 +22,7 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
         record: run.json as it is now.
 
     Raises:
-        UserError: the checkpoints lie elsewhere, or were made on another base model; or the base can't be read.
+        UserError: the checkpoints are elsewhere, or were made on another base model; or the base can't be read.
     """
     parent = run / folder.CHECKPOINTS
     if not parent.resolve().is_relative_to(run.resolve()):

@@ -58,7 +58,7 @@ class RowsReport:
 
 def context_of(counts: TokenCounts | None, special: Sequence[str], rows: int, max_length: int,
                evaluation: Rows | None) -> Context:
-    """What is known beside the rows when they are checked or mended; lengths only where every row was measured."""
+    """What is known beside the rows when they are checked or fixed; lengths only where every row was measured."""
     lengths = counts.lengths if counts is not None and len(counts.lengths) == rows else None
     return Context(tuple(special), lengths, max_length, {} if evaluation is None else {"evaluation": evaluation})
 

@@ -79,7 +79,7 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
 
 
 def _at(ordered: Sequence[int], share: float) -> int:
-    """The smallest length that so many rows don't exceed."""
+    """The smallest length that this many rows don't exceed."""
     return ordered[max(0, math.ceil(round(share * len(ordered), 6)) - 1)]
 
 

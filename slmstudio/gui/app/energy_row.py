@@ -1,4 +1,4 @@
-"""What a kilowatt-hour costs and gives off: the person's own figures in the settings, and what holds without them."""
+"""What a kilowatt-hour costs and gives off: the user's own figures in the settings, and what holds without them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ LEAST_SIZE = (640, 360)
 class _Room(QWidget):
     """What is scrolled: the pages, which fill it. It asks for no more room than the open one needs at least.
 
-    It has no layout, for with one it would be as high as wrapped text would like to be.
+    It has no layout, because with one it would be as high as wrapped text would like to be.
     """
 
     def __init__(self, pages: QStackedWidget):
@@ -197,7 +197,7 @@ class MainWindow(QMainWindow):
         dialog.open()
 
     def _change_text_size(self, step: int) -> None:
-        """Make the text larger or smaller by so many percent; 0 gives it its usual size."""
+        """Make the text larger or smaller by this many percent; 0 gives it its usual size."""
         now = self._session.settings.text_size
         self._session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
         theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme,
@@ -241,7 +241,7 @@ class MainWindow(QMainWindow):
         self.page("data").open_files(files)  # type: ignore[attr-defined]
 
     def _tab_clicked(self, index: int) -> None:
-        # The tab that lies below the welcome page is the current one already: choosing it changes nothing.
+        # The tab that is below the welcome page is the current one already: choosing it changes nothing.
         if self.welcome_is_open() and index == self.header.tabs.currentIndex():
             self._show_tab(index)
 

@@ -14,7 +14,7 @@ from slmstudio.core.i18n import ptr, tr
 FAULTS = ("heat", "power supply", "hardware protection")
 """What holds a card down and wants to be noticed; every card reaches its power limit."""
 MOST_CARDS = 2
-"""So many are told one by one; more of them together."""
+"""This many are told one by one; more of them together."""
 
 
 def gauges(reading: MachineReading) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StarterPreparation(QObject):
-    """Unpacks the package that came with the program into the library, unless the person cancels it.
+    """Unpacks the package that came with the program into the library, unless the user cancels it.
 
     Signals:
         progressed(str, int, int): what it does, and how much of how much is done.

@@ -30,7 +30,7 @@ class Found:
     Attributes:
         free: bytes free where things are kept; None when the disk doesn't say.
         unshown: Indian scripts for which there is no font.
-        notes: what a person should know of WSL and of the place.
+        notes: what a user should know of WSL and of the place.
     """
 
     machine: Machine

@@ -139,12 +139,12 @@ class Comparison(QObject):
 
 
 def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
-    """How the models that this vote was about stand now."""
+    """How the models that this vote was about compare now."""
     identities = {each.model.identity for each in vote.answers}
     best = None if vote.best is None else vote.answers[vote.best].model.identity
     about = [each for each in tallies if {each.first.identity, each.second.identity} <= identities
              and (best is None or best in (each.first.identity, each.second.identity))]
-    if len(vote.answers) > 2:  # what each pair says stands in the list of all votes
+    if len(vote.answers) > 2:  # what each pair says is in the list of all votes
         return ["    ".join(score_text(each) for each in about[:3])] if about else []
     return [f"{tr('{sentence}.', sentence=score_text(each))} {verdict_text(each)}" for each in about]
 

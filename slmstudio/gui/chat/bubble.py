@@ -20,7 +20,7 @@ SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
 PADDING = 12
 NARROW = 260
-"""Below this width, an answer's figures stand below its buttons."""
+"""Below this width, an answer's figures are below its buttons."""
 
 
 @dataclass(frozen=True)

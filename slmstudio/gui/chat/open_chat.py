@@ -28,7 +28,7 @@ class OpenChat(QObject):
     Signals:
         begun: another one is open now.
         kept: it was written to its `file`; or one that was open before, to its own.
-        exported(Path): it was written where the person wanted.
+        exported(Path): it was written where the user wanted.
         failed(Exception): it couldn't be read or written.
     """
 

@@ -47,7 +47,7 @@ class RunOpening(ProgressStrip):
         self.hide()
 
     def open(self, run: Path) -> None:
-        """Find out what to open for a run; make a GGUF file before, where the person would rather have one. Of several
+        """Find out what to open for a run; make a GGUF file before, where the user would rather have one. Of several
         runs, the one that was asked for last is opened."""
         if self._exporting is not None:
             self.failed.emit(UserError(

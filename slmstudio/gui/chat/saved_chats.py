@@ -174,7 +174,7 @@ class ChatList(Card):
         menu.popup(self.list.viewport().mapToGlobal(place))
 
     def begin_rename(self) -> None:
-        """Let the person name the conversation that is marked."""
+        """Let the user name the conversation that is marked."""
         value = self.list.value()
         conversation = next((each for path, each in self._found if path == value), None)
         if isinstance(value, Path) and conversation is not None:

@@ -18,10 +18,10 @@ from slmstudio.gui.chat.settings import ChatSettings
 
 
 class Talk(QObject):
-    """Brings what the person writes and presses to the models.
+    """Brings what the user writes and presses to the models.
 
     Signals:
-        correct_wanted(Answered, bool): the person wants to correct an answer; True for a test row.
+        correct_wanted(Answered, bool): the user wants to correct an answer; True for a test row.
         failed(UserError): the settings can't be used.
     """
 

@@ -105,7 +105,7 @@ def _write_svg(widget: QWidget, path: Path) -> bool:
 
 
 def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Callable[[Path], object]) -> None:
-    """Let the person choose where to save, and write it then.
+    """Let the user choose where to save, and write it then.
 
     Args:
         kinds: as in "PNG picture (*.png);;SVG drawing (*.svg)"; the first is proposed.

@@ -1,7 +1,7 @@
 """Colours, sizes and fonts of the window: the one place that knows them.
 
 Widgets name a colour ("accent", "muted"); this module knows its value in the scheme that is on. Style
-rules stand in resources/styles/studio.qss, where `$name` is replaced by the value of a token.
+rules are in resources/styles/studio.qss, where `$name` is replaced by the value of a token.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class DataEntry:
             of its columns.
         report: what was found in its rows.
         edits: what was changed by hand, and isn't written.
-        by_shape: its columns were read as a person chose for another file with the same ones.
+        by_shape: its columns were read as a user chose for another file with the same ones.
         accepted: the reading that is used though columns that matter aren't.
     """
 

@@ -40,7 +40,7 @@ class Wanted:
         line: of the row to show.
         said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
             others with its columns.
-        by_hand: a person just chose this, and is told if it doesn't work.
+        by_hand: a user just chose this, and is told if it doesn't work.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class Read:
     Attributes:
         eval_dataset: the rows of the file with evaluation rows that belongs to it.
         notes: what isn't as it was.
-        by_shape: its columns were read as a person chose for another file with the same ones.
+        by_shape: its columns were read as a user chose for another file with the same ones.
     """
 
     dataset: Dataset
@@ -73,7 +73,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Unmapped:
-    """A file whose columns tell nothing: a person has to say what they hold."""
+    """A file whose columns tell nothing: a user has to say what they hold."""
 
     rows: FirstRows
     choices: Choices

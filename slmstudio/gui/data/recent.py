@@ -67,7 +67,7 @@ class RecentList(QWidget):
     """The newest of them, a line each.
 
     Signals:
-        chosen(Path): this one should be opened; a missing one too, for its disk may be back.
+        chosen(Path): this one should be opened; a missing one too, because its disk may be back.
         removed(Path): this one shouldn't be offered any more.
     """
 

@@ -75,7 +75,7 @@ class DataMemory(QObject):
                           said=given.of(entry.dataset) or "", eval_said=eval_said or "", split_by=entry.split_by)
 
     def keep_reading(self, dataset: Dataset) -> None:
-        """Remember what a person just said of a file's columns, for other files with the same ones."""
+        """Remember what a user just said of a file's columns, for other files with the same ones."""
         from slmstudio.core.data import given
         from slmstudio.core.data.opening import NO_CHOICES
 

@@ -18,7 +18,7 @@ class UnusedStrip(QFrame):
     """
     Signals:
         accepted: the data should be used anyway.
-        choose_wanted: the person wants to say what the columns hold.
+        choose_wanted: the user wants to say what the columns hold.
     """
 
     accepted = Signal()

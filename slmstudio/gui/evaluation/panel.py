@@ -56,8 +56,8 @@ class EvaluationPanel(QFrame):
     """The fields, what should be known before the start, and Start.
 
     Signals:
-        made(Job): the job is there and shall be started.
-        closed: the person doesn't want to evaluate now.
+        made(Job): the job is there and is to be started.
+        closed: the user doesn't want to evaluate now.
     """
 
     made = Signal(object)
@@ -133,7 +133,7 @@ class EvaluationPanel(QFrame):
         self._look_again()
 
     def give_up(self) -> None:
-        """Start nothing, though it is being checked: the person has closed the panel, or looks at another run."""
+        """Start nothing, though it is being checked: the user has closed the panel, or looks at another run."""
         if self._making is not None:
             self._making.cancel()
             self._making = None

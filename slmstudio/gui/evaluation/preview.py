@@ -28,7 +28,7 @@ class Look:
     Attributes:
         rows: that can be asked; None where nobody knows.
         text: of which kinds they are.
-        warnings: sentences on what a person should know before the start.
+        warnings: sentences on what a user should know before the start.
         fetched: where a benchmark's data on this machine came from; "" where they aren't here.
     """
 

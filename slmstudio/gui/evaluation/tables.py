@@ -187,7 +187,7 @@ def _values(score: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> d
 
 
 def group_label(group: str, key: str) -> str:
-    """A category, a language, or whether rows were learned, as a person reads it."""
+    """A category, a language, or whether rows were learned, as a user reads it."""
     if key == "by_training":
         return {"learned": tr("In the training rows"), "new": tr("Not in the training rows")}.get(group, group)
     return group or tr("(none)")

@@ -27,7 +27,7 @@ class Export:
     """One GGUF file.
 
     Attributes:
-        parity: what lies beside it as NAME.parity.json; empty when nothing does.
+        parity: what is beside it as NAME.parity.json; empty when nothing does.
     """
 
     path: Path
@@ -128,7 +128,7 @@ class ExportsTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def set_exports(self, exports: list[Export]) -> None:
-        """Show these files; the smallest proven one is selected, for that is the one to chat with."""
+        """Show these files; the smallest proven one is selected, since that is the one to chat with."""
         kept = self.selected()
         self.exports.set_exports(exports)
         paths = [export.path for export in exports]

@@ -42,7 +42,7 @@ class ExportPanel(QFrame):
     Signals:
         works(bool): an export is running now, or no longer.
         finished: files were made; the run's exports are different now.
-        closed: the person doesn't want to export now.
+        closed: the user doesn't want to export now.
     """
 
     works = Signal(bool)
@@ -121,7 +121,7 @@ class ExportPanel(QFrame):
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
 
     def _no_sizes(self, error: Exception) -> None:
-        """Without the base model nothing can be exported: say so before the person tries."""
+        """Without the base model nothing can be exported: say so before the user tries."""
         self.banner.show_error(error)
 
     def _show_choice(self) -> None:

@@ -120,7 +120,7 @@ class ParityTable(QWidget):
         self.hide()
 
     def show_parity(self, parity: dict[str, Any]) -> None:
-        """Show what lies beside an export; nothing where it has no checks, as files of older versions."""
+        """Show what is beside an export; nothing where it has no checks, as files of older versions."""
         checks = [check for check in parity.get("checks") or [] if isinstance(check, dict)]
         self.checks.set_checks(checks)
         self.remedy.setText("\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))

@@ -18,7 +18,7 @@ class Mark:
     """One line.
 
     Attributes:
-        x: where it stands, as a step.
+        x: where it is, as a step.
         text: short words beside it.
         colour: a token of the theme.
     """

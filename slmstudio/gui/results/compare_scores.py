@@ -28,7 +28,7 @@ from slmstudio.gui.results.run_facts import RunFacts
 TESTS = ""
 """Stands for a test set where others are named by their benchmark."""
 MOST_REMARKS = 6
-"""Remarks that are shown: each may take two lines, and the table stands below them."""
+"""Remarks that are shown: each may take two lines, and the table is below them."""
 Shown = dict[str, list[Evaluation | None]]
 """By the benchmark, or `TESTS`: of each run the evaluation whose scores are shown."""
 
@@ -184,7 +184,7 @@ def verdicts(found: Paired) -> list[str]:
 
 
 def _limited(lines: list[str], most: int) -> list[str]:
-    """So many lines, and how many there are beyond them."""
+    """This many lines, and how many there are beyond them."""
     return lines if len(lines) <= most else [*lines[:most], tr("And {count:,} more.", count=len(lines) - most)]
 
 

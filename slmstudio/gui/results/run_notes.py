@@ -21,7 +21,7 @@ LINES = 2
 
 class _Text(QPlainTextEdit):
     """Signals:
-        left: the person has gone elsewhere.
+        left: the user has gone elsewhere.
     """
 
     left = Signal()
@@ -33,7 +33,7 @@ class _Text(QPlainTextEdit):
 
 class NotesEditor(QWidget):
     """Two fields. `_kept` is what the disk holds of the run that is shown; by run, `_unsaved` is what was typed and is
-    not known to be on the disk, and `_written` what stood there before the last writing and what stands there now.
+    not known to be on the disk, and `_written` what stood there before the last writing and what is there now.
     `_writing` holds the runs whose notes a thread writes; that thread looks for what was typed meanwhile.
 
     Signals:

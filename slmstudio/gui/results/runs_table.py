@@ -156,7 +156,7 @@ class RunsTable(QTableView):
 
     Signals:
         chosen(list[RunSummary]): other runs are selected; the first is the current one.
-        sort_changed: the person sorts by another column.
+        sort_changed: the user sorts by another column.
         rename(RunSummary), open_folder(RunSummary), delete(RunSummary): wanted from the menu, or by a key.
     """
 

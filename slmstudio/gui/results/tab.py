@@ -213,7 +213,7 @@ class ResultsTab(QWidget):
         self.reading.set_progress(done, total)
 
     def _stop_reading(self) -> None:
-        """The person pressed Cancel: nothing is read until they say so, or come back to the tab."""
+        """The user pressed Cancel: nothing is read until they say so, or come back to the tab."""
         if self._reading is not None:
             self._reading.cancel()
         self._reading, self._stopped = None, True

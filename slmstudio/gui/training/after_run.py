@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 NOT_CHANGED = ("name", "model", "train_file", "eval_file", "train_map", "eval_map", "start_from")
-"""Fields that a person chose elsewhere than in the plan, as far as they chose them."""
+"""Fields that a user chose elsewhere than in the plan, as far as they chose them."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class NextRun(QObject):
 
     def _use(self, act: Callable[[RunConfig], object],
              refused: Callable[[list[Problem]], object] | None = None) -> None:
-        """Do it with the plan; with the coming one, when the person has just changed a field.
+        """Do it with the plan; with the coming one, when the user has just changed a field.
 
         Args:
             refused: is told where that one can't be used; without it, the plan's fields alone say so.
@@ -168,7 +168,7 @@ class NextRun(QObject):
         self.failed.emit(error)
 
     def after_end(self, job: Job, name: str, outcome: Outcome) -> None:
-        """A run has ended: the next one begins, unless the person wanted the memory for something else."""
+        """A run has ended: the next one begins, unless the user wanted the memory for something else."""
         if outcome.state == "paused":
             return
         if self.queue.waits() and outcome.state in ("failed", "crashed"):
@@ -196,7 +196,7 @@ class NextRun(QObject):
         self._plan_with(read)
 
     def plan_again(self, run: Path, changes: dict[str, Any]) -> None:
-        """Plan a run once more from its base model: its data, what the person had set of it, and these changes."""
+        """Plan a run once more from its base model: its data, what the user had set of it, and these changes."""
         def read(task: Task) -> _ReadAgain:
             config = RunConfig.from_dict(Job(run).request())
             own = {name: getattr(config, name) for name in config.chosen if name not in NOT_CHANGED}
@@ -225,7 +225,7 @@ class NextRun(QObject):
     # -- the code ---------------------------------------------------------------------------------------------
 
     def save_code(self, run: Path | None) -> None:
-        """Let the person save the run, or the plan, as a script."""
+        """Let the user save the run, or the plan, as a script."""
         config = self._plan.config
         if config is not None:
             self.begun.emit()

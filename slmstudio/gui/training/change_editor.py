@@ -101,7 +101,7 @@ class ChangeEditor(QFrame):
         self.rate.selectAll()
 
     def set_step(self, step: int) -> None:
-        """So many steps are done: a run can't become shorter than that."""
+        """This many steps are done: a run can't become shorter than that."""
         self._done = step
 
     def _show_length(self) -> None:

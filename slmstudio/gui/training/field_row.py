@@ -50,7 +50,7 @@ class _Lines(QPlainTextEdit):
     """Several lines of text.
 
     Signals:
-        finished: the person has changed the text and gone elsewhere.
+        finished: the user has changed the text and gone elsewhere.
     """
 
     finished = Signal()
@@ -71,7 +71,7 @@ class FieldRow(QWidget):
     """One field: label, editor, the reason for its value, and what is wrong with it.
 
     Signals:
-        edited(name, text or bool): the person decided another value.
+        edited(name, text or bool): the user decided another value.
         reset(name): let the plan decide again.
     """
 
@@ -163,7 +163,7 @@ class FieldRow(QWidget):
         """Show what the plan holds now.
 
         Args:
-            changed: whether the person decided it; then it can be given back to the plan.
+            changed: whether the user decided it; then it can be given back to the plan.
         """
         editor, value = self.editor, getattr(config, self.name)
         if isinstance(editor, _Choice) and self.name == "method":
@@ -189,7 +189,7 @@ class FieldRow(QWidget):
         self.show_problem("")
 
     def show_typed(self, text: str) -> None:
-        """Show what the person typed, which isn't a value of the field."""
+        """Show what the user typed, which isn't a value of the field."""
         if isinstance(self.editor, QLineEdit) and not self.editor.isModified():
             self.editor.setText(text)
 

@@ -1,4 +1,4 @@
-"""What a person can do with a running run: pause it, save it, end it."""
+"""What a user can do with a running run: pause it, save it, end it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that wait: what stands in the queue, and the next one's start."""
+"""Runs that wait: what is in the queue, and the next one's start."""
 
 from __future__ import annotations
 

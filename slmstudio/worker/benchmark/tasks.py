@@ -63,7 +63,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
 
     Args:
         name: "mmlu" for a folder in MMLU's layout, "mmlu_anatomy" for one subject of it, or any task or group of
-            lm_eval whose data are in `data` as they lie on the hub: one file or more a split, in JSONL, Parquet or CSV.
+            lm_eval whose data are in `data` as they are on the hub: one file or more a split, in JSONL, Parquet or CSV.
         data: None takes what was fetched.
 
     Raises:

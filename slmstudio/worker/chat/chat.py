@@ -29,7 +29,7 @@ from slmstudio.worker.model import llama_log
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
 MIN_REPLY_SHARE = 8
-"""At least one part in so many of the context is kept free for the answer."""
+"""At least one part in this many of the context is kept free for the answer."""
 EMIT_SECONDS = 0.02
 """Text that is drawn faster than this goes out together."""
 

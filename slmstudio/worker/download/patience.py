@@ -1,4 +1,4 @@
-"""Trying again: a connection that breaks, and a hub that is busy, are no reason to give up at once."""
+"""Trying again: a connection that breaks, and a hub that is busy, aren't a reason to give up at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slmstudio.worker.runtime import network
 
 Result = TypeVar("Result")
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds to wait, after so many failures in a row that brought nothing."""
+"""Seconds to wait, after this many failures in a row that brought nothing."""
 AT_ONCE = 0.2
 """Seconds to wait where something had come."""
 LONGEST = 300.0

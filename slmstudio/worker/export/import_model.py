@@ -33,7 +33,7 @@ SOURCE = "source.json"
 def run(job: JobContext) -> dict[str, Any]:
     """
     Returns:
-        `{"folder": path, "reused": whether it was there already, "bytes": size of the weights}`.
+        `{"folder": path, "reused": whether it was already there, "bytes": size of the weights}`.
 
     Raises:
         UserError: the GGUF can't be read, its architecture or pre-tokenizer is unknown, or the folder is taken.

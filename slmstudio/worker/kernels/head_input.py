@@ -1,4 +1,4 @@
-"""What the head reads lies in one piece, so that its weight isn't copied for every row."""
+"""What the head reads is in one piece, so that its weight isn't copied for every row."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def first_cause(ended: list[Ended]) -> Ended:
 
 
 def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memory_kill: bool = False) -> jobs.Outcome:
-    """What a person is told.
+    """What a user is told.
 
     Args:
         host: the machine's name, where several take part.

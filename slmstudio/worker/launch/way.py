@@ -1,4 +1,4 @@
-"""The way from another machine to the first one of a run: who answers there, and what stands in between."""
+"""The way from another machine to the first one of a run: who answers there, and what is in between."""
 
 from __future__ import annotations
 

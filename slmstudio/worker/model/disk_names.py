@@ -19,7 +19,7 @@ class DiskNames:
     """The tensors on the disk by the names of the model's parameters.
 
     Attributes:
-        plain: parameter: name on the disk, of those that lie there as they are.
+        plain: parameter: name on the disk, of those that are there as they are.
         joined: parameter: names on the disk, of those that transformers puts together when it loads them.
     """
 

@@ -94,7 +94,7 @@ class GgufTensors:
 
 
 def _row_bytes(kind: Any, values: int) -> int:
-    """Bytes of so many values; 0 where they don't fill whole blocks."""
+    """Bytes of this many values; 0 where they don't fill whole blocks."""
     from gguf import GGML_QUANT_SIZES
 
     block, size = GGML_QUANT_SIZES[kind]

@@ -28,7 +28,7 @@ class Vocabulary:
     Attributes:
         state: tokenizer.json.
         template: None where the model has none.
-        has_sentencepiece: whether tokenizer.model lies beside it, from which the converter takes scores and types.
+        has_sentencepiece: whether tokenizer.model is beside it, from which the converter takes scores and types.
     """
 
     state: dict[str, Any]
@@ -68,7 +68,7 @@ class Vocabulary:
         return " "
 
     def boundary(self) -> str:
-        """What may stand in front of a text so that it is tokenized as in the middle of a conversation."""
+        """What may be in front of a text so that it is tokenized as in the middle of a conversation."""
         return self.end_of_turn() or ""
 
     def normalizer(self) -> str | None:

@@ -52,7 +52,7 @@ WIDE = Limits(1e-4, 0.99, 1e-3, 0.01)
 BF16 = Limits(1e-3, 0.95, 0.01, 0.02)
 """llama.cpp rounds what goes through the layers to 8 bits of precision too: the starter model comes to 4.5e-5."""
 QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None, None)))
-"""From so many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
+"""From this many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
 bits come to 0.3, a model that has nothing to do with the file to 2."""
 SHOWN = "shown only"
 EXPORT = noop("Export it again; if that fails too, please report it.")

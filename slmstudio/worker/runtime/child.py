@@ -88,7 +88,7 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
     Of the request it reads "half_done", paths that are of no use when the work fails, and "trouble", what to say of a
     system error.
     """
-    i18n.use()  # what it says reaches the person that its parent speaks to
+    i18n.use()  # what it says reaches the user that its parent speaks to
     request = files.read_json(request_file)
     assert request is not None
     threading.Thread(target=end_with, args=(request["parent"],), daemon=True).start()

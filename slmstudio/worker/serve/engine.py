@@ -24,7 +24,7 @@ from slmstudio.worker.model.llama_vocab import LlamaVocab
 BATCH_TOKENS = 512
 FIRST_CHUNK = 64
 STEP_SECONDS = 0.5
-"""A step reads so much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
+"""A step reads as much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
 MAX_WAITING = 128
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp's number for "draw one"."""

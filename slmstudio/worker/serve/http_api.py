@@ -28,7 +28,7 @@ BYTES_PER_TOKEN = 64
 """No prompt needs more bytes for a token of it than this, markup included."""
 MIN_BODY, MAX_BODY = 2**18, 2**24
 DRAINED = 2**26
-"""So much of a body that is too large is read and thrown away, so that the client hears why it was refused."""
+"""This much of a body that is too large is read and thrown away, so that the client hears why it was refused."""
 BODY_SECONDS = 30.0
 GONE = 499
 """Nobody hears it: the client has gone away."""

@@ -200,7 +200,7 @@ def _no_number(name: str) -> None:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """As a person writes it: messages[0].content. Names of the union's branches are left out."""
+    """As a user writes it: messages[0].content. Names of the union's branches are left out."""
     text = ""
     for part in location:
         if isinstance(part, int):

@@ -68,7 +68,7 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
 
 def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress,
                 store: Callable[[], Spool]) -> Kept | SourceRows:
-    """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and lie in
+    """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
     known = job.request.get("hashes") or {}
     paths = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}

@@ -49,7 +49,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
            job: JobContext, phase: str) -> datasets.Dataset:
     """The rows in the columns of `encode_rows` or `encode_preferences`, with warnings of what was cut or left out.
 
-    They lie on the disk and are mapped into memory; in memory where they can't be kept.
+    They are on the disk and are mapped into memory; in memory where they can't be kept.
 
     Args:
         sha256: of the rows as the run keeps them; None where it keeps none, and nothing is looked up then.
@@ -112,7 +112,7 @@ def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | Non
 
 def _keep(place: Path, batches: Callable[[Losses], Iterator[pyarrow.RecordBatch]], rows: int,
           job: JobContext) -> tuple[datasets.Dataset, Losses] | None:
-    """Encode them into the cache; None where there is no room for them, for a run doesn't end for want of it, and
+    """Encode them into the cache; None where there is no room for them, because a run doesn't end for lack of it, and
     where none is left."""
     partial, losses = place.with_name(f".{place.name}.{os.getpid()}.partial"), Losses(rows)
     made = batches(losses)

@@ -54,7 +54,7 @@ def run(job: JobContext) -> dict[str, Any]:
     """Train as run.json says, from the newest good checkpoint if there is one.
 
     Returns:
-        The outcome's result: losses, steps, and where the adapter or model lies.
+        The outcome's result: losses, steps, and where the adapter or model is.
 
     Raises:
         UserError: the configuration, the data or the model can't be used, or a step came to no number.

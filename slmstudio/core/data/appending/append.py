@@ -101,7 +101,7 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
     """Add a row to a JSONL or JSON file, or make the file.
 
     Args:
-        said: what its columns hold, where a person chose that, as `given.parse` reads it.
+        said: what its columns hold, where a user chose that, as `given.parse` reads it.
 
     Raises:
         UserError: the row is incomplete, already in the file or of another kind than its rows; rows can't be added to

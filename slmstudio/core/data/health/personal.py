@@ -1,7 +1,7 @@
-"""Identifiers of people in India and elsewhere: where they stand in a text, and the text with masks in their place.
+"""Identifiers of people in India and elsewhere: where they are in a text, and the text with masks in their place.
 
-A number says little by itself: one in ten numbers of an order passes a checksum of one digit. So what stands before it
-decides too: after "order no." or "₹" nothing is taken for a number of a person, after "phone" or "आधार" it is.
+A number says little by itself: one in ten numbers of an order passes a checksum of one digit. So what comes before it
+decides too: after "order no." or "₹" nothing is taken for a person's number, after "phone" or "आधार" it is.
 """
 
 from __future__ import annotations

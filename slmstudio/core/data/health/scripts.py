@@ -156,7 +156,7 @@ def _is_mixed(word: str) -> bool:
 
 
 def _is_inside(runs: list[tuple[str, str]], place: int) -> bool:
-    """Whether one Latin letter, or two small ones, stand between letters of an Indian script; x is a sign there."""
+    """Whether one Latin letter, or two small ones, are between letters of an Indian script; x is a sign there."""
     script, letters = runs[place]
     short = len(letters) == 1 or (len(letters) == 2 and letters.islower())
     return (script == "Latin" and short and letters not in "xX" and place + 1 < len(runs)

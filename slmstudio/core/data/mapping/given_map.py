@@ -1,4 +1,4 @@
-"""What a person says of a file's columns."""
+"""What a user says of a file's columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALIASES = {"question": "instruction", "answer": "output", "response": "output",
 
 
 def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
-    """What a person says of the columns.
+    """What a user says of the columns.
 
     Args:
         given: the column of each target; "choices" may name several, with commas between.
@@ -58,7 +58,7 @@ def _series(wanted: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:
-    """Raises UserError: one of those that a person named doesn't exist."""
+    """Raises UserError: one of those that a user named doesn't exist."""
     for column in wanted:
         if column not in columns:
             shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])

@@ -35,7 +35,7 @@ class Source:
     Attributes:
         path: where it was; None where nobody noted it.
         weight, rows: of a mix, its weight and how many of the rows came from it.
-        given: what a person said of the file, as in `given.parse`.
+        given: what a user said of the file, as in `given.parse`.
     """
 
     name: str

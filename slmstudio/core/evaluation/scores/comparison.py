@@ -38,7 +38,7 @@ class Difference:
         value, low, high: the first model's score less the second's, and its 95% interval; infinite for one row.
         p: of the paired test, two-sided.
         rows: that both answered.
-        rows_needed: so many rows would tell the two apart in four of five tries, if the difference is as seen; None
+        rows_needed: this many rows would tell the two apart in four of five tries, if the difference is as seen; None
             where the scores are the same, or more than `MOST_ROWS` would be needed.
     """
 

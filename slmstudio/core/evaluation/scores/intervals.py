@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 RESAMPLES = 1000
 MOST_BLOCKS = 2000
-"""More rows than these are joined to so many random blocks, which are resampled as rows are: the spread is the same,
+"""More rows than these are joined to this many random blocks, which are resampled as rows are: the spread is the same,
 and 100,000 rows take no longer than 2,000."""
 SEED = 20_041  # of everything random in scoring: the same answers give the same scores
 

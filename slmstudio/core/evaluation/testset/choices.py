@@ -22,7 +22,7 @@ class Choice(NamedTuple):
 
     Attributes:
         choices: different texts, two or more.
-        ways: each way in which what stands there names a choice: "letter" (or the choice's own label) and "text" with
+        ways: each way in which what is there names a choice: "letter" (or the choice's own label) and "text" with
             an index from 0, "number" with the number itself. Of several, the file's other rows tell which is meant.
         first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they don't tell.
     """
@@ -86,7 +86,7 @@ def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) 
     """The choices of a row, or None where something is wrong, which goes to `findings`.
 
     Args:
-        said: what stands in the columns that may say which choice is right, where there is something. One that names
+        said: what is in the columns that may say which choice is right, where there is something. One that names
             none is passed over where another does: "label" may hold a remark.
     """
     texts = options.texts

@@ -14,7 +14,7 @@ MACHINE = TOPICS[2]
 GB = 1024**3
 ENOUGH_WITHOUT_SWAP = 16 * GB
 LITTLE_SHARED = 64 * 1024**2
-"""Docker's /dev/shm has so much unless told otherwise."""
+"""Docker's /dev/shm has this much unless told otherwise."""
 SLOW_PROFILES = ("low-power", "quiet", "cool")
 """As the kernel names them: Documentation/ABI/testing/sysfs-class-platform-profile."""
 

@@ -78,7 +78,7 @@ def privacy(facts: Facts) -> Iterator[Line]:
 
 
 def caches(facts: Facts) -> Iterator[Line]:
-    """Where they lie and how large they are."""
+    """Where they are and how large they are."""
     for cache in facts.caches:
         size = format_bytes(cache.size)
         yield Line("cache", DISK, tr("{cache}: {size}.", cache=tr(cache.title), size=size) if cache.whole else

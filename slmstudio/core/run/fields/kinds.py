@@ -33,7 +33,7 @@ class Text:
     wanted = noop("It must be text.")
 
     def read(self, value: Any) -> Any:
-        """A JSON value, or what a person typed, as the field's own type. Raises ValueError or TypeError."""
+        """A JSON value, or what a user typed, as the field's own type. Raises ValueError or TypeError."""
         if not isinstance(value, str):
             raise ValueError
         return value
@@ -234,7 +234,7 @@ class Field:
         return tr(self.why) if self.why else ""
 
     def read(self, value: Any) -> Any:
-        """Make `value` (a JSON value, or text that a person typed) fit.
+        """Make `value` (a JSON value, or text that a user typed) fit.
 
         Raises:
             ValueError: with a sentence, when it doesn't fit.

@@ -59,7 +59,7 @@ class Outlook:
 
     @property
     def fits(self) -> str:
-        """`YES`, `PERHAPS` or `NO`; it is advice, and a person may start all the same."""
+        """`YES`, `PERHAPS` or `NO`; it is advice, and a user may start all the same."""
         estimate, known = self.best.estimate, self.best.measured
         if known is not None and known.ran_out and (self.free is None or self.free <= known.peak_bytes):
             return NO

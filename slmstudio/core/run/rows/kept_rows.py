@@ -91,7 +91,7 @@ def keep(run: Path, config: RunConfig, progress: Progress = None, cancelled: Can
 
 @contextlib.contextmanager
 def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
-    """Makes files in which rows lie until they are kept: a million of them would take more than a gigabyte of memory.
+    """Makes files in which rows are until they are kept: a million of them would take more than a gigabyte of memory.
 
     Raises:
         UserError: the disk is full, or refuses.
@@ -143,7 +143,7 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
 def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None,
                dump: Dump = lines.dump) -> Manifest:
     """What is to be said of the rows; they are written on the way, where there is a folder for them."""
-    # Where a person said what the columns hold, they tell nobody else.
+    # Where a user said what the columns hold, they tell nobody else.
     has_columns = rows.evaluation and not rows.evaluated.given
     columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
     train = _written(rows.train, None, folder and _file(folder, TRAIN), cancelled, dump)

@@ -63,7 +63,7 @@ class ButtonRow(QWidget):
         return super().event(event)
 
     def minimumSizeHint(self) -> QSize:
-        """As narrow as its widest button: it can stand in a column."""
+        """As narrow as its widest button: it can be in a column."""
         widest = max((each.sizeHint().width() for each in self._shown()), default=0)
         return QSize(widest, super().minimumSizeHint().height())
 
@@ -151,7 +151,7 @@ class SegmentedControl(QFrame):
 
 
 def keep_room(widget: QWidget, on: bool = True) -> None:
-    """Keep the room of a widget while it is hidden, so that nothing else moves to where a person may just press."""
+    """Keep the room of a widget while it is hidden, so that nothing else moves to where a user may just press."""
     policy = widget.sizePolicy()
     policy.setRetainSizeWhenHidden(on)
     widget.setSizePolicy(policy)

@@ -32,7 +32,7 @@ class CopyText(QFrame):
 
     Args:
         name: for a screen reader.
-        most_lines: the field grows to so many; more can be scrolled to.
+        most_lines: the field grows to this many; more can be scrolled to.
         wrap: break long lines, as of commands; a program is scrolled.
     """
 

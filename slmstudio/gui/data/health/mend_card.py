@@ -1,4 +1,4 @@
-"""Mending: which kinds, what would change, and the button that writes it as a new version."""
+"""Fixing: which kinds, what would change, and the button that writes it as a new version."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MendCard(Card):
     """Previews a fix, and writes it.
 
     Signals:
-        written(Dataset, Dataset): the dataset that was mended, and its new version.
+        written(Dataset, Dataset): the dataset that was fixed, and its new version.
         closed: the user is done, or gave up.
     """
 
@@ -135,7 +135,7 @@ class MendCard(Card):
         self.strip.end()
 
     def _look(self) -> None:
-        """Mend in memory, and show what that does."""
+        """Fix in memory, and show what that does."""
         report = self._report
         if report is None or self._writing:
             return

@@ -113,7 +113,7 @@ class Preview:
 
 
 def preview(report: Report, kinds: Iterable[str], task: Task) -> Preview:
-    """Mend the rows in memory.
+    """Fix the rows in memory.
 
     Raises:
         ReadingCancelled: the task was cancelled.

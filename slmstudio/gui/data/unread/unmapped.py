@@ -1,4 +1,4 @@
-"""A file whose columns tell nothing: its first rows, and the fields in which a person says what they hold."""
+"""A file whose columns tell nothing: its first rows, and the fields in which a user says what they hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UnmappedPage(QWidget):
 
     Signals:
         said(Wanted): read the file so.
-        left(Wanted): the person wants to leave it.
+        left(Wanted): the user wants to leave it.
     """
 
     said = Signal(object)

@@ -42,10 +42,10 @@ class RowDetail(QWidget):
         fixed: why nothing of the rows can be changed; "" where it can.
 
     Signals:
-        correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
-        tags_wanted(Row, category: str, language: str): the person typed others.
-        references_wanted(Row, list[str]): the person wrote others.
-        remove_wanted(Row): it shall be taken out of the test set.
+        correct_wanted(Row, test: bool): a row is to be made of it, for training or for a test set.
+        tags_wanted(Row, category: str, language: str): the user typed others.
+        references_wanted(Row, list[str]): the user wrote others.
+        remove_wanted(Row): it is to be taken out of the test set.
     """
 
     correct_wanted = Signal(object, bool)

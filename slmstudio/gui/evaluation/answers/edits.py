@@ -73,7 +73,7 @@ class RowEdits(QObject):
         """Change the rows of another evaluation from now on.
 
         Args:
-            name: what a person calls it, as in "tests.jsonl (helpdesk, today 15:31)".
+            name: what a user calls it, as in "tests.jsonl (helpdesk, today 15:31)".
         """
         self._folder, self._name, self._made = folder, name, []
 

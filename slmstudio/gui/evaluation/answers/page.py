@@ -192,7 +192,7 @@ class RowsPage(Card):
         self.edits.hold(False)
 
     def _escape(self) -> None:
-        """Out of what the person is in: a reference that is being written, the panel below, or the page."""
+        """Out of what the user is in: a reference that is being written, the panel below, or the page."""
         if self.detail.reference.has_focus():
             self.detail.reference.leave()
         else:
@@ -236,7 +236,7 @@ class RowsPage(Card):
         self._stop()
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
-            self._keep_row = row.id  # the person is working on it
+            self._keep_row = row.id  # the user is working on it
         rows, view = self._rows, self.filters.view()
         self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
                               lambda shown: self._show_arranged(rows, shown, view), self._not_read)
@@ -333,7 +333,7 @@ class RowsPage(Card):
             self.detail.fixed) else tr("Choose the better answer for some rows, without seeing whose it is.")
 
     def _vote(self) -> None:
-        """Let the person vote on the two models that are beside each other."""
+        """Let the user vote on the two models that are beside each other."""
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)
