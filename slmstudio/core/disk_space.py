@@ -1,4 +1,4 @@
-"""Room on the disk: asked for before a job begins, kept in reserve for its last word."""
+"""Space on the disk: checked before a job begins, kept in reserve for its last words."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ class LineReader:
                 continue
             try:
                 value = _parsed(line)
-            except (ValueError, RecursionError):  # the latter where it is nested beyond all sense
+            except (ValueError, RecursionError):  # the latter if it is nested absurdly deep
                 self.damaged += 1
                 continue
             if isinstance(value, dict):

@@ -15,7 +15,7 @@ RECENT = 30
 OUTLIER = 3.0
 """A piece counts as no more than this many usual ones, and as no less than that part of one."""
 FEW = 5
-"""Pieces after which it is known what is usual."""
+"""After this many pieces, it is known what is usual."""
 RISE = 0.1
 """An estimate that is higher than the one before by no more than this share of it isn't told: time passes, so what is
 told falls."""

@@ -185,7 +185,7 @@ class DataFile:
         fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name
                and Path(name).name.split(".")[0].lower() not in _BESIDE]
         rows = [name for name in fit if _suffix(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
-        fit = rows or fit  # beside tables, a text describes them
+        fit = rows or fit  # beside tables, a text file describes them
         held_out = [name for name in fit if _is_held_out(name)]
         if held_out and len(held_out) < len(fit):
             self.left_out = held_out

@@ -34,8 +34,8 @@ def answer_of(text: str) -> str:
 
 
 def as_scored(line: dict[str, Any]) -> dict[str, Any]:
-    """An answer's line as it is scored. One with `KEY` is so already, and so is a choice. Lines of before there was the
-    key hold the thoughts in the answer; where the prompt had opened them, without the tag that opens."""
+    """An answer's line as it is scored. One with `KEY` is so already, and so is a choice. Lines from before there was
+    this key hold the thoughts in the answer; where the prompt had opened them, without the tag that opens."""
     text = line.get("answer")
     if KEY in line or not isinstance(text, str) or line.get("choice_logprobs") or line.get("choices_by"):
         return line

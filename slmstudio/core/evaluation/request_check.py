@@ -229,7 +229,7 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
 
 
 def _too_few_examples(benchmark: Mapping[str, Any], found: MmluFolder) -> list[Problem]:
-    """What more examples are wanted than the folder has; of other benchmarks the worker looks itself."""
+    """Which examples are wanted beyond those that the folder has; for other benchmarks, the worker looks itself."""
     name, shots = str(benchmark.get("name") or ""), benchmark.get("shots")
     known = examples(found) if isinstance(shots, int) and (name == "mmlu" or name.startswith("mmlu_")) else {}
     if name != "mmlu":

@@ -61,8 +61,8 @@ class Outcome:
 
     Attributes:
         state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it
-            continues later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process went
-            away without a word).
+            continues later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process
+            went away without a word).
         error: `UserError.to_dict()` for a failed or crashed job.
         details: the traceback of a defect, for "copy details".
         result: what the job produced, by its kind.

@@ -94,7 +94,7 @@ def boot_id() -> str:
 
 
 def oom_kills() -> int:
-    """How many processes the Linux kernel has killed for want of memory since boot; 0 elsewhere."""
+    """How many processes the Linux kernel has killed because memory ran out since boot; 0 elsewhere."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

@@ -140,7 +140,7 @@ def examine(folder: Path) -> Examined:
     """All that a look at a model folder tells without loading anything of it.
 
     Raises:
-        UserError: it is something else than a folder of a base model, or can't be read.
+        UserError: it isn't a folder of a base model, or can't be read.
     """
     found = Examined()
     problems = found.problems

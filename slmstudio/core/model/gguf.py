@@ -95,7 +95,7 @@ def is_gguf(path: Path) -> bool:
 
 
 def folder_name(facts: GgufFacts) -> str:
-    """What to call the model's folder: after the file, and where its name is none, after the name inside it."""
+    """What to call the model's folder: after the file, or, if that has no usable name, after the name inside it."""
     if facts.path.suffix.lower() == ".gguf":
         return _PART.sub("", facts.path.name).removesuffix(facts.path.suffix)
     return re.sub(r"[^\w.-]+", "-", facts.name).strip("-.") or facts.path.name

@@ -173,7 +173,7 @@ def _same(one: Evaluation, other: Evaluation) -> bool:
 
 
 def benchmark_results(evaluations: list[Evaluation]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Of each benchmark the result that rests on most questions, of several the newest; and all others.
+    """For each benchmark, the result from the most questions, or the newest of several; and all others.
 
     Returns:
         Results as in scores.json, each with its evaluation's "folder", when it was scored as "created", and the "seed"

@@ -25,7 +25,7 @@ PATIENCE = 3
 LONG_CPU = 1024
 LONG_GPU = 4096
 EAGER_ONLY = frozenset({"gemma2", "vaultgemma", "gpt_oss", "gpt_neo", "bloom", "mpt", "xglm", "mamba", "mamba2"})
-"""Architectures (`model_type`) whose attention is more than PyTorch's fused one computes, as Gemma 2's capped scores; a
+"""Architectures (`model_type`) whose attention PyTorch's fused one can't compute, such as Gemma 2's capped scores; a
 test compares them with transformers'."""
 
 

@@ -91,7 +91,7 @@ class Comparison(QObject):
             return
         turns = [pane.lane.turns for pane in panes]
         if not any(turns):
-            self.end()  # stopped before any word came
+            self.end()  # stopped before the first word
         elif all(each and each[-1].role == "assistant" and each[-1].figures.get("reason") != "stopped"
                  for each in turns):
             self._asked = True

@@ -29,7 +29,7 @@ class Action:
 
     Attributes:
         name: what `ChatBubbles.acted` says when it is pressed.
-        role: below whose messages it stands, "user" or "assistant"; "" for both.
+        role: below whose messages it is, "user" or "assistant"; "" for both.
     """
 
     name: str

@@ -60,7 +60,7 @@ class RunOpening(ProgressStrip):
         def found(name_and_models: tuple[str, list[Path]]) -> None:
             name, models = name_and_models
             if run != self._wanted or self._exporting is not None:
-                return  # another run was asked for meanwhile, or the same one twice
+                return  # meanwhile another run was asked for, or the same one twice
             if export_first and models[0] == run:
                 self._exporting, self._name = run, name
                 run_task(self, lambda task: _export(run), self._follow, self._not_made)

@@ -157,7 +157,7 @@ def apply(app: QApplication, scheme: str = "system", text_percent: int | None = 
         wanted = Qt.ColorScheme.Dark if scheme == "dark" else Qt.ColorScheme.Light
         if hints.colorScheme() != wanted:
             hints.setColorScheme(wanted)
-        # A platform without schemes of its own (offscreen, a bare X server) says nothing back.
+        # A platform without schemes of its own (offscreen, a bare X server) gives no answer.
         THEME.set_dark(scheme == "dark")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
 INDENT = 22
-"""Of what belongs to a radio button, so that it stands below the button's words."""
+"""The indent of what belongs to a radio button, so that it is below the button's words."""
 
 
 class SplitCard(Card):

@@ -53,7 +53,7 @@ class UnusedStrip(QFrame):
         self.hide()
 
     def ask(self, names: Sequence[str]) -> None:
-        """Name the columns, and wait for a word."""
+        """Name the columns, and wait for an answer."""
         self.text.setText(breakable(ntr("{names} affects training, but isn't used.",
                                         "{names} affect training, but aren't used.", len(names), names=listed(names))))
         self.setAccessibleName(self.text.text())

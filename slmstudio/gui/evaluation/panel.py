@@ -37,7 +37,7 @@ class Offer:
 
     Attributes:
         request: as it is proposed.
-        rows: held-out rows that there are; None where nobody knows.
+        rows: how many held-out rows there are; None if it isn't known.
         no_test: why there are none.
         seconds: how long an answer took, by the model's name, when such a model was last evaluated on this machine.
         others: names and places of other models, which may answer or judge.

@@ -151,8 +151,8 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
 
 
 def earlier_seconds(folder: Path) -> dict[str, float]:
-    """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model. A run whose
-    evaluations can't be read has no say in it: it is only a guess."""
+    """Seconds per answer, by the model's name, from the newest evaluation of a run with the same base model. A run
+    whose evaluations can't be read is left out: this is only a guess."""
     base = jobs.Job(folder).request().get("model")
     found: list[tuple[float, str, float]] = []
     for run, request in requests():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
 
 LEAST_HEIGHT = 96
-"""Of the types: three of them."""
+"""Height of the list of types: three of them."""
 
 
 class ExportPanel(QFrame):

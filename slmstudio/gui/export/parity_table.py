@@ -108,7 +108,7 @@ class ParityTable(QWidget):
         self.table.setModel(self.checks)
         table_cells.dress(self.table, ROW_HEIGHT, tr("Proof of the selected export"))
         self.table.setItemDelegate(FigureDelegate(self.table))
-        self.table.setColumnHidden(RIGHT, True)  # it stands below the check's name: there is no room beside it
+        self.table.setColumnHidden(RIGHT, True)  # it is below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.remedy = text_label("", "small", wrap=True)
         self.remedy.setObjectName("parity_remedy")

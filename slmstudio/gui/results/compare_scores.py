@@ -202,7 +202,7 @@ def shown(runs: Sequence[RunFacts]) -> Shown:
 
 
 def run_names(runs: Sequence[RunFacts]) -> list[str]:
-    """What each run is called in a comparison: runs of one name are told apart."""
+    """What each run is called in a comparison: runs with the same name are told apart."""
     return unique([run.summary.config.name for run in runs])
 
 

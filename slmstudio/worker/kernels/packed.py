@@ -1,11 +1,11 @@
 """Attention of micro-batches, packed or padded: each row attends to itself only, and costs what it costs alone.
 
 The rows of a micro-batch are laid end to end as one (batches.PackedCollator). A mask over the whole length would keep
-them apart too, but its cost grows with the square of the whole length. Here each row's slice is worked through by itself: on
-a GPU that can't take all of them in one call (gpu_attention.py) by PyTorch's `scaled_dot_product_attention`; on the
-processor by the products written out below, which take a third less time than PyTorch's kernel on rows of some hundred
-tokens, chiefly in the backward pass, and keep nothing but their inputs. FlashAttention 2 knows packed rows itself and
-is given their boundaries (summed_loss.py).
+them apart too, but its cost grows with the square of the whole length. Here each row's slice is worked through by
+itself: on a GPU that can't take all of them in one call (gpu_attention.py) by PyTorch's `scaled_dot_product_attention`;
+on the processor by the products written out below, which take a third less time than PyTorch's kernel on rows of some
+hundred tokens, chiefly in the backward pass, and keep nothing but their inputs. FlashAttention 2 knows packed rows
+itself and is given their boundaries (summed_loss.py).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Ended:
 
     Attributes:
         code: its exit status, as subprocess counts it: less than 0 is a signal.
-        outcome: what it said itself; None where it had no time to.
+        outcome: what it said itself; None if it had no time to say anything.
         log: the last lines that it printed.
         escalated: whether the agent had to kill what didn't end when it was asked to: then a SIGKILL is its own.
     """

@@ -73,7 +73,7 @@ NEAREST = ("granite-embed-multi-97m",)
 llama.cpp takes for small letters too. Its "gpt-4o" is worse: it cuts every word in an Indian script at its vowel
 signs."""
 MOST_DIFFERENT = 0.01
-"""The share of texts that such a one may cut otherwise."""
+"""The share of texts that such a tokenizer may split differently."""
 
 
 def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:

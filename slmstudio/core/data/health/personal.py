@@ -73,7 +73,8 @@ _Finder = Callable[[str], Iterator[tuple[int, int]]]
 
 
 def may_be_personal(text: str) -> bool:
-    """Whether `identifiers` need look at a text with ASCII digits; says no for nearly all without any, and quickly."""
+    """Whether `identifiers` has to look at a text with ASCII digits; quickly says no for nearly all texts without
+    any."""
     return "@" in text or _SEVEN_DIGITS.search(text) is not None or _INSIDE_PAN.search(text) is not None
 
 

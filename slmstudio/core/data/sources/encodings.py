@@ -71,7 +71,7 @@ def _legacy(sample: bytes) -> Encoding:
 
 
 def _is_few_letters(sample: bytes) -> bool:
-    """Whether nearly all is ASCII: a few accents then, as in the languages of Western Europe."""
+    """Whether nearly all of it is ASCII: then it has a few accents, as in the languages of Western Europe."""
     return sum(byte > 127 for byte in sample) * 20 < len(sample)
 
 

@@ -33,7 +33,7 @@ class Source:
     """A file that a version was made from.
 
     Attributes:
-        path: where it was; None where nobody noted it.
+        path: where it was; None if it wasn't noted.
         weight, rows: of a mix, its weight and how many of the rows came from it.
         given: what a user said of the file, as in `given.parse`.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 MOST_ROWS = 1_000_000
-"""More rows than these aren't asked of anybody."""
+"""Nobody is asked for more rows than these."""
 SWAPS = 9_999
 SWAPS_AT_ONCE = 1_111
 

@@ -31,7 +31,7 @@ _STOPPED = {
     "texts": noop("The tokenizer was stopped while it turned ordinary text into tokens."),
     "template": noop("The chat template was stopped while it was rendered."),
 }
-"""By what the child said last: what is said where it was ended at its limits."""
+"""What is said when the child was ended at its limits, by what it said last."""
 
 Report = dict[str, Any]
 """What the process has found: `tokens`, `highest` (the largest id), `special`, `beyond`, `beyond_added`, `texts`,

@@ -122,7 +122,7 @@ class EnergyMeter:
             self._read(time, event)
 
     def stop(self) -> None:
-        """Nobody read anything from here to the next reading."""
+        """Nothing was read from here to the next reading."""
         self._time = self._rapl.last = None
         for card in self._cards.values():
             card.stop()

@@ -84,8 +84,8 @@ def put(run: Path, key: str) -> None:
 
 
 def make_room(new: Path, most: int) -> None:
-    """Remove what was left half written, and above `most` bytes the entries that weren't used for the longest time.
-    The entry `new` stays, however large it is."""
+    """Remove what was left half-written, and, above `most` bytes, the entries that haven't been used for the longest
+    time. The entry `new` stays, however large it is."""
     entries, total = [], 0
     for path in new.parent.iterdir():
         with contextlib.suppress(OSError):  # another run may remove it meanwhile

@@ -81,7 +81,7 @@ class HelpDialog(QDialog):
 
 
 class Glossary(QWidget):
-    """All terms in the order of the alphabet, with a field that narrows them down."""
+    """All terms in alphabetical order, with a field that narrows them down."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)

@@ -22,7 +22,7 @@ MOST_SCRIPTS = 3
 
 
 class LengthStrip(QWidget):
-    """A histogram of tokens a row at the left, figures at the right."""
+    """A histogram of tokens per row on the left, figures on the right."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -68,7 +68,7 @@ class LengthStrip(QWidget):
             self.histogram.hide()
 
     def set_flat(self, flat: bool) -> None:
-        """Leave the drawing out where the window is low: the rows need the room."""
+        """Leave the plot out if the window is low: the rows need the space."""
         if flat == self._flat:
             return
         self._flat = flat

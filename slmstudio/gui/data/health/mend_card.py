@@ -122,7 +122,7 @@ class MendCard(Card):
     def close_card(self) -> None:
         """Give up, and go back to the rows."""
         if self._writing:
-            return  # a file that is half written is of no use to anybody
+            return  # a half-written file is of no use
         self._stop()
         self._report = self._preview = None
         self.closed.emit()

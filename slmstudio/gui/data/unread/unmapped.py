@@ -22,7 +22,7 @@ from slmstudio.gui.data.unread.raw_rows import RawTable
 
 
 class UnmappedPage(QWidget):
-    """Asks what the columns of files hold, of one after another.
+    """Asks what the columns of files hold, one file after another.
 
     Signals:
         said(Wanted): read the file so.

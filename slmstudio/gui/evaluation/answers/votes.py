@@ -1,4 +1,4 @@
-"""The user votes on answers of an evaluation without seeing whose they are."""
+"""The user votes on answers of an evaluation without seeing which model gave them."""
 
 from __future__ import annotations
 

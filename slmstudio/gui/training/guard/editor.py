@@ -103,7 +103,7 @@ class GuardEditor(QFrame):
         self.apply.setEnabled(True)
 
     def refused(self, error: UserError) -> None:
-        """What was asked for can't be."""
+        """What was asked for isn't possible."""
         self.show_problem(" ".join(f"{label(problem.field or '')}: {problem.message}" for problem in error.problems)
                           or str(error))
 

@@ -19,7 +19,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.training.guard.editor import GuardEditor
 
 ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"pause_on_battery": False}}
-"""By what a run rests for: the fields that let it train all the same."""
+"""The fields that let a run train all the same, by the reason for its rest."""
 
 
 def is_resting(history: RunHistory) -> bool:

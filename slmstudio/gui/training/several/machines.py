@@ -20,7 +20,7 @@ WIDTH, MOST = 560, 16
 
 
 class MachinesDialog(QDialog):
-    """Before the start it asks; then it waits with the user, who may close it: the run waits on.
+    """Before the start it asks; then it waits with the user, who may close it: the run keeps waiting.
 
     Signals:
         start_wanted(int, str, int): wait for this many machines in all, at this address and port.
