@@ -127,7 +127,7 @@ READ: dict[str, tuple[Build, str]] = {
     "values for a class": (lambda f: honest(f) and edit(f, "tokenizer_config.json", init_inputs=["/etc/passwd"]),
                            "init_inputs in tokenizer_config.json gives"),
     "adapter beside the model": (lambda f: honest(f) and edit(f, "adapter_config.json", base_model_name_or_path="/x"),
-                                 "adapter_config.json lies beside the base model"),
+                                 "adapter_config.json is beside the base model"),
     "broken generation_config.json": (lambda f: with_file(f, "generation_config.json", b"{"),
                                       "generation_config.json isn't JSON"),
     "deep nesting": (lambda f: honest(f, {"a": json.loads("[" * 60 + "]" * 60)}), "nested more than 40 levels deep"),

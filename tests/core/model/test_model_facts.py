@@ -200,7 +200,7 @@ def test_tokenizers(tmp_path: Path) -> None:
     ({"model_type": "my_own"}, "isn't a language model"), ({"model_type": None}, "no `model_type`"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "no head to write text with"),
     ({"num_hidden_layers": 3}, "promises 3 layers, but the weights hold 2"),
-    ({"hidden_size": 16}, "do not belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
+    ({"hidden_size": 16}, "don't belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
     ({"num_hidden_layers": -1}, "num_hidden_layers")])
 def test_configurations_that_cannot_be_used(tmp_path: Path, config: dict[str, Any], words: str) -> None:
     assert words in refused(model_files.write_model(tmp_path / "m", config))
@@ -224,7 +224,7 @@ def without(*parts: str, **added: tuple[int, ...]) -> bytes:
     ({"attention_bias": True}, without(), "layers.*.self_attn.q_proj.bias (2 layers)"),
     ({"intermediate_size": 12}, without(), "6 of the 20 tensors don't have the shape that config.json says: "
                                            "layers.*.mlp.gate_proj.weight (2 layers), layers.*.mlp.up_proj.weight"),
-    ({}, without("model.norm", "q_proj", **{"model.norm.weight": (7,)}), "1 of the 20 tensors has another shape")])
+    ({}, without("model.norm", "q_proj", **{"model.norm.weight": (7,)}), "1 of the 20 tensors doesn't have the shape")])
 def test_weights_that_would_become_random_numbers(tmp_path: Path, config: dict[str, Any], weights: bytes,
                                                   words: str) -> None:
     assert words in refused(model_files.write_model(tmp_path / "m", config, weights))

@@ -204,7 +204,7 @@ class TestBadFolders:
             (gsm / f"{split}.jsonl").write_text(json.dumps({"question": "1 + 1?", "answer": "2\n#### 2"}))
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job-gsm", nowhere, "gsm8k", gsm)  # whose own number is 5
-        assert "5 examples are wanted" in caught.value.why and "--shots 1" in caught.value.remedy
+        assert "5 examples are needed" in caught.value.why and "--shots 1" in caught.value.remedy
 
     def test_nothing_is_answered_before_a_benchmark_that_cannot_be_asked(self, tiny_model, tmp_path):
         data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)

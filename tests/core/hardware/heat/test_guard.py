@@ -74,8 +74,8 @@ def test_the_limit_is_that_of_the_part_nearest_to_it(reading, settings_, on_cpu,
 def test_what_is_said():
     guard = Guard(Settings())
     rest = [guard.look(float(second), gpu(91), NOON) for second in range(4)][-1]
-    assert rest.message == ("The GPU is at 91 °C; the limit is 90 °C. Training rests until it has cooled to 80 °C, at "
-                            "least 1 min.")
+    assert rest.message == ("The GPU is at 91 °C; the limit is 90 °C. Training rests until it has cooled to 80 °C, for "
+                            "at least 1 min.")
     hot = MachineReading((card(60), card(60, index=1, memory_temperature_c=99, memory_limit_c=95)))
     guard = Guard(Settings())
     rest = [guard.look(float(second), hot, NOON) for second in range(4)][-1]
