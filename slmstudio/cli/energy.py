@@ -1,4 +1,4 @@
-"""Energy, its price and its CO2 in the terminal: of a run, and what is reckoned with."""
+"""Energy, its price and its CO2 in the terminal: of a run, and what they are calculated from."""
 
 from __future__ import annotations
 

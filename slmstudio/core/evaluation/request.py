@@ -110,7 +110,7 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
 
 
 def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
-    """The job of a checked request, not started: below the run, or below the evaluations of no run.
+    """The job of a checked request, not started: below the run, or below the evaluations that don't belong to a run.
 
     Raises:
         UserError: its folder can't be written, or the disk is full.

@@ -76,8 +76,8 @@ def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
 
 
 def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:
-    """In which number format to evaluate models that are of no run: on a GPU in that of their checkpoints, the widest
-    where they differ, since it must hold all of them; on the processor in fp32, which any of them does well.
+    """In which number format to evaluate models that don't come from a run: on a GPU in that of their checkpoints, the
+    widest where they differ, since it must hold all of them; on the processor in fp32, which any of them does well.
 
     Args:
         gpu: that will be used; None for the processor.

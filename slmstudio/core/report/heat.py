@@ -14,7 +14,7 @@ from slmstudio.core.report.text import Table, exact
 from slmstudio.core.units import format_bytes, format_reading
 
 Of = tuple[int | None, str]
-"""A card, or None for what is of no card; and a field of its reading."""
+"""A card, or None for what doesn't belong to a card; and a field of its reading."""
 
 
 @dataclass

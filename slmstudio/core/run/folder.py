@@ -85,7 +85,7 @@ def rename(folder: Path, name: str) -> str:
 
 
 def names_in(parent: Path, but: Path | None = None) -> list[str]:
-    """The names of the runs in a folder, but for that of one."""
+    """The names of the runs in a folder, except for that of one."""
     return [str(request.get("name")) for folder, request in requests(parent) if folder != but]
 
 

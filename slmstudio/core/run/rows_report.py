@@ -1,6 +1,6 @@
 """What there is to know of a dataset's rows: how many tokens they have, and what is wrong with them.
 
-The window has it made in a process of its own: in the window's process each cell that is painted would wait until the
+The window has this done in a process of its own: in the window's process each cell that is painted would wait until the
 check lets go of the interpreter. That process reads the file again, so that no row has to be sent. It gets its request
 over stdin, a JSON object on a line, and ends when stdin is closed. Over stdout it says in JSON lines how far it is and
 what it found.

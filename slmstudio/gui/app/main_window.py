@@ -117,7 +117,7 @@ class MainWindow(QMainWindow):
         column.addWidget(status)
         self.status = status
         self.setCentralWidget(page)
-        page.setFocus()  # else the tabs would have it, and a ring around them would greet everybody
+        page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them
 
     def _scrolled(self) -> QScrollArea:
         """The pages, scrolled where the screen is too small for the open one."""

@@ -60,7 +60,7 @@ class Notice:
 
 
 class Session(QObject):
-    """The choices of one sitting, and who must hear of them.
+    """The choices of one session, and who must hear of them.
 
     Signals:
         dataset_changed: `dataset`, `eval_dataset`, `eval_fraction`, `split_seed` or `split_by` is different now.

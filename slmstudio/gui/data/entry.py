@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class DataEntry:
-    """One dataset of this sitting, and how it is split.
+    """One dataset of this session, and how it is split.
 
     Attributes:
         lost_eval: the file with its evaluation rows, where that couldn't be read this time; `lost_said`: what was said

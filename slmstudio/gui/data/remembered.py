@@ -1,4 +1,4 @@
-"""Which datasets are open, for the next sitting, and which were open before."""
+"""Which datasets are open, for the next session, and which were open before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DataMemory(QObject):
         changed: other files are recent now, or it is known of another one that it is missing.
 
     Attributes:
-        unreachable: those whose disk isn't there now. They stay open for the next sitting.
+        unreachable: those whose disk isn't there now. They stay open for the next session.
         missing: why a file that isn't open can't be opened.
     """
 

@@ -24,7 +24,7 @@ PADDING_TOKENS = {"cpu": 48, "cuda": 4096}
 """Padding that may be computed so that continuations are scored together: reading all weights again takes as long."""
 LOGIT_BYTES = 256 * 2**20
 READING = 0.5
-"""The share of a batch's time that reading takes, for want of better knowledge."""
+"""The share of a batch's time that reading takes, until it is known better."""
 
 
 def logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

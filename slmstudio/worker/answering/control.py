@@ -1,4 +1,4 @@
-"""The user's hand on an evaluation: pause, resume, cancel; rests for heat; and how long it will take."""
+"""The user's control of an evaluation: pause, resume, cancel; rests for heat; and how long it will take."""
 
 from __future__ import annotations
 

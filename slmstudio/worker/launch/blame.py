@@ -88,7 +88,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
 
     Args:
         host: the machine's name, where several take part.
-        memory_kill: whether the kernel killed for want of memory meanwhile.
+        memory_kill: whether the kernel has killed processes meanwhile because memory ran out.
     """
     which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
              else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))

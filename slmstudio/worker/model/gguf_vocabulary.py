@@ -163,7 +163,7 @@ class Vocabulary:
     def _without_false_markers(self, values: dict[str, Any]) -> list[Any]:
         """The tokens, with a space behind those that llama.cpp would take for special ones by their looks.
 
-        Qwen's vocabulary has an ordinary token "</s>" that its pre-tokenizer never lets come about. llama.cpp overrides
+        Qwen's vocabulary has an ordinary token "</s>" that its pre-tokenizer never lets appear. llama.cpp overrides
         its type, cuts texts at it and would end answers there.
         """
         tokens, types = list(values["tokenizer.ggml.tokens"].value), values["tokenizer.ggml.token_type"].value

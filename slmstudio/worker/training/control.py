@@ -1,4 +1,4 @@
-"""The user's hand on a running training, and the heat guard's: events out, commands in, at every step boundary.
+"""The user's control of a training that runs, and the heat guard's: events out, commands in, at every step boundary.
 
 Of several ranks the first decides, and tells the others what to do with it; see `_all` and `_follow`.
 """

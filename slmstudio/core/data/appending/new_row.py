@@ -36,7 +36,7 @@ class NewRow:
         return "chat" if self.rejected is None else "preference"
 
     def equals(self, record: Record) -> bool:
-        """Whether a row of a file says the same, but for white space around its texts."""
+        """Whether a row of a file says the same, except for white space around its texts."""
         rejected = None if self.rejected is None else self.rejected.strip()
         its = None if record.rejected is None else record.rejected.strip()
         return rejected == its and _said(self.messages) == _said(record.messages)

@@ -166,7 +166,7 @@ class Counting:
     Letters and texts say themselves which choice they mean. Numbers count from 0 where one of them is 0, from 1 where
     one is the number of all choices of its row and none is 0; a file with both has mistakes in it. Where there is
     neither, they count as the columns do (option1, option2 ...), else from 0. What is one choice's text and another's
-    letter or number is read as the rows are in which it can be but one of these.
+    letter or number is read like the rows in which it can be only one of these.
     """
 
     def __init__(self, choices: Iterable[tuple[Choice, int]]):
