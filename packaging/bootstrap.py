@@ -61,11 +61,11 @@ SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
 STAMPS = os.path.join(VENV, "bootstrap.json")
 NO_CHAT = os.path.join(VENV, "chat-engine.txt")  # why llama.cpp is missing; the program shows it
-NO_CARD = os.path.join(VENV, "graphics-card.txt")  # why PyTorch cannot use the card that is there
+NO_CARD = os.path.join(VENV, "graphics-card.txt")  # why PyTorch can't use the card that is there
 
 
 def main(arguments: "list[str]") -> int:
-    """Returns the exit status: 0, or 2 when the person has to do something first, or that of the tests."""
+    """Returns the exit status: 0, or 2 when the user has to do something first, or that of the tests."""
     command, words = (arguments[0], arguments[1:]) if arguments else ("run", [])
     allowed = {"run": (), "setup": ("--json",)}
     unknown = command not in ("run", "setup", "start", "command", "test")
@@ -104,7 +104,7 @@ def main(arguments: "list[str]") -> int:
 
 
 def tell(sentence: str) -> None:
-    """Say what the person has to do first: in the terminal, or in a box where Windows gives none to a double-click."""
+    """Say what the user has to do first: in the terminal, or in a box where Windows gives none to a double-click."""
     if sys.platform == "win32" and sys.stderr is None:
         import ctypes
 
@@ -114,7 +114,7 @@ def tell(sentence: str) -> None:
 
 
 def too_old(version: "tuple[int, ...]") -> str:
-    """One sentence for a person whose Python is too old, in English: that Python can't read the catalogues.
+    """One sentence for a user whose Python is too old, in English: that Python can't read the catalogues.
 
     Empty when it is new enough.
     """
@@ -150,7 +150,7 @@ def read_stamps() -> "dict[str, str]":
 
 
 def site_packages(tag: str) -> str:
-    """Where the environment's packages lie; `tag` is its Python, as in "3.11"."""
+    """Where the environment's packages are; `tag` is its Python, as in "3.11"."""
     return os.path.join(VENV, "Lib", "site-packages") if os.name == "nt" else os.path.join(
         VENV, "lib", "python" + tag, "site-packages")
 

@@ -90,7 +90,7 @@ def need(tools: dict[str, str]) -> None:
         tools: name of a program, or path of a file -> the Debian package that brings it.
 
     Raises:
-        SystemExit: something is missing and cannot be installed from here.
+        SystemExit: something is missing and can't be installed from here.
     """
     missing = sorted({package for tool, package in tools.items() if not _is_there(tool)})
     if not missing:

@@ -17,14 +17,14 @@ TOOLS = {"makensis": "nsis", "rsvg-convert": "librsvg2-bin", "icotool": "icoutil
 WINDOWS = build_app.ROOT / "packaging" / "windows"
 ICON = build_app.ROOT / "resources" / "icons" / "slmstudio.svg"
 SIDE = (164, 314)  # pixels of the picture beside the first and the last page
-ICON_SIZES = (16, 20, 24, 32, 40, 48, 64, 128, 256)  # at 100 % to 400 %, in lists and on the desktop
+ICON_SIZES = (16, 20, 24, 32, 40, 48, 64, 128, 256)  # at 100% to 400%, in lists and on the desktop
 
 
 def build(out: Path) -> Path:
     """Make out/SLMStudio-Setup-VERSION.exe and return its path.
 
     Raises:
-        SystemExit: uv's wheel cannot be fetched, or makensis reports an error or a warning.
+        SystemExit: uv's wheel can't be fetched, or makensis reports an error or a warning.
     """
     target = out / f"SLMStudio-Setup-{build_app.version()}.exe"
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +99,7 @@ def _paeth(left: int, up: int, corner: int) -> int:
 
 
 def make_stage(work: Path, wheel: Path, icon: Path) -> Path:
-    """What is installed, as it lies in the user's folder: two manifests in it, of the application and of all."""
+    """What is installed, as it is in the user's folder: two manifests in it, of the application and of all."""
     stage = work / "stage"
     build_app.copy_application(stage / "app", "windows", "beside")
     with zipfile.ZipFile(wheel) as archive:

@@ -19,8 +19,8 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("no space left on device", "errno 28", "not enough space on the disk", "disk quota exceeded"),
      noop("The disk is full. Free up a few gigabytes.")),
     (("certificate_verify_failed", "sslerror", "invalid peer certificate"),
-     noop("The package index shows a certificate that this machine doesn't trust, as behind a company proxy. "
-          "Set PIP_CERT to the file with the company's certificate.")),
+     noop("The package index shows a certificate that this machine doesn't trust, which is usual behind a company "
+          "proxy. Set PIP_CERT to the file with the company's certificate.")),
     (("proxyerror", "407 proxy", "tunnel connection failed"),
      noop("The proxy refused the connection. Check the address and the password in HTTPS_PROXY.")),
     (("content-type: text/html", "<html", "<!doctype html"), WEB_PAGE),
@@ -44,7 +44,7 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def cause_of(output: str, python: str = "python3") -> str:
-    """Why a command failed, and what to do, from what it printed; a general remark when the cause is not known.
+    """Why a command failed, and what to do, from what it printed; a general remark when the cause isn't known.
 
     Args:
         python: the environment's Python, for remedies that are commands.
@@ -68,7 +68,7 @@ def cause_of(output: str, python: str = "python3") -> str:
 
 
 def of_os_error(error: OSError, folder: str | os.PathLike[str]) -> str:
-    """The same for what Python itself could not do in `folder`."""
+    """The same for what Python itself couldn't do in `folder`."""
     what = tr("SLM Studio couldn't be set up in {folder}: {error}.", folder=error.filename or folder,
               error=error.strerror or error)
     return f"{what} {cause_of(str(error))}"

@@ -39,7 +39,7 @@ def check(bootstrap: ModuleType, packages: Packages, console: Console) -> str:
         one sentence on the graphics card.
 
     Raises:
-        Stop: a library does not load.
+        Stop: a library doesn't load.
     """
     if not console.run([packages.python, "-I", "-c", PROBE], packages.environment):
         raise console.failure(tr("The environment was set up, but doesn't work."))
@@ -86,6 +86,6 @@ def of_cards(found: dict[str, Any], driver: bool, again: str) -> str:
                   "the NVIDIA driver, connect to the network, then run: {command}", pytorch=build, command=again)
     said = tr("There is an NVIDIA driver, but {pytorch}, built for CUDA {cuda}, can't use the card.", pytorch=build,
               cuda=found["cuda"])
-    remedy = tr("Update the NVIDIA driver (under WSL2, the one of Windows), restart, then run: {command}",
+    remedy = tr("Update the NVIDIA driver (under WSL2, the Windows driver), restart, then run: {command}",
                 command=again)
     return " ".join(filter(None, [said, f"{why.rstrip('.')}." if why else "", remedy]))

@@ -36,7 +36,7 @@ class Child:
         command: the program and its arguments. It prints one JSON object a line; see bootstrap.py's `setup --json`.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: it can't be started.
     """
 
     def __init__(self, command: list[str]):
@@ -114,7 +114,7 @@ class Progress:
     Attributes:
         state: "working", "finished", "failed" or "cancelled".
         text: why it failed; a sentence to wait by while nothing has begun.
-        remarks: what the person should know at the end.
+        remarks: what the user should know at the end.
         log: where everything is written down.
     """
 
@@ -127,7 +127,7 @@ class Progress:
     cancelling: bool = False
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take one event in. Kinds that are not known are passed over."""
+        """Take one event in. Kinds that aren't known are passed over."""
         handler = getattr(self, "_" + str(event["event"]), None)
         if handler is not None:
             handler(event)

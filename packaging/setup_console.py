@@ -1,4 +1,4 @@
-"""What a person sees while the set-up works, and the running of its commands with their output in a log file."""
+"""What a user sees while the set-up works, and the running of its commands with their output in a log file."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class Console:
         log: file that takes what the commands print.
         keep_open: file descriptor of the lock. Each command inherits it, so that the folder stays locked while a
             command of a killed set-up is still running.
-        voice: tells it to a person or to a program.
-        python: the environment's Python, as it stands in remedies.
+        voice: tells it to a user or to a program.
+        python: the environment's Python, as it is in remedies.
     """
 
     def __init__(self, titles: Sequence[str], log: Path, keep_open: int, voice: Terminal | JsonLines,

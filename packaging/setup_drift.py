@@ -1,7 +1,7 @@
 """What has changed in the environment since it was set up: packages put there by hand, or damaged since.
 
 The stamps say what was done, not what is there now. `setup` looks, because it is what the program advises where
-something is wrong; an ordinary start does not.
+something is wrong; an ordinary start doesn't.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def steps(bootstrap: ModuleType) -> list[str]:
     there = {_plain(name): version for name, _, version in
              (folder.name.removesuffix(".dist-info").rpartition("-") for folder in folders)}
     again = []
-    # llama.cpp is a step of its own, and may be missing; lines with a condition are not for every machine.
+    # llama.cpp is a step of its own, and may be missing; lines with a condition aren't for every machine.
     lines = [line.partition(" #")[0].strip() for line in bootstrap.read("packaging/requirements.txt").splitlines()]
     floor = next(line.partition(">=")[2] for line in lines if line.startswith("torch>="))
     if torch_is_wrong(bootstrap, site, there.get("torch", ""), floor):

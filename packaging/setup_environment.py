@@ -29,7 +29,7 @@ from setup_wheels import Wheels
 
 STEPS = (noop("System libraries"), noop("Python environment"), "PyTorch", noop("Libraries"), "llama.cpp",
          noop("GGUF converter"), "SLM Studio", noop("Check"))
-"""Told by these names in JSON, and in the person's language elsewhere."""
+"""Told by these names in JSON, and in the user's language elsewhere."""
 LOCK, LOG = "setup.lock", "setup.log"
 GB = 1e9
 ROOM = {"torch": 1.5 * GB, "requirements": 1.5 * GB, "llama": 0.3 * GB}
@@ -38,7 +38,7 @@ CUDA_ROOM = 9 * GB  # PyTorch with CUDA's libraries: the download and what is un
 
 
 def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> int:
-    """Do every step that is not done. Returns the exit status.
+    """Do every step that isn't done. Returns the exit status.
 
     Args:
         bootstrap: the module bootstrap.py, which knows the places and the keys.
@@ -76,7 +76,7 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raises Stop when the folder that a person named holds something else: the environment would take its place."""
+    """Raises Stop when the folder that a user named holds something else: the environment would take its place."""
     ours = (LOCK, "bootstrap.json", "pyvenv.cfg")
     if not os.environ.get("SLMSTUDIO_ENVIRONMENT") or not folder.exists():
         return
@@ -136,7 +136,7 @@ class SetUp:
         self.llama = Llama(self.packages, console)
 
     def run(self) -> list[str]:
-        """Do them. Returns what has to be said at the end; raises Stop when a step cannot be done."""
+        """Do them. Returns what has to be said at the end; raises Stop when a step can't be done."""
         fresh = not self._is_sound()
         with self.console.step("System libraries") as remarks:
             self._check_room(fresh)
@@ -153,7 +153,7 @@ class SetUp:
         # What pip and uv are asked for depends on the environment's Python, so the keys come after it.
         keys = self.bootstrap.step_keys(self.with_tests)
         said: list[str] = []
-        # What ended with a remedy is tried again: the person may have followed it.
+        # What ended with a remedy is tried again: the user may have followed it.
         retried = ["llama.cpp"] if self.llama.note.exists() else []
         retried += ["PyTorch", "Check"] if os.path.exists(self.bootstrap.NO_CARD) else []
         drifted = setup_drift.steps(self.bootstrap)
@@ -194,7 +194,7 @@ class SetUp:
         return said
 
     def _check_room(self, fresh: bool) -> None:
-        """Raises Stop when the disk has not the room that the open steps need."""
+        """Raises Stop when the disk hasn't the room that the open steps need."""
         stamps = {} if fresh else self.bootstrap.read_stamps()
         keys = self.bootstrap.step_keys(self.with_tests)
         needs = {**ROOM, "torch": CUDA_ROOM} if self.bootstrap.has_nvidia_driver() else ROOM

@@ -49,7 +49,7 @@ class Llama:
             what has to be said of it.
 
         Raises:
-            Stop: it is needed and cannot be had.
+            Stop: it is needed and can't be had.
         """
         reason = ""
         for way in (self._at_hand, self._own_index, self._compiled):
@@ -60,7 +60,7 @@ class Llama:
         if needed:
             what = tr("llama.cpp couldn't be installed.")
             raise self.console.failure(f"{what} {reason}")
-        # One that does not load would be taken for one that does, until a chat begins.
+        # One that doesn't load would be taken for one that does, until a chat begins.
         self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.note.write_text(reason + "\n", encoding="utf-8")
         return f"{tr('Left out: chat and GGUF files are switched off.')} {reason}"
@@ -76,7 +76,7 @@ class Llama:
         return next((cache.expanduser() / "wheels").rglob(f"{name}-*.whl"), None) is not None
 
     def _at_hand(self) -> str:
-        """One that is there already or in a folder, or that pip compiled and kept. Empty when it loads."""
+        """One that is already there or in a folder, or that pip compiled and kept. Empty when it loads."""
         if self.packages.pip("install", "--no-deps", "--no-index", "--only-binary=:all:", self.line):
             return "" if self._loads() else tr("Its wheel doesn't load on this machine.")
         if self.has_wheel() and self.packages.pip("install", "--no-deps", self.line) and self._loads():
@@ -102,7 +102,7 @@ class Llama:
         if missing and not setup_system.install(self.console, missing):
             what = tr("No wheel of it fits this machine, and compiling it needs a C++ compiler.")
             return f"{what} {self._how_to_get(missing)}"
-        # What was compiled on another machine, or against other system libraries, is not taken from the cache.
+        # What was compiled on another machine, or against other system libraries, isn't taken from the cache.
         stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
         if not self.packages.pip("install", "--no-deps", *stale, self.line):
             return cause_of(self.console.output(), self.packages.python)
@@ -112,7 +112,7 @@ class Llama:
         return self.console.run([self.packages.python, "-I", "-c", LOADS], self.packages.environment)
 
     def _how_to_get(self, missing: dict[str, str]) -> str:
-        """How a person gets a compiler, and the chat engine with it."""
+        """How a user gets a compiler, and the chat engine with it."""
         again = tr("Then set up again: {command}", command=self.packages.bootstrap.how_to_set_up())
         if sys.platform == "win32":
             return f"{tr('Install Visual Studio Build Tools with the C++ workload.')} {again}"

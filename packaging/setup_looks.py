@@ -10,7 +10,7 @@ import sys
 import tkinter as tk
 from tkinter import font, ttk
 
-# Some of the tokens of slmstudio/gui/common/theme.py, which cannot be read here: nothing is installed yet.
+# Some of the tokens of slmstudio/gui/common/theme.py, which can't be read here: nothing is installed yet.
 LIGHT = {
     "ground": "#f5f6f8", "card": "#ffffff", "line": "#e2e5ea", "edge": "#c3c9d3", "ink": "#1b1f27", "muted": "#596275",
     "faint": "#737c8c", "accent": "#2f5bea", "accent_hover": "#2149cf", "on_accent": "#ffffff", "ok": "#156b3f",

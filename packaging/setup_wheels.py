@@ -54,7 +54,7 @@ class Wheels:
         """Make sure that a bundle is for this machine and whole; empty without a bundle.
 
         Raises:
-            Stop: it is not; all its faults are named.
+            Stop: it isn't; all its faults are named.
         """
         if not self.offline:
             return ""
@@ -85,7 +85,7 @@ class Wheels:
                           python_here=python_here, command="python3 packaging/build.py bundle"))
 
     def manifest(self) -> dict[str, str]:
-        """Path and SHA-256 of every file that the bundle brought. Raises Stop when it cannot be read."""
+        """Path and SHA-256 of every file that the bundle brought. Raises Stop when it can't be read."""
         try:
             lines = (self.root / MANIFEST).read_text("utf-8").splitlines()
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The small window in which SLM Studio sets itself up: what it does, how far it is, and what to do when it cannot.
+"""The small window in which SLM Studio sets itself up: what it does, how far it is, and what to do when it can't.
 
 Tk alone, because nothing is installed yet. The work is done by a child process (setup_child.py), so closing or
 cancelling is always possible, and the window only shows what the child tells (setup_page.py).
@@ -105,7 +105,7 @@ class SetupWindow:
         self._show()
 
     def cancel(self) -> None:
-        """Ask the set-up to end; it is ended when it does not."""
+        """Ask the set-up to end; it is ended when it doesn't."""
         if self._child is None or self.progress.cancelling:
             return
         self.progress.cancelling, self._asking = True, False

@@ -1,6 +1,6 @@
 """Finds words in the code that people would see in English whatever their language: those that no `tr` is around.
 
-`translations.py check` prints them. What has to stay as it is stands in `ALLOWED`, with its reason.
+`translations.py check` prints them. What has to stay as it is, is in `ALLOWED`, with its reason.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 PATIENCE = 60_000
-"""Milliseconds that a test waits at least before it says that something did not come: pytest-qt's five seconds fail on
+"""Milliseconds that a test waits at least before it says that something didn't come: pytest-qt's five seconds fail on
 a machine that is busy with other things."""
 
 
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 UNLISTED: dict[str, str] = {}
-"""Skips of this session that are not on the list: what was skipped, and why. Filled where the reports arrive, which is
+"""Skips of this session that aren't on the list: what was skipped, and why. Filled where the reports arrive, which is
 the controller where pytest-xdist has several workers."""
 
 UNLISTED_STATUS = 10
@@ -225,7 +225,7 @@ def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chat engine is not found in this process."""
+    """The chat engine isn't found in this process."""
     from support import no_llama
 
     monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)

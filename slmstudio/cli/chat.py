@@ -19,20 +19,20 @@ app = typer.Typer()
 def chat(
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
     prompt: Annotated[
-        str | None, typer.Option(help="Ask once and print the answer; without it, a conversation.")
+        str | None, typer.Option(help="Ask once and print the answer; by default, a conversation starts.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     temperature: Annotated[float, typer.Option(help="How freely words are chosen; 0 takes the likeliest.")] = 0.3,
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")] = 0.9,
     top_k: Annotated[int, typer.Option(help="Draw from this many of the likeliest tokens; 0 means all.")] = 40,
     min_p: Annotated[float, typer.Option(help="Leave out tokens less likely than this share of the likeliest.")] = 0.05,
-    repeat_penalty: Annotated[float, typer.Option(help="Make the latest words less likely; 1 does nothing.")] = 1.0,
+    repeat_penalty: Annotated[float, typer.Option(help="Make the latest words less likely; 1 has no effect.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="The most tokens that an answer may have.")] = 512,
     seed: Annotated[int, typer.Option(help="The same seed and question give the same answer.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Context length in tokens.")] = None,
     gpu_layers: Annotated[
-        int | None, typer.Option(min=0, help="Layers on the graphics card; without it, what fits.")
+        int | None, typer.Option(min=0, help="Layers on the graphics card; by default, as many as fit.")
     ] = None,
     as_json: Json = False,
 ) -> int:

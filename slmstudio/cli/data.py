@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Mapped = Annotated[list[str] | None, typer.Option(
-    "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "
+    "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, for example instruction=Question,output=Answer. "
     "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
     "choices (one column, or several with commas between).")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
@@ -54,7 +54,7 @@ def check(
     sheet: Sheet = None,
     text_by: TextBy = None,
     problems: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Write every problem to this file, one "
-                                                                                  "JSON object a line.")] = None,
+                                                                             "JSON object per line.")] = None,
     as_json: Json = False,
 ) -> int:
     """Read datasets, and show what is in them and everything that is wrong. Exit status 2 when a row can't be used."""
@@ -162,7 +162,7 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
     if report["tokens"]:
         tokens = report["tokens"]
         words = ", ".join(f"{each} ({script})" for script, each in tokens["per_word"].items())
-        say(tr("Tokens per row with {model}: {min:,} to {max:,}, median {median:,}, 95 % within {p95:,}.",
+        say(tr("Tokens per row with {model}: {min:,} to {max:,}, median {median:,}, 95% within {p95:,}.",
                **{name: tokens[name] for name in ("model", "min", "max", "median", "p95")})
             + " " + tr("Tokens per word: {words}.", words=words))
     if report["findings"]:
@@ -269,8 +269,8 @@ def split(
 @app.command()
 def mix(
     parts: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with rows of the same kind. 0.5 "
-                                                                             "takes every other row, 2 each twice; "
-                                                                             "1 where no weight is given.")],
+                                                                              "takes every other row, 2 takes each "
+                                                                              "row twice; without a weight, it is 1.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
     seed: Annotated[int, typer.Option(help="Another seed takes other rows.")] = 0,
     as_json: Json = False,
@@ -299,7 +299,7 @@ def _weighted(text: str) -> tuple[Path, float]:
         return Path(name), float(weight)
     except ValueError:
         raise UserError(tr("“{weight}” isn't a weight.", weight=weight),
-                        tr("A weight is a number, as in rows.jsonl=0.5."), tr("Correct it.")) from None
+                        tr("A weight is a number, for example rows.jsonl=0.5."), tr("Correct it.")) from None
 
 
 def _done(result: dict[str, Any], as_json: bool) -> int:

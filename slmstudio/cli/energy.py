@@ -1,4 +1,4 @@
-"""Energy, its price and its CO2 in the terminal: of a run, and what is reckoned with."""
+"""Energy, its price and its CO2 in the terminal: of a run, and what they are calculated from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ app = typer.Typer()
 def energy(
     run: Annotated[Path | None, typer.Argument(help="Run folder whose energy is shown by part.")] = None,
     price: Annotated[float | None, typer.Option(help="What you pay for a kilowatt-hour. It is remembered.")] = None,
-    currency: Annotated[str | None, typer.Option(help="Of the price, as three letters: INR, USD, EUR.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Currency of the price, in three letters: INR, USD, EUR.")
+                        ] = None,
     grams: Annotated[float | None, typer.Option(help="Grams of CO2 per kilowatt-hour, if you know a better figure than "
                                                      "your country's average. It is remembered.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Forget your own figures.")] = False,

@@ -33,7 +33,7 @@ def estimate(
     method: Annotated[str, typer.Option(help="lora, qlora, dora, rslora, full or scratch.")] = "lora",
     max_length: Annotated[int | None, typer.Option(help="Sequence length in tokens.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Rows in one forward pass.")] = None,
-    gpu: Annotated[str | None, typer.Option(help='Memory of a card, as in "12GB", or its name, as in "RTX 4090". '
+    gpu: Annotated[str | None, typer.Option(help='Memory of a card, such as "12GB", or its name, such as "RTX 4090". '
                                                  "By default: this machine.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
@@ -99,7 +99,7 @@ def card_memory(name: str) -> int:
         if plain == card.lower().replace(" ", ""):
             return gigabytes * GB
     raise UserError(tr("The memory of a card called “{name}” isn't known.", name=name), "",
-                    tr("Give its memory, as in --gpu 12GB, or one of these: {gpus}.", gpus=", ".join(GPUS)))
+                    tr("Give its memory, for example --gpu 12GB, or one of these: {gpus}.", gpus=", ".join(GPUS)))
 
 
 def _place(gpu: str | None, device: str) -> tuple[int, str, str, str]:

@@ -35,9 +35,11 @@ def evaluate(
                                                                "A run's held-out rows by default.")]
     = None,
     columns: Annotated[str | None, typer.Option(
-        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test hold, as in question=Ask,choices=One,Two,"
+        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test hold, for example "
+                                                 "question=Ask,choices=One,Two,"
                                                  "answer=Right; references, category and language too.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Rows that are drawn; with --benchmark, questions a subject.")]
+    limit: Annotated[int | None, typer.Option(help="How many rows are drawn; with --benchmark, how many questions "
+                                                   "per subject.")]
     = None,
     benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
                                                        "lm_eval.")] = None,
@@ -53,10 +55,10 @@ def evaluate(
     judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file that compares the answers.")] = None,
     rubric: Annotated[Path | None, typer.Option(help="Text file: what the judge looks for.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt before every question.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of an answer at most.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: how models in folders compute; by default "
-                                                       "as the run was trained; without a run as the model is kept "
-                                                       "where a GPU computes, and fp32 on the processor.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="The most tokens that an answer may have.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: the precision of models in folders. By "
+                                                       "default, the one that the run was trained in; without a run, "
+                                                       "the model's own on a GPU, and fp32 on the processor.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
@@ -214,7 +216,7 @@ def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Tables of all scores with their 95 % intervals, and what they say."""
+    """Tables of all scores with their 95% intervals, and what they say."""
     from slmstudio.core.evaluation.scores.metrics import METRICS
 
     models = scores.get("models") or []

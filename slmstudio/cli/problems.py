@@ -36,7 +36,7 @@ def in_halves(problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
-    """Write all problems of all files, one JSON object a line.
+    """Write all problems of all files, one JSON object per line.
 
     Raises:
         UserError: it cannot be written.

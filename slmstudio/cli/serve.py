@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.command()
 def serve(
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Without it: 8765, or the next free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default 8765, or the next free one.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = serving.LOOPBACK,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach it.")] = False,
     context: Annotated[int | None, typer.Option(min=256, help="Tokens of a prompt and its answer together.")] = None,

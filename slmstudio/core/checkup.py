@@ -35,7 +35,7 @@ def visit(progress: Callable[[int, int], None] = lambda done, total: None,
 
     Args:
         progress: called with how many of `PARTS` are done, and how many there are.
-        cancelled: asked ten times a second; the answer is then of no use.
+        cancelled: asked ten times a second; the answer is then useless.
     """
     progress(0, len(PARTS))
     facts = look()

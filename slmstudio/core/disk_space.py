@@ -1,4 +1,4 @@
-"""Room on the disk: asked for before a job begins, kept in reserve for its last word."""
+"""Space on the disk: checked before a job begins, kept in reserve for its last words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ about one GB."""
 
 
 def free(folder: Path) -> int:
-    """Bytes that can be written where a folder lies, or will lie."""
+    """Bytes that can be written where a folder is, or will be."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -57,7 +57,7 @@ def require(folder: Path, needed: int = 0) -> None:
 
 
 def little_room(free: int) -> UserError | None:
-    """What to say when so many bytes are free at the place; None when they will do."""
+    """What to say when this many bytes are free at the place; None when they will do."""
     if free >= LITTLE_ROOM:
         return None
     return UserError(tr("Only {size} is free.", size=units.format_bytes(free)),

@@ -19,7 +19,7 @@ def command() -> list[str]:
     """
     if not BOOTSTRAP.is_file():
         raise UserError(tr("This copy of SLM Studio can't set itself up."),
-                        tr("Its set-up ({file}) is missing: the program wasn't installed by its own installer.",
+                        tr("Its setup ({file}) is missing: the program wasn't installed by its own installer.",
                            file=BOOTSTRAP),
                         tr("Use the installer, the package or a checkout, or install what is missing with pip."))
     return [getattr(sys, "_base_executable", sys.executable), str(BOOTSTRAP), "setup"]

@@ -1,4 +1,4 @@
-"""What a person sees when something is wrong: what happened, why, and what to do."""
+"""What a user sees when something is wrong: what happened, why, and what to do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Problem:
 
 
 class UserError(Exception):
-    """An error that a person can mend.
+    """An error that a user can fix.
 
     Args:
         what: what happened, with the file, line or field named.

@@ -41,7 +41,7 @@ def regular(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def own(path: str | os.PathLike[str], flags: int) -> int:
-    """As `regular`, but for files that this program made: a link in such a file's place isn't followed, for what is
+    """As `regular`, but for files that this program made: a link in such a file's place isn't followed, because what is
     written would be written to somebody else's."""
     return regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
@@ -120,10 +120,10 @@ def _replace(partial: Path, path: Path) -> None:
 
 
 def put_aside(path: Path, why: str) -> Path:
-    """Rename a file that cannot be used, so that nothing is written over it. Returns its new path.
+    """Rename a file that can't be used, so that nothing is written over it. Returns its new path.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: it can't be renamed.
     """
     import secrets  # few starts of the program need it
 
@@ -134,10 +134,10 @@ def put_aside(path: Path, why: str) -> Path:
 
 def new_folder(wanted: Path) -> Path:
     """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on. Its owner alone
-    may look into it, wherever it lies: runs and jobs hold rows and answers.
+    may look into it, wherever it is: runs and jobs hold rows and answers.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it can't be made.
     """
     wanted.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
@@ -241,7 +241,7 @@ class LineReader:
                 continue
             try:
                 value = _parsed(line)
-            except (ValueError, RecursionError):  # the latter where it is nested beyond all sense
+            except (ValueError, RecursionError):  # the latter if it is nested absurdly deep
                 self.damaged += 1
                 continue
             if isinstance(value, dict):

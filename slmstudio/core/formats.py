@@ -1,7 +1,7 @@
 """The formats of the files that outlive the version that wrote them.
 
 Every such file carries a stamp: the number of its format. An older file is brought up to date as it is read, one format
-after another; one of a newer program is refused with a sentence, for what it says may mean something else by then.
+after another; one of a newer program is refused with a sentence, because what it says may mean something else by then.
 Datasets carry none: their rows belong to other programs too.
 
 A new format: raise its number here, and add to `UPGRADES` how the one before becomes it.
@@ -27,7 +27,7 @@ class Kind:
 
     Attributes:
         format: what this program writes, and the newest that it reads.
-        key: where the stamp stands; a file without it was written before there was one, and is format 1.
+        key: where the stamp is; a file without it was written before there was one, and is format 1.
         of_folder: whether its folder names it, as in "run.json of 2026-11-24-helpdesk-7f3a".
         older_key: where the stamp stood once.
     """
@@ -59,7 +59,7 @@ KINDS = {
     "import": Kind(of_folder=True),  # what a model folder was made of
     "catalogue": Kind(),  # resources/catalogue.json
     "model source": Kind(of_folder=True),  # source.json of a model from the hub
-    "download": Kind(of_folder=True),  # download.json of one that has not arrived yet
+    "download": Kind(of_folder=True),  # download.json of one that hasn't arrived yet
     "hub tokens": Kind(),
     "vetting": Kind(),  # what was found of a model folder
 }
@@ -106,7 +106,7 @@ def read(kind: str, path: Path) -> State | None:
 
     Raises:
         UserError: as `check` does.
-        OSError: it cannot be read.
+        OSError: it can't be read.
     """
     state = files.read_json(path)
     return None if state is None else check(kind, state, path)

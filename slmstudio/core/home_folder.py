@@ -1,6 +1,6 @@
 """The folder that holds runs, models and chats: which one it is, whether another can be taken, and taking it.
 
-Nothing is moved. A run remembers where its base model lies by its path, and the queue its runs; files that moved under
+Nothing is moved. A run remembers where its base model is by its path, and the queue its runs; files that moved under
 them would be lost to them. So what was kept stays where it is, and the user is told how to bring it along.
 """
 
@@ -35,7 +35,7 @@ def is_fixed() -> bool:
 
 
 def missing() -> UserError | None:
-    """Why the chosen folder cannot be used now, or None. New empty folders in its stead would look like a loss."""
+    """Why the chosen folder can't be used now, or None. New empty folders in its stead would look like a loss."""
     if is_fixed():
         return None
     try:
@@ -133,7 +133,7 @@ def check(folder: Path) -> list[UserError]:
         warnings: it can, but the user should know this first.
 
     Raises:
-        UserError: it cannot.
+        UserError: it can't.
     """
     from slmstudio.core.hardware.machine import disk_free
 
@@ -159,7 +159,7 @@ def check(folder: Path) -> list[UserError]:
 
 
 def notes(folder: Path, free: int) -> list[UserError]:
-    """What to know of `folder`, with so many bytes free, as the place."""
+    """What to know of `folder`, with this many bytes free, as the place."""
     from slmstudio.core.hardware import mounts, wsl
 
     found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
@@ -177,19 +177,19 @@ def change(folder: Path) -> str:
         what stays in the old place, and how to bring it along; "" when there is nothing.
 
     Raises:
-        UserError: it cannot be used, or something is running.
+        UserError: it can't be used, or something is running.
     """
     check(folder)
     folder = absolute(folder)
     try:
         old: Path | None = paths.home()
     except UserError:
-        old = None  # a damaged note is what this mends
+        old = None  # a damaged note is what this fixes
     if old is not None:
         _refuse_while_running(old)
     try:
         for name in ("runs", "models"):
-            # By these the folder is known again: an empty one is the place where a disk is not plugged in.
+            # By these the folder is known again: an empty one is the place where a disk isn't plugged in.
             (folder / name).mkdir(parents=True, exist_ok=True)
         keep_private(folder)
         if old is not None:
@@ -205,10 +205,10 @@ def change(folder: Path) -> str:
 
 
 def use_usual() -> None:
-    """Forget the choice: the system's own place is used again. What lies in the chosen folder stays there.
+    """Forget the choice: the system's own place is used again. What is in the chosen folder stays there.
 
     Raises:
-        UserError: the note of the choice cannot be removed.
+        UserError: the note of the choice can't be removed.
     """
     try:
         paths.place_file().unlink(missing_ok=True)
@@ -222,7 +222,7 @@ def absolute(folder: Path) -> Path:
 
 
 def _has(folder: Path, names: Iterable[str]) -> bool:
-    # os.path answers no where pathlib raises: a disk that gives errors is not there.
+    # os.path answers no where pathlib raises: a disk that gives errors isn't there.
     return any(os.path.exists(folder / name) for name in names)
 
 

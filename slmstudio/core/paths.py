@@ -23,7 +23,7 @@ def home() -> Path:
     """The folder that holds the user's runs, models and datasets.
 
     Raises:
-        UserError: one was chosen, and the note of it cannot be read. To use another one then would look like a loss.
+        UserError: one was chosen, and the note of it can't be read. To use another one then would look like a loss.
     """
     override = os.environ.get("SLMSTUDIO_HOME")
     return Path(override) if override else chosen_home() or usual_home()
@@ -37,7 +37,7 @@ def usual_home() -> Path:
 
 
 def place_file() -> Path:
-    """Remembers which folder was chosen. It lies outside of it, among the user's configuration files."""
+    """Remembers which folder was chosen. It is outside of it, among the user's configuration files."""
     import platformdirs
 
     return Path(platformdirs.user_config_dir("slmstudio", appauthor=False)) / "place.json"
@@ -52,7 +52,7 @@ def chosen_home() -> Path | None:
     """The folder that was chosen in the program, or None.
 
     Raises:
-        UserError: place.json cannot be read, or a newer program wrote it.
+        UserError: place.json can't be read, or a newer program wrote it.
     """
     file = place_file()
     try:
@@ -86,7 +86,7 @@ def chats_dir() -> Path:
 
 
 def evaluations_dir() -> Path:
-    """Evaluations of models that don't come from a run; those of a run lie in its own folder."""
+    """Evaluations of models that don't come from a run; those of a run are in its own folder."""
     return home() / "evaluations"
 
 
@@ -96,7 +96,7 @@ def benchmarks_dir() -> Path:
 
 
 def votes_file() -> Path:
-    """Votes of blind comparisons, one JSON object a line."""
+    """Votes of blind comparisons, one JSON object per line."""
     return home() / "votes.jsonl"
 
 
@@ -106,7 +106,7 @@ def cache_dir() -> Path:
 
 
 def is_too_wide(place: Path) -> bool:
-    """Whether a folder is the system's root, the person's home, a folder above it, or the folder of everything that is
+    """Whether a folder is the system's root, the user's home, a folder above it, or the folder of everything that is
     kept here: no job is to have all of that."""
     whole, own = Path(os.path.realpath(place)), Path(os.path.realpath(os.path.expanduser("~")))
     return own.is_relative_to(whole) or whole == Path(os.path.realpath(home()))

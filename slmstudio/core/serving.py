@@ -65,7 +65,7 @@ def free_port(host: str, first: int) -> int | None:
 
 
 def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserError:
-    """Why the server cannot listen there, in words."""
+    """Why the server can't listen there, in words."""
     if error.errno == errno.EADDRINUSE:
         refusal = PortInUse(tr("Port {port} is in use.", port=port), tr("Another program listens there."),
                             tr("Port {free} is free; use that one.", free=free) if free

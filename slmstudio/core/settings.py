@@ -29,16 +29,16 @@ class Settings:
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
         datasets: those that are open or were, as `data.remembered` reads them.
-        mappings: what a person said of columns, as `data.mapping.shapes` keeps it.
+        mappings: what a user said of columns, as `data.mapping.shapes` keeps it.
         correction_file, preference_file, test_file: where Chat added a row last, or "".
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
         runs_filter: the line that it is filtered by.
         welcomed: the welcome page was answered; F1 opens it again.
         hub_endpoint: address of the hub that models come from; "" for the usual one, or what HF_ENDPOINT says.
-        price_per_kwh: what the person pays for a kilowatt-hour; None for the default, where there is one.
+        price_per_kwh: what the user pays for a kilowatt-hour; None for the default, where there is one.
         currency: of that price, three letters as in ISO 4217; "" for that of the country.
-        grams_per_kwh: CO2 of a kilowatt-hour where the person knows better than the country's average.
+        grams_per_kwh: CO2 of a kilowatt-hour where the user knows better than the country's average.
         chat_with: one of CHAT_WITH.
         prepare_starter: prepare the starter model at the start, as long as it isn't there.
         notifications: tell on the desktop what has ended while the window is behind others.
@@ -46,7 +46,7 @@ class Settings:
         reduce_motion: nothing moves by itself; None follows the system.
         panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
         told: ids of the notes on this machine that were shown at a start, and need not be again.
-        unknown: keys that this version does not know, kept so that going back and forth loses nothing.
+        unknown: keys that this version doesn't know, kept so that going back and forth loses nothing.
     """
 
     language: str = ""
@@ -105,7 +105,7 @@ class Settings:
         """Write the settings file, whole or not at all.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it can't be written.
         """
         try:
             files.write_atomically(paths.settings_file(), files.dump_pretty(self.to_dict()))
@@ -137,7 +137,7 @@ def _fits(name: str, value: Any, default: Any) -> bool:
 
 
 def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
-    """The settings, and what a person should know when the file could not be used.
+    """The settings, and what a user should know when the file couldn't be used.
 
     A damaged file, and one of a newer program, is kept beside the new one, never thrown away.
 
@@ -175,7 +175,7 @@ def preferred_language() -> str:
 
 
 def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
-    """Rename the file, so that saving does not write over it. Returns what a person should know."""
+    """Rename the file, so that saving doesn't write over it. Returns what a user should know."""
     try:
         aside = files.put_aside(path, trait)
     except OSError as trouble:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 RECENT = 30
 """Pieces that the mean is of, roughly: older ones fade."""
 OUTLIER = 3.0
-"""A piece counts as no more than so many usual ones, and as no less than that part of one."""
+"""A piece counts as no more than this many usual ones, and as no less than that part of one."""
 FEW = 5
-"""Pieces after which it is known what is usual."""
+"""After this many pieces, it is known what is usual."""
 RISE = 0.1
-"""An estimate that is higher than the one before by no more than this share of it is not told: time passes, so what is
+"""An estimate that is higher than the one before by no more than this share of it isn't told: time passes, so what is
 told falls."""
 PIECE_SECONDS = 1.0
 """Work that says how far it is many times a second is measured in pieces of this length."""
@@ -63,7 +63,7 @@ class TimeLeft:
     def left(self, **work: float) -> float | None:
         """Seconds for so much more of each kind, or None while nothing is known about the first of them.
 
-        Another kind that has not been measured yet counts nothing.
+        Another kind that hasn't been measured yet counts nothing.
         """
         first = self._paces.get(next(iter(work)))
         if first is None or first.pieces < self._least:

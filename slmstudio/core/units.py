@@ -11,7 +11,7 @@ import math
 from slmstudio.core.i18n import noop, ntr, number_text, tr
 
 _ROUNDING = ((55, 10), (3600, 60), (5 * 3600, 300), (24 * 3600, 3600), (math.inf, 4 * 3600))
-"""Below so many seconds, an estimate is rounded to so many."""
+"""Below this many seconds, an estimate is rounded to this many."""
 _COUNT_UNITS = ((1e12, noop("{number} T")), (1e9, noop("{number} B")), (1e6, noop("{number} M")),
                 (1e3, noop("{number} K")))
 _MINUTES_AND_SECONDS = (noop("{number} min"), noop("{number} s"))
@@ -73,7 +73,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_loss(loss: float | None) -> str:
-    """A loss with three decimals; a word for one that ran away until it was no number, a dash for none.
+    """A loss with three decimals; a word for one that ran away until it wasn't a number, a dash for none.
 
     >>> format_loss(1.23456), format_loss(float("nan")), format_loss(None)
     ('1.235', 'diverged', '–')
@@ -119,6 +119,15 @@ def format_weight(grams: float) -> str:
     if grams < 999.5:
         return tr("{number} g", number=_three_digits(grams))
     return tr("{number} kg", number=_three_digits(grams / 1000))
+
+
+def format_reading(value: float, unit: str) -> str:
+    """What a sensor says, as a whole number with its unit.
+
+    >>> format_reading(78.4, "°C"), format_reading(45, "%")
+    ('78 °C', '45%')
+    """
+    return f"{number_text(value, ',.0f')}{'' if unit == '%' else ' '}{unit}"
 
 
 def format_count(count: float) -> str:

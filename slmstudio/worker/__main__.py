@@ -46,7 +46,7 @@ AGENT = "slmstudio.worker.launch.agent"
 def main(arguments: list[str]) -> int:
     os.environ.update(processes.worker_environment())
     i18n.use()
-    os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
+    os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts itself
     faulthandler.enable()
     if len(arguments) in (2, 3) and arguments[0] == "--interactive":
         from slmstudio.worker.runtime import interactive
@@ -215,7 +215,7 @@ def _gpu_is_gone(error: Exception) -> bool:
 
 
 def _be_nice() -> None:
-    """Give way to the window and to the person's other programs."""
+    """Give way to the window and to the user's other programs."""
     import psutil
 
     process = psutil.Process()

@@ -128,7 +128,7 @@ def _call(llama: Any, prompt: list[int], tokens: int) -> dict[str, float]:
 
 
 def measure(model: Path, rounds: int, tokens: int) -> dict[str, Any]:
-    """Speeds in tokens per second; the sides take turns, and the first round is not counted."""
+    """Speeds in tokens per second; the sides take turns, and the first round isn't counted."""
     ours, other = Ours(model), Plain(model)
     speeds: dict[str, list[dict[str, float]]] = {"ours": [], "bare": [], "call": []}
     try:

@@ -7,10 +7,10 @@ Each run trains on the same rows for the same number of passes as the plan, so a
 of a larger adapter; what they are compared by is the lowest loss on the same held-out rows, in nats a token. First come
 the plan and the fixed values that two other programs propose for everything; `--around` adds learning rates, ranks and
 batches around the plan's, one at a time, and then the best of each together. Every run's figures are appended to the
-file as soon as they are there, and runs that are in it already are not repeated, so that a sweep of many hours can be
+file as soon as they are there, and runs that are in it already aren't repeated, so that a sweep of many hours can be
 interrupted. `--print` shows the file's table and trains nothing.
 
-Exit status 1 when the plan is more than 3 % above the best of its table, or not ahead of the others' defaults.
+Exit status 1 when the plan is more than 3% above the best of its table, or not ahead of the others' defaults.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python tests/bench/evaluation.py [--model FOLDER] [--test FILE ...] [--rows 16] [--tokens 64] [--rounds 1] [--json]
 
 Both sides answer, greedily, in fp32 on the processor, in one process; the answers must be the same. What the loss of
-the references costs us beside that, which the other side does not compute, is a figure of its own. Without a file:
+the references costs us beside that, which the other side doesn't compute, is a figure of its own. Without a file:
 short questions, sums, and Hindi questions below a passage, of which reading is the larger part. Exit status 1 where a
 ratio is below the target.
 """

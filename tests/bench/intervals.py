@@ -1,10 +1,10 @@
-"""Whether intervals hold the true score 95 % of the time, and how often equal models are called different.
+"""Whether intervals hold the true score 95% of the time, and how often equal models are called different.
 
     python tests/bench/intervals.py [--trials 2000] [--rows 20 50 100 200 500] [--json]
 
 For each shape and size: how many of the intervals hold the true value, in percent; for pairs of equal models, how many
 intervals of the difference hold 0, and how many verdicts are "better" or "worse". Exit status 1 when coverage leaves 93
-to 97 %, or false alarms 6 %, by more than the simulation's own uncertainty. Too high a coverage counts for scores only:
+to 97%, or false alarms 6%, by more than the simulation's own uncertainty. Too high a coverage counts for scores only:
 where two models differ in one or two of 20 right-or-wrong rows, no interval of the difference holds as seldom as that.
 """
 
@@ -79,8 +79,8 @@ def measure(trials: int, sizes: list[int]) -> list[dict[str, Any]]:
 
     def say(**row: Any) -> None:
         found.append(row)
-        print(f"{row['what']:<28}{row['rows']:>5} rows  held {row['held']:5.1f} %"
-              + (f"  false alarms {row['alarms']:4.1f} %" if "alarms" in row else ""), file=sys.stderr, flush=True)
+        print(f"{row['what']:<28}{row['rows']:>5} rows  held {row['held']:5.1f}%"
+              + (f"  false alarms {row['alarms']:4.1f}%" if "alarms" in row else ""), file=sys.stderr, flush=True)
 
     for rows in sizes:
         for share in SHARES:

@@ -91,7 +91,7 @@ def states(window: MainWindow, session: Session, folder: Path, files: list[Path]
     pause()
     yield "model", window
     models.banner.show_error(UserError(
-        "Phi-3-mini cannot be used as a base model.", "Its weights are pickle files, which can run programs.",
+        "Phi-3-mini can't be used as a base model.", "Its weights are pickle files, which can run programs.",
         "Download the version with safetensors files."))
     yield "model-error", window
     models.banner.clear()

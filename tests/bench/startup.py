@@ -47,7 +47,7 @@ def seconds(program: str, environment: dict[str, str]) -> float:
 
 
 def measure(runs: int) -> dict[str, float]:
-    """Medians in seconds. The two take turns, so that both meet the same machine; the first of each is not counted."""
+    """Medians in seconds. The two take turns, so that both meet the same machine; the first of each isn't counted."""
     times: dict[str, list[float]] = {"bare": [], "ours": []}
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "SLMSTUDIO_HOME": home, "PYTHONPYCACHEPREFIX": os.path.join(home, "pyc")}

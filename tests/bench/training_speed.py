@@ -6,8 +6,8 @@ The starter model, or one of Gemma 3's or Qwen 3's smallest size with random wei
 same rows (Hindi XQuAD and GSM8K from tests/data, mixed lengths) by LoRA of the same rank on the same layers: once as a
 worker's job, once by `SFTTrainer(model=PATH, args=SFTConfig(...), peft_config=LoraConfig(...))` with the same tokens,
 labels, sequence length, batch and cores. Both sides are processes of their own and take many short turns, each going
-first every other round; the first step of each process is not counted. The ratio is the median of the rounds, so that a
-round which something else on the machine disturbed does not move it; beside it stand the middle half of the rounds and
+first every other round; the first step of each process isn't counted. The ratio is the median of the rounds, so that a
+round which something else on the machine disturbed doesn't move it; beside it stand the middle half of the rounds and
 all of them. The floor is what 4 N arithmetic steps a token (forwards, and backwards to the activations only, of N
 parameters) would take at the measured rate of large matrix products.
 Exit status 1 when a budget is missed.
@@ -130,7 +130,7 @@ def measure(name: str, rows: int, rounds: int, say: Any) -> dict[str, Any]:
         place = Path(temporary)
         write_rows(place / "rows.jsonl", rows)
         model = make_model(name, place)
-        # What stock training does not do either: evaluations, samples, checkpoints on the way.
+        # What stock training doesn't do either: evaluations, samples, checkpoints on the way.
         chosen = {"eval_fraction": 0, "sample_max_tokens": 0, "epochs": 1, "save_steps": 10**6, "eval_steps": 10**6}
         config = planner.plan(planner.PlanRequest(
             reader.read_dataset(place / "rows.jsonl"), model, read_machine(), overrides=chosen))

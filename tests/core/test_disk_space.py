@@ -43,7 +43,7 @@ def test_a_full_disk_is_found_behind_other_errors(tmp_path):
 def test_without_room_an_unknown_error_is_taken_for_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 4096, 4096))
     assert disk_space.is_full(RuntimeError("sqlite thread died"), tmp_path)
-    assert not disk_space.is_full(UserError("The model cannot be loaded."), tmp_path)
+    assert not disk_space.is_full(UserError("The model can't be loaded."), tmp_path)
     with pytest.raises(UserError, match="4 KB is left"):
         disk_space.require(tmp_path / "not" / "there" / "yet")
 

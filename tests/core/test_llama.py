@@ -1,4 +1,4 @@
-"""Whether the chat engine is there, and what is said where it is not."""
+"""Whether the chat engine is there, and what is said where it isn't."""
 
 from __future__ import annotations
 

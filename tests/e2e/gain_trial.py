@@ -79,7 +79,7 @@ def compared(run: jobs.Job) -> dict[str, dict[str, Any]]:
 
 def test_ten_minutes_of_training_show_their_gain(starter_home, data_dir, tmp_path):
     """The loss of the reference answers falls, far beyond chance. What chrF++ shows of it is printed, not asserted:
-    ten minutes do not teach an English model of 135M parameters to write Hindi answers."""
+    ten minutes don't teach an English model of 135M parameters to write Hindi answers."""
     train, test = split(data_dir / "xquad_hi_instructions.jsonl", tmp_path)
     run, seconds = trained(train, test, tmp_path / "runs", max_steps=STEPS, learning_rate=5e-4, seed=1, **ROWS)
     print(f"trained in {seconds:.0f} s")

@@ -38,7 +38,7 @@ def test_the_whole_way_on_a_few_rows(studio_home, tmp_path, monkeypatch):
     assert result["parity"]["passed"] and result["parity"]["token_ids_equal"]
     assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]
     assert result["question"] == quickstart.QUESTION
-    # What the file answers is held against the model by its proof. Chat gives no words that training does not make.
+    # What the file answers is held against the model by its proof. Chat gives no words that training doesn't make.
     assert result["reply"] and result["answer_after"] != result["answer_before"], result
     run = Path(result["run_dir"])
     assert untold(run, Page(write_report(run).read_text("utf-8")).text) == []

@@ -169,7 +169,7 @@ def project(tmp_path, monkeypatch):
 
 
 def wait_for_end(pid: int) -> None:
-    """Wait for a process that is not our child. It may stay on as a zombie until its parent looks."""
+    """Wait for a process that isn't our child. It may stay on as a zombie until its parent looks."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -187,7 +187,7 @@ def test_from_installing_to_purging(debian):
     opened = debian.run(f"{XVFB} slmstudio --quit-after-paint", "person", **OFFLINE)
     assert "[1/8]" not in opened.stdout, "it was set up in the terminal"
     assert opened.returncode == 0, opened.stdout + (environment / "setup.log").read_text("utf-8")[-2000:]
-    assert (environment / "pyvenv.cfg").stat().st_ino == made.st_ino  # it went on, and did not begin anew
+    assert (environment / "pyvenv.cfg").stat().st_ino == made.st_ino  # it went on, and didn't begin anew
     stamps = json.loads((environment / "bootstrap.json").read_text("utf-8"))
     assert {"torch", "requirements", "program", "check"} <= set(stamps)
     again = debian.run(f"{XVFB} slmstudio --quit-after-paint", "person")

@@ -44,7 +44,7 @@ def test_what_failed_is_run_once_more_alone(tmp_path: Path, capfd, source: str, 
     (1, 11, [], False), (0, 0, [], False),
     (1, 0, [], False),  # pytest itself couldn't keep what failed
     (2, 1, [], False),  # ended by Ctrl+C, or by a file that can't be imported
-    (10, 1, ["--full"], False),  # a skip that is not on the list stays one
+    (10, 1, ["--full"], False),  # a skip that isn't on the list stays one
     (1, 1, ["-x"], False), (1, 1, ["-qx"], False), (1, 1, ["--maxfail=1"], False)])
 def test_only_where_all_have_run_and_few_failed(status: int, failed: int, words: list[str], alone: bool) -> None:
     assert run_tests.are_run_alone(status, [f"test_{number}" for number in range(failed)], words) is alone

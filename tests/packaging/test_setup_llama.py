@@ -50,7 +50,7 @@ def project(tmp_path, wheels, monkeypatch) -> Path:
     (tmp_path / "elsewhere").mkdir()
     (wheels / WHEEL).rename(tmp_path / "elsewhere" / WHEEL)
     root = small_project.make(tmp_path / "project", wheels)
-    system = root / "packaging" / "setup_system.py"  # a person who is not root: nothing is installed for them
+    system = root / "packaging" / "setup_system.py"  # a person who isn't root: nothing is installed for them
     system.write_text(system.read_text("utf-8").replace("os.geteuid()", "1000"), "utf-8")
     return root
 

@@ -329,7 +329,7 @@ def test_the_launcher_without_a_network_says_so_retries_and_closes_and_takes_a_p
     shutil.copyfile(machine.fake_python, own)
     machine.hold.touch()
     assert machine.run_when_free(place / "SLMStudio.exe", "/S") == 0
-    assert wait_for(own.with_name("started.txt").exists)  # the environment's own could not make the environment anew
+    assert wait_for(own.with_name("started.txt").exists)  # the environment's own couldn't make the environment anew
     assert not started.exists()
     assert install(machine, setup, DEVANAGARI) == RUNNING
     machine.hold.unlink()

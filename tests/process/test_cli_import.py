@@ -58,7 +58,7 @@ def test_an_adapter_becomes_a_run(studio_home, tmp_path, capsys) -> None:
 
 def test_what_cannot_be_imported_is_said(studio_home, tmp_path, capsys) -> None:
     (tmp_path / "notes.txt").write_text("shopping")
-    for words, said in (([], "Give either a file or folder"), ([str(tmp_path / "gone")], "does not exist"),
+    for words, said in (([], "Give either a file or folder"), ([str(tmp_path / "gone")], "doesn't exist"),
                         ([str(tmp_path / "notes.txt")], "is a single file"),
                         (["--starter", "gemma-3-270m"], "must be accepted first"),
                         (["--starter", "gemma"], "no starter model 'gemma'")):

@@ -62,7 +62,7 @@ def test_a_file_of_another_run(parity, exported, tmp_path) -> None:
 
 def test_what_cannot_be_proven_is_said(parity, exported, tmp_path) -> None:
     run, gguf = exported
-    assert "does not exist" in parity(run, tmp_path / "absent.gguf", status=2).stderr
+    assert "doesn't exist" in parity(run, tmp_path / "absent.gguf", status=2).stderr
     half = tmp_path / "half.gguf"
     half.write_bytes(gguf.read_bytes()[:2_000_000])
     done = parity(run, half, "--json", status=1)

@@ -44,7 +44,7 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["checks"][0] == {"name": "files", "passed": True, "sentence":
                                   "The folder holds 4 files, and none of them leads out of it."}
     assert commands.main(["models", "vet", str(tmp_path / "nowhere"), "--json"]) == 2
-    assert "does not exist" in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"][0]["message"]
+    assert "doesn't exist" in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"][0]["message"]
 
 
 def test_a_plan_is_made_of_vetted_models_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def test_test_files_that_are_of_no_use(tiny_model, tmp_path, studio_home):
 
     said = evaluate(tiny_model, "--test", write(tmp_path / "long.jsonl", [
         {"question": "word " * 9000, "answer": "A."}] * 2), status=2)
-    assert said.count("no row fits into the context of tiny") == 1
+    assert said.count("no row fits in the context of tiny") == 1
     assert not (studio_home / "evaluations").exists()
 
 

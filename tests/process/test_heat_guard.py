@@ -172,7 +172,7 @@ def test_on_battery_it_rests(make_run, tiny_model, sensors):
     job = make_run(tiny_model, max_steps=3, pause_on_battery=True)
     start(job)
     rest = wait_for(job, "guard_rest")
-    assert rest["message"] == "The machine is running on battery (71 %). Training rests until it's plugged in."
+    assert rest["message"] == "The machine is running on battery (71%). Training rests until it's plugged in."
     assert wait_for(job, "phase")["phase"] == "waiting"
     (supply / "AC/online").write_text("1\n", "utf-8")
     (supply / "BAT0/status").write_text("Charging\n", "utf-8")

@@ -86,7 +86,7 @@ def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
 
 
 def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):
-    """A checkpoint that does not fit is told once; the run waits, goes on by itself, and ends well."""
+    """A checkpoint that doesn't fit is told once; the run waits, goes on by itself, and ends well."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)

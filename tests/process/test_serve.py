@@ -249,7 +249,7 @@ def test_more_parallel_requests_than_it_has_places_are_all_answered(server) -> N
 
 
 def test_several_answers_are_written_at_once(server) -> None:
-    """A short question does not wait for the end of a long answer before it."""
+    """A short question doesn't wait for the end of a long answer before it."""
     story = [{"role": "user", "content": "Tell a long story about a river."}]
     with server.chat(story, max_tokens=150, stream=True) as stream:
         next(chunk for chunk in stream if chunk.choices[0].delta.content)

@@ -197,7 +197,7 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "a key twice": (lambda: _doubled("llama.block_count").bytes(), "the key llama.block_count twice"),
     "a key without a name": (lambda: sound().set("", U32, 1).bytes(), "a key without a name"),
     "architecture isn't a text": (lambda: sound().set("general.architecture", U32, 1).bytes(), "architecture"),
-    "no architecture": (lambda: sound().drop("general.architecture").bytes(), "does not name the architecture"),
+    "no architecture": (lambda: sound().drop("general.architecture").bytes(), "doesn't name the architecture"),
     "unknown architecture": (lambda: sound().set("general.architecture", TEXT, "my_own").bytes(), "my_own"),
     "no number of layers": (lambda: sound().drop("llama.block_count").bytes(), "llama.block_count"),
     "no hidden size": (lambda: sound().drop("llama.embedding_length").bytes(), "llama.embedding_length"),

@@ -22,7 +22,7 @@ PACKAGES_SECONDS = 300
 
 
 class NotHere(Exception):
-    """Such a Debian cannot be made on this machine; the text says why."""
+    """Such a Debian can't be made on this machine; the text says why."""
 
 
 def apt_sources() -> list[tuple[str, str, str, str]]:

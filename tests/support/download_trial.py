@@ -36,7 +36,7 @@ class Report:
         models: how many downloads came to their end.
         served: bytes that the hub sent for them.
         size: bytes of the model.
-        faults: everything that was not as it must be.
+        faults: everything that wasn't as it must be.
     """
 
     kills: int = 0

@@ -58,7 +58,7 @@ def tuned_answer(item: dict[str, Any]) -> str:
 
 def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence[Any] = ("base", "tuned"), *,
           finished: bool = True, **request: Any) -> Job:
-    """An evaluation of this run; one that is not finished has the first half of its answers, and no scores."""
+    """An evaluation of this run; one that isn't finished has the first half of its answers, and no scores."""
     rows = items(count)
     files.write_atomically(run / "tests.jsonl", b"".join(files.dump_line(
         {"messages": [*row["messages"], {"role": "assistant", "content": row["references"][0]}],

@@ -14,7 +14,7 @@ from slmstudio.core.data import reader
 
 ROWS = 8
 ROWS_OF = {"text": "text", "pretrain": "text", "dpo": "pairs", "orpo": "pairs", "kto": "labelled"}
-"""Kind of rows, where they are not questions with answers."""
+"""Kind of rows, where they aren't questions with answers."""
 
 
 def rows_of(kind: str) -> list[dict]:

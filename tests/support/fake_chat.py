@@ -30,7 +30,7 @@ def chat() -> int:
             return 0
         if command == "load":
             if not Path(message["path"]).exists():
-                say(type="error", error=UserError(f"{message['path']} does not exist.", "It was moved.",
+                say(type="error", error=UserError(f"{message['path']} doesn't exist.", "It was moved.",
                                                   "Choose another model.").to_dict())
             else:
                 say(type="loaded", context_length=message.get("context_length") or 2048, gpu_layers=0,
@@ -82,6 +82,6 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
 
 
 def _dropped(text: str) -> int:
-    """"dropped:4" in what was said: so many messages do not fit."""
+    """"dropped:4" in what was said: so many messages don't fit."""
     found = re.search(r"dropped:(\d+)", text)
     return int(found[1]) if found else 0

@@ -128,10 +128,10 @@ class Play:
 
     def do_guard_rest(self, why: str) -> None:
         about = {
-            "heat": "The GPU is at 84 °C; the limit is 83 °C. Training rests until it has cooled to 73 °C, at least "
-                    "1 min.",
+            "heat": "The GPU is at 84 °C; the limit is 83 °C. Training rests until it has cooled to 73 °C, for at "
+                    "least 1 min.",
             "hold": "Holding 78 °C: training rests a little after each step.",
-            "battery": "The machine runs on its battery (64 %). Training rests until it is plugged in.",
+            "battery": "The machine runs on its battery (64%). Training rests until it is plugged in.",
             "hours": "Training rests until 22:00; it may run from 22:00 to 06:00."}
         limit = {"hold": 78, "heat": 83}.get(why)
         heat = {"temperature_c": 84, "limit_c": limit, "gpu": 0} if limit else {}
@@ -247,7 +247,7 @@ class Play:
         asked = {key: command[key] for key in ("learning_rate", "max_steps", "epochs") if key in command}
         total = int(command.get("max_steps") or command.get("epochs", 0) * 100 or self.total)
         if total <= self.step:
-            self.emit("warning", code="change_refused", message="The change was not made. It is too short.")
+            self.emit("warning", code="change_refused", message="The change wasn't made. It is too short.")
             return
         self.total, self.rate = total, command.get("learning_rate", self.rate)
         self.emit("changed", global_step=self.step, learning_rate=self.rate, total_steps=total, asked=asked)

@@ -144,7 +144,7 @@ def _operand(word: str, dot: Any, variables: dict[str, Any]) -> Any:
 
 
 def read_modelfile(text: str) -> list[tuple[str, str]]:
-    """Commands and their arguments, as Ollama reads a Modelfile: what cannot be printed is dropped."""
+    """Commands and their arguments, as Ollama reads a Modelfile: what can't be printed is dropped."""
     found: list[tuple[str, str]] = []
     lines = iter(text.splitlines())
     for line in lines:

@@ -32,7 +32,7 @@ def desktop() -> Facts:
 
 
 def windows() -> Facts:
-    """A 4090 in Windows, where much is not known."""
+    """A 4090 in Windows, where much isn't known."""
     one = machine(24, ram_gb=63.2, name="NVIDIA GeForce RTX 4090", capability=(8, 9))
     return replace(desktop(), system="Windows", machine=replace(one, system="Windows"), kernel_driver=None,
                    driver="581.57", cards=(Card(NVIDIA, 0x2684, "GeForce RTX 4090", "nvidia"),

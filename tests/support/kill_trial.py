@@ -50,7 +50,7 @@ class Report:
         most_redone: steps that one kill cost, at most.
         runs: how many runs were killed and came to their end.
         identical: whether losses and weights of all of them were bit-identical to the untouched run.
-        faults: everything that was not as it must be.
+        faults: everything that wasn't as it must be.
     """
 
     kills: dict[str, int] = field(default_factory=lambda: {"training": 0, "saving": 0})
@@ -193,7 +193,7 @@ def _one_kill(trial: Trial, job: jobs.Job, kind: str, interval: float, report: R
 
 
 def _is_saving(parent: Path, made: set[str]) -> bool:
-    """Whether a checkpoint is being written that was not there before."""
+    """Whether a checkpoint is being written that wasn't there before."""
     try:
         names = os.listdir(parent)
     except FileNotFoundError:

@@ -28,7 +28,7 @@ class Found:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The variables of a process that does not find llama_cpp, and whose children do not.
+    """The variables of a process that doesn't find llama_cpp, and whose children don't.
 
     Args:
         folder: where the file that hides it may be written.

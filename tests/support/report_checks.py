@@ -66,7 +66,7 @@ class Page:
 
 
 def missing(values: list[tuple[str, Any]], text: str) -> list[tuple[str, Any]]:
-    """Those of `values` that a reader does not find, each as a word of its own and nothing rounded."""
+    """Those of `values` that a reader doesn't find, each as a word of its own and nothing rounded."""
     words = f" {text} "
 
     def stands(value: Any) -> bool:
@@ -79,7 +79,7 @@ def missing(values: list[tuple[str, Any]], text: str) -> list[tuple[str, Any]]:
 
 
 def untold(run: Path, text: str) -> list[tuple[str, Any]]:
-    """The values of a run's run.json and outcome.json, of its plan, steps and evaluations, that a text does not say."""
+    """The values of a run's run.json and outcome.json, of its plan, steps and evaluations, that a text doesn't say."""
     wanted: list[tuple[str, Any]] = []
     for name, instant in ((jobs.RUN, "created"), (jobs.OUTCOME, "time")):
         record = json.loads((run / name).read_text("utf-8"))
@@ -166,7 +166,7 @@ def letters(text: str) -> str:
 
 
 def cut_rows(html: str, printed: Path) -> list[list[str]]:
-    """The rows of tables that are not found whole on one page of a PDF."""
+    """The rows of tables that aren't found whole on one page of a PDF."""
     text = subprocess.run(["pdftotext", "-raw", "-enc", "UTF-8", printed, "-"], check=True, capture_output=True).stdout
     pages = [letters(page) for page in text.decode("utf-8").split("\f")]
     assert len(pages) > 5

@@ -177,7 +177,7 @@ def _loss_pair(rng: np.random.Generator, n: int) -> tuple[Rows, Rows]:
 def pairs() -> tuple[Pair, ...]:
     return (
         _pair("two tries", _two_tries), _pair("few changes", _few_changes), _pair("other spread", _other_spread),
-        _pair("right 30 %", _right_or_wrong(0.3, 1.0), "accuracy"),
-        _pair("right 90 %", _right_or_wrong(0.9, 1.0), "accuracy"),
-        _pair("right 60 %, few changes", _right_or_wrong(0.6, 0.2), "accuracy"),
+        _pair("right 30%", _right_or_wrong(0.3, 1.0), "accuracy"),
+        _pair("right 90%", _right_or_wrong(0.9, 1.0), "accuracy"),
+        _pair("right 60%, few changes", _right_or_wrong(0.6, 0.2), "accuracy"),
         _text_pair("chrf"), _text_pair("bleu"), Pair("loss", METRICS["loss"], _loss_pair))

@@ -55,7 +55,7 @@ def gradient_tolerance(family: str, dtype: torch.dtype) -> float:
     """How far the gradients of two ways may lie apart, as a share of them all."""
     if dtype == torch.float32:
         return 1e-5
-    return 4e-2 if "gemma" in family else 2e-2  # Gemma's six norms a layer round more: stock is 2.7 % from fp32
+    return 4e-2 if "gemma" in family else 2e-2  # Gemma's six norms a layer round more: stock is 2.7% from fp32
 
 
 def examples(lengths: tuple[int, ...] = (150, 3, 64, 97)) -> list[dict[str, Any]]:

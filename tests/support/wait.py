@@ -14,7 +14,7 @@ def until(ready: Callable[[], object], waited_for: str = "", ended: Callable[[],
 
     Args:
         waited_for: said where it fails.
-        ended: true as soon as it cannot come any more, which fails at once.
+        ended: true as soon as it can't come any more, which fails at once.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not ready():

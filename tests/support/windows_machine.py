@@ -36,14 +36,14 @@ SectionEnd
 
 
 class NoMachine(Exception):
-    """Wine or the screen does not work on this machine at all."""
+    """Wine or the screen doesn't work on this machine at all."""
 
 
 class Machine:
     """One Wine prefix below `folder`, and one screen. `close` ends what runs on it and removes it.
 
     Raises:
-        NoMachine: Wine or the screen does not work here.
+        NoMachine: Wine or the screen doesn't work here.
     """
 
     def __init__(self, folder: Path):

@@ -17,8 +17,8 @@ from slmstudio.core.jobs import new
 
 KIND = {"gguf": noop("GGUF file, unpacked"), "model": noop("model folder"), "adapter": noop("adapter"),
         "starter": noop("starter model")}
-OTHER_TEMPLATE = noop("The adapter's folder has another chat template than its base. The base's is used here. If the "
-                      "adapter was trained with the other one, its answers will be worse.")
+OTHER_TEMPLATE = noop("The chat template in the adapter's folder isn't the one of its base. The base's is used here. "
+                      "If the adapter was trained with the other one, its answers will be worse.")
 
 
 def import_(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
 Fits = Annotated[bool, typer.Option("--fits", help="Only those that fit in memory here with some method.")]
 Language = Annotated[str | None, typer.Option(
-    help="Code or English name, such as hi or Hindi. Models that name it come first, then those that don't name all.")]
+    help="Code or English name, such as hi or Hindi. Models that list it come first, then those that don't list all "
+         "their languages.")]
 Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence such as apache-2.0.')]
 Kind = Annotated[str | None, typer.Option(help='"instruct" (answers as it is) or "base" (continues text).')]
 MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Also measure how fast the disk for runs writes.")]

@@ -43,7 +43,8 @@ def continue_(
     data: Annotated[
         Path | None, typer.Option(help="JSONL file with the rows to learn; by default, the same rows.")] = None,
     test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the rows; without it, as many as before.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="How many epochs to train; by default, as many as before.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -74,7 +75,8 @@ def guard(
     rest: Annotated[int | None, typer.Option(help="The shortest pause, in seconds.")] = None,
     battery: Annotated[bool | None, typer.Option("--pause-on-battery/--train-on-battery",
                                                  help="Whether to rest while the machine isn't plugged in.")] = None,
-    hours: Annotated[str | None, typer.Option(help="When to train, as in 22:00-06:00; \"always\" for all day.")] = None,
+    hours: Annotated[str | None, typer.Option(help="When to train, for example 22:00-06:00; \"always\" for all "
+                                                   "day.")] = None,
     as_json: Json = False,
 ) -> int:
     """Show what protects the machine from a run's heat, and change it, even while the run trains."""

@@ -1,4 +1,4 @@
-"""Commands about the queue: runs that wait for their turn."""
+"""Commands about the queue: runs that are waiting for their turn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Runs that wait for their turn.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Runs that are waiting for their turn.")
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
 
 

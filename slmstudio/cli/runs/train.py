@@ -129,9 +129,9 @@ def train(
 @app.command()
 def launch(
     run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
-    nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, this one among them.")] = 2,
-    address: Annotated[str | None, typer.Option(help="This machine's address, as the others reach it.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port at which it waits for them.")] = None,
+    nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, including this one.")] = 2,
+    address: Annotated[str | None, typer.Option(help="The address at which the other machines reach this one.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port on which it waits for them.")] = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
@@ -170,8 +170,8 @@ def launch(
 def join(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the first machine waits.")],
     id_: Annotated[str, typer.Option("--id", help="The id that the first machine shows.")],
-    model: Annotated[Path | None, typer.Option(help="Folder of the same base model on this machine; without it, it is "
-                                                    "looked for.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of the same base model on this machine; by default, it "
+                                                    "is searched for.")] = None,
     as_json: Json = False,
 ) -> int:
     """Take part in a run that another machine has launched. Ctrl-C leaves it."""

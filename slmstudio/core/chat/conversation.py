@@ -155,8 +155,8 @@ class Conversation:
     Attributes:
         created: seconds since 1970.
         settings: system prompt and sampling at the last question.
-        name: what the person called it; "" for the first question.
-        extra: what else stands in the file, of a newer version or another part of the program; it is kept.
+        name: what the user called it; "" for the first question.
+        extra: what else is in the file, of a newer version or another part of the program; it is kept.
     """
 
     created: float
@@ -187,7 +187,7 @@ class Conversation:
     def read(cls, path: Path) -> Conversation:
         """
         Raises:
-            UserError: the file is missing, is not a conversation, or was written by a newer version.
+            UserError: the file is missing, isn't a conversation, or was written by a newer version.
         """
         try:
             state = json.loads(files.read_bytes(path))
@@ -204,7 +204,7 @@ class Conversation:
                             tr("Choose a file that Chat saved.")) from error
 
     def to_markdown(self) -> str:
-        """What is shown, to read. Models that were asked the same stand together below each question."""
+        """What is shown, to read. Models that were asked the same are together below each question."""
         names = [lane.name for lane in self.lanes]
         lines = [f"# {self.title}", "", time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)), ""]
         lines += [f"- {key}: {value}" for key, value in {"model": ", ".join(names), **self.settings}.items() if value]

@@ -1,4 +1,4 @@
-"""Answers that a person corrected, as rows of datasets and of test sets."""
+"""Answers that a user corrected, as rows of datasets and of test sets."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool]
     """Add each row to its file: all, or none.
 
     Args:
-        said: what the columns of files hold, where a person chose that.
+        said: what the columns of files hold, where a user chose that.
 
     Raises:
-        UserError: one cannot be added.
+        UserError: one can't be added.
     """
     added: list[Added] = []
     try:

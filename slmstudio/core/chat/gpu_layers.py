@@ -56,13 +56,13 @@ class GpuLayers:
 def read_shape(path: Path) -> Shape:
     """
     Raises:
-        UserError: the file is not a complete GGUF file.
+        UserError: the file isn't a complete GGUF file.
     """
     return shape_of(read_header(path, lambda values, lengths, tensors: None))
 
 
 def shape_of(header: Header) -> Shape:
-    """Take the sizes from a header. What it does not say is taken as for multi-head attention, which is never less."""
+    """Take the sizes from a header. What it doesn't say is taken as for multi-head attention, which is never less."""
     architecture = header.values.get("general.architecture")
 
     def number(key: str) -> int:

@@ -1,7 +1,7 @@
 """Markdown as a model writes it, in pieces that a window can show: rich text, and code blocks apart.
 
 It is foreign text. Raw HTML is shown as text, images become links, and addresses other than web and mail ones are shown
-as text. While an answer grows only its end is read again: a block that another one follows does not change any more.
+as text. While an answer grows only its end is read again: a block that another one follows doesn't change any more.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Stream:
         if len(starts) < 2:
             return self._cut_line()
         limit = _line_at(self._rest, SETTLED_CHARACTERS)
-        # As much as possible below the limit, so that a text piece does not grow too long; but at least one block.
+        # As much as possible below the limit, so that a text piece doesn't grow too long; but at least one block.
         line, number = max((start for start in starts[1:] if start[0] <= limit), default=starts[1])
         at = _offset_of(self._rest, line)
         if at == 0:
@@ -120,7 +120,7 @@ def _parser() -> MarkdownIt:
     """CommonMark with tables and struck-out text, in which a line end is a line end and HTML is text."""
     from markdown_it import MarkdownIt
 
-    # Definitions of links stand anywhere in a text, which is read in parts here.
+    # Definitions of links are anywhere in a text, which is read in parts here.
     return MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable(
         "reference")
 

@@ -36,7 +36,7 @@ def adapters(model: Path) -> list[LoraFacts]:
     None for a run's export of the whole model: its adapter is in it already.
 
     Raises:
-        UserError: the model cannot be read.
+        UserError: the model can't be read.
     """
     if model.is_dir() or _run_of(model) is not None:
         return []

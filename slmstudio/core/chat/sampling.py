@@ -17,7 +17,7 @@ WHOLE = ("top_k", "seed", "max_tokens")
 OPTIONAL = ("seed", "max_tokens")
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 200
 REPEAT_WINDOW = 64
-"""The repeat penalty looks at so many tokens of the answer."""
+"""The repeat penalty looks at this many tokens of the answer."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sampling:
     Attributes:
         temperature: how freely it chooses its words; 0 always takes the likeliest.
         top_p: only the likeliest tokens that together make up this share are drawn from; 1 leaves all.
-        top_k: only so many of the likeliest tokens are drawn from; 0 leaves all.
+        top_k: only this many of the likeliest tokens are drawn from; 0 leaves all.
         min_p: tokens less likely than this share of the likeliest are left out; 0 leaves all.
         repeat_penalty: makes tokens of the latest part of the answer less likely; 1 does nothing.
         seed: the same seed, question and settings give the same answer; None draws a new one each time.

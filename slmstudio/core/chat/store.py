@@ -21,7 +21,7 @@ def write(path: Path, text: str) -> None:
     """Write a file, whole or not at all.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     try:
         files.write_atomically(path, text)
@@ -33,14 +33,14 @@ def save(conversation: Conversation, path: Path) -> None:
     """Write NAME.json, and NAME.md beside it.
 
     Raises:
-        UserError: one of them cannot be written.
+        UserError: one of them can't be written.
     """
     write(path.with_suffix(".json"), conversation.to_json())
     write(path.with_suffix(".md"), conversation.to_markdown())
 
 
 def read_all(folder: Path) -> tuple[list[tuple[Path, Conversation]], list[tuple[Path, UserError]]]:
-    """The saved conversations, newest first, and the files that cannot be read, with the reason."""
+    """The saved conversations, newest first, and the files that can't be read, with the reason."""
     found: list[tuple[Path, Conversation]] = []
     damaged: list[tuple[Path, UserError]] = []
     for path in sorted(folder.glob("*.json")):
@@ -55,7 +55,7 @@ def rename(path: Path, name: str) -> None:
     """Give a saved conversation a name; an empty one gives it back its first question.
 
     Raises:
-        UserError: it cannot be read or written.
+        UserError: it can't be read or written.
     """
     conversation = Conversation.read(path)
     conversation.name = " ".join(name.split())
@@ -66,7 +66,7 @@ def delete(path: Path) -> bytes:
     """Put a file into the system's trash. Returns what was in it, for `put_back`.
 
     Raises:
-        UserError: it cannot be read or moved.
+        UserError: it can't be read or moved.
     """
     import send2trash
 
@@ -82,7 +82,7 @@ def put_back(path: Path, content: bytes) -> None:
     """Undo `delete`.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     try:
         files.write_atomically(path, content)

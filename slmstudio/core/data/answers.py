@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def asked(row: Mapping[str, Any], findings: Findings, names: tuple[str, ...] = PROMPTS) -> Asked | None:
-    """The prompt of a row: the first of the columns `names` that is not null, "input" with "instruction", "system".
+    """The prompt of a row: the first of the columns `names` that isn't null, "input" with "instruction", "system".
 
     A "prompt" may be a list of messages; the others are text. With several names, there may be none.
 

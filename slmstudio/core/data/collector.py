@@ -160,7 +160,7 @@ class Rows:
         return [ntr(one, many, count) for (one, many), count in self._notes.items()]
 
     def rows_left_out(self) -> int:
-        """How many rows cannot be used."""
+        """How many rows can't be used."""
         return self.left_out + sum(count for kind, count in self._counts.items() if kind != self.kind)
 
     def _complain(self, problem: Problem, file: str, rows: int = 1) -> None:

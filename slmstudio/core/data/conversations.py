@@ -137,7 +137,7 @@ def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str =
     elif not may_be_blank and (not value or value.isspace()):
         findings.append((key, tr("{text} is empty.", text=name)))
     elif not _is_whole(value):
-        findings.append((key, tr("{text} holds half of a character (such as {half} without its partner).", text=name,
+        findings.append((key, tr("{text} contains half a character (such as {half} without its partner).", text=name,
                                  half="\\ud83d")))
     else:
         return value
@@ -158,7 +158,7 @@ def keys_beside(value: Mapping[str, Any], used: Iterable[str]) -> set[str]:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether the text has no lone surrogates: JSON's escapes can write them, UTF-8 cannot."""
+    """Whether the text has no lone surrogates: JSON's escapes can write them, UTF-8 can't."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What a person says of a file, as one line of text: which column holds what, which sheet, how a text is cut.
+"""What a user says of a file, as one line of text: which column holds what, which sheet, how a text is cut.
 
     instruction=Question,output=Answer,sheet=2024
 """
@@ -25,14 +25,14 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
     """The column of each target, and the choices.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it can't be read.
     """
     found: dict[str, str] = {}
     for part in _NEXT.split(text) if text else ():
         target, equals, column = part.partition("=")
         if not equals or not target.strip() or not column:
             raise UserError(tr('"{part}" doesn\'t name a column.', part=part), tr("It needs a target and a column."),
-                            tr("Write it as in {example}.", example="instruction=Question,output=Answer"))
+                            tr("Write it like this: {example}.", example="instruction=Question,output=Answer"))
         found[target.strip()] = column
     sheet, text_by = found.pop(SHEET, None), found.pop(TEXT_BY, None)
     if text_by is not None and text_by not in CUTS:
@@ -54,6 +54,6 @@ def of(dataset: Dataset) -> str | None:
 
 def read(path: Path, text: str | None, progress: Callable[[int, int], None] | None = None,
          cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
-    """Read a dataset as somebody said. Raises as `read_dataset`, and UserError where `text` cannot be read."""
+    """Read a dataset as somebody said. Raises as `read_dataset`, and UserError where `text` can't be read."""
     columns, choices = parse(text)
     return read_dataset(path, progress, cancelled, columns or None, choices, store)

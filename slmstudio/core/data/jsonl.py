@@ -46,7 +46,7 @@ def write(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None 
         lineage: the source's name and SHA-256, and the steps that were taken.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

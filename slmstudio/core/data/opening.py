@@ -1,4 +1,4 @@
-"""Opens whatever a person has data in: says what it is, and hands out its rows."""
+"""Opens whatever a user has data in: says what it is, and hands out its rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person may choose for a file that it doesn't say itself; None leaves it to the program.
+    """What a user may choose for a file that it doesn't say itself; None leaves it to the program.
 
     Attributes:
         sheet: name of a workbook's sheet.
@@ -94,7 +94,7 @@ class DataFile:
     """A file, an archive or a folder with rows.
 
     Args:
-        said: names of columns that a person knows.
+        said: names of columns that a user knows.
         whole: whether all rows will be read; a checksum is made only then.
 
     Attributes:
@@ -185,7 +185,7 @@ class DataFile:
         fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name
                and Path(name).name.split(".")[0].lower() not in _BESIDE]
         rows = [name for name in fit if _suffix(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
-        fit = rows or fit  # beside tables, a text describes them
+        fit = rows or fit  # beside tables, a text file describes them
         held_out = [name for name in fit if _is_held_out(name)]
         if held_out and len(held_out) < len(fit):
             self.left_out = held_out
@@ -328,7 +328,7 @@ def _binary_format(source: Source, head: bytes) -> str:
     """The format of a file that isn't text, "" for text.
 
     Raises:
-        UserError: it is a program's own file that cannot be read here.
+        UserError: it is a program's own file that can't be read here.
     """
     if head.startswith(b"PAR1"):
         return "parquet"

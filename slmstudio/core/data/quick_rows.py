@@ -58,7 +58,7 @@ class Block(NamedTuple):
 def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
     """A text in blocks of about `BLOCK` bytes that end where a line does, however long the lines are."""
     whole: list[memoryview] = []  # lines that have ended
-    begun: list[memoryview] = []  # the one that has not
+    begun: list[memoryview] = []  # the one that hasn't
     size = begun_size = 0
     line = 1
     rest: list[bytes] = []

@@ -49,10 +49,10 @@ class Dataset:
         mapping: the column that each target was read from, as in `mapping.look.TARGETS`.
         columns: names of the columns, of a table in its order.
         notes: sentences on how the file was understood, where that isn't plain.
-        rows_left_out: how many rows cannot be used.
-        count: usable rows, also where `records` were not kept.
+        rows_left_out: how many rows can't be used.
+        count: usable rows, also where `records` weren't kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
-        choices, given: what a person said of the file, and of its columns.
+        choices, given: what a user said of the file, and of its columns.
         assumed: whether the encoding was guessed.
         examples: the first value of each column, as one line of text.
     """
@@ -91,7 +91,7 @@ class Dataset:
 
 
 class NoUsableRow(UserError):
-    """There are rows, and none of them can be used: a person must say what the columns hold, or fix the file."""
+    """There are rows, and none of them can be used: a user must say what the columns hold, or fix the file."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -109,7 +109,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB, and every few rows of a table; True ends the reading.
-        columns: the column of each target, where a person knows better; see `mapping.look.TARGETS`.
+        columns: the column of each target, where a user knows better; see `mapping.look.TARGETS`.
         choices: which sheet is read, and how a text is cut.
         store: makes the store for records of a kind; None keeps none. With a store on disk, memory stays
             bounded for any number of rows.
@@ -122,7 +122,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
     file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, store)
     if found is None:
-        raise UserError(tr("{name} doesn't fit into memory.", name=file.path.name),
+        raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
                         ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
                         tr("Close other programs, or split the file."))
     return found
@@ -268,7 +268,7 @@ def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
         most: rows to return at most; the columns are those of more rows, as the reader's are.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file can't be read.
         ReadingCancelled: `cancelled` said so.
     """
     with closing(DataFile(Path(path), choices, None, cancelled, whole=False).parts()) as parts:

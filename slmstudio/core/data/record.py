@@ -57,7 +57,7 @@ class Record:
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """All texts that a person reads in this row; those of messages that call tools as `message_text` has them."""
+        """All texts that a user reads in this row; those of messages that call tools as `message_text` has them."""
         beside = tuple(text for text in (self.rejected, self.text) if text is not None)
         return (*map(message_text, self.messages), *beside)
 

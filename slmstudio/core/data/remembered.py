@@ -30,7 +30,7 @@ class Remembered:
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
         used: whether it was the one to train on.
-        said: what its columns hold, where a person said so, as `given.written` has it.
+        said: what its columns hold, where a user said so, as `given.written` has it.
     """
 
     path: Path
@@ -50,10 +50,10 @@ class Remembered:
 
 
 class Missing(UserError):
-    """A remembered file is not there.
+    """A remembered file isn't there.
 
     Attributes:
-        whole_folder: whether its folder is not there either, as with a disk that is unplugged.
+        whole_folder: whether its folder isn't there either, as with a disk that is unplugged.
     """
 
     def __init__(self, what: str, why: str, remedy: str, *, whole_folder: bool):
@@ -62,7 +62,7 @@ class Missing(UserError):
 
 
 def read_all(states: Iterable[Any]) -> list[Remembered]:
-    """What the settings keep. An entry without a usable path is left out; another field that does not fit is
+    """What the settings keep. An entry without a usable path is left out; another field that doesn't fit is
     ignored."""
     found: dict[Path, Remembered] = {}
     for state in states:
@@ -93,14 +93,14 @@ def _is(value: object, kind: type | tuple[type, ...]) -> bool:
 
 
 def with_open(known: Sequence[Remembered], now: Sequence[Remembered]) -> list[Remembered]:
-    """`known`, where those of `now` are open and all others are not. The oldest beyond `MOST` are forgotten."""
+    """`known`, where those of `now` are open and all others aren't. The oldest beyond `MOST` are forgotten."""
     paths = {each.path for each in now}
     closed = [replace(each, open=False, shown=False, used=False) for each in known if each.path not in paths]
     return [*now, *closed][:max(MOST, len(now))]
 
 
 def with_written(known: Sequence[Remembered], path: Path) -> list[Remembered]:
-    """`known` with a file that rows were written to: first among those that are not open, unless it is open."""
+    """`known` with a file that rows were written to: first among those that aren't open, unless it is open."""
     if any(each.path == path and each.open for each in known):
         return list(known)
     there = next((each for each in known if each.path == path), Remembered(path))
@@ -113,7 +113,7 @@ def without(known: Sequence[Remembered], path: Path) -> list[Remembered]:
 
 
 def trouble(path: Path) -> Missing | None:
-    """Why a remembered file cannot be opened now, or None. It asks the disk, so it belongs off the UI thread."""
+    """Why a remembered file can't be opened now, or None. It asks the disk, so it belongs off the UI thread."""
     try:
         if path.exists():
             return None

@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
     """All rows of a file, in order. Blank lines are skipped but counted.
 
-    JSONL is cut at line ends, so that a broken line cannot spoil the next. A file that is one JSON array,
+    JSONL is cut at line ends, so that a broken line can't spoil the next. A file that is one JSON array,
     or objects written over several lines each, is cut where the brackets close.
     """
     first = next(chunks, b"")
@@ -143,7 +143,7 @@ class _Elements:
         self.gave_up = False
 
     def feed(self, chunk: bytes, last: bool = False) -> Iterator[Piece]:
-        """The values that are complete now; with `last`, also the one that is not, and what the file lacks."""
+        """The values that are complete now; with `last`, also the one that isn't, and what the file lacks."""
         self._buffer += chunk
         at = 0
         while not self.gave_up and (begin := _search(BEGIN, self._buffer, at)) >= 0:
@@ -208,7 +208,7 @@ class _Elements:
         return -1
 
     def _is_new_row(self, at: int, found: int) -> bool:
-        """Whether the { at `found` cannot be part of the value from `at`, since a bracket was forgotten there.
+        """Whether the { at `found` can't be part of the value from `at`, since a bracket was forgotten there.
 
         So the rows after the broken one survive.
         """

@@ -31,7 +31,7 @@ _LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
 
 
 class RowError(Exception):
-    """A row cannot be used.
+    """A row can't be used.
 
     Attributes:
         findings: (key concerned, sentence) for everything that is wrong.
@@ -65,13 +65,13 @@ class ColumnsMissing(Exception):
             return " ".join((tr("the row is empty."), tr(NEEDED)))
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
             return tr("each row is one message of a conversation, and no column says of which one; a row must hold a "
-                      'whole conversation, as in {example}, or have its "conversation_id".',
+                      'whole conversation, such as {example}, or have its "conversation_id".',
                       example='{"messages": [{"role": …, "content": …}, …]}')
         languages = list(filter(_LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
-            return ntr("the columns hold the same in {n:,} language; choose one, as in {option}.",
-                       "the columns hold the same in {n:,} languages; choose one, as in {option}.", len(languages),
-                       option=f"--map messages={languages[-1]}")
+            return ntr("the columns hold the same in {n:,} language; choose one, for example {option}.",
+                       "the columns hold the same in {n:,} languages; choose one, for example {option}.",
+                       len(languages), option=f"--map messages={languages[-1]}")
         names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
         more = len(self.columns) - SHOWN_COLUMNS
         if more > 0:
@@ -115,7 +115,7 @@ def as_sentence(reason: str) -> str:
 def read_row(value: Any) -> Row:
     """What one parsed row says.
 
-    Of several sets of columns, the first in `_READERS` counts; columns that are null do not, where others are filled.
+    Of several sets of columns, the first in `_READERS` counts; columns that are null don't, where others are filled.
 
     Raises:
         RowError: everything that is wrong with it.

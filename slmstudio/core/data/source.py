@@ -91,7 +91,7 @@ class Source:
     def chunks(self, may_be_legacy: bool = False) -> Iterator[bytes]:
         """The text in UTF-8 without a BOM, about 1 MB at a time, whatever the file's encoding.
 
-        What is broken in UTF-16 (half a pair, half a unit) comes out as bytes that are no valid UTF-8,
+        What is broken in UTF-16 (half a pair, half a unit) comes out as bytes that aren't valid UTF-8,
         so that one check finds both.
 
         Raises:
@@ -112,7 +112,7 @@ class Source:
         return packed.decompressed(self._raw_chunks(), self.name)
 
     def head(self, size: int = SNIFF_BYTES) -> bytes:
-        """The first bytes, unpacked; the pass over the file has not begun after that."""
+        """The first bytes, unpacked; the pass over the file hasn't begun after that."""
         found = b""
         for chunk in Source(self.path, None, self._cancelled, self._member).unpacked():
             found += chunk
@@ -136,7 +136,7 @@ class Source:
             pass
 
     def check_unchanged(self) -> None:
-        """Raise UserError where the file is not the one whose checksum was made."""
+        """Raise UserError where the file isn't the one whose checksum was made."""
         try:
             if self._known is not None and _identity(self.path.stat()) != self._known:
                 raise self._changed()
@@ -199,7 +199,7 @@ class Source:
             return UserError(tr("{name} disappeared while it was read.", name=self.path.name),
                              tr("It was moved or deleted."), tr("Put it back, or choose another file."))
         if isinstance(error, FileNotFoundError):
-            return UserError(tr("{path} does not exist.", path=self.path),
+            return UserError(tr("{path} doesn't exist.", path=self.path),
                              tr("It may have been moved, renamed or deleted."),
                              tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):

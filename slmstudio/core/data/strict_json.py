@@ -19,7 +19,7 @@ class NotJson(Exception):
     Attributes:
         reason: what is wrong, as a sentence for people.
         line: 1-based line within the text.
-        column: 1-based column in that line, in characters (in bytes where the text is no valid UTF-8);
+        column: 1-based column in that line, in characters (in bytes where the text isn't valid UTF-8);
             None where the fault has no single place.
         key: the JSON key concerned, when there is one.
     """
@@ -50,7 +50,7 @@ def decode(data: bytes) -> str:
     """The text in `data`.
 
     Raises:
-        NotJson: no valid UTF-8.
+        NotJson: the text isn't valid UTF-8.
     """
     try:
         return data.decode("utf-8")
@@ -89,7 +89,7 @@ def _bad_bytes(data: bytes, at: int) -> NotJson:
     line_begin = data.rfind(b"\n", 0, at) + 1
     line = data.count(b"\n", 0, at) + 1
     if SURROGATE_BYTES.match(data, at):
-        reason = tr("half of a character is here (a surrogate without its partner).")
+        reason = tr("there is half a character here (a surrogate without its partner).")
     else:
         reason = tr("this isn't valid UTF-8 text: byte {byte} doesn't belong here (the column counts bytes). "
                     "Save the file as UTF-8.", byte=f"0x{data[at]:02X}")

@@ -27,7 +27,7 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
         The rows; None where the file holds plain text, or is another one by now.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file can't be read.
         ReadingCancelled: `cancelled` said so.
     """
     if layouts.kind(dataset.layout) == "text":

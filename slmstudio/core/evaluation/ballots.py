@@ -31,7 +31,7 @@ class Ballot:
 
     Attributes:
         row: the question with all answers.
-        shown: names of the models whose answers stand at the left and at the right.
+        shown: names of the models whose answers are at the left and at the right.
     """
 
     row: Row

@@ -29,7 +29,7 @@ class DataSet:
     """One fetched data set.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
         revision: the hub's commit, "" where it didn't say.
         splits: name of a split → its file.

@@ -12,7 +12,7 @@ from slmstudio.core.files import an_object, objects
 
 TUNED = "tuned"
 ROWS, HOW = "rows", "how"
-"""In what evaluations differ, as `difference` says it: other rows, or the same rows asked in another way."""
+"""How evaluations differ, as `difference` says it: other rows, or the same rows asked in another way."""
 
 
 class Evaluated(Protocol):

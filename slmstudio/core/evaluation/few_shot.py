@@ -8,7 +8,7 @@ from slmstudio.core.i18n import ntr, tr
 
 
 def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
-    """Why a benchmark can't show so many examples before each question, and what can be done; None where it can.
+    """Why a benchmark can't show this many examples before each question, and what can be done; None where it can.
 
     Args:
         examples: how many a subject has, besides its questions: with its own questions as examples, a model would be
@@ -19,7 +19,7 @@ def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
         return None
     subject = min(short, key=lambda each: (short[each], each))
     least = short[subject]
-    why = [tr("{shots:,} examples are wanted before each question, and {subject} has only {least:,} besides its "
+    why = [tr("{shots:,} examples are needed before each question, and {subject} has only {least:,} besides its "
               "questions.", shots=shots, subject=subject, least=least) if least else
            tr("Each question needs {shots:,} examples before it, and {subject} has only questions.",
               shots=shots, subject=subject)]

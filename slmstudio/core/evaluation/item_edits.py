@@ -161,7 +161,7 @@ def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:
 
 
 def _score_again(job_folder: Path) -> UserError | None:
-    """Score again, where there are scores. The change is made by now, and can be undone: that it could not be scored
+    """Score again, where there are scores. The change is made by now, and can be undone: that it couldn't be scored
     must not hide it.
 
     Returns:

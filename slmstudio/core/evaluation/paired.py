@@ -1,6 +1,6 @@
 """Two or more evaluations of the same rows set against each other, row by row: the paired test between runs.
 
-Rows are the same where their content is, wherever the files lie and in whatever order they were asked.
+Rows are the same where their content is, wherever the files are and in whatever order they were asked.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | 
 
     Args:
         opened: whether what comes before the text has begun to think.
-        ended: whether the text's writer ended by itself: then it is no thought, unless it says where the thought ends.
-            Of a text that was cut, thoughts that don't end are all there is.
+        ended: whether the text's writer ended by itself: then it isn't a thought, unless it says where the thought
+            ends. Of a text that was cut, thoughts that don't end are all there is.
 
     >>> parted("<think>\\n2 + 2\\n</think>\\n\\n4"), parted("4"), parted("<think>Well"), parted("Well</think>4", True)
     (('2 + 2', '4'), (None, '4'), ('Well', ''), ('Well', '4'))
@@ -34,8 +34,8 @@ def answer_of(text: str) -> str:
 
 
 def as_scored(line: dict[str, Any]) -> dict[str, Any]:
-    """An answer's line as it is scored. One with `KEY` is so already, and so is a choice. Lines of before there was the
-    key hold the thoughts in the answer; where the prompt had opened them, without the tag that opens."""
+    """An answer's line as it is scored. One with `KEY` is so already, and so is a choice. Lines from before there was
+    this key hold the thoughts in the answer; where the prompt had opened them, without the tag that opens."""
     text = line.get("answer")
     if KEY in line or not isinstance(text, str) or line.get("choice_logprobs") or line.get("choices_by"):
         return line

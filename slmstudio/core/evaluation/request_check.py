@@ -229,7 +229,7 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
 
 
 def _too_few_examples(benchmark: Mapping[str, Any], found: MmluFolder) -> list[Problem]:
-    """What more examples are wanted than the folder has; of other benchmarks the worker looks itself."""
+    """Which examples are wanted beyond those that the folder has; for other benchmarks, the worker looks itself."""
     name, shots = str(benchmark.get("name") or ""), benchmark.get("shots")
     known = examples(found) if isinstance(shots, int) and (name == "mmlu" or name.startswith("mmlu_")) else {}
     if name != "mmlu":
@@ -292,7 +292,7 @@ def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems
         return []
     lost = [question + max(1, wanted) > context for _, question, wanted in long]
     if len(long) == len(items) and all(lost):
-        problems.append(Problem(tr("no row fits into the context of {model}: it has {context:,} tokens, the shortest "
+        problems.append(Problem(tr("no row fits in the context of {model}: it has {context:,} tokens, the shortest "
                                    "question {question:,} and the answer {answer:,}.", model=name, context=context,
                                    question=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
         return []

@@ -1,4 +1,4 @@
-"""Models that a person names by a path, in the form in which a request holds them."""
+"""Models that a user names by a path, in the form in which a request holds them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def model_at(place: Path | str) -> dict[str, Any]:
     except UserError:
         if "/" in str(place):
             raise
-        folder_ = path  # it may as well be a run whose folder lies elsewhere
+        folder_ = path  # it may as well be a run whose folder is elsewhere
     if (folder_ / "config.json").is_file():
         return {"name": model_name(folder_), "model": str(folder_), "adapter": None, "gguf": None}
     raise UserError(tr("{place} can't be evaluated.", place=place),
@@ -69,15 +69,15 @@ def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
     run learned.
 
     Args:
-        whole: whether it is a whole model that the run has left: its chat template lies in it.
+        whole: whether it is a whole model that the run has left: its chat template is in it.
     """
     return {**({"load_in_4bit": True} if config.method == "qlora" else {}),
             **({"chat_template": config.chat_template} if config.chat_template and not whole else {})}
 
 
 def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:
-    """In which number format to evaluate models that are of no run: on a GPU in that of their checkpoints, the widest
-    where they differ, since it must hold all of them; on the processor in fp32, which any of them does well.
+    """In which number format to evaluate models that don't come from a run: on a GPU in that of their checkpoints, the
+    widest where they differ, since it must hold all of them; on the processor in fp32, which any of them does well.
 
     Args:
         gpu: that will be used; None for the processor.

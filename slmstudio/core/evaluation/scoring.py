@@ -115,8 +115,8 @@ def _remarks(rows: Rows, table: ScoreTable, comparisons: list[dict[str, Any]]) -
     found = model_pairs.remarks(rows.names, table, comparisons)
     for name in GROUPED_BY:
         if (count := len(table.groups(name))) > MOST_GROUPS:
-            found.append(tr("“{column}” has {count:,} values: only the {most} with most rows are scored apart, and "
-                            "none with a single row.", column=name, count=count, most=MOST_GROUPS))
+            found.append(tr("“{column}” has {count:,} values: only the {most} with the most rows are scored "
+                            "separately, and none that has a single row.", column=name, count=count, most=MOST_GROUPS))
     if rows.damaged:
         found.append(ntr("{n:,} damaged line was skipped.", "{n:,} damaged lines were skipped.", rows.damaged))
     return found

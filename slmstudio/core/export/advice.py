@@ -11,7 +11,7 @@ from slmstudio.core.units import format_bytes
 
 GB = 10**9
 CHAT_CONTEXT = 4096
-_BATCH = 512  # llama.cpp reads a prompt in parts of so many tokens
+_BATCH = 512  # llama.cpp reads a prompt in parts of this many tokens
 _CACHE_BYTES = 2  # the cache of keys and values is F16
 PROCESSOR_BANDWIDTH = 20 * GB
 """Bytes a second that a laptop's processor reads from memory; each token reads the whole file once."""

@@ -21,7 +21,7 @@ LABELS = {
     "kl": noop("KL divergence"),
     "perplexity": noop("Perplexity, model → file"),
 }
-"""Name of a check in NAME.parity.json: what a person reads. Whoever shows it translates it."""
+"""Name of a check in NAME.parity.json: what a user reads. Whoever shows it translates it."""
 HEADINGS = (noop("What was compared"), noop("Found"), noop("Required"), noop("Result"))
 """Of a table of checks. Whoever shows them translates them."""
 NO_LIMIT = "shown only"

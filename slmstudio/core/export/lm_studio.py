@@ -36,14 +36,14 @@ def target(gguf: Path) -> Path:
 
 def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: None,
         cancelled: Callable[[], bool] = lambda: False) -> tuple[Path, bool]:
-    """Put a file into LM Studio's folder: by a hard link where both lie on one disk, else as a copy. It is there whole
+    """Put a file into LM Studio's folder: by a hard link where both are on one disk, else as a copy. It is there whole
     or not at all; an older one of that name is replaced.
 
     Returns:
         Where it is, and whether it takes room of its own.
 
     Raises:
-        UserError: too little room, or the folder cannot be written to, or it was cancelled.
+        UserError: too little room, or the folder can't be written to, or it was cancelled.
     """
     place = target(gguf)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
@@ -71,7 +71,7 @@ def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: N
 def _copy(source: Path, target: Path, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> None:
     size, free = source.stat().st_size, shutil.disk_usage(target.parent).free
     if free < size + SPARE_BYTES:
-        raise UserError(tr("The disk with LM Studio's folder has too little room."),
+        raise UserError(tr("There isn't enough space on the disk with LM Studio's folder."),
                         tr("The file takes {size}, but {folder} has only {free} free.", size=format_bytes(size),
                            free=format_bytes(free), folder=target.parent),
                         tr("Free some space, or choose a smaller quantization type."))

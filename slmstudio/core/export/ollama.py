@@ -37,7 +37,7 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
         The Modelfile, and sentences about what is different in Ollama.
 
     Raises:
-        UserError: the chat template cannot be written in Ollama's language, or the path not in a Modelfile.
+        UserError: the chat template can't be written in Ollama's language, or the path not in a Modelfile.
     """
     tokens = read_tokens(gguf)
     if tokens.template is None:
@@ -75,7 +75,7 @@ def _bos_notes(found: ollama_template.Turns, tokens: GgufTokens) -> list[str]:
 
 
 def program() -> str | None:
-    """Where Ollama is installed; None where it is not."""
+    """Where Ollama is installed; None where it isn't."""
     return shutil.which("ollama")
 
 
@@ -87,7 +87,7 @@ def save(gguf: Path, text: str) -> Path:
     """Write the Modelfile beside the GGUF file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     file = modelfile_path(gguf)
     try:
@@ -104,11 +104,11 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
         The command with which one talks to it.
 
     Raises:
-        UserError: Ollama is not there, says no, or was cancelled.
+        UserError: Ollama isn't there, says no, or was cancelled.
     """
     ollama = program()
     if ollama is None:
-        raise UserError(tr("Ollama is not installed."), tr("There is no program `ollama` on the PATH."),
+        raise UserError(tr("Ollama isn't installed."), tr("There is no program `ollama` on the PATH."),
                         tr("Install it, or copy the Modelfile to a machine that has it."))
     file = save(gguf, text)
     try:

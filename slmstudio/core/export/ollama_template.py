@@ -1,8 +1,8 @@
-"""What stands between the messages: a chat template taken apart, and written again in Ollama's language.
+"""What comes between the messages: a chat template taken apart, and written again in Ollama's language.
 
 A jinja template is a program, but nearly all of them do the same: a fixed text before and behind each message. Those
 texts are found by rendering conversations whose messages are markers. Then other conversations are rendered both ways;
-a template that is not understood is said to be so, never approximated.
+a template that isn't understood is said to be so, never approximated.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def take_apart(template: ChatTemplate) -> Turns:
     """Find the fixed texts of a template.
 
     Raises:
-        UserError: it does not write a conversation as fixed texts around the messages; `why` says where.
+        UserError: it doesn't write a conversation as fixed texts around the messages; `why` says where.
     """
     found = _parts(template, _conversation(_MARKS[:5]))
     opening, to_assistant, between, again, between_again, generation = found
@@ -171,7 +171,7 @@ def _notes(template: ChatTemplate) -> list[str]:
 
 def _literal(text: str) -> str:
     """An action that writes a text. Go's interpreted strings know JSON's escapes; what Ollama's reader of Modelfiles
-    would drop, as it does with letters that cannot be seen, is escaped."""
+    would drop, as it does with letters that can't be seen, is escaped."""
     if not text:
         return ""
     escaped = "".join(letter if letter.isprintable() else _escape(letter)

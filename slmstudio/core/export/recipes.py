@@ -30,10 +30,10 @@ class Recipe:
 
     Attributes:
         program: "ollama", "vllm", "llama.cpp" or "lm-studio".
-        text: what is copied into a terminal or a file; empty where it cannot be done.
+        text: what is copied into a terminal or a file; empty where it can't be done.
         command: what then starts it, where `text` is a file; empty otherwise.
         notes: sentences about it.
-        problem: why it cannot be done.
+        problem: why it can't be done.
     """
 
     program: str
@@ -65,7 +65,7 @@ class Export:
 
 
 def find(gguf: Path, run: RunSummary | None = None) -> Export:
-    """Look for what lies around a GGUF file.
+    """Look for what is around a GGUF file.
 
     Raises:
         UserError: it isn't a complete GGUF file.
@@ -85,7 +85,7 @@ def find(gguf: Path, run: RunSummary | None = None) -> Export:
 
 
 def recipes(export: Export, system: str = os.name) -> list[Recipe]:
-    """One recipe for each program; what cannot be done says why.
+    """One recipe for each program; what can't be done says why.
 
     Args:
         system: "nt" is Windows; commands are quoted for its shells.
@@ -158,7 +158,7 @@ def _lora_module(name: str, adapter: Path) -> str:
 def _rank(adapter: Path) -> int:
     """
     Raises:
-        UserError: vLLM cannot serve such an adapter.
+        UserError: vLLM can't serve such an adapter.
     """
     config = files.read_json(adapter / "adapter_config.json")
     if config is None:

@@ -73,11 +73,11 @@ class QuantType:
         return self.bits_per_weight < 16
 
     def falls_back(self, row: int) -> bool:
-        """Whether rows of `row` weights do not fit this type's blocks."""
+        """Whether rows of `row` weights don't fit this type's blocks."""
         return self.block in FALLBACK and row % ROW_MULTIPLE != 0
 
     def estimate_bytes(self, model: Shape) -> int:
-        """Size of the file for a model, within about 5 %."""
+        """Size of the file for a model, within about 5%."""
         embeddings = model.vocabulary_size * model.hidden_size
         down = model.layers * model.hidden_size * model.intermediate_size
         heads = 1 if model.tied_embeddings else 2

@@ -1,4 +1,4 @@
-"""Which kind of file system a folder lies on. Known on Linux only."""
+"""Which kind of file system a folder is on. Known on Linux only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glu
 
 
 def file_system(path: Path, root: Path = Path("/")) -> str:
-    """The type that the kernel gives for the mount that `path` lies below, as in "ext4"; "" where nobody says.
+    """The type that the kernel gives for the mount that `path` is below, as in "ext4"; "" where nobody says.
 
     Args:
         path: absolute; it need not exist.
-        root: where `proc` lies.
+        root: where `proc` is.
     """
     try:
         text = (root / "proc" / "mounts").read_text(encoding="utf-8", errors="replace")
@@ -32,5 +32,5 @@ def file_system(path: Path, root: Path = Path("/")) -> str:
 
 
 def is_network(path: Path, root: Path = Path("/")) -> bool:
-    """Whether `path` lies on another machine, as far as it can be told: a network mount, or a path with two slashes."""
+    """Whether `path` is on another machine, as far as it can be told: a network mount, or a path with two slashes."""
     return str(path).startswith("\\\\") or file_system(path, root) in NETWORK

@@ -48,7 +48,7 @@ def ask(query: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def reason(error: Any) -> str:
-    """Why NVML can't be used, for a person."""
+    """Why NVML can't be used, for a user."""
     pynvml = binding()
     known = {
         pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,

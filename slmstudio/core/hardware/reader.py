@@ -25,7 +25,7 @@ class MachineReader:
 
     Args:
         monitors: of the cards to read; they are this reader's to close.
-        folder: where the run lies, for `disk_free`.
+        folder: where the run is, for `disk_free`.
     """
 
     def __init__(self, monitors: Sequence[GpuMonitor] = (), folder: Path | None = None):
@@ -97,7 +97,7 @@ def _memory() -> tuple[int | None, int | None]:
 def _busy_and_all() -> tuple[float, float]:
     """Seconds that the cores worked, and that passed for all of them, since the machine was started.
 
-    psutil's own `cpu_percent` keeps what came before for each thread, so that a new thread begins with 0 %.
+    psutil's own `cpu_percent` keeps what came before for each thread, so that a new thread begins with 0%.
     """
     import psutil
 

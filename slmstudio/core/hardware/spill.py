@@ -15,7 +15,7 @@ from slmstudio.core.i18n import tr
 FULL_SHARE = 0.97
 """Of the GPU's own memory; from here on the driver spills."""
 JUMP = 2.5
-"""Times the usual duration of a step. Rows of other lengths change it by less, over so many steps."""
+"""Times the usual duration of a step. Rows of other lengths change it by less, over this many steps."""
 STEPS = 5
 USUAL_STEPS = 20
 

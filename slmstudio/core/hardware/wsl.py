@@ -19,7 +19,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
 LITTLE_MEMORY = 16 * 1024**3
-"""Below so many bytes the share that WSL was given is worth a word."""
+"""Below this many bytes the share that WSL was given is worth a word."""
 WINDOWS_DRIVES = frozenset({"9p", "drvfs", "virtiofs"})
 FIRST_VERSION = "wsl_first_version"
 DRIVER_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
@@ -27,7 +27,7 @@ _ROOT = Path("/")
 
 
 class Finding(UserError):
-    """What a person should know or fix.
+    """What a user should know or fix.
 
     Attributes:
         id: which one it is, the same in every language and version, so that it can be told once.
@@ -53,12 +53,12 @@ def is_first_version(root: Path = _ROOT) -> bool:
 
 
 def on_windows_drive(folder: Path, root: Path = _ROOT) -> bool:
-    """Whether `folder` lies on a drive of Windows, as /mnt/c does. Ask only where `is_wsl()`."""
+    """Whether `folder` is on a Windows drive, as /mnt/c is. Ask only where `is_wsl()`."""
     return file_system(folder, root) in WINDOWS_DRIVES
 
 
 def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> list[Finding]:
-    """What a person should know or fix; nothing where this isn't WSL.
+    """What a user should know or fix; nothing where this isn't WSL.
 
     Args:
         place: the folder with runs and models, absolute.
@@ -75,7 +75,7 @@ def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.en
 
 
 def slow_place(place: Path, root: Path = _ROOT) -> Finding | None:
-    """What to say of a place that lies on a drive of Windows. Ask only where `is_wsl()`."""
+    """What to say of a place that is on a drive of Windows. Ask only where `is_wsl()`."""
     if not on_windows_drive(place, root):
         return None
     return Finding("wsl_slow_place",

@@ -75,7 +75,7 @@ def use(code: str = "") -> None:
     """Speak a language from now on, in this process and those that it starts.
 
     Args:
-        code: as in `available`; "" is what the environment names, else the system's. One that there isn't is English.
+        code: as in `available`; "" is what the environment names, else the system's. An unknown one is English.
     """
     global _language, _catalogue
     code = code or os.environ.get(VARIABLE, "") or system_language()

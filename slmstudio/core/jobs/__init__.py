@@ -1,7 +1,7 @@
 """Jobs: a folder and a worker process each. Starting, attaching to, commanding and ending them.
 
 `job` is a job as core and the window see it, `processes` the process itself, `outcome` how it ended, `interactive` a
-worker that answers at once (chat), `advice` what a person can do about one that ended badly.
+worker that answers at once (chat), `advice` what a user can do about one that ended badly.
 What is done in a job is in `slmstudio.worker`.
 """
 

@@ -1,4 +1,4 @@
-"""What a person can do about a job that ended badly, by its kind: only some of them can be resumed."""
+"""What a user can do about a job that ended badly, by its kind: only some of them can be resumed."""
 
 from __future__ import annotations
 

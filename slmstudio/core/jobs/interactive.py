@@ -19,7 +19,7 @@ from slmstudio.core.jobs import processes
 
 CLOSE_SECONDS = 3.0
 KEPT_LOGS = 8
-"""So many of a kind's newest logs stay beside a new one."""
+"""This many of a kind's newest logs stay beside a new one."""
 
 
 class InteractiveWorker:
@@ -60,7 +60,7 @@ class InteractiveWorker:
         except OSError as error:
             raise UserError(tr("The worker process ({kind}) could not be started.", kind=self.kind),
                             tr("The system says: {error}.", error=error),
-                            tr("Run the set-up again: {setup_command}",
+                            tr("Run setup again: {setup_command}",
                                setup_command=program.setup_command())) from error
 
     def _remove_older_logs(self) -> None:
@@ -132,7 +132,7 @@ class InteractiveWorker:
         elif code is not None and code < 0:
             why = tr("Signal {code} ended it: a library crashed, or somebody stopped it.", code=-code)
         elif self._process is None:
-            why = tr("It was not started.")
+            why = tr("It wasn't started.")
         else:
             why = tr("It ended with exit status {code}.", code=code)
         return UserError(tr("The worker process has ended."), why,

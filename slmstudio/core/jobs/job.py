@@ -43,7 +43,7 @@ START_LOCK = "start.lock"
 MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
-"""Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
+"""Code of the warning that a follower gets once where lines of events.jsonl can't be read."""
 DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
@@ -142,7 +142,7 @@ class Job:
                 self._spawn()
         except OSError as error:
             raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
-                            tr("Check the disk. If it's fine, run the set-up again: {setup_command}",
+                            tr("Check the disk. If it's fine, run setup again: {setup_command}",
                                setup_command=program.setup_command())) from error
 
     def _is_leaving(self) -> bool:
@@ -186,7 +186,7 @@ class Job:
         """Append a command; the worker reads it at the next step boundary.
 
         Raises:
-            UserError: it can't be written: the disk is full, or a link lies in the file's place.
+            UserError: it can't be written: the disk is full, or a link is in the file's place.
         """
         line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
         try:
@@ -288,7 +288,7 @@ class Job:
             return ""
 
     def _reap(self) -> int | None:
-        """The exit status of a worker that this process started and that is gone; None when it is not known."""
+        """The exit status of a worker that this process started and that is gone; None when it isn't known."""
         if self._process is None:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):

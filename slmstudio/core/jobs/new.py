@@ -28,7 +28,7 @@ def make(parent: Path, kind: str, **request: Any) -> Job:
         request: JSON values.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder can't be made.
     """
     if parent == _short_jobs():
         _remove_old(parent)
@@ -47,7 +47,7 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
 
     Raises:
         UserError: the run belongs to a newer program, or `out` is a folder that no worker is given as a whole.
-        OSError: the folder cannot be made.
+        OSError: the folder can't be made.
     """
     if out is not None and paths.is_too_wide(out.absolute()):
         raise UserError(tr("{folder} can't take the files.", folder=out),
@@ -99,7 +99,7 @@ def download(name: str, revision: str | None = None, endpoint: str | None = None
         endpoint: the hub's address, where it isn't the one that is set.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder can't be made.
     """
     return make(_short_jobs(), "download", name=name, revision=revision, endpoint=endpoint)
 
@@ -120,7 +120,7 @@ def _short_jobs() -> Path:
 
 
 def _remove_old(parent: Path) -> None:
-    """Remove folders of jobs that ended long ago; whatever else lies there is left alone."""
+    """Remove folders of jobs that ended long ago; whatever else is there is left alone."""
     with contextlib.suppress(OSError):  # what can't be looked at or removed stays until the next time
         for folder in parent.iterdir():
             if folder.is_symlink() or not (folder / REQUEST).is_file() or (folder / RUN).exists():

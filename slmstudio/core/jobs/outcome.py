@@ -26,7 +26,7 @@ class Outcome:
 
     Attributes:
         state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it
-            is resumed later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the
+            continues later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the
             process went away without a word).
         error: `UserError.to_dict()` for a failed or crashed job.
         details: the traceback of a defect, for "copy details".

@@ -40,7 +40,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         kind: of its job, where it does one.
     """
     # Large tensors come and go with every step. glibc gives each back to the system, which clears its pages when they
-    # are asked for again: 6 to 13 % of a step on the processor, by the model. A chat or a server lives too long to keep
+    # are asked for again: 6 to 13% of a step on the processor, by the model. A chat or a server lives too long to keep
     # so much that it doesn't use. Other systems don't read this.
     memory = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEPS_MEMORY)} if kind in TRAINS else {}
     return {
@@ -94,7 +94,7 @@ def boot_id() -> str:
 
 
 def oom_kills() -> int:
-    """How many processes the Linux kernel has killed for want of memory since boot; 0 elsewhere."""
+    """How many processes the Linux kernel has killed because memory ran out since boot; 0 elsewhere."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

@@ -1,7 +1,8 @@
-"""The lock that a worker puts on itself: no network, and no files but its own. Enforced by Linux, without any rights.
+"""The lock that a worker puts on itself: no network, and no files except its own. Enforced by Linux, without any
+rights.
 
 `syscalls` names the calls of a processor, `program` assembles what the kernel decides by, `seccomp` installs it, and
 `warden` is the process that names each refused attempt in the log. `landlock` closes the file system, `places` says
-which of it a job needs. `worker_lock` puts them together, `proof` shows that they hold. What the lock is not: a
+which of it a job needs. `worker_lock` puts them together, `proof` shows that they hold. What the lock isn't: a
 protection of the window or the terminal, and anything at all on Windows and macOS.
 """

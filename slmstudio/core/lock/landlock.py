@@ -1,4 +1,4 @@
-"""Closes the file system to this thread and whatever it starts, but for some folders (Linux 5.19 and newer).
+"""Closes the file system to this thread and whatever it starts, except for some folders (Linux 5.19 and newer).
 
 https://docs.kernel.org/userspace-api/landlock.html. What Landlock doesn't see: metadata (chmod, times), and whether a
 file is there.
@@ -23,7 +23,7 @@ FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 READ = READ_FILE | READ_DIR
 RUN = READ | EXECUTE
 WRITE = ((1 << 15) - 1) & ~(MAKE_CHAR | MAKE_BLOCK | EXECUTE)
-"""Everything below a folder, but to make devices and to start programs."""
+"""Everything below a folder, except making devices and starting programs."""
 DEVICE = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV
 _LEAST = 2
 """The first version that knows `REFER`: the one before refuses each move of a file to another folder."""

@@ -1,8 +1,8 @@
 """Connects for a locked process that trains with others, and to their addresses alone.
 
-A filter of system calls can't look at an address, for it lies in memory. So the warden is asked: it reads the address,
-and where it is one of the allowed ones, makes the connection itself on the process's own socket (`pidfd_getfd`). What
-it has looked at is what it connects to, whatever another thread writes there meanwhile.
+A filter of system calls can't look at an address, because it is in memory. So the warden is asked: it reads the
+address, and where it is one of the allowed ones, makes the connection itself on the process's own socket
+(`pidfd_getfd`). What it has looked at is what it connects to, whatever another thread writes there meanwhile.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ CACHES = {"CUDA_CACHE_PATH": "cuda", "TRITON_CACHE_DIR": "triton", "TORCHINDUCTO
 MOST_LINKS = 10_000
 """Entries of a folder that are looked at for links: a model's folder has dozens."""
 ONLINE = ("download", "fetch_starter", "fetch_benchmark")
-"""Kinds of jobs that fetch something, on a person's word."""
+"""Kinds of jobs that fetch something, on a user's word."""
 WORKERS_CACHE, FETCHERS_CACHE = ("libraries", "rows", "tokens", "measured"), ("locks", "starters")
 """Folders of the cache that a worker writes, and those of one that fetches besides."""
 ROWS = ("train_file", "eval_file", "test")
@@ -43,7 +43,7 @@ PARTS = ("config", "models", "judge", "benchmark")
 MODELS_FILES = ("config.json", "adapter_config.json", jobs.RUN)
 """A folder with one of these is a model, an adapter or a run."""
 MOST_RUNS = 20
-"""A run may continue one that continued another: so many are followed."""
+"""A run may continue one that continued another: this many are followed."""
 Rule = tuple[Path, int]
 
 
@@ -59,7 +59,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     found = [*_program(), *_system()]
     if temporary is not None:
         found.append((temporary, landlock.WRITE))
-    if kind in ONLINE:  # certificates, proxies and tokens lie where each system likes; it writes to its target alone
+    if kind in ONLINE:  # certificates, proxies and tokens are where each system likes; it writes to its target alone
         found.append((Path("/"), landlock.RUN))
     found += [(Path(os.environ[name]), landlock.WRITE) for name in CACHES if name in os.environ]
     home = paths.home()
@@ -164,7 +164,7 @@ def _is_place(text: str) -> bool:
 
 
 def _is_believable(field: str, path: Path) -> bool:
-    """Whether a run.json may open a path that no person named: it may come from a stranger. What lies in our folders
+    """Whether a run.json may open a path that no person named: it may come from a stranger. What is in our folders
     may be opened, else only what looks like what the field is to hold."""
     whole = Path(os.path.realpath(path))
     ours = (paths.models_dir(), paths.runs_dir(), paths.datasets_dir())
@@ -201,7 +201,7 @@ def _blob(link: Path) -> Iterator[Path]:
 
 
 def _rows(path: Path) -> Iterator[Path]:
-    """The files that are read of a folder with rows, wherever links lead: the person has seen their rows."""
+    """The files that are read of a folder with rows, wherever links lead: the user has seen their rows."""
     with suppress(OSError, UserError):
         yield from (each.resolve() for each in opening.DataFile(path).files())
 

@@ -27,7 +27,7 @@ FASTOPEN = 0x20000000
 NEW_NAMESPACES = 0x7E020000
 """Flags of clone: every name space of one's own."""
 TERMINAL_INPUT = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX type into a terminal as if the person did."""
+"""TIOCSTI and TIOCLINUX type into a terminal as if the user did."""
 HARDENING = (
     "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "process_madvise", "kcmp", "bpf", "userfaultfd",
     "perf_event_open", "keyctl", "add_key", "request_key", "unshare", "setns", "mount", "umount2", "move_mount",
@@ -71,7 +71,7 @@ def build(processor: Processor, named: bool, network: bool, peers: bool = False)
     for name in (*HARDENING, *(NETWORK if network else ())):
         if name in numbers:
             steps += _on(numbers[name], [refuse])
-    # Its flags lie in memory, where no filter can look. Libraries go back to `clone`, whose flags can be seen.
+    # Its flags are in memory, where no filter can look. Libraries go back to `clone`, whose flags can be seen.
     steps += _on(numbers["clone3"], [Instruction(RETURN, ERRNO | errno.ENOSYS)])
     # By the kernel itself, whether or not anybody listens: nothing that a newer filter says can soften that.
     steps += _on(numbers["seccomp"], [*_flag(1, NEW_LISTENER, Instruction(RETURN, ERRNO | errno.EPERM)), _ALLOWED])

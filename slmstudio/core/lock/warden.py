@@ -41,7 +41,7 @@ _FAMILIES = {int(value): name for name, value in vars(socket).items() if name.st
 _TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
 _PR_SET_DUMPABLE, _PR_SET_NAME = 4, 15
 DIFFERENT = 500
-"""So many different attempts are named; of further ones that there were more."""
+"""This many different attempts are named; of further ones that there were more."""
 
 
 class Warden:
@@ -165,7 +165,7 @@ class _Watch:
                         poll.unregister(descriptor)  # nobody is left whom the filter holds
                 elif not self._hear(poll):
                     if self._listener is None:
-                        os._exit(0)  # the filter could not be installed, and the worker continues without
+                        os._exit(0)  # the filter couldn't be installed, and the worker continues without
                     return
 
     def _hear(self, poll: Any) -> bool:

@@ -75,7 +75,7 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
     """Lock this process and all that it will start, for good. Call it while it has one thread, before anything heavy is
     imported.
 
-    What the system can't do is said, and the work continues without it, for most systems can't.
+    What the system can't do is said, and the work continues without it, since most systems can't.
 
     Args:
         kind: of job, or "chat", "talk", "serve" or "libraries".

@@ -1,4 +1,4 @@
-"""Where the answers of a conversation stand in the text that a chat template makes of it."""
+"""Where the answers of a conversation are in the text that a chat template makes of it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SENTINEL = "\ue000\ue001\ue000"
 
 def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, text: str,
                  markers: tuple[str, ...] = (), tools: Sequence[Mapping[str, Any]] = ()) -> list[tuple[int, int]]:
-    """Where the assistant's messages stand in the rendered text, each with what ends it, in characters.
+    """Where the assistant's messages are in the rendered text, each with what ends it, in characters.
 
     An answer begins where the messages before it, rendered with the generation prompt, end; and it ends where the
     messages up to it end. Both must be beginnings of the whole text. Templates that render a message in another way
     once others follow (as those do that drop the thinking of earlier answers) break that rule: such an answer is looked
-    for as it is, and left out where it is not found. The last answer must be found, and so must every call of a tool.
+    for as it is, and left out where it isn't found. The last answer must be found, and so must every call of a tool.
 
     Raises:
-        UserError: the last answer or a call cannot be found.
+        UserError: the last answer or a call can't be found.
     """
     turns = [index for index, message in enumerate(messages) if message.get("role") == "assistant"]
     turn_end = turn_end_of(template.source, tuple(template.special_tokens.items()), markers)
@@ -62,7 +62,7 @@ def _turn(messages: Sequence[Mapping[str, Any]], index: int, template: ChatTempl
 
 
 def _span_by_prefixes(before: str, up_to: str, text: str, turn_end: TurnEnd, calls: bool) -> tuple[int, int] | None:
-    """An answer's place by what is before it and what is up to it; None where the text does not begin so."""
+    """An answer's place by what is before it and what is up to it; None where the text doesn't begin so."""
     end = turn_end.place(up_to, calls)
     if end is None or not text.startswith(before) or text[:end] != up_to[:end] or end < len(before):
         return None
@@ -83,7 +83,7 @@ def _span_by_call(before: str, up_to: str, text: str, turn_end: TurnEnd, names: 
     if not up_to.startswith(begun) or not all(name in found for name in names):
         return None
     begin = text.rfind(found, after) if last else text.find(found, after)
-    # What ended the thoughts may be what ends the prompt too, which is not learned.
+    # What ended the thoughts may be what ends the prompt too, which isn't learned.
     return max(begin, len(before)) if text.startswith(before) else begin, begin + len(found)
 
 

@@ -1,6 +1,6 @@
 """Which tensors the known families' weight files must hold, by name and shape, as config.json asks for them.
 
-transformers fills what is missing with random numbers and only logs it. Architectures that are not known here aren't
+transformers fills what is missing with random numbers and only logs it. Architectures that aren't known here aren't
 refused by guesswork: the worker asks transformers' own report of them (`worker.model.whole_model`).
 """
 
@@ -25,7 +25,7 @@ SHOWN = 6
 
 
 def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, packed: bool) -> str | None:
-    """A sentence that sums up which tensors are missing or have another shape than config.json says.
+    """A sentence that sums up which tensors are missing or don't have the shape that config.json says.
 
     Args:
         config: config.json, with the text model's part on top.
@@ -51,14 +51,14 @@ def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: W
                         "Random numbers would be used instead.",
                         len(absent), needed=len(wanted), names=summed_up(absent)))
     if other:
-        said.append(ntr("{n:,} of the {needed:,} tensors has another shape than config.json says: {names}.",
-                        "{n:,} of the {needed:,} tensors have another shape than config.json says: {names}.",
+        said.append(ntr("{n:,} of the {needed:,} tensors doesn't have the shape that config.json says: {names}.",
+                        "{n:,} of the {needed:,} tensors don't have the shape that config.json says: {names}.",
                         len(other), needed=len(wanted), names=summed_up(other)))
     return " ".join(said) or None
 
 
 def needed(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Shape | None]:
-    """The tensors of a known family by name, without what stands before `layers`, `embed_tokens` and `norm`; None for
+    """The tensors of a known family by name, without what comes before `layers`, `embed_tokens` and `norm`; None for
     a shape that config.json doesn't tell."""
     kind, hidden, vocabulary = config["model_type"], sizes["hidden_size"], sizes["vocabulary_size"]
     wanted: dict[str, Shape | None] = {"embed_tokens.weight": (vocabulary, hidden), "norm.weight": (hidden,)}

@@ -31,7 +31,7 @@ class ChatTemplate:
         source: jinja text.
         special_tokens: by name, as in {"bos_token": "<s>"}.
         thinks: False tells the template that no thoughts are wanted (`enable_thinking=False`): that of a model which
-            thinks by default, like Qwen3, then ends the prompt with an empty thought. Others do not know the name.
+            thinks by default, like Qwen3, then ends the prompt with an empty thought. Others don't know the name.
     """
 
     source: str
@@ -64,7 +64,7 @@ class ChatTemplate:
         """See that jinja can read the template.
 
         Raises:
-            UserError: it cannot.
+            UserError: it can't.
         """
         if where.in_child():
             from slmstudio.core.model.foreign import away
@@ -126,7 +126,7 @@ class ChatTemplate:
 
     def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
                  said: str) -> UserError:
-        """Say what the template does not take; the system message, where it takes the rest."""
+        """Say what the template doesn't take; the system message, where it takes the rest."""
         rest = [message for message in messages if message.get("role") != "system"]
         if rest and len(rest) < len(messages):
             try:
@@ -139,10 +139,10 @@ class ChatTemplate:
                                  tr("Remove the system messages, or put their text into the first user message."))
         if any(map(_of_tools, messages)):
             return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                             tr("The model was trained on other tool calls, or on another order of roles."),
+                             tr("The model was trained with different tool calls, or with a different order of roles."),
                              tr("Change or remove such rows, or choose another model."))
         return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                         tr("The model was trained on another order of roles."),
+                         tr("The model was trained with a different order of roles."),
                          tr("Let user and assistant take turns, the user first, or choose another model."))
 
 
@@ -179,7 +179,7 @@ def _takes_tools(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
 
 
 def _broken(error: Exception) -> UserError:
-    """Say in a sentence why a template was stopped or does not work."""
+    """Say in a sentence why a template was stopped or doesn't work."""
     import jinja2
 
     from slmstudio.core.model.foreign.bounds import LimitReached
@@ -207,7 +207,7 @@ def find_template(folder: Path) -> str | None:
     ones of which "default" is taken.
 
     Raises:
-        UserError: the file that should hold it cannot be read, or none of several is the default.
+        UserError: the file that should hold it can't be read, or none of several is the default.
     """
     file = folder / "chat_template.jinja"
     if file.is_file():
@@ -237,7 +237,7 @@ def special_tokens(folder: Path) -> dict[str, str]:
     tokenizer_config.json says them; special_tokens_map.json overrules it in folders without an `added_tokens_decoder`.
 
     Raises:
-        UserError: one of the two files is there and cannot be read.
+        UserError: one of the two files is there and can't be read.
     """
     config = _tokenizer_config(folder)
     found = {name: config[name] for name in SPECIAL if name in config}

@@ -50,12 +50,12 @@ class ModelFacts:
         family: what people call it: Llama, Qwen2, Phi-3 ...
         architecture: the class that config.json names.
         parameters: counted from the weight files; a head tied to the embeddings counts once.
-        context_length: tokens; 2,048 where the folder does not say.
+        context_length: tokens; 2,048 where the folder doesn't say.
         vocabulary_size: rows of the embedding table.
         layers, hidden_size, intermediate_size, heads, kv_heads, head_dim: of the decoder.
         tied_embeddings: whether the head shares the embeddings' weights.
         dtype: number format that holds most of the weights: bf16, fp16, fp32, nf4, int8 ...
-        licence: as the model names it; None where it does not.
+        licence: as the model names it; None where it doesn't.
         disk_bytes: size of the weight files.
         has_chat_template: whether the folder brings one.
         quantization: "bitsandbytes 4-bit" or "bitsandbytes 8-bit"; None for plain weights.
@@ -126,8 +126,8 @@ def read_model(folder: Path | str) -> ModelFacts:
 
 
 def refusal(name: str, problems: list[Problem]) -> UserError:
-    """What a person reads of a folder that can't be used: all that is wrong with it."""
-    what = tr("{name} cannot be used as a base model.", name=name)
+    """What a user reads of a folder that can't be used: all that is wrong with it."""
+    what = tr("{name} can't be used as a base model.", name=name)
     remedy = tr("Fix the folder, or choose another model.")
     if len(problems) == 1:
         return UserError(what, problems[0].message, remedy)
@@ -138,7 +138,7 @@ def examine(folder: Path) -> Examined:
     """All that a look at a model folder tells without loading anything of it.
 
     Raises:
-        UserError: it is something else than a folder of a base model, or cannot be read.
+        UserError: it isn't a folder of a base model, or can't be read.
     """
     found = Examined()
     problems = found.problems
@@ -227,7 +227,7 @@ def _has_template(folder: Path, problems: list[Problem]) -> bool:
 
 def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
            problems: list[Problem]) -> ModelFacts | None:
-    """Put the facts together; what does not fit goes to `problems`."""
+    """Put the facts together; what doesn't fit goes to `problems`."""
     model_type: str = config["model_type"]
     before = len(problems)
     quantization = _quantization(config, problems)
@@ -242,7 +242,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     hidden = sizes["hidden_size"]
     # OPT alone, of the families with a label, has embeddings of another width than its layers.
     if embedding and hidden != embedding.shape[1] and model_type in LABELS and model_type != "opt":
-        problems.append(Problem(tr("config.json and the weights do not belong together: the hidden size is {hidden:,} "
+        problems.append(Problem(tr("config.json and the weights don't belong together: the hidden size is {hidden:,} "
                                    "in one and {held:,} in the other.", hidden=hidden, held=embedding.shape[1]),
                                 field="hidden_size"))
     held = found.layers()
@@ -317,7 +317,7 @@ def refused_quantization(config: dict[str, Any]) -> str | None:
     if method == "bitsandbytes":
         return None
     if isinstance(method, str):
-        return tr("The weights are quantized with {method}, which cannot be trained on. Choose the model's original, "
+        return tr("The weights are quantized with {method}, so they can't be trained. Choose the model's original, "
                   "unquantized version.", method=printable(method))
-    return tr("The weights are quantized in a way that isn't named, which cannot be trained on. Choose the model's "
+    return tr("The weights are quantized in a way that isn't named, so they can't be trained. Choose the model's "
               "original, unquantized version.")

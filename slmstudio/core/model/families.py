@@ -67,7 +67,7 @@ def family_label(model_type: str, name: str) -> str:
 
 
 def why_no_language_model(config: dict[str, Any]) -> str | None:
-    """Why a config.json does not describe a model that this program can train, or None when it does."""
+    """Why a config.json doesn't describe a model that this program can train, or None when it does."""
     from slmstudio.core.model.json_files import printable
 
     model_type = config.get("model_type")

@@ -19,7 +19,7 @@ def fingerprint(folder: Path) -> str | None:
     samples, a megabyte of each file from its first byte to its last, differ from those of another version.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: a file can't be read.
     """
     weights = sorted(folder.glob("*.safetensors"))
     digest = hashlib.sha256()

@@ -67,7 +67,7 @@ def _limit(request: dict[str, Any], size: int) -> None:
 
 
 _KEPT = 2
-"""Tokenizers that are kept, for the window compares two models at most."""
+"""Tokenizers that are kept: the window compares at most two models."""
 _largest = 0
 
 

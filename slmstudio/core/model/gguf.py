@@ -42,10 +42,10 @@ class GgufFacts:
         name: as the file says, else its stem.
         architecture: llama.cpp's name of it.
         parameters: values of all tensors of this file, and of the other parts of a split model.
-        context_length: tokens the model was trained for; 0 where the file does not say.
+        context_length: tokens the model was trained for; 0 where the file doesn't say.
         vocabulary_size: tokens in the vocabulary.
-        layers: decoder layers; 0 where the file does not say.
-        quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file does not say.
+        layers: decoder layers; 0 where the file doesn't say.
+        quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file doesn't say.
         file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.
         bos_token_id, eos_token_id: or None.
@@ -75,7 +75,7 @@ class GgufFacts:
         """What it costs to train this file instead of the model that it was made from, in a sentence or three."""
         size = tr("Unpacked, it takes {size} (2 bytes per weight).", size=format_bytes(self.unpacked_bytes))
         if self.quantization in FULL_PRECISION:
-            lost = tr("Its weights are {quantization}, so next to nothing of the original is lost.",
+            lost = tr("Its weights are {quantization}, so hardly anything of the original is lost.",
                       quantization=self.quantization)
         else:
             lost = tr("{quantization}: its weights were rounded to about {bits:.1f} bits each. Training continues from "
@@ -88,14 +88,14 @@ def is_gguf(path: Path) -> bool:
     """Whether a file begins as a GGUF file does, whatever its name, as Ollama's are called sha256-…
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it can't be read.
     """
     with open(path, "rb", opener=files.regular) as file:
         return file.read(4) == b"GGUF"
 
 
 def folder_name(facts: GgufFacts) -> str:
-    """What to call the model's folder: after the file, and where its name is none, after the name inside it."""
+    """What to call the model's folder: after the file, or, if that has no usable name, after the name inside it."""
     if facts.path.suffix.lower() == ".gguf":
         return _PART.sub("", facts.path.name).removesuffix(facts.path.suffix)
     return re.sub(r"[^\w.-]+", "-", facts.name).strip("-.") or facts.path.name
@@ -105,7 +105,7 @@ def read_gguf(path: Path | str) -> GgufFacts:
     """Read a GGUF file's header, and check that all its tensors are there; of a split model, those of all parts.
 
     Raises:
-        UserError: no GGUF file, a version or type that is not known, damaged, truncated, without a model in it, or a
+        UserError: no GGUF file, a version or type that isn't known, damaged, truncated, without a model in it, or a
             part is missing.
     """
     path = Path(path)
@@ -142,10 +142,10 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
     kind = values.get("general.type")
     if kind == "adapter":
         raise UserError(tr("{name} is an adapter, not a model.", name=name),
-                        tr("It changes a base model and cannot run alone."), tr("Choose the model's GGUF file."))
+                        tr("It changes a base model and can't run by itself."), tr("Choose the model's GGUF file."))
     if kind in ("mmproj", "imatrix") or values.get("general.architecture") == "clip":
         why = (tr("It holds measurements for quantizing a model.") if kind == "imatrix" else
-               tr("It is the part of a model that sees or hears."))
+               tr("It is the part of a model that handles images or sound."))
         raise UserError(tr("{name} isn't a language model.", name=name), why, tr("Choose the model's own GGUF file."))
     number, parts = values.get("split.no", 0), values.get("split.count", 1)
     if isinstance(number, int) and number > 0:
@@ -157,7 +157,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
                             tr("Choose the model's GGUF file."))
         raise UserError(tr("{name} holds no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
     if not isinstance(values.get("general.architecture"), str):
-        raise Damaged(tr("Its header does not name the architecture."))
+        raise Damaged(tr("Its header doesn't name the architecture."))
 
 
 def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Header]) -> GgufFacts:

@@ -49,14 +49,14 @@ Check = Callable[[dict[str, Any], dict[str, int], int], None]
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the tensors' bytes.
+    """What comes before the tensors' bytes.
 
     Attributes:
         values: scalars and texts by key.
         lengths: of the arrays, by key.
         kinds: of the arrays' items, by key: ggml's numbers.
         types: of the tensors, by name: F16 for instance.
-        shapes: of the tensors, by name; the dimension that lies together in memory comes first.
+        shapes: of the tensors, by name; the dimension that is contiguous in memory comes first.
         bytes_by_type: bytes of all tensors of a type, F16 for instance.
         file_bytes: size of the file.
     """
@@ -74,7 +74,7 @@ def read_header(path: Path, check: Check) -> Header:
     """Read a GGUF file's header, and check that all its tensors are there.
 
     Raises:
-        UserError: no GGUF file, a version or type that is not known, damaged, truncated, or `check` said so.
+        UserError: no GGUF file, a version or type that isn't known, damaged, truncated, or `check` said so.
     """
     name = printable(path.name)
     if path.exists() and not path.is_file():
@@ -138,7 +138,7 @@ class _Reader:
         return self._buffer[self._at - count:self._at]
 
     def peek(self, count: int) -> bytes:
-        """The next bytes, at most `count`, without going on."""
+        """The next bytes, at most `count`, without moving forward."""
         found = self.take(min(count, self.left))
         self._at -= len(found)
         return found
@@ -169,7 +169,7 @@ class _Reader:
         count: int = self.number("<Q")
         if count > limit or count * item_bytes > self.left:
             # A cut file promises a little more than it holds; a wrong byte makes the promise absurd.
-            raise _Short if count <= limit else Damaged(tr("A length in its header is absurd."))
+            raise _Short if count <= limit else Damaged(tr("A length in its header is impossible."))
         return count
 
     def text(self) -> str:

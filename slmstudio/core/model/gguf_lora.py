@@ -24,7 +24,7 @@ class LoraFacts:
         path: the file.
         name: as the file says, else its stem.
         architecture: llama.cpp's name of the base model's.
-        alpha: what the update is multiplied with, over the rank; 0 where the file does not say.
+        alpha: what the update is multiplied with, over the rank; 0 where the file doesn't say.
         rank: the largest of all its pairs.
         shapes: inputs and outputs of the weights that it changes, by the weight's name.
         file_bytes: size of the file.
@@ -95,7 +95,7 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
 def check_fits(lora: LoraFacts, base: Path) -> None:
     """
     Raises:
-        UserError: the base model has another architecture or other shapes, or cannot be read.
+        UserError: the base model has another architecture or other shapes, or can't be read.
     """
     _check_fits(lora, read_header(base, lambda *_: None), printable(base.name))
 
@@ -126,7 +126,7 @@ def fitting(base: Path, candidates: Iterable[Path]) -> list[LoraFacts]:
     """The adapters among `candidates` that fit a model. Files that are none, or fit others, are passed over.
 
     Raises:
-        UserError: the model cannot be read.
+        UserError: the model can't be read.
     """
     header = read_header(base, lambda *_: None)
     found = []

@@ -24,8 +24,8 @@ _SIGNATURES = (
     (b"GGUF", noop("{file} is a GGUF file.")),
     (b"PK\x03\x04", noop("{file} is a zip archive, as PyTorch's pickle files are.")),
     *((b"\x80" + bytes([protocol]), noop("{file} is a Python pickle.")) for protocol in range(2, 6)),
-    (b"<!doctype", noop("{file} is a web page, such as a failed download leaves behind.")),
-    (b"<html", noop("{file} is a web page, such as a failed download leaves behind.")),
+    (b"<!doctype", noop("{file} is a web page, probably left behind by a failed download.")),
+    (b"<html", noop("{file} is a web page, probably left behind by a failed download.")),
 )
 
 
@@ -66,7 +66,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file of bounded size.
 
     Raises:
-        UserError: it cannot be read, is too large, or isn't a JSON object; `what` names the file.
+        UserError: it can't be read, is too large, or isn't a JSON object; `what` names the file.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:

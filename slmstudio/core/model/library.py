@@ -24,12 +24,12 @@ def local_models() -> list[Path]:
 
 
 def starter_folder() -> Path:
-    """Where the starter model lies once it is imported."""
+    """Where the starter model is once it is imported."""
     return paths.models_dir() / STARTER_NAME
 
 
 def starter_gguf() -> Path | None:
-    """The starter model's GGUF file, which a Python package brings; the package itself is not imported."""
+    """The starter model's GGUF file, which a Python package brings; the package itself isn't imported."""
     spec = importlib.util.find_spec(_STARTER_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
     return next((file for folder in folders or [] for file in sorted(Path(folder).glob("*.gguf"))), None)

@@ -33,7 +33,7 @@ def _start_of(path: Path) -> str:
         with open(path, "rb", opener=files.regular) as file:
             return file.read(65_536).decode("utf-8", "replace")
     except OSError:
-        return ""  # A licence that cannot be read is a licence that is not known.
+        return ""  # A licence that can't be read is a licence that isn't known.
 
 
 def _first_line(path: Path) -> str:

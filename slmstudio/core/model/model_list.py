@@ -20,7 +20,7 @@ class ListedModel:
     Attributes:
         facts: of its files, or what the catalogue says they will be; None where a size is missing.
         entry: what the catalogue says of it; None for a model that it doesn't have.
-        folder: where it lies; None for one that must be fetched first.
+        folder: where it is; None for one that must be fetched first.
     """
 
     facts: ModelFacts | None

@@ -1,6 +1,6 @@
 """Chat templates by name, for base models that have none of their own.
 
-They lie in resources/chat_templates, written for public formats. What is kept with a run is the jinja text made for its
+They are in resources/chat_templates, written for public formats. What is kept with a run is the jinja text made for its
 model, and that text is what exports, evaluations and other programs read; a template that must change gets a new name,
 so that a run can be repeated. No token is added to a vocabulary, since the weights would need a row for it: where a
 format's own end of a turn isn't a token of the model, the model's EOS token ends its turns instead.
@@ -88,7 +88,7 @@ def template_of(folder: Path | str, name: str = "", result: Path | str | None = 
     Args:
         folder: of the base model, whose special tokens it is given.
         name: of a named template; "" for the model's own.
-        result: adapter folder of a run: the template that lies in it comes before all else.
+        result: adapter folder of a run: the template that is in it comes before all else.
 
     Raises:
         UserError: there is none, it is broken, or no template has this name.
@@ -149,7 +149,7 @@ def fitting(folder: Path) -> list[Fitting]:
 
 
 def warnings(folder: Path, name: str = "", adapter_only: bool = True) -> list[str]:
-    """What a person should know of a template before it is learned, in sentences. Nothing for a model without one.
+    """What a user should know of a template before it is learned, in sentences. Nothing for a model without one.
 
     Args:
         name: of the template; "" for the model's own.

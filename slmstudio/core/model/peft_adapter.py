@@ -144,7 +144,7 @@ def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library") if isinstance(mapping, dict) else None
     if mapping and not str(library).startswith("transformers."):
-        found.append(Problem(tr("It leads to code that would be run."), field="auto_mapping"))
+        found.append(Problem(tr("It points to code that would be run."), field="auto_mapping"))
     alpha, dropout = config.get("lora_alpha"), config.get("lora_dropout") or 0.0
     if type(config.get("r")) is not int or not 0 < config["r"] <= 4096:
         found.append(Problem(tr("The rank must be a whole number from 1 to 4,096."), field="r"))
@@ -206,10 +206,10 @@ def _changes(tensors: dict[str, Tensor], config: Mapping[str, Any], problems: li
         if not problems and of_pattern(config.get("rank_pattern"), layer, config["r"]) != parts[A][0]:
             broken.append(layer)
     if broken:
-        problems.append(Problem(ntr("The matrices of {n:,} layer are incomplete, or have another rank than {config} "
-                                    "says: {names}.",
-                                    "The matrices of {n:,} layers are incomplete, or have another rank than {config} "
-                                    "says: {names}.", len(broken), config=CONFIG,
+        problems.append(Problem(ntr("The matrices of {n:,} layer are incomplete, or don't have the rank that "
+                                    "{config} says: {names}.",
+                                    "The matrices of {n:,} layers are incomplete, or don't have the rank that "
+                                    "{config} says: {names}.", len(broken), config=CONFIG,
                                     names=printable(summed_up(sorted(broken)), 300))))
     if not ranks and not problems:
         problems.append(Problem(tr("It doesn't change any layer.")))
@@ -262,7 +262,7 @@ def find_base(adapter: PeftAdapter, candidates: Iterable[Path]) -> Path:
     """The base that the adapter was trained on, among models on this machine: the name that it gives, and its shapes.
 
     Raises:
-        UserError: none has that name; those that have the shapes are listed, for a version of the same size may still
+        UserError: none has that name; those that have the shapes are listed, since a version of the same size may still
             be another model.
     """
     named = adapter.base_named or ""
@@ -284,5 +284,5 @@ def find_base(adapter: PeftAdapter, candidates: Iterable[Path]) -> Path:
     if fitting:
         why += " " + tr("These models have the same layout: {folders}. If one of them is the base under another name, "
                         "choose it.", folders=", ".join(str(folder) for folder in fitting[:_NAMED_SHOWN]))
-    raise UserError(tr("The base model of {adapter} was not found.", adapter=adapter.name), why,
+    raise UserError(tr("The base model of {adapter} wasn't found.", adapter=adapter.name), why,
                     tr("Choose the base model's folder."))

@@ -16,7 +16,7 @@ LEAST_LAYERS = 8
 
 
 def sizes(scratch_size: str, vocabulary: int) -> dict[str, Any]:
-    """The values of config.json that give about so many parameters, the embeddings (shared with the head) included.
+    """The values of config.json that give about this many parameters, the embeddings (shared with the head) included.
 
     A large vocabulary takes its share first: the widest layers are chosen of which `LEAST_LAYERS` still fit beside the
     embeddings. The smallest sizes with the largest vocabularies come out larger than their name says.

@@ -15,7 +15,7 @@ from slmstudio.core.units import format_bytes
 
 @dataclass(frozen=True)
 class Starter:
-    """A model whose GGUF file lies in Python packages, whole or in parts.
+    """A model whose GGUF file is in Python packages, whole or in parts.
 
     Attributes:
         key: what it is called in commands, and its folder among the models.
@@ -52,7 +52,7 @@ class Starter:
 
     @property
     def folder(self) -> Path:
-        """Where it lies once it is there."""
+        """Where it is once it is there."""
         return paths.models_dir() / self.key
 
     def is_ready(self) -> bool:
@@ -70,7 +70,7 @@ class Starter:
                 "licence_files": list(self.licence_files)}
 
     def need_consent(self) -> UserError:
-        """What a person reads before it is fetched: the terms, and how to accept them."""
+        """What a user reads before it is fetched: the terms, and how to accept them."""
         remedy = program.command("models", "import", "--starter", self.key, "--accept-licence")
         size = tr("The download is {size}.", size=format_bytes(self.download_bytes))
         return UserError(tr("{name} comes under its own terms ({licence}), which must be accepted first.",

@@ -84,7 +84,7 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-    except BaseException as error:  # the library is written in Rust; its panics are no `Exception`
+    except BaseException as error:  # the library is written in Rust; its panics aren't an `Exception`
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = printable(str(error).rstrip("."), 200)
@@ -135,12 +135,12 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
         template: the model's.
         completion_only: learn each assistant message, the tools that it calls included, with the token that ends it,
             and nothing else; otherwise all.
-        max_length: cut after so many tokens.
+        max_length: cut after this many tokens.
         tools: what the assistant may call; never learned, as little as what tools return.
 
     Raises:
         UserError: the template refuses the conversation or is broken, or takes no tools where there are some; or it
-            changes the answers so much that they cannot be found in the text.
+            changes the answers so much that they can't be found in the text.
     """
     if where.in_child():
         from slmstudio.core.model.foreign import away
@@ -206,20 +206,20 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 def half_a_character() -> UserError:
     """What to say of a text that isn't Unicode."""
-    return UserError(tr("A text can't be turned into tokens."), tr("It holds half of a character (a lone surrogate)."),
+    return UserError(tr("A text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
                      tr("Remove the broken character."))
 
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
 def added_tokens(tokenizer: Encoder) -> tuple[str, ...]:
-    """The tokens that are taken whole from a text, longest first. Empty where the tokenizer does not say."""
+    """The tokens that are taken whole from a text, longest first. Empty where the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(sorted((token.content for token in read().values()), key=len, reverse=True))
 
 
 @lru_cache(maxsize=2)
 def special_texts(tokenizer: Encoder) -> tuple[str, ...]:
-    """The texts of the tokens that control a conversation. Empty where the tokenizer does not say."""
+    """The texts of the tokens that control a conversation. Empty where the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(token.content for token in read().values() if token.special)
 
@@ -234,7 +234,7 @@ def _strippers(tokenizer: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @lru_cache(maxsize=4)
 def _without_control(tokenizer: Any, at_start: bool) -> Any:
-    """The same tokenizer, for what stands between two special tokens: it takes no text for one of them."""
+    """The same tokenizer, for what comes between two special tokens: it takes no text for one of them."""
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.to_str())
@@ -249,7 +249,7 @@ def _without_control(tokenizer: Any, at_start: bool) -> Any:
 def answer_shown(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: ChatTemplate,
                  tools: Sequence[Mapping[str, Any]] = ()) -> str:
     """The last answer as a model is seen to write it: in the template's words, calls of tools included, and without
-    special tokens, which are not shown.
+    special tokens, which aren't shown.
 
     Raises:
         UserError: as of `encode`.

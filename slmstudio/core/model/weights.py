@@ -43,7 +43,7 @@ _INSTEAD = {
     (".incomplete", ".part", ".partial", ".crdownload", ".aria2"): noop(
         "The download is incomplete ({files}). Complete it, or choose another model."),
 }
-"""By the endings of what lies there instead of weights: what is said of it."""
+"""By the endings of what is there instead of weights: what is said of it."""
 # What quantised layers and old checkpoints store beside the parameters: scales, lookup tables, masks.
 _NOT_PARAMETERS = re.compile(
     r"\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*|SCB|weight_format|inv_freq|masked_bias)$")
@@ -90,7 +90,7 @@ class Weights:
         """How many parameters there are. A head that is tied to the embeddings counts once.
 
         bitsandbytes packs two 4-bit values in a byte of a flat U8 tensor, beside which it stores ".absmax" and more:
-        that tensor counts twice its bytes, and what lies beside it not at all.
+        that tensor counts twice its bytes, and what is beside it not at all.
         """
         total = 0
         twin = self.head() if tied and self.embedding() else None
@@ -130,7 +130,7 @@ class Weights:
         return next((name for name in self.tensors if name.endswith(("lm_head.weight", "embed_out.weight"))), None)
 
     def layers(self) -> int | None:
-        """How many decoder layers have weights; None where the names do not tell."""
+        """How many decoder layers have weights; None where the names don't tell."""
         found = {int(match[1]) for name in self.tensors
                  if "vision" not in name and "audio" not in name and (match := _LAYER.search(name))}
         return len(found) or None
@@ -140,7 +140,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, after checking that the file holds all of them.
 
     Raises:
-        UserError: it cannot be read, isn't a safetensors file, is truncated, or contradicts itself.
+        UserError: it can't be read, isn't a safetensors file, is truncated, or contradicts itself.
     """
     try:
         with open(path, "rb", opener=files.regular) as file:
@@ -220,7 +220,7 @@ def _are_sizes(value: Any, most: int) -> TypeGuard[list[int]]:
 
 
 def _check_extents(file: str, extents: list[tuple[int, int]], held: int, before: int) -> None:
-    """The tensors must lie one after the other, from the first byte after the header to the last of the file."""
+    """The tensors must be one after the other, from the first byte after the header to the last of the file."""
     reached = 0
     for begin, end in extents:
         if begin != reached:
@@ -338,7 +338,7 @@ def _why_no_weights(folder: Path) -> str:
     try:
         present = sorted(printable(path.name) for path in folder.iterdir() if path.is_file())
     except OSError as error:
-        return tr("The folder cannot be read: {reason}.", reason=error.strerror or error)
+        return tr("The folder can't be read: {reason}.", reason=error.strerror or error)
     for endings, sentence in _INSTEAD.items():
         if found := [name for name in present if name.lower().endswith(endings)]:
             return tr(sentence, files=and_more(found, 3), single=SINGLE, index=INDEX)

@@ -1,4 +1,4 @@
-"""Curves as SVG that stands in the page itself: no script, no picture file."""
+"""Curves as SVG that is in the page itself: no script, no picture file."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def draw(plot: Plot, name: str) -> str:
 
 
 def describe(plot: Plot) -> str:
-    """The curves in words, for who can't see them."""
+    """The curves in words, for people who can't see them."""
     said = []
     for curve in plot.curves:
         numbers = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]

@@ -27,7 +27,7 @@ class Evaluation:
         request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.
-        gap: what could not be used of scores.json, in a sentence, or "".
+        gap: what couldn't be used of scores.json, in a sentence, or "".
     """
 
     folder: Path
@@ -102,7 +102,7 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         UserError: a newer program made one of them.
     """
     found = []
-    for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows lie there too
+    for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows are there too
         request = formats.read("job", folder / jobs.REQUEST)
         if request is None or request.get("kind") != "evaluate":
             continue
@@ -173,7 +173,7 @@ def _same(one: Evaluation, other: Evaluation) -> bool:
 
 
 def benchmark_results(evaluations: list[Evaluation]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Of each benchmark the result that rests on most questions, of several the newest; and all others.
+    """For each benchmark, the result from the most questions, or the newest of several; and all others.
 
     Returns:
         Results as in scores.json, each with its evaluation's "folder", when it was scored as "created", and the "seed"

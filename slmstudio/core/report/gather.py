@@ -40,7 +40,7 @@ class BaseModel:
 
     Attributes:
         licence: its name; "" where nothing states it.
-        missing: why the folder could not be read, or "".
+        missing: why the folder couldn't be read, or "".
         facts: (name, value), for people.
     """
 
@@ -60,10 +60,10 @@ class Facts:
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
         outcome: outcome.json, or what is known of a run that died; empty while it has none.
-        notes: what a person wrote about it.
+        notes: what a user wrote about it.
         rows: what is said of the rows that the run keeps; None where it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
-        damaged: lines of events.jsonl that could not be read.
+        damaged: lines of events.jsonl that couldn't be read.
         gaps: sentences on files that are missing or damaged, and so on what this report can't tell.
     """
 

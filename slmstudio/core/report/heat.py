@@ -9,12 +9,12 @@ from typing import Any
 
 from slmstudio.core.files import an_object, finite
 from slmstudio.core.hardware.readings import cards_of
-from slmstudio.core.i18n import noop, number_text, tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report.text import Table, exact
-from slmstudio.core.units import format_bytes
+from slmstudio.core.units import format_bytes, format_reading
 
 Of = tuple[int | None, str]
-"""A card, or None for what is of no card; and a field of its reading."""
+"""A card, or None for what doesn't belong to a card; and a field of its reading."""
 
 
 @dataclass
@@ -98,9 +98,9 @@ _OF_A_CARD: tuple[_Line, ...] = (
 _OTHERS: tuple[_Line, ...] = (
     ("temperature_c", noop("Processor temperature"), "°C", "limit_c"),
     ("process_memory", noop("Main memory of the worker"), "B", ""),
-    ("cpu_percent", noop("Processor use of the worker (100 % is one core)"), "%", ""),
+    ("cpu_percent", noop("Processor use of the worker (100% is one core)"), "%", ""),
 )
 
 
 def _write(value: float, unit: str) -> str:
-    return format_bytes(value) if unit == "B" else f"{number_text(value, ',.0f')} {unit}"
+    return format_bytes(value) if unit == "B" else format_reading(value, unit)

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and pictures stand in it, scripts and links don't."""
+"""The report as one HTML file that needs nothing else: it has styles and pictures, but no scripts and links."""
 
 from __future__ import annotations
 

@@ -132,6 +132,6 @@ def _end_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 def _place(browser: str) -> Path | None:
-    """Where its page and profile lie: a browser from a snap sees no other program's temporary folder."""
+    """Where its page and profile are: a browser from a snap sees no other program's temporary folder."""
     common = Path.home() / "snap" / Path(browser).name / "common"
     return common if "/snap/" in browser and common.is_dir() else None

@@ -15,7 +15,7 @@ VERDICTS = {"better": noop("better"), "worse": noop("worse"), "unknown": noop("n
 
 
 def benchmark_table(result: dict[str, Any]) -> Table:
-    """A benchmark's accuracy, all in all and by subject, a column a model, each with its 95 % interval."""
+    """A benchmark's accuracy, all in all and by subject, a column a model, each with its 95% interval."""
     models = [each for each in result.get("models") or [] if isinstance(each, dict)]
     lines = [(tr("All"), [model.get("accuracy") for model in models])]
     lines += [(subject, [(model.get("by_subject") or {}).get(subject) for model in models])
@@ -25,7 +25,7 @@ def benchmark_table(result: dict[str, Any]) -> Table:
          exact(next((score.get("rows") for score in scores if isinstance(score, dict)), None)))
         for name, scores in lines]
     names = [str(model.get("name")) for model in models]
-    return Table((tr("% accuracy"), *names, tr("Questions")), "w" + "s" * len(names) + "r", rows)
+    return Table((tr("Accuracy in %"), *names, tr("Questions")), "w" + "s" * len(names) + "r", rows)
 
 
 def benchmark_tone(result: dict[str, Any]) -> str:
@@ -37,7 +37,7 @@ def benchmark_tone(result: dict[str, Any]) -> str:
 
 
 def score_table(evaluation: Evaluation) -> Table:
-    """A row a score, a column a model: scores with their 95 % intervals, rows, speed and length of answers."""
+    """A row a score, a column a model: scores with their 95% intervals, rows, speed and length of answers."""
     models = evaluation.models
     rows: list[tuple[Any, ...]] = [
         (metric_name(key), *(_stacked((model.get("scores") or {}).get(key), key) for model in models))

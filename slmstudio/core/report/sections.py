@@ -38,7 +38,7 @@ def data_table(facts: Facts) -> Table:
 
 
 def left_out(facts: Facts) -> tuple[list[str], Table | None]:
-    """What the worker said about the rows, and the lines that could not be used, where they are known."""
+    """What the worker said about the rows, and the lines that couldn't be used, where they are known."""
     said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in facts.warnings
                               if event.get("code") in DATA_WARNINGS))
     if not any(event.get("code") == "rows_left_out" for event in facts.warnings):

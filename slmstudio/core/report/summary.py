@@ -25,10 +25,10 @@ from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import tariff
 
 METHODS = {
-    "lora": noop("{base} was tuned with LoRA: an adapter learned, and the base model stayed as it was."),
-    "qlora": noop("{base} was tuned with QLoRA: an adapter learned on the base model in 4 bits, which stayed as it "
+    "lora": noop("{base} was tuned with LoRA: an adapter was trained, and the base model stayed as it was."),
+    "qlora": noop("{base} was tuned with QLoRA: an adapter was trained on the base model in 4 bits, which stayed as it "
                   "was."),
-    "full": noop("{base} was fully fine-tuned: every weight learned."),
+    "full": noop("{base} was fully fine-tuned: every weight was trained."),
     "scratch": noop("{base} was trained from scratch: a new model started from random weights."),
 }
 OBJECTIVES = {
@@ -65,7 +65,7 @@ def sentences(facts: Facts) -> list[str]:
               tr("It learned ({objective}): {rows}.", objective=config.objective, rows=rows))
     said = [f"{tuned} {taught}",
             tr("{rows} rows of {file} were held out: they were never learned, only used to measure.",
-               rows=exact(held_out), file=held) if held_out else tr("As far as known, no rows were held out.")]
+               rows=exact(held_out), file=held) if held_out else tr("As far as is known, no rows were held out.")]
     said.append(" ".join([tr(STATES.get(run.state, run.state)), _work(facts), *_troubles(facts)]))
     if run.state != "new":
         said.append(run.locked)
@@ -230,7 +230,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     if use is not None:
         price = tariff()
         cost = price.cost(use.joules)
-        known = (tr("{percent:.0f} % measured, the rest estimated", percent=100 * use.measured / use.joules)
+        known = (tr("{percent:.0f}% measured, the rest estimated", percent=100 * use.measured / use.joules)
                  if use.measured else tr("estimated"))
         found.append((tr("Energy"), units.format_energy(use.joules),
                       known if cost is None else f"{format_money(cost, price.currency)}; {known}"))
@@ -275,8 +275,8 @@ def not_checked(facts: Facts) -> list[str]:
     open_points.append(tr("The base model's weights: only config.json and tokenizer.json have a recorded hash.")
                        if facts.record.get("hashes") else tr("Which files were used: no hash is recorded."))
     return [*open_points, tr("Harmful, biased or untrue answers: they weren't tested."),
-            tr("Whether the rows contain personal data, and whether they may be used for training: nobody checked "
-               "that here.")]
+            tr("Whether the rows contain personal data, and whether they may be used for training: that wasn't "
+               "checked here.")]
 
 
 def _unproven(facts: Facts) -> list[str]:

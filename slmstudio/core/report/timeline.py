@@ -129,14 +129,14 @@ def _step(event: dict[str, Any]) -> str:
 
 
 def _plan(event: dict[str, Any]) -> str:
-    return tr("{trained} of {parameters} parameters learn, from {rows} rows in {steps} steps, on {device}",
+    return tr("{trained} of {parameters} parameters are trained, from {rows} rows in {steps} steps, on {device}",
               trained=units.format_count(_number(event, "trainable_parameters")),
               parameters=units.format_count(_number(event, "parameters")), rows=exact(event.get("train_rows")) or "?",
               steps=exact(event.get("total_steps")) or "?", device=device_name(event.get("device")))
 
 
 def device_name(device: Any) -> str:
-    """PyTorch's name of a device, for a person."""
+    """PyTorch's name of a device, for a user."""
     return tr("the processor") if device == "cpu" else str(device or tr("a device that wasn't recorded"))
 
 
@@ -157,7 +157,7 @@ def _adjusted(event: dict[str, Any]) -> str:
     before = an_object(event.get("was"))
     named = ", ".join(f"{label(name)} {exact(before.get(name)) or tr('not set')} → {exact(value) or tr('not set')}"
                       for name, value in an_object(event.get("changes")).items())
-    return (str(event.get("message") or tr("The run continues with other values")).rstrip(".।")
+    return (str(event.get("message") or tr("The run continues with different values")).rstrip(".।")
             + (f" ({named})" if named else ""))
 
 

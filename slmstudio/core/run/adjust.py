@@ -67,7 +67,7 @@ def consent(folder: Path, values: dict[str, Any]) -> None:
     """The user agrees to other values, as to a shorter length when nothing else saves memory.
 
     Raises:
-        UserError: a value does not fit its field; all of them at once.
+        UserError: a value doesn't fit its field; all of them at once.
         OSError: the disk is full or gone.
     """
     record(folder, checked(folder, values))
@@ -77,7 +77,7 @@ def checked(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Other values for this run, each in its field's type.
 
     Raises:
-        UserError: a value does not fit its field; all of them at once.
+        UserError: a value doesn't fit its field; all of them at once.
     """
     problems, fitting = [], {}
     for name, value in values.items():

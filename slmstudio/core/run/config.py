@@ -39,7 +39,7 @@ from slmstudio.core.run.fields.kinds import (
 )
 
 SET = noop("You set this.")
-"""What a plan says of a value that a person decided; `chosen` says which those are."""
+"""What a plan says of a value that a user decided; `chosen` says which those are."""
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
     noop("Run"), noop("Method"), noop("Length"), noop("Batch"), noop("Learning"), noop("Machine"),
@@ -61,7 +61,7 @@ class RunConfig:
 
     Attributes:
         reasons: by field, why it has its value, in the language of who planned; to be shown, never compared.
-        chosen: fields that a person decided.
+        chosen: fields that a user decided.
     """
 
     name: str = described(..., Text(), RUN, noop("Name"),
@@ -74,7 +74,7 @@ class RunConfig:
         noop("A file with rows that are never learned. Without one, some of the training rows are held out."),
         reason=noop("No test file was chosen, so rows are split off."))
     train_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the training rows"),
-        noop("What the columns of the training rows hold, as in instruction=Question,output=Answer; sheet=… and "
+        noop("What the columns of the training rows hold, for example instruction=Question,output=Answer; sheet=… and "
              "text_by=… can be added. If empty, the rows themselves show it."),
         reason=noop("The columns' names and contents show it."))
     eval_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the held-out rows"),
@@ -99,9 +99,9 @@ class RunConfig:
         noop('What is learned: answers ("sft"), plain text as in pretraining ("text"), or which answers are better: '
              'from pairs ("dpo", "orpo") or from single answers marked good or bad ("kto").'), simple=True)
     method: str = described("lora", METHODS, METHOD, noop("Method"),
-        noop('How it is learned: an adapter learns and the base model stays as it is ("lora"), the same with the base '
-             'held in 4 bits, NF4 ("qlora"), every weight learns ("full"), or a new, small model with the '
-             'architecture and tokenizer of the base learns ("scratch").'), simple=True)
+        noop('What is trained: an adapter, while the base model stays as it is ("lora"), the same with the base in 4 '
+             'bits, NF4 ("qlora"), every weight ("full"), or a new, small model with the architecture and tokenizer '
+             'of the base ("scratch").'), simple=True)
     chat_template: str = described("", TEMPLATES, METHOD, noop("Chat template"),
         noop("How a conversation becomes the text that is learned. If empty, it's the model's own; a base model that "
              "has none needs one of these."))
@@ -181,7 +181,7 @@ class RunConfig:
         reason=noop("No noise; 5 sometimes helps a chat model that learns from few rows."), applies=_for_answers)
     device: str = described("auto", Choice({
         "auto": noop("auto: the GPU if there is one"), "cpu": noop("processor"), "cuda": noop("NVIDIA GPU")}),
-        MACHINE, noop("Device"), noop('What trains: "auto" uses the GPU if there is one.'))
+        MACHINE, noop("Device"), noop('What the run trains on: "auto" uses the GPU if there is one.'))
     precision: str = described("fp32", PRECISIONS, MACHINE, noop("Precision"),
         noop("The number format of the weights in memory."), simple=True)
     attention: str = described("sdpa", Choice({
@@ -190,7 +190,7 @@ class RunConfig:
     gradient_checkpointing: bool = described(False, Switch(), MACHINE, noop("Recompute activations"),
         noop("Recomputes activations in the backward pass: less memory, about a fifth slower."))
     activation_offload: bool = described(False, Switch(), MACHINE, noop("Keep activations in main memory"),
-        noop("Keeps what the backward pass needs in main memory meanwhile: less memory on the card, but slower. It "
+        noop("Meanwhile keeps in main memory what the backward pass needs: less memory on the card, but slower. It "
              "needs an NVIDIA GPU."),
         reason=noop("Recomputing saves more for less time; this is for rows that still don't fit then."))
     use_liger_kernel: bool = described(False, Switch(), MACHINE, noop("Liger kernels"),
@@ -198,7 +198,7 @@ class RunConfig:
     torch_compile: bool = described(False, Switch(), MACHINE, noop("Compile the model"),
         noop("Lets PyTorch compile the model's layers: a minute or so at the start, then faster steps. It needs an "
              "NVIDIA GPU."),
-        reason=noop("Compiling takes a minute or so, which most runs never earn back."))
+        reason=noop("Compiling takes a minute or so, which doesn't pay off in most runs."))
     threads: int = described(0, Whole(0, 1024), MACHINE, noop("Processor threads"),
         noop("How many threads of the processor each machine uses; 0 leaves it to PyTorch."),
         reason=noop("The GPU does the work."), told=False)
@@ -233,12 +233,12 @@ class RunConfig:
         reason=noop("A heat sink takes about a minute to cool."))
     pause_on_battery: bool = described(False, Switch(), HEAT, noop("Pause on battery"),
         noop("Pauses while a laptop runs on battery, and resumes when it's plugged in."), told=False,
-        reason=noop("A run isn't held up where there is no mains power."))
+        reason=noop("A run isn't held up if there is no mains power."))
     train_hours: str | None = described(None, DayHours(), HEAT, noop("Only between these hours"),
-        noop("The hours in which to train, by this machine's clock, as in 22:00-06:00. If empty, it may always "
+        noop("The hours in which to train, by this machine's clock, for example 22:00-06:00. If empty, it may always "
              "train."), told=False,
         reason=noop("It may run all day."))
-    sample_prompts: list[str] = described([], Lines(), WATCHING, noop("Questions to watch, one a line"),
+    sample_prompts: list[str] = described([], Lines(), WATCHING, noop("Questions to watch, one per line"),
         noop("Questions that are answered at each evaluation, so that you can watch it learn. If empty, questions of "
              "held-out rows are asked."),
         reason=noop("The first questions of the held-out rows are asked."))
@@ -321,7 +321,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any], where: Path | str = "") -> RunConfig:
-        """Read a configuration back. Keys that this version does not know are ignored.
+        """Read a configuration back. Keys that this version doesn't know are ignored.
 
         Args:
             where: the file, for an error.

@@ -24,7 +24,7 @@ def load(path: Path) -> RunConfig:
         UserError: the file is missing, isn't a JSON object, or holds wrong fields.
     """
     if not path.exists():
-        raise UserError(tr("{path} does not exist.", path=path), "",
+        raise UserError(tr("{path} doesn't exist.", path=path), "",
                         tr("Write one: {command}", command=plan_command()))
     file = path / "run.json" if path.is_dir() else path
     state = files.read_json(file)
@@ -37,7 +37,7 @@ def load(path: Path) -> RunConfig:
         problems = [Problem(tr("It isn't a field of a run; it may be misspelt."), field=name)
                     for name in sorted(unknown)]
         if state.get("kind", "train") != "train":
-            problems.append(Problem(tr("{kind!r} is not allowed; it must be 'train'.", kind=state["kind"]),
+            problems.append(Problem(tr("{kind!r} isn't allowed; it must be 'train'.", kind=state["kind"]),
                                     field="kind"))
         raise UserError(tr("{file} can't be used.", file=path), "", tr("Correct these fields."),
                         problems + config.problems())

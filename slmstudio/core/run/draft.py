@@ -26,7 +26,7 @@ class Draft:
         lengths: tokens of each measured row, rising.
         eval_map: what was said of the columns of `eval_file`; None leaves them to their names.
         values, reasons: of the fields that are decided.
-        problems: what was chosen and cannot be.
+        problems: what was chosen and can't be.
         model: what learns: the base, or a small model with its architecture.
         gpu: what it learns on; None is the processor.
         rows: those that are learned; `batch`: of them in an update; `most_rows`: in a micro-batch, by their length.
@@ -72,5 +72,5 @@ class Draft:
 
     @property
     def free_memory(self) -> int:
-        """Bytes free where the model will lie; 0 where nobody says."""
+        """Bytes free where the model will be; 0 where nobody says."""
         return (self.gpu.memory_free if self.gpu else self.machine.ram_free) or 0

@@ -36,7 +36,7 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
     """Make a new run folder, `2026-11-24-name-7f3a`, holding run.json. A name that another run has gets a number.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder can't be written.
     """
     parent = parent or paths.runs_dir()
     config = replace(config, name=names.free(config.name, names_in(parent)))
@@ -60,7 +60,7 @@ def rename(folder: Path, name: str) -> str:
     may be running meanwhile: its worker reads run.json as it starts, and writes none.
 
     Raises:
-        UserError: the name is none, is too long or is taken; or run.json is damaged or cannot be written.
+        UserError: the name is none, is too long or is taken; or run.json is damaged or can't be written.
     """
     path, name = Path(folder) / jobs.RUN, names.cleaned(name)
     refused = tr("{run} wasn't renamed.", run=Path(folder).name)
@@ -85,12 +85,12 @@ def rename(folder: Path, name: str) -> str:
 
 
 def names_in(parent: Path, but: Path | None = None) -> list[str]:
-    """The names of the runs in a folder, but for that of one."""
+    """The names of the runs in a folder, except for that of one."""
     return [str(request.get("name")) for folder, request in requests(parent) if folder != but]
 
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "tokenizers", "safetensors")
-"""Their versions stand in run.json: other ones may give other numbers."""
+"""Their versions are in run.json: other ones may give other numbers."""
 
 
 def versions() -> dict[str, str]:
@@ -132,10 +132,10 @@ class RunSummary:
         state: "new", "running", "resting" (for the guard), "paused", or an outcome's state, of which "paused" is one
             too: saved, and ended to free the memory.
         at_work: whether a process has it.
-        created: seconds since 1970; when run.json was written, where it does not say so itself.
+        created: seconds since 1970; when run.json was written, where it doesn't say so itself.
         train_loss: mean of the last logged steps.
         eval_loss_before: of the model as it came.
-        eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it isn't a number.
+        eval_loss_after: at the end, or so far; None where it wasn't measured again, NaN where it isn't a number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
         energy: what it drew so far; None where it isn't known.
@@ -164,7 +164,7 @@ class RunSummary:
 
     @property
     def resumable(self) -> bool:
-        """Whether Resume can go on: it ended early and was not finished."""
+        """Whether Resume is possible: it ended early and wasn't finished."""
         return self.state in ("crashed", "failed", "stopped", "paused", "new") and not self.at_work and (
             self.total_steps is None or self.steps < self.total_steps
         )
@@ -202,8 +202,8 @@ def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
         totals: knows what events add up to that were read before.
 
     Raises:
-        UserError: its run.json cannot be used, or a newer program wrote a file of it.
-        OSError: a file of it cannot be read.
+        UserError: its run.json can't be used, or a newer program wrote a file of it.
+        OSError: a file of it can't be read.
     """
     job = jobs.Job(folder)
     state = job.request()
@@ -257,7 +257,7 @@ def _made(folder: Path) -> float:
 
 
 def unreadable(error: OSError) -> UserError:
-    """Why a run cannot be shown, when the system refuses to read a file of it."""
+    """Why a run can't be shown, when the system refuses to read a file of it."""
     told = from_os_error(error, tr("Could not read the run."))
     return UserError(told.what, told.why, tr("Make its files readable for you, or move its folder elsewhere."))
 
@@ -269,7 +269,7 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
     """The folders that hold a run.json, in no order.
 
     Args:
-        passed_over: called with each folder that cannot be looked into, and why.
+        passed_over: called with each folder that can't be looked into, and why.
     """
     parent = parent or paths.runs_dir()
     found = []
@@ -290,7 +290,7 @@ def all_runs(parent: Path | None = None,
     """All runs, newest first. Folders that aren't runs are left out.
 
     Args:
-        passed_over: called with each run that cannot be shown, and why.
+        passed_over: called with each run that can't be shown, and why.
     """
     folders = run_folders(parent, passed_over)
     with reading() as totals:
@@ -304,7 +304,7 @@ def all_runs(parent: Path | None = None,
 
 
 def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Each run with its run.json, in no order; those that cannot be read are left out."""
+    """Each run with its run.json, in no order; those that can't be read are left out."""
     for folder in run_folders(parent):
         with contextlib.suppress(UserError, OSError):
             yield folder, jobs.Job(folder).request()
@@ -344,7 +344,7 @@ def result_folder(folder: Path) -> Path | None:
 def need_own_result(result: Path) -> None:
     """Refuse an adapter or a model in a run folder that isn't what the run has left there.
 
-    Its files must be those of its manifest, and the manifest the one that the outcome names. What lies elsewhere, and
+    Its files must be those of its manifest, and the manifest the one that the outcome names. What is elsewhere, and
     what older runs left, is taken as far as it can be checked.
 
     Raises:

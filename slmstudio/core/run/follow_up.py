@@ -50,7 +50,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
         overrides: fields that the user decided, as in `planner.plan`.
 
     Raises:
-        UserError: the run is not finished, its result is gone or damaged, a file does not exist, or a value cannot be
+        UserError: the run isn't finished, its result is gone or damaged, a file doesn't exist, or a value can't be
             used: all at once.
     """
     run_folder = Path(run_folder).absolute()
@@ -107,7 +107,7 @@ def _method(earlier: RunConfig) -> str:
 
 
 def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Problem]:
-    """Values that would not fit the earlier run's result; chosen ones that equal it are none."""
+    """Values that wouldn't fit the earlier run's result; chosen ones that equal it are none."""
     problems = []
     for name, why in FIXED.items():
         kept = method if name == "method" else getattr(earlier, name)
@@ -133,8 +133,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
                             "steps would undo it.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
-        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights learn "
-                               "further.")
+        reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights are "
+                               "trained further.")
     if "epochs" in chosen and "max_steps" not in chosen:
         values["max_steps"], reasons["max_steps"] = None, tr("The number of epochs decides.")
     if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:
@@ -151,7 +151,7 @@ def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> 
     """Where a file with the earlier rows is gone, what the earlier run kept of it, written among the datasets.
 
     Raises:
-        UserError: what it kept is damaged, or cannot be written.
+        UserError: what it kept is damaged, or can't be written.
     """
     lost = [name for name in ("train_file", "eval_file") if (path := getattr(config, name))
             and path == getattr(earlier, name) and not Path(path).exists()]
@@ -173,7 +173,7 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
     """A file with these rows; its name says which they are, so that it is written once.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     content = b"".join(lines.as_json(as_row(row)) for row in rows)
     place = paths.datasets_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"

@@ -19,7 +19,7 @@ TOLD = frozenset(
      "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
      "fit_measured", "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"}
 )
-"""Types of events that a person wants to read as a line, beside the evaluations."""
+"""Types of events that a user wants to read as a line, beside the evaluations."""
 
 
 class RunHistory:
@@ -44,7 +44,7 @@ class RunHistory:
         changes: `changed` events: what was decided again while it learned.
         adjustments: `adjusted` events: what the worker lowered because memory ran out.
         suspended_seconds: how long the machine slept or the process stood still; no part of `seconds`.
-        change_refused: why the newest change was not made, or "".
+        change_refused: why the newest change wasn't made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
         guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
         takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
@@ -177,7 +177,7 @@ class RunHistory:
                 self.series[name].add(step, math.nan if value is None else value)
 
     def _take_back(self, step: float) -> None:
-        """A resumed attempt learns again from `step` on: what the earlier one did from there does not count."""
+        """A resumed attempt learns again from `step` on: what the earlier one did from there doesn't count."""
         for name in (*STEP_FIELDS, "eval_loss"):
             self.series[name].cut(step)
         self._cut_samples(step)
@@ -207,7 +207,7 @@ class RunHistory:
         self.samples.append({**event, "samples": [each for each in event["samples"] if isinstance(each, dict)]})
 
     def _cut_samples(self, step: float) -> None:
-        """Answers of an earlier attempt at `step` and after do not count."""
+        """Answers of an earlier attempt at `step` and after don't count."""
         while self.samples and self.samples[-1]["global_step"] >= step:
             self.samples.pop()
 

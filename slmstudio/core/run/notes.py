@@ -1,4 +1,4 @@
-"""What a person wrote about a run: a note, and tags to find it by. Kept as RUN/notes.json."""
+"""What a user wrote about a run: a note, and tags to find it by. Kept as RUN/notes.json."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Notes:
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
-    """Tags as a person types them, between commas.
+    """Tags as a user types them, between commas.
 
     >>> parse_tags("best, हिन्दी,  Best , for the  demo")
     ('best', 'हिन्दी', 'for the demo')
@@ -57,11 +57,11 @@ def write(run_folder: Path, notes: Notes) -> None:
     """Keep the notes, whole or not at all; empty ones take the file away.
 
     Raises:
-        UserError: the folder cannot be written, or a newer program wrote what is there.
+        UserError: the folder can't be written, or a newer program wrote what is there.
     """
     path = Path(run_folder) / FILE
     try:
-        state = formats.read("notes", path) or {}  # what this version does not know stays
+        state = formats.read("notes", path) or {}  # what this version doesn't know stays
         if notes == Notes():
             path.unlink(missing_ok=True)
             return

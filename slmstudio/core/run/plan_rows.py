@@ -70,7 +70,7 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
 
 
 def template_warnings(config: RunConfig) -> list[str]:
-    """What a person should know of a run's chat template before it is learned, in sentences.
+    """What a user should know of a run's chat template before it is learned, in sentences.
 
     Raises:
         UserError: the tokenizer can't be read.

@@ -52,7 +52,7 @@ def plan(request: PlanRequest) -> RunConfig:
 
     Raises:
         UserError: an override names no field or has a wrong value, or a file isn't there: all of them at once; or the
-            model's chat template does not take the rows.
+            model's chat template doesn't take the rows.
     """
     chosen = overrides(request.overrides)
     template, why = plan_rows.choose_template(request.dataset.records, request.model, chosen)
@@ -127,7 +127,7 @@ def measure_lengths(dataset: Dataset, model: ModelFacts, chat_template: str = ""
         chat_template: its name; "" for the model's own, else the one that would be proposed.
 
     Raises:
-        UserError: the template does not take the rows.
+        UserError: the template doesn't take the rows.
     """
     name, _ = plan_rows.choose_template(dataset.records, model, {"chat_template": chat_template})
     plan_rows.check_tools(dataset.records, model, name)

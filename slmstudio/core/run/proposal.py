@@ -25,12 +25,12 @@ PATIENCE = 3
 LONG_CPU = 1024
 LONG_GPU = 4096
 EAGER_ONLY = frozenset({"gemma2", "vaultgemma", "gpt_oss", "gpt_neo", "bloom", "mpt", "xglm", "mamba", "mamba2"})
-"""Architectures (`model_type`) whose attention is more than PyTorch's fused one computes, as Gemma 2's capped scores; a
+"""Architectures (`model_type`) whose attention PyTorch's fused one can't compute, such as Gemma 2's capped scores; a
 test compares them with transformers'."""
 
 
 def propose(draft: Draft) -> RunConfig:
-    """Decide all fields; what cannot be is in `draft.problems` then."""
+    """Decide all fields; what can't be is in `draft.problems` then."""
     draft.set("name", f"{draft.dataset.name}-{draft.base.name}", tr("From the data and the model."))
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
     if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
@@ -46,7 +46,7 @@ def propose(draft: Draft) -> RunConfig:
 
 
 def _defaults(draft: Draft) -> None:
-    """What does not depend on data, model or machine."""
+    """What doesn't depend on data, model or machine."""
     for name, about in FIELDS.items():
         if about.reason and (name not in draft.values or name in draft.chosen):
             draft.set(name, default_of(name), about.reason)
@@ -63,7 +63,7 @@ def _device(draft: Draft) -> None:
     gpu = machine.gpus[0] if machine.gpus else None
     device = draft.set("device", "auto",
                        tr("{gpu} is used.", gpu=gpu.name) if gpu
-                       else tr("No NVIDIA GPU here, so the processor trains."))
+                       else tr("There is no NVIDIA GPU here, so training runs on the processor."))
     if device == "cuda" and gpu is None:
         draft.problems.append(Problem(" ".join(filter(None, (
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
@@ -110,7 +110,8 @@ def _method(draft: Draft) -> None:
         draft.model = scratch.facts_of(draft.base, size)
     adapter = method in ("lora", "qlora")
     if adapter:
-        rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for much new knowledge."))
+        rank = draft.set("lora_rank", 16, tr("16 suits most tasks; 8 is enough for style, 64 for a lot of new "
+                                             "knowledge."))
         if draft.chosen.get("use_rslora"):
             draft.set("lora_alpha", max(1, round(2 * math.sqrt(rank))),
                       tr("Twice the square root of the rank, the usual scale."))
@@ -123,8 +124,8 @@ def _method(draft: Draft) -> None:
 
 def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     """LoRA where the base fits into memory as it is, QLoRA where only its 4-bit form does."""
-    lora = ("lora", tr("An adapter learns and the base stays as it is: it needs little memory, and the base can't be "
-                       "spoiled."))
+    lora = ("lora", tr("Only an adapter is trained, and the base stays as it is: that needs little memory, and the "
+                       "base can't be damaged."))
     free = draft.free_memory
     if not free or draft.base.quantization:
         return lora
@@ -154,7 +155,7 @@ def _learning_rate(draft: Draft, method: str) -> None:
     if objective in PREFERENCES:
         part = 4 if objective == "orpo" else 10
         rate /= part
-        reason = tr("1/{part} of the rate for answers: preferences spoil a model quickly.", part=part)
+        reason = tr("1/{part} of the rate for answers: preference tuning damages a model quickly.", part=part)
     draft.set("learning_rate", rate, reason)
 
 
@@ -199,10 +200,11 @@ def _learning(draft: Draft) -> None:
         epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", rows - held_out)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
-    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take long on a processor."))))
+    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take a long time on a "
+                                                                          "processor."))))
     draft.rows = max(1, rows - held_out)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
-    draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from spoiling the base."))
+    draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from damaging the base."))
     draft.set("weight_decay", 0.01, tr("A little pull towards small weights, against overfitting."))
 
 
@@ -213,7 +215,7 @@ def _speed(draft: Draft) -> None:
     eager = not flash and draft.base.model_type in EAGER_ONLY
     draft.set("attention", "flash_attention_2" if flash else "eager" if eager else "sdpa",
               tr("FlashAttention is installed, and this GPU is new enough for it.") if flash
-              else tr("PyTorch's fused attention can't compute that of {family}.", family=draft.base.family) if eager
+              else tr("PyTorch's fused attention doesn't support {family}.", family=draft.base.family) if eager
               else tr("PyTorch's own fused attention works on every device."))
     eager = draft.values["attention"] == "eager"  # also where the user said so
     card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None
@@ -280,7 +282,7 @@ def _memory(draft: Draft) -> None:
 
 
 def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
-    """A run that may not fit is planned all the same: the estimate can be wrong, and the person decides."""
+    """A run that may not fit is planned all the same: the estimate can be wrong, and the user decides."""
     said = tr("May need up to {needed}, and {free} is free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't

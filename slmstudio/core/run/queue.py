@@ -61,7 +61,7 @@ def add(run: Path, position: int | None = None) -> Entry:
     """Put a run at the end, or before the entry at `position`. One that failed in the queue gets another turn.
 
     Raises:
-        UserError: it isn't a run, is running, is finished, or is already waiting; or the queue cannot be written.
+        UserError: it isn't a run, is running, is finished, or is already waiting; or the queue can't be written.
     """
     run = Path(run).absolute()
     job = jobs.Job(run)
@@ -89,7 +89,7 @@ def remove(run: Path) -> None:
     """Take a run out of the queue. Its folder stays, and a running run continues.
 
     Raises:
-        UserError: it is not in the queue; or the queue cannot be written.
+        UserError: it isn't in the queue; or the queue can't be written.
     """
     with _changing() as items:
         items.remove(_find(items, run))
@@ -99,7 +99,7 @@ def move(run: Path, position: int) -> None:
     """Put a run of the queue at another place, counted from 0 among `entries()`.
 
     Raises:
-        UserError: it is not in the queue; or the queue cannot be written.
+        UserError: it isn't in the queue; or the queue can't be written.
     """
     with _changing() as items:
         item = _find(items, run)
@@ -108,15 +108,15 @@ def move(run: Path, position: int) -> None:
 
 
 def start_next() -> jobs.Job | None:
-    """Start the run whose turn is next, unless one is running. One that cannot be started is passed over.
+    """Start the run whose turn is next, unless one is running. One that can't be started is passed over.
 
-    Such a run stays in the queue as "failed", with its error, and does not keep the others waiting.
+    Such a run stays in the queue as "failed", with its error, and doesn't keep the others waiting.
 
     Returns:
         The job that was started, or None: a run is running, or none waits.
 
     Raises:
-        UserError: the queue cannot be read or written.
+        UserError: the queue can't be read or written.
     """
     with _changing() as items:
         found = [(item, entry) for item in items if (entry := _entry(item)) is not None]

@@ -22,11 +22,11 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
         record: run.json as it is now.
 
     Raises:
-        UserError: the checkpoints lie elsewhere, or were made on another base model; or the base cannot be read.
+        UserError: the checkpoints are elsewhere, or were made on another base model; or the base can't be read.
     """
     parent = run / folder.CHECKPOINTS
     if not parent.resolve().is_relative_to(run.resolve()):
-        raise UserError(tr("The checkpoints of {run} are not in its folder.", run=run.name),
+        raise UserError(tr("The checkpoints of {run} aren't in its folder.", run=run.name),
                         tr("{folder} is a link to {target}. A run keeps everything in its own folder, so that nothing "
                            "else is read, overwritten or deleted.", folder=parent, target=parent.resolve()),
                         tr("Remove the link, and move the checkpoints to {folder} if they belong to this run.",
@@ -62,8 +62,8 @@ def nothing_to_resume(run: Path, events: Iterable[dict[str, Any]]) -> str | None
         learned = max(learned, event["global_step"]) if event.get("type") == "step" else learned
     if saved:
         raise UserError(tr("{run} can't be resumed: all of its checkpoints are gone or damaged.", run=run.name),
-                        ntr("It had learned {n:,} step, and nothing is left to continue from.",
-                            "It had learned {n:,} steps, and nothing is left to continue from.", learned),
+                        ntr("It had trained for {n:,} step, and nothing is left to continue from.",
+                            "It had trained for {n:,} steps, and nothing is left to continue from.", learned),
                         tr("Put the folder {folder} back if you moved it. To start over from step 0, create a new run "
                            "from the same configuration: {command}", folder=run / folder.CHECKPOINTS,
                            command=program.command("train", run / "run.json")))

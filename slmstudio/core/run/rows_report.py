@@ -1,6 +1,6 @@
 """What there is to know of a dataset's rows: how many tokens they have, and what is wrong with them.
 
-The window has it made in a process of its own: in the window's process each cell that is painted would wait until the
+The window has this done in a process of its own: in the window's process each cell that is painted would wait until the
 check lets go of the interpreter. That process reads the file again, so that no row has to be sent. It gets its request
 over stdin, a JSON object on a line, and ends when stdin is closed. Over stdout it says in JSON lines how far it is and
 what it found.
@@ -58,7 +58,7 @@ class RowsReport:
 
 def context_of(counts: TokenCounts | None, special: Sequence[str], rows: int, max_length: int,
                evaluation: Rows | None) -> Context:
-    """What is known beside the rows when they are checked or mended; lengths only where every row was measured."""
+    """What is known beside the rows when they are checked or fixed; lengths only where every row was measured."""
     lengths = counts.lengths if counts is not None and len(counts.lengths) == rows else None
     return Context(tuple(special), lengths, max_length, {} if evaluation is None else {"evaluation": evaluation})
 
@@ -68,7 +68,7 @@ def make(records: Rows, evaluation: Rows | None, model: Path | None, max_length:
     """Count the tokens and check the rows, here.
 
     Args:
-        evaluation: rows that should not be among them.
+        evaluation: rows that shouldn't be among them.
         model: folder of the model whose tokens count; None counts none.
         known: an earlier report on the same rows with the same model, of which the tokens are taken.
         progress: called with (steps done, steps in all).

@@ -56,7 +56,7 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
     A folder without a template is measured with the one that would be proposed; plain text needs none.
 
     Raises:
-        UserError: the tokenizer or the template cannot be used, or the template refuses a row.
+        UserError: the tokenizer or the template can't be used, or the template refuses a row.
         ReadingCancelled: `cancelled` said so.
     """
     tokenizer = tokens.load_tokenizer(folder)
@@ -79,7 +79,7 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
 
 
 def _at(ordered: Sequence[int], share: float) -> int:
-    """The smallest length that so many rows don't exceed."""
+    """The smallest length that this many rows don't exceed."""
     return ordered[max(0, math.ceil(round(share * len(ordered), 6)) - 1)]
 
 

@@ -22,7 +22,7 @@ from slmstudio.core.run.energy.use import EnergyUse, Part
 from slmstudio.core.run.history import RunHistory
 
 FORMAT = 1
-"""Raised whenever events add up to something else: what was kept before is not used then."""
+"""Raised whenever events add up to something else: what was kept before isn't used then."""
 FILE = "totals.json"
 
 
@@ -90,7 +90,7 @@ class TotalsReader:
 
         Raises:
             UserError: a newer program wrote the events.
-            OSError: they cannot be read.
+            OSError: they can't be read.
         """
         stamp = _stamp(folder)
         kept = self._load().get(str(folder))
@@ -111,7 +111,7 @@ class TotalsReader:
         return totals
 
     def save(self) -> None:
-        """Keep them for the next start; what cannot be kept is read again."""
+        """Keep them for the next start; what can't be kept is read again."""
         if not self._changed:
             return
         runs = {folder: each for folder, each in self._load().items() if Path(folder).is_dir()}

@@ -22,9 +22,9 @@ class Exported:
     Attributes:
         pairs: rows that were written.
         undecided: votes that prefer nothing.
-        apart: answers that are no pair, since each model had another conversation before it.
+        apart: answers that aren't a pair, since each model had another conversation before it.
         same: pairs that say what another one says, or whose answers are equal.
-        empty: pairs of which one answer is empty, or that are no conversation for another reason.
+        empty: pairs of which one answer is empty, or that aren't a conversation for another reason.
     """
 
     pairs: int = 0

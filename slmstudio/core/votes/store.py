@@ -169,7 +169,7 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
 
 @functools.lru_cache(maxsize=64)
 def _fingerprint(folder: Path, changed: int) -> str | None:
-    """Once for each state of the folder: the window asks at every vote."""
+    """Read once for each state of the folder: the window asks at every vote."""
     return fingerprint(folder)
 
 
@@ -248,7 +248,7 @@ def of_evaluation(evaluation: str) -> list[Vote]:
 
 
 def _last(path: Path) -> tuple[list[Vote], int]:
-    """Of several votes on the same answers of an evaluation the last, and all others."""
+    """The last of several votes on the same answers of an evaluation, and all other votes."""
     lines = files.LineReader(path)
     found: dict[Any, Vote] = {}
     damaged = 0

@@ -12,7 +12,7 @@ from slmstudio.core.votes.store import ALL_GOOD, BEST, Vote, VotedModel
 LEVEL = 0.05
 """A difference that chance alone makes more rarely than this is called one."""
 MOST_MORE = 2000
-"""More votes than these are not asked of anybody."""
+"""More votes than these aren't asked of anybody."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ def tallies(votes: Iterable[Vote]) -> list[Tally]:
 
 
 def by_chance(wins: int, losses: int) -> float:
-    """How often two equal models differ at least so much: the exact two-sided binomial sign test, 0 to 1.
+    """How often two equal models differ at least this much: the exact two-sided binomial sign test, 0 to 1.
 
     Ties are left out, as Dixon and Mood do ("The Statistical Sign Test", Journal of the American Statistical
     Association 41, 1946): p = min(1, 2 · P(X ≥ max(wins, losses))) with X ~ Binomial(wins + losses, 1/2).

@@ -1,1 +1,1 @@
-"""The window itself: start and end, header, status bar, settings, welcome. It knows the tabs; they do not know it."""
+"""The window itself: start and end, header, status bar, settings, welcome. It knows the tabs; they don't know it."""

@@ -74,7 +74,7 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     shown = [MainWindow(Session(chosen))]  # holds the window alone: one that another replaces is forgotten
     _begin(app, shown, garbage, files, [error for error in (log_trouble, trouble) if error is not None],
            quit_after_paint=quit_after_paint)
-    # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and go on.
+    # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and continue.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     status = app.exec()
     tasks.shut_down()
@@ -207,7 +207,7 @@ def prepare_starter(session: Session, window: MainWindow) -> None:
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
-    """Follow a run that went on without the window, or say that one was cut off."""
+    """Follow a run that continued without the window, or say that one was cut off."""
     from slmstudio.core.run.folder import wanting_attention
 
     def found(job: Job | None) -> None:
@@ -219,17 +219,17 @@ def look_for_runs(session: Session, window: MainWindow) -> None:
 
 
 def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
-    """Say once what is different, or to be mended, where Linux runs inside Windows.
+    """Say once what is different, or to be fixed, where Linux runs inside Windows.
 
     Args:
-        root: where the files lie that tell; see `wsl`.
+        root: where the files are that tell; see `wsl`.
     """
     from slmstudio.core.hardware import wsl
 
     def found(notes: list[wsl.Finding]) -> None:
         new = [note for note in notes if note.id not in session.settings.told]
         if not new or window.banner.error is not None:
-            return  # another message stands there: next time
+            return  # another message is there: next time
         session.settings.told += [note.id for note in new]
         session.settings_changed.emit()
         if not window.welcome_is_open():  # that page has them
@@ -248,7 +248,7 @@ def _log_elsewhere(window: MainWindow) -> None:
 
 
 def _start_logging() -> UserError | None:
-    """Log to the program's log file, and to no other. Returns what a person should know when that cannot be done."""
+    """Log to the program's log file, and to no other. Returns what a user should know when that can't be done."""
     path = paths.log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a kilowatt-hour costs and gives off: the person's own figures in the settings, and what holds without them."""
+"""What a kilowatt-hour costs and gives off: the user's own figures in the settings, and what holds without them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EnergyRow(QWidget):
     """Price, its currency, and CO2 of a kilowatt-hour.
 
     Signals:
-        changed: the settings hold other figures now, and are not saved yet.
+        changed: the settings hold other figures now, and aren't saved yet.
     """
 
     changed = Signal()
@@ -40,8 +40,8 @@ class EnergyRow(QWidget):
         super().__init__(parent)
         self._session = session
         self.price = self._field("settings_price", tr("Price of a kilowatt-hour"),
-                                 tr("What you pay for a kilowatt-hour, as your bill says. Set it to see what a run "
-                                    "really costs."))
+                                 tr("What you pay for a kilowatt-hour, according to your bill. Set it to see what a "
+                                    "run really costs."))
         self.currency = ComboBox()
         self.currency.setObjectName("settings_currency")
         self.currency.setAccessibleName(tr("Currency of the price"))

@@ -1,4 +1,4 @@
-"""What is asked before the window opens when the folder with runs and models is not there."""
+"""What is asked before the window opens when the folder with runs and models isn't there."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class PlaceChanger(QObject):
         name = tr("Serving {server}", server=session.server)
         if session.job is not None:
             name = session.job.name
-        return UserError(tr("The folder cannot be changed while something is running."),
+        return UserError(tr("The folder can't be changed while something is running."),
                          tr("At work: {name}.", name=name),
                          tr("Wait until it is done, or stop it, and change the folder then."))
 

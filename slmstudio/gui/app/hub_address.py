@@ -12,7 +12,7 @@ from slmstudio.gui.common.session import Session
 
 
 class HubAddress(QLineEdit):
-    """Saves itself when a person has typed an address that can be one; empty means the usual hub.
+    """Saves itself when a user has typed an address that can be one; empty means the usual hub.
 
     Signals:
         refused(UserError): it can't be an address, or can't be saved. None: it could.

@@ -18,7 +18,7 @@ class LanguageChoice(ComboBox):
     """Languages by the names that their speakers use, after the system's.
 
     Signals:
-        language_chosen(str): the person wants this one: a code, or "" for the system's. The settings have it already.
+        language_chosen(str): the user wants this one: a code, or "" for the system's. The settings have it already.
 
     Attributes:
         note: says below the box why the language can't be changed now.

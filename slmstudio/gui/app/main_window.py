@@ -35,13 +35,13 @@ _log = logging.getLogger(__name__)
 TEXT_STEP = 10
 """Percent by which a key makes text larger or smaller."""
 LEAST_SIZE = (640, 360)
-"""In device-independent pixels: a screen of 1280×720 at 200 %."""
+"""In device-independent pixels: a screen of 1280×720 at 200%."""
 
 
 class _Room(QWidget):
     """What is scrolled: the pages, which fill it. It asks for no more room than the open one needs at least.
 
-    It has no layout, for with one it would be as high as wrapped text would like to be.
+    It has no layout, because with one it would be as high as wrapped text would like to be.
     """
 
     def __init__(self, pages: QStackedWidget):
@@ -117,7 +117,7 @@ class MainWindow(QMainWindow):
         column.addWidget(status)
         self.status = status
         self.setCentralWidget(page)
-        page.setFocus()  # else the tabs would have it, and a ring around them would greet everybody
+        page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them
 
     def _scrolled(self) -> QScrollArea:
         """The pages, scrolled where the screen is too small for the open one."""
@@ -197,7 +197,7 @@ class MainWindow(QMainWindow):
         dialog.open()
 
     def _change_text_size(self, step: int) -> None:
-        """Make the text larger or smaller by so many percent; 0 gives it its usual size."""
+        """Make the text larger or smaller by this many percent; 0 gives it its usual size."""
         now = self._session.settings.text_size
         self._session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
         theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme,
@@ -227,7 +227,7 @@ class MainWindow(QMainWindow):
         return self.welcome is not None and self._stack.currentWidget() is self.welcome
 
     def _leave_welcome(self, tab: str = "") -> None:
-        """Go to a tab, or back to the one that was open. It does not come by itself again."""
+        """Go to a tab, or back to the one that was open. It doesn't come by itself again."""
         self._session.settings.welcomed = True
         self._save_settings()
         self.go_to(tab or TABS[self.header.tabs.currentIndex()])
@@ -241,7 +241,7 @@ class MainWindow(QMainWindow):
         self.page("data").open_files(files)  # type: ignore[attr-defined]
 
     def _tab_clicked(self, index: int) -> None:
-        # The tab that lies below the welcome page is the current one already: choosing it changes nothing.
+        # The tab that is below the welcome page is the current one already: choosing it changes nothing.
         if self.welcome_is_open() and index == self.header.tabs.currentIndex():
             self._show_tab(index)
 

@@ -34,7 +34,7 @@ class Sorted:
 
 
 def open_files(files: Sequence[Path], session: Session, window: MainWindow) -> None:
-    """Open files and run folders: rows in Data, a run in Results, GGUF files in Chat. What cannot be opened is told."""
+    """Open files and run folders: rows in Data, a run in Results, GGUF files in Chat. What can't be opened is told."""
     run_task(window, lambda task: sort(files), lambda found: _open(found, session, window), window.show_error)
 
 
@@ -45,7 +45,7 @@ def sort(files: Sequence[Path]) -> Sorted:
         path = file.absolute()
         folder = path.parent if path.name == jobs.RUN else path
         if not path.exists():
-            found.problems.append(Problem(tr("{path} does not exist. It may have been moved or deleted.", path=path)))
+            found.problems.append(Problem(tr("{path} doesn't exist. It may have been moved or deleted.", path=path)))
         elif (folder / jobs.RUN).is_file():
             _take_run(folder, found)
         elif path.is_dir():

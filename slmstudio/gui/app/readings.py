@@ -9,12 +9,12 @@ from slmstudio.core import units
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import number_text, ptr, tr
+from slmstudio.core.i18n import ptr, tr
 
 FAULTS = ("heat", "power supply", "hardware protection")
 """What holds a card down and wants to be noticed; every card reaches its power limit."""
 MOST_CARDS = 2
-"""So many are told one by one; more of them together."""
+"""This many are told one by one; more of them together."""
 
 
 def gauges(reading: MachineReading) -> str:
@@ -54,7 +54,7 @@ def tip(reading: MachineReading) -> str:
 
 def _of_a_card(card: GpuReading) -> str:
     if card.lost:
-        return tr("does not answer")
+        return tr("doesn't answer")
     parts = [describe.memory_of(card.memory_used, card.memory_total)
              if card.memory_used is not None and card.memory_total is not None else "",
              tr("{watts:.0f} W", watts=card.power_w) if card.power_w is not None else "", trouble(card)]
@@ -64,7 +64,7 @@ def _of_a_card(card: GpuReading) -> str:
 def _of_the_processor(reading: MachineReading) -> str:
     cpu = reading.cpu
     parts = [tr("{degrees:.0f} °C", degrees=cpu.temperature_c) if cpu.temperature_c is not None else "",
-             tr("{percent:.0f} % busy", percent=cpu.percent) if cpu.percent is not None else ""]
+             tr("{percent:.0f}% busy", percent=cpu.percent) if cpu.percent is not None else ""]
     told = tr("CPU {gauges}", gauges=" · ".join(filter(None, parts))) if any(parts) else ""
     memory = describe.memory_of(reading.memory_used, reading.memory_total) \
         if reading.memory_used is not None and reading.memory_total is not None else ""
@@ -78,7 +78,7 @@ def _sum(values: list[float | None]) -> float | None:
 
 def _told(value: float | None, unit: str) -> str:
     """A value with its unit, or that it isn't reported."""
-    return tr("not reported") if value is None else f"{number_text(value, ',.0f')} {unit}"
+    return tr("not reported") if value is None else units.format_reading(value, unit)
 
 
 def _card_tip(card: GpuReading) -> str:
@@ -123,6 +123,6 @@ def _battery(reading: MachineReading) -> str:
         return tr("none, or not reported")
     percent = f"{battery.percent:.0f}"
     if battery.plugged is None:
-        return tr("{percent} %", percent=percent)
-    return tr("{percent} %, plugged in", percent=percent) if battery.plugged else \
-        tr("{percent} %, not plugged in", percent=percent)
+        return tr("{percent}%", percent=percent)
+    return tr("{percent}%, plugged in", percent=percent) if battery.plugged else \
+        tr("{percent}%, not plugged in", percent=percent)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StarterPreparation(QObject):
-    """Unpacks the package that came with the program into the library, unless the person cancels it.
+    """Unpacks the package that came with the program into the library, unless the user cancels it.
 
     Signals:
         progressed(str, int, int): what it does, and how much of how much is done.
@@ -37,7 +37,7 @@ class StarterPreparation(QObject):
         work.cancelled.connect(self._cancelled)
 
     def begin(self) -> None:
-        """Begin where the model is not there yet, but its package is."""
+        """Begin where the model isn't there yet, but its package is."""
         if self._session.settings.prepare_starter:
             run_task(self, lambda task: _package(), self._start, lambda error: None)
 

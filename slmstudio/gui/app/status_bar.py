@@ -116,7 +116,7 @@ class StatusBar(QFrame):
         job = self._session.job
         if job is None or not job.total:
             return ""
-        percent = tr("{percent} %", percent=int(100 * job.done / job.total))
+        percent = tr("{percent}%", percent=int(100 * job.done / job.total))
         if job.seconds_left is None:
             return percent
         return tr("{percent} · {duration} left", percent=percent, duration=units.format_about(job.seconds_left))

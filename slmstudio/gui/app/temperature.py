@@ -13,7 +13,7 @@ from slmstudio.gui.common.widgets.labels import Chip
 NEAR_C, HOLD_NEAR_C = 5, 2
 """So few degrees below the limit for pauses the chip warns; where a temperature is held, that is how it should be."""
 CLEAR_C = 2
-"""It ceases so many degrees lower, so that it doesn't flicker."""
+"""It stops this many degrees lower, so that it doesn't flicker."""
 
 
 def show_heat(chip: Chip, reading: MachineReading, settings: Settings, on_cpu: bool = False) -> None:

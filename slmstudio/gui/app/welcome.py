@@ -130,7 +130,7 @@ class Welcome(QWidget):
         return row
 
     def show_preparation(self, preparation: StarterPreparation) -> None:
-        """Show how far the starter model is, and let the person cancel it."""
+        """Show how far the starter model is, and let the user cancel it."""
         def progressed(text: str, done: int, total: int) -> None:
             if self.starter.isHidden():
                 self.starter.start(tr("Preparing the starter model"))
@@ -207,7 +207,7 @@ class FactsGrid(QWidget):
         name = text_label(fact.name, "muted")
         found = text_label(fact.text, "body" if fact.kind else "muted", wrap=True)
         for label in (name, found):
-            label.setContentsMargins(0, MARK_PADDING, 0, 0)  # so that the first line stands beside the mark's
+            label.setContentsMargins(0, MARK_PADDING, 0, 0)  # so that the first line is beside the mark's
         text = QVBoxLayout()
         text.setSpacing(0)
         text.addWidget(found)

@@ -31,9 +31,9 @@ class Found:
     """What was found.
 
     Attributes:
-        free: bytes free where things are kept; None when the disk does not say.
+        free: bytes free where things are kept; None when the disk doesn't say.
         unshown: Indian scripts for which there is no font.
-        notes: what a person should know of WSL and of the place.
+        notes: what a user should know of WSL and of the place.
     """
 
     machine: Machine
@@ -73,7 +73,7 @@ def read() -> Found:
 def unshown_scripts() -> tuple[str, ...]:
     """Indian scripts that no font of this machine has."""
     known = set(QFontDatabase.writingSystems())
-    # Qt does not count Noto's font for Odia, which shows it well.
+    # Qt doesn't count Noto's font for Odia, which shows it well.
     named = any("oriya" in family.lower() or "odia" in family.lower() for family in QFontDatabase.families())
     return tuple(name for name, system in INDIAN_SCRIPTS.items()
                  if system not in known and not (system == _System.Oriya and named))

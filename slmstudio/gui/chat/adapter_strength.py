@@ -50,7 +50,7 @@ class AdapterStrength(QWidget):
         self.hide()
 
     def _make(self) -> None:
-        tooltip = tr("How strongly the adapter changes the model: 0 % is the base model, 100 % is what was trained, "
+        tooltip = tr("How strongly the adapter changes the model: 0% is the base model, 100% is what was trained, "
                      "and more exaggerates it. Lower it when answers sound too much like the training data.")
         self.adapter.setAccessibleName(tr("Adapter"))
         self.adapter.setToolTip(tr("The exported adapter (GGUF LoRA) that is applied to the model."))
@@ -60,7 +60,7 @@ class AdapterStrength(QWidget):
         self.slider.setPageStep(10)
         self.percent.setRange(0, MOST_PERCENT)
         self.percent.setSingleStep(5)
-        self.percent.setSuffix(" %")
+        self.percent.setSuffix(tr("%"))
         self.percent.setKeyboardTracking(False)
         for widget, name in ((self.slider, "adapter_strength"), (self.percent, "adapter_percent")):
             widget.setObjectName(name)

@@ -30,7 +30,7 @@ class Comparison(QObject):
     neither place nor speed tells a model.
 
     Signals:
-        failed(UserError | Exception): the vote could not be kept; it can be given again.
+        failed(UserError | Exception): the vote couldn't be kept; it can be given again.
         voted: a vote was kept.
 
     Attributes:
@@ -91,7 +91,7 @@ class Comparison(QObject):
             return
         turns = [pane.lane.turns for pane in panes]
         if not any(turns):
-            self.end()  # stopped before any word came
+            self.end()  # stopped before the first word
         elif all(each and each[-1].role == "assistant" and each[-1].figures.get("reason") != "stopped"
                  for each in turns):
             self._asked = True
@@ -139,12 +139,12 @@ class Comparison(QObject):
 
 
 def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
-    """How the models that this vote was about stand now."""
+    """How the models that this vote was about compare now."""
     identities = {each.model.identity for each in vote.answers}
     best = None if vote.best is None else vote.answers[vote.best].model.identity
     about = [each for each in tallies if {each.first.identity, each.second.identity} <= identities
              and (best is None or best in (each.first.identity, each.second.identity))]
-    if len(vote.answers) > 2:  # what each pair says stands in the list of all votes
+    if len(vote.answers) > 2:  # what each pair says is in the list of all votes
         return ["    ".join(score_text(each) for each in about[:3])] if about else []
     return [f"{tr('{sentence}.', sentence=score_text(each))} {verdict_text(each)}" for each in about]
 

@@ -20,7 +20,7 @@ SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
 PADDING = 12
 NARROW = 260
-"""Below this width, an answer's figures stand below its buttons."""
+"""Below this width, an answer's figures are below its buttons."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Action:
 
     Attributes:
         name: what `ChatBubbles.acted` says when it is pressed.
-        role: below whose messages it stands, "user" or "assistant"; "" for both.
+        role: below whose messages it is, "user" or "assistant"; "" for both.
     """
 
     name: str
@@ -174,7 +174,7 @@ class ChatBubble(QWidget):
             button.setVisible(on)
 
     def set_dropped(self, dropped: bool) -> None:
-        """Dim it: the model does not see it any more."""
+        """Dim it: the model doesn't see it any more."""
         if bool(self.frame.property("dropped")) == dropped:
             return
         self.frame.setProperty("dropped", dropped)

@@ -17,7 +17,7 @@ from slmstudio.gui.common.throttle import Throttle
 from slmstudio.gui.common.widgets.labels import text_label
 
 REST = 4
-"""Drawing an answer may take one part in so many of the window's time."""
+"""Drawing an answer may take one part in this many of the window's time."""
 
 
 class ChatBubbles(QScrollArea):
@@ -81,11 +81,11 @@ class ChatBubbles(QScrollArea):
 
     def show_path(self, path: list[Message], versions: Callable[[Message], list[Message]],
                   figures: Callable[[Message], str]) -> None:
-        """Show these messages; those that stand there already stay as they are.
+        """Show these messages; those that are already there stay as they are.
 
         Args:
             versions: all versions of a message, itself included.
-            figures: what stands below a message.
+            figures: what is below a message.
         """
         self._writing = None
         same = 0

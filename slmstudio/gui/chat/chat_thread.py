@@ -22,7 +22,7 @@ class ChatThread(LivingThread):
 
     Signals:
         message(dict): what the worker said: "loaded", "token", "done", "count" or "error".
-        failed(Exception): the worker could not be started, or is gone without being asked.
+        failed(Exception): the worker couldn't be started, or is gone without being asked.
     """
 
     message = Signal(dict)
@@ -39,7 +39,7 @@ class ChatThread(LivingThread):
         self._outbox.put({"command": command, **fields})
 
     def leave(self) -> None:
-        """End the worker and this thread; it is over soon after. What it was still saying is not heard any more."""
+        """End the worker and this thread; it is over soon after. What it was still saying isn't heard any more."""
         self._closing = True
         self._outbox.put(None)
 
@@ -67,7 +67,7 @@ class ChatThread(LivingThread):
 
 
 def _write(worker: InteractiveWorker, outbox: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    """Ends at None, or when the worker is gone, which the reader says. It may outlive the ChatThread, so it does not
+    """Ends at None, or when the worker is gone, which the reader says. It may outlive the ChatThread, so it doesn't
     know it: the last to know a QThread destroys it."""
     while (message := outbox.get()) is not None:
         try:

@@ -60,10 +60,10 @@ class ChatLane(QWidget):
 
 
 class ChatLanes(QWidget):
-    """All lanes. A lane keeps its number, wherever it stands.
+    """All lanes. A lane keeps its number, wherever it is.
 
     Signals:
-        made(ChatLane): there is one more lane; those of the beginning are not told.
+        made(ChatLane): there is one more lane; those of the beginning aren't told.
         count_changed: more or fewer of them are shown.
 
     Attributes:
@@ -98,7 +98,7 @@ class ChatLanes(QWidget):
             self.made.emit(lane)
 
     def set_count(self, count: int) -> None:
-        """Show so many, in their usual order; the models of the others leave the memory."""
+        """Show this many, in their usual order; the models of the others leave the memory."""
         count = max(1, min(count, MOST_ANSWERS))
         self._grow(count)
         changed, self.count = count != self.count, count
@@ -113,7 +113,7 @@ class ChatLanes(QWidget):
             self.count_changed.emit()
 
     def set_order(self, order: tuple[int, ...]) -> None:
-        """Let the lanes stand in another order, those that are not shown behind them."""
+        """Put the lanes in another order, those that aren't shown behind them."""
         self.order = order
         for place, number in enumerate((*order, *range(len(order), len(self.lanes)))):
             self._row.removeWidget(self.lanes[number])
@@ -182,6 +182,6 @@ class ChatLanes(QWidget):
                                    if at_work is not None and pane.state == "waiting" else "")
 
     def stop(self) -> None:
-        """End all answers, those that wait first, so that they do not begin now."""
+        """End all answers, those that wait first, so that they don't begin now."""
         for pane in reversed(self.in_order()):
             pane.stop()

@@ -28,8 +28,8 @@ class OpenChat(QObject):
     Signals:
         begun: another one is open now.
         kept: it was written to its `file`; or one that was open before, to its own.
-        exported(Path): it was written where the person wanted.
-        failed(Exception): it could not be read or written.
+        exported(Path): it was written where the user wanted.
+        failed(Exception): it couldn't be read or written.
     """
 
     begun = Signal()
@@ -49,7 +49,7 @@ class OpenChat(QObject):
         self.begun.emit()
 
     def open(self, path: Path) -> Conversation | None:
-        """A conversation that was kept; None where it is open already or cannot be read."""
+        """A conversation that was kept; None where it is open already or can't be read."""
         if path == self.file:
             return None
         try:

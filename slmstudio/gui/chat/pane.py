@@ -51,7 +51,7 @@ class ChatPane(QFrame):
         counted(tokens): how many tokens of the context the asked-about conversation takes.
         used(tokens, context_length): how full the context is after an answer.
         unanswered(question): no word of an answer came; the question was taken back.
-        acted(str, Message): a button below a message was pressed that is not the pane's own; see `chat_bubble.Action`.
+        acted(str, Message): a button below a message was pressed that isn't the pane's own; see `chat_bubble.Action`.
         adapter_changed: the worker has put an adapter on, taken it off, changed its strength, or refused to.
 
     Attributes:
@@ -226,7 +226,7 @@ class ChatPane(QFrame):
         return [*start, *turns, *([{"role": "user", "content": draft}] if draft else [])]
 
     def stop(self) -> None:
-        """End the answer now. What comes late is not shown."""
+        """End the answer now. What comes late isn't shown."""
         if self.state == "waiting":
             self._take_back()
             self._set_state("ready")
@@ -338,7 +338,7 @@ class ChatPane(QFrame):
 
     def _end_answer(self, figures: dict[str, Any]) -> None:
         """Keep the answer, or what there is of it. Without a word of it the question goes too: two questions in a
-        row are not a conversation that a model knows."""
+        row aren't a conversation that a model knows."""
         text = self.bubbles.end_answer()
         if not text:
             self._take_back()

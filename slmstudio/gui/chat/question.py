@@ -43,7 +43,7 @@ class ChatInput(QWidget):
     Signals:
         sent(str): a question.
         stopped: end the answer.
-        drafted(str): the person paused while typing; how long is it?
+        drafted(str): the user paused while typing; how long is it?
         recalled: edit the last question.
         edit_cancelled: leave the earlier question as it is.
     """
@@ -130,15 +130,15 @@ class ChatInput(QWidget):
             self.sent.emit(text)
 
     def put_back(self, question: str) -> None:
-        """A question that got no answer, unless the person types another already."""
+        """A question that got no answer, unless the user types another already."""
         if not self.editor.toPlainText():
             self.editor.setPlainText(question)
 
     def set_editing(self, on: bool, text: str = "") -> None:
-        """Let the person change an earlier question, or leave that.
+        """Let the user change an earlier question, or leave that.
 
         Args:
-            text: what stands in the editor then.
+            text: what is in the editor then.
         """
         if on or self.editing:
             self.editor.setPlainText(text)

@@ -44,10 +44,10 @@ class ChatList(Card):
         opened(Path): this one is wanted.
         deleted(Path): this one is in the trash.
         renamed(Path, str): this one has another name; "" for its first question.
-        failed(Exception): what could not be done.
+        failed(Exception): what couldn't be done.
 
     Attributes:
-        list: an item each; its value is the file, or the error of a file that cannot be read.
+        list: an item each; its value is the file, or the error of a file that can't be read.
     """
 
     new_wanted = Signal()
@@ -174,7 +174,7 @@ class ChatList(Card):
         menu.popup(self.list.viewport().mapToGlobal(place))
 
     def begin_rename(self) -> None:
-        """Let the person name the conversation that is marked."""
+        """Let the user name the conversation that is marked."""
         value = self.list.value()
         conversation = next((each for path, each in self._found if path == value), None)
         if isinstance(value, Path) and conversation is not None:

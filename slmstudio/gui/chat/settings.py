@@ -247,7 +247,7 @@ class ChatSettings(Card):
         return {"system": self.system.toPlainText().strip(), **self.options(), "seed": self.seed.text()}
 
     def from_dict(self, state: dict[str, Any]) -> None:
-        """Take a conversation's settings; what does not fit is passed over."""
+        """Take a conversation's settings; what doesn't fit is passed over."""
         self.system.setPlainText(str(state.get("system") or ""))
         self._set_sampling(state)
 

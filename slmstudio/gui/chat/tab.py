@@ -215,7 +215,7 @@ class ChatTab(QWidget):
         self._tell_room()
 
     def _compare(self, count: int) -> None:
-        """Ask so many models; the base they were trained from is the first guess."""
+        """Ask this many models; the base they were trained from is the first guess."""
         self._set_count(count)
         self.lanes.fill(self.settings.context_length())
         self._tell_room()

@@ -18,10 +18,10 @@ from slmstudio.gui.chat.settings import ChatSettings
 
 
 class Talk(QObject):
-    """Brings what the person writes and presses to the models.
+    """Brings what the user writes and presses to the models.
 
     Signals:
-        correct_wanted(Answered, bool): the person wants to correct an answer; True for a test row.
+        correct_wanted(Answered, bool): the user wants to correct an answer; True for a test row.
         failed(UserError): the settings can't be used.
     """
 
@@ -73,7 +73,7 @@ class Talk(QObject):
     def act(self, pane: ChatPane, name: str, message: Message) -> None:
         """A button below a message was pressed."""
         if self._comparison.masked:
-            return  # another answer now would not be the one that is voted on
+            return  # another answer now wouldn't be the one that is voted on
         if name in ("correct", "test"):
             self.correct_wanted.emit(pane.context_of(message, self._system()), name == "test")
         elif name == "edit":

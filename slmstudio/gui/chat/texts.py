@@ -18,5 +18,5 @@ def figures_text(figures: dict[str, Any]) -> str:
     if figures.get("reason") in reasons:
         parts.append(reasons[figures["reason"]])
     if figures.get("strength"):
-        parts.append(tr("adapter {percent} %", percent=round(100 * figures["strength"])))
+        parts.append(tr("adapter {percent}%", percent=round(100 * figures["strength"])))
     return " · ".join(parts)

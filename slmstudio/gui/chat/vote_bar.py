@@ -67,7 +67,7 @@ class VoteBar(QFrame):
         self.hide()
 
     def ask(self, count: int) -> None:
-        """Ask for a vote on so many answers."""
+        """Ask for a vote on this many answers."""
         self._clear()
         for place in range(count):
             text = tr("{answer} is best", answer=place_name(place, count)) if count > 2 else \

@@ -39,7 +39,7 @@ class JobThread(LivingThread):
         caught_up(RunHistory): everything that had happened before this thread began has been emitted, and is folded
             up in this history, which is the receiver's from now on. A long run is so attached to in no UI time.
         ended(Outcome): the job is over, once, after its last event.
-        failed(Exception): the job could not be started, commanded or followed. If it was running already, it is
+        failed(Exception): the job couldn't be started, commanded or followed. If it was running already, it is
             followed all the same.
     """
 
@@ -131,7 +131,7 @@ class JobThread(LivingThread):
             self._climb_ladder()
             self._wake.wait(jobs.POLL_SECONDS)
             self._wake.clear()
-        self._listening = True  # what was asked just before the thread was let go cannot wait any longer
+        self._listening = True  # what was asked just before the thread was let go can't wait any longer
         self._pass_commands_on()
 
     def _read(self, reader: files.LineReader) -> None:

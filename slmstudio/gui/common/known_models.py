@@ -43,7 +43,7 @@ class ModelChoice(ComboBox):
     """A list of GGUF files, with a way to open another.
 
     Signals:
-        chosen(Path): the person chose this file.
+        chosen(Path): the user chose this file.
     """
 
     chosen = Signal(object)
@@ -101,7 +101,7 @@ class ModelChoice(ComboBox):
         self.chosen.emit(self._current)
 
     def choose_file(self) -> None:
-        """Let the person choose a GGUF file."""
+        """Let the user choose a GGUF file."""
         dialog = QFileDialog(self, tr("Open a GGUF file"), "", tr("GGUF models (*.gguf)"))
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

@@ -1,4 +1,4 @@
-"""Tells a person that long work has ended, whichever tab they are looking at."""
+"""Tells a user that long work has ended, whichever tab they are looking at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRAINING, EXPORT, EVALUATION = "training", "export", "evaluation"
 
 
 def tell_end(session: Session, kind: str, name: str, outcome: Outcome) -> None:
-    """Tell everybody how a run, an export or an evaluation ended. What the person ended is no news.
+    """Tell everybody how a run, an export or an evaluation ended. What the user ended isn't news.
 
     Args:
         kind: `TRAINING`, `EXPORT` or `EVALUATION`.

@@ -22,7 +22,7 @@ def label(name: str) -> str:
 
 
 def choice_label(name: str, value: str) -> str:
-    """One of a field's words for people; the word itself where it is not known."""
+    """One of a field's words for people; the word itself where it isn't known."""
     if name == "method" and value in VARIANTS and value not in METHODS.words:
         return label(VARIANT_FLAGS[("dora", "rslora").index(value)])
     kind = FIELDS[name].kind

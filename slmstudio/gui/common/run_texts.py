@@ -67,7 +67,7 @@ def outcome_chip(state: str) -> tuple[str, str]:
 
 
 def phase_text(phase: str) -> str:
-    """A phase of the worker as a person reads it; an unknown one as it is."""
+    """A phase of the worker as a user reads it; an unknown one as it is."""
     return {
         "": tr("Starting"), "starting": tr("Starting the worker"), "reading data": tr("Reading the rows"),
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
@@ -254,5 +254,5 @@ def starting_text() -> str:
 
 
 def editing_text() -> str:
-    """Why the language can't be changed while a person writes."""
+    """Why the language can't be changed while a user writes."""
     return tr("Save or discard what you are editing first.")

@@ -52,7 +52,7 @@ def csv_text(rows: Sequence[Sequence[object]]) -> bytes:
 def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
     """
     Raises:
-        UserError: it cannot be written; what was there stays.
+        UserError: it can't be written; what was there stays.
     """
     try:
         files.write_atomically(path, csv_text(rows))
@@ -64,7 +64,7 @@ def write_picture(widget: QWidget, path: Path) -> None:
     """Draw a widget as it is seen into a PNG, or into an SVG whose lines stay sharp.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     try:
         with open(path, "ab"):  # the drawing itself says nothing of a full disk or a folder that is gone
@@ -105,7 +105,7 @@ def _write_svg(widget: QWidget, path: Path) -> bool:
 
 
 def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Callable[[Path], object]) -> None:
-    """Let the person choose where to save, and write it then.
+    """Let the user choose where to save, and write it then.
 
     Args:
         kinds: as in "PNG picture (*.png);;SVG drawing (*.svg)"; the first is proposed.

@@ -28,8 +28,8 @@ class JobStatus:
     Attributes:
         name: as in "Training pune-helpdesk".
         done, total: in steps, rows or bytes; total 0 means that nobody knows.
-        text: overrides the "46 % · 58 min left" that is made of the numbers, as in "paused".
-        right: stands at the right end, beside what the machine's sensors say, as in "0.4 kWh · ₹3.2".
+        text: overrides the "46% · 58 min left" that is made of the numbers, as in "paused".
+        right: is at the right end, beside what the machine's sensors say, as in "0.4 kWh · ₹3.2".
         config: of the run that is at work, as it is now; None for other jobs.
         alarming: `text` wants to be noticed.
     """
@@ -46,7 +46,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something has ended, or needs the person.
+    """Something has ended, or needs the user.
 
     Attributes:
         title: a short sentence without a full stop.
@@ -60,7 +60,7 @@ class Notice:
 
 
 class Session(QObject):
-    """The choices of one sitting, and who must hear of them.
+    """The choices of one session, and who must hear of them.
 
     Signals:
         dataset_changed: `dataset`, `eval_dataset`, `eval_fraction`, `split_seed` or `split_by` is different now.
@@ -72,7 +72,7 @@ class Session(QObject):
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
-        notice(Notice): a run, an export or an evaluation has ended, or needs the person.
+        notice(Notice): a run, an export or an evaluation has ended, or needs the user.
         starter_ready: the starter model was prepared in the background.
         server_changed: `server` is different now.
         data_requested(list[Path], int): open these datasets in Data, and show the row of that line of the last; 0 for

@@ -27,7 +27,7 @@ class Task:
     After `cancel()`, and when its owner is gone, neither `done` nor `failed` is called.
 
     A thread at work must never hold the last reference to anything of Qt: what is destroyed there takes the program
-    along. So a task is no QObject, it alone holds the functions, and `_let_go()` empties it on the UI thread.
+    along. So a task isn't a QObject, it alone holds the functions, and `_let_go()` empties it on the UI thread.
     """
 
     def __init__(self, owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], None],

@@ -1,7 +1,7 @@
 """Colours, sizes and fonts of the window: the one place that knows them.
 
 Widgets name a colour ("accent", "muted"); this module knows its value in the scheme that is on. Style
-rules stand in resources/styles/studio.qss, where `$name` is replaced by the value of a token.
+rules are in resources/styles/studio.qss, where `$name` is replaced by the value of a token.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def apply(app: QApplication, scheme: str = "system", text_percent: int | None = 
         wanted = Qt.ColorScheme.Dark if scheme == "dark" else Qt.ColorScheme.Light
         if hints.colorScheme() != wanted:
             hints.setColorScheme(wanted)
-        # A platform without schemes of its own (offscreen, a bare X server) says nothing back.
+        # A platform without schemes of its own (offscreen, a bare X server) gives no answer.
         THEME.set_dark(scheme == "dark")
 
 

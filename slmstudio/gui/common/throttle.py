@@ -1,4 +1,4 @@
-"""The one place that decides how often a view is drawn anew."""
+"""The one place that decides how often a view is redrawn."""
 
 from __future__ import annotations
 

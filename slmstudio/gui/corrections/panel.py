@@ -34,7 +34,7 @@ class CorrectPanel(Card):
     Signals:
         closed: it is no longer needed.
         stored: rows were added, or taken back.
-        failed(Exception): something was not added, or not taken back, and the panel that would say so is closed.
+        failed(Exception): something wasn't added, or not taken back, and the panel that would say so is closed.
     """
 
     closed = Signal()
@@ -128,7 +128,7 @@ class CorrectPanel(Card):
     # -- opening and closing ---------------------------------------------------------------------------------
 
     def open(self, answered: Answered, *, test: bool) -> None:
-        """Let the person correct an answer, or put its question into a test set."""
+        """Let the user correct an answer, or put its question into a test set."""
         self.title.setText(tr("Add to a test set") if test else tr("Correct this answer"))
         self._answered, self._test, self._confirmed, self._added = answered, test, False, []
         for widget in (self.as_row, self.row_file, self.as_pair, self.pair_file):

@@ -20,7 +20,7 @@ class RowTarget(ComboBox):
     """A list of dataset files: the one that was used last, those of the datasets folder, another, or a new one.
 
     Signals:
-        chosen(Path): the person chose this file.
+        chosen(Path): the user chose this file.
 
     Args:
         standard: the name of the file that is made where none was ever chosen.

@@ -40,7 +40,7 @@ class DataDesk(QObject):
         replaced(DataEntry, Dataset): another version of an entry's dataset should be shown in its place.
         made(Dataset): a new dataset was made of others.
         closing(DataEntry): its file is gone.
-        failed(object): something could not be done.
+        failed(object): something couldn't be done.
         checked: the findings of the entry are there.
 
     Attributes:
@@ -133,7 +133,7 @@ class DataDesk(QObject):
         self.show_steps(self._learned)
 
     def show_steps(self, learned: int | None) -> None:
-        """Say how many steps an epoch has with so many rows to learn, once there is a plan."""
+        """Say how many steps an epoch has with this many rows to learn, once there is a plan."""
         from slmstudio.core.run.schedule import steps_per_epoch
 
         self._learned = learned

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class DataEntry:
-    """One dataset of this sitting, and how it is split.
+    """One dataset of this session, and how it is split.
 
     Attributes:
-        lost_eval: the file with its evaluation rows, where that could not be read this time; `lost_said`: what was said
+        lost_eval: the file with its evaluation rows, where that couldn't be read this time; `lost_said`: what was said
             of its columns.
         report: what was found in its rows.
         edits: what was changed by hand, and isn't written.
-        by_shape: its columns were read as a person chose for another file with the same ones.
-        accepted: the reading that is used though columns that matter are not.
+        by_shape: its columns were read as a user chose for another file with the same ones.
+        accepted: the reading that is used though columns that matter aren't.
     """
 
     dataset: Dataset
@@ -39,7 +39,7 @@ class DataEntry:
 
     @property
     def reading(self) -> tuple[str | None, tuple[str, ...]]:
-        """What was said of the file, and what is not used of it though it matters."""
+        """What was said of the file, and what isn't used of it though it matters."""
         from slmstudio.core.data import given
 
         return given.of(self.dataset), self.dataset.unused_that_matter

@@ -1,4 +1,4 @@
-"""Where a person says what the columns of a file hold."""
+"""Where a user says what the columns of a file hold."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class MappingPanel(QWidget):
     """Fields for the layout, the sheet, how a text is cut, and the column of each target.
 
     Signals:
-        changed: the person chose something else.
+        changed: the user chose something else.
     """
 
     changed = Signal()

@@ -40,7 +40,7 @@ class Wanted:
         line: of the row to show.
         said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
             others with its columns.
-        by_hand: a person just chose this, and is told if it doesn't work.
+        by_hand: a user just chose this, and is told if it doesn't work.
     """
 
     path: Path
@@ -61,8 +61,8 @@ class Read:
     """
     Attributes:
         eval_dataset: the rows of the file with evaluation rows that belongs to it.
-        notes: what is not as it was.
-        by_shape: its columns were read as a person chose for another file with the same ones.
+        notes: what isn't as it was.
+        by_shape: its columns were read as a user chose for another file with the same ones.
     """
 
     dataset: Dataset
@@ -73,7 +73,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Unmapped:
-    """A file whose columns tell nothing: a person has to say what they hold."""
+    """A file whose columns tell nothing: a user has to say what they hold."""
 
     rows: FirstRows
     choices: Choices
@@ -86,7 +86,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
         mappings: what was said of the columns of other files, as `data.mapping.shapes` keeps it.
 
     Raises:
-        Missing: it was open before, and is not there.
+        Missing: it was open before, and isn't there.
         UserError: it can't be used. A remembered file with evaluation rows that can't be used is only noted.
     """
     from slmstudio.core.data.remembered import trouble
@@ -252,7 +252,7 @@ def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:
 
 
 def all_together(errors: Sequence[Exception], notes: Sequence[UserError]) -> Exception:
-    """What could not be read, and what is not as it was, in one message."""
+    """What couldn't be read, and what isn't as it was, in one message."""
     everything = [*errors, *notes]
     if len(everything) == 1:
         return everything[0]

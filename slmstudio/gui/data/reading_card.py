@@ -86,7 +86,7 @@ class ReadingCard(Card):
         """Show how a dataset was read.
 
         Args:
-            by_shape: its columns were read as a person chose for another file with the same ones.
+            by_shape: its columns were read as a user chose for another file with the same ones.
         """
         is_other = self._dataset is None or self._dataset.path != dataset.path
         self._dataset = dataset
@@ -115,7 +115,7 @@ class ReadingCard(Card):
         self._show_parts()
 
     def show_error(self, error: Exception) -> None:
-        """Say why the file could not be read as the person chose. What was read before stays."""
+        """Say why the file couldn't be read as the user chose. What was read before stays."""
         self.change.setChecked(True)
         if isinstance(error, UserError):
             error = UserError(error.what, error.why,
@@ -125,7 +125,7 @@ class ReadingCard(Card):
         self.reset.show()
 
     def open_fields(self) -> None:
-        """Let the person choose columns."""
+        """Let the user choose columns."""
         self.change.setChecked(True)
         self.panel.focus_first()
 

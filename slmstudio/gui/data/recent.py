@@ -67,8 +67,8 @@ class RecentList(QWidget):
     """The newest of them, a line each.
 
     Signals:
-        chosen(Path): this one should be opened; a missing one too, for its disk may be back.
-        removed(Path): this one should not be offered any more.
+        chosen(Path): this one should be opened; a missing one too, because its disk may be back.
+        removed(Path): this one shouldn't be offered any more.
     """
 
     chosen = Signal(object)

@@ -1,4 +1,4 @@
-"""Which datasets are open, for the next sitting, and which were open before."""
+"""Which datasets are open, for the next session, and which were open before."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class DataMemory(QObject):
         changed: other files are recent now, or it is known of another one that it is missing.
 
     Attributes:
-        unreachable: those whose disk is not there now. They stay open for the next sitting.
-        missing: why a file that is not open can't be opened.
+        unreachable: those whose disk isn't there now. They stay open for the next session.
+        missing: why a file that isn't open can't be opened.
     """
 
     changed = Signal()
@@ -52,7 +52,7 @@ class DataMemory(QObject):
         return remembered.read_all(self._session.settings.datasets)
 
     def recent(self) -> list[Remembered]:
-        """Files that are not on the list of datasets now, the newest first."""
+        """Files that aren't on the list of datasets now, the newest first."""
         away = {each.path for each in self.unreachable}
         return [each for each in self.known() if not each.open or each.path in away]
 
@@ -75,7 +75,7 @@ class DataMemory(QObject):
                           said=given.of(entry.dataset) or "", eval_said=eval_said or "", split_by=entry.split_by)
 
     def keep_reading(self, dataset: Dataset) -> None:
-        """Remember what a person just said of a file's columns, for other files with the same ones."""
+        """Remember what a user just said of a file's columns, for other files with the same ones."""
         from slmstudio.core.data import given
         from slmstudio.core.data.opening import NO_CHOICES
 
@@ -95,7 +95,7 @@ class DataMemory(QObject):
         self._write(remembered.without(self.known(), path))
 
     def set_missing(self, kept: Remembered, why: Missing) -> None:
-        """A file that was open is not there. A disk may come back by the next start; a file that was deleted does
+        """A file that was open isn't there. A disk may come back by the next start; a file that was deleted does
         not."""
         if why.whole_folder:
             self.unreachable.append(kept)

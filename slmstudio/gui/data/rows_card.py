@@ -219,7 +219,7 @@ class RowsCard(Card):
         self._show_all()
 
     def _show_all(self) -> None:
-        """All rows, or all that are not filtered out, whatever was searched for."""
+        """All rows, or all that aren't filtered out, whatever was searched for."""
         self.search.clear()
         self._later.stop()
         self._show_matches(self._unfiltered())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
 INDENT = 22
-"""Of what belongs to a radio button, so that it stands below the button's words."""
+"""The indent of what belongs to a radio button, so that it is below the button's words."""
 
 
 class SplitCard(Card):
@@ -30,7 +30,7 @@ class SplitCard(Card):
         changed: the share, the seed or the kind of split is different now.
         file_wanted: the user wants to choose a file of evaluation rows.
         counted(int, int): training rows and evaluation rows, once they are known.
-        failed(object): the split could not be made.
+        failed(object): the split couldn't be made.
     """
 
     changed = Signal()
@@ -64,9 +64,9 @@ class SplitCard(Card):
                                "isn't used for training."))
         self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
         self.share.setObjectName("split_share")
-        self.share.setSuffix(tr(" %"))
+        self.share.setSuffix(tr("%"))
         self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10 %. With "
+        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10%. With "
                                  "0, the model trains on everything and nothing is evaluated."))
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")

@@ -126,7 +126,7 @@ class DataTab(QWidget):
         return entry.reading[0] if entry is not None else None
 
     def _reread(self, entry: DataEntry, said: str) -> None:
-        """Read a file as a person just said, instead of what was said just before."""
+        """Read a file as a user just said, instead of what was said just before."""
         from slmstudio.core.data import given
 
         if not said:  # by guess, and so are others with these columns
@@ -162,8 +162,8 @@ class DataTab(QWidget):
         return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""
 
     def take_over(self, other: DataTab) -> None:
-        """Show what another tab shows, in another language: what was found in the files is said anew when they are read
-        again."""
+        """Show what another tab shows, in another language: what was found in the files is said again when they
+        are read again."""
         waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
         waiting += other.pages.asking.asked() if other.pages.is_asking() else []
         other.queue.cancel()
@@ -260,7 +260,7 @@ class DataTab(QWidget):
         self._keep()
 
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
-        """Say that columns can't be read as a person chose, where they chose. False if that is no longer shown."""
+        """Say that columns can't be read as a user chose, where they chose. False if that is no longer shown."""
         page = self._workspace
         if self.pages.is_asking() and self.pages.asking.path == wanted.path:
             self.pages.asking.show_error(error)
@@ -289,7 +289,7 @@ class DataTab(QWidget):
         """Everything is read: say what is wrong, all together."""
         page = self._workspace
         if page is not None and page.entry is None and page.entries:
-            page.list.setCurrentRow(0)  # the one that was shown is not there
+            page.list.setCurrentRow(0)  # the one that was shown isn't there
         if self._errors or self._notes:
             self.banner.show_error(all_together(self._errors, self._notes), "bad" if self._errors else "warn")
         self._errors, self._notes = [], []

@@ -41,7 +41,7 @@ class Piece:
 
 
 def pieces(encoded: Encoded, special_ids: frozenset[int] | set[int]) -> list[Piece]:
-    """Cut the text where a special token stands, and where learning begins or ends.
+    """Cut the text where a special token is, and where learning begins or ends.
 
     Byte-level tokens may share one letter; a letter is learned when one of its tokens is.
     """
@@ -74,7 +74,7 @@ class _ChipObject(QPyTextObject):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.colour("ok_ground" if learned else "hover"))
-        # The object stands on the line; the chip's own text should.
+        # The object sits on the line; so should the chip's own text.
         below = QFontMetricsF(theme.base_font(theme.SMALL_SIZE)).descent()
         chip = QRectF(rect).adjusted(1, below - 1, -1, below + 1)
         painter.drawRoundedRect(chip, chip.height() / 2, chip.height() / 2)

@@ -18,7 +18,7 @@ class UnusedStrip(QFrame):
     """
     Signals:
         accepted: the data should be used anyway.
-        choose_wanted: the person wants to say what the columns hold.
+        choose_wanted: the user wants to say what the columns hold.
     """
 
     accepted = Signal()
@@ -53,7 +53,7 @@ class UnusedStrip(QFrame):
         self.hide()
 
     def ask(self, names: Sequence[str]) -> None:
-        """Name the columns, and wait for a word."""
+        """Name the columns, and wait for an answer."""
         self.text.setText(breakable(ntr("{names} affects training, but isn't used.",
                                         "{names} affect training, but aren't used.", len(names), names=listed(names))))
         self.setAccessibleName(self.text.text())

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 NARROW = 1100
-"""Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
+"""Below this width (a screen of 1920 pixels at 200%), the columns at the sides give way to the rows."""
 LOW = 520
 """Below this height, the drawing of the rows' lengths does."""
 
@@ -52,7 +52,7 @@ class DataWorkspace(QWidget):
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
         changed: other datasets are on the list, another one is shown or used, or one is split in another way.
-        failed(object): something could not be computed.
+        failed(object): something couldn't be computed.
     """
 
     add_wanted = Signal()

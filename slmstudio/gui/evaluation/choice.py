@@ -37,8 +37,8 @@ class EvaluationChoice(QWidget):
     Signals:
         changed: something else is chosen now.
         read_wanted: other rows, or another folder, are chosen; what is in them?
-        model_wanted(Path): another model shall be added.
-        download_wanted: the benchmark's data shall be fetched.
+        model_wanted(Path): another model is to be added.
+        download_wanted: the benchmark's data are to be fetched.
     """
 
     changed = Signal()
@@ -171,7 +171,7 @@ class EvaluationChoice(QWidget):
                                  "" if rows is None else tr("of {rows:,}", rows=rows))
 
     def set_fetched(self, name: str, sentence: str) -> None:
-        """Say that the data of this benchmark are on this machine, and where they came from; "" where they are not."""
+        """Say that the data of this benchmark are on this machine, and where they came from; "" where they aren't."""
         if name == self.benchmark_name():
             self._fetched = sentence
             self._show_state()
@@ -262,7 +262,7 @@ class EvaluationChoice(QWidget):
         return there and (self.is_benchmark() or self.judge.complete()) and bool(self.names())
 
     def missing(self) -> str:
-        """What a person must still choose where it is not plain to see; "" where nothing is."""
+        """What a user must still choose where it isn't plain to see; "" where nothing is."""
         if not self.names():
             return tr("Select at least one model.")
         if not self.is_benchmark() and not self.judge.complete():
@@ -282,7 +282,7 @@ class EvaluationChoice(QWidget):
         return self.models.names()
 
     def apply(self, proposed: Mapping[str, Any]) -> dict[str, Any]:
-        """A request as it was proposed, with what the person decided; the judge is named by its path yet."""
+        """A request as it was proposed, with what the user decided; the judge is named by its path yet."""
         source, limit = self.source.current(), self.limit.value() or None
         models = [*proposed["models"], *self.models.added]
         request = {**proposed, **self.fields.values(), "limit": limit, "benchmark": None, "judge": None,

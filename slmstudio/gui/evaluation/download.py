@@ -56,7 +56,7 @@ class BenchmarkDownload(QWidget):
         return self.followed.job is not None
 
     def ask(self, name: str) -> None:
-        """Say what would be fetched, from where, and that it takes the network; begin if the person wants it."""
+        """Say what would be fetched, from where, and that it takes the network; begin if the user wants it."""
         box = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Question)
         box.setTextFormat(Qt.TextFormat.PlainText)

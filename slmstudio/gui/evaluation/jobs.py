@@ -115,7 +115,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         scores = None
     elif scores is not None:
         results = objects(scores.get("benchmarks"))
-        if scores["models"]:  # both may have been asked for: then the benchmark's sentence stands below the scores
+        if scores["models"]:  # both may have been asked for: then the benchmark's sentence is below the scores
             remarks = scores.get("remarks")
             told = [str(each["sentence"]) for each in results if each.get("sentence")]
             scores = {**scores, "remarks": [*(remarks if isinstance(remarks, list) else []), *told]}

@@ -27,7 +27,7 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     models, GGUF files. May take a while.
 
     Args:
-        but: the run whose own models are not named again.
+        but: the run whose own models aren't named again.
     """
     from slmstudio.core.files import number
     from slmstudio.core.model.hub import on_disk
@@ -45,7 +45,7 @@ class ModelPicker(ComboBox):
     """A list of models with a way to open any other: a GGUF file, a model's folder or a run's.
 
     Signals:
-        picked(Path): the person chose it.
+        picked(Path): the user chose it.
 
     Args:
         keeps: whether the choice stays shown; else the box is ready for the next one.
@@ -118,7 +118,7 @@ class ModelBoxes(QWidget):
 
     Signals:
         changed: other models are marked.
-        wanted(Path): the person chose another model; whoever listens finds out what it is and calls `add`.
+        wanted(Path): the user chose another model; whoever listens finds out what it is and calls `add`.
     """
 
     changed = Signal()

@@ -37,7 +37,7 @@ class Offer:
 
     Attributes:
         request: as it is proposed.
-        rows: held-out rows that there are; None where nobody knows.
+        rows: how many held-out rows there are; None if it isn't known.
         no_test: why there are none.
         seconds: how long an answer took, by the model's name, when such a model was last evaluated on this machine.
         others: names and places of other models, which may answer or judge.
@@ -56,8 +56,8 @@ class EvaluationPanel(QFrame):
     """The fields, what should be known before the start, and Start.
 
     Signals:
-        made(Job): the job is there and shall be started.
-        closed: the person does not want to evaluate now.
+        made(Job): the job is there and is to be started.
+        closed: the user doesn't want to evaluate now.
     """
 
     made = Signal(object)
@@ -133,7 +133,7 @@ class EvaluationPanel(QFrame):
         self._look_again()
 
     def give_up(self) -> None:
-        """Start nothing, though it is being checked: the person has closed the panel, or looks at another run."""
+        """Start nothing, though it is being checked: the user has closed the panel, or looks at another run."""
         if self._making is not None:
             self._making.cancel()
             self._making = None

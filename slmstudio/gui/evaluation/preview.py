@@ -28,8 +28,8 @@ class Look:
     Attributes:
         rows: that can be asked; None where nobody knows.
         text: of which kinds they are.
-        warnings: sentences on what a person should know before the start.
-        fetched: where a benchmark's data on this machine came from; "" where they are not here.
+        warnings: sentences on what a user should know before the start.
+        fetched: where a benchmark's data on this machine came from; "" where they aren't here.
     """
 
     rows: int | None
@@ -151,8 +151,8 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
 
 
 def earlier_seconds(folder: Path) -> dict[str, float]:
-    """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model. A run whose
-    evaluations can't be read has no say in it: it is only a guess."""
+    """Seconds per answer, by the model's name, from the newest evaluation of a run with the same base model. A run
+    whose evaluations can't be read is left out: this is only a guess."""
     base = jobs.Job(folder).request().get("model")
     found: list[tuple[float, str, float]] = []
     for run, request in requests():

@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 WARNINGS = 3
-"""So many of the newest warnings are shown."""
+"""This many of the newest warnings are shown."""
 
 
 class EvaluationRun(QFrame):

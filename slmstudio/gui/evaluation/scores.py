@@ -47,7 +47,7 @@ class ScoresView(QWidget):
         rows_wanted(Evaluation, str): show its answers in this order.
         go_on(Evaluation): continue one that ended before it was done.
         proposal_wanted(Evaluation, Proposal): do what is proposed of it.
-        failed(Exception): a file could not be saved.
+        failed(Exception): a file couldn't be saved.
     """
 
     rows_wanted = Signal(object, str)

@@ -68,7 +68,7 @@ def tested_text(evaluation: Evaluation) -> str:
     return " ".join((
         ntr("{n:,} row of {name}, {when}.", "{n:,} rows of {name}, {when}.", rows, name=name, when=moment)
         if isinstance(rows, int) else tr("{name}, {when}.", name=name, when=moment),
-        tr("Below each score is its 95 % interval. ▲ better, ▼ worse than the base, by more than chance.")))
+        tr("Below each score is its 95% interval. ▲ better, ▼ worse than the base, by more than chance.")))
 
 
 def speed_text(scores: Mapping[str, Any]) -> str:
@@ -169,8 +169,8 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
         return Figure("—", raw="")
     between = interval(metric, score)
     rows = score.get("rows")
-    tip = (ntr("{n:,} row. With 95 % certainty, the score is in the range {interval}.",
-               "{n:,} rows. With 95 % certainty, the score is in the range {interval}.", rows, interval=between)
+    tip = (ntr("{n:,} row. With 95% certainty, the score is in the range {interval}.",
+               "{n:,} rows. With 95% certainty, the score is in the range {interval}.", rows, interval=between)
            if between and rows else "")
     arrow = {"better": "▲ ", "worse": "▼ "}.get(str((comparison or {}).get("verdict")), "")
     tip = "\n".join(filter(None, (sentence(comparison or {}), tip)))
@@ -181,13 +181,13 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
 def _values(score: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> dict[str, object]:
     """What a spreadsheet computes with: the score as it was kept, its interval, its rows, and the p value of the
     comparison with the base."""
-    named = {tr("95 % from"): score.get("low"), tr("95 % to"): score.get("high"), tr("rows"): score.get("rows"),
+    named = {tr("95% from"): score.get("low"), tr("95% to"): score.get("high"), tr("rows"): score.get("rows"),
              "p": (comparison or {}).get("p")}
     return {"": score["value"], **{name: value for name, value in named.items() if isinstance(value, int | float)}}
 
 
 def group_label(group: str, key: str) -> str:
-    """A category, a language, or whether rows were learned, as a person reads it."""
+    """A category, a language, or whether rows were learned, as a user reads it."""
     if key == "by_training":
         return {"learned": tr("In the training rows"), "new": tr("Not in the training rows")}.get(group, group)
     return group or tr("(none)")

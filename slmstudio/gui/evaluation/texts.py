@@ -36,7 +36,7 @@ def figure(metric: str, value: float | None) -> str:
 
 
 def interval(metric: str, score: Mapping[str, Any]) -> str:
-    """The 95 % interval of a score: "49.1–55.6"; "" without one."""
+    """The 95% interval of a score: "49.1–55.6"; "" without one."""
     low, high = score.get("low"), score.get("high")
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         return ""

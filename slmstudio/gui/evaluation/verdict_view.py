@@ -29,7 +29,7 @@ class VerdictView(QWidget):
         others: sentences on the other models, such as exports.
 
     Signals:
-        wanted(Proposal): the person wants to do this.
+        wanted(Proposal): the user wants to do this.
     """
 
     wanted = Signal(object)

@@ -107,7 +107,7 @@ class ExportChoice(QWidget):
         grid.addWidget(chip, row, 2)
 
     def names(self) -> list[str]:
-        """What is marked, also where it is not shown."""
+        """What is marked, also where it isn't shown."""
         return [name for name, box in self.boxes.items() if box.isChecked()]
 
     def clear(self) -> None:

@@ -27,7 +27,7 @@ class Export:
     """One GGUF file.
 
     Attributes:
-        parity: what lies beside it as NAME.parity.json; empty when nothing does.
+        parity: what is beside it as NAME.parity.json; empty when nothing does.
     """
 
     path: Path
@@ -110,7 +110,7 @@ class ExportsModel(QAbstractTableModel):
                 return tr("all {all:,}", all=texts)
             return tr("{done:,} of {total:,}", done=texts - differ, total=texts)
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
-            return f"{100 * parity['top1']:.1f} %"
+            return f"{100 * parity['top1']:.1f}%"
         if column == PROOF and parity:
             return tr("proven") if parity.get("passed") else tr("differs")
         return tr("not checked") if column == PROOF else "—"
@@ -128,7 +128,7 @@ class ExportsTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def set_exports(self, exports: list[Export]) -> None:
-        """Show these files; the smallest proven one is selected, for that is the one to chat with."""
+        """Show these files; the smallest proven one is selected, since that is the one to chat with."""
         kept = self.selected()
         self.exports.set_exports(exports)
         paths = [export.path for export in exports]

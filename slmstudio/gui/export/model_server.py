@@ -88,7 +88,7 @@ class ModelServer(QObject):
         serving: what is known of it while it answers, else None.
         status: served, refused, active and last_error, while it answers.
         error: why it failed.
-        free_port: a port that is free, where the wanted one is not.
+        free_port: a port that is free, where the wanted one isn't.
     """
 
     changed = Signal()
@@ -185,5 +185,5 @@ class ModelServer(QObject):
             self.changed.emit()
 
     def is_busy(self) -> bool:
-        """Whether a process is there; another server can be started when it is not."""
+        """Whether a process is there; another server can be started when it isn't."""
         return self._thread is not None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
 
 LEAST_HEIGHT = 96
-"""Of the types: three of them."""
+"""Height of the list of types: three of them."""
 
 
 class ExportPanel(QFrame):
@@ -43,7 +43,7 @@ class ExportPanel(QFrame):
     Signals:
         works(bool): an export is running now, or no longer.
         finished: files were made; the run's exports are different now.
-        closed: the person does not want to export now.
+        closed: the user doesn't want to export now.
     """
 
     works = Signal(bool)
@@ -122,7 +122,7 @@ class ExportPanel(QFrame):
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
 
     def _no_sizes(self, error: Exception) -> None:
-        """Without the base model nothing can be exported: say so before the person tries."""
+        """Without the base model nothing can be exported: say so before the user tries."""
         self.banner.show_error(error)
 
     def _show_choice(self) -> None:

@@ -108,7 +108,7 @@ class ParityTable(QWidget):
         self.table.setModel(self.checks)
         table_cells.dress(self.table, ROW_HEIGHT, tr("Proof of the selected export"))
         self.table.setItemDelegate(FigureDelegate(self.table))
-        self.table.setColumnHidden(RIGHT, True)  # it stands below the check's name: there is no room beside it
+        self.table.setColumnHidden(RIGHT, True)  # it is below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.remedy = text_label("", "small", wrap=True)
         self.remedy.setObjectName("parity_remedy")
@@ -120,7 +120,7 @@ class ParityTable(QWidget):
         self.hide()
 
     def show_parity(self, parity: dict[str, Any]) -> None:
-        """Show what lies beside an export; nothing where it has no checks, as files of older versions."""
+        """Show what is beside an export; nothing where it has no checks, as files of older versions."""
         checks = [check for check in parity.get("checks") or [] if isinstance(check, dict)]
         self.checks.set_checks(checks)
         self.remedy.setText("\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))

@@ -24,7 +24,7 @@ class ServePanel(QFrame):
     """One page for each way to use the selected file.
 
     Signals:
-        closed: the person is done here. A server keeps running.
+        closed: the user is done here. A server keeps running.
     """
 
     closed = Signal()

@@ -311,7 +311,7 @@ def _scrolled(*widgets: QWidget) -> QScrollArea:
     inner = QWidget()
     inner.setProperty("plain", True)
     column = QVBoxLayout(inner)
-    column.setContentsMargins(0, 0, theme.SPACE_M, 0)  # the scroll bar stands beside the text, not on it
+    column.setContentsMargins(0, 0, theme.SPACE_M, 0)  # the scroll bar is beside the text, not on it
     column.setSpacing(theme.SPACE_L)
     for widget in widgets:
         column.addWidget(widget)

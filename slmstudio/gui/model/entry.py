@@ -18,7 +18,7 @@ class ModelEntry:
     """A model that can be chosen, or could be once it is fetched.
 
     Attributes:
-        folder: where it lies, or will lie once it is fetched or unpacked.
+        folder: where it is, or will be once it is fetched or unpacked.
         gguf: set while it is only a GGUF file that must be unpacked before it can learn.
         file_bytes: size of that file.
         facts, error: what reading the folder gave; both None while nothing was read.
@@ -26,7 +26,7 @@ class ModelEntry:
         repo: its name on the hub, where it would be fetched from; "" where that isn't known.
         starter: it comes as packages of the package index, once its terms are accepted.
         source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
-        typed: what a person typed to name it.
+        typed: what a user typed to name it.
         badge: the best method that fits this machine; None before that is known.
     """
 
@@ -48,7 +48,7 @@ class ModelEntry:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """What a user calls it."""
         if self.known is not None:
             return self.known.title
         if self.starter is not None:

@@ -42,7 +42,7 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
 
     Args:
         evaluation: rows of a file of their own that are never learned.
-        chosen: fields that the person has decided.
+        chosen: fields that the user has decided.
 
     Raises:
         UserError: no run can be planned with these rows.

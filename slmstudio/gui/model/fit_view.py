@@ -32,7 +32,7 @@ class FitView(QWidget):
     """The memory that training takes, part by part, against what the machine has free.
 
     Signals:
-        measure_wanted, cancel_wanted: the person pressed "Measure now", or Cancel beside the progress.
+        measure_wanted, cancel_wanted: the user pressed "Measure now", or Cancel beside the progress.
     """
 
     measure_wanted = Signal()

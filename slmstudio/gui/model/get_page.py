@@ -46,7 +46,7 @@ class GetPage(QWidget):
         actions: the button, or how far the download is. The card shows it at its lower edge, where it is always seen.
 
     Signals:
-        get_wanted(ModelEntry), pause_wanted, cancel_wanted: the person pressed the button.
+        get_wanted(ModelEntry), pause_wanted, cancel_wanted: the user pressed the button.
     """
 
     get_wanted = Signal(object)
@@ -217,7 +217,7 @@ class GetPage(QWidget):
 
 
 def _state(entry: ModelEntry) -> Fetching:
-    """Runs in a thread, for a keyring may ask or wait."""
+    """Runs in a thread, because a keyring may ask or wait."""
     from slmstudio.core.model.hub import endpoint, place, token
 
     hub = endpoint.current()

@@ -161,7 +161,7 @@ class ModelTab(QWidget):
         run_task(self, partial(self._read, there), self._arrived, self.banner.show_error)
 
     def _arrived(self, entry: ModelEntry) -> None:
-        """Show a model that has become ready, unless the person looks at another one by now."""
+        """Show a model that has become ready, unless the user looks at another one by now."""
         looked_at = self.card.shows(entry.folder)
         if looked_at:
             self.models.search.clear()

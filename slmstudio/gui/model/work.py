@@ -41,8 +41,8 @@ class ModelWork(QObject):
         changed: one begins or ended.
         progressed(str, int, int): what it does, and how much of how much is done; 0 of 0 when nobody knows.
         finished(str, Path, dict): the kind, the model's folder, and what the job found.
-        cancelled(Path): the person ends the work on this folder.
-        failed(UserError): it didn't work, and why. Nothing comes when the person ended it.
+        cancelled(Path): the user ends the work on this folder.
+        failed(UserError): it didn't work, and why. Nothing comes when the user ended it.
     """
 
     changed = Signal()

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt
 from slmstudio.gui.common import theme
 
 HEIGHTS = (0.94, 0.80, 0.66)
-"""Where the words stand, as a share of the plot's height: neighbours do not write over each other."""
+"""Where the words stand, as a share of the plot's height: neighbours don't write over each other."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Mark:
     """One line.
 
     Attributes:
-        x: where it stands, as a step.
+        x: where it is, as a step.
         text: short words beside it.
         colour: a token of the theme.
     """

@@ -1,6 +1,6 @@
 """One plot: curves, an axis in plain numbers, a read-out under the pointer.
 
-Imported when a plot is first shown: pyqtgraph and numpy are no part of the program's start.
+Imported when a plot is first shown: pyqtgraph and numpy aren't part of the program's start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Plot(QWidget):
         form: writes the ticks of the left axis.
         value_form: writes a value in the read-out and at the title's right.
         floor: a value that is always in sight, as 0 for a rate.
-        empty: what stands there before the first point.
+        empty: what is there before the first point.
         term: key of what the title means; empty where that explains itself.
     """
 
@@ -87,7 +87,7 @@ class Plot(QWidget):
         column.addWidget(self.canvas, 1)
         self.left.setWidth(AXIS_WIDTH)
         self.left.setGrid(255)
-        self.left.setZValue(-1)  # the grid lies under the curves
+        self.left.setZValue(-1)  # the grid is under the curves
         self.canvas.setMinimumHeight(CANVAS_HEIGHT)
         self.canvas.setToolTip(tr("Point at the curve to read it. Ctrl and the wheel zoom, dragging moves, a double "
                                   "click shows everything again."))

@@ -11,7 +11,7 @@ from slmstudio.gui.plots.shades import Shade
 
 
 def rests(history: RunHistory, clock_unit: float | None) -> list[Shade]:
-    """Its pauses; a temperature that is held is no pause.
+    """Its pauses; holding a temperature isn't a pause.
 
     Args:
         clock_unit: seconds in a unit of the plot's x axis; None where that counts steps.

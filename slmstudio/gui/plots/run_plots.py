@@ -89,7 +89,7 @@ class RunPlots(QScrollArea):
             "power_w": {"title": tr("GPU power, W"), **whole(" W")},
             "memory_used": {"title": tr("GPU memory, GB"), **size},
             "process_memory": {"title": tr("Memory of the worker, GB"), **size},
-            "cpu_percent": {"title": tr("Processor, % of one core"), **whole(" %")},
+            "cpu_percent": {"title": tr("Processor, % of one core"), **whole("%")},
         }
 
     def _next(self) -> None:

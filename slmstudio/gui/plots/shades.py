@@ -1,4 +1,4 @@
-"""Stretches of a plot that lie in the shade, as those in which a run rested."""
+"""Stretches of a plot that are in the shade, as those in which a run rested."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ComparePanel(QWidget):
     """Losses, differences and scores of the selected runs.
 
     Signals:
-        failed(Exception): a file could not be saved, or answers not be compared.
+        failed(Exception): a file couldn't be saved, or answers not be compared.
     """
 
     failed = Signal(object)

@@ -143,7 +143,7 @@ class ComparedRows(QDialog):
 
 
 class _Shown(RowDetail):
-    """A row that cannot be changed: it belongs to several evaluations."""
+    """A row that can't be changed: it belongs to several evaluations."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)

@@ -28,7 +28,7 @@ from slmstudio.gui.results.run_facts import RunFacts
 TESTS = ""
 """Stands for a test set where others are named by their benchmark."""
 MOST_REMARKS = 6
-"""Remarks that are shown: each may take two lines, and the table stands below them."""
+"""Remarks that are shown: each may take two lines, and the table is below them."""
 Shown = dict[str, list[Evaluation | None]]
 """By the benchmark, or `TESTS`: of each run the evaluation whose scores are shown."""
 
@@ -37,7 +37,7 @@ class ComparedScores(QWidget):
     """The page of scores.
 
     Signals:
-        failed(Exception): the answers could not be compared.
+        failed(Exception): the answers couldn't be compared.
     """
 
     failed = Signal(object)
@@ -184,7 +184,7 @@ def verdicts(found: Paired) -> list[str]:
 
 
 def _limited(lines: list[str], most: int) -> list[str]:
-    """So many lines, and how many there are beyond them."""
+    """This many lines, and how many there are beyond them."""
     return lines if len(lines) <= most else [*lines[:most], tr("And {count:,} more.", count=len(lines) - most)]
 
 
@@ -202,7 +202,7 @@ def shown(runs: Sequence[RunFacts]) -> Shown:
 
 
 def run_names(runs: Sequence[RunFacts]) -> list[str]:
-    """What each run is called in a comparison: runs of one name are told apart."""
+    """What each run is called in a comparison: runs with the same name are told apart."""
     return unique([run.summary.config.name for run in runs])
 
 
@@ -236,17 +236,17 @@ def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
         return " ".join(troubles)
     missing = sum(not any(evaluations[place] for evaluations in found.values()) for place in range(len(runs)))
     if missing:
-        return ntr("{n:,} of them hasn't been evaluated yet. 95 % intervals.",
-                   "{n:,} of them haven't been evaluated yet. 95 % intervals.", missing)
+        return ntr("{n:,} of them hasn't been evaluated yet. 95% intervals.",
+                   "{n:,} of them haven't been evaluated yet. 95% intervals.", missing)
     if not shared:
         return tr("No two of these runs were tested on the same rows, so no scores can be compared.")
     if any(len(there) < len(runs) for there in scored.values()):
-        return tr("Where several runs have a score, it is for the same rows. 95 % intervals.")
-    return tr("All tested on the same rows. 95 % intervals.")
+        return tr("Where several runs have a score, it is for the same rows. 95% intervals.")
+    return tr("All tested on the same rows. 95% intervals.")
 
 
 def _trouble(name: str, evaluations: list[Evaluation]) -> str:
-    """Why the scores of a test set or of a benchmark do not compare, or ""."""
+    """Why the scores of a test set or of a benchmark don't compare, or ""."""
     if name == TESTS:
         return {comparability.ROWS: tr("Tested on different rows, so these scores can't be compared."),
                 comparability.HOW: tr("The same rows, but not asked in the same way: answers of another length, or "

@@ -32,7 +32,7 @@ class EvaluationSection(QWidget):
         panel_changed: the panel was opened or closed, or an evaluation began or ended.
         rows_wanted(Evaluation, str): show its answers in this order.
         proposal_wanted(Proposal): do this with the run.
-        failed(Exception): something could not be saved.
+        failed(Exception): something couldn't be saved.
     """
 
     changed = Signal()

@@ -45,7 +45,7 @@ class ReadingPage(QStackedWidget):
         self.strip.start_soon(tr("Reading the runs"))
 
     def set_progress(self, done: int, total: int) -> None:
-        """So many of the runs were read."""
+        """This many of the runs were read."""
         self.strip.set_progress(done, total)
 
     def end(self) -> None:

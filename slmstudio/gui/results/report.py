@@ -61,7 +61,7 @@ class ReportButton(SecondaryButton):
         strip: the bar with Cancel, seen while it is being written; likewise.
 
     Signals:
-        failed(Exception): it could not be written.
+        failed(Exception): it couldn't be written.
     """
 
     failed = Signal(object)

@@ -55,7 +55,7 @@ class RunDetails(Card):
         exported: files were made.
         changed: something else about the run is different now, as its notes or its scores.
         rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
-        failed(Exception): something could not be saved.
+        failed(Exception): something couldn't be saved.
     """
 
     resume = Signal(object)

@@ -24,7 +24,7 @@ from slmstudio.gui.common.search import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 ABOUT_FIELDS, HASHES = ("reasons", "chosen"), "hashes"
-"""Of run.json: what is said about the other fields, which is neither compared nor searched; and what free text is not
+"""Of run.json: what is said about the other fields, which is neither compared nor searched; and what free text isn't
 looked for in."""
 WAIT = 0.1
 """Seconds between two looks whether a reading that waits for another is still wanted."""
@@ -63,22 +63,22 @@ class FactsReader:
     """Reads all runs, and reads again only those whose files have changed. One thread at a time does so."""
 
     passed_over: dict[str, UserError] = field(default_factory=dict)
-    """Runs that cannot be shown, by folder name, as the last `read` found them."""
+    """Runs that can't be shown, by folder name, as the last `read` found them."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
     _totals: TotalsReader = field(default_factory=TotalsReader)
     _at_work: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
              cancelled: Callable[[], bool] = lambda: False) -> list[RunFacts]:
-        """All runs, newest first. Folders that are not runs are left out.
+        """All runs, newest first. Folders that aren't runs are left out.
 
         Args:
             progress: called with (runs read, all of them).
-            cancelled: asked before each run, and while a reading that was cancelled is not yet at its end; what was
+            cancelled: asked before each run, and while a reading that was cancelled isn't yet at its end; what was
                 read by then need not be read again.
 
         Raises:
-            UserError: the folder of the runs cannot be listed.
+            UserError: the folder of the runs can't be listed.
         """
         while not self._at_work.acquire(timeout=WAIT):
             if cancelled():
@@ -133,8 +133,8 @@ def read_facts(folder: Path, totals: TotalsReader | None = None) -> RunFacts:
         totals: as of `summarise`.
 
     Raises:
-        UserError: its run.json cannot be used, or a newer program wrote a file of it.
-        OSError: a file of it cannot be read.
+        UserError: its run.json can't be used, or a newer program wrote a file of it.
+        OSError: a file of it can't be read.
     """
     summary = run_folder.summarise(folder, totals)
     request = jobs.Job(folder).request()
@@ -170,7 +170,7 @@ def _flat(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
 
 
 def _may_change(facts: RunFacts) -> bool:
-    """Whether a process may be running whose death the files alone do not show."""
+    """Whether a process may be running whose death the files alone don't show."""
     return facts.summary.at_work or facts.summary.state == "new" or any(
         each.state == "running" for each in facts.evaluations)
 

@@ -39,7 +39,7 @@ class Condition:
 
     Attributes:
         field: "" for free text.
-        wanted: folded; a condition without it is not finished yet, and holds for every run.
+        wanted: folded; a condition without it isn't finished yet, and holds for every run.
     """
 
     field: str
@@ -85,7 +85,7 @@ def _condition(match: re.Match[str], known: Collection[str]) -> Condition | None
 
 
 def fields_of(name: str, known: Iterable[str]) -> list[str]:
-    """Which known fields a person means: the one of that name, else those whose name ends with it.
+    """Which known fields a user means: the one of that name, else those whose name ends with it.
 
     >>> fields_of("rank", ["lora_rank", "rank_seed"]), fields_of("chrf", ["tuned.chrf", "base.chrf"])
     (['lora_rank'], ['tuned.chrf', 'base.chrf'])
@@ -131,7 +131,7 @@ def _compare(key: str, sign: str, value: Any, wanted: str) -> bool:
         return wanted in (folded(value), folded(PurePath(value).name))
     if isinstance(value, str) and _DAY.match(value) and _DATE.fullmatch(wanted):
         return _ORDERS[sign](value, wanted)
-    # A text like "30M" counts as a number; a sentence that begins with a figure does not.
+    # A text like "30M" counts as a number; a sentence that begins with a figure doesn't.
     number, own = _number(wanted, key), _number(folded(value), key) if isinstance(value, str) else value
     if number is None or own is None:
         return False
@@ -143,7 +143,7 @@ def _nearly(value: float, number: float) -> bool:
 
 
 def _number(text: str, key: str = "") -> float | None:
-    """A number as a person types it, in the unit of the field.
+    """A number as a user types it, in the unit of the field.
 
     >>> _number("1e-4"), _number("2.5k"), _number("90min", "seconds"), _number("3%", "warmup_fraction"), _number("2 or")
     (0.0001, 2500.0, 5400.0, 0.03, None)

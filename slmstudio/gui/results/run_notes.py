@@ -21,7 +21,7 @@ LINES = 2
 
 class _Text(QPlainTextEdit):
     """Signals:
-        left: the person has gone elsewhere.
+        left: the user has gone elsewhere.
     """
 
     left = Signal()
@@ -33,12 +33,12 @@ class _Text(QPlainTextEdit):
 
 class NotesEditor(QWidget):
     """Two fields. `_kept` is what the disk holds of the run that is shown; by run, `_unsaved` is what was typed and is
-    not known to be on the disk, and `_written` what stood there before the last writing and what stands there now.
+    not known to be on the disk, and `_written` what stood there before the last writing and what is there now.
     `_writing` holds the runs whose notes a thread writes; that thread looks for what was typed meanwhile.
 
     Signals:
         saved(Path): the notes of this run are different now.
-        failed(Exception): they could not be saved; what was typed stays in the fields, also when one comes back to the
+        failed(Exception): they couldn't be saved; what was typed stays in the fields, also when one comes back to the
             run, and is tried again.
     """
 
@@ -76,7 +76,7 @@ class NotesEditor(QWidget):
         self.text.left.connect(self.save)
 
     def show_notes(self, folder: Path, kept: Notes) -> None:
-        """Show the notes of a run as they were read; what is typed and not on the disk yet is not taken away."""
+        """Show the notes of a run as they were read; what is typed and not on the disk yet isn't taken away."""
         before, now = self._written.get(folder, (None, Notes()))
         if kept == before:
             kept = now  # they were read before the writing ended
@@ -100,7 +100,7 @@ class NotesEditor(QWidget):
         return Notes(self.text.toPlainText().strip(), notes.parse_tags(self.tags.text()))
 
     def save(self) -> None:
-        """Keep what is typed, when it is anything new, or when it could not be kept before."""
+        """Keep what is typed, when it is anything new, or when it couldn't be kept before."""
         folder, typed = self._folder, self._typed()
         if folder is None or (typed == self._kept and folder not in self._unsaved) or not folder.is_dir():
             return

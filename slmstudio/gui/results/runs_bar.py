@@ -25,7 +25,7 @@ class RunsBar(QWidget):
     """Commands a runs table, and remembers what was chosen.
 
     Signals:
-        failed(Exception): something could not be saved.
+        failed(Exception): something couldn't be saved.
     """
 
     failed = Signal(object)
@@ -41,7 +41,8 @@ class RunsBar(QWidget):
         self.search.setToolTip(tr("Words anywhere in a run's configuration, note or tags, and conditions on any field "
                                   "or score:\nlora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   "
                                   "chrf>50   outcome!=finished\nA run is shown when all of them hold. The end of a "
-                                  "field's name is enough, as in rank. Numbers may have a unit, as in 2k. (Ctrl+F)"))
+                                  "field's name is enough, such as rank. Numbers may have a unit, such as 2k. "
+                                  "(Ctrl+F)"))
         self.tags = SecondaryButton(tr("Tags"), tr("Show the runs with a tag."), "small")
         self.tags.setObjectName("runs_tags")
         self.columns = IconButton("columns", tr("Choose the columns: any field of a run, and any score"))

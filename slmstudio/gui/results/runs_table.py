@@ -156,7 +156,7 @@ class RunsTable(QTableView):
 
     Signals:
         chosen(list[RunSummary]): other runs are selected; the first is the current one.
-        sort_changed: the person sorts by another column.
+        sort_changed: the user sorts by another column.
         rename(RunSummary), open_folder(RunSummary), delete(RunSummary): wanted from the menu, or by a key.
     """
 
@@ -234,7 +234,7 @@ class RunsTable(QTableView):
         self._show_indicator()
 
     def sort_by(self, key: str, falling: bool) -> None:
-        """Sort by a field, also one that is not shown."""
+        """Sort by a field, also one that isn't shown."""
         self.runs.sorted_by = (key, falling)
         self.runs.set_facts(self.runs.facts)
         self._show_indicator()
@@ -304,7 +304,7 @@ class RunsTable(QTableView):
         self._share_room()
 
     def _share_room(self) -> None:
-        """The name takes what the other columns leave, but never so little that it cannot be read."""
+        """The name takes what the other columns leave, but never so little that it can't be read."""
         header, room = self.horizontalHeader(), self.viewport().width()
         tight = sum(min(width, WIDEST) for width in self._wanted) + NAME_WIDTH > room
         others = [min(width, NARROW if tight else WIDEST) for width in self._wanted]

@@ -192,7 +192,7 @@ class ResultsTab(QWidget):
     # -- reading ---------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Read all runs again, unless the tab is not seen: then it does so when it is."""
+        """Read all runs again, unless the tab isn't seen: then it does so when it is."""
         if self.isVisible() and not self._stopped:
             self._read()
 
@@ -213,7 +213,7 @@ class ResultsTab(QWidget):
         self.reading.set_progress(done, total)
 
     def _stop_reading(self) -> None:
-        """The person pressed Cancel: nothing is read until they say so, or come back to the tab."""
+        """The user pressed Cancel: nothing is read until they say so, or come back to the tab."""
         if self._reading is not None:
             self._reading.cancel()
         self._reading, self._stopped = None, True
@@ -238,7 +238,7 @@ class ResultsTab(QWidget):
         self._tell_of_unreadable()
 
     def _tell_of_unreadable(self) -> None:
-        """Name the runs that cannot be shown, once each time that there are others."""
+        """Name the runs that can't be shown, once each time that there are others."""
         found = self._facts.passed_over
         told, self._told = self._told, {name: str(error) for name, error in found.items()}
         if not found or told == self._told:
@@ -330,7 +330,7 @@ class ResultsTab(QWidget):
         rename_run.ask(self, run.config.name, taken, lambda name: self.rename(run, name))
 
     def rename(self, run: RunSummary, name: str) -> None:
-        """Give a run another name; one that cannot be kept is said."""
+        """Give a run another name; one that can't be kept is said."""
         self.banner.clear()
         run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.run_changed.emit(),
                  self.banner.show_error)

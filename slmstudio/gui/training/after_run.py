@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 NOT_CHANGED = ("name", "model", "train_file", "eval_file", "train_map", "eval_map", "start_from")
-"""Fields that a person chose elsewhere than in the plan, as far as they chose them."""
+"""Fields that a user chose elsewhere than in the plan, as far as they chose them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class NextRun(QObject):
         turn(Job): a run of the queue, whose worker runs.
         planning_on: the plan continues from a finished run now.
         begun: what stood in the tab's banner is over.
-        failed(Exception): it did not work.
+        failed(Exception): it didn't work.
         not_shared(Exception): no run of several machines could be made.
     """
 
@@ -103,7 +103,7 @@ class NextRun(QObject):
 
     def _use(self, act: Callable[[RunConfig], object],
              refused: Callable[[list[Problem]], object] | None = None) -> None:
-        """Do it with the plan; with the coming one, when the person has just changed a field.
+        """Do it with the plan; with the coming one, when the user has just changed a field.
 
         Args:
             refused: is told where that one can't be used; without it, the plan's fields alone say so.
@@ -169,7 +169,7 @@ class NextRun(QObject):
         self.failed.emit(error)
 
     def after_end(self, job: Job, name: str, outcome: Outcome) -> None:
-        """A run has ended: the next one begins, unless the person wanted the memory for something else."""
+        """A run has ended: the next one begins, unless the user wanted the memory for something else."""
         if outcome.state == "paused":
             return
         if self.queue.waits() and outcome.state in ("failed", "crashed"):
@@ -197,7 +197,7 @@ class NextRun(QObject):
         self._plan_with(read)
 
     def plan_again(self, run: Path, changes: dict[str, Any]) -> None:
-        """Plan a run once more from its base model: its data, what the person had set of it, and these changes."""
+        """Plan a run once more from its base model: its data, what the user had set of it, and these changes."""
         def read(task: Task) -> _ReadAgain:
             config = RunConfig.from_dict(Job(run).request())
             own = {name: getattr(config, name) for name in config.chosen if name not in NOT_CHANGED}
@@ -226,7 +226,7 @@ class NextRun(QObject):
     # -- the code ---------------------------------------------------------------------------------------------
 
     def save_code(self, run: Path | None) -> None:
-        """Let the person save the run, or the plan, as a script."""
+        """Let the user save the run, or the plan, as a script."""
         config = self._plan.config
         if config is not None:
             self.begun.emit()

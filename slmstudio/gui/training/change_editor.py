@@ -22,7 +22,7 @@ RATE_WIDTH, LENGTH_WIDTH = 72, 64
 
 
 class ChangeEditor(QFrame):
-    """Two fields below the run's progress. What is not touched is not sent.
+    """Two fields below the run's progress. What isn't touched isn't sent.
 
     Signals:
         apply_wanted(dict): `learning_rate`, and `epochs` or `max_steps`: those that are to be different.
@@ -101,7 +101,7 @@ class ChangeEditor(QFrame):
         self.rate.selectAll()
 
     def set_step(self, step: int) -> None:
-        """So many steps are done: a run cannot become shorter than that."""
+        """This many steps are done: a run can't become shorter than that."""
         self._done = step
 
     def _show_length(self) -> None:

@@ -24,7 +24,7 @@ LINES = 4
 
 
 class _Choice(ComboBox):
-    """A combo box that the page's scrolling cannot change."""
+    """A combo box that the page's scrolling can't change."""
 
     def __init__(self, name: str, values: Sequence[str]):
         super().__init__()
@@ -40,7 +40,7 @@ class _Choice(ComboBox):
             self.addItem(choice_label(self._name, value), value)
 
     def show_value(self, value: str, text: str) -> None:
-        """Show a value, also one that is not among the choices."""
+        """Show a value, also one that isn't among the choices."""
         if self.findData(value) < 0:
             self.addItem(text, value)
         self.setCurrentIndex(self.findData(value))
@@ -50,7 +50,7 @@ class _Lines(QPlainTextEdit):
     """Several lines of text.
 
     Signals:
-        finished: the person has changed the text and gone elsewhere.
+        finished: the user has changed the text and gone elsewhere.
     """
 
     finished = Signal()
@@ -71,7 +71,7 @@ class FieldRow(QWidget):
     """One field: label, editor, the reason for its value, and what is wrong with it.
 
     Signals:
-        edited(name, text or bool): the person decided another value.
+        edited(name, text or bool): the user decided another value.
         reset(name): let the plan decide again.
     """
 
@@ -163,7 +163,7 @@ class FieldRow(QWidget):
         """Show what the plan holds now.
 
         Args:
-            changed: whether the person decided it; then it can be given back to the plan.
+            changed: whether the user decided it; then it can be given back to the plan.
         """
         editor, value = self.editor, getattr(config, self.name)
         if isinstance(editor, _Choice) and self.name == "method":
@@ -189,7 +189,7 @@ class FieldRow(QWidget):
         self.show_problem("")
 
     def show_typed(self, text: str) -> None:
-        """Show what the person typed, which is not a value of the field."""
+        """Show what the user typed, which isn't a value of the field."""
         if isinstance(self.editor, QLineEdit) and not self.editor.isModified():
             self.editor.setText(text)
 

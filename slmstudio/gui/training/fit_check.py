@@ -23,14 +23,14 @@ from slmstudio.gui.training.planning import Planning
 
 
 class FitCheck(QObject):
-    """Shows what the plan takes, and measures it when the person wants that: one plan at a time.
+    """Shows what the plan takes, and measures it when the user wants that: one plan at a time.
 
     Attributes:
         config: what is being measured, while something is.
 
     Signals:
         begun: what stood in the tab's banner is over.
-        failed(Exception): nothing was found, and why. Nothing comes when the person cancelled.
+        failed(Exception): nothing was found, and why. Nothing comes when the user cancelled.
     """
 
     begun = Signal()
@@ -94,7 +94,7 @@ class FitCheck(QObject):
             self._measure()
 
     def _measure(self) -> None:
-        """Measure the plan; the coming one, when the person has just changed a field."""
+        """Measure the plan; the coming one, when the user has just changed a field."""
         self._wanted = self._planning.is_busy()
         if not self._wanted and self.config is None and self._planning.config is not None:
             self.begun.emit()

@@ -25,8 +25,8 @@ class FitLine(QWidget):
     """A sentence, and either "Measure now" or how far that is.
 
     Signals:
-        measure_wanted: the person wants it measured.
-        cancel_wanted: the person has changed their mind.
+        measure_wanted: the user wants it measured.
+        cancel_wanted: the user has changed their mind.
     """
 
     measure_wanted = Signal()
@@ -84,7 +84,7 @@ class FitLine(QWidget):
         self._show()
 
     def set_progress(self, text: str, done: int, total: int) -> None:
-        """How far the measuring is. What it does stands above the bar, since beside it there is no room."""
+        """How far the measuring is. What it does is above the bar, since beside it there is no room."""
         self.line.setText(f"{text} …")
         self.strip.set_progress(done, total)
 

@@ -78,7 +78,7 @@ class PlanButtons(QWidget):
         """The plan of a coming run is shown.
 
         Args:
-            running: another one is running, so this one cannot start now.
+            running: another one is running, so this one can't start now.
             going_on: name of the finished run that the plan continues from.
         """
         self._running = running

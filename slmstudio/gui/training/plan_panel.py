@@ -30,7 +30,7 @@ WIDTH = 270
 
 
 class PlanPanel(Card):
-    """Shows the plan, or the configuration of a run; the person's changes become the plan's.
+    """Shows the plan, or the configuration of a run; the user's changes become the plan's.
 
     Attributes:
         planning: what the plan is made from.

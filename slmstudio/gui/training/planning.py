@@ -1,4 +1,4 @@
-"""Keeps the plan in step with the data, the model, the machine and the person's changes, off the UI thread."""
+"""Keeps the plan in step with the data, the model, the machine and the user's changes, off the UI thread."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ class Planning(QObject):
         outlook: the memory and the time that it takes.
         objectives: what the data can teach.
         after: the run that the plan continues from, as long as its base model is chosen; None plans from the base.
-        overrides: what the person decided, by field.
+        overrides: what the user decided, by field.
         active: whether a plan is wanted; not while a run is shown instead.
 
     Signals:
         active_changed(bool): `active` is different now.
         planned: `config` and `train_rows` are different now.
-        confirmed: `config` is to be shown again; what the person typed last changed nothing of it.
+        confirmed: `config` is to be shown again; what the user typed last changed nothing of it.
         refused(list[Problem]): no plan could be made: what is wrong with which field; `failed` told anything else.
             `config` is the plan before. It comes after each `confirmed` as long as that is so.
         failed(Exception): no plan can be made, for a reason that belongs to no field.
@@ -132,7 +132,7 @@ class Planning(QObject):
         self.active_changed.emit(on)
 
     def decide(self, name: str, value: Any) -> None:
-        """The person wants this value of a field; of `method`, one of `VARIANTS`."""
+        """The user wants this value of a field; of `method`, one of `VARIANTS`."""
         if name != "method":
             self.overrides[name] = value
         elif value in VARIANTS:
@@ -141,7 +141,7 @@ class Planning(QObject):
         self.refresh()
 
     def propose(self, name: str) -> None:
-        """The person leaves a field to the plan again."""
+        """The user leaves a field to the plan again."""
         self.overrides.pop(name, None)
         if name == "method":
             self._forget_method()
@@ -155,7 +155,7 @@ class Planning(QObject):
         """Plan a run that continues from what a finished one learned; None plans from the base model again.
 
         Args:
-            changes: fields that the person wants to have other values than proposed.
+            changes: fields that the user wants to have other values than proposed.
         """
         self.after = run
         self.overrides = dict(changes or {})
@@ -195,7 +195,7 @@ class Planning(QObject):
             self._task.cancel()
             self._task = None
         if problems := self._problems():
-            self._fail(UserError(tr("The plan cannot be used."), tr("Some values are wrong."), tr("Correct them."),
+            self._fail(UserError(tr("The plan can't be used."), tr("Some values are wrong."), tr("Correct them."),
                                  problems))
             return
         about = (dataset.sha256, wish.maps[0], model.path, (wish.template | wish.own).get("chat_template"))
@@ -224,14 +224,14 @@ class Planning(QObject):
                      dict(self.overrides), {"chat_template": template} if template else {}, self.after, files)
 
     def _problems(self) -> list[Problem]:
-        """Everything wrong with what the person typed: no number where one belongs, and numbers out of range."""
+        """Everything wrong with what the user typed: no number where one belongs, and numbers out of range."""
         problems, values = [], {}
         for name, value in self.overrides.items():
             try:
                 values[name] = FIELDS[name].read(value)
             except ValueError as error:
                 problems.append(Problem(str(error), field=name))
-        # Measured against the defaults: the plan before may hold values that were the person's and are so no more.
+        # Measured against the defaults: the plan before may hold values that were the user's and no longer are.
         return problems + RunConfig(**{"name": "x", "model": "x", "train_file": "x", **values}).problems()
 
     def _fail(self, error: Exception) -> None:

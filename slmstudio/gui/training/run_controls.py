@@ -1,4 +1,4 @@
-"""What a person can do with a running run: pause it, save it, end it."""
+"""What a user can do with a running run: pause it, save it, end it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class RunControls(QWidget):
         for button in (self.pause_button, self.more, self.checkpoint_button):
             button.setVisible(not ending)
             button.setEnabled(stepping)
-        # It stays, so that a second click on it does not hit the button that loses what was learned.
+        # It stays, so that a second click on it doesn't hit the button that loses what was learned.
         self.stop_button.setEnabled(not ending)
         self.end_button.setVisible(ending)
 

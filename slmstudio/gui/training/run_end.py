@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
 
 NOTE_WIDTH = 160
-"""So that the sentence does not become a column of single words beside the buttons."""
+"""So that the sentence doesn't become a column of single words beside the buttons."""
 
 
 class RunEnd(QWidget):

@@ -45,7 +45,7 @@ class RunPanel(Card):
         guard: what looks after the machine.
 
     Signals:
-        change_wanted: the person wants to change the run; `open_change` shows the fields.
+        change_wanted: the user wants to change the run; `open_change` shows the fields.
         guard_wanted: the same for the guard, and `guard.toggle_editor`.
     """
 
@@ -98,7 +98,7 @@ class RunPanel(Card):
         self.clock = text_label("", "small")
         self.clock.setObjectName("run_clock")
         self.change_button = SecondaryButton(tr("Change…"),
-                                             tr("Change the learning rate or the length of the run while it learns."),
+                                             tr("Change the learning rate or the length of the run while it trains."),
                                              "small")
         self.change_button.setObjectName("change")
         self.change_button.clicked.connect(self._toggle_change)
@@ -119,7 +119,7 @@ class RunPanel(Card):
             self.change.hide()
 
     def open_change(self, config: RunConfig) -> None:
-        """Let the person change the run; `config` is what holds now."""
+        """Let the user change the run; `config` is what holds now."""
         self.change.open(config, self._history)
 
     def show_waiting(self, title: str, text: str) -> None:
@@ -156,7 +156,7 @@ class RunPanel(Card):
                      self.banner.show_error)
 
     def _make_plots(self) -> None:
-        """What the plots calculate with was loaded off the UI thread; what paints them must be loaded on it, for it
+        """What the plots calculate with was loaded off the UI thread; what paints them must be loaded on it, because it
         reads all of Qt's types, and two threads at that at once end the program."""
         from slmstudio.gui.plots.run_plots import RunPlots
 
@@ -207,7 +207,7 @@ class RunPanel(Card):
         self.controls.show_state(paused=history.paused, stepping=history.stepping)
 
     def _show_remark(self, history: RunHistory) -> None:
-        """What the run lowered by itself, and why a change was not made."""
+        """What the run lowered by itself, and why a change wasn't made."""
         parts = [adjusted_text(event) for event in history.adjustments[-1:]]
         if history.change_refused and self._live:
             parts.append(history.change_refused)
@@ -256,6 +256,6 @@ class RunPanel(Card):
 
 
 def _sentence(text: str) -> str:
-    """A message that stands in a list elsewhere, as a sentence of its own."""
+    """A message that is in a list elsewhere, as a sentence of its own."""
     return text[:1].upper() + text[1:] if text.endswith((".", "।")) else \
         tr("{sentence}.", sentence=text[:1].upper() + text[1:])

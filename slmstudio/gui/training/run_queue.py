@@ -1,4 +1,4 @@
-"""Runs that wait: what stands in the queue, and the next one's start."""
+"""Runs that wait: what is in the queue, and the next one's start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunQueue(QObject):
         changed: `entries` are different now.
         added(str): a run of this name waits now.
         started(Job): a run's turn has come; its worker runs.
-        failed(Exception): the queue could not be read or changed.
+        failed(Exception): the queue couldn't be read or changed.
     """
 
     changed = Signal()
@@ -108,7 +108,7 @@ def wait_until_gone(job: Job, task: Task) -> None:
 
 
 def _move(run: Entry, by: int) -> None:
-    """Move it among all entries past its neighbour, passing over the current run, which is not shown."""
+    """Move it among all entries past its neighbour, passing over the current run, which isn't shown."""
     order = queue.entries()
     shown = [index for index, entry in enumerate(order) if entry.state != "running"]
     place = next((n for n, index in enumerate(shown) if order[index].folder == run.folder), None)

@@ -18,7 +18,7 @@ class ScriptSaver(QWidget):
 
     Signals:
         saving, saved(Path): it began, and it is done.
-        failed(Exception): it could not be written.
+        failed(Exception): it couldn't be written.
     """
 
     saving = Signal()
@@ -30,7 +30,7 @@ class ScriptSaver(QWidget):
         self.hide()
 
     def ask(self, run: Path | RunConfig, name: str) -> None:
-        """Let the person choose a file for `run` (a run's folder, or a plan) and write it."""
+        """Let the user choose a file for `run` (a run's folder, or a plan) and write it."""
         dialog = QFileDialog(self.window(), tr("Save the code"), "", tr("Python scripts (*.py)"))
         dialog.setObjectName("script_dialog")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)

@@ -291,7 +291,7 @@ class TrainingTab(QWidget):
         self.fit_check.take_over(other.fit_check)
 
     def confirm_close(self) -> bool:
-        """Ask what becomes of the run when the window closes. False: do not close."""
+        """Ask what becomes of the run when the window closes. False: don't close."""
         if self.followed.is_running():
             answer = close_question.ask(self, self.followed.config.name, self.next.queue.waits())
             if answer == "cancel":

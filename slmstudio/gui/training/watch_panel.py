@@ -139,7 +139,7 @@ class WatchPanel(Card):
         self._area.hide()
 
     def _show_at(self, index: int) -> None:
-        """Show the answers of one evaluation, unless they stand there."""
+        """Show the answers of one evaluation, unless they are there."""
         count, sample = len(self._samples), self._samples[index]
         self._steps.setVisible(count > 1)
         self.earlier.setEnabled(index > 0)

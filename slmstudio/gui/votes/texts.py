@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def verdict_text(tally: Tally) -> str:
-    """Whether the difference is more than chance, in a sentence that does not promise too much."""
+    """Whether the difference is more than chance, in a sentence that doesn't promise too much."""
     if not tally.decided:
         return tr("So far, no vote prefers one of them.")
     first, second = tally.wins
@@ -28,8 +28,8 @@ def verdict_text(tally: Tally) -> str:
 def _trust(tally: Tally) -> str:
     """What the difference is worth."""
     chance = tally.chance
-    shown = tr("less than 0.1 %") if chance < 0.001 else f"{100 * chance:.1f} %" if chance < 0.02 else (
-        f"{100 * chance:.0f} %")
+    shown = tr("less than 0.1%") if chance < 0.001 else f"{100 * chance:.1f}%" if chance < 0.02 else (
+        f"{100 * chance:.0f}%")
     if chance < LEVEL:
         return tr("Chance alone makes such a difference {percent} of the time, so this one is probably real.",
                   percent=shown)
@@ -37,5 +37,5 @@ def _trust(tally: Tally) -> str:
     return " ".join((
         tr("Chance alone makes such a difference {percent} of the time.", percent=shown),
         tr("Even {most:,} more votes would hardly tell them apart.", most=MOST_MORE) if more is None else
-        ntr("About {n:,} more vote would tell, if they continue like this.",
-            "About {n:,} more votes would tell, if they continue like this.", more)))
+        ntr("About {n:,} more vote would decide, if they continue like this.",
+            "About {n:,} more votes would decide, if they continue like this.", more)))

@@ -1,6 +1,6 @@
 """Rows of a batch in one cache: prompts are read, continuations scored, answers written.
 
-The rows stand at the right end of the cache, which is as large as it will ever be: nothing is copied while it fills.
+The rows are at the right end of the cache, which is as large as it will ever be: nothing is copied while it fills.
 Prompts are read a few at a time, on the processor one by one where they are long, so that no time goes into padding;
 what is expensive alone, the reading of all weights for one token, is then done once for all rows. Positions and masks
 are each row's own, so that an answer doesn't depend on its neighbours.
@@ -24,7 +24,7 @@ PADDING_TOKENS = {"cpu": 48, "cuda": 4096}
 """Padding that may be computed so that continuations are scored together: reading all weights again takes as long."""
 LOGIT_BYTES = 256 * 2**20
 READING = 0.5
-"""The share of a batch's time that reading takes, for want of better knowledge."""
+"""The share of a batch's time that reading takes, until it is known better."""
 
 
 def logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

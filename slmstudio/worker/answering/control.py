@@ -1,4 +1,4 @@
-"""The user's hand on an evaluation: pause, resume, cancel; rests for heat; and how long it will take."""
+"""The user's control of an evaluation: pause, resume, cancel; rests for heat; and how long it will take."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Hand:
             self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)
 
     def skip(self, answers: int, work: float) -> None:
-        """Answers that were there already."""
+        """Answers that were already there."""
         self.done += answers
         self.finished += work
 

@@ -11,7 +11,7 @@ from slmstudio.core import files
 
 
 class Kept:
-    """What is there already, and what is added.
+    """What is already there, and what is added.
 
     Args:
         path: of the file; half a line at its end, which a kill leaves, is cut off.

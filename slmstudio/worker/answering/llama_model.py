@@ -32,7 +32,7 @@ class LlamaModel:
     Attributes:
         model: llama.cpp's pointer.
         metadata: key-value pairs as text.
-        end, prefix: tokens that lm_eval asks for: the end of a text, and what stands before one without context.
+        end, prefix: tokens that lm_eval asks for: the end of a text, and what comes before one without context.
 
     Raises:
         UserError: llama.cpp can't load it, or it isn't a model that writes, or has no chat template.
@@ -149,7 +149,7 @@ class LlamaModel:
             [logits] = self._read(0, [token], len(prompt) + len(ids) - 1, 0)
 
     def _make_context(self, tokens: int, sequences: int) -> None:
-        """A context with room for so many tokens in each of so many sequences; the one that is there, if it fits."""
+        """A context with room for `tokens` in each of the sequences; the one that is there, if it fits."""
         if self._context is not None and tokens <= self._capacity and sequences <= self._sequences:
             self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
             return

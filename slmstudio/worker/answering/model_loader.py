@@ -48,7 +48,7 @@ class Models:
             thinks: False asks its template for answers without thoughts.
 
         Raises:
-            UserError: it can't be loaded, or doesn't fit into memory.
+            UserError: it can't be loaded, or doesn't fit in memory.
         """
         self.close()
         if spec.get("gguf"):
@@ -96,7 +96,7 @@ class Models:
         remedy = (tr("Evaluate in bf16 or fp16 (--precision), which takes half of it; or close other programs that use "
                      "the GPU, or evaluate a GGUF file of a smaller quantization type.") if held > 2 else
                   tr("Close other programs that use the GPU, or evaluate a GGUF file of a smaller quantization type."))
-        return UserError(tr("{folder} doesn't fit into the GPU's memory.", folder=folder.name),
+        return UserError(tr("{folder} doesn't fit in the GPU's memory.", folder=folder.name),
                          tr("Its weights need about {needed}; {free} is free.", needed=units.format_bytes(needed),
                             free=units.format_bytes(_gpu_free())), remedy)
 

@@ -204,7 +204,7 @@ def split(encode: Callable[[str], list[int]], context: str, continuation: str) -
 
 
 def batches(rows: Sequence[Row], model: Model, most_rows: int | None = None) -> list[list[Row]]:
-    """Rows of like length together, the longest first: what doesn't fit into memory shows at once, and the time left
+    """Rows of like length together, the longest first: what doesn't fit in memory shows at once, and the time left
     is never better than it looks. The same rows always make the same batches, so that an evaluation that was killed
     computes the rest exactly as one that wasn't."""
     most_rows = (most_rows or MOST_ROWS) if model.shares_batches else 1

@@ -68,7 +68,7 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
 
 
 def explained(error: BaseException, dataset: str) -> UserError:
-    """What went wrong between us and the hub, for a person. What libraries say is shown, never understood."""
+    """What went wrong between us and the hub, for a user. What libraries say is shown, never understood."""
     chain, kinds, status = list(network.chain(error)), network.kinds(error), network.status(error)
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:

@@ -1,6 +1,6 @@
 """A model's answers to lm_eval's requests, kept as they come, and the batches in which they are asked.
 
-lm_eval's own cache hands on only what has no answer yet. After a kill that would stand in other batches, with other
+lm_eval's own cache hands on only what has no answer yet. After a kill that would be in other batches, with other
 padding, and differ in the last bits. Here batches are made of all requests, always the same ones, and a batch counts
 as answered only when all of it is.
 """

@@ -106,7 +106,7 @@ class _Torch(HFLM):  # type: ignore[misc]
 
     def _in_memory(self, batch: list[Group], compute: Callable[[list[int]], list[Any]],
                    length: Callable[[int], int]) -> list[Any]:
-        """A batch that doesn't fit into memory is halved, as often as needed."""
+        """A batch that doesn't fit in memory is halved, as often as needed."""
         try:
             return compute([number for group in batch for number in group])
         except torch.OutOfMemoryError:

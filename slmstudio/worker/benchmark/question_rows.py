@@ -90,7 +90,7 @@ class _Asked:
 
 
 def _with_its_text(choice: str, question: str) -> str:
-    """A choice that is a letter alone, with what stands behind it in the question: "B. Mumbai"."""
+    """A choice that is a letter alone, with what comes after it in the question: "B. Mumbai"."""
     if len(choice) != 1 or not choice.isalnum():
         return choice
     found = re.search(rf"^\(?{re.escape(choice)}[.):]\s*\S.*$", question, re.MULTILINE)

@@ -63,7 +63,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
 
     Args:
         name: "mmlu" for a folder in MMLU's layout, "mmlu_anatomy" for one subject of it, or any task or group of
-            lm_eval whose data are in `data` as they lie on the hub: one file or more a split, in JSONL, Parquet or CSV.
+            lm_eval whose data are in `data` as they are on the hub: one file or more a split, in JSONL, Parquet or CSV.
         data: None takes what was fetched.
 
     Raises:
@@ -235,7 +235,7 @@ class _Stock:
                             if self.data else
                             tr("The download lacks these splits of {task}: {missing}.", **values),
                             tr("Found: {splits}.", splits=", ".join(sorted(named)) or tr("nothing")),
-                            tr("Put a file for each split there, named as on the hub, as in test.jsonl or "
+                            tr("Put a file for each split there, named as on the hub, for example test.jsonl or "
                                "test-00000-of-00001.parquet."))
         used = {key for key in ("training_split", "validation_split", "test_split", "fewshot_split") if whole.get(key)}
         chosen = {whole[key]: named[SPLITS.get(whole[key], whole[key])] for key in used

@@ -66,7 +66,7 @@ class ChatAdapter:
 
         llama_log.RECENT.clear()
         handle = llama_cpp.llama_adapter_lora_init(self._model.model, str(facts.path).encode("utf-8"))
-        if not handle:  # a null pointer, which is not None
+        if not handle:  # a null pointer, which isn't None
             raise UserError(tr("The adapter {file} can't be loaded.", file=facts.path.name),
                             tr("llama.cpp says: {message}", message=llama_log.last_error() or "–"),
                             tr("Export the run's adapter again, or choose another one."))

@@ -29,7 +29,7 @@ from slmstudio.worker.model import llama_log
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
 MIN_REPLY_SHARE = 8
-"""At least one part in so many of the context is kept free for the answer."""
+"""At least one part in this many of the context is kept free for the answer."""
 EMIT_SECONDS = 0.02
 """Text that is drawn faster than this goes out together."""
 
@@ -116,7 +116,7 @@ class ChatService:
         a chat template.
 
         Raises:
-            UserError: the model cannot be loaded, or the conversation not be answered.
+            UserError: the model can't be loaded, or the conversation not be answered.
         """
         command = self._commands.get(str(message.get("command")))
         if command is None:
@@ -242,7 +242,7 @@ class _Outlet:
         """Nothing follows.
 
         Args:
-            cut: a stop string was found, and what may be left of it is not let out.
+            cut: a stop string was found, and what may be left of it isn't let out.
         """
         if not cut:
             shown, found = self._stops.add(self._text.end())

@@ -36,7 +36,7 @@ class ChatModel:
     def __init__(self, path: Path, context_length: int, gpu_layers: int):
         """
         Raises:
-            UserError: llama.cpp cannot load it, or it is no model that writes.
+            UserError: llama.cpp can't load it, or it isn't a model that writes.
         """
         llama_log.install()
         llama_log.RECENT.clear()
@@ -103,7 +103,7 @@ class ChatModel:
             room = -count
 
     def share_processor(self, busy: bool) -> None:
-        """Take fewer threads while other work is on the machine. Threads that wait for one which does not get its turn
+        """Take fewer threads while other work is on the machine. Threads that wait for one which doesn't get its turn
         are slower than fewer threads: beside one busy core of two, two threads drew 57 tokens a second and one 158."""
         self._api.llama_set_n_threads(self.context, *_threads(busy))
 
@@ -113,7 +113,7 @@ class ChatModel:
         self.tokens = []
 
     def read(self, prompt: Sequence[int], stopped: Callable[[], bool]) -> int:
-        """Read a prompt, as far as it is not remembered. Returns how many tokens were.
+        """Read a prompt, as far as it isn't remembered. Returns how many tokens were.
 
         `stopped` ends it in the middle of a batch: llama.cpp asks before every operation. It is asked nothing more
         while tokens are drawn, where that would cost a tenth of the speed.
@@ -131,7 +131,7 @@ class ChatModel:
         return same
 
     def _keep_common(self, prompt: Sequence[int]) -> int:
-        """Forget what the prompt does not begin with. Its last token is always read again: the next is drawn from
+        """Forget what the prompt doesn't begin with. Its last token is always read again: the next is drawn from
         what the model says after it."""
         same = 0
         for old, new in zip(self.tokens, prompt[:-1], strict=False):
@@ -145,7 +145,7 @@ class ChatModel:
         memory = self._api.llama_get_memory(self.context)
         if self._api.llama_memory_seq_rm(memory, -1, length, -1):
             del self.tokens[length:]
-        else:  # a recurrent model cannot forget only the end
+        else:  # a recurrent model can't forget only the end
             self.forget()
 
     def _decode(self, tokens: Sequence[int]) -> bool:

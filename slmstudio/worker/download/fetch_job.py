@@ -31,7 +31,7 @@ from slmstudio.worker.runtime.keep_awake import Awake
 PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5
 SPEED_SECONDS = 5.0
-"""The speed shown is that of so many seconds."""
+"""The speed shown is that of this many seconds."""
 _CHANGED = "changed"
 """In the name of a file that isn't what was fetched."""
 _BEFORE_IT_IS_REFUSED = {place.RECORD, "config.json", INDEX}
@@ -107,7 +107,7 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
 
 
 def _put_back(partial: Path, folder: Path) -> None:
-    """Give a model that was here before its name again, and the person's own files theirs, as far as they aren't
+    """Give a model that was here before its name again, and the user's own files theirs, as far as they aren't
     fetched."""
     if folder.exists():
         return
@@ -166,7 +166,7 @@ def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, p
 
 
 class _Progress:
-    """Tells how much has arrived, from what lies on the disk."""
+    """Tells how much has arrived, from what is on the disk."""
 
     def __init__(self, job: JobContext, partial: Path):
         self._job, self._partial = job, partial

@@ -1,4 +1,4 @@
-"""Trying again: a connection that breaks, and a hub that is busy, are no reason to give up at once."""
+"""Trying again: a connection that breaks, and a hub that is busy, aren't a reason to give up at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slmstudio.worker.runtime import network
 
 Result = TypeVar("Result")
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds to wait, after so many failures in a row that brought nothing."""
+"""Seconds to wait, after this many failures in a row that brought nothing."""
 AT_ONCE = 0.2
 """Seconds to wait where something had come."""
 LONGEST = 300.0
@@ -34,7 +34,7 @@ class Patience:
         self._reached = False
 
     def __call__(self, work: Callable[[], Result], arrived: Callable[[], int] = lambda: 0) -> Result:
-        """Do it, again where that may help. A hub that was never reached is not tried again: that is said at once.
+        """Do it, again where that may help. A hub that was never reached isn't tried again: that is said at once.
 
         Args:
             arrived: how much there is of what the work brings.

@@ -1,4 +1,4 @@
-"""What went wrong while a model was fetched, for a person: what happened, why, and what to do."""
+"""What went wrong while a model was fetched, for a user: what happened, why, and what to do."""
 
 from __future__ import annotations
 

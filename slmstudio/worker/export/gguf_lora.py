@@ -25,7 +25,7 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     The file knows one alpha for all tensors and divides it by each tensor's rank; what differs is put into B.
 
     Raises:
-        UserError: the adapter does more than add B · A, or does not belong to the base.
+        UserError: the adapter does more than add B · A, or doesn't belong to the base.
     """
     import gguf
 
@@ -53,7 +53,7 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     out = writer.fout[0]
     for array in arrays:
         writer.write_padding(out, out.tell())
-        out.write(array.tobytes())  # numpy's tofile would not say why it failed
+        out.write(array.tobytes())  # numpy's tofile wouldn't say why it failed
     writer.write_padding(out, out.tell())
     writer.close()
 

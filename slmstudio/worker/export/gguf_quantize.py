@@ -1,4 +1,4 @@
-"""Child process of the export: one GGUF file into another quantization type. llama.cpp cannot be interrupted in it."""
+"""Child process of the export: one GGUF file into another quantization type. llama.cpp can't be interrupted in it."""
 
 from __future__ import annotations
 

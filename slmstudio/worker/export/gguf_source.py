@@ -32,7 +32,7 @@ class GgufTensor:
         shape: rows first, as in torch.
         plain: the base tensor's name where its rows are taken as they are; None where the converter rearranges them.
         origin: the base tensor that it is made of; None where the converter made it up.
-        load: the whole tensor, where it is not plain; it can be asked for once.
+        load: the whole tensor, where it isn't plain; it can be asked for once.
     """
 
     name: str
@@ -85,7 +85,7 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
         name: the model's, written into the file.
 
     Raises:
-        UserError: llama.cpp has no equal of the architecture or of the pre-tokenizer, or the adapter does not fit.
+        UserError: llama.cpp has no equal of the architecture or of the pre-tokenizer, or the adapter doesn't fit.
     """
     import gguf
     import torch

@@ -21,7 +21,7 @@ def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
         metadata: the GGUF's key-value pairs, as text.
 
     Raises:
-        UserError: the pre-tokenizer is not known here, so that every text would be cut by guesswork.
+        UserError: the pre-tokenizer isn't known here, so that every text would be cut by guesswork.
     """
     from tokenizers import Tokenizer
 

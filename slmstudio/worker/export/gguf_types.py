@@ -26,7 +26,7 @@ def tensor_types(source: GgufSource, ftype: int, folder: Path) -> dict[str, int]
         folder: for two files of a few megabytes, which are removed again.
 
     Raises:
-        UserError: llama.cpp cannot quantize such a model.
+        UserError: llama.cpp can't quantize such a model.
     """
     import gguf
 

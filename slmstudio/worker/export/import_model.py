@@ -33,10 +33,10 @@ SOURCE = "source.json"
 def run(job: JobContext) -> dict[str, Any]:
     """
     Returns:
-        `{"folder": path, "reused": whether it was there already, "bytes": size of the weights}`.
+        `{"folder": path, "reused": whether it was already there, "bytes": size of the weights}`.
 
     Raises:
-        UserError: the GGUF cannot be read, its architecture or pre-tokenizer is unknown, or the folder is taken.
+        UserError: the GGUF can't be read, its architecture or pre-tokenizer is unknown, or the folder is taken.
     """
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
@@ -90,7 +90,7 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
     there = next(folder for folder in target.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
-        raise UserError(tr("The disk has too little room for the model."),
+        raise UserError(tr("There isn't enough space on the disk for the model."),
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)),
                         tr("Free some space, or choose another disk."))
@@ -192,7 +192,7 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
     """The right `tokenizers.Tokenizer`, and the file's key-value pairs.
 
     Raises:
-        UserError: it does not give the ids that llama.cpp gives.
+        UserError: it doesn't give the ids that llama.cpp gives.
     """
     import llama_cpp
 

@@ -60,7 +60,7 @@ def add_how_to_talk(adapter: Path, target: Path) -> None:
     """Copy the chat template that an adapter was learned in, and the tokens at which generation ends, over the base's.
 
     Raises:
-        OSError: they cannot be copied.
+        OSError: they can't be copied.
     """
     for name in HOW_TO_TALK:
         if (adapter / name).is_file():

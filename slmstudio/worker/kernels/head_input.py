@@ -1,4 +1,4 @@
-"""What the head reads lies in one piece, so that its weight isn't copied for every row."""
+"""What the head reads is in one piece, so that its weight isn't copied for every row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def in_one_piece(model: Any) -> Any:
 
     Behind several prompts only the last places are wanted, which is a slice with gaps. PyTorch then expands the weight
     to one copy a row and multiplies them one by one, unless the weight learns (`should_fold` in ATen's LinearAlgebra):
-    a base was fast, and the same base with an adapter in it, whose weights are frozen, was not. With Gemma 3's
+    a base was fast, and the same base with an adapter in it, whose weights are frozen, wasn't. With Gemma 3's
     vocabulary of 262,144 tokens that was 10 s instead of 0.1 s for four prompts.
 
     Returns:

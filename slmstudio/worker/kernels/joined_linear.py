@@ -1,7 +1,7 @@
 """Frozen linear layers that read the same input, as one, with their LoRA matrices laid together.
 
-Queries, keys and values read the same vectors, gate and up too. Their weights lie one below the other in one matrix,
-so that one product serves them, forwards and backwards; the matrices A lie below one another and the matrices B
+Queries, keys and values read the same vectors, gate and up too. Their weights are one below the other in one matrix,
+so that one product serves them, forwards and backwards; the matrices A are below one another and the matrices B
 along the diagonal of one matrix, so that their adapters are one adapter too. Formulae: fast_lora.py.
 """
 

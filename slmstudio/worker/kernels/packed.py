@@ -1,11 +1,11 @@
 """Attention of micro-batches, packed or padded: each row attends to itself only, and costs what it costs alone.
 
-The rows of a micro-batch lie end to end as one (batches.PackedCollator). A mask over the whole length would keep them
-apart too, but its cost grows with the square of the whole length. Here each row's slice is worked through by itself: on
-a GPU that can't take all of them in one call (gpu_attention.py) by PyTorch's `scaled_dot_product_attention`; on the
-processor by the products written out below, which take a third less time than PyTorch's kernel on rows of some hundred
-tokens, chiefly in the backward pass, and keep nothing but their inputs. FlashAttention 2 knows packed rows itself and
-is given their boundaries (summed_loss.py).
+The rows of a micro-batch are laid end to end as one (batches.PackedCollator). A mask over the whole length would keep
+them apart too, but its cost grows with the square of the whole length. Here each row's slice is worked through by
+itself: on a GPU that can't take all of them in one call (gpu_attention.py) by PyTorch's `scaled_dot_product_attention`;
+on the processor by the products written out below, which take a third less time than PyTorch's kernel on rows of some
+hundred tokens, chiefly in the backward pass, and keep nothing but their inputs. FlashAttention 2 knows packed rows
+itself and is given their boundaries (summed_loss.py).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from transformers.masking_utils import sdpa_mask
 from slmstudio.worker.kernels import gpu_attention
 
 NAME = "sdpa_per_row"
-"""As `attn_implementation`, once `register` was called. What is not packed goes to transformers' own sdpa."""
+"""As `attn_implementation`, once `register` was called. What isn't packed goes to transformers' own sdpa."""
 
 BLOCK = 64
 """Queries that are worked on at once; the keys after the last of them are left out."""
 
 
 REACHED: set[str] = set()
-"""Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, do not hand them on."""
+"""Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, don't hand them on."""
 
 
 def register() -> None:

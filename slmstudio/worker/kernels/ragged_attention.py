@@ -1,6 +1,6 @@
 """Attention of one new token a row over a padded cache, without reading the padding.
 
-On the processor an answer's time goes into reading memory. Where prompts of 600 and of 1,600 tokens lie in one cache, a
+On the processor an answer's time goes into reading memory. Where prompts of 600 and of 1,600 tokens are in one cache, a
 third of what is read for each token is the padding before the short ones. Rows that begin at about the same place are
 taken together, each such part with the keys from there on.
 """
@@ -18,7 +18,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 NAME = "sdpa_without_padding"
 MOST_PARTS = 4
-"""Rows are taken in so many parts at most: each costs a call a layer."""
+"""Rows are taken in this many parts at most: each costs a call a layer."""
 LEAST = 64
 """Places of the cache that a further part must save."""
 

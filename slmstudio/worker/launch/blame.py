@@ -35,7 +35,7 @@ class Ended:
 
     Attributes:
         code: its exit status, as subprocess counts it: less than 0 is a signal.
-        outcome: what it said itself; None where it had no time to.
+        outcome: what it said itself; None if it had no time to say anything.
         log: the last lines that it printed.
         escalated: whether the agent had to kill what didn't end when it was asked to: then a SIGKILL is its own.
     """
@@ -84,11 +84,11 @@ def first_cause(ended: list[Ended]) -> Ended:
 
 
 def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memory_kill: bool = False) -> jobs.Outcome:
-    """What a person is told.
+    """What a user is told.
 
     Args:
         host: the machine's name, where several take part.
-        memory_kill: whether the kernel killed for want of memory meanwhile.
+        memory_kill: whether the kernel has killed processes meanwhile because memory ran out.
     """
     which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
              else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))

@@ -71,7 +71,7 @@ class FirstMachine:
             time.sleep(LOOK_SECONDS)
         hosts = [self._invitation.host, *(each["address"] for each in states if each["number"] in there)]
         self._room.say(words.GO, {"numbers": there, "addresses": hosts})
-        for key in self._sent:  # all who take part have them, and they lie in this process's memory
+        for key in self._sent:  # all who take part have them, and they are in this process's memory
             self._room.store.delete_key(key)
         self._joined = [each for each in states if each["number"] in there]
         return ranks_of.Meeting(self._invitation.host, self._invitation.port, self._room.name, self._invitation.host,

@@ -91,7 +91,8 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
                        Path(job.request["model"]) if job.request.get("model") else None)
         node, peers = place.wait()
     except DistError as error:
-        raise UserError(tr("The first machine no longer waits: the run was ended there, or the connection broke."), "",
+        raise UserError(tr("The first machine is no longer waiting: the run was ended there, or the connection "
+                           "broke."), "",
                         tr("Start it there again, and copy the new command.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(tr("What the machine at {host}:{port} says can't be understood.", host=host, port=port),
@@ -204,7 +205,7 @@ class _Place:
                     return path.absolute()
         same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
         if same_name is not None:
-            raise UserError(tr("{machine} has another model: the weights of its {model} are not those of {host}.",
+            raise UserError(tr("{machine} has another model: the weights of its {model} aren't those of {host}.",
                                machine=socket.gethostname(), model=same_name.name,
                                host=self.offer["host"]), "",
                             tr("Copy the model's folder from {host}, and name it with --model.",

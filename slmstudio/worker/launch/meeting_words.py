@@ -6,7 +6,7 @@ counts on ("alive/N") as long as it waits. "go" lists the numbers of those that 
 machines; one that leaves later says why ("left/N").
 
 Whoever reaches the store can list its keys and write to it. So each message is sealed with the invitation's id, which
-is never a part of what lies there: only who knows the id can read or make one. Only the counters are bare.
+is never a part of what is there: only who knows the id can read or make one. Only the counters are bare.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
         The exit statuses of those that failed, by rank, less than 0 for a signal; empty where all did their work.
 
     Raises:
-        UserError: the other machines did not come to the meeting.
+        UserError: the other machines didn't come to the meeting.
         SignalException: somebody asked this process to end. The processes have ended.
     """
     command = [*processes.worker_command(), str(folder)]

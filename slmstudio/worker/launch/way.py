@@ -1,4 +1,4 @@
-"""The way from another machine to the first one of a run: who answers there, and what stands in between."""
+"""The way from another machine to the first one of a run: who answers there, and what is in between."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reach(host: str, port: int) -> tuple[str, str]:
         raise UserError(tr("{host} can't be found: it isn't the name or address of a known machine.",
                            host=host), "", remedy) from error
     except TimeoutError as error:
-        raise UserError(tr("{host}:{port} doesn't answer within {seconds:.0f} seconds: the machine is off, or a "
+        raise UserError(tr("{host}:{port} didn't answer within {seconds:.0f} seconds: the machine is off, or a "
                            "firewall drops the connection.", host=host, port=port, seconds=CONNECT_SECONDS),
                         "",
                         " ".join((tr("Open TCP port {port} on the first machine for this one.", port=port),

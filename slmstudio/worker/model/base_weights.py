@@ -25,7 +25,7 @@ class BaseWeights:
     has its plain name and shape here, and is unpacked as a whole when its first row is asked for.
 
     Attributes:
-        tensors: name: number format and shape on the disk, without what lies beside packed tensors.
+        tensors: name: number format and shape on the disk, without what is beside packed tensors.
         packed: names of the 4-bit tensors.
 
     Raises:

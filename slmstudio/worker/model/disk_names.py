@@ -19,14 +19,14 @@ class DiskNames:
     """The tensors on the disk by the names of the model's parameters.
 
     Attributes:
-        plain: parameter: name on the disk, of those that lie there as they are.
+        plain: parameter: name on the disk, of those that are there as they are.
         joined: parameter: names on the disk, of those that transformers puts together when it loads them.
     """
 
     def __init__(self, model: Any, on_disk: Iterable[str]):
         """
         Args:
-            model: transformers' model; its weights are not looked at.
+            model: transformers' model; its weights aren't looked at.
             on_disk: names of the tensors in the folder.
         """
         from transformers.conversion_mapping import get_model_conversion_mapping

@@ -52,13 +52,13 @@ class Source:
 
 
 def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
-    """Where the base is stored in 4 bits: the same with the weights it was made from, if they are at hand.
+    """Where the base is stored in 4 bits: the same with the weights it was made from, if they are on this machine.
 
     Returns:
         The source, and a sentence that says into which weights the adapter goes; empty where there is no choice.
 
     Raises:
-        UserError: the weights are packed in a way that cannot be unpacked here.
+        UserError: the weights are packed in a way that can't be unpacked here.
     """
     if not facts.quantization:
         return source, ""

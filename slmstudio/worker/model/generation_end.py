@@ -25,7 +25,7 @@ def write(base: Path, end: int, target: Path) -> None:
     """Write the base's generation_config.json into `target`, with `end` among its ends.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it can't be written.
     """
     state: dict[str, Any] = {}
     for name in ("config.json", FILE):

@@ -27,7 +27,7 @@ def _library() -> Any:
 
 
 def row_bytes(ggml_type: int, values: int) -> int:
-    """Size of one row of so many values in a `ggml_type`."""
+    """Size of one row of this many values in a `ggml_type`."""
     return int(_library().ggml_row_size(ggml_type, values))
 
 

@@ -48,7 +48,7 @@ class GgufTensors:
         types: name of every tensor: its block format, as "Q6_K".
 
     Raises:
-        ValueError: llama.cpp cannot read the file's header.
+        ValueError: llama.cpp can't read the file's header.
     """
 
     def __init__(self, path: Path):
@@ -94,7 +94,7 @@ class GgufTensors:
 
 
 def _row_bytes(kind: Any, values: int) -> int:
-    """Bytes of so many values; 0 where they do not fill whole blocks."""
+    """Bytes of this many values; 0 where they don't fill whole blocks."""
     from gguf import GGML_QUANT_SIZES
 
     block, size = GGML_QUANT_SIZES[kind]

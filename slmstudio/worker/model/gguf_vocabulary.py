@@ -28,7 +28,7 @@ class Vocabulary:
     Attributes:
         state: tokenizer.json.
         template: None where the model has none.
-        has_sentencepiece: whether tokenizer.model lies beside it, from which the converter takes scores and types.
+        has_sentencepiece: whether tokenizer.model is beside it, from which the converter takes scores and types.
     """
 
     state: dict[str, Any]
@@ -68,7 +68,7 @@ class Vocabulary:
         return " "
 
     def boundary(self) -> str:
-        """What may stand in front of a text so that it is tokenized as in the middle of a conversation."""
+        """What may be in front of a text so that it is tokenized as in the middle of a conversation."""
         return self.end_of_turn() or ""
 
     def normalizer(self) -> str | None:
@@ -163,7 +163,7 @@ class Vocabulary:
     def _without_false_markers(self, values: dict[str, Any]) -> list[Any]:
         """The tokens, with a space behind those that llama.cpp would take for special ones by their looks.
 
-        Qwen's vocabulary has an ordinary token "</s>" that its pre-tokenizer never lets come about. llama.cpp overrides
+        Qwen's vocabulary has an ordinary token "</s>" that its pre-tokenizer never lets appear. llama.cpp overrides
         its type, cuts texts at it and would end answers there.
         """
         tokens, types = list(values["tokenizer.ggml.tokens"].value), values["tokenizer.ggml.token_type"].value

@@ -24,7 +24,7 @@ def install() -> None:
     """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp.
 
     Raises:
-        UserError: it is not set up.
+        UserError: it isn't set up.
     """
     global _callback
     llama_cpp = _import()

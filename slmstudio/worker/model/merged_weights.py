@@ -20,12 +20,12 @@ class MergedWeights:
     """The weights that were trained, float32, under the base model's names.
 
     Attributes:
-        names: of all tensors; where the adapter brought one that the base does not have, that too.
+        names: of all tensors; where the adapter brought one that the base doesn't have, that too.
         base: the weights on the disk.
         adapter: what is added to them, under the same names; None where nothing is.
 
     Raises:
-        UserError: the weights cannot be read, or the adapter is of another base.
+        UserError: the weights can't be read, or the adapter is of another base.
     """
 
     def __init__(self, base: Path, adapter: Path | None):

@@ -1,7 +1,7 @@
 """How text is cut before byte-pair merges: llama.cpp's name for it, and the same thing as tokenizer.json has it.
 
 A GGUF names its pre-tokenizer (`tokenizer.ggml.pre`), a Hugging Face folder spells it out. Both directions need one
-table: the import writes the spelling, the export looks for the one that cuts alike where the converter does not know
+table: the import writes the spelling, the export looks for the one that cuts alike where the converter doesn't know
 the vocabulary.
 The expressions are those of llama.cpp's src/llama-vocab.cpp, which quotes the models' own tokenizer.json.
 """
@@ -73,7 +73,7 @@ NEAREST = ("granite-embed-multi-97m",)
 llama.cpp takes for small letters too. Its "gpt-4o" is worse: it cuts every word in an Indian script at its vowel
 signs."""
 MOST_DIFFERENT = 0.01
-"""The share of texts that such a one may cut otherwise."""
+"""The share of texts that such a tokenizer may split differently."""
 
 
 def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:

@@ -39,7 +39,7 @@ class StreamedModel:
         weights: the base's, from the disk; 4-bit ones are unpacked.
 
     Raises:
-        UserError: the weights cannot be read, or the adapter is of another base.
+        UserError: the weights can't be read, or the adapter is of another base.
         NotStreamable: see there.
     """
 

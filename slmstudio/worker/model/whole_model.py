@@ -50,7 +50,7 @@ def in_words(folder: Path | str) -> Iterator[None]:
     except (StrictDataclassError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
             AssertionError) as error:
         said = printable(" ".join(str(error).split()).rstrip("."), 300)
-        raise UserError(tr("{name} cannot be loaded.", name=Path(folder).name),
+        raise UserError(tr("{name} can't be loaded.", name=Path(folder).name),
                         tr("transformers says: {message}",
                            message=f"{type(error).__name__}: {said}." if said else f"{type(error).__name__}."),
                         tr("Put the model's own files in their place, or choose another model.")) from error
@@ -66,7 +66,7 @@ def need_numbers(model: Any, name: str) -> None:
         broken = [key for key, tensor in model.named_parameters() if tensor.is_floating_point()
                   and tensor.device.type != "meta" and not torch.isfinite(tensor.sum(dtype=torch.float32))]
     if broken:
-        raise UserError(tr("{name} cannot be used: some of its weights aren't numbers.", name=name),
+        raise UserError(tr("{name} can't be used: some of its weights aren't numbers.", name=name),
                         tr("NaN or infinity is in {names}.", names=summed_up(broken)),
                         tr("Download the model again."))
 
@@ -87,9 +87,9 @@ def need_all(report: Mapping[str, Any], name: str) -> None:
         why.append(tr("Tensors missing from its weights: {names}. Random numbers would be used instead.",
                       names=summed_up(missing)))
     if other:
-        why.append(tr("Tensors with another shape than config.json says: {names}.", names=summed_up(other)))
+        why.append(tr("Tensors that don't have the shape that config.json says: {names}.", names=summed_up(other)))
     if why and unknown:
         why.append(tr("Its files hold tensors that the model doesn't have: {names}.", names=summed_up(unknown)))
     if why:
-        raise UserError(tr("{name} cannot be used: its weights aren't complete.", name=name), " ".join(why),
+        raise UserError(tr("{name} can't be used: its weights aren't complete.", name=name), " ".join(why),
                         tr("Put the model's own files in their place, or choose another model."))

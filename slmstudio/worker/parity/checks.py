@@ -52,7 +52,7 @@ WIDE = Limits(1e-4, 0.99, 1e-3, 0.01)
 BF16 = Limits(1e-3, 0.95, 0.01, 0.02)
 """llama.cpp rounds what goes through the layers to 8 bits of precision too: the starter model comes to 4.5e-5."""
 QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None, None)))
-"""From so many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
+"""From this many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
 bits come to 0.3, a model that has nothing to do with the file to 2."""
 SHOWN = "shown only"
 EXPORT = noop("Export it again; if that fails too, please report it.")
@@ -72,8 +72,8 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
     own = found["user_conversations"]
     wrong = ""
     if differ:
-        wrong = tr("{differ:,} of {texts:,} texts get other tokens than in training, for instance {example!r}. Don't "
-                   "serve this file: use the merged folder, and please report the model's name.", differ=differ,
+        wrong = tr("{differ:,} of {texts:,} texts get different tokens than in training, for instance {example!r}. "
+                   "Don't serve this file: use the merged folder, and please report the model's name.", differ=differ,
                    texts=found["texts"], example=found["token_ids_example"][0])
     nearly = bool(found["cuts_nearly"] and own)
     return [_check("tokens", not differ or rare(found), _share(differ, found["texts"]),
@@ -100,7 +100,7 @@ def rare(found: dict[str, Any]) -> bool:
 def weight_checks(found: dict[str, Any]) -> list[Check]:
     """From `parity_weights.compare`."""
     settings, tokens, layers = ", ".join(found["settings_differ"]), found["tokens_wrong"], found["layers_wrong"]
-    wrong = tr("The file was written with other settings than the model has: {settings}.", settings=settings)
+    wrong = tr("The file was written with settings that differ from the model's: {settings}.", settings=settings)
     checks = [_check("settings", not settings, settings or tr("equal"), tr("equal"), f"{wrong} {tr(EXPORT)}")]
     if count := found["tokens_compared"]:
         wrong = tr("The embeddings of {wrong:,} of {tokens:,} tokens aren't the model's, for instance that of "

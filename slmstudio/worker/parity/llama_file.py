@@ -20,7 +20,7 @@ class LlamaFile:
 
     Attributes:
         model, context: llama.cpp's pointers.
-        metadata: the key-value pairs that are no arrays, as text.
+        metadata: the key-value pairs that aren't arrays, as text.
 
     Raises:
         UserError: llama.cpp can't load the file.

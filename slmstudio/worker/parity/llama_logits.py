@@ -31,7 +31,7 @@ class LlamaLogits:
         """Feed a new row; the logits behind its tokens from position `first` on, each valid until the next one.
 
         Raises:
-            UserError: llama.cpp could not compute them.
+            UserError: llama.cpp couldn't compute them.
         """
         self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
         self._done = 0

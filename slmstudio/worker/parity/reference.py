@@ -83,7 +83,7 @@ class Reference:
         bos: id of the beginning-of-sequence token; None where there is none.
         user_rows: how many of the prompts are the user's own.
         conversations: the user's own with their answers: text and ids.
-        rows: with their logits; empty where the model could not be run.
+        rows: with their logits; empty where the model couldn't be run.
         tables: by the GGUF's name of the tensor.
         layers: by the base's name of the weight.
         settings: numbers of the architecture, by the GGUF's key without the architecture's name.

@@ -18,7 +18,7 @@ from slmstudio.worker.model.gguf_tensors import GgufTensors
 from slmstudio.worker.parity.reference import Layer, Reference, Table, layer_inputs
 
 COLUMNS = 256
-"""Of every embedding so many values are compared: one block of the largest format."""
+"""Of every embedding this many values are compared: one block of the largest format."""
 ROWS_AT_A_TIME = 2048
 MOST_ERROR = {"F32": 1e-6, "F16": 1e-5, "BF16": 1e-4, "Q8_0": 1e-3, "Q6_K": 0.01, "Q5_1": 0.02, "Q5_0": 0.02,
               "Q5_K": 0.02, "Q4_1": 0.06, "Q4_0": 0.06, "Q4_K": 0.06, "IQ4_NL": 0.06, "IQ4_XS": 0.06, "Q3_K": 0.2}

@@ -1,6 +1,6 @@
 """A process that torchrun's agent started for a run, as opposed to one that is a run's only process.
 
-The agent is the job's process: it holds the folder's lock, stands in process.json and writes the outcome. Each process
+The agent is the job's process: it holds the folder's lock, is in process.json and writes the outcome. Each process
 that it starts says how it ended in a folder of its own, and all but the first print into logs of their own.
 """
 

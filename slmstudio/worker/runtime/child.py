@@ -1,4 +1,4 @@
-"""A worker's own child processes: for C code that cannot be interrupted, and for the converter's separate packages."""
+"""A worker's own child processes: for C code that can't be interrupted, and for the converter's separate packages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
 
 
 def end_with(parent: int) -> None:
-    """A worker that was killed cannot end its children, and theirs is work that nobody waits for."""
+    """A worker that was killed can't end its children, and theirs is work that nobody waits for."""
     # Windows keeps telling the pid of a parent that has ended, or that of Python's launcher.
     while psutil.pid_exists(parent) if os.name == "nt" else os.getppid() == parent:
         time.sleep(POLL_SECONDS)
@@ -88,7 +88,7 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
     Of the request it reads "half_done", paths that are of no use when the work fails, and "trouble", what to say of a
     system error.
     """
-    i18n.use()  # what it says reaches the person that its parent speaks to
+    i18n.use()  # what it says reaches the user that its parent speaks to
     request = files.read_json(request_file)
     assert request is not None
     threading.Thread(target=end_with, args=(request["parent"],), daemon=True).start()

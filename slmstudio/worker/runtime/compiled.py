@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def keep() -> None:
-    """Compile the workers' modules that have changed, and PyTorch where whatever installed it has not (as pip does)."""
+    """Compile the workers' modules that have changed, and PyTorch where whatever installed it hasn't (as pip does)."""
     folders = [Path(__file__).parent.parent]
     torch = importlib.util.find_spec("torch")
     if torch and torch.origin and not Path(torch.origin).with_name("__pycache__").is_dir():

@@ -54,7 +54,7 @@ class Service(Protocol):
 
 
 class Channel:
-    """The way out. Messages of several threads do not mix."""
+    """The way out. Messages of several threads don't mix."""
 
     def __init__(self, descriptor: int):
         self._file = os.fdopen(descriptor, "wb", buffering=0)

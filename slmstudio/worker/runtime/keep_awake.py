@@ -15,7 +15,7 @@ from slmstudio.worker.runtime.context import JobContext
 
 
 class Awake:
-    """Asks the system to stay awake between `on` and `off`. Where it cannot, that is said once, and nothing fails."""
+    """Asks the system to stay awake between `on` and `off`. Where it can't, that is said once, and nothing fails."""
 
     def __init__(self, job: JobContext):
         self._job = job

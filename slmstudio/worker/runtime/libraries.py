@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main(names: list[str]) -> int:
-    """Import each in its turn and print a line of JSON for it. Returns the exit status."""
+    """Import each in turn and print a line of JSON for it. Returns the exit status."""
     for name in names:
         # A library may have printed half a line.
         print("\n" + json.dumps({"library": name, **look(name)}), flush=True)

@@ -64,7 +64,7 @@ def shorten(file: FileIO, left_out: int = 0) -> int:
         bytes that were left out in all.
 
     Raises:
-        OSError: it cannot be read or written.
+        OSError: it can't be read or written.
     """
     size = os.fstat(file.fileno()).st_size
     if size <= LIMIT:
@@ -83,7 +83,7 @@ def shorten(file: FileIO, left_out: int = 0) -> int:
                  whole[HEAD:][-TAIL:]]
     file.seek(0)
     file.write(b"".join(parts))
-    for _ in range(LATE_WRITES):  # what came meanwhile lies after what was read
+    for _ in range(LATE_WRITES):  # what came meanwhile is after what was read
         at = file.tell()
         file.seek(size)
         late = file.read(LIMIT)

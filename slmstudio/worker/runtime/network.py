@@ -71,7 +71,7 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def explained(error: BaseException, what: str) -> UserError | None:
-    """What went wrong between us and the hub as a network, for a person; None if it is something else.
+    """What went wrong between us and the hub as a network, for a user; None if it is something else.
 
     Args:
         what: a sentence on what didn't work.

@@ -15,7 +15,7 @@ MOST_CONTEXT = 2 * 1024**3
 
 
 class PeakMemory:
-    """Measures from `reset` on; where the system cannot forget its own maximum (Windows, macOS), from the start.
+    """Measures from `reset` on; where the system can't forget its own maximum (Windows, macOS), from the start.
 
     Args:
         gpu: of the current CUDA device, else of main memory.

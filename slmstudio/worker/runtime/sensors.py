@@ -26,15 +26,15 @@ from slmstudio.worker.runtime.context import JobContext
 
 PERIOD_SECONDS = 1.0
 SLEPT_SECONDS = 6.0
-"""A gap of this many seconds between two samples is no delay: the machine slept, or the process was stopped."""
+"""A gap of this many seconds between two samples isn't a delay: the machine slept, or the process was stopped."""
 STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
-"""A card that has not answered for so long is lost; before, it may have been busy waking up."""
+"""A card that hasn't answered for so long is lost; before, it may have been busy waking up."""
 SILENT = noop("The machine's sensors no longer answer, so its temperature isn't monitored. The run continues. Restart "
               "the machine afterwards, and update the driver if it happens again.")
 SILENT_PERIODS = 15
-"""So many periods without a new reading: the driver doesn't answer at all."""
+"""This many periods without a new reading: the driver doesn't answer at all."""
 HUNG_SECONDS = 600.0
 """The driver doesn't answer, and no step was made for so long: as `HOPELESS_SECONDS`, but it may be an evaluation."""
 HOPELESS_SECONDS = 60.0
@@ -183,7 +183,7 @@ class _Card:
     """What is known of a card from one reading to the next.
 
     Attributes:
-        lost_since: when it ceased to answer; None while it does. `message` is what its driver said then.
+        lost_since: when it stopped answering; None while it does. `message` is what its driver said then.
     """
 
     def __init__(self) -> None:

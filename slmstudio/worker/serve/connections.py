@@ -66,7 +66,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # `pause_writing` whenever the client has not read all
+        transport.set_write_buffer_limits(high=0)  # `pause_writing` whenever the client hasn't read all
         while self._limits.idle and len(self.connections) > self._limits.most:
             next(iter(self._limits.idle)).drop()
         if len(self.connections) > self._limits.most:
@@ -127,7 +127,7 @@ class Connection(H11Protocol):
             self._late = None
 
     def _give_up(self) -> None:
-        """The request did not come in time; whoever has begun one is told."""
+        """The request didn't come in time; whoever has begun one is told."""
         if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
             body = json.dumps(Refused(408, "The request did not arrive in time.", "timeout").to_dict()).encode()
             self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json"

@@ -2,7 +2,7 @@
 
 One thread owns llama.cpp's context, which has a few slots, each with a cache of its own. A step takes one token of each
 answer that is being written, and as many tokens of new prompts as are read in about half a second; a free slot takes
-the prompt that has waited longest. So a short question does not wait for a long answer, and nobody waits for ever.
+the prompt that has waited longest. So a short question doesn't wait for a long answer, and nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from slmstudio.worker.model.llama_vocab import LlamaVocab
 BATCH_TOKENS = 512
 FIRST_CHUNK = 64
 STEP_SECONDS = 0.5
-"""A step reads so much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
+"""A step reads as much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
 MAX_WAITING = 128
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp's number for "draw one"."""
@@ -77,7 +77,7 @@ class Engine:
     def __init__(self, path: Path, context_length: int, slots: int, gpu_layers: int):
         """
         Raises:
-            UserError: llama.cpp cannot load the file.
+            UserError: llama.cpp can't load the file.
         """
         llama_log.install()
         llama_log.RECENT.clear()
@@ -195,7 +195,7 @@ class Engine:
             same = slot.common(generation.prompt)
             if same < len(slot.known) and not self._api.llama_memory_seq_rm(self._memory, slot.number, same, -1):
                 self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
-                same = 0  # a recurrent model cannot forget only the end
+                same = 0  # a recurrent model can't forget only the end
             slot.known = generation.prompt[:same]
             generation.cached = same
             slot.sampler = self._make_sampler(generation.sampling)

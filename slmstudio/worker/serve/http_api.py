@@ -28,7 +28,7 @@ BYTES_PER_TOKEN = 64
 """No prompt needs more bytes for a token of it than this, markup included."""
 MIN_BODY, MAX_BODY = 2**18, 2**24
 DRAINED = 2**26
-"""So much of a body that is too large is read and thrown away, so that the client hears why it was refused."""
+"""This much of a body that is too large is read and thrown away, so that the client hears why it was refused."""
 BODY_SECONDS = 30.0
 GONE = 499
 """Nobody hears it: the client has gone away."""
@@ -40,7 +40,7 @@ class Status:
 
     Attributes:
         served: requests that were answered in full.
-        refused: requests that were not.
+        refused: requests that weren't.
         last_error: what was said to the last one of those.
     """
 
@@ -114,7 +114,7 @@ class Api:
     async def _body(self, request: Request) -> bytes:
         """
         Raises:
-            Refused: it is larger than any prompt that fits, or does not come.
+            Refused: it is larger than any prompt that fits, or doesn't come.
         """
         most = max(MIN_BODY, min(MAX_BODY, self.engine.context_length * BYTES_PER_TOKEN))
         size, parts = 0, []

@@ -123,7 +123,7 @@ class Common(_Strict):
         return self.max_tokens
 
     def sampling(self, room: int) -> Sampling:
-        """How to draw, with what the client does not say left at the server's values.
+        """How to draw, with what the client doesn't say left at the server's values.
 
         Args:
             room: tokens of the context that the prompt leaves.
@@ -168,7 +168,7 @@ def parse(body: bytes, kind: type[Common]) -> Any:
     """A request, as its kind describes it.
 
     Raises:
-        Refused: no JSON object, or fields that cannot be used: all of them in one message.
+        Refused: no JSON object, or fields that can't be used: all of them in one message.
     """
     try:
         value = json.loads(body, parse_constant=_no_number)
@@ -200,7 +200,7 @@ def _no_number(name: str) -> None:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """As a person writes it: messages[0].content. Names of the union's branches are left out."""
+    """As a user writes it: messages[0].content. Names of the union's branches are left out."""
     text = ""
     for part in location:
         if isinstance(part, int):

@@ -29,7 +29,7 @@ from slmstudio.worker.serve.http_api import Api
 DEFAULT_CONTEXT = 4096
 MAX_SLOTS = 4
 CACHE_SHARE = 4
-"""The caches of all slots take at most one part in so many of the memory that is free."""
+"""The caches of all slots take at most one part in this many of the memory that is free."""
 STATUS_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 30
 
@@ -48,7 +48,7 @@ class ServeService:
     def handle(self, message: dict[str, Any]) -> None:
         """
         Raises:
-            UserError: the model cannot be loaded, or the process has served already.
+            UserError: the model can't be loaded, or the process has served already.
         """
         command = message.get("command")
         if command == "start":

@@ -31,7 +31,7 @@ from slmstudio.worker.answering.rows import BROKEN
 from slmstudio.worker.answering.torch_model import TorchModel, cached
 
 BATCH_TOKENS = 512
-"""A prompt is read in parts of so many tokens; between them the person can stop it."""
+"""A prompt is read in parts of this many tokens; between them the user can stop it."""
 
 
 class FolderVocab:

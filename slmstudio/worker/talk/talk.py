@@ -37,7 +37,7 @@ def load(message: dict[str, Any]) -> Loaded:
     """Load the result of a run on its base, or a model folder.
 
     Raises:
-        UserError: it can't be loaded, or doesn't fit into memory.
+        UserError: it can't be loaded, or doesn't fit in memory.
     """
     spec = model_at(Path(message["path"]))
     folder, adapter, packed = Path(spec["model"]), spec["adapter"], bool(spec.get("load_in_4bit"))
@@ -51,7 +51,7 @@ def load(message: dict[str, Any]) -> Loaded:
         if adapter:
             model = (model_loader.put_on if packed else model_loader.merge)(model, Path(adapter))
     except torch.OutOfMemoryError as error:
-        raise UserError(tr("{model} doesn't fit into the GPU's memory.", model=spec["name"]), "",
+        raise UserError(tr("{model} doesn't fit in the GPU's memory.", model=spec["name"]), "",
                         tr("Close other programs that use the GPU, or export the run and chat with a smaller GGUF "
                            "file.")) from error
     loaded = TorchModel(model, folder, 0, template)
@@ -80,7 +80,7 @@ def _place(facts: ModelFacts, spec: dict[str, Any]) -> tuple[str, str, str]:
         return "cpu", "fp32", tr("On the processor.")
     if _needed(facts, spec, "bf16") < free:
         return "cpu", "bf16", tr("On the processor, in bf16 to save memory.")
-    raise UserError(tr("{model} doesn't fit into memory.", model=spec["name"]),
+    raise UserError(tr("{model} doesn't fit in memory.", model=spec["name"]),
                     tr("Its weights need about {needed}, and {free} is free.",
                        needed=units.format_bytes(_needed(facts, spec, "bf16")), free=units.format_bytes(free)),
                     tr("Close other programs, or export the run and chat with a GGUF file of a smaller quantization "

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 IGNORED = -100
-"""Label of a position that is not learned."""
+"""Label of a position that isn't learned."""
 
 POOL = 50
 """Effective batches that are sorted by length together."""

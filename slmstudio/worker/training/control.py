@@ -1,4 +1,4 @@
-"""The user's hand on a running training, and the heat guard's: events out, commands in, at every step boundary.
+"""The user's control of a training that runs, and the heat guard's: events out, commands in, at every step boundary.
 
 Of several ranks the first decides, and tells the others what to do with it; see `_all` and `_follow`.
 """
@@ -353,7 +353,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         except OSError as error:
             reason = tr("It can't be saved: {error}.", error=error.strerror)
         if reason:
-            self.job.warn("change_refused", " ".join((tr("The change was not made."), reason)))
+            self.job.warn("change_refused", " ".join((tr("The change wasn't made."), reason)))
             return
         self._all("_set_schedule", total, rate)
         asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}

@@ -42,7 +42,7 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
     """Training and evaluation rows: those that the run keeps, else those of its files, which are kept then.
 
     Raises:
-        UserError: a file cannot be used, or what was kept is damaged and its file is another one now.
+        UserError: a file can't be used, or what was kept is damaged and its file is another one now.
         Cancelled: the user asked to end.
     """
 
@@ -57,7 +57,7 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
             job.warn("kept_rows_mended",
                      " ".join((damage.what, tr("They were read from {file} again, which is unchanged.",
                                                file=kept.source.name))))
-        # A run that has not learned anything yet may be given other rows.
+        # A run that hasn't learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept
         with kept_rows.spooling(job.folder) as store:
@@ -68,7 +68,7 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
 
 def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress,
                 store: Callable[[], Spool]) -> Kept | SourceRows:
-    """The rows, kept; those of a file that is another one than earlier steps have learned from are not, and lie in
+    """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
     known = job.request.get("hashes") or {}
     paths = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}

@@ -43,7 +43,7 @@ def run(job: JobContext) -> dict[str, Any]:
         The outcome's result, as `core.run.memory.fit_result` describes it.
 
     Raises:
-        UserError: the configuration, the data or the model cannot be used.
+        UserError: the configuration, the data or the model can't be used.
         Cancelled: the user asked to end.
     """
     config = RunConfig.from_dict(job.request["config"])

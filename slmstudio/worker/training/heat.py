@@ -1,6 +1,6 @@
 """Rests for the heat guard, between two pieces of work: what it says is done here, and told as events.
 
-The guard's rest and a person's Pause are two things: while a run is paused, nothing rests. A run that waits for its
+The guard's rest and a user's Pause are two things: while a run is paused, nothing rests. A run that waits for its
 hours stays awake, since nothing would wake the machine when they begin; one that waits for the mains lets it sleep.
 """
 
@@ -130,10 +130,10 @@ class Rests:
         """Rest before anything is loaded, where the hours haven't begun or the machine isn't plugged in.
 
         Returns:
-            Whether to begin: False where the person asked for the memory to be free.
+            Whether to begin: False where the user asked for the memory to be free.
 
         Raises:
-            Cancelled: the person asked to stop.
+            Cancelled: the user asked to stop.
         """
         while self._guard.settings.pause_on_battery and self._sensors.newest is None and \
                 time.monotonic() - self._began < FIRST_READING_SECONDS:
@@ -161,7 +161,7 @@ class Rests:
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
                     self._job.warn("change_refused", " ".join((
-                        tr("The change was not made."), tr("Make it once the run has started."))))
+                        tr("The change wasn't made."), tr("Make it once the run has started."))))
             if paused:
                 time.sleep(POLL_SECONDS)
             elif seconds := self.wait(step, _nothing_to_save):
@@ -175,7 +175,7 @@ class Rests:
         try:
             adjust.consent(self._job.folder, asked)
         except (UserError, OSError) as error:
-            self._job.warn("guard_refused", " ".join((tr("The heat guard was not changed."), str(error))))
+            self._job.warn("guard_refused", " ".join((tr("The heat guard wasn't changed."), str(error))))
             return
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)

@@ -26,7 +26,7 @@ class Holding:
         self._worked = self._rested = self._tell_at = 0.0
 
     def add(self, step: int, now: float, worked: float, rest: float, guard: Guard) -> None:
-        """So many seconds were worked, and so many are rested now."""
+        """This many seconds were worked, and this many are rested now."""
         if rest and not self._on:
             self._on, self._worked, self._rested, self._tell_at = True, 0.0, 0.0, now + TELL_SECONDS
             self._emit("guard_rest", step, guard, why=HOLD, message=tr(
@@ -43,7 +43,7 @@ class Holding:
         self._worked, self._rested, self._tell_at = 0.0, 0.0, now + TELL_SECONDS
 
     def end(self, step: int, guard: Guard, unrested: float = 0.0) -> None:
-        """No more rests between steps, if there were any; of the last one, so many seconds were left."""
+        """No more rests between steps, if there were any; of the last one, this many seconds were left."""
         if self._on:
             self._on = False
             self._emit("guard_resume", step, guard, why=HOLD, seconds=round(max(0.0, self._rested - unrested), 1),

@@ -19,7 +19,7 @@ from slmstudio.worker.model import whole_model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
-"""Kinds of layers in which rows that lie end to end don't reach into one another."""
+"""Kinds of layers in which rows that are laid end to end don't reach into one another."""
 SENSES = r".*(vision|visual|image|multi_modal|audio|speech).*"
 """Modules beside the language model, by their names."""
 STATES = r".*\.(mamba|mixer|conv1d)(\..*)?"
@@ -52,7 +52,7 @@ def cards(config: RunConfig) -> list[str | None] | None:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse what this machine or this installation cannot do, before anything is loaded. What only makes a run faster
+    """Refuse what this machine or this installation can't do, before anything is loaded. What only makes a run faster
     or smaller is left out instead (options.py).
 
     Raises:
@@ -212,7 +212,7 @@ def lora_config(config: RunConfig) -> LoraConfig:
 
 
 def _targets(config: RunConfig, model: Any) -> str | list[str]:
-    """Which layers get the adapter. Experts lie in one tensor: PEFT would adapt that as a whole, which no other program
+    """Which layers get the adapter. Experts are in one tensor: PEFT would adapt that as a whole, which no other program
     reads."""
     if not any(getattr(model, key, None) for key in EXPERT_COUNTS):
         return config.target_modules

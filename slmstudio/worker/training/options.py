@@ -121,7 +121,7 @@ def _offload(config: RunConfig) -> str | None:
 
 def _compile(config: RunConfig) -> str | None:
     """A small layer is compiled, forward and backward: a compiler that is missing shows now. On the processor minutes
-    passed before the first step of a tiny model, for its kernels are loops over rows."""
+    passed before the first step of a tiny model, because its kernels are loops over rows."""
     if not methods.on_gpu(config):
         return tr("For the processor, compiling takes minutes.")
     try:

@@ -101,7 +101,8 @@ def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
 
 
 def killed_for_memory(job: JobContext) -> bool:
-    """Whether the system killed the process before this one for want of memory, and nothing was done about it yet."""
+    """Whether the system killed the process before this one because memory ran out, and nothing was done about it
+    yet."""
     open_kills = 0
     for event in jobs.Job(job.folder).events():
         if event.get("type") == jobs.MEMORY_KILL:

@@ -51,8 +51,9 @@ class StudioKTO(Exact, KTOTrainer):  # type: ignore[misc]
 
 
 class _LogProbs:
-    """In the place of TRL's chunked log-probabilities: without a GPU theirs takes minutes a step at 49,000 tokens of
-    vocabulary. Entropy and the like, which only TRL's own log shows, are zero."""
+    """Instead of TRL's chunked log-probabilities: without a GPU they take minutes per step with a vocabulary of 49,000
+    tokens.
+     Entropy and the like, which only TRL's own log shows, are zero."""
 
     @staticmethod
     def apply(hidden: torch.Tensor, weight: torch.Tensor, bias: Any, targets: torch.Tensor, *options: Any) -> Any:

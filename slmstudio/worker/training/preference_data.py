@@ -33,7 +33,7 @@ def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: 
     Returns:
         For dpo the columns `prompt_ids`, `chosen_ids`, `rejected_ids`; for orpo its own; for kto `prompt_ids`,
         `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens). Some rows
-        at a time, but for kto, whose rows are put together in memory.
+        at a time, except for kto, whose rows are put together in memory.
 
     Raises:
         UserError: the rows are of another kind.

@@ -60,7 +60,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
 
 def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
                     control: Control) -> checkpoints.Checkpoint | None:
-    """The checkpoint with the lowest eval loss, if it is wanted, is not of the last step, and is whole."""
+    """The checkpoint with the lowest eval loss, if it is wanted, isn't of the last step, and is whole."""
     best = control.watch.best_step
     if not config.use_best_checkpoint or not best or best == trainer.state.global_step:
         return None

@@ -3,7 +3,7 @@
     cache/tokens/KEY/rows.arrow   the encoded rows, which are mapped into memory
     cache/tokens/KEY/about.json   their SHA-256, and what was lost of them
 
-KEY is made of everything that decides the tokens, so that an entry is right or is not found. A damaged one is removed.
+KEY is made of everything that decides the tokens, so that an entry is right or isn't found. A damaged one is removed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from slmstudio.worker.training.data import Losses, encode_rows, tell_losses
 from slmstudio.worker.training.preference_data import encode_preferences
 
 FORMAT = 3
-"""Raised whenever the encoding of rows changes: entries of before are not found then, and go as they age."""
+"""Raised whenever the encoding of rows changes: entries of before aren't found then, and go as they age."""
 MOST_BYTES = 2 * 1024**3
-"""Of all entries together. Beyond it those go that were not used for the longest time, but not the one just made."""
+"""Of all entries together. Beyond it those go that weren't used for the longest time, but not the one just made."""
 ROOM = 2 * 1024**3
 """Bytes that must be left on the disk: checkpoints need them more."""
 LOOK_EVERY = 100
@@ -49,7 +49,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
            job: JobContext, phase: str) -> datasets.Dataset:
     """The rows in the columns of `encode_rows` or `encode_preferences`, with warnings of what was cut or left out.
 
-    They lie on the disk and are mapped into memory; in memory where they cannot be kept.
+    They are on the disk and are mapped into memory; in memory where they can't be kept.
 
     Args:
         sha256: of the rows as the run keeps them; None where it keeps none, and nothing is looked up then.
@@ -112,7 +112,7 @@ def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | Non
 
 def _keep(place: Path, batches: Callable[[Losses], Iterator[pyarrow.RecordBatch]], rows: int,
           job: JobContext) -> tuple[datasets.Dataset, Losses] | None:
-    """Encode them into the cache; None where there is no room for them, for a run does not end for want of it, and
+    """Encode them into the cache; None where there is no room for them, because a run doesn't end for lack of it, and
     where none is left."""
     partial, losses = place.with_name(f".{place.name}.{os.getpid()}.partial"), Losses(rows)
     made = batches(losses)

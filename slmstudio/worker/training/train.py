@@ -54,10 +54,10 @@ def run(job: JobContext) -> dict[str, Any]:
     """Train as run.json says, from the newest good checkpoint if there is one.
 
     Returns:
-        The outcome's result: losses, steps, and where the adapter or model lies.
+        The outcome's result: losses, steps, and where the adapter or model is.
 
     Raises:
-        UserError: the configuration, the data or the model cannot be used, or a step came to no number.
+        UserError: the configuration, the data or the model can't be used, or a step came to no number.
         StartAnew: memory ran out, and a fresh process must continue with less.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
@@ -211,7 +211,7 @@ def chat_template(job: JobContext, config: RunConfig, tokenizer: Any) -> ChatTem
     tokenizer, so that it is saved with every checkpoint and with the result.
 
     Raises:
-        UserError: there is none, and conversations are learned; or it cannot be used.
+        UserError: there is none, and conversations are learned; or it can't be used.
     """
     find = named_templates.optional_template if config.objective == "text" else named_templates.template_of
     template = find(config.model, config.chat_template)

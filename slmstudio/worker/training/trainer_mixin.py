@@ -254,7 +254,7 @@ class Exact:
         step = self.state.global_step + 1
         return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
                          tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
-                         " ".join((why, tr("The step was not made, so the weights are as they were."))),
+                         " ".join((why, tr("The step wasn't made, so the weights are as they were."))),
                          tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
                             "Resume continues from the last checkpoint."), problems)
 
@@ -273,7 +273,7 @@ class Exact:
         return (spoiling, True) if spoiling and len(spoiling) < len(everyone) else (everyone, False)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
-        """Mean loss of each row of a micro-batch; empty where a trainer cannot say."""
+        """Mean loss of each row of a micro-batch; empty where a trainer can't say."""
         return []
 
     # -- what the ranks put together ----------------------------------------------------------------------------
@@ -352,7 +352,7 @@ class Exact:
         """Save into `checkpoint_parent`, complete or absent.
 
         Raises:
-            OSError: it could not be written; earlier checkpoints are untouched.
+            OSError: it couldn't be written; earlier checkpoints are untouched.
         """
         step = self.state.global_step
         eval_loss = self.eval_loss_of_step[1] if self.eval_loss_of_step and self.eval_loss_of_step[0] == step else None

@@ -70,7 +70,7 @@ def test_preference_pairs(tmp_path, row, messages):
     ({"prompt": "a", "chosen": "b", "rejected": None}, "rejected", '"rejected" is null'),
     ({"prompt": "a", "chosen": "", "rejected": "b"}, "chosen", '"chosen" is empty'),
     ({"prompt": "a", "chosen": "b", "rejected": "b"}, "rejected", "are the same, so neither is better"),
-    ({"prompt": "a", "chosen": "\ud800", "rejected": "b"}, "chosen", "half of a character"),
+    ({"prompt": "a", "chosen": "\ud800", "rejected": "b"}, "chosen", "half a character"),
     ({"prompt": {}, "chosen": "a", "rejected": "b"}, "prompt", '"prompt" is an object'),
     ({"prompt": " ", "chosen": "a", "rejected": "b"}, "prompt", '"prompt" is empty'),
     ({"prompt": [], "chosen": "a", "rejected": "b"}, "prompt", '"prompt" is an empty list'),
@@ -146,7 +146,7 @@ def test_other_chat_rows(tmp_path, row, layout, messages):
 @pytest.mark.parametrize(("row", "field", "words"), [
     ({"text": None}, "text", '"text" is null'),
     ({"text": " "}, "text", '"text" is empty'),
-    ({"text": "\ud800"}, "text", "half of a character"),
+    ({"text": "\ud800"}, "text", "half a character"),
 ])
 def test_rows_that_cannot_be_told_or_used(tmp_path, row, field, words):
     path = tmp_path / "rows.jsonl"

@@ -45,7 +45,7 @@ def test_the_sheet_that_was_chosen_and_the_first_file_of_a_folder(tmp_path: Path
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="doesn't exist"):
         first_rows(tmp_path / "nowhere.csv")
 
 

@@ -109,7 +109,7 @@ def test_without_votes_no_row_is_read(tmp_path):
     job = evaluated_runs.write(tmp_path, count=8).folder
     for name in (ballots.ITEMS, ballots.JUDGE):
         (job / name).unlink(missing_ok=True)
-        (job / name).mkdir()  # cannot be read
+        (job / name).mkdir()  # can't be read
     assert ballots.read(job, "tuned", "base") == {}
     (job / ballots.EARLIER).touch()
     assert ballots.summary(job, "tuned", "base")["votes"] == 0

@@ -34,7 +34,7 @@ def mmlu(*sides: Side) -> Paired:
 def test_the_better_run_is_found(tmp_path: Path) -> None:
     found = mmlu(side("a", tmp_path, 0.4, 1), side("b", tmp_path, 0.7, 2))
     (said,) = found.sentences()
-    assert said.startswith("MMLU: b against a: Better: ") and "% accuracy" in said and found.remarks == []
+    assert said.startswith("MMLU: b against a: Better: ") and "percent accuracy" in said and found.remarks == []
     (main,) = found.comparisons
     assert main["rows"] == 200 and main["difference"] > 15 and main["benchmark"] == "MMLU"
     assert mmlu(side("c", tmp_path, 0.5, 3), side("d", tmp_path, 0.5, 3)).sentences() == [

@@ -228,7 +228,7 @@ def test_every_problem_is_told_at_once(run, tmp_path):
     found = "\n".join(problems(asked))
     for words in ("limit: 0", "max_new_tokens: '9'", "precision: 'int3'", "seed: -1", "batch_size: True",
                   "gone: /nowhere/x.gguf doesn't exist", 'two models are called "gone"',
-                  "either a model folder or a GGUF file", "model 5 has no name", "none does not exist",
+                  "either a model folder or a GGUF file", "model 5 has no name", "none doesn't exist",
                   "isn't an adapter", "judge: it must be either a model folder", "the rubric is empty",
                   "has no row that can be used", "line 1: the reference is missing",
                   'line 2: "answer" is empty'):
@@ -246,7 +246,7 @@ def test_nothing_to_do(run):
     asked = request.propose(run())
     assert problems({**asked, "models": []}) == ["models: there is no model to evaluate."]
     assert problems({**asked, "test": None, "no_test": None}) == ["test: there is no test file, and no benchmark."]
-    assert problems({**asked, "test": "/nowhere.csv"})[0].startswith("test: /nowhere.csv does not exist.")
+    assert problems({**asked, "test": "/nowhere.csv"})[0].startswith("test: /nowhere.csv doesn't exist.")
 
 
 def test_rows_longer_than_the_context_are_told(run, tmp_path):
@@ -265,7 +265,7 @@ def test_rows_longer_than_the_context_are_told(run, tmp_path):
                if "so the row is skipped" in warning.message]
     assert [warning.line for warning in skipped] == [2, 3] and "the reference 600" in skipped[1].message
     test.write_text(lines([{"question": "x" * 600, "answer": "A."}] * 2), encoding="utf-8")
-    assert "no row fits into the context of base" in problems({**asked, "test": str(test)})[0]
+    assert "no row fits in the context of base" in problems({**asked, "test": str(test)})[0]
     too_much = problems({**asked, "test": str(test), "max_new_tokens": 512})
     assert "leaves no room for a question" in too_much[0]
 
@@ -301,7 +301,7 @@ def test_more_examples_than_a_benchmark_folder_has_are_told(run, tmp_path):
 
     for name in ("mmlu", "mmlu_ward_rules"):
         [told] = problems(asked(name, 5))
-        assert told.startswith("benchmark shots: 5 examples are wanted before each question, and ward_rules has only 3")
+        assert told.startswith("benchmark shots: 5 examples are needed before each question, and ward_rules has only 3")
         assert "Ask with 3 or fewer (--shots 3)" in told
         assert not request.check(asked(name, 3)).warnings and not request.check(asked(name, None)).warnings
     shutil.rmtree(data / "dev")

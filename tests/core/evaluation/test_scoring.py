@@ -57,7 +57,7 @@ def test_values_are_the_ones_that_one_computes_by_hand(tmp_path: Path) -> None:
     chrf, bleu = sacrebleu.corpus_chrf(texts, references, word_order=2), sacrebleu.corpus_bleu(texts, references)
     assert scores["chrf"]["value"] == pytest.approx(chrf.score, abs=1e-5)
     assert scores["bleu"]["value"] == pytest.approx(bleu.score, abs=1e-5)
-    assert "bleu_intl" not in scores  # nothing here that the default tokenizer does not know
+    assert "bleu_intl" not in scores  # nothing here that the default tokenizer doesn't know
 
 
 def test_the_same_answers_give_the_same_scores(folder: Path, tmp_path: Path) -> None:
@@ -235,8 +235,8 @@ def test_losses_of_models_with_other_tokens_are_not_compared(tmp_path: Path) -> 
     assert said in scores["remarks"]
     third = score(write(tmp_path / "three", items, base, base, other))
     assert {each["of"] for each in third["comparisons"] if each["metric"] == "loss"} == {"tuned"}
-    assert ("The loss isn't compared with that of base for these models, which split text into other tokens: Q4_K_M."
-            in third["remarks"])
+    assert ("The loss isn't compared with that of base for these models, which split text into different tokens: "
+            "Q4_K_M." in third["remarks"])
     alone = [{**line, "answer": None} for line in other]
     groups = score(write(tmp_path / "alone", items, [{**line, "answer": None} for line in base], alone))
     assert not any(each["metric"] == "loss" for kind in groups["group_comparisons"].values()

@@ -125,7 +125,7 @@ class TestOllamaCreate:
     def test_without_ollama_it_says_so(self, tmp_path, monkeypatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         assert ollama.program() is None
-        with pytest.raises(UserError, match="not installed"):
+        with pytest.raises(UserError, match="isn't installed"):
             ollama.create(gguf(tmp_path / "m.gguf", ZEPHYR), "m:latest", "FROM x\n")
 
 
@@ -245,7 +245,7 @@ class TestLmStudio:
 
     def test_a_full_disk_is_said_before(self, tmp_path, place, no_links, monkeypatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10, 10))
-        with pytest.raises(UserError, match="too little room"):
+        with pytest.raises(UserError, match="isn't enough space"):
             lm_studio.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))
         assert list(place.parent.iterdir()) == []
 

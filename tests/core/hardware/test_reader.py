@@ -115,7 +115,7 @@ def test_a_reading_of_the_whole_machine(plant, fake_nvml, tmp_path):
 
 def test_the_load_is_that_since_the_reading_before():
     reader = MachineReader()
-    while (load := reader.read().cpu.percent) is None:  # the system's clock has not ticked yet
+    while (load := reader.read().cpu.percent) is None:  # the system's clock hasn't ticked yet
         pass
     assert 0 < load <= 100  # this loop, at least
 

@@ -60,7 +60,7 @@ def test_calls_that_are_always_refused(call, processor, name):
 
 def test_only_unix_streams_are_made(call):
     for make in ("socket", "socketpair"):
-        for kind in (STREAM, socket.SOCK_SEQPACKET, STREAM | 0o2000000 | 0o4000):  # close on exec, do not block
+        for kind in (STREAM, socket.SOCK_SEQPACKET, STREAM | 0o2000000 | 0o4000):  # close on exec, don't block
             assert call(make, socket.AF_UNIX, kind) == ALLOW
         for family in range(2, 50):
             assert call(make, family, STREAM) == USER_NOTIF, family

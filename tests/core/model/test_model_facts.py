@@ -200,7 +200,7 @@ def test_tokenizers(tmp_path: Path) -> None:
     ({"model_type": "my_own"}, "isn't a language model"), ({"model_type": None}, "no `model_type`"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "no head to write text with"),
     ({"num_hidden_layers": 3}, "promises 3 layers, but the weights hold 2"),
-    ({"hidden_size": 16}, "do not belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
+    ({"hidden_size": 16}, "don't belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
     ({"num_hidden_layers": -1}, "num_hidden_layers")])
 def test_configurations_that_cannot_be_used(tmp_path: Path, config: dict[str, Any], words: str) -> None:
     assert words in refused(model_files.write_model(tmp_path / "m", config))
@@ -222,9 +222,9 @@ def without(*parts: str, **added: tuple[int, ...]) -> bytes:
     ({"tie_word_embeddings": None}, without(), "lm_head.weight."),
     ({"tie_word_embeddings": False}, without(**{"lm_heads.weight": (32, 8)}), "lm_head.weight."),
     ({"attention_bias": True}, without(), "layers.*.self_attn.q_proj.bias (2 layers)"),
-    ({"intermediate_size": 12}, without(), "6 of the 20 tensors have another shape than config.json says: "
+    ({"intermediate_size": 12}, without(), "6 of the 20 tensors don't have the shape that config.json says: "
                                            "layers.*.mlp.gate_proj.weight (2 layers), layers.*.mlp.up_proj.weight"),
-    ({}, without("model.norm", "q_proj", **{"model.norm.weight": (7,)}), "1 of the 20 tensors has another shape")])
+    ({}, without("model.norm", "q_proj", **{"model.norm.weight": (7,)}), "1 of the 20 tensors doesn't have the shape")])
 def test_weights_that_would_become_random_numbers(tmp_path: Path, config: dict[str, Any], weights: bytes,
                                                   words: str) -> None:
     assert words in refused(model_files.write_model(tmp_path / "m", config, weights))
@@ -256,7 +256,7 @@ def test_other_things_that_a_person_may_choose(tmp_path: Path) -> None:
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(model_files.small_gguf())
     assert "holds a GGUF file" in refused(tmp_path) and IMPORT in refused(tmp_path)
-    assert "does not exist" in refused(tmp_path / "nowhere")
+    assert "doesn't exist" in refused(tmp_path / "nowhere")
 
 
 IMPORT = 'import it: choose it with "GGUF…" in the Model tab'

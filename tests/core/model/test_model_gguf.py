@@ -82,7 +82,7 @@ def test_what_it_costs_to_train_one(tmp_path: Path) -> None:
     assert said.endswith("Unpacked, it takes 2 MB (2 bytes per weight).")
     path.write_bytes(model_files.gguf({"general.architecture": "llama", "general.file_type": 1},
                                       {"a.weight": (1, (256, 4096), 2 * 256 * 4096)}))
-    assert read_gguf(path).cost().startswith("Its weights are F16, so next to nothing of the original is lost.")
+    assert read_gguf(path).cost().startswith("Its weights are F16, so hardly anything of the original is lost.")
 
 
 def test_a_file_without_a_name_is_known_by_its_first_letters(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_the_starter_model(starter: Path) -> None:
     (model_files.gguf({"general.architecture": "clip"}, ONE_TENSOR), "isn't a language model"),
     (model_files.gguf({"general.type": "adapter", "general.architecture": "llama"}, ONE_TENSOR), "adapter"),
     (model_files.gguf({"general.type": "imatrix"}, ONE_TENSOR), "measurements"),
-    (model_files.gguf({"general.name": "x"}, ONE_TENSOR), "does not name the architecture"),
+    (model_files.gguf({"general.name": "x"}, ONE_TENSOR), "doesn't name the architecture"),
     (model_files.gguf({"general.architecture": "llama", "split.no": 1, "split.count": 3}, ONE_TENSOR), "part 2 of 3"),
     (model_files.gguf({"general.architecture": "llama", "general.alignment": 24}, ONE_TENSOR), "alignment"),
     (model_files.gguf({"general.architecture": "llama"}, {"a": (99, (32,), 32)}), "type 99"),

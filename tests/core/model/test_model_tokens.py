@@ -152,7 +152,7 @@ def test_a_question_at_the_end_is_not_learned(tokenizer: Any) -> None:
 
 
 def test_half_a_character_is_no_text(tokenizer: Any) -> None:
-    with pytest.raises(UserError, match="half of a character"):
+    with pytest.raises(UserError, match="half a character"):
         encode(chat("\ud83d", "a"), tokenizer, ChatTemplate(TEMPLATES["qwen2"]))
 
 

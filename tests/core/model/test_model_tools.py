@@ -103,7 +103,7 @@ def test_which_templates_take_tools() -> None:
     assert {name: chat_template(name).takes_tools() for name in (*TAKE, *OTHERS)} == {
         **dict.fromkeys(TAKE, True), **dict.fromkeys(OTHERS, False)}
     assert not ChatTemplate(model_files.CHATML).takes_tools()
-    # Named in the source is not yet written: this one offers tools, and passes over the calls.
+    # Named in the source isn't yet written: this one offers tools, and passes over the calls.
     assert not ChatTemplate("{{ tools }}{% for m in messages %}{{ m.content }}{% endfor %}").takes_tools()
 
 

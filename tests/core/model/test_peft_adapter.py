@@ -77,12 +77,12 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     ({"lora_alpha": "many"}, None, "lora_alpha: Alpha must"), ({"lora_dropout": 1}, None, "lora_dropout: Dropout must"),
     ({"bias": "all"}, None, "bias: It also has trained biases"),
     ({"init_lora_weights": "pissa"}, None, "'pissa', which changes the base's own weights"),
-    ({"auto_mapping": {"parent_library": "evil", "base_model_class": "X"}}, None, "auto_mapping: It leads to code"),
+    ({"auto_mapping": {"parent_library": "evil", "base_model_class": "X"}}, None, "auto_mapping: It points to code"),
     ({"megatron_config": {"a": 1}}, None, "megatron_config: megatron_config isn't known here"),
     ({"layer_replication": [[0, 1]]}, None, "layer_replication: "), ({"a_new_key": [1]}, None, "a_new_key: "),
     ({"rank_pattern": {"(a+)+$": 2}}, None, "rank_pattern: It must give a number"),
     ({"modules_to_save": "lm_head"}, None, "modules_to_save: It must be a list"),
-    ({"use_dora": True}, None, "incomplete"), ({"r": 5}, None, "have another rank"), ({}, BROKEN, "incomplete"),
+    ({"use_dora": True}, None, "incomplete"), ({"r": 5}, None, "don't have the rank"), ({}, BROKEN, "incomplete"),
     ({}, {"base_model.model.model.embed_tokens.lora_embedding_A": ("F32", (2, 8))}, "belong to a LoRA adapter"),
     ({}, tensors() | {"base_model.model.lm_head.weight": ("F32", (32, 8))}, "belong to a LoRA adapter"),
     ({}, {"q_proj.lora_A.weight": ("F32", (2, 8))}, "belong to a LoRA adapter"), ({}, {}, "doesn't change any layer")])
@@ -113,9 +113,9 @@ def test_the_base_is_found_by_its_name_and_its_shapes(tmp_path: Path) -> None:
     named = read_adapter(write(tmp_path / "b", {"base_model_name_or_path": str(others[0])}))
     assert find_base(named, []) == others[0]
     elsewhere = read_adapter(write(tmp_path / "d", {"base_model_name_or_path": f"/{others[0]}"}))
-    with pytest.raises(UserError, match="not found"):
+    with pytest.raises(UserError, match="wasn't found"):
         find_base(elsewhere, [])  # on Windows, //HOST/SHARE would be asked for over the network
-    with pytest.raises(UserError, match="not found"):
+    with pytest.raises(UserError, match="wasn't found"):
         find_base(read_adapter(write(tmp_path / "c", {"base_model_name_or_path": None})), [tmp_path / "gone"])
 
 

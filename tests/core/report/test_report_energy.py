@@ -25,7 +25,7 @@ def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
     for line in ("Cards 0.167 Wh the cards' power, added up over time", "Power supply 0.0381 Wh estimated",
                  "Processor 0.0428 Wh estimated from the load and the number of cores", "Memory 0.00662 Wh estimated"):
         assert line in shown, line
-    assert "Energy 0.254 Wh ₹0.0018; 66 % measured, the rest estimated" in shown
+    assert "Energy 0.254 Wh ₹0.0018; 66% measured, the rest estimated" in shown
     assert "The screen, disks, fans and mainboard aren't included." in shown
 
 
@@ -34,7 +34,7 @@ def test_without_a_price_it_says_where_to_set_it(tmp_path, page, studio_home, mo
     shown = page(finished(tmp_path).folder).text
     assert "Cost: not known, because no price of electricity is set in Settings." in shown
     assert "481 g per kWh (world average 2023, Ember)" in shown
-    assert "Energy 0.254 Wh 66 % measured, the rest estimated" in shown
+    assert "Energy 0.254 Wh 66% measured, the rest estimated" in shown
 
 
 def test_ones_own_figures_are_said_to_be_ones_own(tmp_path, page, studio_home):

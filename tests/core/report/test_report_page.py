@@ -77,7 +77,7 @@ def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
     run.evaluate(scores=scores())
     text = page(run.folder).text
     begin = text[: text.index("What wasn't checked")]
-    for words in ("Tiny-Instruct was tuned with LoRA: an adapter learned, and the base model stayed as it was.",
+    for words in ("Tiny-Instruct was tuned with LoRA: an adapter was trained, and the base model stayed as it was.",
                   "It learned to answer as its rows do: 312 rows of rows.jsonl.",
                   "48 rows of held_out.jsonl were held out: they were never learned",
                   "The run finished. It made 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
@@ -155,7 +155,7 @@ def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):
     new = ReportRun(tmp_path / "new")
     text = page(new.folder).text
     assert "The run was never started. It made 0 steps" in text and "no worker was ever started" in text
-    assert "As far as known, no rows were held out." in text and "don't say which machine" in text
+    assert "As far as is known, no rows were held out." in text and "don't say which machine" in text
     begun = ReportRun(tmp_path / "begun")
     begun.start()
     begun.learn(1, 3)
@@ -212,7 +212,7 @@ def test_hostile_text_stays_text(tmp_path, page, hostile):
 
 
 def test_half_characters_do_not_break_the_page(tmp_path, page):
-    """JSON can hold half of a surrogate pair; UTF-8 cannot."""
+    """JSON can hold half of a surrogate pair; UTF-8 can't."""
     run = finished(tmp_path, name="HALF", model="/models/HALF", train_file="/data/HALF")
     run.tell("warning", code="rows_left_out", message="HALF")
     for name in (jobs.RUN, jobs.EVENTS):

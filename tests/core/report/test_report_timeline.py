@@ -113,7 +113,7 @@ class TestHeat:
         text = page(run.folder).text
         assert "Peak: 84 °C" in text
         assert "GPU temperature, card 0 60 °C 62 °C 64 °C 93 °C 2" in text
-        assert "GPU temperature, card 2 80 °C 82 °C 84 °C" in text and "GPU fan, card 2 50 %" in text
+        assert "GPU temperature, card 2 80 °C 82 °C 84 °C" in text and "GPU fan, card 2 50%" in text
         assert "Processor temperature 71 °C 71 °C 71 °C 95 °C 2" in text
 
     def test_nothing_is_invented(self, run, page):

@@ -200,7 +200,7 @@ def test_a_run_that_does_not_say_when_it_was_made_is_as_old_as_its_file(tmp_path
 
 
 def test_a_run_that_the_system_keeps_to_itself_hides_no_other(tmp_path, monkeypatch):
-    """Its folder may not be looked into, or a file of it cannot be read."""
+    """Its folder may not be looked into, or a file of it can't be read."""
     names = ("shut", "odd", "fine")
     shut, odd, fine = (folder.create(RunConfig(name=name, model="m", train_file="t"), tmp_path) for name in names)
     (odd.folder / jobs.EVENTS).mkdir()

@@ -292,7 +292,7 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
     config = planned(tmp_path, base, rows, chat_template="alpaca", method="full")
     assert (config.chat_template, config.reasons["chat_template"]) == ("alpaca", "You set this.")
     assert config.max_length > planned(tmp_path, base, rows, method="full").max_length  # its preamble is long
-    # The row of its EOS token is empty, which an adapter cannot change.
+    # The row of its EOS token is empty, which an adapter can't change.
     assert "was never trained in this model" in planned(tmp_path, base, rows, chat_template="alpaca").reasons[
         "chat_template"]
     overruled = planned(tmp_path, tiny_model, rows, chat_template="zephyr").reasons["chat_template"]
@@ -302,7 +302,7 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
 
 
 @pytest.mark.parametrize(("chosen", "said"), [
-    ("chat-ml", "'chat-ml' is not allowed. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
+    ("chat-ml", "'chat-ml' isn't allowed. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
                 "alpaca, or empty."),
     ("", "base has no chat template of its own. It must be one of chatml, llama3, gemma, phi3, mistral, zephyr, "
          "vicuna, alpaca.")])

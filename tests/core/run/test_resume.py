@@ -62,14 +62,14 @@ def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, olde
     with pytest.raises(UserError, match="its checkpoints were made on another base model") as caught:
         check(run, **changes)
     assert str(other) in caught.value.why and "start a new run" in caught.value.remedy
-    shutil.rmtree(run / folder.CHECKPOINTS)  # without checkpoints there is nothing that would not fit
+    shutil.rmtree(run / folder.CHECKPOINTS)  # without checkpoints there is nothing that wouldn't fit
     check(run, **changes)
 
 
 def test_a_link_out_of_the_run_is_refused(run: Path, tmp_path: Path) -> None:
     (run / folder.CHECKPOINTS).rename(tmp_path / "elsewhere")
     (run / folder.CHECKPOINTS).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    with pytest.raises(UserError, match="are not in its folder") as caught:
+    with pytest.raises(UserError, match="aren't in its folder") as caught:
         check(run)
     assert str(tmp_path / "elsewhere") in caught.value.why
 

@@ -56,7 +56,7 @@ def test_known_values() -> None:
     assert by_chance(9, 3) == pytest.approx(2 * 299 / 4096)
     assert by_chance(0, 0) == by_chance(5, 5) == 1.0
     assert by_chance(6, 0) == pytest.approx(2 / 64)
-    # Thousands of votes do not overflow, and the normal approximation with continuity correction is near by then.
+    # Thousands of votes don't overflow, and the normal approximation with continuity correction is near by then.
     assert by_chance(5200, 4800) == pytest.approx(math.erfc(3.99 / math.sqrt(2)), rel=0.01)
 
 

@@ -51,7 +51,7 @@ class Shown:
 
 @pytest.fixture
 def behind(qtbot, session) -> Shown:
-    """The desktop of a window that is not the active one."""
+    """The desktop of a window that isn't the active one."""
     window = QWidget()
     qtbot.addWidget(window)
     shown = Shown()

@@ -112,7 +112,7 @@ def test_the_network_chip_promises_no_more_than_is_true(window: MainWindow):
 def test_the_running_job_is_in_the_status_bar(window: MainWindow, session: Session):
     session.set_job(JobStatus("Training pune-helpdesk", 484, 1053, 3480, right="8.2 of 12 GB · 168 W"))
     assert text(window, "status_job") == "Training pune-helpdesk"
-    assert text(window, "status_progress") == "45 % · about 58 min left"
+    assert text(window, "status_progress") == "45% · about 58 min left"
     assert text(window, "status_right") == "8.2 of 12 GB · 168 W"
     assert (window.status.bar.value(), window.status.bar.maximum()) == (460, 1000)
     session.set_job(JobStatus("Training pune-helpdesk", text="starting"))

@@ -1,4 +1,4 @@
-"""Files that the program is started with: each opens in its tab, and what cannot be opened is told."""
+"""Files that the program is started with: each opens in its tab, and what can't be opened is told."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_cannot_be_opened_is_told_at_once(qtbot, window, session, studio_ho
     found = opening.sort([tmp_path / "gone.jsonl", elsewhere, tmp_path / "empty"])
     assert not found.datasets and found.run is None
     told = [problem.message for problem in found.problems]
-    assert "gone.jsonl does not exist" in told[0] and f"Copy it into {paths.runs_dir()}" in told[1]
+    assert "gone.jsonl doesn't exist" in told[0] and f"Copy it into {paths.runs_dir()}" in told[1]
     assert "without a run.json" in told[2]
     opening.open_files([tmp_path / "gone.jsonl", elsewhere], session, window)
     qtbot.waitUntil(lambda: window.banner.isVisible(), timeout=LIMIT)

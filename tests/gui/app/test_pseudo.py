@@ -1,4 +1,4 @@
-"""The window in a language that nobody speaks: whatever is not in its brackets can't be translated."""
+"""The window in a language that nobody speaks: whatever isn't in its brackets can't be translated."""
 
 from __future__ import annotations
 
@@ -137,4 +137,4 @@ def test_no_longer_text_is_cut(qtbot, qapp, main_window, tiny_model, percent):
                 found.setdefault(each, name)
     finally:
         theme.apply(qapp, "light", 100)
-    assert not found, "\n".join(f"{percent} % {name}: {each}" for each, name in found.items())
+    assert not found, "\n".join(f"{percent}% {name}: {each}" for each, name in found.items())

@@ -58,7 +58,7 @@ def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, 
     fake_nvml.set(every_query="GPU_IS_LOST")
     qtbot.waitUntil(lambda: chip.text() == "GPU lost")
     assert "Restart the machine" in chip.toolTip() and "Restart the machine" in gauges.toolTip()
-    assert (gauges.text(), gauges.property("tone")) == ("does not answer", "bad")
+    assert (gauges.text(), gauges.property("tone")) == ("doesn't answer", "bad")
     sensors.close()
     assert fake_nvml.users() == users
 
@@ -126,7 +126,7 @@ def test_each_card_has_its_gauges_and_many_share_theirs(qapp):
         "4 GPUs · 24 of 36 GB · 336 W · GPU 1: slowed by heat · GPU 3: lost")
     assert readings.gauges(MachineReading((GpuReading(0, "RTX"),))) == "reports nothing"
     assert readings.gauges(MachineReading(cpu=CpuReading(62.0, percent=34.0), memory_used=4 * GIB,
-                                          memory_total=16 * GIB)) == "CPU 62 °C · 34 % busy · 4 of 16 GB"
+                                          memory_total=16 * GIB)) == "CPU 62 °C · 34% busy · 4 of 16 GB"
 
 
 def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
@@ -138,8 +138,8 @@ def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
     whole = readings.tip(MachineReading((replace(CARD, slowed_by=("power limit",), fan_percent=0),),
                                         battery=Battery(80.0, False)))
     for line in ("Temperature: 46 °C", "Slows itself down at: 95 °C", "Power: 168 W", "Power limit: 170 W",
-                 "Memory in use: 8 of 12 GB", "Fan: 0 %", "Held back by: its power limit",
-                 "Battery: 80 %, not plugged in"):
+                 "Memory in use: 8 of 12 GB", "Fan: 0%", "Held back by: its power limit",
+                 "Battery: 80%, not plugged in"):
         assert line in whole.splitlines(), line
 
 

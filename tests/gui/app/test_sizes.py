@@ -63,7 +63,7 @@ def test_no_text_is_cut_in_a_small_window_or_with_larger_text(qtbot, qapp, windo
             settle()
             with contextlib.suppress(TimeoutError):  # a layout may take some more rounds, and then nothing may be cut
                 qtbot.waitUntil(lambda: not any(cut(window)))
-            found += [f"{width}×{height} {percent} % {tab}: {each}" for each in cut(window)]
+            found += [f"{width}×{height} {percent}% {tab}: {each}" for each in cut(window)]
     assert found == [], "\n".join(found)
 
 

@@ -1,4 +1,4 @@
-"""A screen of 1280×720 at 200 %: the window fits, and everything in it can be reached."""
+"""A screen of 1280×720 at 200%: the window fits, and everything in it can be reached."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     ask(qtbot, tab, "hello")
     ready(qtbot, tab)
     assert pane.lane.turns[1].figures["strength"] == 1.5
-    assert pane.bubbles.bubbles[1].figures.text().endswith("adapter 150 %")
+    assert pane.bubbles.bubbles[1].figures.text().endswith("adapter 150%")
     tab.settings.context_changed.emit()
     assert pane.strength == 0
     qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5), timeout=5000)

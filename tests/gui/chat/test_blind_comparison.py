@@ -243,7 +243,7 @@ def test_buttons_below_an_answer_open_the_panel(qtbot, tab, session, models):
 
 
 def test_a_text_is_no_higher_than_it_must_be(qtbot):
-    """An answer that was narrow while it was written is not left with empty room around it."""
+    """An answer that was narrow while it was written isn't left with empty room around it."""
     block = TextBlock("<p>नमस्ते दुनिया, this is a line of text that is wrapped where it is narrow.</p>")
     qtbot.addWidget(block)
     block.fit(900)

@@ -190,7 +190,7 @@ def test_a_model_that_cannot_be_loaded(qtbot, tab, session, tmp_path):
     session.chat_requested.emit([tmp_path / "gone.gguf"])
     pane = tab.panes[0]
     qtbot.waitUntil(lambda: pane.state == "failed", timeout=10_000)
-    assert "does not exist" in pane.banner._what.text()
+    assert "doesn't exist" in pane.banner._what.text()
 
 
 def test_a_worker_that_cannot_be_started(qtbot, tab, session, models, monkeypatch):

@@ -18,10 +18,10 @@ BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base",
 
 @pytest.mark.parametrize(("wins", "words"), [
     ([0, 0], "no vote prefers"), ([4, 4], "8 votes: as many for one"),
-    ([3, 9], "12 votes: tuned wins 9 of 12. Chance alone makes such a difference 15 % of the time. About 5 more votes"),
-    ([1, 10], "tuned wins 10 of 11. Chance alone makes such a difference 1.2 % of the time, so this one is "
+    ([3, 9], "12 votes: tuned wins 9 of 12. Chance alone makes such a difference 15% of the time. About 5 more votes"),
+    ([1, 10], "tuned wins 10 of 11. Chance alone makes such a difference 1.2% of the time, so this one is "
               "probably real."),
-    ([30, 0], "less than 0.1 %"), ([501, 500], "Even 2,000 more votes would hardly"),
+    ([30, 0], "less than 0.1%"), ([501, 500], "Even 2,000 more votes would hardly"),
     ([1, 0], "1 vote: base wins 1 of 1"),
 ])
 def test_the_sentence_is_honest(wins, words):

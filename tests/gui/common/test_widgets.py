@@ -70,7 +70,7 @@ def test_segments_by_mouse_and_by_keyboard(qtbot):
 def test_a_user_error_is_shown_with_all_its_problems(qtbot):
     banner = show(qtbot, ErrorBanner())
     problems = [Problem(f"number {n}", line=n) for n in range(1, 100_001)]
-    banner.show_error(UserError("bad.jsonl cannot be used.", "Every row is broken.", "Mend it.", problems))
+    banner.show_error(UserError("bad.jsonl can't be used.", "Every row is broken.", "Mend it.", problems))
     toggle, copy = banner.findChild(QPushButton, "banner_problems"), banner.findChild(QPushButton, "banner_copy")
     problem_list = banner.findChild(QWidget, "banner_list")
     assert toggle.text() == "100,000 problems"
@@ -109,7 +109,7 @@ def test_progress_and_cancel(qtbot):
     strip.start("Reading rows.jsonl")
     assert strip.bar.maximum() == 0
     strip.set_progress(5 * 1024**3, 10 * 1024**3)
-    assert (strip.bar.value(), strip.detail.text()) == (500, "50 %")
+    assert (strip.bar.value(), strip.detail.text()) == (500, "50%")
     strip.set_progress(1, 0)
     assert strip.bar.maximum() == 0
     with qtbot.waitSignal(strip.cancelled):

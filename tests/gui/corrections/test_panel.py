@@ -81,7 +81,7 @@ def test_a_row_and_a_pair_at_once(qtbot, panel):
 
 
 def test_all_or_nothing(qtbot, panel, tmp_path):
-    """The pair's file holds conversations: the row does not stay alone."""
+    """The pair's file holds conversations: the row doesn't stay alone."""
     chat = tmp_path / "chat.jsonl"
     chat.write_text('{"question": "a", "answer": "b"}\n')
     open_for(panel)
@@ -134,7 +134,7 @@ def test_training_data_that_is_gone_is_said(qtbot, panel, exported, studio_home)
     (studio_home / "learned.jsonl").unlink()
     open_for(panel, test=True, models=[exported])
     add(qtbot, panel)
-    assert "tests.jsonl now has 1 row" in panel.note.text() and "does not exist" in panel.note.text()
+    assert "tests.jsonl now has 1 row" in panel.note.text() and "doesn't exist" in panel.note.text()
 
 
 def test_nothing_to_add(qtbot, panel):

@@ -54,7 +54,7 @@ def page(qtbot, session, folders):
 
 
 def at_work(folder) -> None:
-    """Its rows cannot be changed from now on."""
+    """Its rows can't be changed from now on."""
     jobs.write_process_file(folder, os.getpid())
 
 

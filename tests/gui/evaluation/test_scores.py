@@ -88,7 +88,7 @@ def test_selection_sort_and_filter_outlast_a_refresh_and_a_restart(qtbot, tab, m
 
 
 def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, monkeypatch):
-    """After sorting, filtering and a refresh, at once, and though the curves of a run cannot be read."""
+    """After sorting, filtering and a refresh, at once, and though the curves of a run can't be read."""
     for number, name in enumerate(("a", "b", "c")):
         make_run(name, lora_rank=2 ** (number + 2))
     show(qtbot, tab, 3)
@@ -115,7 +115,7 @@ def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, mo
     assert same("c"), "a new run does not take the place of the chosen one"
 
     def unreadable(run: object) -> None:
-        raise UserError("The exports cannot be read.", "", "")
+        raise UserError("The exports can't be read.", "", "")
 
     monkeypatch.setattr("slmstudio.gui.results.tab.read_exports", unreadable)
     tab.table.selectRow(names(tab).index("b"))
@@ -300,8 +300,8 @@ def test_saved_scores_can_be_computed_with(qtbot, tab, make_run, tmp_path):
             return list(csv.reader(file))
 
     head, first, *_ = saved("all.csv")
-    assert head == ["", "Base", "Base 95 % from", "Base 95 % to", "Base rows",
-                    "Tuned", "Tuned 95 % from", "Tuned 95 % to", "Tuned rows", "Tuned p"]
+    assert head == ["", "Base", "Base 95% from", "Base 95% to", "Base rows",
+                    "Tuned", "Tuned 95% from", "Tuned 95% to", "Tuned rows", "Tuned p"]
     want = kept["models"][1]["scores"]["chrf"]
     p = next(each["p"] for each in kept["comparisons"] if each["metric"] == "chrf")
     assert first[0] == "chrF++" and [float(each) for each in first[5:]] == [

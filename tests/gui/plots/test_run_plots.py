@@ -130,7 +130,7 @@ def test_painting_comes_to_an_end_at_any_length_and_width(qtbot, qapp, plots, st
     qtbot.waitUntil(lambda: shown(plots.loss, "raw") == steps)
     for width in range(560, 760, 13):
         plots.resize(width, 600)
-        qapp.processEvents()  # would not return if each painting asked for another
+        qapp.processEvents()  # wouldn't return if each painting asked for another
 
 
 def test_zooming_stops_following_and_a_double_click_follows_again(qtbot, plots):

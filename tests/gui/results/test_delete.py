@@ -1,4 +1,4 @@
-"""A run that something works on is not deleted."""
+"""A run that something works on isn't deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report wears the window's colours: one palette, in two files that cannot read each other."""
+"""The report wears the window's colours: one palette, in two files that can't read each other."""
 
 from __future__ import annotations
 

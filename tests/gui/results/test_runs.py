@@ -34,7 +34,7 @@ def test_one_odd_run_hides_no_other(qtbot, tab, make_run):
     record = files.read_json(old / jobs.RUN)
     files.write_atomically(old / jobs.RUN, files.dump_pretty({**record, "created": "2026-11-24T10:00"}))
     jobs.write_outcome(old, Outcome("finished", result={"eval_loss_after": ["x"], "train_loss_first": "high"}))
-    show(qtbot, tab, 3)  # a note that cannot be read hides no run
+    show(qtbot, tab, 3)  # a note that can't be read hides no run
     assert {run.folder for run in tab.table.runs.runs} == {fine, old, deep}
     problems = {problem.field: problem.message for problem in tab.banner.error.problems}
     assert problems.keys() == {odd.name}

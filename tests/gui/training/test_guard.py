@@ -41,7 +41,7 @@ def test_a_rest_says_why_since_when_and_until_when_whichever_tab_is_open(qtbot, 
     follow(qtbot, tab, job, "resting")
     since = datetime.fromtimestamp(tab.followed.history.guard.resting["time"])
     assert text(tab, "rest_why") == (f"Resting since {since:%H:%M}. The GPU is at 84 °C; the limit is 83 °C. Training "
-                                     "rests until it has cooled to 73 °C, at least 1 min.")
+                                     "rests until it has cooled to 73 °C, for at least 1 min.")
     assert shown(tab, "rest_bar") and not button(tab, "train_anyway").isVisible(), "nobody trains on against the heat"
     assert "of work left" in tab.run.clock.text() and "84 °C" in tab.run.chip.toolTip()
     assert (session.job.text, session.job.alarming) == ("resting until it has cooled to 73 °C", True)
@@ -81,7 +81,7 @@ def test_a_held_temperature_is_told_beside_a_run_that_runs(qtbot, tab, session, 
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: shown(tab, "rest_bar") and tab.followed.history.step == 16, timeout=20_000)
     assert chip(tab) == "running" and session.job.text == ""
-    assert text(tab, "rest_why") == "Holding 78 °C with a short rest after each step. It is training 71 % of the time."
+    assert text(tab, "rest_why") == "Holding 78 °C with a short rest after each step. It is training 71% of the time."
 
 
 def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, play):
@@ -95,7 +95,7 @@ def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, p
     editor.limit.setText("300")
     press(qtbot, tab, "guard_apply")
     qtbot.waitUntil(lambda: editor.problem.isVisible() and editor.apply.isEnabled(), timeout=5000)
-    assert editor.problem.text() == ("Temperature limit, °C: 300 is not allowed. It must be from 40 to 110, or empty.")
+    assert editor.problem.text() == ("Temperature limit, °C: 300 isn't allowed. It must be from 40 to 110, or empty.")
     assert not [each for each in commands(job.folder) if each["command"] == "guard"]
     editor.limit.clear()
     editor.mode.setCurrentIndex(editor.mode.findData("hold"))

@@ -117,7 +117,7 @@ class FakeNvml:
         self._state.unlink()
 
     def users(self) -> int:
-        """How many nvmlInit calls of this process were not shut down yet."""
+        """How many nvmlInit calls of this process weren't shut down yet."""
         assert self._loaded is not None
         return int(self._loaded.fake_nvml_users())
 

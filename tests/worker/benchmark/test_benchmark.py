@@ -195,7 +195,7 @@ class TestBadFolders:
         nowhere = tmp_path / "nowhere"
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job", nowhere, "mmlu", data, shots=5)
-        assert "5 examples are wanted before each question, and elementary mathematics has only 3" in caught.value.why
+        assert "5 examples are needed before each question, and elementary mathematics has only 3" in caught.value.why
         assert "--shots 3" in caught.value.remedy
         ran(tmp_path / "job-3", tiny_model, "mmlu", data, shots=3)
         gsm = tmp_path / "gsm"
@@ -204,7 +204,7 @@ class TestBadFolders:
             (gsm / f"{split}.jsonl").write_text(json.dumps({"question": "1 + 1?", "answer": "2\n#### 2"}))
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job-gsm", nowhere, "gsm8k", gsm)  # whose own number is 5
-        assert "5 examples are wanted" in caught.value.why and "--shots 1" in caught.value.remedy
+        assert "5 examples are needed" in caught.value.why and "--shots 1" in caught.value.remedy
 
     def test_nothing_is_answered_before_a_benchmark_that_cannot_be_asked(self, tiny_model, tmp_path):
         data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)

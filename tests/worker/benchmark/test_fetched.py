@@ -118,7 +118,7 @@ def test_fetched_once_kept_and_run_offline_with_equal_figures(hub, hub_files, ti
     assert asked and not leavings()
     hub.stop()
     for name, (data_set, rows) in wanted.items():
-        fetched(tmp_path / "again", name)  # what is here is not asked for
+        fetched(tmp_path / "again", name)  # what is here isn't asked for
         folder = tmp_path / "by-hand" / name
         for path, data in hub_files[data_set].items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

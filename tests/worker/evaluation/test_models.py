@@ -1,4 +1,4 @@
-"""How models are held while they are evaluated: in 4 bits as they learned, or told that they do not fit."""
+"""How models are held while they are evaluated: in 4 bits as they learned, or told that they don't fit."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_model_that_does_not_fit_is_told_with_its_size(tiny_model, tmp_path, m
     with pytest.raises(UserError) as caught:
         models.open({"model": str(tiny_model), "load_in_4bit": packed})
     error = caught.value
-    assert error.what == f"{tiny_model.name} doesn't fit into the GPU's memory."
+    assert error.what == f"{tiny_model.name} doesn't fit in the GPU's memory."
     assert error.why.startswith("Its weights need about ") and error.why.endswith(" is free.")
     assert error.remedy.startswith(words)
 

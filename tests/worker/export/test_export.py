@@ -118,7 +118,7 @@ def test_what_a_killed_export_left_is_removed(tiny_run, tmp_path) -> None:
 
 def test_a_full_disk_is_found_before_the_work(tiny_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match="too little room") as caught:
+    with pytest.raises(UserError, match="isn't enough space") as caught:
         export(tiny_run, tmp_path / "job", "F16", out=str(tmp_path / "out"))
     assert "only 1000 bytes is free" in caught.value.why.replace(",", "")
     assert list((tmp_path / "out").iterdir()) == []
@@ -178,7 +178,7 @@ def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
 
 @pytest.mark.full
 def test_a_vocabulary_that_the_converter_never_saw(tmp_path) -> None:
-    """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it does not."""
+    """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it doesn't."""
     from support import tiny_model
 
     base = tmp_path / "tiny"

@@ -105,7 +105,7 @@ def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch) -> None:
     from slmstudio.worker.export import import_model
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match="too little room"):
+    with pytest.raises(UserError, match="isn't enough space"):
         import_model.run(models.context(tmp_path / "job", gguf=str(models.starter_gguf()), out=str(tmp_path / "out")))
     assert [path.name for path in tmp_path.iterdir()] == ["job"]
 

@@ -1,4 +1,4 @@
-"""The fast decoder layers compute what the stock ones do, and step aside where they cannot."""
+"""The fast decoder layers compute what the stock ones do, and step aside where they can't."""
 
 from __future__ import annotations
 

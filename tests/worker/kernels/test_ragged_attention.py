@@ -24,7 +24,7 @@ def test_parts_attend_as_the_whole_does():
     whole, _ = ragged_attention._attend(module, query, key, value, mask, scaling=0.25)
     parts = ragged_attention.parts_of(padding)
     assert [start for _, start in parts] == [0, 200, 400]
-    # What lies before a part's first place is not looked at: there it may be anything.
+    # What lies before a part's first place isn't looked at: there it may be anything.
     for rows, start in parts:
         key[rows, :, :start] = float("nan")
     with ragged_attention.reading(parts):

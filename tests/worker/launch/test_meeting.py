@@ -191,7 +191,7 @@ def test_a_machine_that_is_gone_is_told_in_a_sentence(offers, monkeypatch):
         raise join.DistError("Broken pipe")
 
     monkeypatch.setattr(words.Room, "get", gone)
-    with pytest.raises(UserError, match="no longer waits"):
+    with pytest.raises(UserError, match="no longer waiting"):
         met(room, job, monkeypatch)
 
 

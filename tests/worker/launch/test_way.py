@@ -48,7 +48,7 @@ def test_a_firewall_that_drops(monkeypatch):
         with socket.socket() as filling:
             filling.connect(silent.getsockname())
             assert refused("127.0.0.1", port) == (
-                f"127.0.0.1:{port} doesn't answer within 0 seconds: the machine is off, or a firewall drops the "
+                f"127.0.0.1:{port} didn't answer within 0 seconds: the machine is off, or a firewall drops the "
                 "connection.")
 
 

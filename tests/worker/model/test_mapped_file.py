@@ -1,4 +1,4 @@
-"""A mapped file that is read does not stay in this process's memory."""
+"""A mapped file that is read doesn't stay in this process's memory."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ def test_settings_that_it_does_not_take(tmp_path: Path, config: dict[str, object
     folder = honest(tmp_path / "model", config)
     with pytest.raises(UserError) as caught:
         whole_model.load(folder)
-    assert caught.value.what == "model cannot be loaded." and caught.value.remedy
+    assert caught.value.what == "model can't be loaded." and caught.value.remedy
     assert caught.value.why.startswith("transformers says: ")
 
 
 def test_a_tokenizer_that_it_does_not_take(tmp_path: Path) -> None:
     folder = honest(tmp_path / "model")
     crafted_models.edit(folder, "tokenizer_config.json", eos_token=["a"])
-    with pytest.raises(UserError, match=r"model cannot be loaded\. transformers says: TypeError: Special token"):
+    with pytest.raises(UserError, match=r"model can't be loaded\. transformers says: TypeError: Special token"):
         methods.load_tokenizer(folder)
 
 
@@ -52,7 +52,7 @@ def test_training_looks_for_them(tiny_model: Path, tmp_path: Path) -> None:
         model.model.norm.weight[0] = torch.nan
     model.save_pretrained(tmp_path / "broken")
     config = RunConfig(name="a", model=str(tmp_path / "broken"), train_file="x", method="lora", precision="fp32")
-    with pytest.raises(UserError, match=r"broken cannot be used: some of its weights aren't numbers"):
+    with pytest.raises(UserError, match=r"broken can't be used: some of its weights aren't numbers"):
         methods.load_base(config, "eager")
 
 

@@ -17,7 +17,7 @@ from slmstudio.worker.training import methods
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 UNKNOWN = "stablelm"
-"""An architecture whose tensors the core does not know."""
+"""An architecture whose tensors the core doesn't know."""
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,11 @@ def evaluated(folder: Path) -> None:
     (rename_head, "Tensors missing from its weights: lm_head.weight. Random numbers would be used instead. Its files "
                   "hold tensors that the model doesn't have: lm_heads.weight."),
     (drop_mlp, "model.layers.*.mlp.up_proj.weight (2 layers)"),
-    (cut_norm, "Tensors with another shape than config.json says: model.norm.weight.")])
+    (cut_norm, "Tensors that don't have the shape that config.json says: model.norm.weight.")])
 def test_what_is_missing_is_named(whole, tmp_path, load, change, words) -> None:
     with pytest.raises(UserError) as caught:
         load(changed(whole, tmp_path / "m", change))
-    assert caught.value.what == "m cannot be used: its weights aren't complete."
+    assert caught.value.what == "m can't be used: its weights aren't complete."
     assert words in caught.value.why
 
 

@@ -85,7 +85,7 @@ def test_weights_without_the_adapter_are_found(good, check) -> None:
 def test_another_pre_tokenizer_is_found(changed, check) -> None:
     result = check(changed(b"smollm", b"mellum"))  # llama.cpp's name of one that keeps digits together
     assert not result["token_ids_equal"] and not result["passed"]
-    assert "get other tokens than in training" in result["verdict"]
+    assert "get different tokens than in training" in result["verdict"]
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""A body that doesn't come, or comes drop by drop, is not waited for."""
+"""A body that doesn't come, or comes drop by drop, isn't waited for."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_beside_a_training_a_base_in_4_bits_stays_on_the_processor(run: Path, mo
 
 def test_a_base_in_4_bits_that_does_not_fit_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(talk.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
-    with pytest.raises(UserError, match="helpdesk doesn't fit into memory"):
+    with pytest.raises(UserError, match="helpdesk doesn't fit in memory"):
         talk.load({"path": str(run)})
 
 

@@ -1,4 +1,4 @@
-"""A run learns the rows that it began with, and rows that were encoded once are not encoded again."""
+"""A run learns the rows that it began with, and rows that were encoded once aren't encoded again."""
 
 from __future__ import annotations
 

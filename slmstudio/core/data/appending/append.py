@@ -101,7 +101,7 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
     """Add a row to a JSONL or JSON file, or make the file.
 
     Args:
-        said: what its columns hold, where a person chose that, as `given.parse` reads it.
+        said: what its columns hold, where a user chose that, as `given.parse` reads it.
 
     Raises:
         UserError: the row is incomplete, already in the file or of another kind than its rows; rows can't be added to
@@ -122,7 +122,7 @@ def undo(added: Added) -> None:
     """Remove the row again, and the file too if it was created for it.
 
     Raises:
-        UserError: the row is no longer the last one of the file, or the file cannot be written.
+        UserError: the row is no longer the last one of the file, or the file can't be written.
     """
     path, name = added.path, added.path.name
     with _LOCK:
@@ -156,7 +156,7 @@ def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | Non
         said: what its columns hold, as `given.parse` reads it.
 
     Raises:
-        UserError: the dataset cannot be read.
+        UserError: the dataset can't be read.
     """
     found = None
     for record in given.read(Path(path), said, cancelled=cancelled).records:

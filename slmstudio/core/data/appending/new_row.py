@@ -1,4 +1,4 @@
-"""A row that a person adds, written in the columns that the file's other rows have."""
+"""A row that a user adds, written in the columns that the file's other rows have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slmstudio.core.i18n import tr
 
 @dataclass(frozen=True)
 class NewRow:
-    """What a person adds.
+    """What a user adds.
 
     Attributes:
         messages: as in `Record`; the last is the answer to learn, or the one that a test expects.
@@ -36,7 +36,7 @@ class NewRow:
         return "chat" if self.rejected is None else "preference"
 
     def equals(self, record: Record) -> bool:
-        """Whether a row of a file says the same, but for white space around its texts."""
+        """Whether a row of a file says the same, except for white space around its texts."""
         rejected = None if self.rejected is None else self.rejected.strip()
         its = None if record.rejected is None else record.rejected.strip()
         return rejected == its and _said(self.messages) == _said(record.messages)
@@ -71,11 +71,11 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
 
     Args:
         mapper: reads the file's rows.
-        is_chosen: whether a person chose what its columns hold, so that no others are read.
+        is_chosen: whether a user chose what its columns hold, so that no others are read.
 
     Raises:
         UserError: the row can't be learned (an empty answer, a conversation out of turn), or the columns that
-            a person chose can't hold it.
+            a user chose can't hold it.
     """
     like = like or {}
     mapped = list(_mapped(row, like, mapper.main)) if mapper is not None and mapper.main is not None else []

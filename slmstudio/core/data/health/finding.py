@@ -60,7 +60,7 @@ class Finding:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr("less than 0.1 %")
+    return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr("less than 0.1%")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
 
     Raises:
         ReadingCancelled: `cancelled` said so.
-        ValueError: a kind is unknown, or `context.lengths` does not have one length for each row.
+        ValueError: a kind is unknown, or `context.lengths` doesn't have one length for each row.
     """
     context = context or Context()
     wanted = frozenset(kinds)

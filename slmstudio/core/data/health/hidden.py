@@ -30,7 +30,7 @@ GARBLED = frozenset(map(chr, range(0x80, 0x530)))
 
 
 def control(text: str) -> str | None:
-    """The first control character, as an escape. C1 controls that belong to garbled text are not counted twice."""
+    """The first control character, as an escape. C1 controls that belong to garbled text aren't counted twice."""
     if ABOVE_ASCII_CONTROLS.search(text):
         text = ungarbled(text)
     found = _CONTROL.search(text)
@@ -53,7 +53,7 @@ def _instead(character: str) -> str:
 
 
 def replacement(text: str) -> str | None:
-    """What stands around the first U+FFFD."""
+    """What is around the first U+FFFD."""
     place = text.find("\ufffd")
     return None if place < 0 else text[max(0, place - 20):place + 20]
 
@@ -110,7 +110,7 @@ def garbled(text: str) -> str | None:
 
 
 def stray_joiner(text: str) -> str | None:
-    """The first invisible character that no script needs where it stands, as an escape."""
+    """The first invisible character that no script needs where it is, as an escape."""
     for found in _JOINER.finditer(text):
         if not _needed(text, found.start()):
             return f"U+{ord(found[0]):04X}"

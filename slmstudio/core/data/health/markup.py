@@ -48,7 +48,7 @@ _PLACEHOLDERS = {
     "FIXME": re.compile(r"\bFIXME\b"),
     "orem ipsum": re.compile(r"\b[Ll]orem ipsum\b"),
 }
-"""By what stands in every text that has one."""
+"""By what is in every text that has one."""
 _CODE_LINE = re.compile(r"""\bf["']|\.format\(|printf|print\(|["']\s*%|\breturn\b.*[;{]|=>|\bfunction\b.*\(|\bdef """
                         r"|;\s*$|\\[a-zA-Z]+\{|\$[^$\n]+\$")
 """A line of a program or of LaTeX that nobody marked as code: its braces aren't placeholders."""
@@ -92,7 +92,7 @@ def markup(text: str) -> str | None:
 
 
 def has_markup(text: str) -> bool:
-    """Whether there are tags or entities that are not meant: none are in a row that speaks of HTML."""
+    """Whether there are tags or entities that aren't meant: none are in a row that speaks of HTML."""
     return bool(_TAG.search(text) or _ENTITY.search(text)) and not ABOUT_MARKUP.search(text)
 
 

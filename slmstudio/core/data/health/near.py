@@ -23,10 +23,10 @@ THRESHOLD = 0.8
 LEAST_IN_COMMON = 0.5
 PERMUTATIONS, BANDS, BAND_ROWS = 128, 21, 6
 """A pair with a Jaccard index of 0.8 shares one of 21 bands of 6 values with a probability of
-1 − (1 − 0.8⁶)²¹ = 99.8 %, one with 0.3 in 1.5 % of cases."""
+1 − (1 − 0.8⁶)²¹ = 99.8%, one with 0.3 in 1.5% of cases."""
 ESTIMATED = 64
 LEAST_ESTIMATE = 0.62
-"""Of the 64 values kept of each row, so many must agree before texts are compared: for a pair at 0.8 their share
+"""Of the 64 values kept of each row, this many must agree before texts are compared: for a pair at 0.8 their share
 varies by 0.05, so that one in 5,000 pairs is lost."""
 CHUNK, CHUNK_WORDS = 500, 50_000
 TAIL, LOOKED_AT = 200, 20
@@ -45,11 +45,11 @@ def near_duplicates(records: Sequence[Record], left_out: set[int], pulse: Pulse)
 
     Nearly the same are rows whose shingles have a Jaccard index of 0.8 or more. And of the lines that only one of both
     has, at least half of the words must be in common, of questions as of answers: two questions about one long passage
-    are not the same row.
+    aren't the same row.
 
     Args:
         records: all rows.
-        left_out: indices of rows that are not looked at.
+        left_out: indices of rows that aren't looked at.
         pulse: counts each row, and raises `ReadingCancelled` where the user asked to end.
     """
     indices = [index for index in range(len(records)) if index not in left_out and _says_anything(records[index])]

@@ -1,7 +1,7 @@
-"""Identifiers of people in India and elsewhere: where they stand in a text, and the text with masks in their place.
+"""Identifiers of people in India and elsewhere: where they are in a text, and the text with masks in their place.
 
-A number says little by itself: one in ten numbers of an order passes a checksum of one digit. So what stands before it
-decides too: after "order no." or "₹" nothing is taken for a number of a person, after "phone" or "आधार" it is.
+A number says little by itself: one in ten numbers of an order passes a checksum of one digit. So what comes before it
+decides too: after "order no." or "₹" nothing is taken for a person's number, after "phone" or "आधार" it is.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ _Finder = Callable[[str], Iterator[tuple[int, int]]]
 
 
 def may_be_personal(text: str) -> bool:
-    """Whether `identifiers` need look at a text with ASCII digits; says no for nearly all without any, and quickly."""
+    """Whether `identifiers` has to look at a text with ASCII digits; quickly says no for nearly all texts without
+    any."""
     return "@" in text or _SEVEN_DIGITS.search(text) is not None or _INSIDE_PAN.search(text) is not None
 
 

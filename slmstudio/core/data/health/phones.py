@@ -45,7 +45,7 @@ def _is_phone(text: str, match: re.Match[str]) -> bool:
     # Nobody writes an amount with a nought or a plus before it.
     if written[0] not in "0+(" and _QUANTITY.match(text, end):
         return False
-    # "Mob-98…" is one, "ORD-98…" is not.
+    # "Mob-98…" is one, "ORD-98…" isn't.
     if text[start - 1:start] == "-" and role != "phone":
         return False
     if match.re is _MOBILE:

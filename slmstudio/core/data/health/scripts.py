@@ -67,7 +67,7 @@ def mixed_script_word(text: str, scripts: frozenset[str]) -> str | None:
 
 
 def in_own_script(text: str) -> str | None:
-    """The text with such letters written in the script of their words; None where one cannot be."""
+    """The text with such letters written in the script of their words; None where one can't be."""
     for _ in range(10):
         faulty = [word for word in dict.fromkeys(_suspects(text, scripts_of(frozenset(text)))) if _is_mixed(word)]
         if not faulty:
@@ -156,7 +156,7 @@ def _is_mixed(word: str) -> bool:
 
 
 def _is_inside(runs: list[tuple[str, str]], place: int) -> bool:
-    """Whether one Latin letter, or two small ones, stand between letters of an Indian script; x is a sign there."""
+    """Whether one Latin letter, or two small ones, are between letters of an Indian script; x is a sign there."""
     script, letters = runs[place]
     short = len(letters) == 1 or (len(letters) == 2 and letters.islower())
     return (script == "Latin" and short and letters not in "xX" and place + 1 < len(runs)

@@ -19,13 +19,13 @@ from slmstudio.core.data.health.texts import answers, is_blank, said, written
 from slmstudio.core.data.record import Record
 
 LABEL_ROWS = 3
-"""A short answer in so many rows is a label ("yes", "ham")."""
+"""A short answer in this many rows is a label ("yes", "ham")."""
 SHORT_SHARE = 0.1
 SHORT_ROWS = 10
 """If more rows than both have short answers, short answers are what the dataset is about."""
 PHRASE_SHARE = 0.002
 PHRASE_ROWS = 10
-"""A sentence begins or ends so many different answers before it counts as a stock phrase."""
+"""A sentence begins or ends this many different answers before it counts as a stock phrase."""
 
 
 @dataclass(slots=True)

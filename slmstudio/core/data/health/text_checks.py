@@ -56,7 +56,7 @@ class TextCheck:
         kind: id of the kind.
         may: whether a row may have it: quick, and never wrong when it says no.
         find: the faulty piece of a text, or None.
-        mend: the text without the fault, or None where it cannot be removed; None for kinds that nothing mends.
+        fix: the text without the fault, or None where it can't be removed; None for kinds that nothing fixes.
         tools: whether it is looked for in what tools are called with and return, too.
     """
 
@@ -68,7 +68,7 @@ class TextCheck:
 
 
 def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[TextCheck]:
-    """The checks of these kinds, in the order in which mending goes.
+    """The checks of these kinds, in the order in which fixing goes.
 
     Garbled text comes first: it holds controls and joiners, and restored it holds them no more. What takes characters
     away comes before what looks at words.

@@ -1,4 +1,4 @@
-"""What a person says of a file's columns."""
+"""What a user says of a file's columns."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ALIASES = {"question": "instruction", "answer": "output", "response": "output",
 
 
 def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
-    """What a person says of the columns.
+    """What a user says of the columns.
 
     Args:
         given: the column of each target; "choices" may name several, with commas between.
 
     Raises:
-        UserError: a target or a column that does not exist, or a target that is missing.
+        UserError: a target or a column that doesn't exist, or a target that is missing.
     """
     wanted = {_ALIASES.get(target.strip().casefold(), target.strip().casefold()): column
               for target, column in given.items()}
@@ -38,14 +38,14 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
             possible = (tr("Together with the other columns it can be {targets}.", targets=", ".join(TARGETS[layout]))
                         if target in known else tr("It can be {targets}.", targets=", ".join(known)))
             raise UserError(tr('A column can\'t be used as "{target}" here.', target=printable(target)), possible,
-                            tr("Choose one of them, as in --map instruction=Question."))
+                            tr("Choose one of them, for example --map instruction=Question."))
     series = _series(wanted, columns)
     check_columns((*wanted.values(), *series), columns)
     missing = [target for target in needed(layout, wanted) if target not in wanted]
     if missing:
         raise UserError(tr('No column was chosen for "{target}".', target=missing[0]),
                         tr("Without it there is nothing to learn."),
-                        tr("Choose one, as in --map {target}=COLUMN.", target=missing[0]))
+                        tr("Choose one, for example --map {target}=COLUMN.", target=missing[0]))
     return ColumnMap(layout, wanted, series)
 
 
@@ -58,7 +58,7 @@ def _series(wanted: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:
-    """Raises UserError: one of those that a person named does not exist."""
+    """Raises UserError: one of those that a user named doesn't exist."""
     for column in wanted:
         if column not in columns:
             shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])

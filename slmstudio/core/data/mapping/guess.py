@@ -16,7 +16,7 @@ _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
          ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
          ("instruction", ("question", "answer")), ("text", ("text",)))
 _EXAMPLES = ("instances", "examples", "demonstrations", "few_shot", "fewshot")
-"""Columns with questions and answers that are no conversation."""
+"""Columns with questions and answers that aren't conversations."""
 KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion", "topic", "label_text", "stars",
          "polarity")
 """Columns with the class of a text."""
@@ -220,7 +220,7 @@ class _Guess(Look):
         return None
 
     def _texts(self, without: tuple[str, ...] = ()) -> list[str]:
-        """Columns of text that are none of those that stand beside question and answer: numbers, names, dates."""
+        """Columns of text that are none of those that are beside question and answer: numbers, names, dates."""
         found: list[str] = []
         if not self._may_look:
             return found

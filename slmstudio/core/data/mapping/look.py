@@ -83,7 +83,7 @@ class Look:
                 self.by_name.setdefault(word, name)
 
     def values(self, column: str) -> list[Any]:
-        """What the rows have in a column, but for nothing."""
+        """What the rows have in a column, except nothing."""
         return [row[column] for row in self.rows if _filled(row.get(column))]
 
     def first(self, words: Iterable[str], without: Iterable[str] = ()) -> str:

@@ -74,7 +74,7 @@ def _way_to(value: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _said(message: Any) -> dict[str, Any] | None:
-    """What the person or the assistant said; None for what neither did. A picture stays one, so that its row is
+    """What the user or the assistant said; None for what neither did. A picture stays one, so that its row is
     refused."""
     if not isinstance(message, dict) or message.get("recipient", "all") != "all":
         return None

@@ -1,4 +1,4 @@
-"""What a person said of columns, kept for other files that have the same ones.
+"""What a user said of columns, kept for other files that have the same ones.
 
 The settings keep it as {columns: said}, the newest first; `said` is a line as `given.written` makes it.
 """

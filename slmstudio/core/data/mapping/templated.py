@@ -23,7 +23,7 @@ _NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "ipython": "
 
 def messages(text: str) -> list[dict[str, Any]]:
     """The messages of a text in the form of Llama 2 and 3, Mistral, Gemma, Phi 3, Zephyr, ChatML, Alpaca or Baize;
-    empty for any other text, and for one of which a part lies outside of all messages.
+    empty for any other text, and for one of which a part is outside of all messages.
 
     >>> messages("<s>[INST] Hi [/INST] Hello </s>")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]

@@ -243,7 +243,7 @@ def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
     begun = {who: sum(each.who == who for each in first) for who in people}
     asks = max(people, key=lambda who: begun[who])
     answers = next(who for who in people if who != asks)
-    notes.append(tr("{chat} is read as one conversation a day. “{asking}” asks, and “{answering}” answers; the model "
+    notes.append(tr("{chat} is read as one conversation per day. “{asking}” asks, and “{answering}” answers; the model "
                     "learns these answers.", chat=name, asking=asks, answering=answers))
     for found in days.values():
         turns: list[dict[str, str]] = []

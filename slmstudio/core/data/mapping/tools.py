@@ -91,7 +91,7 @@ def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[lis
     """Tools and calls that are written into the texts between tags, as Nous Research's Hermes sets have them, taken out
     of these, so that the model's own template writes them in its own way.
 
-    Where one of them cannot be read, all texts stay as they are.
+    Where one of them can't be read, all texts stay as they are.
     """
     texts = [message.get("content") for message in messages if isinstance(message, dict)]
     if not any(isinstance(text, str) and ("<tool" in text or "<functioncall>" in text) for text in texts):

@@ -51,7 +51,7 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
         document.close()
     if not any_text:
         raise UserError(tr("{name} holds no text.", name=name),
-                        tr("Its pages are pictures, as in scanned documents."),
+                        tr("Its pages are pictures, like those of a scanned document."),
                         tr("Run text recognition (OCR) on it, and open the result."))
 
 

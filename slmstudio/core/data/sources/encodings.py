@@ -10,12 +10,12 @@ SNIFF_BYTES = 4096
 SAMPLE_BYTES = 1 << 18
 _WESTERN = ("cp1252", "latin-1", "iso8859-1", "iso8859-15", "cp1250", "cp1254", "cp1257", "cp1258", "mac-roman",
             "mac_roman", "cp850", "cp858", "cp437", "iso8859_15", "latin_1", "iso8859_9", "cp1140", "hp_roman8")
-"""Single-byte encodings that differ from windows-1252 in few letters, between which short texts do not decide."""
+"""Single-byte encodings that differ from windows-1252 in few letters, between which short texts don't decide."""
 _NAMES = {"cp1252": "windows-1252", "cp1251": "windows-1251", "cp1256": "windows-1256", "cp1253": "windows-1253",
           "shift_jis": "Shift JIS", "cp932": "Shift JIS (cp932)", "gb18030": "GB 18030", "big5": "Big5",
           "euc_kr": "EUC-KR", "cp949": "EUC-KR (cp949)", "koi8_r": "KOI8-R"}
 MANY = 20
-"""Places in the beginning of JSON that are not UTF-8, from which on that is more than damage."""
+"""Places in the beginning of JSON that aren't UTF-8, from which on that is more than damage."""
 _BROKEN = re.compile("[\ud800-\udfff]+")
 
 
@@ -25,7 +25,7 @@ class Encoding(NamedTuple):
         name: for people.
         skip: bytes of the byte order mark.
         codec: Python's; "" for UTF-8.
-        assumed: whether the file does not say it, so that it was guessed by its bytes.
+        assumed: whether the file doesn't say it, so that it was guessed by its bytes.
     """
 
     name: str
@@ -71,7 +71,7 @@ def _legacy(sample: bytes) -> Encoding:
 
 
 def _is_few_letters(sample: bytes) -> bool:
-    """Whether nearly all is ASCII: a few accents then, as in the languages of Western Europe."""
+    """Whether nearly all of it is ASCII: then it has a few accents, as in the languages of Western Europe."""
     return sum(byte > 127 for byte in sample) * 20 < len(sample)
 
 

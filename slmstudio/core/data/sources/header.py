@@ -41,7 +41,7 @@ def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = ()) 
     """The rows of a table by the names of their columns.
 
     Args:
-        said: columns that a person has named: where the first row holds them all, it holds names.
+        said: columns that a user has named: where the first row holds them all, it holds names.
         notes: gets a sentence where the first row holds no names.
 
     Raises:

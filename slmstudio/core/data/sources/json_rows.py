@@ -94,7 +94,7 @@ def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
                 yield Raw(value, raw.line)
         else:
             yield raw
-    # All of it, for the checksum is that of the whole file.
+    # All of it, because the checksum is that of the whole file.
     if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
         notes.append(tr("The file holds several lists of rows; the first one is read."))
 

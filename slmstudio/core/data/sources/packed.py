@@ -19,7 +19,7 @@ GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 FREE_BYTES = 8 << 20
 """What a file may expand to, however small it is."""
 MOST_TIMES = 500
-"""Beyond that it may expand to so many times its size: text that says one thing over and over takes about 200."""
+"""Beyond that it may expand to this many times its size: text that says one thing over and over takes about 200."""
 AGAIN = noop("Copy or download it again.")
 UNPACK = noop("Unpack it and open the files in it.")
 CHUNK = 1 << 20

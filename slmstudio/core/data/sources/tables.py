@@ -53,7 +53,7 @@ def delimiter_of(first: bytes) -> str:
 
 
 def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
-    """All rows that are not blank. A cell may have line breaks where it stands in quotation marks."""
+    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks."""
     # The limit is the process's; rows have one of their own here, far above csv's.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     lines = _Lines(numbered_lines(chunks))

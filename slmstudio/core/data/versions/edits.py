@@ -1,4 +1,4 @@
-"""What a person changes by hand: rows that are deleted, edited and added, until they are written as a version."""
+"""What a user changes by hand: rows that are deleted, edited and added, until they are written as a version."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Edits:
 
 
 def texts_of(record: Record) -> list[tuple[str, str]]:
-    """(role, text) of everything in a row that a person may write differently; calls of tools aren't."""
+    """(role, text) of everything in a row that a user may write differently; calls of tools aren't."""
     if record.text is not None:
         return [(TEXT, record.text)]
     said = [(message["role"], message["content"]) for message in record.messages if not message.get("tool_calls")]

@@ -33,9 +33,9 @@ class Source:
     """A file that a version was made from.
 
     Attributes:
-        path: where it was; None where nobody noted it.
+        path: where it was; None if it wasn't noted.
         weight, rows: of a mix, its weight and how many of the rows came from it.
-        given: what a person said of the file, as in `given.parse`.
+        given: what a user said of the file, as in `given.parse`.
     """
 
     name: str
@@ -113,7 +113,7 @@ def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[
         the new file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it can't be written.
     """
     first = like or sources[0].path or Path(sources[0].name)
     target = _reserved(first, like is not None)
@@ -150,7 +150,7 @@ def read_lineage(path: Path) -> Lineage | None:
     """How a file came to be; None for one that isn't a version.
 
     Raises:
-        UserError: its lineage cannot be read.
+        UserError: its lineage can't be read.
     """
     file = lineage_file(path)
     try:
@@ -194,7 +194,7 @@ def remove(path: Path) -> bool:
     A file outside of the datasets folder, or without a lineage, belongs to somebody else and stays.
 
     Raises:
-        UserError: it cannot be moved.
+        UserError: it can't be moved.
     """
     if path.parent != paths.datasets_dir() or not lineage_file(path).exists():
         return False

@@ -74,7 +74,7 @@ def _in_order(found: Evidence) -> Iterator[Proposal]:
                        tr("It got worse at {benchmark}. Three quarters of the adapter's strength often keeps most of "
                           "both.", benchmark=found.forgotten))
         yield Proposal(ROWS, tr("Mix in general questions and answers"),
-                       tr("5 to 10 % of ordinary conversations among the rows keep what the base model knew."))
+                       tr("5 to 10% of ordinary conversations among the rows keep what the base model knew."))
     yield from _by_verdict(found)
 
 

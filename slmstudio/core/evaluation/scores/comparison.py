@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 MOST_ROWS = 1_000_000
-"""More rows than these aren't asked of anybody."""
+"""Nobody is asked for more rows than these."""
 SWAPS = 9_999
 SWAPS_AT_ONCE = 1_111
 
@@ -35,10 +35,10 @@ SWAPS_AT_ONCE = 1_111
 class Difference:
     """
     Attributes:
-        value, low, high: the first model's score less the second's, and its 95 % interval; infinite for one row.
+        value, low, high: the first model's score less the second's, and its 95% interval; infinite for one row.
         p: of the paired test, two-sided.
         rows: that both answered.
-        rows_needed: so many rows would tell the two apart in four of five tries, if the difference is as seen; None
+        rows_needed: this many rows would tell the two apart in four of five tries, if the difference is as seen; None
             where the scores are the same, or more than `MOST_ROWS` would be needed.
     """
 
@@ -67,7 +67,7 @@ def difference_interval(first: NDArray[np.float64], second: NDArray[np.float64],
                         metric: Metric) -> tuple[float, float, float]:
     """
     Returns:
-        The bounds of the 95 % interval of the difference, infinite for one row; and how far rows differ by themselves
+        The bounds of the 95% interval of the difference, infinite for one row; and how far rows differ by themselves
         (standard deviation; the error of the difference times the root of the rows).
     """
     rows = len(first)

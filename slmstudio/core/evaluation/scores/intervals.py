@@ -1,8 +1,8 @@
-"""Confidence intervals of scores: 95 % of them hold the value that endless rows of the same kind would give.
+"""Confidence intervals of scores: 95% of them hold the value that endless rows of the same kind would give.
 
 How they are made was chosen by simulation (tests/bench/intervals.py prints it; docs/decisions says what lost). The
 bootstrap finds how far a score moves when other rows are drawn. Its own percentiles aren't used: with 20 rows, most
-of them 0, they hold the true value 81 % of the time, and BCa's 88 %. Wilson's formula, which is known to hold for
+of them 0, they hold the true value 81% of the time, and BCa's 88%. Wilson's formula, which is known to hold for
 shares near 0 and 1, does so for every score between 0 and 100 once it is told how many yes-or-no rows would move as
 far.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 RESAMPLES = 1000
 MOST_BLOCKS = 2000
-"""More rows than these are joined to so many random blocks, which are resampled as rows are: the spread is the same,
+"""More rows than these are joined to this many random blocks, which are resampled as rows are: the spread is the same,
 and 100,000 rows take no longer than 2,000."""
 SEED = 20_041  # of everything random in scoring: the same answers give the same scores
 
@@ -35,7 +35,7 @@ class Interval:
     """
     Attributes:
         value: the score of all rows.
-        low, high: the 95 % confidence interval; infinite where one row says nothing.
+        low, high: the 95% confidence interval; infinite where one row says nothing.
         rows: how many rows it rests on.
     """
 
@@ -164,7 +164,7 @@ def normal_quantile(level: float = LEVEL) -> float:
 
 
 def student_quantile(freedom: float) -> float:
-    """The 97.5 % quantile of Student's distribution: 12.71, 4.30, 3.18 … 1.96.
+    """The 97.5% quantile of Student's distribution: 12.71, 4.30, 3.18 … 1.96.
 
     Args:
         freedom: 1 or more, also a fraction.

@@ -77,7 +77,7 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         lines: of judge.jsonl: {"id", "order": "ab" | "ba" (who was shown first), "a": name, "b": name,
-            "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read), "skipped": why
+            "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (couldn't be read), "skipped": why
             the judge wasn't asked, "cut": "thinking" where it came to no verdict for that}.
 
     Returns:
@@ -199,7 +199,7 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
         lines: the judge's, as of judge.jsonl, with the pairs' ids; "a" and "b" may be any two names.
 
     Returns:
-        {"votes": judged in both orders, "agreed", "share", "low", "high" (percent, 95 %), "by_chance" (percent that
+        {"votes": judged in both orders, "agreed", "share", "low", "high" (percent, 95%), "by_chance" (percent that
         would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None where it has no meaning),
         "sentence"}.
     """

@@ -83,8 +83,8 @@ def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]])
     if others:
         found.append(tr("The loss isn't compared: the two models split text into different tokens.")
                      if len(names) == 2 else
-                     tr("The loss isn't compared with that of {first} for these models, which split text into other "
-                        "tokens: {others}.", first=names[0], others=", ".join(others)))
+                     tr("The loss isn't compared with that of {first} for these models, which split text into "
+                        "different tokens: {others}.", first=names[0], others=", ".join(others)))
     if table.trained_on:
         found.append(tr("{trained_on:,} of {rows:,} rows were in the training data. A good answer to them shows "
                         "memory, not skill.", trained_on=table.trained_on, rows=len(table)))

@@ -69,7 +69,7 @@ def numbers(text: str) -> list[Number]:
             end = match.end()
             continue
         if match["over"] and not match["sign"] and match.start() and end == match.start() - 1 and found:
-            # "1 1/2": the whole number stands just before the fraction.
+            # "1 1/2": the whole number is just before the fraction.
             before = _MIXED.search(text, 0, match.start())
             if before and found[-1].value.denominator == 1 and abs(number.value) < 1 and not found[-1].percent:
                 whole = found.pop().value

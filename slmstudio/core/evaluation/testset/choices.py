@@ -22,7 +22,7 @@ class Choice(NamedTuple):
 
     Attributes:
         choices: different texts, two or more.
-        ways: each way in which what stands there names a choice: "letter" (or the choice's own label) and "text" with
+        ways: each way in which what is there names a choice: "letter" (or the choice's own label) and "text" with
             an index from 0, "number" with the number itself. Of several, the file's other rows tell which is meant.
         first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they don't tell.
     """
@@ -86,7 +86,7 @@ def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) 
     """The choices of a row, or None where something is wrong, which goes to `findings`.
 
     Args:
-        said: what stands in the columns that may say which choice is right, where there is something. One that names
+        said: what is in the columns that may say which choice is right, where there is something. One that names
             none is passed over where another does: "label" may hold a remark.
     """
     texts = options.texts
@@ -166,7 +166,7 @@ class Counting:
     Letters and texts say themselves which choice they mean. Numbers count from 0 where one of them is 0, from 1 where
     one is the number of all choices of its row and none is 0; a file with both has mistakes in it. Where there is
     neither, they count as the columns do (option1, option2 ...), else from 0. What is one choice's text and another's
-    letter or number is read as the rows are in which it can be but one of these.
+    letter or number is read like the rows in which it can be only one of these.
     """
 
     def __init__(self, choices: Iterable[tuple[Choice, int]]):

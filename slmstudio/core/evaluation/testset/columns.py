@@ -24,7 +24,7 @@ LANGUAGES = ("language", "lang", "locale")
 KIND = ("kind", "type", "match")
 TARGETS = {"references": "references", "choices": "lists", "exact": "exact", "pattern": "patterns",
            "category": "categories", "language": "languages", "kind": "kinds"}
-"""What a person may say of a column beside the targets of training, and the attribute of `Columns`."""
+"""What a user may say of a column beside the targets of training, and the attribute of `Columns`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Columns:
 
     @cached_property
     def tags(self) -> frozenset[str]:
-        """Those that stand beside question and answer."""
+        """Those that are beside question and answer."""
         return frozenset((*self.categories, *self.languages, *self.kinds))
 
     @cached_property
@@ -82,7 +82,7 @@ def columns_of(keys: Sequence[str]) -> Columns:
 
 
 def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:
-    """What a person says of the columns, and what of that is training's to read.
+    """What a user says of the columns, and what of that is training's to read.
 
     Args:
         given: the column of each target; "choices" may name several, with commas between.

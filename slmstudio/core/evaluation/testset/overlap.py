@@ -18,9 +18,9 @@ from slmstudio.core.i18n import ntr, tr
 NEAR = 0.8
 """Jaccard similarity of the questions' shingles from which two are nearly the same."""
 NEAR_PARAGRAPH = 0.6
-"""The same of each paragraph: other questions to the same long passage are no copies."""
+"""The same of each paragraph: other questions to the same long passage aren't copies."""
 NEAR_WORDS = 0.6
-"""Share of the words, weighted by rarity: questions made by one template are no copies of each other."""
+"""Share of the words, weighted by rarity: questions made by one template aren't copies of each other."""
 SHORTEST_NEAR = 20
 """Characters of a question that is looked for in other words; shorter ones are too easily alike."""
 WHOLE_FILE = 0.95
@@ -163,7 +163,7 @@ def _asked(record: Record) -> list[str]:
 
 def _keys(record: Record) -> Iterator[str]:
     """Every question that a row teaches to answer: each alone, with those before it, and its first line, below which
-    choices may stand."""
+    choices may be."""
     asked = _asked(record)
     for number, text in enumerate(asked):
         yield plain(text)
@@ -231,7 +231,7 @@ def _same_paragraphs(left: str, right: str) -> bool:
 
 
 def _in_text(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:
-    """Items of which `WORDS` words in a row stand in plain text that was learned."""
+    """Items of which `WORDS` words in a row are in plain text that was learned."""
     if not any(record.text is not None for record in records):
         return
     wanted: dict[str, list[TestItem]] = {}

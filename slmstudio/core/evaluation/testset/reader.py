@@ -29,7 +29,7 @@ REMEDY = noop("A row looks like this, on one line: {example}")
 CHOOSE = noop("Choose a file with questions and their answers: JSONL, JSON, CSV, Excel or Parquet.")
 TEXTS = ("text", "markdown", "pdf", "docx")
 NUMBERS_SHARE = 0.9
-"""A file of which so many free answers are bare numbers is one of numbers."""
+"""A file of which this many free answers are bare numbers is one of numbers."""
 NAMED = 8
 _MARK = pattern(r".*(id|idx|_no|_number|_type|_name)")
 """Names of columns that tell rows apart, and are neither asked nor answered."""
@@ -49,7 +49,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     - a number: an answer that ends with "#### 42"; or a file whose answers are numbers, nearly all;
     - free: question and answer, in every shape that `core.data.mapping` reads.
 
-    "kind" may say it instead. "system", "context", "category" (or "subject") and "language" may stand beside. Columns
+    "kind" may say it instead. "system", "context", "category" (or "subject") and "language" may be beside it. Columns
     may be named in other languages (`column_names`). What was made of nothing is told in the notes. Without a column
     the language is guessed by the script.
 
@@ -57,7 +57,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
-        said: what a person says of the columns and the sheet, as `core.data.given` reads it; beside the targets of
+        said: what a user says of the columns and the sheet, as `core.data.given` reads it; beside the targets of
             training there are those of `columns.TARGETS`.
 
     Raises:
@@ -69,7 +69,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     file = DataFile(Path(path), told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
-        raise UserError(tr("{file} doesn't fit into memory.", file=file.path.name),
+        raise UserError(tr("{file} doesn't fit in memory.", file=file.path.name),
                         tr("It has {bytes:,} bytes.", bytes=file.size),
                         tr("Close other programs, or split the file."))
     items = rows.items()

@@ -61,7 +61,7 @@ class TestMapper:
         """
         Args:
             sample: values of the first rows, by which the columns are guessed.
-            given: the column of each target, where a person knows better; see `columns.TARGETS` and training's.
+            given: the column of each target, where a user knows better; see `columns.TARGETS` and training's.
 
         Raises:
             UserError: there is no such column or target.
@@ -209,7 +209,7 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
 
 
 def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper: Mapper) -> int:
-    """Characters of the passage at the end of the question; what stands below an instruction is a part of it."""
+    """Characters of the passage at the end of the question; what is below an instruction is a part of it."""
     held = mapper.main.columns if mapper.main is not None else {}
     text = row.get(held["input"]) if "input" in held else None
     if not isinstance(text, str) or not text.strip() or names.column(held.get("instruction", "")) == "instruction":

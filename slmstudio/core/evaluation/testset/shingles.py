@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LETTERS = 5
 """Characters of a shingle."""
 BANDS, BAND_ROWS = 14, 5
-"""Texts with a similarity of 0.8 meet in one band or more with a chance of 1 - (1 - 0.8^5)^14 = 99.6 %, those with 0.5
-with 36 %."""
+"""Texts with a similarity of 0.8 meet in one band or more with a chance of 1 - (1 - 0.8^5)^14 = 99.6%, those with 0.5
+with 36%."""
 MOST_CANDIDATES = 40
 """Texts that one text is compared with: beyond, all are made by one template."""
 CHUNK = 1 << 20

@@ -41,7 +41,7 @@ def kernel_driver(root: Path) -> str | None:
 
 
 def linux_driver_in_wsl(root: Path) -> bool:
-    """Whether a Linux driver lies in the way of Windows' own. Ask only where `wsl.is_wsl()`."""
+    """Whether a Linux driver is in the way of Windows' own. Ask only where `wsl.is_wsl()`."""
     return any((root / place).exists() for place in LINUX_DRIVER)
 
 

@@ -49,7 +49,7 @@ def driver(facts: Facts) -> Iterator[Line]:
 def _without_driver(facts: Facts, card: Card) -> Line:
     name = card.name or tr("NVIDIA card")
     nouveau = card.driver == "nouveau"
-    why = (tr("It runs with nouveau, the system's own driver, which can't compute.") if nouveau else
+    why = (tr("It uses nouveau, the system's own driver, which can't compute.") if nouveau else
            tr("NVIDIA's driver isn't installed."))
     if facts.system != "Linux":
         remedy, command = tr("Install NVIDIA's driver from NVIDIA's website, then restart the machine."), ""
@@ -82,8 +82,8 @@ def torch_build(facts: Facts) -> Iterator[Line]:
     name = f"PyTorch {torch.version}"
     if torch.hip:
         yield Line("torch", CARD, tr("{pytorch} is built for AMD cards.", pytorch=name), "warning",
-                   tr("It may train as far as PyTorch itself does. SLM Studio isn't tested with it, and 4-bit training "
-                      "and the memory estimate are made for NVIDIA cards."),
+                   tr("Training on it may work as far as PyTorch supports it. SLM Studio isn't tested with it, and "
+                      "4-bit training and the memory estimate are made for NVIDIA cards."),
                    tr("If something fails, set up again to use the build for the processor or an NVIDIA card:"),
                    program.setup_command())
     elif not machine.gpus:

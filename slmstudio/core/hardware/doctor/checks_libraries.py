@@ -29,7 +29,7 @@ def python(facts: Facts) -> Iterator[Line]:
                    tr("Python 3.11 or newer is needed."), again, program.setup_command())
     elif facts.bits < 64:
         yield Line("python", LIBRARIES, tr("{python} is a {bits}-bit program.", python=name, bits=facts.bits),
-                   "problem", tr("PyTorch exists only for 64 bits, and models don't fit into 4 GB of addresses."),
+                   "problem", tr("PyTorch exists only for 64-bit systems, and models don't fit in 4 GB of memory."),
                    again, program.setup_command())
     else:
         yield Line("python", LIBRARIES, tr("{python}, {bits} bits.", python=name, bits=facts.bits))

@@ -14,7 +14,7 @@ MACHINE = TOPICS[2]
 GB = 1024**3
 ENOUGH_WITHOUT_SWAP = 16 * GB
 LITTLE_SHARED = 64 * 1024**2
-"""Docker's /dev/shm has so much unless told otherwise."""
+"""Docker's /dev/shm has this much unless told otherwise."""
 SLOW_PROFILES = ("low-power", "quiet", "cool")
 """As the kernel names them: Documentation/ABI/testing/sysfs-class-platform-profile."""
 
@@ -95,8 +95,8 @@ def power(facts: Facts) -> Iterator[Line]:
     """A laptop's battery and its power profile."""
     if facts.on_battery:
         yield Line("power", MACHINE, tr("This machine is running on battery."), "warning",
-                   tr("Most laptops then slow down the processor and the graphics card, and a long run ends with the "
-                      "battery."), tr("Plug it in before you train."))
+                   tr("Most laptops then slow down the processor and the graphics card, and a long run ends when the "
+                      "battery is empty."), tr("Plug it in before you train."))
     elif facts.power_profile in SLOW_PROFILES:
         yield Line("power", MACHINE, tr('The power profile is "{profile}".', profile=facts.power_profile), "warning",
                    tr("It slows down the processor and, in some laptops, the graphics card."),

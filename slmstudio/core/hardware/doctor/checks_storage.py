@@ -73,12 +73,12 @@ def privacy(facts: Facts) -> Iterator[Line]:
     """Whether other people of the machine can read the user's data."""
     if facts.open_to_others and facts.home is not None:
         yield Line("privacy", DISK, tr("Other users of this machine can read your runs."), "warning",
-                   tr("The folder's permissions let everybody look into it, and so at your data and chats."),
+                   tr("The folder's permissions let everybody look into it, and so see your data and chats."),
                    tr("Remove that permission:"), f"chmod go-rwx {quoting.command([str(facts.home)])}")
 
 
 def caches(facts: Facts) -> Iterator[Line]:
-    """Where they lie and how large they are."""
+    """Where they are and how large they are."""
     for cache in facts.caches:
         size = format_bytes(cache.size)
         yield Line("cache", DISK, tr("{cache}: {size}.", cache=tr(cache.title), size=size) if cache.whole else

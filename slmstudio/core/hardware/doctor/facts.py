@@ -100,9 +100,9 @@ class Facts:
         swap: bytes. memory_limit: bytes that a container allows. shared_memory: size of /dev/shm.
         on_battery: no mains. power_profile: the firmware's, as in "low-power".
         home: the folder with runs and models; home_missing, home_fault: why it can't be used, or written to.
-        windows_drive: home lies on a drive of Windows, as WSL sees it.
-        rotational: home lies on a spinning disk. write_speed: bytes a second. free: bytes.
-        open_to_others: other users of the machine can read what lies in home.
+        windows_drive: home is on a drive of Windows, as WSL sees it.
+        rotational: home is on a spinning disk. write_speed: bytes a second. free: bytes.
+        open_to_others: other users of the machine can read what is in home.
         jobs_size: bytes in the folders of short jobs.
         now, newest_file: seconds since 1970; of the newest of the program's and the user's files.
         encoding: of file names. locale_fault: why the chosen locale can't be used.

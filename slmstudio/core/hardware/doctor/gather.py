@@ -1,4 +1,4 @@
-"""Finds the facts out, except for what libraries say: nothing heavy is imported."""
+"""Finds out the facts, except for what libraries say: nothing heavy is imported."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def pinned(text: str) -> dict[str, str]:
 
 
 def tested() -> dict[str, str]:
-    """The versions that the program was tested with; empty where their list doesn't lie beside it."""
+    """The versions that the program was tested with; empty where their list isn't beside it."""
     try:
         return pinned(REQUIREMENTS.read_text(encoding="utf-8"))
     except OSError:

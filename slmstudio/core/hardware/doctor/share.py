@@ -14,7 +14,7 @@ from slmstudio.core import program
 from slmstudio.core.hardware.doctor.line import Line
 
 NOBODYS = frozenset({"root", "user", "users", "home", "localhost", "localdomain", "local", "lan", "linux", "windows"})
-"""Names that say nothing of a person, and that sentences of the report hold."""
+"""Names that say nothing about a person, and that sentences of the report hold."""
 _PATTERNS = (
     (re.compile(r"\bGPU-[0-9a-f-]{8,}", re.IGNORECASE), "<id>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),

@@ -100,7 +100,7 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 
 def newest(home: Path) -> float | None:
-    """When the newest of the user's own files was written, by a look at what lies uppermost."""
+    """When the newest of the user's own files was written, by a look at what is uppermost."""
     times = []
     for pattern in ("*", "runs/*", "chats/*"):
         for path in home.glob(pattern):

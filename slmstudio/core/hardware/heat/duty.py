@@ -5,9 +5,9 @@ from __future__ import annotations
 GAIN = 0.04
 """Share of rest a degree above the target, at once."""
 INTEGRAL_SECONDS = 60.0
-"""The same share again for each so many seconds that it stays there."""
+"""The same share again, each time it has stayed there for this many seconds."""
 BRAKE_C, BRAKE_GAIN = 2.0, 0.1
-"""From so many degrees above the target on, so much more a degree: it gets there fast the first time."""
+"""From this many degrees above the target on, this much more per degree: it gets there fast the first time."""
 AFTER_PAUSE, KEPT_SECONDS = 0.15, 300.0
 """A pause adds that share of rest; for so long at most, below the target, it isn't taken back."""
 SLOW_CYCLE_SECONDS = 7.0

@@ -19,18 +19,18 @@ HOT_SECONDS = 3.0
 STILL_HOT_C = 1
 """A reading that swings this far below the limit doesn't begin those seconds again."""
 COOLED_C = 10
-"""Work resumes so many degrees below the limit."""
+"""Work resumes this many degrees below the limit."""
 GIVE_UP_SECONDS = 600.0
 """After so long, being below the limit is enough: in a hot room the machine gets no cooler."""
 UNREAD_SECONDS = 600.0
-"""A rest whose cause can't be read any more lasts so much longer: sensors are silent after a wake, or hang."""
+"""A rest whose cause can't be read any more lasts this much longer: sensors are silent after a wake, or hang."""
 LEAST_SHARE = 0.01
 """A smaller share of rest isn't worth one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a person wants.
+    """What a user wants.
 
     Attributes:
         mode: "pause" rests when it is too hot, "hold" between steps so that it doesn't get too hot, "off" never.
@@ -53,7 +53,7 @@ class Rest:
 
     Attributes:
         heat: what was too hot; None for other reasons.
-        message: why, and until when, for a person.
+        message: why, and until when, for a user.
     """
 
     why: Why
@@ -130,7 +130,7 @@ class Guard:
         return None if self.heat is None else self.heat.limit_c - HELD_BELOW_C
 
     def change(self, settings: Settings) -> None:
-        """What a person wants from now on. A pause that it no longer asks for ends at the next look."""
+        """What a user wants from now on. A pause that it no longer asks for ends at the next look."""
         self.settings = settings
         self._rest = self._hot_since = self._highest = None
         self._duty, self._held_back = DutyCycle(), 0.0
@@ -158,7 +158,7 @@ class Guard:
         battery = reading.battery if reading else None
         if settings.pause_on_battery and battery is not None and battery.plugged is False:
             return Rest("battery",
-                        tr("The machine is running on battery ({percent:.0f} %). Training rests until it's plugged in.",
+                        tr("The machine is running on battery ({percent:.0f}%). Training rests until it's plugged in.",
                            percent=battery.percent))
         if settings.hours is not None and not settings.hours.include(moment):
             return Rest("hours",
@@ -173,9 +173,9 @@ class Guard:
     def _rest_text(self, heat: Heat) -> str:
         cooled, duration = heat.limit_c - COOLED_C, format_duration(self.settings.rest_seconds)
         if self._work == "evaluation":
-            return tr("The evaluation rests until it has cooled to {degrees:.0f} °C, at least {duration}.",
+            return tr("The evaluation rests until it has cooled to {degrees:.0f} °C, for at least {duration}.",
                       degrees=cooled, duration=duration)
-        return tr("Training rests until it has cooled to {degrees:.0f} °C, at least {duration}.", degrees=cooled,
+        return tr("Training rests until it has cooled to {degrees:.0f} °C, for at least {duration}.", degrees=cooled,
                   duration=duration)
 
     def _too_hot(self, now: float) -> bool:

@@ -52,7 +52,7 @@ class Hours:
         return start if start > moment else start + timedelta(days=1)
 
     def seconds_until_done(self, moment: datetime, work_seconds: float) -> float:
-        """How long so much work takes from `moment` on, when only these hours are worked in.
+        """How long this much work takes from `moment` on, when only these hours are worked in.
 
         A day is taken as 24 hours long, which an estimate may do.
         """

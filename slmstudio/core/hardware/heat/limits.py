@@ -12,7 +12,7 @@ from slmstudio.core.i18n import tr
 MARGIN_C = 5
 """Degrees below the temperature at which a part slows itself down."""
 HELD_BELOW_C = 5
-"""Where a temperature is held, pauses begin so many degrees above it."""
+"""Where a temperature is held, pauses begin this many degrees above it."""
 HELD_BELOW_OWN_C = 3
 """Without a chosen temperature, one is held this far below the limit for pauses that the part's own limit gives."""
 ASSUMED_CPU_C = 95
@@ -56,7 +56,7 @@ def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = F
     """All temperatures that count, each beside its limit; empty where nothing reports one.
 
     Args:
-        chosen_c: by a person, for the cards, or for the processor where that does the work; None takes the part's own
+        chosen_c: by a user, for the cards, or for the processor where that does the work; None takes the part's own
             limit less `MARGIN_C`, which the memory of a card always has, where it tells that.
         hold: whether that temperature is held, so that the limit for pauses is above it.
         on_cpu: whether the processor does the work: then cards don't count, since they may be busy with something else.

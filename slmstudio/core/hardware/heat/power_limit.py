@@ -11,10 +11,10 @@ from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 from slmstudio.core.i18n import tr
 
 SHARE = 0.8
-"""Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95 % of their full speed (Puget Systems,
+"""Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95% of their full speed (Puget Systems,
 "Quad RTX3090 GPU Wattage Limited MaxQ TensorFlow Performance", 2020)."""
 LEAST_PAUSES, LEAST_SLOWED_SECONDS = 3, 60.0
-"""A lower limit is worth a word after so many pauses for heat, or when heat slowed the card down for so long."""
+"""A lower limit is worth a word after this many pauses for heat, or when heat slowed the card down for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class PowerLimit:
         index: the driver's number of the card, as nvidia-smi counts too.
         watts: the limit that is suggested; `now_w` is the present one.
         command: to be typed as `where` says.
-        message: all of it for a person.
+        message: all of it for a user.
     """
 
     index: int

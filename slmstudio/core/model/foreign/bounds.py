@@ -268,7 +268,7 @@ def _check_format(value: Any, *values: Any, **named: Any) -> None:
 
 
 def _check_parts(value: Any, number: Any = 1, fill_with: Any = None, **named: Any) -> None:
-    """`batch` and `slice` make so many places, and fill them."""
+    """`batch` and `slice` make this many places, and fill them."""
     checked(value)
     places = _whole(named.get("linecount", named.get("slices", number)))
     check_items(places)
@@ -299,7 +299,7 @@ def _check_list(value: Any) -> None:
 
 
 def check_json(value: Any, indent: Any, separators: Any) -> None:
-    """Each value stands on a line of its own, moved in by its depth, where `indent` is given."""
+    """Each value is on a line of its own, moved in by its depth, where `indent` is given."""
     by = len(indent) if isinstance(indent, str) else max(0, _whole(indent)) if indent is not None else 0
     size = text_size(value)
     check_length(size + (size // 2 * text_size(separators) if separators else 0))

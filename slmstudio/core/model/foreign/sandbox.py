@@ -38,13 +38,13 @@ from slmstudio.core.model.foreign import bounds
 from slmstudio.core.model.foreign.bounds import BUDGET, Budget, LimitReached
 
 MAX_SOURCE = 250_000
-"""A template has at most so many characters; those of models have up to 30,000."""
+"""A template has at most this many characters; those of models have up to 30,000."""
 MAX_LITERAL = 8
 """Items of a list that is written out in a template, beyond which it is counted each time it is made."""
 
 
 class Refusal(jinja2.TemplateError):
-    """The template called `raise_exception`: it does not take this conversation."""
+    """The template called `raise_exception`: it doesn't take this conversation."""
 
 
 def render(source: str, variables: dict[str, Any], input_characters: int) -> str:

@@ -46,10 +46,10 @@ def checked(address: str) -> str:
     except ValueError:
         right = False
     if not right:
-        # What may hold a password is not repeated.
+        # What may hold a password isn't repeated.
         what = (tr("The address of the hub can't be used.") if "@" in address else
                 tr("“{address}” can't be used as the address of a hub.", address=printable(address)))
-        raise UserError(what, tr("An address begins with https://, names a computer, and holds no password."),
+        raise UserError(what, tr("An address must begin with https://, name a computer, and contain no password."),
                         tr("Correct it in the settings, in --endpoint or in HF_ENDPOINT."))
     return address.strip().rstrip("/")
 

@@ -150,7 +150,7 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
 
 
 def _refusal(repo: str, here: set[str]) -> UserError:
-    """What lies there instead of a base model, and what to do."""
+    """What is there instead of a base model, and what to do."""
     def listed(*endings: str) -> str:
         return and_more(sorted(printable(name) for name in here if name.lower().endswith(endings)), 2)
 
@@ -175,4 +175,4 @@ def _refusal(repo: str, here: set[str]) -> UserError:
         return UserError(what, why, tr("Choose the version that transformers can load."))
     why = (tr("It holds no weights in safetensors files.") if "config.json" in here else
            tr("It has neither a config.json nor weights."))
-    return UserError(what, why, tr("Check the name. Its page says what it holds."))
+    return UserError(what, why, tr("Check the name. Its page says what it contains."))

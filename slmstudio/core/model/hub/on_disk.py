@@ -1,5 +1,5 @@
 """Models that are on this machine already: in the library, in the hub's cache, in LM Studio's and Ollama's folders, and
-those that were opened once. They are used where they lie, and nothing is ever written there.
+those that were opened once. They are used where they are, and nothing is ever written there.
 
 Other programs' folders are looked at only so far: broken, forbidden and endless ones give what can be seen of them.
 """
@@ -59,7 +59,7 @@ class _Budget:
         self.left = MOST_ENTRIES
 
     def entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """What lies in a folder, by name; nothing where it can't be read."""
+        """What is in a folder, by name; nothing where it can't be read."""
         found: list[os.DirEntry[str]] = []
         try:
             with os.scandir(folder) as entries:
@@ -129,13 +129,13 @@ def resolve(text: str) -> Path:
     remedy = tr("Get it with: {command}", command=get)
     if not named.owner:
         close = ", ".join(entry.id for entry in catalogue.nearest(text, 3)) or "Qwen/Qwen2.5-1.5B-Instruct"
-        remedy += " " + tr("Give it with its owner, as in {names}.", names=close)
+        remedy += " " + tr("Give it with its owner, for example {names}.", names=close)
     raise UserError(tr("{name} isn't on this machine.", name=text),
                     tr("There is neither a folder nor a model with that name."), remedy)
 
 
 def meant(text: str) -> names.RepoName:
-    """The model of the hub that a person means: by its name there, or as the catalogue calls it.
+    """The model of the hub that a user means: by its name there, or as the catalogue calls it.
 
     Raises:
         UserError: it doesn't name a model; the remedy has those with a similar name.
@@ -296,4 +296,4 @@ def _has(folder: Path, name: str) -> bool:
     try:
         return (folder / name).is_file()
     except OSError:
-        return False  # a disk that is not plugged in, or a folder of somebody else's
+        return False  # a disk that isn't plugged in, or a folder of somebody else's

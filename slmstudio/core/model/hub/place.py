@@ -1,10 +1,10 @@
-"""Where a model of the hub lies: its folder in the library, and beside it the hidden one in which it arrives.
+"""Where a model of the hub is: its folder in the library, and beside it the hidden one in which it arrives.
 
     models/NAME/source.json              where it is from: repository, commit, files with their sizes and SHA-256
     models/.NAME.partial/download.json   the same of what is still arriving
     models/.NAME.partial/.HASH.incomplete   the beginning of a file, named by what its whole content hashes to
 
-Whatever lies in the hidden folder is used again: a file has its own name there once it is whole and verified.
+Whatever is in the hidden folder is used again: a file has its own name there once it is whole and verified.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_source(folder: Path) -> dict[str, Any] | None:
 
 
 def read_record(partial: Path) -> dict[str, Any] | None:
-    """What download.json says of a model that has not arrived yet."""
+    """What download.json says of a model that hasn't arrived yet."""
     return _read("download", partial / RECORD)
 
 
@@ -93,7 +93,7 @@ def files_of(state: dict[str, Any] | None) -> dict[str, RemoteFile]:
 
 
 def arrived(partial: Path, file: RemoteFile) -> int:
-    """Bytes of a file that lie in the hidden folder."""
+    """Bytes of a file that are in the hidden folder."""
     for name in (file.name, file.incomplete, file.name):  # it may get its name between two looks
         try:
             return min((partial / name).stat().st_size, file.size)
@@ -162,7 +162,7 @@ def _candidates(repo: str, revision: str | None) -> Iterator[Path]:
 
 
 def _may_use(folder: Path, repo: str, revision: str | None) -> bool:
-    """Whether nothing lies there, or this very model."""
+    """Whether nothing is there, or this very model."""
     if folder.exists():
         source = read_source(folder)
         return source is not None and is_same(source, repo, revision)

@@ -33,7 +33,7 @@ def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozense
     Where problems are added, nothing of the folder should be opened: a pipe, for instance, would never end.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: the folder can't be read.
     """
     names: set[str] = set()
     roots = _roots(folder)

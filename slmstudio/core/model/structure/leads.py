@@ -32,7 +32,7 @@ _FOLLOWED = {
     TOKENIZER: {
         "fast_tokenizer_files": noop("{key} in {file} leads to another tokenizer, which would be loaded instead of "
                                      "tokenizer.json."),
-        "init_inputs": noop("{key} in {file} gives the tokenizer's class values that nobody can check."),
+        "init_inputs": noop("{key} in {file} gives the tokenizer's class values that can't be checked."),
         "tokenizer_object": noop("{key} in {file} replaces the tokenizer with something else."),
     },
 }
@@ -54,7 +54,7 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
         names: what is in the folder.
     """
     if ADAPTER in names and MODEL in names:
-        problems.append(Problem(tr("{file} lies beside the base model, and transformers would apply that adapter to "
+        problems.append(Problem(tr("{file} is beside the base model, and transformers would apply that adapter to "
                                    "the model when it is loaded. Move the adapter into a folder of its own.",
                                    file=ADAPTER)))
     passed_over: dict[str, list[str]] = {}
@@ -105,7 +105,7 @@ def _followed(file: str, parents: tuple[str, ...], key: str, value: Any) -> str:
     if key == "auto_map" and not _is_auto_map(value):
         return tr("{key} in {file} isn't a table of class names, so no library can read it.", key=shown, file=file)
     if key.startswith("__") and key != "__float__" and file == MODEL:
-        return tr("{key} in {file} reaches for Python's insides.", key=shown, file=file)
+        return tr("{key} in {file} reaches into Python's internals.", key=shown, file=file)
     if file == MODEL and key in _METHODS and (not parents or parents[-1].endswith("_config")):
         return tr("{key} in {file} would replace a method of the same name.", key=shown, file=file)
     if key.removeprefix("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation"):

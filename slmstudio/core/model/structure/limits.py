@@ -43,7 +43,7 @@ MAX_WHOLE = 2**63
 INFINITE = ("time_step_limit",)
 """Keys whose value may be infinite: Mamba's, and its relatives'."""
 SLACK = 4
-"""How many times what the weights hold a configuration may ask for: some sizes in it are not used by every layer."""
+"""How many times what the weights hold a configuration may ask for: some sizes in it aren't used by every layer."""
 
 
 def check(config: Mapping[str, Any], problems: list[Problem]) -> None:

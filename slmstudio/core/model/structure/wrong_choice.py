@@ -22,7 +22,7 @@ def need_folder(folder: Path, name: str) -> None:
         UserError: it doesn't exist, or is a file.
     """
     if not folder.exists():
-        raise UserError(tr("{folder} does not exist.", folder=folder), tr("It may have been moved or deleted."),
+        raise UserError(tr("{folder} doesn't exist.", folder=folder), tr("It may have been moved or deleted."),
                         tr("Choose the model's folder again."))
     if folder.is_file():
         raise _not_a_folder(folder, name)

@@ -56,7 +56,7 @@ def look(folder: Path) -> Contents:
     """Look at the beginning of every file of a folder. Links and what isn't a file are passed over.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: the folder can't be read.
     """
     found = Contents()
     todo = [folder]
@@ -83,7 +83,7 @@ def _look_at(entry: os.DirEntry[str], folder: Path, todo: list[Path], found: Con
         with open(entry.path, "rb", opener=files.regular) as file:
             pickled = is_pickle(file)
     except OSError:
-        return  # one that is read was reported by `structure.entries`; another cannot be opened by anybody
+        return  # one that is read was reported by `structure.entries`; another can't be opened by anybody
     name = Path(entry.path).relative_to(folder).as_posix()
     if pickled:
         found.pickles.append(name)

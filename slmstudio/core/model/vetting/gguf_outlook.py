@@ -39,7 +39,7 @@ def why_no_gguf(model: ModelFacts) -> str | None:
 
 
 def _is_tekken(folder: Path) -> bool:
-    """Whether tokenizer.json cuts text as Mistral's newer tokenizers do. The rule stands in front of the vocabulary."""
+    """Whether tokenizer.json cuts text as Mistral's newer tokenizers do. The rule is in front of the vocabulary."""
     try:
         with open(folder / "tokenizer.json", "rb", opener=files.regular) as file:
             return TEKKEN in file.read(_HEAD)

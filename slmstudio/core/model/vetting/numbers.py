@@ -16,7 +16,7 @@ EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7
 """Of each format the unsigned type of its size, and the bits that only NaN and infinity have set all (IEEE 754)."""
 BLOCK = 1 << 20
 MOST_BYTES = 512 << 20
-"""So many are looked at of all weights together: whole models of 250 million parameters in 16 bits, blocks of larger
+"""This many are looked at of all weights together: whole models of 250 million parameters in 16 bits, blocks of larger
 ones."""
 SECONDS = 3.0
 """After that a slow disk isn't waited for."""
@@ -32,7 +32,7 @@ def look(found: Weights, problems: list[Problem]) -> float:
     Returns:
         The share of the weights that was looked at, 1 for all.
     """
-    every = max(1, -(-found.disk_bytes // MOST_BYTES))  # of a large tensor's blocks, each so many-th
+    every = max(1, -(-found.disk_bytes // MOST_BYTES))  # of a large tensor's blocks, every so many-th
     seen = total = 0
     broken: list[str] = []
     end = time.monotonic() + SECONDS

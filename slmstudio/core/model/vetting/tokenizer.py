@@ -31,7 +31,7 @@ _STOPPED = {
     "texts": noop("The tokenizer was stopped while it turned ordinary text into tokens."),
     "template": noop("The chat template was stopped while it was rendered."),
 }
-"""By what the child said last: what is said where it was ended at its limits."""
+"""What is said when the child was ended at its limits, by what it said last."""
 
 Report = dict[str, Any]
 """What the process has found: `tokens`, `highest` (the largest id), `special`, `beyond`, `beyond_added`, `texts`,
@@ -141,7 +141,7 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
     in_use = [token for token in report["beyond_added"] if token in named]
     template = report["template"] or {}
     if report["beyond"] or in_use or template.get("highest", -1) >= rows:
-        said = tr("Tokenizer and weights do not belong together: tokenizer.json has ids up to {highest:,}, but the "
+        said = tr("Tokenizer and weights don't belong together: tokenizer.json has ids up to {highest:,}, but the "
                   "embeddings have {rows:,} rows.", highest=report["highest"], rows=rows)
         problems.append(Problem(f"{said} {tr(OWN)}"))
     elif report["beyond_added"]:

@@ -2,8 +2,8 @@
 
 Both come with a model, from anybody. A tokenizer of a few hundred bytes can ask for any amount of time (a regular
 expression that tries every way to cut a text) or memory (a normalizer that makes ten characters of one, ten times
-over). The process ends at its limits where the system has such limits (on Linux and, but for memory, on macOS), and is
-ended from outside where it has none.
+over). The process ends at its limits where the system has such limits (on Linux and, except for memory, on macOS), and
+is ended from outside where it has none.
 
     python -P -m slmstudio.core.model.vetting.tokenizer_child < REQUEST
 

@@ -17,7 +17,7 @@ from slmstudio.core.run.energy import assumptions
 from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, SUPPLY, EnergyUse, Part
 
 LONGEST_GAP = 10.0
-"""Seconds between two readings above which the power between them is not known."""
+"""Seconds between two readings above which the power between them isn't known."""
 TOLERANCE = 0.25
 """A card's counter and its power may differ by this share, because power is reported as a mean of the last moments on
 some cards and sampled in a part of the time on others (Yang, Adamek & Armour 2023, arXiv:2312.02741). Beyond this the
@@ -33,7 +33,7 @@ class _Counter:
     last: tuple[float, float] | None = None
 
     def add(self, time: float, value: float | None, wraps: float | None = None) -> float | None:
-        """Joules since the reading before; None where they are not known."""
+        """Joules since the reading before; None where they aren't known."""
         before, self.last = self.last, None if value is None else (time, value)
         if before is None or value is None or time <= before[0]:
             return None
@@ -122,7 +122,7 @@ class EnergyMeter:
             self._read(time, event)
 
     def stop(self) -> None:
-        """Nobody read anything from here to the next reading."""
+        """Nothing was read from here to the next reading."""
         self._time = self._rapl.last = None
         for card in self._cards.values():
             card.stop()

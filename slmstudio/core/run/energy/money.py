@@ -11,7 +11,7 @@ SIGNS = {
     "MYR": "RM ", "MXN": "MX$", "TRY": "₺", "PLN": "zł ", "SEK": "kr ", "NOK": "kr ", "DKK": "kr ", "CZK": "Kč ",
     "HUF": "Ft ", "RON": "lei ", "ILS": "₪", "SAR": "SAR ", "EGP": "E£", "TWD": "NT$", "HKD": "HK$", "UAH": "₴",
 }
-"""By ISO 4217, what stands before an amount. Others stand with their three letters."""
+"""By ISO 4217, what comes before an amount. Others are written as their three letters."""
 EURO = ("AT", "BE", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PT",
         "SI", "SK")
 CURRENCIES = {

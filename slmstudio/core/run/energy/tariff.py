@@ -1,4 +1,4 @@
-"""What a kilowatt-hour costs and gives off here: the person's own figures, else the country's, each with its source."""
+"""What a kilowatt-hour costs and gives off here: the user's own figures, else the country's, each with its source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slmstudio.core.settings import Settings
 OWN = noop("your own figure")
 PRICES = {"IN": (7.12, noop("average cost of supply of India's public utilities 2024-25, Power Finance "
                          "Corporation"))}
-"""By country: a price and its source. Tariffs differ by state, slab and contract, so others are left to the person."""
+"""By country: a price and its source. Tariffs differ by state, slab and contract, so others are left to the user."""
 WORLD = (481.0, noop("world average 2023, Ember"))
 _EMBER = noop("average of the country's generation 2023, Ember")
 GRAMS = {

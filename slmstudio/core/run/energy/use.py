@@ -53,7 +53,7 @@ class EnergyUse:
     Attributes:
         parts: a part that is known in two ways, each for some of the time, is in it twice.
         seconds: in which something was read.
-        bridged: joules, at the socket, of gaps between: a card's counter went on counting.
+        bridged: joules, at the socket, of gaps between: a card's counter kept counting.
     """
 
     parts: tuple[Part, ...]

@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "full": {"method": "full"},
     "scratch": {"method": "scratch"},
 }
-"""The methods that a person chooses from, and what each is in our fields."""
+"""The methods that a user chooses from, and what each is in our fields."""
 METHOD_WORDS: dict[str, dict[str, Any]] = {
     "dora": VARIANTS["dora"],
     "rslora": VARIANTS["rslora"],

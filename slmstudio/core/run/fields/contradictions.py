@@ -10,7 +10,7 @@ from slmstudio.core.run.fields.choices import CUDA_OPTIMIZERS, PREFERENCES, SHAR
 
 
 def contradictions(config: Any) -> list[Problem]:
-    """Values that are well by themselves and do not go together."""
+    """Values that are well by themselves and don't go together."""
     shared = config.world_size > 1 and config.parallelism == "fsdp"
     rules = (
         (not config.has_adapter and config.use_dora, "use_dora",

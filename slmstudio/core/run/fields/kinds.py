@@ -33,7 +33,7 @@ class Text:
     wanted = noop("It must be text.")
 
     def read(self, value: Any) -> Any:
-        """A JSON value, or what a person typed, as the field's own type. Raises ValueError or TypeError."""
+        """A JSON value, or what a user typed, as the field's own type. Raises ValueError or TypeError."""
         if not isinstance(value, str):
             raise ValueError
         return value
@@ -126,7 +126,7 @@ class Number:
     """A number between two limits.
 
     Attributes:
-        above: the least value itself is not allowed; `below`: nor the greatest.
+        above: the least value itself isn't allowed; `below`: nor the greatest.
     """
 
     least: float
@@ -234,10 +234,10 @@ class Field:
         return tr(self.why) if self.why else ""
 
     def read(self, value: Any) -> Any:
-        """Make `value` (a JSON value, or text that a person typed) fit.
+        """Make `value` (a JSON value, or text that a user typed) fit.
 
         Raises:
-            ValueError: with a sentence, when it does not fit.
+            ValueError: with a sentence, when it doesn't fit.
         """
         kind = self.kind
         if value is None or (isinstance(value, str) and value.strip().lower() in EMPTY):
@@ -255,7 +255,7 @@ class Field:
 
 def not_allowed(value: Any, limit: str) -> str:
     """That a value can't be, with what it must be: a whole sentence."""
-    return " ".join((tr("{value!r} is not allowed.", value=value), limit))
+    return " ".join((tr("{value!r} isn't allowed.", value=value), limit))
 
 
 def described(default: Any, kind: Kind, group: str, label: str, help_text: str, *, reason: str = "",

@@ -52,7 +52,7 @@ def ask(job: jobs.Job, values: dict[str, Any]) -> RunConfig:
     They are kept in both cases, so that they also hold where the run ends before that step.
 
     Args:
-        values: of `GUARD_FIELDS`, as their types or as a person typed them.
+        values: of `GUARD_FIELDS`, as their types or as a user typed them.
 
     Returns:
         The run's configuration with them.

@@ -3,7 +3,7 @@
     guard_rest         a pause begins, or holding a temperature ("hold" as `why`), with a `message`
     guard_hold         once a minute while a temperature is held: `working`, the share of the time that is worked
     guard_resume       it is over; `seconds` were rested since the last of these events
-    guard_changed      other settings, as the person asked for
+    guard_changed      other settings, as the user asked for
     guard_unavailable  no temperature can be read, so heat isn't looked at
     power_limit_advised  a lower power limit would help: `watts`, `command`, `message`
 """
@@ -72,7 +72,7 @@ class GuardSummary:
         """Take one event; others than the guard's and the sensors' are passed over.
 
         Args:
-            at: where it lies on the axis of the plots; None takes its time.
+            at: where it is on the axis of the plots; None takes its time.
         """
         kind, time = event.get("type"), number(event, "time")
         if kind == "guard_rest":
@@ -138,7 +138,7 @@ class GuardSummary:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """By field of the guard, what a person wanted last while the run was running."""
+        """By field of the guard, what a user wanted last while the run was running."""
         return {name: value for event in self.changes for name, value in event["values"].items()}
 
     @property

@@ -1,4 +1,4 @@
-"""What a fit check found, also where the system ended its worker for want of memory."""
+"""What a fit check found, also where the system ended its worker because memory ran out."""
 
 from __future__ import annotations
 

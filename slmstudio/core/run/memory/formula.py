@@ -68,7 +68,7 @@ class MemoryEstimate:
         return sum(self.parts().values())
 
     def verdict(self, free: int) -> str:
-        """"fits" if it surely does, "tight" if it may, else "does not fit", where `free` bytes may be filled."""
+        """"fits" if it surely does, "tight" if it may, else "doesn't fit", where `free` bytes may be filled."""
         return "fits" if self.high <= free else "tight" if self.low <= free else "does not fit"
 
     def parts(self) -> dict[str, int]:

@@ -88,7 +88,7 @@ def linear_layers(facts: ModelFacts) -> dict[str, tuple[int, int]]:
 
 
 def targets(facts: ModelFacts, config: RunConfig) -> list[tuple[int, int]]:
-    """Sizes of the layers that get an adapter. Names that are not known count as all of them: rather too much."""
+    """Sizes of the layers that get an adapter. Names that aren't known count as all of them: rather too much."""
     layers = linear_layers(facts)
     names = [config.target_modules] if isinstance(config.target_modules, str) else config.target_modules
     chosen = [size for name, size in layers.items() if name in {wanted.rsplit(".", 1)[-1] for wanted in names}]

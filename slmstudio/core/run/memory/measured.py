@@ -63,7 +63,7 @@ class Measurement:
         seconds_per_step, seconds_per_evaluation: of a usual step and of a whole evaluation; None where unknown.
         tokens_per_second: non-padding tokens.
         watts: mean that the machine drew from the socket; None where it wasn't measured.
-        ran_out: memory did not suffice.
+        ran_out: memory didn't suffice.
     """
 
     machine: str
@@ -112,7 +112,7 @@ def device_of(config: RunConfig, machine: Machine) -> str:
 
 
 def free_on(config: RunConfig, machine: Machine) -> tuple[str, int | None]:
-    """The device of a run, and the bytes that are free there; None where the driver does not say."""
+    """The device of a run, and the bytes that are free there; None where the driver doesn't say."""
     device = device_of(config, machine)
     return device, machine.gpus[0].memory_free if device == "cuda" else machine.ram_free
 
@@ -144,7 +144,7 @@ def record(measurement: Measurement) -> None:
 
     Raises:
         UserError: a newer program wrote the file.
-        OSError: it cannot be written, or another process keeps it busy.
+        OSError: it can't be written, or another process keeps it busy.
     """
     import filelock
 
@@ -160,7 +160,7 @@ def record(measurement: Measurement) -> None:
 
 
 def load() -> list[Measurement]:
-    """What is known, oldest first; nothing where the file cannot be used: it is only a help."""
+    """What is known, oldest first; nothing where the file can't be used: it is only a help."""
     with contextlib.suppress(UserError, OSError):
         return _entries()
     return []
@@ -219,7 +219,7 @@ def _entries() -> list[Measurement]:
     """
     Raises:
         UserError: a newer program wrote the file.
-        OSError: it cannot be read.
+        OSError: it can't be read.
     """
     listed = (formats.read(KIND, _file()) or {}).get("measurements")
     return [each for state in (listed if isinstance(listed, list) else []) if (each := _read(state)) is not None]

@@ -46,7 +46,7 @@ class Outlook:
     Attributes:
         best: memory.
         device: "cuda" or "cpu".
-        free: bytes free there; None where the driver does not say.
+        free: bytes free there; None where the driver doesn't say.
         seconds: how long the whole run takes; None where no step of it was measured.
         energy: what it draws; None where nobody knows.
     """
@@ -59,7 +59,7 @@ class Outlook:
 
     @property
     def fits(self) -> str:
-        """`YES`, `PERHAPS` or `NO`; it is advice, and a person may start all the same."""
+        """`YES`, `PERHAPS` or `NO`; it is advice, and a user may start all the same."""
         estimate, known = self.best.estimate, self.best.measured
         if known is not None and known.ran_out and (self.free is None or self.free <= known.peak_bytes):
             return NO

@@ -1,4 +1,4 @@
-"""Rows that lie on the disk and are read as they are asked for, so that a million of them take no memory."""
+"""Rows that are on the disk and are read as they are asked for, so that a million of them take no memory."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Spool:
 
 def raw_lines(records: Sequence[Record], columns: Iterable[Any] | None,
               dump: Callable[[Record, Any], bytes] = lines.dump) -> Iterator[bytes]:
-    """Each record as a line, with its columns where there are any; of rows on the disk without, as they lie there."""
+    """Each record as a line, with its columns where there are any; of rows on the disk without, as they are there."""
     if columns is None and isinstance(records, DiskRows) and dump is lines.dump:
         return records.lines()
     return (dump(record, row) for record, row in zip(records, columns or repeat(None), strict=False))

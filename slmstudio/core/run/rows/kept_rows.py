@@ -50,7 +50,7 @@ Dump = Callable[[Record, Any], bytes]
 
 
 class Damaged(UserError):
-    """The rows are not what they were when they were kept."""
+    """The rows aren't what they were when they were kept."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Kept:
     """
     Attributes:
         train: rows to learn. They and the next are read from the run's folder as they are asked for, and proven each
-            time: `Damaged` is raised where they are not what they were.
+            time: `Damaged` is raised where they aren't what they were.
         evaluation: rows that are only evaluated.
     """
 
@@ -85,7 +85,7 @@ class Kept:
 
 @contextlib.contextmanager
 def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
-    """Makes files in which rows lie until they are kept: a million of them would take more than a gigabyte of memory.
+    """Makes files in which rows are until they are kept: a million of them would take more than a gigabyte of memory.
 
     Raises:
         UserError: the disk is full, or refuses.
@@ -137,7 +137,7 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
 def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None,
                dump: Dump = lines.dump) -> Manifest:
     """What is to be said of the rows; they are written on the way, where there is a folder for them."""
-    # Where a person said what the columns hold, they tell nobody else.
+    # Where a user said what the columns hold, they tell nobody else.
     has_columns = rows.evaluation and not rows.evaluated.given
     columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
     train = _written(rows.train, None, folder and _file(folder, TRAIN), cancelled, dump)
@@ -205,7 +205,7 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
         _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
     if other or not same:
         why = (tr("{file} was changed since.", file=other[0]) if other else
-               tr("The file would be divided into other rows now."))
+               tr("The file would be split into different rows now."))
         raise Damaged(damage.what, f"{tr(_NOT_AGAIN)} {why}", tr(PUT_BACK, folder=FOLDER))
     return rows, found
 
@@ -217,8 +217,8 @@ def read(run: Path) -> Kept | None:
     """The rows that a run keeps; None where it keeps none.
 
     Raises:
-        Damaged: they are not what they were.
-        UserError: they cannot be read, or a newer program wrote them.
+        Damaged: they aren't what they were.
+        UserError: they can't be read, or a newer program wrote them.
     """
     manifest = read_manifest(run)
     if manifest is None:
@@ -262,7 +262,7 @@ def read_manifest(run: Path) -> Manifest | None:
 
 
 def head(run: Path, side: str, most: int) -> list[Record]:
-    """The first rows of a side, of up to about `most` bytes; the rest is not read, nor is the SHA-256 looked at."""
+    """The first rows of a side, of up to about `most` bytes; the rest isn't read, nor is the SHA-256 looked at."""
     found = []
     for line in _lines(run, side):
         found.append(_loaded(run, side, line)[0])

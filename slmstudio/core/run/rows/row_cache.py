@@ -2,7 +2,7 @@
 
     cache/rows/KEY/   a run's data folder (`kept_rows`)
 
-KEY is made of everything that decides the rows, so that an entry is right or is not found. A damaged one is removed.
+KEY is made of everything that decides the rows, so that an entry is right or isn't found. A damaged one is removed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import Manifest, split_of
 
 FORMAT = 1
-"""Raised whenever other rows are read of the same file: entries of before are not found then, and go as they age."""
+"""Raised whenever other rows are read of the same file: entries of before aren't found then, and go as they age."""
 LEAST_BYTES = 1 << 20
 """Of a file; a smaller one is read in a moment."""
 MOST_BYTES = 1 << 30
-"""Of all entries together. Beyond it those go that were not used for the longest time, but not the one just made."""
+"""Of all entries together. Beyond it those go that weren't used for the longest time, but not the one just made."""
 OLD_SECONDS = 24 * 3600
 """What was left half written so long ago belongs to no process any more."""
 
 
 def key(config: RunConfig) -> str | None:
-    """Under which the rows of a configuration are kept; None where they are not: of small files and of folders, and
+    """Under which the rows of a configuration are kept; None where they aren't: of small files and of folders, and
     where evaluation rows have a file of their own, which must be compared with the others."""
     path = Path(config.train_file)
     if config.eval_file or not path.is_file() or path.stat().st_size < LEAST_BYTES:
@@ -45,7 +45,7 @@ def key(config: RunConfig) -> str | None:
 
 
 def take(run: Path, key: str, config: RunConfig) -> kept_rows.Kept | None:
-    """Give a run the rows that are kept under this key; None where there are none, or they cannot be used."""
+    """Give a run the rows that are kept under this key; None where there are none, or they can't be used."""
     entry, partial = _folder() / key, run / f".{kept_rows.FOLDER}.partial"
     if not entry.is_dir():
         return None
@@ -84,8 +84,8 @@ def put(run: Path, key: str) -> None:
 
 
 def make_room(new: Path, most: int) -> None:
-    """Remove what was left half written, and above `most` bytes the entries that were not used for the longest time.
-    The entry `new` stays, however large it is."""
+    """Remove what was left half-written, and, above `most` bytes, the entries that haven't been used for the longest
+    time. The entry `new` stays, however large it is."""
     entries, total = [], 0
     for path in new.parent.iterdir():
         with contextlib.suppress(OSError):  # another run may remove it meanwhile

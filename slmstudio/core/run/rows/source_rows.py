@@ -58,7 +58,7 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
         store: makes files that the rows are kept in; without it they are in memory.
 
     Raises:
-        UserError: a file cannot be used, or one cannot evaluate what the other teaches.
+        UserError: a file can't be used, or one can't evaluate what the other teaches.
         ReadingCancelled: `cancelled` said so.
     """
     whole = given.read(Path(config.train_file), config.train_map, progress, cancelled, store or list)

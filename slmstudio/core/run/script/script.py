@@ -1,7 +1,7 @@
 """A run as a script of its own: PyTorch, transformers, PEFT and TRL, no SLM Studio, and the same losses.
 
-The script is put together from parts in resources/script, each a plain Python file; what a part names and does not
-define are constants, which stand at the script's top with their reasons. Beside the script lie the run's rows.
+The script is put together from parts in resources/script, each a plain Python file; what a part names and doesn't
+define are constants, which are at the script's top with their reasons. Beside the script are the run's rows.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
         out: where the script goes; an existing one is written over.
 
     Raises:
-        UserError: the run, its model or its data cannot be used, or the script cannot be written.
+        UserError: the run, its model or its data can't be used, or the script can't be written.
     """
     out, notes, kept = Path(out), [], None
     if isinstance(run, RunConfig):
@@ -265,5 +265,5 @@ def _start_weights(config: RunConfig) -> Path | None:
 
 
 def _one_line(text: str) -> str:
-    """Text as it may stand in a comment: no line break of any kind ends it."""
+    """Text as it may be in a comment: no line break of any kind ends it."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -16,7 +16,7 @@ from slmstudio.core.run.rows import source_rows
 from slmstudio.core.run.rows.kept_rows import Kept
 
 IGNORED = -100
-"""Label of a position that is not learned."""
+"""Label of a position that isn't learned."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def script_rows(config: RunConfig, kept: Kept | None = None) -> ScriptRows:
         kept: the run's own rows; without them, those of the configuration's files.
 
     Raises:
-        UserError: a file or the model's tokenizer or template cannot be used.
+        UserError: a file or the model's tokenizer or template can't be used.
     """
     rows = kept or source_rows.read(config)
     train, held_out = rows.train, rows.evaluation
@@ -62,7 +62,7 @@ def _answers(row: Record, objective: str) -> dict[str, Any]:
     """A row in TRL's conversational layout: `prompt` with the answers to compare, or one answer and its label.
 
     Raises:
-        UserError: the row does not say which answer is better, or has tools.
+        UserError: the row doesn't say which answer is better, or has tools.
     """
     prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
     if row.has_tools:  # TRL's trainer for ORPO passes over them, and a table of calls has every call's arguments

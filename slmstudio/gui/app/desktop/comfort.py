@@ -61,7 +61,7 @@ class ComfortRows(QWidget):
         self.size.setToolTip(tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
         self.size.setRange(*TEXT_SIZES)
         self.size.setSingleStep(10)
-        self.size.setSuffix(tr(" %"))
+        self.size.setSuffix(tr("%"))
         self.size.setKeyboardTracking(False)
         self.size.valueChanged.connect(self._set_size)
 

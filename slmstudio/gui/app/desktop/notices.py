@@ -45,7 +45,7 @@ class DesktopNotices(QObject):
     def _tell(self, notice: Notice) -> None:
         QTimer.singleShot(0, self, partial(self._announce, notice))  # only then a banner tells of it, too
         if QApplication.activeWindow() is not None or not self._session.settings.notifications:
-            return  # the window itself is not the active one while a dialog of its own is open
+            return  # the window itself isn't the active one while a dialog of its own is open
         QApplication.alert(self._window)
         self._desktop.notify(notice, partial(self.show_in_tray, notice))
 

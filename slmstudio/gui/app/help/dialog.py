@@ -79,7 +79,7 @@ class HelpDialog(QDialog):
 
 
 class Glossary(QWidget):
-    """All terms in the order of the alphabet, with a field that narrows them down."""
+    """All terms in alphabetical order, with a field that narrows them down."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -87,7 +87,7 @@ class Glossary(QWidget):
         self.search.setObjectName("glossary_search")
         self.search.setPlaceholderText(tr("Find a word"))
         self.search.setAccessibleName(tr("Find a word"))
-        self.search.setToolTip(tr("Shows the words whose name or meaning has this in it."))
+        self.search.setToolTip(tr("Shows the words that have this in their name or meaning."))
         self.search.textChanged.connect(self._narrow)
         self._none = text_label(tr("No matches."), "muted")
         page = QWidget()

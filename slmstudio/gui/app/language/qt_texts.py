@@ -1,7 +1,7 @@
 """What Qt itself writes, in its buttons, its dialogs and the menus of its fields; and Qt's numbers and direction.
 
-Qt has translations for some languages, but for none of India. So the words that people meet here are messages of the
-program, in its catalogues like all others.
+Qt has translations for some languages, but not for those of India. So the words that people meet here are messages of
+the program, in its catalogues like all others.
 """
 
 from __future__ import annotations

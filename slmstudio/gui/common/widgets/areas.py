@@ -151,9 +151,9 @@ class EmptyState(DropArea):
 
     @staticmethod
     def centred(state: QWidget) -> QWidget:
-        """An empty state, or what stands in its place, in the middle of a page."""
+        """An empty state, or what is in its place, in the middle of a page."""
         page = QWidget()
-        # Stretches instead of an alignment, which would not ask wrapped text for its height.
+        # Stretches instead of an alignment, which wouldn't ask wrapped text for its height.
         row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(state)

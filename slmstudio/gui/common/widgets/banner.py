@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
 
 _ROOT = QModelIndex()
 OPEN_UP_TO = 5
-"""So many problems are shown at once; more on demand."""
+"""This many problems are shown at once; more on demand."""
 
 
 class ProblemsModel(QAbstractListModel):
@@ -115,7 +115,7 @@ class ErrorBanner(QFrame):
         self._why.setText(breakable(why))
         self._why.setVisible(bool(why))
         self._copy.setVisible(defect)
-        problems = [problem for problem in problems if problem.message not in why]  # one alone may stand there already
+        problems = [problem for problem in problems if problem.message not in why]  # one alone may already be there
         self._model.set_problems(tuple(problems))
         self._toggle.setText(ntr("{n:,} problem", "{n:,} problems", len(problems)))
         self._toggle.setVisible(len(problems) > 1)

@@ -35,7 +35,7 @@ class SecondaryButton(QPushButton):
     """Any other button.
 
     Args:
-        kind: "plain", "danger" (what it does cannot be undone) or "small" (inside a list or a card's header).
+        kind: "plain", "danger" (what it does can't be undone) or "small" (inside a list or a card's header).
     """
 
     def __init__(self, text: str = "", tooltip: str = "", kind: str = "plain", parent: QWidget | None = None):
@@ -63,7 +63,7 @@ class ButtonRow(QWidget):
         return super().event(event)
 
     def minimumSizeHint(self) -> QSize:
-        """As narrow as its widest button: it can stand in a column."""
+        """As narrow as its widest button: it can be in a column."""
         widest = max((each.sizeHint().width() for each in self._shown()), default=0)
         return QSize(widest, super().minimumSizeHint().height())
 
@@ -82,7 +82,7 @@ class ButtonRow(QWidget):
 
 
 class IconButton(QToolButton):
-    """A button that is only a drawing; its tooltip is its name for those who cannot see it."""
+    """A button that is only a drawing; its tooltip is its name for those who can't see it."""
 
     def __init__(self, icon: str, tooltip: str, parent: QWidget | None = None):
         super().__init__(parent)
@@ -151,7 +151,7 @@ class SegmentedControl(QFrame):
 
 
 def keep_room(widget: QWidget, on: bool = True) -> None:
-    """Keep the room of a widget while it is hidden, so that nothing else moves to where a person may just press."""
+    """Keep the room of a widget while it is hidden, so that nothing else moves to where a user may just press."""
     policy = widget.sizePolicy()
     policy.setRetainSizeWhenHidden(on)
     widget.setSizePolicy(policy)

@@ -1,4 +1,4 @@
-"""The surface that everything lies on."""
+"""The surface that everything is on."""
 
 from __future__ import annotations
 

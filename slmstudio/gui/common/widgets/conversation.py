@@ -81,7 +81,7 @@ class BubbleArea(QScrollArea):
     """A scrolled column with bubbles, which keep to its width.
 
     Args:
-        margin: what lies beside them, in pixels.
+        margin: what is beside them, in pixels.
     """
 
     def __init__(self, margin: int, parent: QWidget | None = None):

@@ -32,7 +32,7 @@ class CopyText(QFrame):
 
     Args:
         name: for a screen reader.
-        most_lines: the field grows to so many; more can be scrolled to.
+        most_lines: the field grows to this many; more can be scrolled to.
         wrap: break long lines, as of commands; a program is scrolled.
     """
 
@@ -42,7 +42,7 @@ class CopyText(QFrame):
         self.field = _Field()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)
-        self.field.setToolTip(tr("Copy it, or mark a part of it."))
+        self.field.setToolTip(tr("Copy it, or select a part of it."))
         self.field.setProperty("recipe", True)
         self._wraps = wrap
         if wrap:
@@ -71,7 +71,7 @@ class CopyText(QFrame):
         """Show a text.
 
         Args:
-            copied: what the button copies, where a part of it is not to be seen.
+            copied: what the button copies, where a part of it isn't to be seen.
         """
         self._copied = shown if copied is None else copied
         if shown != self.field.toPlainText():

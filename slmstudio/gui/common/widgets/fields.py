@@ -1,6 +1,6 @@
-"""Fields that a person turns or chooses from.
+"""Fields that a user turns or chooses from.
 
-The wheel scrolls the page they lie on. It changes a field only while that has the keyboard focus: whoever scrolls past
+The wheel scrolls the page they are on. It changes a field only while that has the keyboard focus: whoever scrolls past
 must not change a setting without seeing it.
 """
 

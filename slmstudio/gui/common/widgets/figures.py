@@ -28,7 +28,7 @@ class Figure:
     Attributes:
         detail: small, below the text, as an interval.
         raw: what a CSV gets; None takes the text, and the detail in brackets. Values by their names get a column each;
-            that without a name stands below the heading itself.
+            that without a name is below the heading itself.
         chip: the kind of a chip around the text, or "".
     """
 
@@ -52,7 +52,7 @@ class FigureModel(QAbstractTableModel):
     def show_rows(self, headers: Sequence[str], rows: Sequence[Sequence[Figure]], figures: bool = True) -> None:
         """
         Args:
-            figures: all columns but the first stand at the right, as numbers do.
+            figures: all columns but the first are aligned to the right, as numbers are.
         """
         self.beginResetModel()
         self.headers, self.rows, self.figures = list(headers), [list(row) for row in rows], figures
@@ -189,7 +189,7 @@ class FigureTable(QTableView):
         return sum(header.sectionSize(column) for column in range(1, len(self.figures.headers)))
 
     def _share_room(self) -> None:
-        """The first column takes what the figures leave, but never so little that its names cannot be read."""
+        """The first column takes what the figures leave, but never so little that its names can't be read."""
         if not self.figures.headers:
             return
         header = self.horizontalHeader()

@@ -19,10 +19,10 @@ class HoursEdit(QWidget):
 
     Args:
         text: beside the box.
-        in_one_line: the times stand beside the text, not below it.
+        in_one_line: the times are beside the text, not below it.
 
     Signals:
-        edited(str): a person chose other hours: "22:00-06:00", or "" for all day.
+        edited(str): a user chose other hours: "22:00-06:00", or "" for all day.
     """
 
     edited = Signal(str)
@@ -75,7 +75,7 @@ class HoursEdit(QWidget):
         self._show_times()
 
     def set_editable(self, on: bool) -> None:
-        """Let a person choose, or only look."""
+        """Let a user choose, or only look."""
         for widget in (self.check, self.start, self.end):
             widget.setEnabled(on)
             widget.setProperty("locked", not on)

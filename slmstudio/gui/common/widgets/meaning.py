@@ -14,7 +14,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton
 
 
 class MeaningButton(IconButton):
-    """Beside a figure. It shows the meaning until the person clicks anywhere or presses Esc.
+    """Beside a figure. It shows the meaning until the user clicks anywhere or presses Esc.
 
     Args:
         keys: of `TERMS`; several for a table of figures.

@@ -1,4 +1,4 @@
-"""Panes side by side or one below another, which a person can resize and finds again as they were."""
+"""Panes side by side or one below another, which a user can resize and finds again as they were."""
 
 from __future__ import annotations
 

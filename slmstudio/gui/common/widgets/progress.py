@@ -16,7 +16,7 @@ from slmstudio.gui.common.widgets.labels import ElidedLabel
 
 TOLD_AFTER_SECONDS = 2.0
 SOON_MS = 300
-"""Work that ends sooner is not shown: a bar that comes and goes only startles."""
+"""Work that ends sooner isn't shown: a bar that comes and goes only startles."""
 
 
 class ProgressBar(QProgressBar):
@@ -67,7 +67,7 @@ class ProgressStrip(QWidget):
         self.start("")
 
     def start(self, text: str) -> None:
-        """Begin a piece of work whose length is not known yet."""
+        """Begin a piece of work whose length isn't known yet."""
         self._started = time.monotonic()
         self._left = ProgressLeft(self._started)
         self.label.setText(text)
@@ -77,7 +77,7 @@ class ProgressStrip(QWidget):
         self.bar.setRange(0, 0)
 
     def start_soon(self, text: str) -> None:
-        """Begin a piece of work that may end at once: the strip is seen when it does not."""
+        """Begin a piece of work that may end at once: the strip is seen when it doesn't."""
         self.hide()
         self.start(text)
         self._soon.start()
@@ -104,7 +104,7 @@ class ProgressStrip(QWidget):
     def _time_left(self, done: int, total: int) -> str:
         if total <= 0:
             return ""
-        percent = tr("{percent} %", percent=int(100 * min(done, total) / total))
+        percent = tr("{percent}%", percent=int(100 * min(done, total) / total))
         now = time.monotonic()
         left = self._left.update(done, total, now)
         if left is None or now - self._started < TOLD_AFTER_SECONDS:

@@ -98,7 +98,7 @@ class ShareBar(QWidget):
         return lines * (QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height() + 4)
 
     def _places(self, width: int) -> list[tuple[Share, int, int]]:
-        """Where each entry of the legend stands: its left edge in pixels and its line."""
+        """Where each entry of the legend is: its left edge in pixels and its line."""
         metrics = QFontMetrics(theme.base_font(theme.SMALL_SIZE))
         found, x, y = [], 0, 0
         for share in self._shares:

@@ -43,7 +43,7 @@ class TwoLineList(QListWidget):
 
     @staticmethod
     def change(item: QListWidgetItem, *, detail: str | None = None, chip: str = "", kind: str = "plain") -> None:
-        """Write the item's second line and its chip anew."""
+        """Write the item's second line and its chip again."""
         if detail is not None:
             item.setData(DETAIL, detail)
         item.setData(CHIP, chip)

@@ -69,7 +69,7 @@ class HealthCard(Card):
 
     Signals:
         rows_wanted(Finding): the user wants to see its rows.
-        mend_wanted(str): the user wants to mend this kind of finding.
+        mend_wanted(str): the user wants to fix this kind of finding.
         cancelled: the user ended the check.
         check_wanted: the user wants it to be done again.
     """

@@ -72,7 +72,7 @@ def _head(text: str, most: int) -> str:
 
 
 def shown(text: str, most: int = MOST_CHARACTERS) -> str:
-    """A text of which one sees what is invisible, cut where it is long.
+    """A text with what is invisible made visible, cut if it is long.
 
     >>> shown("a\\u200bb")
     'a[U+200B]b'

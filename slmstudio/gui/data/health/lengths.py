@@ -22,7 +22,7 @@ MOST_SCRIPTS = 3
 
 
 class LengthStrip(QWidget):
-    """A histogram of tokens a row at the left, figures at the right."""
+    """A histogram of tokens per row on the left, figures on the right."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -68,7 +68,7 @@ class LengthStrip(QWidget):
             self.histogram.hide()
 
     def set_flat(self, flat: bool) -> None:
-        """Leave the drawing out where the window is low: the rows need the room."""
+        """Leave the plot out if the window is low: the rows need the space."""
         if flat == self._flat:
             return
         self._flat = flat
@@ -88,7 +88,7 @@ class LengthStrip(QWidget):
             planned: whether the length is that of the plan in Training.
         """
         self._counts = counts, max_length, model, planned
-        lines = [tr("Median {median:,} · 95 % within {most:,} · longest {longest:,}", median=counts.median,
+        lines = [tr("Median {median:,} · 95% within {most:,} · longest {longest:,}", median=counts.median,
                     most=counts.p95, longest=counts.max), self._cut(counts, max_length, planned)]
         if counts.per_word:
             lines.append(self._cost(counts, model))
@@ -108,8 +108,8 @@ class LengthStrip(QWidget):
             return tr("No row is cut at {length}.", length=length)
         share = 100 * over / len(ordered)
         percent = f"{share:.0f}" if share >= 10 else f"{share:.1f}" if share >= 0.1 else "<0.1"
-        return ntr("{n:,} row ({percent} %) is cut at {length}. At {longest:,}, none is.",
-                   "{n:,} rows ({percent} %) are cut at {length}. At {longest:,}, none is.", over, percent=percent,
+        return ntr("{n:,} row ({percent}%) is cut at {length}. At {longest:,}, none is.",
+                   "{n:,} rows ({percent}%) are cut at {length}. At {longest:,}, none is.", over, percent=percent,
                    length=length, longest=counts.max)
 
     def _cost(self, counts: TokenCounts, model: str) -> str:

@@ -1,4 +1,4 @@
-"""Mending: which kinds, what would change, and the button that writes it as a new version."""
+"""Fixing: which kinds, what would change, and the button that writes it as a new version."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MendCard(Card):
     """Previews a fix, and writes it.
 
     Signals:
-        written(Dataset, Dataset): the dataset that was mended, and its new version.
+        written(Dataset, Dataset): the dataset that was fixed, and its new version.
         closed: the user is done, or gave up.
     """
 
@@ -122,7 +122,7 @@ class MendCard(Card):
     def close_card(self) -> None:
         """Give up, and go back to the rows."""
         if self._writing:
-            return  # a file that is half written is of no use to anybody
+            return  # a half-written file is of no use
         self._stop()
         self._report = self._preview = None
         self.closed.emit()
@@ -135,7 +135,7 @@ class MendCard(Card):
         self.strip.end()
 
     def _look(self) -> None:
-        """Mend in memory, and show what that does."""
+        """Fix in memory, and show what that does."""
         report = self._report
         if report is None or self._writing:
             return

@@ -61,7 +61,7 @@ class StatisticsStrip(QWidget):
         main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]
         rest = 1 - sum(share for _, share in main) if counted.scripts else 0
         shown = [*((tr(script), share) for script, share in main), *([(tr("others"), rest)] if rest > 1e-9 else [])]
-        self.scripts.show_shares([Share(share, colour, tr("{script} {percent} %", script=script,
+        self.scripts.show_shares([Share(share, colour, tr("{script} {percent}%", script=script,
                                                           percent=_percent(share)))
                                   for (script, share), colour in zip(shown, COLOURS, strict=False)], 1)
         lines = [" · ".join((ntr("{n:,} row", "{n:,} rows", counted.rows),
@@ -69,7 +69,8 @@ class StatisticsStrip(QWidget):
                  tr("Longest row: {characters:,} characters, line {line:,}", characters=counted.longest_characters,
                     line=counted.longest_line)]
         if counted.duplicate_prompts:
-            lines.append(ntr("{n:,} row asks the same as an earlier row", "{n:,} rows ask the same as an earlier row",
+            lines.append(ntr("{n:,} row asks the same question as an earlier row",
+                             "{n:,} rows ask the same question as an earlier row",
                              counted.duplicate_prompts))
         elif counted.duplicate_rows:
             lines.append(ntr("{n:,} row is the same as an earlier row", "{n:,} rows are the same as an earlier row",

@@ -113,7 +113,7 @@ class Preview:
 
 
 def preview(report: Report, kinds: Iterable[str], task: Task) -> Preview:
-    """Mend the rows in memory.
+    """Fix the rows in memory.
 
     Raises:
         ReadingCancelled: the task was cancelled.
@@ -188,7 +188,7 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
     """Read the file that a version was made from, and move the version to the trash.
 
     Returns:
-        the dataset before, None of a mix; and why the version could not be moved.
+        the dataset before, None of a mix; and why the version couldn't be moved.
 
     Raises:
         UserError: the file before can't be read; nothing was moved then.

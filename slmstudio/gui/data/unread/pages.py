@@ -25,8 +25,8 @@ class DataPages(QStackedWidget):
     Pages are made when they are first shown, so that the window starts without them.
 
     Signals:
-        said(Wanted): a person said what the columns of a file hold.
-        left(Wanted): a person doesn't want to say it.
+        said(Wanted): a user said what the columns of a file hold.
+        left(Wanted): a user doesn't want to say it.
         chosen(Path), removed(Path): of the recent files.
     """
 

@@ -1,4 +1,4 @@
-"""A file whose columns tell nothing: its first rows, and the fields in which a person says what they hold."""
+"""A file whose columns tell nothing: its first rows, and the fields in which a user says what they hold."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from slmstudio.gui.data.unread.raw_rows import RawTable
 
 
 class UnmappedPage(QWidget):
-    """Asks what the columns of files hold, of one after another.
+    """Asks what the columns of files hold, one file after another.
 
     Signals:
         said(Wanted): read the file so.
-        left(Wanted): the person wants to leave it.
+        left(Wanted): the user wants to leave it.
     """
 
     said = Signal(object)
@@ -103,7 +103,7 @@ class UnmappedPage(QWidget):
         self.panel.focus_first()
 
     def show_error(self, error: Exception) -> None:
-        """Say why the file could not be read so."""
+        """Say why the file couldn't be read so."""
         if isinstance(error, UserError):
             error = UserError(error.what, error.why, tr("Choose other columns, or another type of rows."))
         self.error.show_error(error)

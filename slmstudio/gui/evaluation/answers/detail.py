@@ -42,10 +42,10 @@ class RowDetail(QWidget):
         fixed: why nothing of the rows can be changed; "" where it can.
 
     Signals:
-        correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
-        tags_wanted(Row, category: str, language: str): the person typed others.
-        references_wanted(Row, list[str]): the person wrote others.
-        remove_wanted(Row): it shall be taken out of the test set.
+        correct_wanted(Row, test: bool): a row is to be made of it, for training or for a test set.
+        tags_wanted(Row, category: str, language: str): the user typed others.
+        references_wanted(Row, list[str]): the user wrote others.
+        remove_wanted(Row): it is to be taken out of the test set.
     """
 
     correct_wanted = Signal(object, bool)
@@ -197,7 +197,7 @@ class RowDetail(QWidget):
                 and not (self._row is not None and item == self._row.id)}
 
     def go_on(self) -> None:
-        """Show what was written for the row and not kept, as when it could not be."""
+        """Show what was written for the row and not kept, as when it couldn't be."""
         key = (self._evaluation, self._row.id if self._row is not None else -1)
         if self.reference.is_edited():
             return  # more may be written by now
@@ -216,7 +216,7 @@ class RowDetail(QWidget):
             self._drafts.pop((self._evaluation, self._row.id), None)
 
     def let_go(self, evaluation: Path, row: int, references: list[str]) -> None:
-        """Forget what was written for a row, of whichever evaluation: it is kept. What was written since is not."""
+        """Forget what was written for a row, of whichever evaluation: it is kept. What was written since isn't."""
         draft = self._drafts.get((evaluation, row))
         if draft is not None and stands_for(draft, references):
             del self._drafts[evaluation, row]

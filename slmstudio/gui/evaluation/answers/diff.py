@@ -57,7 +57,7 @@ def _compared(piece: str) -> str:
 
 
 def changed(text: str, other: str) -> list[tuple[str, bool]]:
-    """The pieces of `text`, each with whether it is not in `other` at its place. White space never differs."""
+    """The pieces of `text`, each with whether it isn't in `other` at its place. White space never differs."""
     mine, its = pieces(text), pieces(other)
     first, second = mine[:LONGEST], its[:LONGEST]
     matcher = SequenceMatcher(None, [_compared(p) for p in first if not p.isspace()],
@@ -85,7 +85,7 @@ def nearest(text: str, references: Sequence[str]) -> int:
 
 
 def marked(text: str, other: str, style: str) -> str:
-    """`text` as rich text, with the words in `style` that `other` has not.
+    """`text` as rich text, with the words in `style` that `other` hasn't.
 
     Args:
         style: CSS of a marked word.

@@ -51,7 +51,7 @@ class RowEdits(QObject):
             references now.
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
         done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
-        failed(Exception): it could not be done, and nothing was changed; or it was done in another evaluation, whose
+        failed(Exception): it couldn't be done, and nothing was changed; or it was done in another evaluation, whose
             scores couldn't be updated. Names the row if another evaluation is open now.
     """
 
@@ -73,7 +73,7 @@ class RowEdits(QObject):
         """Change the rows of another evaluation from now on.
 
         Args:
-            name: what a person calls it, as in "tests.jsonl (helpdesk, today 15:31)".
+            name: what a user calls it, as in "tests.jsonl (helpdesk, today 15:31)".
         """
         self._folder, self._name, self._made = folder, name, []
 

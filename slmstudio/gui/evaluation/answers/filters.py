@@ -1,4 +1,4 @@
-"""The line above the answers: what is looked for, in which order, and which models stand beside each other."""
+"""The line above the answers: what is looked for, in which order, and which models are beside each other."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RowsFilters(QWidget):
                 widget.activated.connect(lambda: self.changed.emit())
 
     def begin(self, names: list[str], order: str, *, again: bool = False) -> None:
-        """Offer the answers of these models; the first two stand beside each other.
+        """Offer the answers of these models; the first two are beside each other.
 
         Args:
             again: they are of the same evaluation as before: its category and language stay chosen.

@@ -54,7 +54,7 @@ class RowsPage(Card):
     Signals:
         closed: back to the runs.
         changed: a row is different now or gone, and the scores with it.
-        failed(Exception): what was asked for before the page was closed could not be done.
+        failed(Exception): what was asked for before the page was closed couldn't be done.
     """
 
     closed = Signal()
@@ -166,7 +166,7 @@ class RowsPage(Card):
         self.undo.hide()
         self._opening, self._closed = True, False
         for button in (self.vote, self.save):
-            button.setEnabled(False)  # the rows are not there yet
+            button.setEnabled(False)  # the rows aren't there yet
         self._read()
 
     def _read(self) -> None:
@@ -192,7 +192,7 @@ class RowsPage(Card):
         self.edits.hold(False)
 
     def _escape(self) -> None:
-        """Out of what the person is in: a reference that is being written, the panel below, or the page."""
+        """Out of what the user is in: a reference that is being written, the panel below, or the page."""
         if self.detail.reference.has_focus():
             self.detail.reference.leave()
         else:
@@ -236,7 +236,7 @@ class RowsPage(Card):
         self._stop()
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
-            self._keep_row = row.id  # the person is working on it
+            self._keep_row = row.id  # the user is working on it
         rows, view = self._rows, self.filters.view()
         self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
                               lambda shown: self._show_arranged(rows, shown, view), self._not_read)
@@ -333,7 +333,7 @@ class RowsPage(Card):
             self.detail.fixed) else tr("Choose the better answer for some rows, without seeing whose it is.")
 
     def _vote(self) -> None:
-        """Let the person vote on the two models that are beside each other."""
+        """Let the user vote on the two models that are beside each other."""
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)

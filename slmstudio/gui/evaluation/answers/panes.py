@@ -54,12 +54,12 @@ class TextPane(QFrame):
 
 
 class ReferencePane(TextPane):
-    """What a good answer is. The pencil makes a field of it; several references stand below each other there, with a
+    """What a good answer is. The pencil makes a field of it; several references are below each other there, with a
     line of "---" between them.
 
     Signals:
-        references_wanted(list[str]): the person wrote others.
-        left: the person leaves them as they were.
+        references_wanted(list[str]): the user wrote others.
+        left: the user leaves them as they were.
     """
 
     references_wanted = Signal(list)
@@ -137,7 +137,7 @@ class ReferencePane(TextPane):
 
     def _is_other(self, text: str) -> bool:
         """Whether it stands for other references than those that the field began with. A reference may have a line of
-        "---" itself, or be empty: to open the field is no correction then either."""
+        "---" itself, or be empty: opening the field isn't a correction then either."""
         return _parts(text) != _parts(self._begun)
 
     def _open(self, draft: str | None = None) -> None:
@@ -166,7 +166,7 @@ class ReferencePane(TextPane):
         return not self._field.isHidden()
 
     def has_focus(self) -> bool:
-        """Whether the person is in the field, or on one of its buttons."""
+        """Whether the user is in the field, or on one of its buttons."""
         return any(widget.hasFocus() for widget in (self.editor, self._leave, self.keep))
 
     def _show_state(self) -> None:

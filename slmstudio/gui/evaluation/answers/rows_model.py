@@ -65,7 +65,7 @@ class ReadRows:
 
 
 def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
-    """The rows of an evaluation with their scores; those that are `known` are not scored again where nothing has
+    """The rows of an evaluation with their scores; those that are `known` aren't scored again where nothing has
     changed.
 
     Raises:

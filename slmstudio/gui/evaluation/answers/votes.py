@@ -1,4 +1,4 @@
-"""The user votes on answers of an evaluation without seeing whose they are."""
+"""The user votes on answers of an evaluation without seeing which model gave them."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ class Said:
 
 
 def votes_said(folder: Path, of: str, with_: str, before: Said | None) -> Said:
-    """As `votes_sentences`; what was read `before` is not read again where nothing has changed since."""
+    """As `votes_sentences`; what was read `before` isn't read again where nothing has changed since."""
     from slmstudio.core.evaluation import ballots
 
     state = (folder, of, with_, *(_stamp(file) for file in (

@@ -24,7 +24,7 @@ LIMIT_WIDTH = 96
 
 
 class GuardEditor(QFrame):
-    """The guard's fields below the run's progress. What is not touched is not sent.
+    """The guard's fields below the run's progress. What isn't touched isn't sent.
 
     Signals:
         apply_wanted(dict): those of the guard's fields that are to be different.
@@ -103,7 +103,7 @@ class GuardEditor(QFrame):
         self.apply.setEnabled(True)
 
     def refused(self, error: UserError) -> None:
-        """What was asked for can't be."""
+        """What was asked for isn't possible."""
         self.show_problem(" ".join(f"{label(problem.field or '')}: {problem.message}" for problem in error.problems)
                           or str(error))
 

@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.training.guard.editor import GuardEditor
 
 ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"pause_on_battery": False}}
-"""By what a run rests for: the fields that let it train all the same."""
+"""The fields that let a run train all the same, by the reason for its rest."""
 
 
 def is_resting(history: RunHistory) -> bool:
@@ -109,7 +109,7 @@ class GuardSection(QWidget):
     def _show_rest(self, resting: dict[str, Any], working: float | None) -> None:
         why, held = str(resting.get("why")), number(resting, "limit_c")
         if why == HOLD and held is not None and working is not None:
-            text = tr("Holding {limit:.0f} °C with a short rest after each step. It is training {percent:.0f} % of the "
+            text = tr("Holding {limit:.0f} °C with a short rest after each step. It is training {percent:.0f}% of the "
                       "time.", limit=held, percent=100 * working)
         elif why == HOLD:
             text = str(resting.get("message") or "")

@@ -38,8 +38,8 @@ class FollowedRun(QObject):
         moved: something happened, which is in `history`.
         renamed: `config` has another name.
         ended(Outcome): it is over.
-        not_started(Outcome): its worker could not be started; `failed` said why.
-        failed(Exception): it could not be read, started, commanded or followed.
+        not_started(Outcome): its worker couldn't be started; `failed` said why.
+        failed(Exception): it couldn't be read, started, commanded or followed.
     """
 
     begun = Signal()
@@ -62,7 +62,7 @@ class FollowedRun(QObject):
         session.run_changed.connect(self._look_for_name)
 
     def is_running(self) -> bool:
-        """Whether a run is being followed that has not ended."""
+        """Whether a run is being followed that hasn't ended."""
         return self._thread is not None and self._thread.isRunning()
 
     def has_ended(self) -> bool:
@@ -118,7 +118,7 @@ class FollowedRun(QObject):
         """Continue a run that ended early.
 
         Args:
-            values: other values than planned, which the worker asked the person for.
+            values: other values than planned, which the worker asked the user for.
         """
         if self.job is None:
             return

@@ -1,4 +1,4 @@
-"""Runs one training run: the Training tab's hand on the worker."""
+"""Runs one training run: what the Training tab controls the worker with."""
 
 from __future__ import annotations
 

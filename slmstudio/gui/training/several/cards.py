@@ -22,7 +22,7 @@ class CardsSection(QWidget):
 
     Signals:
         chosen(str, object): a field of the run is to have another value.
-        machines_wanted: the person wants to train on several machines.
+        machines_wanted: the user wants to train on several machines.
     """
 
     chosen = Signal(str, object)
@@ -75,7 +75,7 @@ class CardsSection(QWidget):
         self._show()
 
     def set_editable(self, on: bool) -> None:
-        """Let the person choose, or only look."""
+        """Let the user choose, or only look."""
         self._editable = on
         self._show()
 

@@ -20,10 +20,10 @@ WIDTH, MOST = 560, 16
 
 
 class MachinesDialog(QDialog):
-    """Before the start it asks; then it waits with the person, who may close it: the run waits on.
+    """Before the start it asks; then it waits with the user, who may close it: the run keeps waiting.
 
     Signals:
-        start_wanted(int, str, int): wait for so many machines in all, at this address and port.
+        start_wanted(int, str, int): wait for this many machines in all, at this address and port.
         stop_wanted: don't wait any longer.
     """
 
@@ -164,6 +164,6 @@ class MachinesDialog(QDialog):
         self.list.setText("\n".join(lines))
 
     def show_error(self, error: Exception) -> None:
-        """It could not be started, or has ended while it waited."""
+        """It couldn't be started, or has ended while it waited."""
         self.ask()
         self.banner.show_error(error)

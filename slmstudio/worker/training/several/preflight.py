@@ -96,7 +96,7 @@ def _store() -> Any:
         return PrefixStore("preflight", ranks.notes())
     except RuntimeError as error:
         host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
-        raise UserError(tr("{machine} can't reach the first machine at {host}:{port} within {time}.",
+        raise UserError(tr("{machine} couldn't reach the first machine at {host}:{port} within {time}.",
                            machine=socket.gethostname(), host=host, port=port,
                            time=format_duration(ranks.MEET_SECONDS)),
                         tr("It is off, or a firewall drops the connection."),
@@ -156,8 +156,8 @@ def compare(reports: Sequence[Report]) -> None:
                                    "has {there}.", **who, here=here, there=there), "",
                                 tr("Install the same versions on all machines."))
         if other["model"] != first["model"]:
-            raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} are "
-                               "not those of process 1, on {first}.", **who, path=other["path"]), "",
+            raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} "
+                               "aren't those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
         if other["rows"] != first["rows"]:
             raise UserError(tr("Process {number} of {count}, on {host}, doesn't have the same data as process 1, on "

@@ -78,5 +78,5 @@ def with_in_answer(row: Record, piece: str) -> Record:
 
 
 def digits(chance: random.Random, count: int) -> str:
-    """So many digits, the first of which is not 0."""
+    """So many digits, the first of which isn't 0."""
     return chance.choice("123456789") + "".join(chance.choices("0123456789", k=count - 1))

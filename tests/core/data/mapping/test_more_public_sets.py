@@ -131,7 +131,7 @@ def test_a_question_without_an_answer_is_said_to_have_none(tmp_path):
 
 def test_of_the_same_in_several_languages_one_must_be_chosen(tmp_path):
     row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]]}
-    with pytest.raises(NoUsableRow, match="hold the same in 2 languages; choose one, as in --map "
+    with pytest.raises(NoUsableRow, match="hold the same in 2 languages; choose one, for example --map "
                                           "messages=hin_Deva"):
         read(tmp_path, [row])
     assert list(read_dataset(tmp_path / "rows.jsonl", None, None, {"messages": "hin_Deva"}).records[0].messages) == [

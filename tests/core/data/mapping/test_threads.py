@@ -76,7 +76,7 @@ def test_a_whatsapp_chat_of_two_is_a_conversation_a_day(tmp_path, text):
     (tmp_path / "chat.txt").write_text(text, encoding="utf-8")
     dataset = read_dataset(tmp_path / "chat.txt")
     assert (conversations(dataset), dataset.problems) == (TOLD, [])
-    assert dataset.notes == ("This WhatsApp chat is read as one conversation a day. “Asha” asks, and “Help Desk” "
+    assert dataset.notes == ("This WhatsApp chat is read as one conversation per day. “Asha” asks, and “Help Desk” "
                              "answers; the model learns these answers.",)
 
 

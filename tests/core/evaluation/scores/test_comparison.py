@@ -14,7 +14,7 @@ from slmstudio.core.evaluation.scores.comparison import by_swapping, compare, di
 from slmstudio.core.evaluation.scores.metrics import METRICS
 
 TRIALS = 300
-MOST = 100 * (0.06 + 3.5 * math.sqrt(0.06 * 0.94 / TRIALS))  # the chance of more, at 6 %, is 1 in 4,000
+MOST = 100 * (0.06 + 3.5 * math.sqrt(0.06 * 0.94 / TRIALS))  # the chance of more, at 6%, is 1 in 4,000
 LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))
 SHARE, CHRF = METRICS["accuracy"], METRICS["chrf"]
 

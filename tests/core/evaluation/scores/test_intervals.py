@@ -22,7 +22,7 @@ from slmstudio.core.evaluation.scores.intervals import (
 from slmstudio.core.evaluation.scores.metrics import METRICS
 
 TRIALS = 300
-LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))  # the chance of less, at a coverage of 93 %, is 1 in 4,000
+LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))  # the chance of less, at a coverage of 93%, is 1 in 4,000
 
 
 def coverage(shape: Shape, rows: int) -> float:
@@ -93,7 +93,7 @@ def test_edges() -> None:
     assert interval(one, METRICS["rouge_l"]).low == 0 and interval(one, METRICS["rouge_l"]).high == 100
     assert interval(np.array([[3.0, 2.0]]), METRICS["loss"]).high == math.inf
     same = interval(np.array([[0.0, 1.0]] * 20), METRICS["rouge_l"])
-    assert same.value == same.low == 0 and 10 < same.high < 25  # 20 failures do not prove that it never succeeds
+    assert same.value == same.low == 0 and 10 < same.high < 25  # 20 failures don't prove that it never succeeds
     assert bounded(1.0000001, 0.0, 20, 2.0)[1] == 1
 
 

@@ -30,7 +30,7 @@ def test_of_losses_less_is_better() -> None:
 def test_unknown_says_how_many_rows_would_do() -> None:
     found = Difference(2.0, -1.5, 5.5, 0.27, 40, 183)
     assert sentence(ACCURACY, 52.0, 50.0, found, found.p) == (
-        "No difference that 40 rows can show; about 190 would. 52.0 against 50.0 % accuracy, p = 0.27.")
+        "No difference that 40 rows can show; about 190 would. 52.0 against 50.0 percent accuracy, p = 0.27.")
     alone = Difference(0.0, -1.5, 1.5, 1.0, 1, None)
     assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("No difference that 1 row can show. 50.0 against")
 
@@ -43,8 +43,8 @@ def test_where_test_and_interval_disagree_both_are_said() -> None:
 
 
 @pytest.mark.parametrize("found", [
-    Difference(2.0, 0.1, 3.9, 0.06, 40, 80),  # the test does not say so
-    Difference(2.0, -0.1, 4.1, 0.04, 40, 80),  # the interval does not
+    Difference(2.0, 0.1, 3.9, 0.06, 40, 80),  # the test doesn't say so
+    Difference(2.0, -0.1, 4.1, 0.04, 40, 80),  # the interval doesn't
     Difference(0.01, 0.005, 0.015, 0.0001, 40, 20),  # nobody can see it
 ])
 def test_no_verdict_where_anything_speaks_against_it(found: Difference) -> None:

@@ -1,4 +1,4 @@
-"""Tables whose columns are named in other words and languages, and what is told of those that are not known."""
+"""Tables whose columns are named in other words and languages, and what is told of those that aren't known."""
 
 from __future__ import annotations
 

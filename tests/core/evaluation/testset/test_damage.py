@@ -98,7 +98,7 @@ def test_references_missing_everywhere_is_one_problem(tmp_path, name, content):
     ({"question": "Q?", "pattern": "a" * 5000}, "at most 2,000"),
     ({"question": "Q?", "answer": "x" * 200_000}, "more than 100,000 characters"),
     ({"question": "Q?", "answer": "A.", "kind": "choice"}, "has no choice"),
-    ({"question": "Q?", "answer": "\ud83d"}, "half of a character"),
+    ({"question": "Q?", "answer": "\ud83d"}, "half a character"),
 ])
 def test_each_fault_of_a_row(tmp_path, row, words):
     assert words in problem(tmp_path, row)
@@ -144,7 +144,7 @@ def test_tables_whose_columns_are_not_known(tmp_path, text, words):
 def test_other_files_are_named(tmp_path):
     assert "plain text" in refusal(write(tmp_path, "Once upon a time.", "t.txt")).what
     assert "GGUF" in refusal(write(tmp_path, b"GGUF\3\0\0\0", "t.jsonl")).what
-    assert "does not exist" in refusal(tmp_path / "none.csv").what
+    assert "doesn't exist" in refusal(tmp_path / "none.csv").what
     (tmp_path / "empty").mkdir()
     assert "holds no file" in refusal(tmp_path / "empty").what
 

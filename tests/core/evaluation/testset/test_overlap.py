@@ -118,7 +118,7 @@ def test_cancel():
 
 
 def test_similar_texts_are_found_nearly_always():
-    """Of 400 texts with a few words changed, those with a similarity of 0.8 or more are found: 98 % at least."""
+    """Of 400 texts with a few words changed, those with a similarity of 0.8 or more are found: 98% at least."""
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnoprstuvw", k=draw.randint(3, 8))) for _ in range(4000)]
     texts = [draw.choices(words, k=40) for _ in range(400)]

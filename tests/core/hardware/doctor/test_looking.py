@@ -136,7 +136,7 @@ def test_a_machine_with_many_faults_in_its_files(tree, tmp_path: Path):
         del wanted["locale"]
     if facts.machine.gpus:
         del wanted["intel"]
-    # What this very machine has of its own (its versions, its swap) is not the matter here.
+    # What this very machine has of its own (its versions, its swap) isn't the matter here.
     assert {code: found.get(code) for code in wanted} == wanted
     assert facts.rotational is True and facts.kernel_driver == "535.183.01" and facts.write_speed is None
 

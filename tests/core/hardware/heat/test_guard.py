@@ -74,8 +74,8 @@ def test_the_limit_is_that_of_the_part_nearest_to_it(reading, settings_, on_cpu,
 def test_what_is_said():
     guard = Guard(Settings())
     rest = [guard.look(float(second), gpu(91), NOON) for second in range(4)][-1]
-    assert rest.message == ("The GPU is at 91 °C; the limit is 90 °C. Training rests until it has cooled to 80 °C, at "
-                            "least 1 min.")
+    assert rest.message == ("The GPU is at 91 °C; the limit is 90 °C. Training rests until it has cooled to 80 °C, for "
+                            "at least 1 min.")
     hot = MachineReading((card(60), card(60, index=1, memory_temperature_c=99, memory_limit_c=95)))
     guard = Guard(Settings())
     rest = [guard.look(float(second), hot, NOON) for second in range(4)][-1]
@@ -147,7 +147,7 @@ def test_on_battery_it_rests_until_it_is_plugged_in():
     on, off, unknown = (MachineReading(battery=Battery(71.4, plugged)) for plugged in (True, False, None))
     assert looks(guard, [on, unknown, off, on, off]) == [None, None, "battery", None, "battery"]
     rest = guard.look(11.0, off, NOON)
-    assert rest.message == "The machine is running on battery (71 %). Training rests until it's plugged in."
+    assert rest.message == "The machine is running on battery (71%). Training rests until it's plugged in."
     assert guard.look(12.0, on, NOON) is None  # the shortest pause is one for heat
     assert looks(Guard(Settings()), [off] * 5) == [None] * 5
 

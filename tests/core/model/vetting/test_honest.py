@@ -213,12 +213,12 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     (folder / "chat_template.jinja").write_text(model_files.CHATML)
     crafted_models.edit(folder, "config.json", configuration_files=[], head_dim=4, eos_token_id=1)
     assert read_model(folder).layers == 2
-    with pytest.raises(UserError, match=r"m cannot be used as a base model\. tokenizer\.model is a Python pickle"):
+    with pytest.raises(UserError, match=r"m can't be used as a base model\. tokenizer\.model is a Python pickle"):
         read_vetted(folder)
 
 
 def test_what_is_no_model_folder_says_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(model_files.small_gguf())
-    for path, words in ((tmp_path / "m.gguf", "is a GGUF file"), (tmp_path / "nowhere", "does not exist")):
+    for path, words in ((tmp_path / "m.gguf", "is a GGUF file"), (tmp_path / "nowhere", "doesn't exist")):
         (problem,) = vet(path).problems
         assert words in problem.message

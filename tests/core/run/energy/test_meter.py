@@ -1,4 +1,4 @@
-"""The energy figure agrees with the power curve that made it, within 1 %."""
+"""The energy figure agrees with the power curve that made it, within 1%."""
 
 from __future__ import annotations
 
