@@ -1,0 +1,253 @@
+"""A conversation in the terminal with one model, or with several that are asked the same."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from slmstudio.cli.progress import print_error, say
+from slmstudio.core.chat import sampling, store
+from slmstudio.core.chat.conversation import Conversation, Lane
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
+from slmstudio.core.jobs.interactive import InteractiveWorker
+
+HELP = noop("""\
+/help              show these lines
+/system [TEXT]     show the system prompt, or set it
+/set NAME VALUE    change a setting: {names}
+/regenerate        answer the last question again
+/new               start a new conversation
+/save FILE         save the conversation as FILE.json and FILE.md
+/quit              leave; Ctrl-D does too
+Ctrl-C stops an answer. A line that starts with two slashes is sent with one.""")
+
+
+class Voice:
+    """One model of a conversation, in a worker of its own.
+
+    Attributes:
+        worker: not started yet.
+        is_file: whether the model is a GGUF file, and not the folder of a model or a run.
+        lane: what was said with it.
+        name: of the file; of a run or a model in a folder as its own files have it, once it is loaded.
+        result: its last answer with its figures; {} before the first.
+    """
+
+    def __init__(self, model: Path):
+        self.is_file = model.is_file()
+        self.worker = InteractiveWorker("chat" if self.is_file else "talk")
+        self.lane = Lane(str(model.absolute()))
+        self.name, self.result = self.lane.name, dict[str, Any]()
+        self._asked = 0
+        self._completion = False
+
+    def load(self, context: int | None, gpu_layers: int | None) -> None:
+        """Load the model, and say where it computes.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        self._replies = self.worker.receive()
+        self.worker.send({"command": "load", "path": self.lane.model, "context_length": context,
+                          "gpu_layers": gpu_layers})
+        loaded = self._wait("loaded", lambda text: None)
+        self.name = self.name if self.is_file else loaded.get("name", self.name)
+        self._completion = not loaded["chat_template"]
+        say(": ".join(filter(None, (self.name, loaded["device"]))), file=sys.stderr)
+        if self._completion:
+            say(tr("This model has no chat template, so it continues your text instead of answering it."),
+                file=sys.stderr)
+
+    def answer(self, system: str, settings: dict[str, Any], hear: Callable[[str], None]) -> None:
+        """Answer the last question.
+
+        Args:
+            settings: the fields of `Sampling`.
+            hear: called with the answer's text as it comes.
+
+        Raises:
+            UserError: it cannot be answered.
+        """
+        self._asked += 1
+        messages = [{"role": "system", "content": system}] if system else []
+        messages += [{"role": turn.role, "content": turn.content} for turn in self.lane.turns]
+        said: list[str] = []
+
+        def take(text: str) -> None:
+            said.append(text)
+            hear(text)
+
+        with self._stopping():
+            self.worker.send({"command": "generate", "id": self._asked, "messages": messages,
+                              "completion": self._completion, **settings})
+            done = self._wait("done", take)
+        figures = {key: value for key, value in done.items() if key not in ("type", "protocol", "id", "time")}
+        self.result = {"model": self.lane.model, "reply": "".join(said).strip(), **figures}
+        self.lane.tree.add("assistant", self.result["reply"], figures)
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Ctrl-C ends the answer, not the program; a second one does."""
+        def stop(*_: Any) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.worker.send({"command": "stop", "id": self._asked})
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _wait(self, wanted: str, hear: Callable[[str], None]) -> dict[str, Any]:
+        for message in self._replies:
+            if message["type"] == "error":
+                raise UserError.from_dict(message["error"])
+            if message["type"] == "token":
+                hear(message["text"])
+            elif message["type"] == wanted:
+                return message
+        raise self.worker.cause_of_death()
+
+
+class Talk:
+    """A conversation.
+
+    Args:
+        voices: at least one.
+
+    Attributes:
+        settings: the fields of `Sampling`.
+    """
+
+    def __init__(self, voices: list[Voice], settings: dict[str, Any], system: str, quiet: bool):
+        self.voices, self.settings, self.system = voices, settings, system
+        self._quiet = quiet
+        self._began = time.time()
+
+    def new(self) -> None:
+        """Begin a new conversation."""
+        self._began = time.time()
+        for voice in self.voices:
+            voice.lane = Lane(voice.lane.model)
+
+    def is_alive(self) -> bool:
+        return all(voice.worker.is_alive() for voice in self.voices)
+
+    def ask(self, question: str) -> None:
+        """Put a question to each model and print the answers as they come.
+
+        Raises:
+            UserError: it cannot be answered; it is not part of that model's conversation then.
+        """
+        for voice in self.voices:
+            message = voice.lane.tree.add("user", question)
+            try:
+                self._answer(voice, self.settings)
+            except UserError:
+                voice.lane.tree.remove(message)
+                raise
+
+    def regenerate(self) -> None:
+        """Answer the last question again, with another seed."""
+        for voice in self.voices:
+            self._regenerate(voice)
+
+    def _regenerate(self, voice: Voice) -> None:
+        turns, tree = voice.lane.turns, voice.lane.tree
+        if not turns:
+            raise UserError(tr("You haven't asked anything yet."), "", tr("Type a question."))
+        tries = 1
+        if turns[-1].role == "assistant":
+            tries = len(tree.siblings(turns[-1]))
+            tree.rewind(turns[-1])
+        try:
+            self._answer(voice, {**self.settings, "seed": self.settings["seed"] + tries})
+        except UserError:
+            tree.show(turns[-1])
+            raise
+
+    def _answer(self, voice: Voice, settings: dict[str, Any]) -> None:
+        if self._quiet:
+            voice.answer(self.system, settings, lambda text: None)
+            return
+        if len(self.voices) > 1:
+            say(f"[{voice.name}]", flush=True)
+        voice.answer(self.system, settings, lambda text: say(text, end="", flush=True))
+        if voice.result["reply"]:
+            say()
+
+    def save(self, path: Path) -> None:
+        """Write the conversation as JSON and as Markdown.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        settings = {"system": self.system, **self.settings}
+        store.save(Conversation(self._began, settings, [voice.lane for voice in self.voices]), path)
+
+
+def converse(talk: Talk) -> None:
+    """Talk until the input ends. What goes wrong with one line does not end the conversation."""
+    if sys.stdin.isatty():
+        say(tr("Ask something. Type /help to see what else you can type."), file=sys.stderr)
+    while True:
+        try:
+            line = input(tr("you> ") if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return
+        try:
+            if line in ("/quit", "/exit"):
+                return
+            if line.startswith("/") and not line.startswith("//"):
+                _obey(talk, line)
+            elif line:
+                talk.ask(line.removeprefix("/") if line.startswith("//") else line)
+        except UserError as error:
+            print_error(error, as_json=False)
+            if not talk.is_alive():
+                raise
+
+
+def _obey(talk: Talk, line: str) -> None:
+    command, _, rest = line.partition(" ")
+    rest = rest.strip()
+    if command == "/help":
+        say(tr(HELP, names=", ".join(talk.settings)))
+    elif command == "/system":
+        talk.system = rest or talk.system
+        say(tr("System prompt: {prompt}", prompt=talk.system or tr("none")))
+    elif command == "/set":
+        _set(talk, rest)
+    elif command == "/regenerate":
+        talk.regenerate()
+    elif command == "/new":
+        talk.new()
+    elif command == "/save" and rest:
+        path = Path(rest)
+        talk.save(path)
+        say(tr("Saved as {json_file} and {markdown_file}.", json_file=path.with_suffix(".json"),
+               markdown_file=path.with_suffix(".md")))
+    else:
+        raise UserError(tr("{command} isn't a command here, or something is missing after it.", command=command), "",
+                        tr("Type /help to see what you can type."))
+
+
+def _set(talk: Talk, rest: str) -> None:
+    name, _, value = rest.partition(" ")
+    name = name.replace("-", "_")
+    if name not in talk.settings:
+        raise UserError(tr("There's no setting “{name}”.", name=name), "",
+                        tr("Choose one of: {settings}.", settings=", ".join(talk.settings)))
+    taken: Any = [value.strip()] if name == "stop" else value.strip()
+    if name != "stop":
+        with contextlib.suppress(ValueError):
+            taken = int(taken) if name in sampling.WHOLE else float(taken)
+    sampling.parse({**talk.settings, name: taken})
+    talk.settings[name] = taken
+    say(tr("{name} is now {value}.", name=name, value=taken))
