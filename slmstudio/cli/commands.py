@@ -46,7 +46,7 @@ from slmstudio.cli.progress import (
     print_warning,
     say,
 )
-from slmstudio.cli.targets import spare
+from slmstudio.cli.targets import RunOrFile, spare
 from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -242,14 +242,14 @@ def plan(
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
+    run: RunOrFile,
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     processes: launch.Processes = None,
     parallelism: launch.Parallelism = None,
     as_json: Json = False,
 ) -> int:
-    """Train as a run configuration says; given a run folder, resume from its checkpoint. Ctrl-C stops and saves."""
+    """Train as a run configuration says; given a run, resume from its checkpoint. Ctrl-C stops and saves."""
     import time
     from dataclasses import replace
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, outcome_word, print_error, print_json, say
+from slmstudio.cli.targets import RunOrFile
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -85,7 +86,7 @@ def show(invited: Invitation) -> None:
 
 @app.command()
 def launch(
-    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
+    run: RunOrFile,
     nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, this one among them.")] = 2,
     address: Annotated[str | None, typer.Option(help="This machine's address, as the others reach it.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port at which it waits for them.")] = None,

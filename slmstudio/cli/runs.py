@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, outcome_word, print_error, print_json, print_next, print_table, say
-from slmstudio.cli.targets import spare
+from slmstudio.cli.targets import Run, RunOrFile, spare
 from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.errors import UserError
@@ -25,12 +25,11 @@ app.add_typer(queue_app, name="queue")
 runs_app = typer.Typer(cls=Group)
 app.add_typer(runs_app, name="runs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-Run = Annotated[Path, typer.Argument(help="Run folder.")]
 
 
 @app.command()
 def code(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
+    run: RunOrFile,
     out: Annotated[Path, typer.Option(help="Where the script goes.")],
     as_json: Json = False,
 ) -> int:
@@ -126,8 +125,7 @@ def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name
 
 
 @queue_app.command("add")
-def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
-              as_json: Json = False) -> int:
+def queue_add(run: RunOrFile, as_json: Json = False) -> int:
     """Put a run at the end of the queue. A configuration is made into a run folder first."""
     from slmstudio.core.run import config_file, folder, queue
 
