@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from slmstudio.cli.output import Json, print_json
-from slmstudio.core import jobs, llama, program
+from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
@@ -17,7 +17,8 @@ app = typer.Typer()
 
 @app.command()
 def chat(
-    gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
+    model: Annotated[str, typer.Argument(help='A run, by its name or folder; a GGUF file; a model folder, or the name '
+                                             'of a model on this machine; or "starter".')],
     prompt: Annotated[
         str | None, typer.Option(help="Ask once and print the answer; by default, a conversation starts.")
     ] = None,
@@ -32,42 +33,42 @@ def chat(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Context length in tokens.")] = None,
     gpu_layers: Annotated[
-        int | None, typer.Option(min=0, help="Layers on the graphics card; by default, as many as fit.")
+        int | None, typer.Option(min=0, help="Layers of a GGUF file on the graphics card; by default, as many as fit.")
     ] = None,
+    base: Annotated[bool, typer.Option("--base", help="Let a run's base model answer too, to see what was learned.")]
+    = False,
     as_json: Json = False,
 ) -> int:
-    """Chat with a model in a GGUF file. In the conversation, type /help to see what you can type."""
+    """Chat with what a run has learned, or with another model. In the conversation, type /help to see what you can
+    type.
+
+    Of a run that isn't finished, the last checkpoint answers.
+    """
+    from slmstudio.cli.talk import Talk, Voice, converse
+    from slmstudio.core.chat import partners, sampling
+
     settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
                 "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "seed": seed, "stop": stop or []}
-    from slmstudio.cli.talk import Talk, converse
-    from slmstudio.core.chat import sampling
-    from slmstudio.core.jobs.interactive import InteractiveWorker
-
     sampling.parse(settings)
-    _no_run(gguf)
-    llama.need()
-    with InteractiveWorker("chat") as worker:
-        talk = Talk(worker, gguf, settings, system or "", quiet=as_json)
-        talk.load(context, gpu_layers)
+    tuned, *others = map(Voice, partners.of_text(model))
+    if gpu_layers is not None and not tuned.is_file:
+        raise UserError(tr("--gpu-layers is for GGUF files, and {model} isn't one.", model=model), "",
+                        tr("Leave it out, or export the model first: {command}",
+                           command=program.command("export", tuned.lane.model)))
+    if base and not others:
+        raise UserError(tr("There's no base model that can answer too."),
+                        tr("{model} isn't a run, its base is gone, or both don't fit into memory.", model=model),
+                        tr("Leave out --base, or close other programs."))
+    voices = [tuned, *others] if base else [tuned]
+    with ExitStack() as workers:
+        for voice in voices:
+            workers.enter_context(voice.worker)
+            voice.load(context, gpu_layers)
+        talk = Talk(voices, settings, system or "", quiet=as_json)
         if prompt is not None:
             talk.ask(prompt)
         else:
             converse(talk)
     if as_json:
-        print_json(talk.result)
+        print_json({**tuned.result, **({"base": others[0].result} if base else {})})
     return 0
-
-
-def _no_run(path: Path) -> None:
-    """
-    Raises:
-        UserError: it is a run folder, of this program or a newer one.
-    """
-    from slmstudio.core.run import folder
-
-    if (path / jobs.RUN).is_file():
-        jobs.Job(path).request()
-        newest = next(iter(folder.exported(path)), None)
-        raise UserError(tr("{path} is a run, not a GGUF file.", path=path), "",
-                        tr("Give one of its exports: {command}", command=program.command("chat", newest)) if newest
-                        else tr("Export it first: {command}", command=program.command("export", path)))

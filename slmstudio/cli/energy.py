@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
+from slmstudio.cli.targets import run_named
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
@@ -23,7 +24,8 @@ app = typer.Typer()
 
 @app.command()
 def energy(
-    run: Annotated[Path | None, typer.Argument(help="Run folder whose energy is shown by part.")] = None,
+    run: Annotated[Path | None, typer.Argument(parser=run_named, help="A run, by its name or folder, whose energy is "
+                                                                      "shown by part.")] = None,
     price: Annotated[float | None, typer.Option(help="What you pay for a kilowatt-hour. It is remembered.")] = None,
     currency: Annotated[str | None, typer.Option(help="Currency of the price, in three letters: INR, USD, EUR.")
                         ] = None,

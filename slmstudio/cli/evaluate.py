@@ -29,8 +29,8 @@ TOLD_BEFORE = ("test_problems", "benchmark_data")
 @app.command()
 def evaluate(
     run_or_model: Annotated[str, typer.Argument(
-        help='Run folder, model folder, GGUF file or "starter"; or the folder of an evaluation that was cut off, to '
-             "continue it.")],
+        help='A run, by its name or folder; a model folder, a GGUF file or "starter"; or the folder of an evaluation '
+             "that was cut off, to continue it.")],
     test: Annotated[Path | None, typer.Option(help="Test rows, in any file that a dataset may be in. "
                                                                "A run's held-out rows by default.")]
     = None,
@@ -102,10 +102,10 @@ def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
     """A request for a run, or for a model alone; and the run."""
     from slmstudio.core.evaluation import request
     from slmstudio.core.evaluation.request_models import model_at
+    from slmstudio.core.run import named
 
-    path = Path(text)
-    if (path / jobs.RUN).is_file():
-        return request.propose(path, exports), path.absolute()
+    if (run := named.find(text)) is not None:
+        return request.propose(run, exports), run
     return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [model_at(text)],
             "train_run": None, "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS,
             "precision": None, "batch_size": None, "judge": None}, None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
+from slmstudio.cli.targets import Run, run_named
 from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import exact
 
@@ -16,7 +17,7 @@ app = typer.Typer()
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Run,
     out: Annotated[Path | None, typer.Option(
         help="FILE.html or FILE.pdf; by default report.html in the run. A PDF needs Chromium, Chrome or Edge.")] = None,
     as_json: Json = False,
@@ -34,7 +35,7 @@ def report(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.")],
+    runs: Annotated[list[Path], typer.Argument(parser=run_named, help="Two or more runs, by their names or folders.")],
     as_json: Json = False,
 ) -> int:
     """Compare runs: losses, scores on the same test set with a paired test, time, and the fields that differ."""

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +21,8 @@ app = typer.Typer()
 
 @app.command()
 def serve(
-    gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
+    model: Annotated[str, typer.Argument(help="A GGUF file; or a run, by its name or folder: its newest export is "
+                                              "served.")],
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default 8765, or the next free one.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = serving.LOOPBACK,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach it.")] = False,
@@ -32,16 +32,18 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,
 ) -> int:
     """Serve a model to other programs with OpenAI's API, until Ctrl-C. It ends when this terminal is closed."""
+    from slmstudio.core.chat import partners
     from slmstudio.core.jobs.interactive import InteractiveWorker
 
     llama.need()
+    gguf = partners.file_to_serve(model).absolute()
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
     worker = InteractiveWorker("serve")
     with _interruptible():
         try:
             worker.start()
-            worker.send({"command": "start", "path": str(gguf.absolute()), "key": key, "host": host, "port": port,
+            worker.send({"command": "start", "path": str(gguf), "key": key, "host": host, "port": port,
                          "allow_network": allow_network, "context_length": context, "parallel": parallel})
             for message in worker.receive():
                 if message["type"] == "error":

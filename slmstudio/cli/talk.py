@@ -1,4 +1,4 @@
-"""A conversation with a model in the terminal: what is typed, and what comes back."""
+"""A conversation in the terminal with one model, or with several that are asked the same."""
 
 from __future__ import annotations
 
@@ -28,125 +28,75 @@ HELP = noop("""\
 Ctrl-C stops an answer. A line that starts with two slashes is sent with one.""")
 
 
-class Talk:
-    """A conversation with one model.
+class Voice:
+    """One model of a conversation, in a worker of its own.
 
     Attributes:
-        settings: the fields of `Sampling`.
-        result: the last answer with its figures; {} before the first.
+        worker: not started yet.
+        is_file: whether the model is a GGUF file, and not the folder of a model or a run.
+        lane: what was said with it.
+        name: of the file; of a run or a model in a folder as its own files have it, once it is loaded.
+        result: its last answer with its figures; {} before the first.
     """
 
-    def __init__(self, worker: InteractiveWorker, gguf: Path, settings: dict[str, Any], system: str, quiet: bool):
-        self.settings, self.system, self.result = settings, system, dict[str, Any]()
-        self._worker, self._gguf, self._quiet = worker, gguf, quiet
-        self._replies = worker.receive()
+    def __init__(self, model: Path):
+        self.is_file = model.is_file()
+        self.worker = InteractiveWorker("chat" if self.is_file else "talk")
+        self.lane = Lane(str(model.absolute()))
+        self.name, self.result = self.lane.name, dict[str, Any]()
         self._asked = 0
         self._completion = False
-        self.new()
-
-    def new(self) -> None:
-        """Begin a new conversation."""
-        self._lane = Lane(str(self._gguf.absolute()))
-        self._conversation = Conversation(time.time(), {}, [self._lane])
 
     def load(self, context: int | None, gpu_layers: int | None) -> None:
-        """Load the model.
+        """Load the model, and say where it computes.
 
         Raises:
             UserError: it cannot be loaded.
         """
-        self._worker.send({"command": "load", "path": self._lane.model, "context_length": context,
-                           "gpu_layers": gpu_layers})
+        self._replies = self.worker.receive()
+        self.worker.send({"command": "load", "path": self.lane.model, "context_length": context,
+                          "gpu_layers": gpu_layers})
         loaded = self._wait("loaded", lambda text: None)
+        self.name = self.name if self.is_file else loaded.get("name", self.name)
         self._completion = not loaded["chat_template"]
+        say(": ".join(filter(None, (self.name, loaded["device"]))), file=sys.stderr)
         if self._completion:
             say(tr("This model has no chat template, so it continues your text instead of answering it."),
                 file=sys.stderr)
-        if loaded.get("device"):
-            say(loaded["device"], file=sys.stderr)
 
-    def ask(self, question: str) -> None:
-        """Put a question and print the answer as it comes.
+    def answer(self, system: str, settings: dict[str, Any], hear: Callable[[str], None]) -> None:
+        """Answer the last question.
 
-        Raises:
-            UserError: it cannot be answered; it is not part of the conversation then.
-        """
-        message = self._lane.tree.add("user", question)
-        try:
-            self._answer(self.settings)
-        except UserError:
-            self._lane.tree.remove(message)
-            raise
-
-    def regenerate(self) -> None:
-        """Answer the last question again, with another seed."""
-        turns = self._lane.turns
-        if not turns:
-            raise UserError(tr("You haven't asked anything yet."), "", tr("Type a question."))
-        tries = 1
-        if turns[-1].role == "assistant":
-            tries = len(self._lane.tree.siblings(turns[-1]))
-            self._lane.tree.rewind(turns[-1])
-        try:
-            self._answer({**self.settings, "seed": self.settings["seed"] + tries})
-        except UserError:
-            self._lane.tree.show(turns[-1])
-            raise
-
-    def save(self, path: Path) -> None:
-        """Write the conversation as JSON and as Markdown.
+        Args:
+            settings: the fields of `Sampling`.
+            hear: called with the answer's text as it comes.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be answered.
         """
-        self._conversation.settings = {"system": self.system, **self.settings}
-        store.save(self._conversation, path)
-
-    def set(self, name: str, value: str) -> None:
-        """Change a setting, given as it is typed.
-
-        Raises:
-            UserError: there is no such setting, or it can't have that value.
-        """
-        name = name.replace("-", "_")
-        if name not in self.settings:
-            raise UserError(tr("There's no setting “{name}”.", name=name), "",
-                            tr("Choose one of: {settings}.", settings=", ".join(self.settings)))
-        taken: Any = [value.strip()] if name == "stop" else value.strip()
-        if name != "stop":
-            with contextlib.suppress(ValueError):
-                taken = int(taken) if name in sampling.WHOLE else float(taken)
-        sampling.parse({**self.settings, name: taken})
-        self.settings[name] = taken
-        say(tr("{name} is now {value}.", name=name, value=taken))
-
-    def _answer(self, settings: dict[str, Any]) -> None:
         self._asked += 1
-        messages = [{"role": "system", "content": self.system}] if self.system else []
-        messages += [{"role": turn.role, "content": turn.content} for turn in self._lane.turns]
+        messages = [{"role": "system", "content": system}] if system else []
+        messages += [{"role": turn.role, "content": turn.content} for turn in self.lane.turns]
         said: list[str] = []
 
-        def hear(text: str) -> None:
+        def take(text: str) -> None:
             said.append(text)
-            if not self._quiet:
-                say(text, end="", flush=True)
+            hear(text)
 
         with self._stopping():
-            self._worker.send({"command": "generate", "id": self._asked, "messages": messages,
-                               "completion": self._completion, **settings})
-            done = self._wait("done", hear)
-        if said and not self._quiet:
-            say()
+            self.worker.send({"command": "generate", "id": self._asked, "messages": messages,
+                              "completion": self._completion, **settings})
+            done = self._wait("done", take)
         figures = {key: value for key, value in done.items() if key not in ("type", "protocol", "id", "time")}
-        self.result = {"reply": "".join(said).strip(), **figures}
-        self._lane.tree.add("assistant", self.result["reply"], figures)
+        self.result = {"model": self.lane.model, "reply": "".join(said).strip(), **figures}
+        self.lane.tree.add("assistant", self.result["reply"], figures)
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
         """Ctrl-C ends the answer, not the program; a second one does."""
         def stop(*_: Any) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._worker.send({"command": "stop", "id": self._asked})
+            self.worker.send({"command": "stop", "id": self._asked})
 
         before = signal.signal(signal.SIGINT, stop)
         try:
@@ -162,7 +112,84 @@ class Talk:
                 hear(message["text"])
             elif message["type"] == wanted:
                 return message
-        raise self._worker.cause_of_death()
+        raise self.worker.cause_of_death()
+
+
+class Talk:
+    """A conversation.
+
+    Args:
+        voices: at least one.
+
+    Attributes:
+        settings: the fields of `Sampling`.
+    """
+
+    def __init__(self, voices: list[Voice], settings: dict[str, Any], system: str, quiet: bool):
+        self.voices, self.settings, self.system = voices, settings, system
+        self._quiet = quiet
+        self._began = time.time()
+
+    def new(self) -> None:
+        """Begin a new conversation."""
+        self._began = time.time()
+        for voice in self.voices:
+            voice.lane = Lane(voice.lane.model)
+
+    def is_alive(self) -> bool:
+        return all(voice.worker.is_alive() for voice in self.voices)
+
+    def ask(self, question: str) -> None:
+        """Put a question to each model and print the answers as they come.
+
+        Raises:
+            UserError: it cannot be answered; it is not part of that model's conversation then.
+        """
+        for voice in self.voices:
+            message = voice.lane.tree.add("user", question)
+            try:
+                self._answer(voice, self.settings)
+            except UserError:
+                voice.lane.tree.remove(message)
+                raise
+
+    def regenerate(self) -> None:
+        """Answer the last question again, with another seed."""
+        for voice in self.voices:
+            self._regenerate(voice)
+
+    def _regenerate(self, voice: Voice) -> None:
+        turns, tree = voice.lane.turns, voice.lane.tree
+        if not turns:
+            raise UserError(tr("You haven't asked anything yet."), "", tr("Type a question."))
+        tries = 1
+        if turns[-1].role == "assistant":
+            tries = len(tree.siblings(turns[-1]))
+            tree.rewind(turns[-1])
+        try:
+            self._answer(voice, {**self.settings, "seed": self.settings["seed"] + tries})
+        except UserError:
+            tree.show(turns[-1])
+            raise
+
+    def _answer(self, voice: Voice, settings: dict[str, Any]) -> None:
+        if self._quiet:
+            voice.answer(self.system, settings, lambda text: None)
+            return
+        if len(self.voices) > 1:
+            say(f"[{voice.name}]", flush=True)
+        voice.answer(self.system, settings, lambda text: say(text, end="", flush=True))
+        if voice.result["reply"]:
+            say()
+
+    def save(self, path: Path) -> None:
+        """Write the conversation as JSON and as Markdown.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        settings = {"system": self.system, **self.settings}
+        store.save(Conversation(self._began, settings, [voice.lane for voice in self.voices]), path)
 
 
 def converse(talk: Talk) -> None:
@@ -183,7 +210,7 @@ def converse(talk: Talk) -> None:
                 talk.ask(line.removeprefix("/") if line.startswith("//") else line)
         except UserError as error:
             print_error(error, as_json=False)
-            if not talk._worker.is_alive():
+            if not talk.is_alive():
                 raise
 
 
@@ -196,8 +223,7 @@ def _obey(talk: Talk, line: str) -> None:
         talk.system = rest or talk.system
         say(tr("System prompt: {prompt}", prompt=talk.system or tr("none")))
     elif command == "/set":
-        name, _, value = rest.partition(" ")
-        talk.set(name, value)
+        _set(talk, rest)
     elif command == "/regenerate":
         talk.regenerate()
     elif command == "/new":
@@ -210,3 +236,18 @@ def _obey(talk: Talk, line: str) -> None:
     else:
         raise UserError(tr("{command} isn't a command here, or something is missing after it.", command=command), "",
                         tr("Type /help to see what you can type."))
+
+
+def _set(talk: Talk, rest: str) -> None:
+    name, _, value = rest.partition(" ")
+    name = name.replace("-", "_")
+    if name not in talk.settings:
+        raise UserError(tr("There's no setting “{name}”.", name=name), "",
+                        tr("Choose one of: {settings}.", settings=", ".join(talk.settings)))
+    taken: Any = [value.strip()] if name == "stop" else value.strip()
+    if name != "stop":
+        with contextlib.suppress(ValueError):
+            taken = int(taken) if name in sampling.WHOLE else float(taken)
+    sampling.parse({**talk.settings, name: taken})
+    talk.settings[name] = taken
+    say(tr("{name} is now {value}.", name=name, value=taken))

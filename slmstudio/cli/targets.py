@@ -1,12 +1,34 @@
-"""Where a command writes: never over what it reads."""
+"""What a command is about: the run that it is given; and where it writes: never over what it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+
+
+def run_named(text: str) -> Path:
+    """As `core.run.named.need`, which is loaded when it's needed."""
+    from slmstudio.core.run import named
+
+    return named.need(text)
+
+
+def run_or_file(text: str) -> Path:
+    """A run, or a file that is read in its place: whoever reads it says what is wrong with it."""
+    from slmstudio.core.run import named
+
+    return named.find(text) or Path(text)
+
+
+Run = Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name or folder.")]
+RunOrFile = Annotated[Path, typer.Argument(parser=run_or_file, help="A run configuration, or a run by its name or "
+                                                                    "folder.")]
 
 
 def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:

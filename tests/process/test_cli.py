@@ -163,10 +163,24 @@ def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
     one, two = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")).folder for name in ("one", "two"))
     assert commands.main(["runs", "rename", str(one), "best  so far", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"run_dir": str(one), "name": "best so far"}
-    assert commands.main(["runs", "rename", str(two), "Best so far"]) == 2
+    assert commands.main(["runs", "rename", "two", "Best so far"]) == 2
     assert "Another run is called “Best so far”." in capsys.readouterr().err
     assert commands.main(["runs", "--json"]) == 0
     assert [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]] == ["two", "best so far"]
+
+
+@pytest.mark.parametrize("command", ["report", "export", "evaluate", "energy", "guard", "chat", "serve", "queue remove",
+                                     "runs rename x", "compare", "continue --out x.json"])
+def test_a_mistyped_name_of_a_run_is_told_with_those_that_are_near(studio_home, capsys, command):
+    from slmstudio.core.run import folder
+    from slmstudio.core.run.config import RunConfig
+
+    folder.create(RunConfig(name="helpdesk", model="m", train_file="t.jsonl"))
+    words = command.split()
+    place = 2 if words[0] in ("runs", "queue") else 1
+    assert commands.main([*words[:place], "helpdsk", *words[place:], "--json"]) == 2
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert "helpdsk" in error["what"] and "Did you mean: helpdesk?" in error["why"] and error["remedy"].endswith("runs")
 
 
 def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):

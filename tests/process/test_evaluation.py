@@ -233,7 +233,7 @@ def test_bad_input_is_told_at_once_with_status_2(tiny_model, tmp_path, studio_ho
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     done = command("evaluate", str(tiny_model), "--test", str(empty), "--judge", str(tmp_path / "nobody.gguf"))
-    assert done.returncode == 2 and "nobody.gguf can't be evaluated" in done.stderr
+    assert done.returncode == 2 and "nobody.gguf can't be used as a model" in done.stderr
     done = command("evaluate", str(tiny_model), "--test", str(empty), "--benchmark", "mmlu", "--data",
                    str(tmp_path / "nowhere"), "--max-new-tokens", "0", "--precision", "int3", "--json")
     assert done.returncode == 2

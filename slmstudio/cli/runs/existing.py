@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_next, print_table, say
-from slmstudio.cli.targets import spare
+from slmstudio.cli.targets import Run, RunOrFile, spare
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
-Run = Annotated[Path, typer.Argument(help="Run folder.")]
 
 
 @app.command()
 def code(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
+    run: RunOrFile,
     out: Annotated[Path, typer.Option(help="Where the script goes.")],
     as_json: Json = False,
 ) -> int:

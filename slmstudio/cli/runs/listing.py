@@ -9,6 +9,7 @@ import typer
 
 from slmstudio.cli import energy
 from slmstudio.cli.output import Json, outcome_word, print_json, print_table, print_warning, say
+from slmstudio.cli.targets import Run
 from slmstudio.cli.words import Group
 from slmstudio.core import program
 from slmstudio.core.i18n import tr
@@ -62,8 +63,7 @@ def _for_json(run: RunSummary) -> dict[str, Any]:
 
 
 @app.command("rename")
-def rename(run: Annotated[Path, typer.Argument(help="Run folder.")],
-           name: Annotated[str, typer.Argument(help="Its new name.")],
+def rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name.")],
            as_json: Json = False) -> int:
     """Give a run another name. Its folder stays where it is."""
     from slmstudio.core.run import folder

@@ -14,18 +14,17 @@ import typer
 
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_next, print_table, say
 from slmstudio.cli.progress import Follower
+from slmstudio.cli.targets import Run, RunOrFile
 from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Runs that are waiting for their turn.")
-Run = Annotated[Path, typer.Argument(help="Run folder.")]
 
 
 @app.command("add")
-def add(run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
-              as_json: Json = False) -> int:
+def add(run: RunOrFile, as_json: Json = False) -> int:
     """Put a run at the end of the queue. A configuration is made into a run folder first."""
     from slmstudio.core.run import config_file, folder, queue
 

@@ -13,6 +13,7 @@ import typer
 from slmstudio.cli import energy
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower
+from slmstudio.cli.targets import RunOrFile
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -87,14 +88,14 @@ def _show(invited: Invitation) -> None:
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
+    run: RunOrFile,
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
     as_json: Json = False,
 ) -> int:
-    """Train as a run configuration says; given a run folder, resume from its checkpoint. Ctrl-C stops and saves."""
+    """Train as a run configuration says; given a run, resume from its checkpoint. Ctrl-C stops and saves."""
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder, planner
@@ -128,7 +129,7 @@ def train(
 
 @app.command()
 def launch(
-    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
+    run: RunOrFile,
     nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, including this one.")] = 2,
     address: Annotated[str | None, typer.Option(help="The address at which the other machines reach this one.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port on which it waits for them.")] = None,

@@ -1,14 +1,19 @@
-"""What Chat opens for a finished run: what it has learned, and beside it the base, so that the difference is seen."""
+"""What Chat opens for a run: what it has learned, and beside it the base, so that the difference is seen; and what it
+opens and the server serves for a place or a name that was typed."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from slmstudio.core import jobs, llama
+from slmstudio.core import jobs, llama, program
 from slmstudio.core.chat import memory
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.model import library
 from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.hub import on_disk
+from slmstudio.core.run import checkpoints, named
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 
@@ -17,18 +22,20 @@ EXPORT_TYPE = "Q8_0"
 BYTES_PER_WEIGHT, BYTES_IN_4_BITS, ROOM = 2.0, 0.6, 1.2
 
 
-def of_run(run: Path) -> list[Path]:
+def of_run(run: Path, unfinished: bool = False) -> list[Path]:
     """The newest export of a run, else the run itself, which the worker loads as adapter on its base; then the base,
     where both fit into the memory that is free. Without the chat engine, exports can't be opened.
+
+    Args:
+        unfinished: whether a run without a result will do, if it has a checkpoint.
 
     Raises:
         UserError: the run has no result, or can't be read.
     """
     config = RunConfig.from_dict(jobs.Job(run).request())
-    if run_folder.result_folder(run) is None:
-        raise UserError(tr("{run} has no result yet.", run=config.name),
-                        tr("It wasn't finished, or its result was deleted."),
-                        tr("Finish the run first, or choose another one."))
+    if run_folder.result_folder(run) is None and not (
+            unfinished and checkpoints.all_checkpoints(run / run_folder.CHECKPOINTS)):
+        raise run_folder.no_result(run, config.name)
     tuned = next(iter(run_folder.exported(run)), run) if llama.trouble() is None else run
     base = Path(config.model)
     try:
@@ -37,6 +44,50 @@ def of_run(run: Path) -> list[Path]:
         return [tuned]  # the base was moved or deleted; the worker says so where it needs it
     each = weights * (BYTES_IN_4_BITS if config.method == "qlora" else BYTES_PER_WEIGHT) * ROOM
     return [tuned, base] if each + weights * BYTES_PER_WEIGHT * ROOM < memory.free_bytes() else [tuned]
+
+
+def of_text(text: str) -> list[Path]:
+    """What to chat with for a place or a name that was typed: a file, a model folder, or what `of_run` says of a run,
+    finished or not. Who names the adapter or the model in a run means these weights, and not an export.
+
+    Raises:
+        UserError: there is no such run or model; or the run has nothing to talk to.
+    """
+    path = Path(text)
+    run = None if path.is_file() else named.find(text)
+    if run is None:
+        return [path.absolute() if path.exists() else _model_called(text)]
+    tuned, *base = of_run(run, unfinished=True)
+    return [run if path.name in (run_folder.ADAPTER, run_folder.MODEL) else tuned, *base]
+
+
+def _model_called(text: str) -> Path:
+    """
+    Raises:
+        UserError: no model on this machine is called so, nor a run.
+    """
+    with contextlib.suppress(UserError):  # it says how to download a model of that name; a run was as likely meant
+        found = library.starter_gguf() if text == library.STARTER else on_disk.resolve(text)
+        if found is not None and found.exists():
+            return found
+    raise UserError(tr("There's neither a run nor a model called “{name}” on this machine.", name=text),
+                    named.similar(text), tr("To see the runs: {command}", command=program.command("runs")))
+
+
+def file_to_serve(text: str) -> Path:
+    """The GGUF file that is served for a place or a name that was typed: the file itself, or a run's newest export.
+
+    Raises:
+        UserError: it must be exported first; or there is nothing of this name.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    place = named.need(text)
+    if exports := run_folder.exported(place):
+        return exports[0]
+    raise UserError(tr("{path} can't be served as it is.", path=text), tr("The server needs a GGUF file."),
+                    tr("Export it first: {command}", command=program.command("export", place, "--type", EXPORT_TYPE)))
 
 
 def without_export() -> list[tuple[str, Path]]:

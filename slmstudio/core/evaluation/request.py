@@ -92,9 +92,7 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     models = [{"name": "base", "model": base, "adapter": None, "gguf": None}]
     result = folder.result_folder(run)
     if result is None:
-        raise UserError(tr("{run} has no result yet.", run=config.name),
-                        tr("It wasn't finished, or its result was deleted."),
-                        tr("Finish the run first, or choose another one."))
+        raise folder.no_result(run, config.name)
     adapter = result.name == folder.ADAPTER
     models.append({"name": "tuned", "model": base if adapter else str(result),
                    "adapter": str(result) if adapter else None, "gguf": None})

@@ -11,33 +11,36 @@ from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import tr
+from slmstudio.core.model import library
 from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.hub import on_disk
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust, checkpoints, folder, named
 from slmstudio.core.run.config import RunConfig
 
-STARTER = "starter"
 
+def model_at(place: Path | str, unfinished: bool = False) -> dict[str, Any]:
+    """What a path or a name means: the result of a run, a model folder, a GGUF file, or with "starter" the starter
+    model.
 
-def model_at(place: Path | str) -> dict[str, Any]:
-    """What a path names: the result of a run, a model folder, a GGUF file, or with "starter" the starter model.
+    Args:
+        unfinished: whether the last checkpoint of a run will do, where it has no result.
 
     Returns:
-        {"name", "model", "adapter", "gguf"} as in a request, with "load_in_4bit" where the run is a QLoRA one, and
-        "chat_template" where it chose one.
+        {"name", "model", "adapter", "gguf"} as in a request, with "load_in_4bit" where the run is a QLoRA one,
+        "chat_template" where it chose one, and "checkpoint" with its step where it is one.
 
     Raises:
-        UserError: it is nothing that can be evaluated, or a run without a result.
+        UserError: it isn't a model, or is a run without a result.
     """
     path = Path(place)
-    if str(place) == STARTER and not path.exists():
+    if str(place) == library.STARTER and not path.exists():
         from slmstudio.core import starter
 
-        return {"name": STARTER, "model": str(starter.prepare().path), "adapter": None, "gguf": None}
+        return {"name": library.STARTER, "model": str(starter.prepare().path), "adapter": None, "gguf": None}
     if path.suffix.lower() == ".gguf" and path.is_file():
         return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
-    if (path / jobs.RUN).is_file():
-        return _result_of(path.absolute())
+    if (run := named.find(place)) is not None:
+        return _result_of(run, unfinished)
     try:
         folder_ = on_disk.resolve(str(place))
     except UserError:
@@ -46,21 +49,22 @@ def model_at(place: Path | str) -> dict[str, Any]:
         folder_ = path  # it may as well be a run whose folder is elsewhere
     if (folder_ / "config.json").is_file():
         return {"name": model_name(folder_), "model": str(folder_), "adapter": None, "gguf": None}
-    raise UserError(tr("{place} can't be evaluated.", place=place),
-                    tr("It isn't a run, a model folder or a GGUF file."),
+    why = tr("It isn't a run, a model folder or a GGUF file.")
+    raise UserError(tr("{place} can't be used as a model.", place=place), f"{why} {named.similar(place)}".strip(),
                     tr("To see the runs: {command}", command=program.command("runs")))
 
 
-def _result_of(run: Path) -> dict[str, Any]:
+def _result_of(run: Path, unfinished: bool) -> dict[str, Any]:
     config = adjust.apply(RunConfig.from_dict(jobs.Job(run).request()), run)
-    result = folder.result_folder(run)
+    result, step = folder.result_folder(run), {}
+    if result is None and unfinished:
+        kept = checkpoints.newest_good(run / folder.CHECKPOINTS, lambda *damaged: None)  # an older one will do as well
+        result, step = (kept.path, {"checkpoint": kept.global_step}) if kept else (None, {})
     if result is None:
-        raise UserError(tr("{run} has no result yet.", run=config.name),
-                        tr("It wasn't finished, or its result was deleted."),
-                        tr("Finish the run first, or choose another one."))
-    is_adapter = result.name == folder.ADAPTER
+        raise folder.no_result(run, config.name)
+    is_adapter = {folder.ADAPTER: True, folder.MODEL: False}.get(result.name, config.has_adapter)
     return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
-            "adapter": str(result) if is_adapter else None, "gguf": None,
+            "adapter": str(result) if is_adapter else None, "gguf": None, **step,
             **held_as_learned(config, whole=not is_adapter)}
 
 

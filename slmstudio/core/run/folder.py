@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, jobs, paths
+from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
@@ -339,6 +339,13 @@ def result_folder(folder: Path) -> Path | None:
         if (folder / name).is_dir():
             return folder / name
     return None
+
+
+def no_result(folder: Path, name: str) -> UserError:
+    """What to say where a run has left nothing to evaluate or to talk to."""
+    return UserError(tr("{run} has no result yet.", run=name), tr("It wasn't finished, or its result was deleted."),
+                     tr("Choose another run, or finish this one: {command}",
+                        command=program.command("train", folder)))
 
 
 def need_own_result(result: Path) -> None:

@@ -34,16 +34,19 @@ def create(emit: Callable[..., None]) -> ChatService:
 
 
 def load(message: dict[str, Any]) -> Loaded:
-    """Load the result of a run on its base, or a model folder.
+    """Load the result of a run on its base, its last checkpoint where it isn't finished, or a model folder.
 
     Raises:
         UserError: it can't be loaded, or doesn't fit in memory.
     """
-    spec = model_at(Path(message["path"]))
+    spec = model_at(Path(message["path"]), unfinished=True)
     folder, adapter, packed = Path(spec["model"]), spec["adapter"], bool(spec.get("load_in_4bit"))
     facts = read_model(folder)
     run_folder.need_own_result(Path(adapter) if adapter else folder)
     device, precision, where = _place(facts, spec)
+    if "checkpoint" in spec:
+        where = " ".join((tr("The run isn't finished, so this is its checkpoint of step {step:,}.",
+                             step=spec["checkpoint"]), where))
     dtype = DTYPES[precision]
     template = _template(folder, spec)
     try:

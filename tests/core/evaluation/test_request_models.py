@@ -27,7 +27,7 @@ def test_runs_model_folders_and_gguf_files_are_told_apart(studio_home, tmp_path)
     (run / folder.ADAPTER / "adapter_config.json").write_text("{}")
     jobs.write_outcome(run, jobs.Outcome("finished"))
     assert model_at(run) == {"name": "helpdesk", "model": str(base), "adapter": str(run / folder.ADAPTER), "gguf": None}
-    with pytest.raises(UserError, match="can't be evaluated"):
+    with pytest.raises(UserError, match="can't be used as a model"):
         model_at(tmp_path / "notes.txt")
 
 

@@ -1,0 +1,51 @@
+"""The run that a person means: by its folder, by the adapter or the model in it, or by its name."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from slmstudio.core import jobs, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
+from slmstudio.core.run import folder, names
+
+
+def find(text: Path | str) -> Path | None:
+    """The run's folder; None where it isn't a run. Something else that lies there goes before a run of that name.
+
+    Raises:
+        UserError: several runs have this name.
+    """
+    path = Path(text).absolute()
+    for place in (path, path.parent) if path.name in (folder.ADAPTER, folder.MODEL) else (path,):
+        if (place / jobs.RUN).is_file():
+            return place
+    if path.exists() or Path(text).is_absolute():
+        return None
+    found = [place for place, request in folder.requests()
+             if place.name == str(text) or names.is_taken(str(text), [str(request.get("name"))])]
+    if len(found) > 1:
+        raise UserError(tr("Several runs are called {name}.", name=text), "",
+                        tr("Give the folder of one of them: {folders}", folders=", ".join(map(str, sorted(found)))))
+    return found[0] if found else None
+
+
+def need(text: Path | str) -> Path:
+    """The run's folder. What lies there and isn't a run is returned as it is, for others to judge.
+
+    Raises:
+        UserError: there is neither such a run nor such a place; or several runs have this name.
+    """
+    found = find(text)
+    if found is None and not Path(text).exists():
+        raise UserError(tr("There's no run “{name}”.", name=text), similar(text),
+                        tr("To see the runs: {command}", command=program.command("runs")))
+    return found or Path(text)
+
+
+def similar(text: Path | str) -> str:
+    """A sentence with the names of runs that are nearly this one; "" where there are none."""
+    close = get_close_matches(str(text), {name for place, request in folder.requests()
+                                          for name in (place.name, str(request.get("name")))})
+    return tr("Did you mean: {names}?", names=", ".join(close)) if close else ""

@@ -1,0 +1,47 @@
+"""What is opened for a place or a name that was typed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.chat import partners
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+
+
+@pytest.fixture
+def run(studio_home: Path) -> Path:
+    return folder.create(RunConfig(name="helpdesk", model="gone", train_file="rows.jsonl")).folder
+
+
+def test_files_and_folders_are_taken_as_they_are(studio_home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    assert [partners.of_text(str(path)) for path in (file, tmp_path)] == [[file], [tmp_path]]
+
+
+def test_a_run_needs_a_result_or_a_checkpoint(run: Path) -> None:
+    with pytest.raises(UserError, match="helpdesk has no result yet"):
+        partners.of_text("helpdesk")
+    (run / folder.CHECKPOINTS / "step-000020").mkdir(parents=True)
+    assert partners.of_text("helpdesk") == [run]
+    with pytest.raises(UserError, match="no result"):
+        partners.of_run(run)  # as the window opens it
+
+
+def test_the_server_takes_a_file_or_the_newest_export(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't be served as it is") as caught:
+        partners.file_to_serve("helpdesk")
+    assert f"export {run} --type Q8_0" in caught.value.remedy
+    with pytest.raises(UserError, match="There's no run “helpdsk”"):
+        partners.file_to_serve("helpdsk")
+    (run / folder.EXPORTS).mkdir()
+    for seconds, name in enumerate(("helpdesk-F16.gguf", "helpdesk-Q8_0.gguf", "helpdesk-lora.gguf")):
+        (run / folder.EXPORTS / name).write_bytes(b"GGUF")
+        os.utime(run / folder.EXPORTS / name, (seconds, seconds))
+    newest = run / folder.EXPORTS / "helpdesk-Q8_0.gguf"
+    assert partners.file_to_serve("helpdesk") == partners.file_to_serve(str(newest)) == newest

@@ -1,0 +1,44 @@
+"""The run that a person means by what was typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import folder, named
+from slmstudio.core.run.config import RunConfig
+
+
+@pytest.fixture
+def run(studio_home: Path) -> Path:
+    made = folder.create(RunConfig(name="Ward desk", model="base", train_file="rows.jsonl")).folder
+    (made / "adapter").mkdir()
+    return made
+
+
+def test_a_folder_what_it_left_and_its_names(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [named.find(text) for text in (run, run / "adapter", "ward  desk", run.name)] == [run] * 4
+    monkeypatch.chdir(run.parent)
+    assert named.find(f"{run.name}/adapter") == run
+    assert named.find(tmp_path / "Ward desk") is None and named.find("rows") is None
+    (run.parent / "ward desk").mkdir()
+    assert named.find("ward desk") is None, "what lies there goes before a name"
+
+
+def test_nothing_of_that_name(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There's no run “ward dask”.*Did you mean: Ward desk.* runs") as caught:
+        named.need("ward dask")
+    assert caught.value.remedy
+    with pytest.raises(UserError, match=r"There's no run “x”. To see the runs"):
+        named.need("x")
+    assert named.need(tmp_path) == tmp_path, "whoever reads it says what is wrong"
+
+
+def test_two_runs_of_one_name(run: Path) -> None:
+    copy = run.with_name("copy")
+    copy.mkdir()
+    (copy / "run.json").write_bytes((run / "run.json").read_bytes())
+    with pytest.raises(UserError, match=r"Several runs are called ward desk.*copy"):
+        named.find("ward desk")
