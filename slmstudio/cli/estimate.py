@@ -39,7 +39,8 @@ def estimate(
     as_json: Json = False,
 ) -> int:
     """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""
-    from slmstudio.core.run import memory, planner
+    from slmstudio.core.run import memory
+    from slmstudio.core.run.planning import planner
 
     asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}
     chosen = planner.overrides({**{name: value for name, value in asked.items() if value is not None},

@@ -16,8 +16,9 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import folder, planner
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning import planner
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with the phase ("model", "train", ...) and each event of its worker."""

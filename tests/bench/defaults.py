@@ -32,8 +32,9 @@ from slmstudio.core import files, paths, starter  # noqa: E402
 from slmstudio.core.data import reader  # noqa: E402
 from slmstudio.core.hardware.machine import read_machine  # noqa: E402
 from slmstudio.core.model import facts  # noqa: E402
-from slmstudio.core.run import folder, planner  # noqa: E402
+from slmstudio.core.run import folder  # noqa: E402
 from slmstudio.core.run.config import RunConfig  # noqa: E402
+from slmstudio.core.run.planning import planner  # noqa: E402
 
 DATA = {"sample": paths.starter_train_file(), "gsm8k": ROOT / "tests/data/gsm8k_train.jsonl",
         "xquad-hi": ROOT / "tests/data/xquad_hi_instructions.jsonl"}

@@ -34,7 +34,8 @@ def main() -> None:
     from slmstudio.core import paths, settings, starter
     from slmstudio.core.data import reader
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.run import folder, planner
+    from slmstudio.core.run import folder
+    from slmstudio.core.run.planning import planner
     from slmstudio.gui.app.main_window import MainWindow
     from slmstudio.gui.common import theme
     from slmstudio.gui.common.session import Session

@@ -36,7 +36,8 @@ from slmstudio.core.hardware.machine import read_machine  # noqa: E402
 from slmstudio.core.jobs import processes  # noqa: E402
 from slmstudio.core.model import facts, tokens  # noqa: E402
 from slmstudio.core.model.chat_template import ChatTemplate  # noqa: E402
-from slmstudio.core.run import folder, planner  # noqa: E402
+from slmstudio.core.run import folder  # noqa: E402
+from slmstudio.core.run.planning import planner  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 RATIO, MEMORY_RATIO, FLOOR_SHARE = 4.5, 0.6, 0.38

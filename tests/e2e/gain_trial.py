@@ -16,7 +16,8 @@ from slmstudio.core import files, jobs
 from slmstudio.core.data import reader
 from slmstudio.core.evaluation import request as requests
 from slmstudio.core.hardware.machine import read_machine
-from slmstudio.core.run import folder, planner
+from slmstudio.core.run import folder
+from slmstudio.core.run.planning import planner
 
 pytestmark = pytest.mark.timeout(3000)
 HELD_OUT = 100

@@ -48,7 +48,8 @@ def continue_(
     as_json: Json = False,
 ) -> int:
     """Propose a run that continues from a finished one's adapter or model, and write it to a file."""
-    from slmstudio.core.run import config_file, follow_up, planner
+    from slmstudio.core.run import config_file
+    from slmstudio.core.run.planning import follow_up, planner
 
     config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test,
                                  overrides=planner.parse_settings(set_ or []))

@@ -42,8 +42,9 @@ def plan(
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
-    from slmstudio.core.run import config_file, plan_rows, planner, schedule
+    from slmstudio.core.run import config_file, schedule
     from slmstudio.core.run.memory import outlook
+    from slmstudio.core.run.planning import plan_rows, planner
 
     overrides = planner.parse_settings(set_ or [])
     spare([data, test], out)

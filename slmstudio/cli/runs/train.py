@@ -98,8 +98,9 @@ def train(
     """Train as a run configuration says; given a run, resume from its checkpoint. Ctrl-C stops and saves."""
     from dataclasses import replace
 
-    from slmstudio.core.run import adjust, config_file, folder, planner
+    from slmstudio.core.run import adjust, config_file, folder
     from slmstudio.core.run.guard import summary as guard
+    from slmstudio.core.run.planning import planner
 
     config, changed = config_file.load(run), planner.overrides(
         {**planner.parse_settings(set_ or []), **_chosen(processes, parallelism)})
@@ -142,8 +143,9 @@ def launch(
     """Train on several machines: print the command for the others, wait for them, and follow the run from here."""
     from dataclasses import replace
 
-    from slmstudio.core.run import adjust, config_file, folder, planner
+    from slmstudio.core.run import adjust, config_file, folder
     from slmstudio.core.run.launch import invitation
+    from slmstudio.core.run.planning import planner
 
     changed = planner.overrides({**planner.parse_settings(set_ or []), **_chosen(processes, parallelism),
                                  "nodes": nodes})

@@ -15,7 +15,7 @@ from slmstudio.core.data.statistics import script_of
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates, tokens
-from slmstudio.core.run.planner import length_of
+from slmstudio.core.run.planning.planner import length_of
 
 MOST_ROWS = 50_000
 """Rows that are measured; of more, every second, third … one is."""

@@ -48,7 +48,7 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
         UserError: no run can be planned with these rows.
     """
     from slmstudio.core.data import given
-    from slmstudio.core.run import planner
+    from slmstudio.core.run.planning import planner
 
     request = planner.PlanRequest(
         dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,

@@ -188,7 +188,7 @@ class NextRun(QObject):
             changes: fields that are to have other values than proposed.
         """
         def read(task: Task) -> _ReadAgain:
-            from slmstudio.core.run.follow_up import follow_up
+            from slmstudio.core.run.planning.follow_up import follow_up
 
             config = follow_up(run)
             earlier = Earlier(run, RunConfig.from_dict(Job(run).request()).name, config.model)

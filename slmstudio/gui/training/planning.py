@@ -264,7 +264,7 @@ def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:
 
 def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.run import planner
+    from slmstudio.core.run.planning import planner
 
     chosen = {**wish.split, **wish.template, **wish.own}
     if lengths is None:
@@ -281,7 +281,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
 def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
     """The earlier run's rows keep their split; others are split as the Data tab says."""
     from slmstudio.core.jobs.job import Job
-    from slmstudio.core.run.follow_up import follow_up
+    from slmstudio.core.run.planning.follow_up import follow_up
 
     earlier = RunConfig.from_dict(Job(after.folder).request())
     train_map, eval_map = wish.maps

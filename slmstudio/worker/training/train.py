@@ -29,8 +29,9 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.model.vetting.vet import read_vetted
-from slmstudio.core.run import adjust, checkpoints, folder, plan_rows, resume, schedule
+from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.model import generation_end

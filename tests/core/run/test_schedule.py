@@ -11,8 +11,9 @@ from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import planner, schedule
+from slmstudio.core.run import schedule
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning import planner
 
 
 @pytest.mark.parametrize(("rows", "micro", "accumulated", "epochs", "most", "steps"), [

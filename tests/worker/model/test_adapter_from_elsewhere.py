@@ -18,7 +18,7 @@ from slmstudio.core.model.peft_adapter import read_adapter
 from slmstudio.core.report.page import write_report
 from slmstudio.core.run import adapter_import, folder
 from slmstudio.core.run.config_file import IMPORTED
-from slmstudio.core.run.follow_up import follow_up
+from slmstudio.core.run.planning.follow_up import follow_up
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.rows import prepare, run_rows
 from slmstudio.worker.export import export

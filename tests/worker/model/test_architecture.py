@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from slmstudio.core.model import architecture
 from slmstudio.core.model.facts import _sizes
 from slmstudio.core.model.families import LABELS, PADDED_ONLY
-from slmstudio.core.run.proposal import EAGER_ONLY
+from slmstudio.core.run.planning.proposal import EAGER_ONLY
 from slmstudio.worker.training import methods
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,

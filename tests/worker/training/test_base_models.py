@@ -15,8 +15,9 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.run import folder, planner
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning import planner
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 

@@ -16,9 +16,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import new
 from slmstudio.core.model import facts
-from slmstudio.core.run import planner
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.planning import planner
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training import fit_check
 from slmstudio.worker.training.trainer import StudioTrainer

@@ -15,8 +15,9 @@ from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import folder, planner
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning import planner
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import control, methods, preference, token_cache, train
 

@@ -16,7 +16,7 @@ from support.tiers import first_fast
 from slmstudio.core import jobs
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.follow_up import follow_up
+from slmstudio.core.run.planning.follow_up import follow_up
 from slmstudio.core.run.script import script
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train

@@ -11,9 +11,9 @@ import pytest
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
-from slmstudio.core.run import planner
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks, invitation, told
+from slmstudio.core.run.planning import planner
 
 BARE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (), False, False)
 CARD = Gpu(0, "RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))

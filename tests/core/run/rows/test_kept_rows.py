@@ -23,7 +23,7 @@ from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints, folder, schedule
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.follow_up import follow_up
+from slmstudio.core.run.planning.follow_up import follow_up
 from slmstudio.core.run.rows import kept_rows, source_rows
 from slmstudio.core.run.rows import lines as rows_lines
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest

@@ -13,11 +13,12 @@ from slmstudio.core.hardware import gpu_path
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import PADDED_ONLY
-from slmstudio.core.run import memory, plan_rows
+from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
-from slmstudio.core.run.draft import Draft
 from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
+from slmstudio.core.run.planning import plan_rows
+from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.schedule import total_steps
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20

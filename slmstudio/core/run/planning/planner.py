@@ -15,11 +15,11 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
-from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.draft import Draft
 from slmstudio.core.run.fields.choices import METHOD_WORDS, PARALLELISM_WORDS
-from slmstudio.core.run.proposal import propose
+from slmstudio.core.run.planning import plan_rows
+from slmstudio.core.run.planning.draft import Draft
+from slmstudio.core.run.planning.proposal import propose
 
 SAMPLED_ROWS = 2000
 """Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""

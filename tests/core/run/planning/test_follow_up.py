@@ -11,7 +11,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n.pseudo import disguise
 from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.follow_up import KEPT, follow_up
+from slmstudio.core.run.planning.follow_up import KEPT, follow_up
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from slmstudio.core.hardware import gpu_path
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model import facts
-from slmstudio.core.run import memory, planner
+from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.planning import planner
 
 GB = 2**30
 CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False, "No driver.")

@@ -14,10 +14,11 @@ from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run import adjust, checkpoints, folder, names, planner
+from slmstudio.core.run import adjust, checkpoints, folder, names
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.fields.kinds import not_allowed
+from slmstudio.core.run.planning import planner
 from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {
