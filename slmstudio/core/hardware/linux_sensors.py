@@ -97,7 +97,7 @@ def _limit(file: Path) -> float | None:
 def text_of(file: Path) -> str:
     """What a small file of the system says; "" where it can't be read."""
     try:
-        return file.readtext_of(encoding="utf-8", errors="replace").strip()
+        return file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 

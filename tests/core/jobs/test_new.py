@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import time
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_an_export_of_a_run_lies_in_it_and_one_of_a_model_in_the_cache(run: Path
 
 def test_two_of_the_same_second_have_folders_of_their_own(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(new.time, "strftime", lambda form: "20261127-101500")
-    monkeypatch.setattr(new.secrets, "token_hex", lambda size: "0000")
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "0000")
     assert len({new.export(run, ["F16"]).folder for _ in range(3)}) == 3
 
 
