@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import llama
-from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
+from slmstudio.core.evaluation.context_check import SHOWN, Reader, check_context, check_system
 from slmstudio.core.evaluation.few_shot import too_few
-from slmstudio.core.evaluation.reasoning import hold_thoughts
-from slmstudio.core.evaluation.testset.item import TestItem, TestSet
+from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
 from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
-from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run.fields.choices import PRECISIONS
 from slmstudio.core.run.folder import need_own_result
 
 MOST_ROWS = 10_000_000
-SHOWN_LONG = 20
-"""Problems of one kind which are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +35,6 @@ class Checked:
 
     test: TestSet | None
     warnings: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """A model in a folder.
-
-    Attributes:
-        context: tokens that it reads.
-        named, adapter: the chat template of its run, and the folder with what was learned, if any.
-    """
-
-    name: str
-    folder: Path
-    context: int
-    named: str
-    adapter: str | None
-
-    def template(self) -> ChatTemplate:
-        """The chat template that it is asked in. Raises UserError."""
-        return template_of(self.folder, self.named, self.adapter)
-
-    def template_text(self) -> str:
-        """Its jinja text; empty where it can't be used."""
-        try:
-            return self.template().source
-        except UserError:
-            return ""
 
 
 def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = None,
@@ -94,9 +62,9 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     for reader in {(each.folder, each.template_text()): each for each in reversed(readers)}.values():
         tokens = request.get("max_new_tokens")
         if test is not None:
-            _check_system(request.get("system"), test.items, reader, problems)
+            check_system(request.get("system"), test.items, reader, problems)
         if test is not None and isinstance(tokens, int) and tokens > 0:
-            warnings += _check_context(test.items, reader, tokens, problems)
+            warnings += check_context(test.items, reader, tokens, problems)
     if problems:
         raise UserError(tr("The evaluation can't start."), "", tr("Correct these points."), problems)
     return Checked(test, (*(test.problems if test else ()), *warnings))
@@ -125,12 +93,12 @@ def _need_whole(value: Any, name: str, least: int, may_be_empty: bool, problems:
             field=name))
 
 
-def _check_models(models: Any, problems: list[Problem]) -> list[_Reader]:
+def _check_models(models: Any, problems: list[Problem]) -> list[Reader]:
     """The models in folders; what is wrong with any goes to `problems`."""
     if not isinstance(models, list) or not models:
         problems.append(Problem(tr("there is no model to evaluate."), field="models"))
         return []
-    readers: list[_Reader] = []
+    readers: list[Reader] = []
     names = [model.get("name") if isinstance(model, dict) else None for model in models]
     for number, model in enumerate(models, start=1):
         name = names[number - 1]
@@ -141,7 +109,7 @@ def _check_models(models: Any, problems: list[Problem]) -> list[_Reader]:
             problems.append(Problem(tr('two models are called "{name}".', name=name), field="models"))
         context = _check_model(model, name, problems)
         if context:
-            readers.append(_Reader(name, Path(model["model"]), context, model.get("chat_template") or "",
+            readers.append(Reader(name, Path(model["model"]), context, model.get("chat_template") or "",
                                    model.get("adapter")))
     return readers
 
@@ -195,9 +163,9 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
         count = len(error.problems)
         why = error.why if count < 2 else ntr("There is {n:,} problem:", "There are {n:,} problems:", count)
         problems.append(Problem(" ".join(part for part in (error.what, why) if part), field="test"))
-        problems += error.problems[:SHOWN_LONG] if count > 1 else ()
-        if count > SHOWN_LONG:
-            problems.append(Problem(ntr("and {n:,} more.", "and {n:,} more.", count - SHOWN_LONG), field="test"))
+        problems += error.problems[:SHOWN] if count > 1 else ()
+        if count > SHOWN:
+            problems.append(Problem(ntr("and {n:,} more.", "and {n:,} more.", count - SHOWN), field="test"))
         return None
 
 
@@ -254,85 +222,3 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
     _check_model(judge, "judge", problems)
     if not isinstance(judge.get("rubric"), str) or not judge["rubric"].strip():
         problems.append(Problem(tr("the rubric is empty; it says what a good answer is."), field="judge"))
-
-
-def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems: list[Problem]) -> None:
-    """A template that refuses system messages would refuse every row. Of GGUF files the worker tells."""
-    rows = [item.messages for item in items if item.messages[0]["role"] != "system"]
-    if not isinstance(system, str) or not system or len(rows) < len(items):
-        return
-    try:
-        template = reader.template()
-        template.render(rows[0], add_generation_prompt=True)
-    except UserError:
-        return  # that is nothing of the system prompt's
-    try:
-        template.render([{"role": "system", "content": system}, *rows[0]], add_generation_prompt=True)
-    except UserError as error:
-        problems.append(Problem(tr("{model}: {reason}. Leave the system prompt out.", model=reader.name,
-                                   reason=error.what.rstrip(".।")), field="system"))
-
-
-def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems: list[Problem]) -> list[Problem]:
-    """Rows that don't fit into a model's context; all of them is a problem, some are told.
-
-    A token has at least one byte, so only rows with more bytes than that are made into tokens.
-    """
-    name, context = reader.name, reader.context
-    if answer >= context:
-        problems.append(Problem(tr("an answer of {answer:,} tokens leaves no room for a question: the context of "
-                                   "{model} has {context:,}.", answer=answer, model=name, context=context),
-                                field="max_new_tokens"))
-        return []
-    try:
-        long = [(item, question, wanted) for item, question, wanted in _tokens(items, reader, context - answer)
-                if question + max(wanted, answer) > context]
-    except UserError as error:
-        problems.append(Problem(" ".join(part for part in (error.what, error.why) if part), field=name))
-        return []
-    lost = [question + max(1, wanted) > context for _, question, wanted in long]
-    if len(long) == len(items) and all(lost):
-        problems.append(Problem(tr("no row fits in the context of {model}: it has {context:,} tokens, the shortest "
-                                   "question {question:,} and the answer {answer:,}.", model=name, context=context,
-                                   question=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
-        return []
-    told = [Problem(_too_long(name, context, answer, question, wanted), item.line)
-            for item, question, wanted in long[:SHOWN_LONG]]
-    if len(long) > SHOWN_LONG:
-        told.append(Problem(ntr("{n:,} more row is too long for {model}.", "{n:,} more rows are too long for {model}.",
-                                len(long) - SHOWN_LONG, model=name), field=name))
-    return told
-
-
-def _tokens(items: list[TestItem], reader: _Reader, most: int) -> Iterator[tuple[TestItem, int, int]]:
-    """The items that may have more than `most` tokens, with those of the question and of the longest reference."""
-    template = reader.template()
-    if not hold_thoughts(text for item in items for text in item.references):
-        template = template.without_thoughts()
-    around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
-    doubtful = [item for item in items if max((len(each.encode()) for each in item.references), default=0)
-                + sum(len(each.encode()) + around for each in (*map(message_text, item.messages), 2 * repr(item.tools)))
-                > most]
-    if not doubtful:
-        return
-    from slmstudio.core.model.tokens import load_tokenizer
-
-    tokenizer = load_tokenizer(reader.folder)
-
-    def count(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    for item in doubtful:
-        yield item, count(template.render(item.messages, True, item.tools)), max(map(count, item.references), default=0)
-
-
-def _too_long(name: str, context: int, answer: int, question: int, wanted: int) -> str:
-    if question >= context:
-        return tr("the question has {question:,} tokens, which leaves no room for an answer in the {context:,} of "
-                  "{model}, so the row is skipped.", question=question, context=context, model=name)
-    if question + wanted > context:
-        return tr("the question has {question:,} tokens and the reference {reference:,}, more than the {context:,} of "
-                  "{model}, so the row is skipped.", question=question, reference=wanted, context=context, model=name)
-    return tr("the question has {question:,} tokens; with {answer:,} for the answer that is more than the {context:,} "
-              "of {model}, so the answer gets {left:,}.", question=question, answer=answer, context=context, model=name,
-              left=context - question)
