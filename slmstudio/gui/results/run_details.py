@@ -19,13 +19,7 @@ from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import (
-    ButtonRow,
-    IconButton,
-    PrimaryButton,
-    SecondaryButton,
-    SegmentedControl,
-)
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.export.exports_table import Export, ExportsTable
@@ -34,6 +28,7 @@ from slmstudio.gui.export.parity_table import ParityTable
 from slmstudio.gui.export.serve_panel import ServePanel
 from slmstudio.gui.results.evaluation_section import EvaluationSection
 from slmstudio.gui.results.report import ReportButton
+from slmstudio.gui.results.run_actions import RunActions
 from slmstudio.gui.results.run_facts import RunFacts
 from slmstudio.gui.results.run_notes import NotesEditor
 from slmstudio.gui.results.run_overview import RunOverview
@@ -117,6 +112,7 @@ class RunDetails(Card):
         self.evaluation = EvaluationSection(session)
         self.evaluate_button = SecondaryButton(tr("Evaluate…"), "", "small")
         self.evaluate_button.setObjectName("results_evaluate")
+        self.evaluate_button.setEnabled(False)  # until a run is shown
         self.evaluate_button.clicked.connect(self.open_evaluation)
         self.evaluation.panel_changed.connect(self._show_buttons)
         self.notes, self.report = NotesEditor(), ReportButton()
@@ -179,36 +175,13 @@ class RunDetails(Card):
         self.body.addLayout(head)
 
     def _make_actions(self) -> None:
-        self.resume_button = SecondaryButton(tr("Resume"), tr("Continue from the newest checkpoint."))
-        self.more_button = SecondaryButton(
-            tr("Continue training…"),
-            tr("Plan a run that continues from this one, with more data or epochs."))
-        self.more_button.setObjectName("results_more")
-        self.more_button.hide()
-        self.serve_button = SecondaryButton(tr("Use elsewhere…"), "")
-        self.serve_button.setObjectName("results_serve")
-        self.serve_button.clicked.connect(self.open_serve)
-        self.export_button = SecondaryButton(tr("Export…"), "")
-        self.chat_button = PrimaryButton(tr("Chat"), "")
-        for button in (self.resume_button, self.serve_button, self.export_button, self.evaluate_button,
-                       self.chat_button):
-            button.setEnabled(False)  # until a run is shown
-        self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
-        self.export_button.clicked.connect(self.open_export)
-        self.chat_button.clicked.connect(self._chat)
-        self._actions = ButtonRow()
-        row = self._actions.box
-        self.more_button.clicked.connect(self._learn_more)
-        row.addWidget(self.resume_button)
-        row.addWidget(self.more_button)
-        row.addWidget(self.serve_button)
-        row.addStretch(1)
-        for name, button in (("results_resume", self.resume_button), ("results_export", self.export_button),
-                             ("results_chat", self.chat_button)):
-            button.setObjectName(name)
-            if button is not self.resume_button:
-                row.addWidget(button)
-        self.body.addWidget(self._actions)
+        self.actions = RunActions()
+        self.actions.resume.clicked.connect(lambda: self.resume.emit(self._run))
+        self.actions.more.clicked.connect(self._learn_more)
+        self.actions.serve.clicked.connect(self.open_serve)
+        self.actions.export.clicked.connect(self.open_export)
+        self.actions.chat.clicked.connect(self._chat)
+        self.body.addWidget(self.actions)
 
     def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
         """Show a run and its finished files; None while these are still being read."""
@@ -287,33 +260,18 @@ class RunDetails(Card):
         made = result_folder(run.folder) is not None
         exports = bool(self.exports.exports.exports)
         self.no_exports.setVisible(not exports and self.export.isHidden() and not self._reads_exports)
-        self.resume_button.setVisible(run.resumable)
-        self.resume_button.setEnabled(run.resumable)
-        self.more_button.setVisible(made and run.state == "finished")
+        self.actions.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
             tr("Let the base and the tuned model answer test rows to see which is better.") if made else
             tr("There is nothing to evaluate. The run hasn't produced an adapter or model yet."))
-        self._actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
-        self.export_button.setVisible(self.export.isHidden())
-        self.export_button.setEnabled(made)
-        self.export_button.setToolTip(
-            tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
-            tr("There is nothing to export. The run hasn't produced an adapter or model yet."))
-        self.serve_button.setVisible(self.serve.isHidden())
-        self.serve_button.setEnabled(exports)
-        self.serve_button.setToolTip(tr("Serve the selected file to other programs, or use it in Ollama, vLLM, "
-                                        "llama.cpp or LM Studio.") if exports else
-                                     tr("Export the result first."))
+        self.actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
+        self.actions.export.setVisible(self.export.isHidden())
+        self.actions.serve.setVisible(self.serve.isHidden())
         if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()
-        self.chat_button.setEnabled(made)
-        self.chat_button.setToolTip(tr("Talk to the file selected above.") if exports else
-                                    tr("Talk to the trained model, side by side with its base model. No export "
-                                       "needed.") if made else
-                                    tr("The run hasn't produced an adapter or model yet."))
 
     def open_export(self) -> None:
         """Offer the types below the exports."""
