@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QLineEdit
 
@@ -15,17 +14,6 @@ from slmstudio.gui.data.tab import DataTab
 PAIRS = [{"prompt": f"Question {n}", "chosen": f"अच्छा {n}", "rejected": f"Worse {n}"} for n in range(1, 6)]
 LABELLED = [{"prompt": f"Question {n}", "completion": f"Answer {n}", "label": n % 2 == 0} for n in range(1, 6)]
 STORY = "Once upon\na time.\n\nThe end.\n\nThe end."
-
-
-@pytest.fixture
-def tab(qtbot, session: Session) -> DataTab:
-    shown = DataTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitActive(shown):
-        shown.show()
-        shown.activateWindow()
-    return shown
 
 
 def open_file(qtbot, tab: DataTab, file: Path) -> None:

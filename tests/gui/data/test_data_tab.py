@@ -20,17 +20,6 @@ ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range
 
 
 @pytest.fixture
-def tab(qtbot, session: Session) -> DataTab:
-    shown = DataTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitActive(shown):
-        shown.show()
-        shown.activateWindow()
-    return shown
-
-
-@pytest.fixture
 def opened(qtbot, tab: DataTab, write_rows) -> DataTab:
     """Forty rows are open."""
     with qtbot.waitSignal(tab.idle):

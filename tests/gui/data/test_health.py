@@ -24,15 +24,9 @@ PLANTED += [dict(PLANTED[0]), dict(PLANTED[1])]
 
 
 @pytest.fixture
-def tab(qtbot, session: Session, monkeypatch, tmp_path: Path) -> DataTab:
+def tab(new_tab, monkeypatch, tmp_path: Path) -> DataTab:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
-    shown = DataTab(session)
-    shown.resize(1256, 720)
-    qtbot.addWidget(shown)
-    with qtbot.waitActive(shown):
-        shown.show()
-        shown.activateWindow()
-    return shown
+    return new_tab(height=720)
 
 
 def text(tab: QWidget, name: str) -> str:

@@ -6,7 +6,6 @@ import json
 import threading
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 
@@ -17,16 +16,6 @@ from slmstudio.gui.data.health import work
 from slmstudio.gui.data.tab import DataTab
 
 ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range(1, 41)]
-
-
-@pytest.fixture
-def tab(qtbot, session: Session) -> DataTab:
-    shown = DataTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitExposed(shown):
-        shown.show()
-    return shown
 
 
 def text(tab: DataTab, name: str) -> str:

@@ -24,27 +24,6 @@ SWAPPED = "instruction=उत्तर,output=प्रश्न"
 
 
 @pytest.fixture
-def new_tab(qtbot, session: Session):
-    """`new_tab(session)`: a Data tab on the screen; each call stands for another start of the program."""
-
-    def make(of: Session = session) -> DataTab:
-        shown = DataTab(of)
-        qtbot.addWidget(shown)
-        shown.resize(1256, 620)
-        with qtbot.waitActive(shown):
-            shown.show()
-            shown.activateWindow()
-        return shown
-
-    return make
-
-
-@pytest.fixture
-def tab(new_tab) -> DataTab:
-    return new_tab()
-
-
-@pytest.fixture
 def hindi(tmp_path: Path) -> Path:
     old = [("question", "answer"), ("Who?", "She.")]
     return write_xlsx(tmp_path / "नागरिक.xlsx", {"प्रश्न-पत्र": HINDI, "पुराना": old})

@@ -28,21 +28,6 @@ BETTER = "Behind the market."
 
 
 @pytest.fixture
-def new_tab(qtbot, session: Session):
-    """`new_tab(session)`: a Data tab on the screen; each call stands for another start of the program."""
-
-    def make(of: Session = session) -> DataTab:
-        shown = DataTab(of)
-        qtbot.addWidget(shown)
-        shown.resize(1256, 620)
-        with qtbot.waitExposed(shown):
-            shown.show()
-        return shown
-
-    return make
-
-
-@pytest.fixture
 def next_session(session: Session, qapp: QApplication):
     """`next_session()`: what the next start reads."""
 

@@ -29,14 +29,9 @@ ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range
 
 
 @pytest.fixture
-def tab(qtbot, session: Session, monkeypatch, tmp_path: Path, write_rows) -> DataTab:
+def tab(qtbot, new_tab, monkeypatch, tmp_path: Path, write_rows) -> DataTab:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
-    shown = DataTab(session)
-    shown.resize(1256, 720)
-    qtbot.addWidget(shown)
-    with qtbot.waitActive(shown):
-        shown.show()
-        shown.activateWindow()
+    shown = new_tab(height=720)
     with qtbot.waitSignal(shown.idle):
         shown.open_files([write_rows("rows.jsonl", ROWS)])
     return shown

@@ -1,0 +1,31 @@
+"""The Data tab on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.data.tab import DataTab
+
+
+@pytest.fixture
+def new_tab(qtbot, session: Session) -> Callable[..., DataTab]:
+    """`new_tab(session)`: a Data tab on the screen; each call stands for another start of the program."""
+
+    def make(of: Session = session, height: int = 620) -> DataTab:
+        shown = DataTab(of)
+        shown.resize(1256, height)
+        qtbot.addWidget(shown)
+        with qtbot.waitActive(shown):
+            shown.show()
+            shown.activateWindow()
+        return shown
+
+    return make
+
+
+@pytest.fixture
+def tab(new_tab) -> DataTab:
+    return new_tab()
