@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -135,6 +134,8 @@ def check(folder: Path) -> list[UserError]:
     Raises:
         UserError: it can't.
     """
+    import tempfile
+
     from slmstudio.core.hardware.machine import disk_free
 
     if is_fixed():
