@@ -24,12 +24,11 @@ from slmstudio.core.run.guard.settings import as_changed
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import starting_text
-from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.panes import Panes
@@ -37,8 +36,8 @@ from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
 from slmstudio.gui.export.panel import running_export
 from slmstudio.gui.results import delete_run, rename_run
-from slmstudio.gui.results.compare import ComparePanel
 from slmstudio.gui.results.reading import ReadingPage
+from slmstudio.gui.results.run_curves import MOST_COMPARED, RunCurves
 from slmstudio.gui.results.run_details import RunDetails
 from slmstudio.gui.results.run_facts import FactsReader, RunFacts
 from slmstudio.gui.results.runs_bar import RunsBar
@@ -46,12 +45,9 @@ from slmstudio.gui.results.runs_table import RunsTable
 
 if TYPE_CHECKING:
     from slmstudio.gui.evaluation.jobs import Evaluation
-    from slmstudio.gui.plots.run_plots import RunPlots
 
 LOOK_AGAIN_MS = 500
 DETAILS_WIDTH, DETAILS_MOST = 500, 640
-MOST_COMPARED = 20
-"""Runs whose curves are still told apart, and read in a moment; all curves of a thousand runs fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +70,13 @@ class ResultsTab(QWidget):
         self._reading: Task | None = None
         self._stopped, self._read_so_far = False, 0
         self._loading: Task | None = None
-        self._plots: RunPlots | None = None
         self._facts = FactsReader()
         self._told: dict[str, str] = {}
         self.banner = ErrorBanner()
         self.banner.setObjectName("results_banner")
         self.table = RunsTable()
         self.table.chosen.connect(self._load)
-        self.compare = ComparePanel()
+        self.curves = RunCurves()
         self.details = RunDetails(session)
         theme.grow(self.details, "setMinimumWidth", DETAILS_WIDTH)
         theme.grow(self.details, "setMaximumWidth", DETAILS_MOST)
@@ -116,32 +111,13 @@ class ResultsTab(QWidget):
         head.setSpacing(theme.SPACE_M)
         head.addWidget(text_label(tr("Runs"), "heading"))
         head.addWidget(self.bar, 1)
-        upper, lower = QWidget(), QWidget()
-        above, below = QVBoxLayout(upper), QVBoxLayout(lower)
-        for column in (above, below):
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(theme.SPACE_S)
+        upper = QWidget()
+        above = QVBoxLayout(upper)
+        above.setContentsMargins(0, 0, 0, 0)
+        above.setSpacing(theme.SPACE_S)
         above.addWidget(self.bar.note)
         above.addWidget(self.table, 1)
-        self.hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
-        self.save_plots = IconButton("save", tr("Save these plots as PNG or SVG"))
-        self.save_plots.setObjectName("plots_save")
-        self.save_plots.clicked.connect(self._save_plots)
-        self._single = QWidget()
-        single = QHBoxLayout(self._single)
-        single.setContentsMargins(0, 0, 0, 0)
-        single.addWidget(self.hint, 1)
-        single.addWidget(self.save_plots)
-        below.addWidget(self._single)
-        self.too_many = text_label("", "small", wrap=True)
-        self.too_many.setObjectName("compare_limit")
-        self.too_many.hide()
-        below.addWidget(self.too_many)
-        self._plot_pages = QStackedWidget()
-        self._plot_pages.addWidget(QWidget())
-        self._plot_pages.addWidget(self.compare)
-        below.addWidget(self._plot_pages, 1)
-        halves = Panes(self._session, "runs", (upper, lower), (2, 3), Qt.Orientation.Vertical)
+        halves = Panes(self._session, "runs", (upper, self.curves), (2, 3), Qt.Orientation.Vertical)
         halves.restore((220, 330))
         runs.body.addLayout(head)
         runs.body.addWidget(halves, 1)
@@ -170,7 +146,7 @@ class ResultsTab(QWidget):
         self.rows.changed.connect(self._timer.start)
         self.rows.failed.connect(self.banner.show_error)
         self.bar.failed.connect(self.banner.show_error)
-        self.compare.failed.connect(self.banner.show_error)
+        self.curves.failed.connect(self.banner.show_error)
         self.reading.cancelled.connect(self._stop_reading)
         self.reading.go_on.connect(self._read)
 
@@ -251,19 +227,13 @@ class ResultsTab(QWidget):
         """Show the selected runs: what is known at once, so that details and table never tell of different runs, then
         the curves and the exports, which are read."""
         facts = self.table.selected_facts()
-        chosen, facts = len(facts), facts[:MOST_COMPARED]
-        self.too_many.setText(tr("The first {shown} of the {count:,} selected runs are compared.", shown=MOST_COMPARED,
-                                 count=chosen))
-        self.too_many.setVisible(chosen > MOST_COMPARED)
+        self.curves.begin(len(facts))
+        facts = facts[:MOST_COMPARED]
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
-        if len(facts) < 2:
-            self.compare.cancel()
         self.details.setEnabled(bool(facts))
         if not facts:
-            self._plot_pages.setCurrentIndex(0)  # the curves of a run that is no longer in the table would mislead
-            self._single.hide()
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
@@ -281,37 +251,14 @@ class ResultsTab(QWidget):
             self.details.open_export()
             self.details.export.follow(loaded.run.summary, loaded.exporting)
         if len(runs) == 1:
-            self._show_plots(loaded.histories[0], loaded.config)
+            self.curves.show_run(loaded.histories[0], loaded.config)
         else:
-            self.compare.show_runs(runs, loaded.histories)
-            self._plot_pages.setCurrentWidget(self.compare)
-        self._single.setVisible(len(runs) == 1)
+            self.curves.show_runs(runs, loaded.histories)
 
     def _show_rows(self, evaluation: Evaluation, order: str) -> None:
         """Open the answers of an evaluation."""
         self.rows.open(evaluation, order, self.details.title.text())
         self._pages.setCurrentWidget(self.rows)
-
-    def _show_plots(self, history: RunHistory, config: RunConfig) -> None:
-        if self._plots is None:
-            from slmstudio.gui.plots.run_plots import RunPlots  # pyqtgraph is loaded when a run is first shown
-
-            self._plots = RunPlots()
-            self._plot_pages.addWidget(self._plots)
-        self._plots.show_history(history, config)
-        self._plot_pages.setCurrentWidget(self._plots)
-
-    def _save_plots(self) -> None:
-        choose_file(self, tr("Save the plots"), "curves.png", picture_kinds(), self.save_picture)
-
-    def save_picture(self, path: Path) -> None:
-        """Draw the plots of the run, all of them, into a file."""
-        plots = self._plots.widget() if self._plots is not None else None
-        try:
-            if plots is not None:
-                write_picture(plots, path)
-        except UserError as error:
-            self.banner.show_error(error)
 
     # -- doing -----------------------------------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ def test_long_names_in_results(qtbot, tab, make_run):
     qtbot.waitUntil(nothing_is_cut)
     tab.table.select(set(runs))
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab._plot_pages.currentWidget() is tab.compare)
+    qtbot.waitUntil(lambda: tab.curves.pages.currentWidget() is tab.curves.compare)
     qtbot.waitUntil(nothing_is_cut)
     tab.details.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
     qtbot.waitUntil(lambda: tab._pages.currentWidget() is tab.rows and tab.rows.table.isVisible())

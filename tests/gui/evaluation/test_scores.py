@@ -57,7 +57,7 @@ def test_runs_are_found_by_their_fields_notes_and_scores(qtbot, tab, make_run):
         search(qtbot, tab, line)
         assert names(tab) == found, line
     assert tab.bar.note.text() == "No run matches this search."
-    assert tab._plot_pages.currentIndex() == 0, "no curves of a run that is not in the table"
+    assert tab.curves.pages.currentIndex() == 0, "no curves of a run that is not in the table"
     search(qtbot, tab, "nosuch>5")
     assert "nosuch" in tab.bar.note.text()
 
@@ -183,7 +183,7 @@ def test_any_number_of_runs_is_compared(qtbot, tab, make_run, tmp_path):
             evaluated_runs.write(run)
     show(qtbot, tab, 12)
     tab.table.selectAll()
-    compare = tab.compare
+    compare = tab.curves.compare
     qtbot.waitUntil(lambda: compare.isVisible() and len(compare._runs) == 12, timeout=10_000)
     assert len([name for name in compare.curves.plot._curves if name.endswith("eval")]) == 12
     compare.curves.which.set_current(1)
@@ -205,9 +205,9 @@ def test_scores_on_other_rows_are_not_compared_in_silence(qtbot, tab, make_run):
     evaluated_runs.write(make_run("two"), count=22)
     show(qtbot, tab, 2)
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: len(tab.compare._runs) == 2, timeout=5000)
-    tab.compare.tabs.set_current(SCORES + 1)
-    assert "can't be compared" in tab.compare.hint.text()
+    qtbot.waitUntil(lambda: len(tab.curves.compare._runs) == 2, timeout=5000)
+    tab.curves.compare.tabs.set_current(SCORES + 1)
+    assert "can't be compared" in tab.curves.compare.hint.text()
 
 
 @pytest.mark.parametrize(("request_of_one", "said"), [
@@ -220,9 +220,9 @@ def test_scores_compare_where_the_same_was_asked(qtbot, tab, make_run, tmp_path,
     evaluated_runs.write(make_run("two"), count=20, **{"test": str(one / "tests.jsonl"), **request_of_one})
     show(qtbot, tab, 2)
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: len(tab.compare._runs) == 2, timeout=60_000)
-    tab.compare.tabs.set_current(SCORES + 1)
-    assert said in tab.compare.hint.text()
+    qtbot.waitUntil(lambda: len(tab.curves.compare._runs) == 2, timeout=60_000)
+    tab.curves.compare.tabs.set_current(SCORES + 1)
+    assert said in tab.curves.compare.hint.text()
 
 
 # -- scores ------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ if "results" in sys.argv:
     from slmstudio.gui.results.tab import ResultsTab
     shown = ResultsTab(session)
     shown.show()
-    there = lambda: shown._plots
+    there = lambda: shown.curves.plots
 else:
     from slmstudio.gui.training.run_panel import RunPanel
     shown = RunPanel()

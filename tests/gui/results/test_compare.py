@@ -29,9 +29,9 @@ def compared(qtbot, tab):
     def select(runs: int):
         show(qtbot, tab, runs)
         tab.table.selectAll()
-        qtbot.waitUntil(lambda: len(tab.compare._runs) == runs, timeout=60_000)
-        tab.compare.tabs.set_current(SCORES)
-        return tab.compare.compared
+        qtbot.waitUntil(lambda: len(tab.curves.compare._runs) == runs, timeout=60_000)
+        tab.curves.compare.tabs.set_current(SCORES)
+        return tab.curves.compare.compared
 
     return select
 
@@ -63,7 +63,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert {first, second} == {"weak", "strong"}
     assert said.startswith(f"{second} against {first}: {'Better' if second == 'strong' else 'Worse'}: ")
     assert "p\xa0<\xa00.001" in said and page.rows.isVisible() and not page.again.isVisible()
-    assert "All tested on the same rows" in tab.compare.hint.text()
+    assert "All tested on the same rows" in tab.curves.compare.hint.text()
     press(qtbot, page, "compare_rows")
     (window,) = page.findChildren(ComparedRows)
     qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and window._task is None, timeout=60_000)
@@ -90,9 +90,9 @@ def test_runs_of_one_name_are_told_apart(tab, make_run, compared):
         files.write_atomically(run / jobs.RUN, files.dump_pretty({**record, "name": "help"}))  # as older versions did
         evaluated_runs.write(run)
     page = compared(2)
-    assert page.table.figures.headers == ["", "help", "help (2)"] == tab.compare.settings.figures.headers
-    tab.compare.tabs.set_current(LOSSES)
-    assert "…/desk/tests.jsonl" in tab.compare.hint.text() and "/data/" not in tab.compare.hint.text()
+    assert page.table.figures.headers == ["", "help", "help (2)"] == tab.curves.compare.settings.figures.headers
+    tab.curves.compare.tabs.set_current(LOSSES)
+    assert "…/desk/tests.jsonl" in tab.curves.compare.hint.text() and "/data/" not in tab.curves.compare.hint.text()
 
 
 def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, make_run, compared):
@@ -148,7 +148,7 @@ def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, compare
     evaluated_runs.write(one, "evaluate-2", count=20)
     evaluated_runs.write(make_run("two"), count=40)
     page = compared(2)
-    assert "All tested on the same rows" in tab.compare.hint.text()
+    assert "All tested on the same rows" in tab.curves.compare.hint.text()
     qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
     assert len(page.paired.rows) == 40
 
@@ -160,7 +160,7 @@ def test_benchmarks_alone_are_judged_by_what_they_asked(qtbot, tab, make_run, co
     for name, limit in zip(("one", "two"), limits, strict=True):
         benchmark(make_run(name), limit)
     page = compared(2)
-    hint = tab.compare.hint.text()
+    hint = tab.curves.compare.hint.text()
     assert words in hint and "evaluated yet" not in hint
     assert ("number of questions" in hint) is ("wasn't asked" in hint) is (limits == (None, 5))
     qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
@@ -171,7 +171,7 @@ def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevalua
     benchmark(make_run("one"), None)
     evaluated_runs.write(make_run("two"), count=20)
     page = compared(2)
-    assert "No two of these runs were tested on the same" in tab.compare.hint.text()
+    assert "No two of these runs were tested on the same" in tab.curves.compare.hint.text()
     assert not page.again.isVisible()
 
 

@@ -97,7 +97,7 @@ def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
     assert cells == {"हेल्पडेस्क": ["1.55", "finished"], "old, crashed": ["1.80", "crashed"]}
     assert tab.details.title.text() == "हेल्पडेस्क", "the newest is selected"
     assert tab.findChild(QPushButton, "results_resume").isHidden()
-    qtbot.waitUntil(lambda: tab._plots is not None and len(tab._plots.loss._curves["raw"].x) == 60, timeout=5000)
+    qtbot.waitUntil(lambda: tab.curves.plots is not None and len(tab.curves.plots.loss._curves["raw"].x) == 60, timeout=5000)
 
 
 def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play):
@@ -144,7 +144,7 @@ def test_two_runs_are_compared(qtbot, tab, finished_run):
     for row in range(2):
         selection.select(tab.table.model().index(row, 0),
                          QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows)
-    compare = tab.compare
+    compare = tab.curves.compare
     qtbot.waitUntil(compare.isVisible, timeout=5000)
     ranks = [str(tab.table.model().index(row, 0).data()).removeprefix("r") for row in range(2)]
     assert sorted(ranks) == ["16", "4"] and f"Rank {' / '.join(ranks)}" in compare.hint.text()

@@ -19,9 +19,9 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.results import run_facts
+from slmstudio.gui.results.run_curves import MOST_COMPARED
 from slmstudio.gui.results.run_facts import FactsReader, read_facts
 from slmstudio.gui.results.run_overview import RunOverview
-from slmstudio.gui.results.tab import MOST_COMPARED
 
 # -- odd folders -------------------------------------------------------------------------------------------------
 
@@ -155,8 +155,8 @@ def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
     hint = tab.findChild(QLabel, "compare_limit")
     assert not hint.isVisible()
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.compare.isVisible() and tab._loading is None)
-    assert len(tab.compare._runs) == MOST_COMPARED
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and tab._loading is None)
+    assert len(tab.curves.compare._runs) == MOST_COMPARED
     assert hint.isVisible() and hint.text() == "The first 20 of the 22 selected runs are compared."
     tab.table.selectRow(0)
     assert not hint.isVisible()
@@ -173,8 +173,8 @@ def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):
     tip.setHtml(tab.table.runs.index(row, 0).data(Qt.ItemDataRole.ToolTipRole))
     assert tip.toPlainText() == f"{name}\n{run}\na <b>bold</b> plan\n  and a line"
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.compare.isVisible() and tab._loading is None)
-    plot = tab.compare.curves.plot
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and tab._loading is None)
+    plot = tab.curves.compare.curves.plot
     plot.read_at(QPointF(plot.canvas.rect().center()))
     said = QTextDocument()
     said.setHtml(plot.readout())
