@@ -97,7 +97,8 @@ def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
     assert cells == {"हेल्पडेस्क": ["1.55", "finished"], "old, crashed": ["1.80", "crashed"]}
     assert tab.details.title.text() == "हेल्पडेस्क", "the newest is selected"
     assert tab.findChild(QPushButton, "results_resume").isHidden()
-    qtbot.waitUntil(lambda: tab.curves.plots is not None and len(tab.curves.plots.loss._curves["raw"].x) == 60, timeout=5000)
+    curves = tab.curves
+    qtbot.waitUntil(lambda: curves.plots is not None and len(curves.plots.loss._curves["raw"].x) == 60, timeout=5000)
 
 
 def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play):
