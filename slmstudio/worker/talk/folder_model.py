@@ -1,6 +1,6 @@
 """A model folder, or a run's adapter on its base, that has a conversation in its memory.
 
-It has what `worker.chat.chat.ChatService` asks of a model, as `worker.chat.model.ChatModel` does for GGUF files.
+It has what `worker.chat.service.ChatService` asks of a model, as `worker.chat.model.ChatModel` does for GGUF files.
 """
 
 from __future__ import annotations

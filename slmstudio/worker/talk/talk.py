@@ -1,4 +1,4 @@
-"""Chat with a model folder or a run: the commands and messages are those of `worker.chat.chat.ChatService.handle`."""
+"""Chat with a model folder or a run: the commands and messages are those of `chat.service.ChatService.handle`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.memory import four_bit_bytes
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.torch_model import TorchModel
-from slmstudio.worker.chat.chat import DEFAULT_CONTEXT, ChatService, Loaded
+from slmstudio.worker.chat.chat import DEFAULT_CONTEXT
+from slmstudio.worker.chat.service import ChatService, Loaded
 from slmstudio.worker.talk.folder_model import FolderModel
 from slmstudio.worker.training.methods import DTYPES
 
