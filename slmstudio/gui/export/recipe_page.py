@@ -26,16 +26,17 @@ class RecipePage(QWidget):
     Args:
         lead: what the text is for.
         name: of the text, for a screen reader.
+        wrap: break long lines, as of commands.
     """
 
-    def __init__(self, lead: str, name: str, parent: QWidget | None = None):
+    def __init__(self, lead: str, name: str, *, wrap: bool = True, parent: QWidget | None = None):
         super().__init__(parent)
         self._task: Task | None = None
         self._gguf: Path | None = None
         self.recipe: Recipe | None = None
         self.banner = ErrorBanner()
         self.lead = text_label(lead, "small", wrap=True)
-        self.text = CopyText(name, wrap=True)
+        self.text = CopyText(name, wrap=wrap)
         self.then = text_label("", "small", wrap=True)
         self.command = CopyText(tr("Command"), wrap=True)
         self.notes = text_label("", "small", wrap=True)
