@@ -98,8 +98,9 @@ class RunCurves(QWidget):
 
     def save_picture(self, path: Path) -> None:
         """Draw the plots of the run, all of them, into a file."""
+        plots = self.plots.widget() if self.plots is not None else None
         try:
-            if self.plots is not None:
-                write_picture(self.plots.widget(), path)
+            if plots is not None:
+                write_picture(plots, path)
         except UserError as error:
             self.failed.emit(error)

@@ -175,13 +175,13 @@ class RunDetails(Card):
         self.body.addLayout(head)
 
     def _make_actions(self) -> None:
-        self.actions = RunActions()
-        self.actions.resume.clicked.connect(lambda: self.resume.emit(self._run))
-        self.actions.more.clicked.connect(self._learn_more)
-        self.actions.serve.clicked.connect(self.open_serve)
-        self.actions.export.clicked.connect(self.open_export)
-        self.actions.chat.clicked.connect(self._chat)
-        self.body.addWidget(self.actions)
+        self.buttons = RunActions()
+        self.buttons.resume.clicked.connect(lambda: self.resume.emit(self._run))
+        self.buttons.more.clicked.connect(self._learn_more)
+        self.buttons.serve.clicked.connect(self.open_serve)
+        self.buttons.export.clicked.connect(self.open_export)
+        self.buttons.chat.clicked.connect(self._chat)
+        self.body.addWidget(self.buttons)
 
     def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
         """Show a run and its finished files; None while these are still being read."""
@@ -260,15 +260,15 @@ class RunDetails(Card):
         made = result_folder(run.folder) is not None
         exports = bool(self.exports.exports.exports)
         self.no_exports.setVisible(not exports and self.export.isHidden() and not self._reads_exports)
-        self.actions.show_run(run, made=made, exports=exports)
+        self.buttons.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
             tr("Let the base and the tuned model answer test rows to see which is better.") if made else
             tr("There is nothing to evaluate. The run hasn't produced an adapter or model yet."))
-        self.actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
-        self.actions.export.setVisible(self.export.isHidden())
-        self.actions.serve.setVisible(self.serve.isHidden())
+        self.buttons.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
+        self.buttons.export.setVisible(self.export.isHidden())
+        self.buttons.serve.setVisible(self.serve.isHidden())
         if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()

@@ -42,7 +42,7 @@ def test_learning_more_works_before_training_was_opened_and_afresh_keeps_the_tes
     run = finished(play, tiny_model, rows_file, evaluated)
     window.go_to("results")
     details = window.page("results").details
-    qtbot.waitUntil(lambda: details.shows(run) and details.actions.more.isVisible())
+    qtbot.waitUntil(lambda: details.shows(run) and details.buttons.more.isVisible())
     assert "training" not in window._pages
     press(qtbot, window, "results_more")
     plan = window.page("training").plan

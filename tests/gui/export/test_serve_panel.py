@@ -71,7 +71,7 @@ def panel(qtbot, tab, exported):
 def open_panel(qtbot, tab):
     tab.show()
     tab.refresh()
-    qtbot.waitUntil(lambda: tab.details.actions.serve.isEnabled() and tab._loading is None, timeout=10_000)
+    qtbot.waitUntil(lambda: tab.details.buttons.serve.isEnabled() and tab._loading is None, timeout=10_000)
     press(qtbot, tab, "results_serve")
     panel = tab.details.serve
     qtbot.waitUntil(lambda: panel._reading is None, timeout=10_000)
@@ -202,7 +202,7 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
     qtbot.waitUntil(lambda: panel._reading is None, timeout=10_000)
     assert panel.server.serving.model == served == panel.server_page.model.field.text()
     press(qtbot, panel, "serve_close")
-    assert panel.isHidden() and panel.server.state == SERVING and tab.details.actions.serve.isVisible()
+    assert panel.isHidden() and panel.server.state == SERVING and tab.details.buttons.serve.isVisible()
 
 
 def select(qtbot, tab, name: str) -> None:
@@ -223,7 +223,7 @@ def two_runs(qtbot, tab, exported) -> tuple[str, str]:
 def test_the_panel_of_another_run_does_not_stay(qtbot, tab, two_runs) -> None:
     panel, hidden = tab.details.serve, two_runs[1]
     select(qtbot, tab, hidden)
-    assert panel.isHidden() and tab.details.actions.serve.isVisible(), "nobody asked for it here"
+    assert panel.isHidden() and tab.details.buttons.serve.isVisible(), "nobody asked for it here"
     press(qtbot, tab, "results_serve")
     assert f"{hidden}-Q8_0" in panel.server_page.start_button.toolTip()
 
