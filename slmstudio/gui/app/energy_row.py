@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.money import CURRENCIES, format_price
@@ -14,6 +14,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 NOT_SET = -0.01
 """The lowest value of a field stands for no figure of one's own."""
@@ -68,9 +69,7 @@ class EnergyRow(QWidget):
             row.addWidget(field)
         row.addStretch(1)
         row.addWidget(self.usual)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addLayout(row)
         column.addWidget(self.note)
         self._show()

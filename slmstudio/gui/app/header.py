@@ -10,6 +10,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 
 NARROW = 800
 """Below this width there is room for the tabs and the settings alone."""
@@ -85,9 +86,7 @@ class Header(QFrame):
         row.addWidget(self.tabs)
         row.addStretch(1)
         self._brand, self._chips = brand, QWidget()
-        chips = QHBoxLayout(self._chips)
-        chips.setContentsMargins(0, 0, 0, 0)
-        chips.setSpacing(theme.SPACE_S)
+        chips = row_in(self._chips, theme.SPACE_S)
         for chip in (self.device, self.temperature, self.network):
             chips.addWidget(chip)
         row.addWidget(self._chips)

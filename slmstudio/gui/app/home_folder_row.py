@@ -18,6 +18,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 
@@ -185,9 +186,7 @@ class PlaceRow(QWidget):
         row.addWidget(self.path, 1)
         row.addWidget(self.show_folder)
         row.addWidget(self.change)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addLayout(row)
         for part in (*self.changer.parts, self.note):
             column.addWidget(part)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -23,6 +23,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
+from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
     from slmstudio.gui.app.settings_dialog import SettingsDialog
@@ -107,9 +108,7 @@ class MainWindow(QMainWindow):
     def _lay_out(self, status: StatusBar) -> None:
         page = QWidget()
         page.setObjectName("page")
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        column = column_in(page, 0)
         column.addWidget(self.header)
         column.addWidget(self.banner)
         column.addWidget(self.notice)

@@ -21,6 +21,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, Seco
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ class Welcome(QWidget):
         self.area.setWidgetResizable(True)
         self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.area.setWidget(page)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addWidget(self.area)
         add_key(self, QKeySequence.StandardKey.Cancel, self.left.emit, inside=True)
 
@@ -171,8 +171,7 @@ class FactsGrid(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._outer = QVBoxLayout(self)
-        self._outer.setContentsMargins(0, 0, 0, 0)
+        self._outer = column_in(self)
         self._lines = QWidget()
         self._outer.addWidget(self._lines)
         self.show_working()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -16,6 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.fields import ComboBox, Slider, SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip
+from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
     from slmstudio.core.model.gguf_lora import LoraFacts
@@ -76,9 +77,7 @@ class AdapterStrength(QWidget):
         strength.setSpacing(theme.SPACE_S)
         strength.addWidget(self.slider, 1)
         strength.addWidget(number_field(self.percent))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(self, theme.SPACE_XS)
         column.addWidget(self.name)
         column.addLayout(strength)
         column.addWidget(self.adapter)

@@ -15,6 +15,7 @@ from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
@@ -70,9 +71,7 @@ class ChatBubble(QWidget):
         inner.addWidget(self.label if role == "user" else self.view)
         (self.view if role == "user" else self.label).setParent(self)
         (self.view if role == "user" else self.label).hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
+        column = column_in(self, 2)
         side = Qt.AlignmentFlag.AlignRight if role == "user" else Qt.AlignmentFlag.AlignLeft
         column.addWidget(self.frame, 0, side)
         column.addLayout(self._make_foot())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.layouts import row_in
 
 
 class CompareButtons(QWidget):
@@ -35,9 +36,7 @@ class CompareButtons(QWidget):
             button.setCheckable(True)
         self.more = IconButton("plus", tr("Ask one more model (up to four)"))
         self.fewer = IconButton("minus", tr("Remove the last model"))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self, theme.SPACE_S)
         for name, widget in (("compare", self.compare), ("remove_lane", self.fewer), ("add_lane", self.more),
                              ("blind", self.blind)):
             widget.setObjectName(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
@@ -14,6 +14,7 @@ from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
 
 class ChatLane(QWidget):
@@ -37,9 +38,7 @@ class ChatLane(QWidget):
         self._pages = QStackedWidget()
         self._pages.addWidget(self.pane)
         self._pages.addWidget(self._waiting)
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(0, 0, 0, 0)
-        self.column.setSpacing(theme.SPACE_XS)
+        self.column = column_in(self, theme.SPACE_XS)
         self.column.addWidget(self.choice)
         self.column.addWidget(self.mask_name)
         self.column.addWidget(self._pages, 1)
@@ -78,9 +77,7 @@ class ChatLanes(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._names = (tr("Model"), tr("Second model"), tr("Third model"), tr("Fourth model"))
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(theme.SPACE_S)
+        self._row = row_in(self, theme.SPACE_S)
         self.lanes: list[ChatLane] = []
         self.count = 1
         self.order: tuple[int, ...] = (0,)

@@ -13,6 +13,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 SELECTABLE = (Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
               | Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard)
@@ -144,9 +145,7 @@ class MarkdownView(QWidget):
         self.blocks: list[TextBlock | CodeBlock] = []
         self._pieces: list[Piece] = []
         self._width = 0
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(theme.SPACE_XS)
+        self._column = column_in(self, theme.SPACE_XS)
         theme.THEME.changed.connect(self._dress)
 
     def show_pieces(self, pieces: Sequence[Piece], kept: int = 0) -> None:

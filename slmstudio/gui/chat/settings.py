@@ -18,6 +18,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import Slider
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -54,9 +55,7 @@ class SliderRow(QWidget):
         head.addWidget(text_label(name, "small"))
         head.addStretch(1)
         head.addWidget(self.figure)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(self, theme.SPACE_XS)
         column.addLayout(head)
         column.addWidget(self.slider)
         self._show()

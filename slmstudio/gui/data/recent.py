@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QWidget
 
 from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
 LISTED, IN_MENU = 5, 12
 NAME_WIDTH = 210
@@ -56,9 +57,7 @@ class _Row(QWidget):
         remove.setObjectName("recent_remove")
         self.button.clicked.connect(self.opened)
         remove.clicked.connect(self.removed)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_XS)
+        row = row_in(self, theme.SPACE_XS)
         row.addWidget(self.button, 1)
         row.addWidget(remove)
 
@@ -77,9 +76,7 @@ class RecentList(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.rows: list[_Row] = []
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(0)
+        self._column = column_in(self, 0)
         title = text_label(tr("Recent files"), "section")
         title.setContentsMargins(theme.SPACE_S, 0, 0, theme.SPACE_XS)
         self._column.addWidget(title)

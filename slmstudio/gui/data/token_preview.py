@@ -14,6 +14,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.token_view import Piece, TokenView, pieces
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ class TokenPreview(QWidget):
         self.counts.setObjectName("token_counts")
         self.counts.setContentsMargins(theme.CARD_PADDING, 0, theme.CARD_PADDING, theme.SPACE_S)
         shown = QWidget()
-        column = QVBoxLayout(shown)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(shown)
         column.addWidget(self.banner)
         column.addWidget(self.view, 1)
         column.addWidget(self.counts)

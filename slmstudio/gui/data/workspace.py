@@ -19,6 +19,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.two_line import VALUE
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
@@ -74,9 +75,7 @@ class DataWorkspace(QWidget):
         row.addWidget(self._list_card())
         row.addLayout(self._centre(), 1)
         row.addWidget(self._right_column())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.CARD_GAP)
+        column = column_in(self, theme.CARD_GAP)
         column.addWidget(self.strip)
         column.addLayout(row, 1)
         session.model_changed.connect(self.update_model)
@@ -132,9 +131,7 @@ class DataWorkspace(QWidget):
 
     def _right_column(self) -> QWidget:
         side = self._right = QWidget()
-        column = QVBoxLayout(side)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.CARD_GAP)
+        column = column_in(side, theme.CARD_GAP)
         self.findings = FindingsCard()
         self.findings.line_wanted.connect(self.rows.show_line)
         self.split = SplitCard()

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
@@ -16,6 +16,7 @@ from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.judge import JudgeFields
 from slmstudio.gui.evaluation.models import ModelBoxes
 from slmstudio.gui.evaluation.more_fields import MOST_SHOTS, MoreFields, spin_box
@@ -145,8 +146,7 @@ class EvaluationChoice(QWidget):
             if name:  # an empty label would keep the height of a line that is hidden
                 grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
             grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addLayout(grid)
 
     # -- what is offered -------------------------------------------------------------------------------------

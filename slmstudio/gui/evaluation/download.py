@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core import paths, units
 from slmstudio.core.i18n import tr
@@ -18,6 +18,7 @@ from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.texts import benchmark_label
 
@@ -46,8 +47,7 @@ class BenchmarkDownload(QWidget):
         self.strip.cancel.setObjectName("download_cancel")
         self.strip.cancel.setToolTip(tr("Stop the download. Files that are complete are kept."))
         self.strip.cancelled.connect(self.cancel)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addWidget(self.banner)
         column.addWidget(self.strip)
         self._show_state()

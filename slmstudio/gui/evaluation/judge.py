@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.models import ModelPicker
 
 RUBRIC_LINES = 4
@@ -49,9 +50,7 @@ class JudgeFields(QWidget):
         self.rubric.textChanged.connect(self.changed)
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("evaluation_votes")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         for widget in (self.wanted, self.model, self.rubric, self.note):
             column.addWidget(widget)
         self._show_state()

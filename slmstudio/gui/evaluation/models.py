@@ -14,6 +14,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import known_models
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.texts import model_label
 
 BOXES_A_LINE = 3
@@ -140,9 +141,7 @@ class ModelBoxes(QWidget):
         self._grid.setColumnStretch(BOXES_A_LINE, 1)
         self._others = QVBoxLayout()  # their names are long
         self._others.setSpacing(theme.SPACE_XS)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(self, theme.SPACE_XS)
         column.addLayout(self._grid)
         column.addLayout(self._others)
         column.addWidget(self.picker, 0, Qt.AlignmentFlag.AlignLeft)

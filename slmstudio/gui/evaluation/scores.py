@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.figures import FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import Said, votes_said
@@ -114,9 +115,7 @@ class ScoresView(QWidget):
 
     def _lay_out(self) -> None:
         self._body = QWidget()
-        inner = QVBoxLayout(self._body)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(theme.SPACE_S)
+        inner = column_in(self._body, theme.SPACE_S)
         switch = QHBoxLayout()
         switch.addWidget(self.groups)
         switch.addStretch(1)
@@ -137,14 +136,11 @@ class ScoresView(QWidget):
         inner.addWidget(self.group_verdicts)
         inner.addWidget(self.remarks)
         self._ended = QWidget()
-        ended = QVBoxLayout(self._ended)
-        ended.setContentsMargins(0, 0, 0, 0)
+        ended = column_in(self._ended)
         ended.addWidget(self.banner)
         ended.addWidget(self.cut_off)
         ended.addWidget(self.resume, 0, Qt.AlignmentFlag.AlignLeft)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         for widget in (self.which, self.empty, self._ended, self._body):
             column.addWidget(widget)
 

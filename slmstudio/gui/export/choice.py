@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from slmstudio.core import llama, units
 from slmstudio.core.export import advice
@@ -15,6 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
@@ -63,12 +64,9 @@ class ExportChoice(QWidget):
         self._show_rows()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         head = QWidget()  # speaks of GGUF files alone
-        top = QHBoxLayout(head)
-        top.setContentsMargins(0, 0, 0, 0)
+        top = row_in(head)
         top.addWidget(text_label(tr("Used on"), "small"))
         top.addWidget(self.target, 1)
         top.addWidget(self.more)

@@ -25,6 +25,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.choice import ExportChoice
 
@@ -80,9 +81,7 @@ class ExportPanel(QFrame):
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.banner)
         self._choice = QWidget()
-        inner = QVBoxLayout(self._choice)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(theme.SPACE_S)
+        inner = column_in(self._choice, theme.SPACE_S)
         inner.addWidget(ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
         buttons = QHBoxLayout()
         buttons.addStretch(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
 from slmstudio.core.i18n import tr
@@ -13,6 +13,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -112,9 +113,7 @@ class ParityTable(QWidget):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.remedy = text_label("", "small", wrap=True)
         self.remedy.setObjectName("parity_remedy")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addWidget(self.table)
         column.addWidget(self.remedy)
         self.hide()

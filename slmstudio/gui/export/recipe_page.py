@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.export.recipes import Recipe
 from slmstudio.core.i18n import tr
@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 
@@ -46,9 +47,7 @@ class RecipePage(QWidget):
         self.done = text_label("", "small", wrap=True)
         self.done.setProperty("tone", "ok")
         self.done.hide()
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(0, 0, 0, 0)
-        self.column.setSpacing(theme.SPACE_S)
+        self.column = column_in(self, theme.SPACE_S)
         for widget in (self.banner, self.lead, self.text, self.then, self.command, self.notes, self.strip, self.done):
             self.column.addWidget(widget)
         self.command.hide()

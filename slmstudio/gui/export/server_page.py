@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
 
 from slmstudio.core import serving
 from slmstudio.core.i18n import ntr, tr
@@ -14,6 +14,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedContr
 from slmstudio.gui.common.widgets.copy_text import CopyLine, CopyText
 from slmstudio.gui.common.widgets.fields import SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED, STOPPING, ModelServer, Serving
 
@@ -41,9 +42,7 @@ class ServerPage(QWidget):
         self._make_start()
         self._make_elsewhere()
         self._make_running()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         for widget in (self.banner, self._offer, self._elsewhere, self.strip, self._running):
             column.addWidget(widget)
         server.changed.connect(self._show)
@@ -51,9 +50,7 @@ class ServerPage(QWidget):
 
     def _make_start(self) -> None:
         self._offer = QWidget()
-        column = QVBoxLayout(self._offer)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self._offer, theme.SPACE_S)
         column.addWidget(text_label(tr("Programs on this machine can use the model through an OpenAI-compatible API. "
                                        "The server only listens on 127.0.0.1, requires a key, and stops with this "
                                        "window."),
@@ -78,9 +75,7 @@ class ServerPage(QWidget):
 
     def _make_elsewhere(self) -> None:
         self._elsewhere = QWidget()
-        row = QHBoxLayout(self._elsewhere)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self._elsewhere, theme.SPACE_S)
         self.elsewhere = text_label("", "small", wrap=True)
         self.elsewhere.setObjectName("server_elsewhere")
         stop = SecondaryButton(tr("Stop it"),
@@ -92,9 +87,7 @@ class ServerPage(QWidget):
 
     def _make_running(self) -> None:
         self._running = QWidget()
-        column = QVBoxLayout(self._running)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self._running, theme.SPACE_S)
         self.chip = Chip(tr("running"), "ok")
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("server_figures")

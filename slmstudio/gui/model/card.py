@@ -22,6 +22,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model import fit
 from slmstudio.gui.model.facts import FactsTable
@@ -88,9 +89,7 @@ class ModelCard(Card):
         self.template = TemplateChoice()
         self.template.chosen.connect(self._choose_template)
         page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(page, theme.SPACE_M)
         column.addWidget(_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1)
         column.addWidget(self.get_page.actions)
         column.addWidget(self.use, 0, Qt.AlignmentFlag.AlignRight)
@@ -122,8 +121,7 @@ class ModelCard(Card):
         self.banner = ErrorBanner(closable=False)
         self.banner.setObjectName("model_error")
         page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(page)
         column.addWidget(self.banner)
         column.addStretch(1)
         return page

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -15,6 +15,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import breakable, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -70,9 +71,7 @@ class TemplateChoice(QWidget):
         row.setSpacing(theme.SPACE_M)
         row.addWidget(self.names)
         row.addWidget(self.reason, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addWidget(self.title)
         column.addLayout(row)
         for widget in (self.preview, self.warning, self.banner):

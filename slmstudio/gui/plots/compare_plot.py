@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
@@ -14,6 +14,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.plots.legend import LegendChip
 from slmstudio.gui.plots.plot import Plot
 
@@ -49,8 +50,7 @@ class ComparePlot(QWidget):
         self._legend = QHBoxLayout()
         self._legend.setContentsMargins(0, 0, 0, 0)
         self._legend.setSpacing(theme.SPACE_S)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addWidget(self.plot, 1)
         column.addWidget(self._scrolled())
 

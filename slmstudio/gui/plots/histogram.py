@@ -11,10 +11,11 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPen
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.plots.axis import NumberAxis
 from slmstudio.gui.plots.canvas import Box, Canvas
 
@@ -61,8 +62,7 @@ class Histogram(QWidget):
         self._line = pg.InfiniteLine(angle=90, movable=False, label="", labelOpts={"position": 0.88, "movable": False})
         item.addItem(self._bars)
         item.addItem(self._line, ignoreBounds=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addWidget(self.canvas)
         theme.THEME.changed.connect(self._paint)
         self._paint()

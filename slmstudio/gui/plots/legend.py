@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 
 class LegendChip(Chip):
@@ -40,8 +41,7 @@ class Legend(QWidget):
         self._entries: list[tuple[str, str]] = []
         self._label: QLabel = text_label("", "small", wrap=True)
         self._label.setTextFormat(Qt.TextFormat.RichText)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addWidget(self._label)
         theme.THEME.changed.connect(self._paint)
         self.hide()

@@ -12,11 +12,12 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QPen
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.plots.axis import Form, NumberAxis, plain
 from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve
@@ -79,9 +80,7 @@ class Plot(QWidget):
         theme.THEME.changed.connect(self._paint)
 
     def _build(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(self, theme.SPACE_XS)
         column.addLayout(self.header)
         column.addWidget(self.legend)
         column.addWidget(self.canvas, 1)

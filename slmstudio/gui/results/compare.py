@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -19,6 +19,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.compare_scores import ComparedScores, run_names
 from slmstudio.gui.results.run_facts import RunFacts
@@ -60,8 +61,7 @@ class ComparePanel(QWidget):
         self.compared.failed.connect(self.failed)
         self.scores = self.compared.table
         self._plot_page, self._pages = QWidget(), QStackedWidget()
-        self._plot_column = QVBoxLayout(self._plot_page)
-        self._plot_column.setContentsMargins(0, 0, 0, 0)
+        self._plot_column = column_in(self._plot_page)
         for page in (self._plot_page, self.settings, self.compared):
             self._pages.addWidget(page)
         head = QHBoxLayout()
@@ -69,9 +69,7 @@ class ComparePanel(QWidget):
         head.addWidget(self.tabs)
         head.addWidget(self.hint, 1)
         head.addWidget(self.save)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addLayout(head)
         column.addWidget(self._pages, 1)
 

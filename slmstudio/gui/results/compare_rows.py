@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.filters import RowsFilters
@@ -75,9 +76,7 @@ class ComparedRows(QDialog):
         head.addWidget(self.filters, 1)
         head.addWidget(self.save)
         left = QWidget()
-        inner = QVBoxLayout(left)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(theme.SPACE_XS)
+        inner = column_in(left, theme.SPACE_XS)
         inner.addWidget(self.table, 1)
         inner.addWidget(self.count)
         halves = QSplitter()

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.answers.rows_model import LOSSES
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.panel import EvaluationPanel
@@ -48,9 +49,7 @@ class EvaluationSection(QWidget):
         self.panel, self.scores = EvaluationPanel(), ScoresView()
         self.running = EvaluationRun(session)
         self.panel.hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(self, theme.SPACE_M)
         for widget in (self.running, self.panel, self.scores):
             column.addWidget(widget)
         self.panel.closed.connect(self._close_panel)

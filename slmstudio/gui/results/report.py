@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -14,6 +14,7 @@ from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 
@@ -28,9 +29,7 @@ class ReportLine(QWidget):
         self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small")
         self.open_folder.setObjectName("report_folder")
         self.open_folder.clicked.connect(self._open_folder)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self, theme.SPACE_S)
         row.addWidget(self.said)
         row.addWidget(self.place, 1)
         row.addWidget(self.open_folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -16,6 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 from slmstudio.gui.results.compare import ComparePanel
 from slmstudio.gui.results.run_facts import RunFacts
 
@@ -48,8 +49,7 @@ class RunCurves(QWidget):
         save.setObjectName("plots_save")
         save.clicked.connect(self._save)
         self._single = QWidget()
-        single = QHBoxLayout(self._single)
-        single.setContentsMargins(0, 0, 0, 0)
+        single = row_in(self._single)
         single.addWidget(hint, 1)
         single.addWidget(save)
         self.too_many = text_label("", "small", wrap=True)
@@ -58,9 +58,7 @@ class RunCurves(QWidget):
         self.pages = QStackedWidget()
         self.pages.addWidget(QWidget())
         self.pages.addWidget(self.compare)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addWidget(self._single)
         column.addWidget(self.too_many)
         column.addWidget(self.pages, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.files import number
@@ -16,6 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import Grid, number_text, perplexity_text
 from slmstudio.gui.common.run_texts import method_text, steps_text
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 
 class RunOverview(QWidget):
@@ -26,9 +27,7 @@ class RunOverview(QWidget):
         self.scores, self.facts = Grid(3), Grid(1)
         self.advice = text_label("", "small", wrap=True)
         self.advice.setObjectName("overview_advice")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(self, theme.SPACE_M)
         column.addWidget(text_label(tr("What it learned"), "section"))
         column.addLayout(self.scores)
         column.addWidget(self.advice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QWidget
+from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -15,6 +15,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.runs_table import RunsTable
 
@@ -53,9 +54,7 @@ class RunsBar(QWidget):
         self.note.setObjectName("runs_filter_note")
         self.note.hide()
         self.chooser = columns.ColumnChooser(self)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self, theme.SPACE_S)
         row.addWidget(self.search, 1)
         for widget in (self.tags, self.columns, self.save):
             row.addWidget(widget)

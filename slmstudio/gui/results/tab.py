@@ -31,6 +31,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
@@ -112,9 +113,7 @@ class ResultsTab(QWidget):
         head.addWidget(text_label(tr("Runs"), "heading"))
         head.addWidget(self.bar, 1)
         upper = QWidget()
-        above = QVBoxLayout(upper)
-        above.setContentsMargins(0, 0, 0, 0)
-        above.setSpacing(theme.SPACE_S)
+        above = column_in(upper, theme.SPACE_S)
         above.addWidget(self.bar.note)
         above.addWidget(self.table, 1)
         halves = Panes(self._session, "runs", (upper, self.curves), (2, 3), Qt.Orientation.Vertical)

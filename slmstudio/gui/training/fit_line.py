@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -14,6 +14,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ class FitLine(QWidget):
         self.strip = ProgressStrip()
         self.strip.setObjectName("fit_progress")
         self.strip.cancelled.connect(self.cancel_wanted)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addWidget(self.line)
         column.addWidget(self.energy)
         column.addWidget(self.measure, 0, Qt.AlignmentFlag.AlignLeft)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
 SIDE_WIDTHS = (270, 420)
 """Least and greatest width of the column at the right."""
@@ -29,9 +30,7 @@ class TrainingPages(QStackedWidget):
         self._session = session
         self.addWidget(self._make_empty())
         page = QWidget()
-        row = QHBoxLayout(page)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.CARD_GAP)
+        row = row_in(page, theme.CARD_GAP)
         row.addWidget(_column(left, (1, 0)))
         row.addWidget(middle, 3)
         side = _column(right, (5, 4))
@@ -69,9 +68,7 @@ class TrainingPages(QStackedWidget):
 
 def _column(cards: Sequence[QWidget], stretches: Sequence[int]) -> QWidget:
     column = QWidget()
-    layout = QVBoxLayout(column)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(theme.CARD_GAP)
+    layout = column_in(column, theme.CARD_GAP)
     for card, stretch in zip(cards, stretches, strict=True):
         layout.addWidget(card, stretch)
     return column

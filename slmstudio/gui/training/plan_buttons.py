@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 
 class PlanButtons(QWidget):
@@ -56,9 +57,7 @@ class PlanButtons(QWidget):
         self.show_plan(running=False)
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addWidget(self.note)
         column.addWidget(self.afresh, 0, Qt.AlignmentFlag.AlignLeft)
         self._using, last = ButtonRow(), ButtonRow()

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -20,6 +20,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.training.plan_panel import WIDTH
 
 ROW_HEIGHT, SHOWN_ROWS = 26, 3
@@ -150,9 +151,7 @@ class QueueCard(Card):
         entries = self._runs.entries
         page = QWidget()
         page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        column = column_in(page, 0)
         for index, entry in enumerate(entries):
             column.addWidget(self._line(entry, index, len(entries)))
         column.addStretch(1)

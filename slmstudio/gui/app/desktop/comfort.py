@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QApplication, QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES
@@ -14,6 +14,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.fields import SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 
 class ComfortRows(QWidget):
@@ -41,9 +42,7 @@ class ComfortRows(QWidget):
             tr("Makes a GGUF file first where there is none. It answers faster without a graphics card.")])
         self.chat.setObjectName("settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addLayout(_line(tr("Text size"), number_field(self.size)))
         column.addWidget(self.still)
         column.addWidget(self.notices)

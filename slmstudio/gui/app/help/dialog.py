@@ -26,6 +26,7 @@ from slmstudio.gui.common import term_words, theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 SIZE = (720, 560)
 MARGIN = 40
@@ -105,9 +106,7 @@ class Glossary(QWidget):
             lines.addWidget(entry)
         lines.addWidget(self._none)
         lines.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(self, theme.SPACE_M)
         column.addWidget(self.search)
         column.addWidget(_scrolled(page, tr("Words and their meanings")), 1)
         self._narrow("")
@@ -146,9 +145,7 @@ class AboutPage(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.copy)
         row.addWidget(self._said, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(self, theme.SPACE_M)
         column.addLayout(head)
         column.addWidget(self.version)
         column.addWidget(what)
@@ -180,9 +177,7 @@ def _report(task: Task) -> str:
 
 def _entry(name: str, what: str, so: str) -> QWidget:
     entry = QWidget()
-    lines = QVBoxLayout(entry)
-    lines.setContentsMargins(0, 0, 0, 0)
-    lines.setSpacing(2)
+    lines = column_in(entry, 2)
     lines.addWidget(text_label(name, "strong"))
     for text in (what, so):
         lines.addWidget(text_label(text, wrap=True))

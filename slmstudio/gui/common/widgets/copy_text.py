@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QResizeEvent, QTextOption
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
 
 class _Field(QPlainTextEdit):
@@ -61,9 +62,7 @@ class CopyText(QFrame):
         self.row.addWidget(self.copy)
         self.row.addWidget(self._done)
         self.row.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addWidget(self.field)
         column.addLayout(self.row)
 
@@ -112,9 +111,7 @@ class CopyLine(QWidget):
         self.copy = IconButton("copy", tr("Copy: {name}", name=name))
         self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.field.text()))
         self._reveal(not secret)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_XS)
+        row = row_in(self, theme.SPACE_XS)
         for widget in (self.field, self.reveal, self.copy):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignVCenter)
         row.setStretch(0, 1)

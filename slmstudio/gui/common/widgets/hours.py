@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QTime, Signal
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import TimeEdit, number_field
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 USUAL = ("22:00", "06:00")
 FORM = "HH:mm"
@@ -40,9 +41,7 @@ class HoursEdit(QWidget):
         for widget in (self.start, text_label(tr("to"), "small"), self.end):
             line.addWidget(widget)
         line.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(self, theme.SPACE_XS)
         if not in_one_line:
             column.addWidget(self.check)
         column.addLayout(line)

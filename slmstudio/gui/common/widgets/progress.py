@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -13,6 +13,7 @@ from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.layouts import row_in
 
 TOLD_AFTER_SECONDS = 2.0
 SOON_MS = 300
@@ -45,9 +46,7 @@ class ProgressStrip(QWidget):
 
     def __init__(self, parent: QWidget | None = None, *, cancellable: bool = True):
         super().__init__(parent)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self, theme.SPACE_S)
         self.label = ElidedLabel("", "small")
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Progress"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, tr
@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.changes_view import ChangesView
@@ -61,8 +62,7 @@ class MendCard(Card):
         self.view.setObjectName("mend_changes")
         inset = QFrame()
         inset.setProperty("inset", True)
-        inside = QVBoxLayout(inset)
-        inside.setContentsMargins(0, 0, 0, 0)
+        inside = column_in(inset)
         inside.addWidget(self.view)
         self.strip = ProgressStrip()
         self.strip.cancelled.connect(self.close_card)

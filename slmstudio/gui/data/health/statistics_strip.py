@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ class StatisticsStrip(QWidget):
         left.addWidget(text_label(tr("Scripts"), "section"))
         left.addWidget(self.scripts)
         left.addStretch(1)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_L)
+        row = row_in(self, theme.SPACE_L)
         row.addLayout(left, 1)
         row.addWidget(self.figures, 1)
 

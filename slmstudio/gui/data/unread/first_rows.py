@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data.reader import FirstRows
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.unread.raw_rows import RawTable
 
 
@@ -23,8 +24,7 @@ class FirstRowsPage(QWidget):
         self.table = RawTable("first_rows")
         self._card.body.addWidget(text_label(tr("These are the first rows. The rest are still being read."), "muted"))
         self._card.body.addWidget(self.table, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_in(self)
         column.addWidget(self._card)
 
     def show_rows(self, path: Path, found: FirstRows) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QWidget
 
 from slmstudio.core.data.record import message_text
 from slmstudio.core.i18n import tr
@@ -15,6 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
@@ -114,18 +115,14 @@ class RowDetail(QWidget):
         for pane in (self.first, self.second, self.reference):
             panes.addWidget(pane, 1)
         self.foot = QWidget()
-        foot = QHBoxLayout(self.foot)
-        foot.setContentsMargins(0, 0, 0, 0)
-        foot.setSpacing(theme.SPACE_S)
+        foot = row_in(self.foot, theme.SPACE_S)
         for widget in (self.category, self.language):
             foot.addWidget(text_label(widget.accessibleName(), "small"))
             foot.addWidget(widget)
         foot.addStretch(1)
         for button in (self.remove, self.test, self.correct):
             foot.addWidget(button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         column.addLayout(head)
         column.addWidget(self.question)
         column.addLayout(panes, 1)

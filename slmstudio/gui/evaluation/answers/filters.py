@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.evaluation.answers.rows_model import ORDERS, View, order_label
 from slmstudio.gui.evaluation.texts import model_label
 
@@ -46,9 +47,7 @@ class RowsFilters(QWidget):
         self._wait.setInterval(SEARCH_AFTER_MS)
         self._wait.timeout.connect(self.changed)
         self.search.textChanged.connect(lambda: self._wait.start())
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self, theme.SPACE_S)
         row.addWidget(self.search, 1)
         for widget in (self.order, self.category, self.language, self.second, self._against, self.first):
             row.addWidget(widget)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 
 NAMED = 3
 """Lines that are named."""
@@ -29,9 +30,7 @@ class RowsFoot(QWidget):
                                       tr("Save the questions with their current references and tags as a new test set. "
                                          "The evaluated file stays as it is."), "small")
         self.export.setObjectName("rows_export")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
+        row = row_in(self, theme.SPACE_S)
         row.addWidget(self.count, 1)
         row.addWidget(self.undo)
         row.addWidget(self.export)

@@ -21,6 +21,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
@@ -98,9 +99,7 @@ class RowsPage(Card):
     def _lay_out(self, session: Session) -> None:
         self.header.insertWidget(0, self.back)
         left = QWidget()
-        column = QVBoxLayout(left)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(left, theme.SPACE_XS)
         column.addWidget(self.table, 1)
         column.addWidget(self.foot)
         halves = Panes(session, "answers", (left, self.detail), (1, 2))

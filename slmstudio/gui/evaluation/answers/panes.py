@@ -13,6 +13,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
+from slmstudio.gui.common.widgets.layouts import column_in
 
 BETWEEN = "\n---\n"
 _BETWEEN = re.compile(r"(?m)^[ \t]*---[ \t]*$")
@@ -90,9 +91,7 @@ class ReferencePane(TextPane):
         leave.setObjectName("reference_leave")
         leave.clicked.connect(self.leave)
         self._field = QWidget()
-        field = QVBoxLayout(self._field)
-        field.setContentsMargins(0, 0, 0, 0)
-        field.setSpacing(theme.SPACE_XS)
+        field = column_in(self._field, theme.SPACE_XS)
         buttons = QHBoxLayout()
         buttons.setSpacing(theme.SPACE_S)
         buttons.addStretch(1)

@@ -21,6 +21,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
@@ -117,9 +118,7 @@ class VoteDialog(QDialog):
 
     def _lay_out(self) -> None:
         self._ballot = QWidget()
-        ballot = QVBoxLayout(self._ballot)
-        ballot.setContentsMargins(0, 0, 0, 0)
-        ballot.setSpacing(theme.SPACE_S)
+        ballot = column_in(self._ballot, theme.SPACE_S)
         panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         for pane in self.sides:
             panes.addWidget(pane, 1)

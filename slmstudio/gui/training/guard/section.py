@@ -17,6 +17,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.training.guard.editor import GuardEditor
 
 ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"pause_on_battery": False}}
@@ -43,9 +44,7 @@ class GuardSection(QWidget):
         self._advice: dict[str, Any] | None = None
         self.editor = GuardEditor()
         self.editor.apply_wanted.connect(self.wanted)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, theme.SPACE_S)
         for widget in (self._make_rest(), self.editor, self._make_advice()):
             column.addWidget(widget)
         self.hide_all()

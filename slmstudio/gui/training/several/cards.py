@@ -13,6 +13,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 SHARES = ("ddp", "fsdp")
 
@@ -51,9 +52,7 @@ class CardsSection(QWidget):
                                            "type there, and waits for them."), "small")
         self.machines.setObjectName("several_machines")
         self.machines.clicked.connect(self.machines_wanted)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
+        column = column_in(self, theme.SPACE_XS)
         column.addWidget(self._title)
         column.addLayout(self._ticks)
         column.addWidget(self.share)

@@ -15,6 +15,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
 from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 WIDTH, MOST = 560, 16
 
@@ -68,9 +69,7 @@ class MachinesDialog(QDialog):
                             (tr("Port"), self.port)):
             field.setAccessibleName(text)
             form.addRow(text, field)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(page, theme.SPACE_M)
         column.addWidget(text_label(tr("The other machines need the same version of SLM Studio and a copy of the base "
                                        "model. The rows are sent to them. The run's folder stays on this machine."),
                                     wrap=True))
@@ -92,9 +91,7 @@ class MachinesDialog(QDialog):
         self.command.field.setObjectName("machines_command")
         self.list = text_label("", wrap=True)
         self.list.setObjectName("machines_list")
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
+        column = column_in(page, theme.SPACE_M)
         column.addWidget(self.state)
         column.addWidget(text_label(tr("Type this in a terminal on each of the other machines. The id only works for "
                                        "this start."), wrap=True))
