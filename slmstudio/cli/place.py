@@ -10,7 +10,7 @@ import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.core import home_folder, paths, units
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
@@ -59,10 +59,8 @@ def _go_back() -> str:
 def _free(home: Path) -> int:
     from slmstudio.core.hardware.machine import disk_free
 
-    try:
+    with os_errors_as(tr("Could not read how much space is free on the disk.")):
         return disk_free(home)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read how much space is free on the disk.")) from error
 
 
 def _warnings(home: Path, free: int) -> list[UserError]:

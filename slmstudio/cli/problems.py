@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, program
-from slmstudio.core.errors import MOST_SAID, Problem, from_os_error
+from slmstudio.core.errors import MOST_SAID, Problem, os_errors_as
 from slmstudio.core.i18n import tr
 
 MOST_IN_JSON = 1000
@@ -41,11 +41,9 @@ def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    try:
+    with os_errors_as(tr("Could not write the problems.")):
         files.write_atomically(path, (files.dump_line({**_halved(problem.to_dict()), "file": problem.file or str(file)})
                                       for file, problems in listed for problem in problems))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the problems.")) from error
 
 
 def _halved(problem: dict[str, Any]) -> dict[str, Any]:

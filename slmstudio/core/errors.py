@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -123,6 +125,19 @@ def from_os_error(error: OSError, what: str) -> UserError:
         return UserError(what, tr("It is a folder, not a file."), tr("Choose a file."))
     return UserError(what, tr("The system says: {strerror}.", strerror=error.strerror or error),
                      tr("Check the disk and the path."))
+
+
+@contextlib.contextmanager
+def os_errors_as(what: str) -> Iterator[None]:
+    """Within, what the system raises becomes a sentence with a remedy, as by `from_os_error`.
+
+    Raises:
+        UserError: the system raised an error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, what) from error
 
 
 def _with_path(sentence: str, path: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slmstudio.core import disk_space, files, formats, paths, program
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
 
@@ -144,13 +144,11 @@ def check(folder: Path) -> list[UserError]:
     folder = absolute(folder)
     _refuse_own(folder)
     _refuse_foreign(folder)
-    try:
+    with os_errors_as(tr("Could not write to {folder}.", folder=folder)):
         nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         with tempfile.TemporaryFile(dir=nearest):
             pass
         free = disk_free(nearest)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write to {folder}.", folder=folder)) from error
     if free < disk_space.LEAST_ROOM:
         raise UserError(tr("There isn't enough space in {folder}.", folder=folder),
                         tr("{free} is free; a first run needs {needed}.", free=format_bytes(free),
@@ -188,7 +186,7 @@ def change(folder: Path) -> str:
         old = None  # a damaged note is what this fixes
     if old is not None:
         _refuse_while_running(old)
-    try:
+    with os_errors_as(tr("Could not use {folder} for runs and models.", folder=folder)):
         for name in ("runs", "models"):
             # By these the folder is known again: an empty one is the place where a disk isn't plugged in.
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -200,8 +198,6 @@ def change(folder: Path) -> str:
         else:
             note = {**formats.stamp("place"), "folder": str(folder)}
             files.write_atomically(paths.place_file(), files.dump_pretty(note))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not use {folder} for runs and models.", folder=folder)) from error
     return what_stays(old, folder) if old is not None else ""
 
 
@@ -211,10 +207,8 @@ def use_usual() -> None:
     Raises:
         UserError: the note of the choice can't be removed.
     """
-    try:
+    with os_errors_as(tr("Could not go back to the usual folder.")):
         paths.place_file().unlink(missing_ok=True)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not go back to the usual folder.")) from error
 
 
 def absolute(folder: Path) -> Path:
@@ -238,10 +232,8 @@ def _refuse_own(folder: Path) -> None:
 
 def _refuse_foreign(folder: Path) -> None:
     if folder.is_dir():
-        try:
+        with os_errors_as(tr("Could not open the folder.")):
             names = set(os.listdir(folder)) - _OF_THE_SYSTEM
-        except OSError as error:
-            raise from_os_error(error, tr("Could not open the folder.")) from error
         names = {name for name in names if not name.startswith(".Trash")}
         if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
             raise UserError(tr("{folder} contains other files.", folder=folder),

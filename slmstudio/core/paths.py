@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from slmstudio.core import formats
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 EXPORTS = "exports"
@@ -55,12 +55,10 @@ def chosen_home() -> Path | None:
         UserError: place.json can't be read, or a newer program wrote it.
     """
     file = place_file()
-    try:
+    with os_errors_as(tr("Could not read where your runs and models are kept.")):
         state = formats.read("place", file)
         if state is None and not os.path.lexists(file):
             return None
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read where your runs and models are kept.")) from error
     folder = (state or {}).get("folder")
     if not isinstance(folder, str) or not os.path.isabs(folder):
         raise UserError(tr("{file} doesn't say where your runs and models are kept.", file=file),

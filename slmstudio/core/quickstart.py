@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core import jobs, llama, paths, starter
 from slmstudio.core.data import reader
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
@@ -56,10 +56,8 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         seconds[phase] = round(time.monotonic() - since, 1)
         return done
 
-    try:
+    with os_errors_as(tr("Could not create the output folder.")):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not create the output folder.")) from error
     model = timed("model", lambda: starter.prepare(lambda event: report("model", event)))
     job, trained = timed("train", lambda: _train(model, out, report))
     evaluation, scores = timed("evaluate", lambda: _evaluate(job, trained, report))

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from slmstudio.core import files, paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 LOOPBACK = "127.0.0.1"
@@ -104,10 +104,8 @@ def server_key(new: bool = False) -> str:
     if _into_keyring(key):
         _key_file().unlink(missing_ok=True)
         return key
-    try:
+    with os_errors_as(tr("Could not save the server's key.")):
         _write_private(_key_file(), key)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the server's key.")) from error
     return key
 
 

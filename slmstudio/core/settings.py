@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, i18n, paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 
 THEMES = ("system", "light", "dark")
@@ -107,10 +107,8 @@ class Settings:
         Raises:
             UserError: it can't be written.
         """
-        try:
+        with os_errors_as(tr("Could not save the settings.")):
             files.write_atomically(paths.settings_file(), files.dump_pretty(self.to_dict()))
-        except OSError as error:
-            raise from_os_error(error, tr("Could not save the settings.")) from error
 
 
 def _fits(name: str, value: Any, default: Any) -> bool:

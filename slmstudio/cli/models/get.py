@@ -11,7 +11,7 @@ import typer
 from slmstudio.cli.output import Json, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import jobs, program, units
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 
@@ -37,10 +37,8 @@ def get(
         name, revision = named.repo, revision or named.revision
     endpoints.current(endpoint)
     since = time.time()
-    try:
+    with os_errors_as(tr("Could not start the download.")):
         job = new.download(name, revision, endpoint)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not start the download.")) from error
     job.start()
     with Follower(since, stopping=tr("Pausing: what was downloaded is kept."), command="pause") as follower:
         outcome = follower.follow(job, "models get")

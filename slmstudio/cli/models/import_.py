@@ -11,7 +11,7 @@ import typer
 from slmstudio.cli.output import Json, print_error, print_json, print_next, print_table, print_warning, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import jobs, paths, program, settings, units
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import new
 
@@ -43,10 +43,8 @@ def import_(
             raise UserError(tr("A starter model has its own name and no base."), "", tr("Leave out --name and --base."))
         return _fetch(starter, accept_licence, as_json)
     assert what is not None
-    try:
+    with os_errors_as(tr("Could not read {file}.", file=what)):
         gguf = what.is_file() and is_gguf(what)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read {file}.", file=what)) from error
     if gguf:
         if base is not None:
             raise UserError(tr("{file} is a GGUF file, which doesn't need a base model.", file=what.name), "",

@@ -112,12 +112,10 @@ def _languages(entry: CatalogueEntry, wanted: str | None) -> str:
 
 def _disk_advice() -> str:
     from slmstudio.core import paths
-    from slmstudio.core.errors import from_os_error
+    from slmstudio.core.errors import os_errors_as
     from slmstudio.core.hardware import guidance
 
     folder = paths.runs_dir()
-    try:
+    with os_errors_as(tr("Could not read how much space is free on the disk.")):
         folder.mkdir(parents=True, exist_ok=True)
         return guidance.disk_advice(guidance.write_speed(folder))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read how much space is free on the disk.")) from error

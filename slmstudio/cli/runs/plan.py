@@ -96,17 +96,15 @@ def _show_plan(config: RunConfig, outlook: Outlook, out: Path) -> None:
 def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as plan writes it.")],
               as_json: Json = False) -> int:
     """Try the longest real micro-batch of a run: does it fit, and how long does a step take? Nothing is changed."""
-    from slmstudio.core.errors import from_os_error
+    from slmstudio.core.errors import os_errors_as
     from slmstudio.core.jobs import new
     from slmstudio.core.run import config_file
     from slmstudio.core.run.memory import fit_result
 
     config = config_file.load(run)
     config.check()
-    try:
+    with os_errors_as(tr("Could not start the fit check.")):
         job = new.fit_check(config.to_dict())
-    except OSError as error:
-        raise from_os_error(error, tr("Could not start the fit check.")) from error
     job.start()
     with Follower(stopping=tr("Cancelling the fit check.")) as follower:
         outcome = follower.follow(job, tr("fit check"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slmstudio.core import files, paths
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 
@@ -23,10 +23,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         UserError: it can't be written.
     """
-    try:
+    with os_errors_as(tr("Could not save the conversation.")):
         files.write_atomically(path, text)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the conversation.")) from error
 
 
 def save(conversation: Conversation, path: Path) -> None:
@@ -70,11 +68,9 @@ def delete(path: Path) -> bytes:
     """
     import send2trash
 
-    try:
+    with os_errors_as(tr("Could not move the conversation to the trash.")):
         content = files.read_bytes(path)
         send2trash.send2trash(path)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not move the conversation to the trash.")) from error
     return content
 
 
@@ -84,7 +80,5 @@ def put_back(path: Path, content: bytes) -> None:
     Raises:
         UserError: it can't be written.
     """
-    try:
+    with os_errors_as(tr("Could not restore the conversation.")):
         files.write_atomically(path, content)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not restore the conversation.")) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.data.record import Record
-from slmstudio.core.errors import from_os_error
+from slmstudio.core.errors import os_errors_as
 from slmstudio.core.i18n import tr
 
 LINEAGE = ".lineage.json"
@@ -48,11 +48,9 @@ def write(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None 
     Raises:
         UserError: it can't be written.
     """
-    try:
+    with os_errors_as(tr("Could not write {file}.", file=path.name)):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(path, (
             json.dumps(as_row(record), ensure_ascii=False).encode("utf-8") + b"\n" for record in records))
         if lineage is not None:
             files.write_atomically(path.with_name(path.name + LINEAGE), files.dump_pretty(lineage))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write {file}.", file=path.name)) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import corrections, items_file
 from slmstudio.core.evaluation.reasoning import KEY, OPEN, answer_of, as_scored
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
@@ -165,15 +165,13 @@ def read_rows(folder: Path) -> Rows:
              for i, model in enumerate(models if isinstance(models, list) else [])]
     if not names:
         names = [path.stem for path in sorted(folder.glob("answers-*.jsonl"))]
-    try:
+    with os_errors_as(tr("Could not read the answers.")):
         items, damaged = _read(folder / ITEMS, _ITEM)
         answers = []
         for i in range(len(names)):
             lines, lost = _read(folder / f"answers-{i}.jsonl", _ANSWER)
             answers.append(lines)
             damaged += lost
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the answers.")) from error
     if not items or not any(answers):
         raise UserError(tr("There is nothing to score in {folder}.", folder=folder.name),
                         tr("The evaluation has no test rows yet.") if not items else

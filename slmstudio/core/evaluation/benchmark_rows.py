@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.i18n import tr
 
@@ -35,10 +35,8 @@ def read(folder: Path, progress: Callable[[int, int], None] | None = None) -> li
     Raises:
         UserError: there are none, or the file can't be read.
     """
-    try:
+    with os_errors_as(tr("Could not read the benchmark's answers.")):
         lines = list(files.LineReader(folder / FILE).read())
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the benchmark's answers.")) from error
     rows: list[Row] = []
     for done, line in enumerate(lines):
         if progress and done % 256 == 0:

@@ -12,7 +12,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.whole_rows import columns_of
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
@@ -131,10 +131,8 @@ def _refuse(name: str, layout: str, rows: int) -> None:
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:
-    try:
+    with os_errors_as(tr("Could not write the held-out rows.")):
         files.write_atomically(path, b"".join(lines))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the held-out rows.")) from error
 
 
 def _place(run: Path, config: RunConfig, sha256: str) -> Path:

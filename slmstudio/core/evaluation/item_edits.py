@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.evaluation import corrections, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.scores.numbers import last_number
@@ -96,10 +96,8 @@ def undo(edit: ItemEdit) -> UserError | None:
         UserError: the evaluation is running, or it can't be written.
     """
     _must_be_still(edit.folder)
-    try:
+    with os_errors_as(tr("Could not undo the change.")):
         corrections.undo(edit.folder, edit.change)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not undo the change.")) from error
     return _score_again(edit.folder)
 
 
@@ -111,10 +109,8 @@ def export(job_folder: Path, path: Path) -> int:
     """
     system = (files.read_json(job_folder / jobs.REQUEST) or {}).get("system")
     rows = _rows(job_folder)
-    try:
+    with os_errors_as(tr("Could not write the test set.")):
         files.write_atomically(path, b"".join(files.dump_line(_as_asked(row, system)) for row in rows))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the test set.")) from error
     return len(rows)
 
 
@@ -153,10 +149,8 @@ def _must_be_still(job_folder: Path) -> None:
 
 
 def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:
-    try:
+    with os_errors_as(tr("Could not change the row.")):
         name = corrections.add(job_folder, row["id"], **change)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not change the row.")) from error
     return ItemEdit(job_folder, row["id"], row.get("line"), name, _score_again(job_folder))
 
 

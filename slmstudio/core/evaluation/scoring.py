@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats
-from slmstudio.core.errors import from_os_error
+from slmstudio.core.errors import os_errors_as
 from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
 from slmstudio.core.evaluation.scores import model_pairs
@@ -48,10 +48,8 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
     rows = read_rows(folder)
     table = rows.table(progress)
     scores = _scores(folder, rows, table)
-    try:
+    with os_errors_as(tr("Could not write the scores.")):
         files.write_atomically(folder / SCORES, files.dump_pretty(scores))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the scores.")) from error
     return scores
 
 

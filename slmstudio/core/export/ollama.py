@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slmstudio.core import files, quoting
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.export import ollama_template
 from slmstudio.core.export.gguf_tokens import GgufTokens, read_tokens
 from slmstudio.core.i18n import tr
@@ -90,10 +90,8 @@ def save(gguf: Path, text: str) -> Path:
         UserError: it can't be written.
     """
     file = modelfile_path(gguf)
-    try:
+    with os_errors_as(tr("Could not write the Modelfile.")):
         files.write_atomically(file, text)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the Modelfile.")) from error
     return file
 
 
@@ -111,11 +109,9 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
         raise UserError(tr("Ollama isn't installed."), tr("There is no program `ollama` on the PATH."),
                         tr("Install it, or copy the Modelfile to a machine that has it."))
     file = save(gguf, text)
-    try:
+    with os_errors_as(tr("Could not run ollama create.")):
         process = subprocess.Popen([ollama, "create", name, "-f", str(file)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not run ollama create.")) from error
     said = _wait(process, cancelled)
     if process.returncode != 0:
         lines = [line.strip() for line in _COLOURS.sub("", said).splitlines() if line.strip()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
@@ -142,7 +142,7 @@ def examine(folder: Path) -> Examined:
     """
     found = Examined()
     problems = found.problems
-    try:
+    with os_errors_as(tr("Could not read the model folder.")):
         wrong_choice.need_folder(folder, model_name(folder))
         names = entries.look(folder, problems["files"], found.warnings)
         if problems["files"]:
@@ -156,8 +156,6 @@ def examine(folder: Path) -> Examined:
         template = _has_template(folder, problems["template"])
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the model folder.")) from error
     return found
 
 

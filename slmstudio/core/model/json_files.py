@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.units import format_bytes
 
@@ -68,11 +68,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it can't be read, is too large, or isn't a JSON object; `what` names the file.
     """
-    try:
-        with open(path, "rb", opener=files.regular) as file:
-            data = file.read(MAX_JSON + 1)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read {file}.", file=path.name)) from error
+    with os_errors_as(tr("Could not read {file}.", file=path.name)), open(path, "rb", opener=files.regular) as file:
+        data = file.read(MAX_JSON + 1)
     if len(data) > MAX_JSON:
         raise UserError(tr("{file} is larger than {size}.", file=path.name, size=format_bytes(MAX_JSON)))
     try:

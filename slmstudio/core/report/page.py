@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio import __version__
 from slmstudio.core import files, paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.export.check_names import HEADINGS, required, result
 from slmstudio.core.export.check_names import LABELS as CHECKS
 from slmstudio.core.i18n import is_right_to_left, language, noop, ntr, tr
@@ -60,11 +60,9 @@ def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], boo
     if suffix == ".pdf":
         pdf.write_pdf(html, out, cancelled=cancelled)
         return out
-    try:
+    with os_errors_as(tr("Could not write the report.")):
         if not cancelled():
             files.write_atomically(out, html)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the report.")) from error
     return out
 
 

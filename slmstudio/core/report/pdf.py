@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 
@@ -67,10 +67,8 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callabl
         if cancelled():
             return None
         if data:
-            try:
+            with os_errors_as(tr("Could not write the report.")):
                 return files.write_atomically(out, data)
-            except OSError as error:
-                raise from_os_error(error, tr("Could not write the report.")) from error
     raise UserError(tr("The PDF wasn't created."),
                     (tr("{browser} didn't print the page.", browser=Path(found[-1]).name) + f" {said}").strip(),
                     tr("Save the report as HTML (a name that ends with .html), open it and print it."))

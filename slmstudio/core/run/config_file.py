@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig, plan_command
 
@@ -49,10 +49,8 @@ def write(config: RunConfig, path: Path) -> None:
     Raises:
         UserError: it can't be written.
     """
-    try:
+    with os_errors_as(tr("Could not write {file}.", file=path)):
         files.write_atomically(path, files.dump_pretty(config.to_dict()))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write {file}.", file=path)) from error
 
 
 def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]]:

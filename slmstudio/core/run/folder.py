@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths, program
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import told
@@ -41,15 +41,13 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
     parent = parent or paths.runs_dir()
     config = replace(config, name=names.free(config.name, names_in(parent)))
     folder = parent / f"{time.strftime('%Y-%m-%d')}-{slug(config.name)}-{secrets.token_hex(2)}"
-    try:
+    with os_errors_as(tr("Could not create the run folder.")):
         folder = files.new_folder(folder)
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
                                "versions": versions(), "hashes": hashes(config)}),
         )
-    except OSError as error:
-        raise from_os_error(error, tr("Could not create the run folder.")) from error
     return jobs.Job(folder)
 
 
@@ -72,15 +70,13 @@ def rename(folder: Path, name: str) -> str:
     if names.is_taken(name, taken):
         raise UserError(refused, tr("Another run is called “{name}”.", name=name),
                         tr("Choose another name: “{free}” is free.", free=names.free(name, taken)))
-    try:
+    with os_errors_as(tr("Could not rename the run.")):
         state = formats.read("run", path)
         if state is None:
             raise UserError(refused, tr("Its run.json is missing or damaged."),
                             tr("Choose a run folder that SLM Studio made."))
         # The file is a new one from now on, and must not say that the run is.
         files.write_atomically(path, files.dump_pretty({**state, "name": name, "created": _created(folder, state)}))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not rename the run.")) from error
     return name
 
 

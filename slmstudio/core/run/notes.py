@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import files, formats
-from slmstudio.core.errors import from_os_error
+from slmstudio.core.errors import os_errors_as
 from slmstudio.core.i18n import tr
 
 FILE = "notes.json"
@@ -60,15 +60,13 @@ def write(run_folder: Path, notes: Notes) -> None:
         UserError: the folder can't be written, or a newer program wrote what is there.
     """
     path = Path(run_folder) / FILE
-    try:
+    with os_errors_as(tr("Could not save the note.")):
         state = formats.read("notes", path) or {}  # what this version doesn't know stays
         if notes == Notes():
             path.unlink(missing_ok=True)
             return
         files.write_atomically(path, files.dump_pretty(
             {**state, **formats.stamp("notes"), "note": notes.text, "tags": list(notes.tags)}))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the note.")) from error
 
 
 def _clean(tags: Iterable[str]) -> tuple[str, ...]:

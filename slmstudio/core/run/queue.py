@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths, program
-from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -196,11 +196,9 @@ def _changing() -> Iterator[list[dict[str, Any]]]:
     """The queue's items, to be changed in place; written when the block ends well. One process at a time."""
     import filelock
 
-    try:
+    with os_errors_as(tr("Could not change the queue.")):
         paths.home().mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(paths.home() / LOCK):
             items = [item for item in _read() if _entry(item) is not None]
             yield items
             files.write_atomically(queue_file(), files.dump_pretty({**formats.stamp("queue"), "runs": items}))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not change the queue.")) from error

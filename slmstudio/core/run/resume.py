@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, program
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
@@ -35,13 +35,11 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
         return
     known = an_object(record.get("hashes"))
     base = Path(config.model)
-    try:
+    with os_errors_as(tr("Could not read the base model.")):
         if folder.WEIGHTS in known:
             same = known[folder.WEIGHTS] == (fingerprint(base) or known[folder.WEIGHTS])
         else:  # an older run; versions of one model share config.json, so that this tells less
             same = known.get("config.json") in (None, files.sha256_of(base / "config.json"))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the base model.")) from error
     if not same:
         raise UserError(tr("{run} can't be resumed: its checkpoints were made on another base model.", run=run.name),
                         tr("The model in {folder} isn't the one that the run started with, and what was learned on one "

@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.data.appending.new_row import NewRow, as_columns
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import Vote
 from slmstudio.core.votes.tally import Tally
@@ -81,8 +81,6 @@ def export(path: Path, votes: Sequence[Vote], between: Tally | None = None) -> E
         raise UserError(tr("There is nothing to export."),
                         tr("No vote prefers one answer to another for the same question."),
                         tr("Compare some answers first, and vote for the better ones."))
-    try:
+    with os_errors_as(tr("Could not write the preference pairs.")):
         files.write_atomically(path, b"".join(map(files.dump_line, rows)))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the preference pairs.")) from error
     return result

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.fingerprint import fingerprint
 
@@ -152,7 +152,7 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
     if gguf is not None and gguf.is_file():
         return voted_model(gguf)
     path = gguf or folder or Path(str(spec.get("name")))
-    try:
+    with os_errors_as(tr("Could not read the model that is compared.")):
         here = folder is not None and folder.is_dir()
         base = (_fingerprint(folder, folder.stat().st_mtime_ns) if here and folder else None) or _of_text(str(path))
         if adapter is None:
@@ -162,8 +162,6 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
         if weights.is_file():
             state = weights.stat()
             digest = _digest(weights, state.st_size, state.st_mtime_ns)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the model that is compared.")) from error
     return VotedModel(adapter.parent.name, str(adapter), 0, base, digest, 1.0)
 
 
@@ -185,7 +183,7 @@ def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) 
     """
     if path.is_dir():
         return evaluated_model(_folder_spec(path))
-    try:
+    with os_errors_as(tr("Could not read the model that is compared.")):
         state = path.stat()
         digest = _digest(path, state.st_size, state.st_mtime_ns)
         if adapter is None or strength == 0:
@@ -193,8 +191,6 @@ def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) 
         its = adapter.stat()
         return VotedModel(f"{path.stem} + {adapter.stem} {strength:.0%}", str(path), state.st_size, digest,
                           _digest(adapter, its.st_size, its.st_mtime_ns), strength)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the model that is compared.")) from error
 
 
 def _folder_spec(folder: Path) -> dict[str, Any]:
@@ -220,11 +216,9 @@ def add(vote: Vote, path: Path | None = None) -> None:
     path = path or paths.votes_file()
     if path.is_file():
         read(path)
-    try:
+    with os_errors_as(tr("Could not save the vote.")):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.append_line(path, vote.to_dict())
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the vote.")) from error
 
 
 def read(path: Path | None = None) -> tuple[list[Vote], int]:
@@ -252,7 +246,7 @@ def _last(path: Path) -> tuple[list[Vote], int]:
     lines = files.LineReader(path)
     found: dict[Any, Vote] = {}
     damaged = 0
-    try:
+    with os_errors_as(tr("Could not read the votes.")):
         for number, state in enumerate(lines.read()):
             try:
                 vote = Vote.from_dict(formats.check("vote", state, path))
@@ -263,6 +257,4 @@ def _last(path: Path) -> tuple[list[Vote], int]:
                 raise
             except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 damaged += 1
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the votes.")) from error
     return list(found.values()), damaged + lines.damaged

@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core import files, jobs
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
@@ -88,12 +88,10 @@ class JobThread(LivingThread):
         self._wake.set()
 
     def work(self) -> None:
-        try:
+        with os_errors_as(tr("Could not follow the job.")):
             if self._start_worker:
                 self._start()
             self._follow()
-        except OSError as error:
-            raise from_os_error(error, tr("Could not follow the job.")) from error
 
     def _start(self) -> None:
         now = time.time()

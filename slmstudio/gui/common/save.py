@@ -12,7 +12,7 @@ from PySide6.QtGui import QPainter, QPixmap
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 
@@ -54,10 +54,8 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
     Raises:
         UserError: it can't be written; what was there stays.
     """
-    try:
+    with os_errors_as(tr("Could not save {file}.", file=path.name)):
         files.write_atomically(path, csv_text(rows))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save {file}.", file=path.name)) from error
 
 
 def write_picture(widget: QWidget, path: Path) -> None:
@@ -66,11 +64,9 @@ def write_picture(widget: QWidget, path: Path) -> None:
     Raises:
         UserError: it can't be written.
     """
-    try:
-        with open(path, "ab"):  # the drawing itself says nothing of a full disk or a folder that is gone
-            pass
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save {file}.", file=path.name)) from error
+    # The drawing itself says nothing of a full disk or a folder that is gone.
+    with os_errors_as(tr("Could not save {file}.", file=path.name)), open(path, "ab"):
+        pass
     done = _write_svg(widget, path) if path.suffix.lower() == ".svg" else _write_png(widget, path)
     if not done:
         raise UserError(tr("{path} could not be saved.", path=path.name), tr("The picture could not be written."),

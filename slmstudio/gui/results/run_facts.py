@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import jobs
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder as run_folder
@@ -97,10 +97,8 @@ class FactsReader:
         def pass_over(folder: Path, error: UserError) -> None:
             passed_over[folder.name] = error
 
-        try:
+        with os_errors_as(tr("Could not list the runs.")):
             folders = run_folder.run_folders(parent, pass_over)
-        except OSError as error:
-            raise from_os_error(error, tr("Could not list the runs.")) from error
         for number, folder in enumerate(folders):
             if cancelled():
                 return []

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from slmstudio.core import leftovers, paths, units
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
 from slmstudio.core.i18n import ntr, tr
@@ -53,7 +53,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
         return known
     folders = {task: store.folder_of(source.dataset, source.part, source.options) for task, source in wanted.items()}
     place = paths.benchmarks_dir()
-    try:
+    with os_errors_as(tr("Could not save the benchmark's data.")):
         (place / store.DATA).mkdir(parents=True, exist_ok=True)
         _remove_leavings(place)
         left = {folder: wanted[task] for task, folder in folders.items()
@@ -61,8 +61,6 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
         if left:
             _download(job, left, place)
         store.write_record(name, folders)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the benchmark's data.")) from error
     found = store.find(name)
     assert found is not None
     job.log(f"Fetched {units.format_bytes(found.bytes)}: {found.sentence()}.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.hub import endpoint as endpoints
 
@@ -122,10 +122,8 @@ def _keep_in_keyring(origin: str, value: str) -> bool:
 
 
 def _tokens() -> dict[str, str]:
-    try:
+    with os_errors_as(tr("Could not read the token for the hub.")):
         state = formats.read("hub tokens", paths.hub_tokens_file()) or {}
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the token for the hub.")) from error
     tokens = state.get("tokens")
     return {key: value for key, value in tokens.items() if isinstance(value, str)} if isinstance(tokens, dict) else {}
 
@@ -139,14 +137,12 @@ def _change_file(origin: str, value: str | None) -> bool:
     before = _tokens()
     after = {key: kept for key, kept in before.items() if key != origin} | ({origin: value} if value else {})
     if after != before:
-        try:
+        with os_errors_as(tr("Could not save the token for the hub.")):
             if after:
                 content = files.dump_pretty({**formats.stamp("hub tokens"), "tokens": after})
                 files.write_atomically(paths.hub_tokens_file(), content, private=True)
             else:
                 paths.hub_tokens_file().unlink()
-        except OSError as error:
-            raise from_os_error(error, tr("Could not save the token for the hub.")) from error
     return origin in before
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
@@ -63,17 +63,13 @@ def _vet(folder: Path) -> Vetting:
         warnings.append(why)
     done: dict[str, str] = {}
     if not problems["files"]:
-        try:
+        with os_errors_as(tr("Could not read the model folder.")):
             seen = contents.look(folder)
-        except OSError as error:
-            raise from_os_error(error, tr("Could not read the model folder.")) from error
         contents.judge(seen, problems["pickles"], warnings)
         done = _seen(examined, seen)
         if examined.weights and not problems["weights"] and "weights" in done:
-            try:
+            with os_errors_as(tr("Could not read the weights.")):
                 share = numbers.look(examined.weights, problems["weights"])
-            except OSError as error:
-                raise from_os_error(error, tr("Could not read the weights.")) from error
             done["weights"] += f" {numbers.sentence(share)}"
         if not problems["tokenizer"]:
             done |= _belong_together(folder, examined, problems, warnings)

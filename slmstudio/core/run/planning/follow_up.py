@@ -12,7 +12,7 @@ from typing import Any
 from slmstudio.core import files, jobs, paths, program
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
-from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run import adjust, checkpoints, folder, names
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
@@ -178,11 +178,9 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
     """
     content = b"".join(lines.as_json(as_row(row)) for row in rows)
     place = paths.datasets_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
-    try:
+    with os_errors_as(tr("Could not write the rows that the earlier run kept.")):
         if not place.exists():
             files.write_atomically(place, content)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write the rows that the earlier run kept.")) from error
     return place
 
 

@@ -25,7 +25,7 @@ from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.whole_rows import columns_of
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import lines, source_rows
@@ -249,10 +249,8 @@ def read_manifest(run: Path) -> Manifest | None:
     """What is said of a run's rows, without reading them; None where it keeps none. Raises as `read`."""
     if not (run / FOLDER).is_dir():
         return None
-    try:
+    with os_errors_as(tr("Could not read the rows of {run}.", run=run.name)):
         state = files.read_json(run / FOLDER / MANIFEST)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read the rows of {run}.", run=run.name)) from error
     if state is None:
         raise _damaged(run, tr("{file} is missing or isn't a JSON object.", file=MANIFEST))
     try:

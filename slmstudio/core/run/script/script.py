@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import facts, scratch
 from slmstudio.core.model.named_templates import template_of
@@ -81,12 +81,10 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
     rows = script_rows(config, kept)
     written = replace(written, rows_are_ids=rows.layout == "ids")
     text = _text(config, model, rows, written, notes)
-    try:
+    with os_errors_as(tr("Could not write {file}.", file=out.name)):
         files.write_atomically(written.train_file, b"".join(map(files.dump_line, rows.train)))
         files.write_atomically(written.eval_file, b"".join(map(files.dump_line, rows.evaluation)))
         files.write_atomically(out, text)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not write {file}.", file=out.name)) from error
     return written
 
 
