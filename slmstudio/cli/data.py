@@ -240,7 +240,9 @@ def convert(
 def split(
     file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl and eval.jsonl.")],
-    ratio: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the rows that is held out.")] = 0.1,
+    ratio: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Share of the rows that is held out; by default "
+                                                                       "0.1, and of a large file about 2,000 rows.")]
+    = None,
     count: Annotated[int | None, typer.Option(min=1, help="Rows that are held out, instead of a share.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed holds out other rows.")] = 0,
     by: Annotated[str, typer.Option(help="Hold out the same share of all rows, of each language, or of each file of a "
@@ -252,12 +254,14 @@ def split(
 ) -> int:
     """Split the rows into training and evaluation rows; rows with the same question stay together."""
     from slmstudio.core.data import jsonl
-    from slmstudio.core.data.split import split_evenly
+    from slmstudio.core.data.split import split_evenly, usual_share
 
     spare([file], out / "train.jsonl", out / "eval.jsonl")
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
-    share = min(0.9, count / max(1, dataset.count)) if count is not None else ratio
+    share = usual_share(dataset.count) if ratio is None else ratio
+    if count is not None:
+        share = min(0.9, count / max(1, dataset.count))
     train, held_out = split_evenly(dataset.records, share, seed, by)
     for name, rows in (("train", train), ("eval", held_out)):
         jsonl.write(out.absolute() / f"{name}.jsonl", rows, {

@@ -25,7 +25,7 @@ class Remembered:
     Attributes:
         eval_path: the file with its evaluation rows; None where they are split off.
         eval_said: as `said`, of that file.
-        eval_fraction, split_seed, split_by: how they are split off.
+        eval_fraction, split_seed, split_by: how they are split off; a share of None is the usual one.
         sha256: of the file when it was read last; "" where nobody has.
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
@@ -35,7 +35,7 @@ class Remembered:
 
     path: Path
     eval_path: Path | None = None
-    eval_fraction: float = 0.1
+    eval_fraction: float | None = None
     split_seed: int = 0
     sha256: str = ""
     open: bool = False

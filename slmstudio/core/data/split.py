@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 
 BY = ROWS, LANGUAGE, SOURCE = ("rows", "language", "source")
 """What gets the same share held out: all rows together, those of each language, or those of each file."""
+USUAL_SHARE, ENOUGH = 0.1, 2_000
+"""What is held out unless a person says otherwise: one row in ten, and of a large dataset so many rows."""
 DRAWN = 16
 """Bytes by which prompts are told apart and ordered."""
+
+
+def usual_share(rows: int) -> float:
+    """The share of so many rows that is held out unless a user says otherwise, to a hundredth of a percent.
+
+    The mean loss of 2,000 rows is exact to about 2% of how far the losses of single rows lie apart. Ten times as many
+    would take ten times as long at each evaluation, and say nothing more of overfitting.
+    """
+    return min(USUAL_SHARE, max(round(ENOUGH / max(rows, 1), 4), 0.0001))
 
 
 def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,

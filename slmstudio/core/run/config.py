@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, program
+from slmstudio.core.data import split
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.fields.choices import (
@@ -80,7 +81,7 @@ class RunConfig:
     eval_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the held-out rows"),
         noop("What the columns of the held-out rows hold, written as for the training rows."),
         reason=noop("The columns' names and contents show it."), applies=lambda config: config.eval_file is not None)
-    eval_fraction: float = described(0.1, Number(0, 0.5), RUN, noop("Share of rows held out"),
+    eval_fraction: float = described(split.USUAL_SHARE, Number(0, 0.5), RUN, noop("Share of rows held out"),
         noop("How many of the training rows are held out for evaluation when there is no test file: 0.1 is one in "
              "ten."))
     split_seed: int = described(0, SEED, RUN, noop("Seed of that split"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ class DataEntry:
     """One dataset of this session, and how it is split.
 
     Attributes:
+        eval_fraction: share of its rows that is split off; the usual one at first.
         lost_eval: the file with its evaluation rows, where that couldn't be read this time; `lost_said`: what was said
             of its columns.
         report: what was found in its rows.
@@ -27,7 +28,7 @@ class DataEntry:
 
     dataset: Dataset
     eval_dataset: Dataset | None = None
-    eval_fraction: float = 0.1
+    eval_fraction: float = field(init=False)
     split_seed: int = 0
     split_by: str = "rows"
     lost_eval: Path | None = None
@@ -36,6 +37,16 @@ class DataEntry:
     edits: Edits | None = None
     by_shape: bool = False
     accepted: tuple[str | None, tuple[str, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        self.eval_fraction = self.usual_share
+
+    @property
+    def usual_share(self) -> float:
+        """The share that is split off unless a person says otherwise."""
+        from slmstudio.core.data.split import usual_share
+
+        return usual_share(len(self.dataset.records))
 
     @property
     def reading(self) -> tuple[str | None, tuple[str, ...]]:

@@ -70,7 +70,8 @@ class DataMemory(QObject):
         evaluation = entry.eval_dataset
         eval_path = evaluation.path if evaluation is not None else entry.lost_eval
         eval_said = given.of(evaluation) if evaluation is not None else entry.lost_eval and entry.lost_said
-        return Remembered(entry.dataset.path, eval_path, entry.eval_fraction, entry.split_seed, entry.dataset.sha256,
+        share = None if entry.eval_fraction == entry.usual_share else entry.eval_fraction
+        return Remembered(entry.dataset.path, eval_path, share, entry.split_seed, entry.dataset.sha256,
                           open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
                           said=given.of(entry.dataset) or "", eval_said=eval_said or "", split_by=entry.split_by)
 

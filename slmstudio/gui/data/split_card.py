@@ -62,12 +62,13 @@ class SplitCard(Card):
         self.own.setObjectName("split_own")
         self.own.setToolTip(tr("Evaluate with rows from another file. Choose this when you have a test set that "
                                "isn't used for training."))
-        self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
+        self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=2, singleStep=1, value=10))
         self.share.setObjectName("split_share")
         self.share.setSuffix(tr("%"))
         self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 5 to 10%. With "
-                                 "0, the model trains on everything and nothing is evaluated."))
+        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 10%, and of a "
+                                 "large dataset about 2,000 rows: more would only make each evaluation take longer. "
+                                 "With 0, the model trains on everything and nothing is evaluated."))
         self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")
         self.seed.setAccessibleName(tr("Seed of the split"))

@@ -215,8 +215,8 @@ class DataTab(QWidget):
         page, kept, entry = self.workspace(), wanted.kept, DataEntry(
             found.dataset, found.eval_dataset, by_shape=found.by_shape)
         if kept is not None:
-            entry.eval_fraction, entry.split_seed = kept.eval_fraction, kept.split_seed
-            entry.split_by, entry.lost_said = kept.split_by, kept.eval_said
+            entry.eval_fraction = entry.usual_share if kept.eval_fraction is None else kept.eval_fraction
+            entry.split_seed, entry.split_by, entry.lost_said = kept.split_seed, kept.split_by, kept.eval_said
             entry.lost_eval = kept.eval_path if found.eval_dataset is None else None
         known = page.find(wanted.path)
         if known is not None and wanted.by_hand:  # it is shown, or another one is by now

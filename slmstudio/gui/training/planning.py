@@ -263,10 +263,13 @@ def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:
 
 
 def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:
+    from slmstudio.core.data.split import usual_share
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run.planning import planner
 
-    chosen = {**wish.split, **wish.template, **wish.own}
+    usual = usual_share(len(wish.dataset.records))  # the plan proposes it by itself, and says why
+    split = {name: value for name, value in wish.split.items() if name != "eval_fraction" or value != usual}
+    chosen = {**split, **wish.template, **wish.own}
     if lengths is None:
         lengths = planner.measure_lengths(wish.dataset, wish.model, chosen.get("chat_template", ""))
     config = planner.plan(planner.PlanRequest(
@@ -275,7 +278,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         said = config.reasons["chat_template"]  # warnings follow
         config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
         config.chosen = [name for name in config.chosen if name != "chat_template"]
-    return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
+    return _of_the_data_tab(config, split.keys() - wish.own.keys()), lengths
 
 
 def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slmstudio.core.data.reader import Record, read_dataset
-from slmstudio.core.data.split import split_evenly
+from slmstudio.core.data.split import split_evenly, usual_share
 
 
 def record(question: str, answer: str = "a", line: int = 1, system: str | None = None) -> Record:
@@ -98,3 +99,9 @@ def test_real_data_splits_cleanly(data_dir):
     assert len(evaluation) == 31
     random.Random(0).shuffle(records)
     assert {each.line for each in split_evenly(records, 0.1, 0)[1]} == {each.line for each in evaluation}
+
+
+@pytest.mark.parametrize(("rows", "share"), [(0, 0.1), (20_000, 0.1), (25_000, 0.08), (300_000, 0.0067),
+                                             (1_000_000, 0.002), (10**9, 0.0001)])
+def test_of_a_large_dataset_about_two_thousand_rows_are_held_out(rows: int, share: float):
+    assert usual_share(rows) == share

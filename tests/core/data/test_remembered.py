@@ -33,7 +33,7 @@ def test_what_is_kept_is_read(studio_home: Path, tmp_path: Path):
 @given(STATES)
 def test_whatever_the_settings_hold_nothing_breaks(states):
     for each in remembered.read_all(states):
-        assert each.path.is_absolute() and 0 <= each.eval_fraction <= 0.5 and 0 <= each.split_seed < 2**31
+        assert each.path.is_absolute() and 0 <= (each.eval_fraction or 0) <= 0.5 and 0 <= each.split_seed < 2**31
         assert remembered.read_all([json.loads(json.dumps(each.to_dict()))]) == [each]
 
 

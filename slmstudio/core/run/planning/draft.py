@@ -29,7 +29,8 @@ class Draft:
         problems: what was chosen and can't be.
         model: what learns: the base, or a small model with its architecture.
         gpu: what it learns on; None is the processor.
-        rows: those that are learned; `batch`: of them in an update; `most_rows`: in a micro-batch, by their length.
+        rows, held_out: those that are learned, and those that are split off; `batch`: of them in an update;
+            `most_rows`: in a micro-batch, by their length.
         known: what was measured on this machine.
         without_eval: fields that mean nothing where no row is held back, and what the plan says about them.
     """
@@ -46,6 +47,7 @@ class Draft:
     problems: list[Problem] = field(default_factory=list)
     gpu: Gpu | None = None
     rows: int = 0
+    held_out: int = 0
     batch: int = 0
     most_rows: int = 0
     without_eval: dict[str, str] = field(default_factory=dict)

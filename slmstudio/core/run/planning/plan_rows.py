@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.data import split
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, tr
@@ -36,6 +37,9 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
         of: rows in all.
     """
     distinct = len({row.prompt for row in rows})
+    if distinct >= ENOUGH and split.usual_share(of) < split.USUAL_SHARE:
+        return tr("{held:,} of {rows:,} rows are enough to see overfitting; more would only make each evaluation take "
+                  "longer.", held=len(rows), rows=of)
     if distinct >= ENOUGH:
         return tr("Enough rows to see overfitting, and most rows are left to learn.")
     if rows:

@@ -195,6 +195,26 @@ def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_mode
             held == 0), name
 
 
+def test_of_many_rows_two_thousand_are_held_back_and_a_person_can_overrule_it(tmp_path, tiny_model):
+    rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(25_000)]
+    config = planned(tmp_path, tiny_model, rows)
+    assert config.eval_fraction == 0.08
+    assert config.reasons["eval_fraction"] == ("2,000 of 25,000 rows are enough to see overfitting; more would only "
+                                               "make each evaluation take longer.")
+    chosen = planned(tmp_path, tiny_model, rows, eval_fraction=0.1)
+    assert chosen.eval_fraction == 0.1 and "over 22,500 rows" in chosen.reasons["epochs"]
+
+
+@pytest.mark.parametrize(("chosen", "evaluations"), [({}, 4), ({"eval_fraction": 0.25}, 2), ({"max_steps": 10}, 1),
+                                                     ({"max_steps": 10, "eval_fraction": 0.05}, 4)])
+def test_evaluations_read_no_more_rows_than_are_learned(tmp_path, tiny_model, chosen, evaluations):
+    """As far as one at the end and one before leave a choice, and but for a few rows, which take no time."""
+    rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(2_000)]
+    config = planned(tmp_path, tiny_model, rows, **chosen)
+    said = config.reasons["eval_steps"]
+    assert said.startswith(f"{evaluations} evaluation") and ("over a third" in said) == (evaluations < 4), said
+
+
 def test_reasons_are_in_the_language_of_who_plans(tmp_path, tiny_model, request):
     request.addfinalizer(lambda: i18n.use("en"))
     i18n.use(i18n.PSEUDO)
