@@ -160,7 +160,7 @@ def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
     from slmstudio.core.run import folder
     from slmstudio.core.run.config import RunConfig
 
-    one, two = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")).folder for name in ("one", "two"))
+    one, _ = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")).folder for name in ("one", "two"))
     assert commands.main(["runs", "rename", str(one), "best  so far", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"run_dir": str(one), "name": "best so far"}
     assert commands.main(["runs", "rename", "two", "Best so far"]) == 2
