@@ -187,7 +187,8 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "too many keys": (lambda: Gguf(**{**vars(sound()), "value_count": 60}).bytes(), "is damaged"),
     "too few keys": (lambda: Gguf(**{**vars(sound()), "value_count": 5}).bytes(), "is damaged"),
     # Keys and values.
-    "absurd length of a text": (lambda: sound().set("general.name", TEXT, struct.pack("<Q", 2**63)).bytes(), "impossible"),
+    "absurd length of a text": (lambda: sound().set("general.name", TEXT, struct.pack("<Q", 2**63)).bytes(),
+                                "impossible"),
     "absurd length of a list": (lambda: sound().set("tokenizer.ggml.tokens", ARRAY,
                                                     struct.pack("<IQ", TEXT, 2**62)).bytes(), "impossible"),
     "unknown kind of value": (lambda: sound().set("general.more", 77, b"").bytes(),
