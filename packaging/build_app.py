@@ -34,7 +34,7 @@ def copy_application(target: Path, how: str, environment: str) -> None:
 
     Args:
         how: "windows", "deb" or "bundle": how it gets to its place.
-        environment: where the set-up puts the Python environment: "inside" the program's folder, "beside" it, or in
+        environment: where the setup puts the Python environment: "inside" the program's folder, "beside" it, or in
             the "user"'s own data folder.
     """
     target.mkdir(parents=True)
@@ -54,7 +54,7 @@ def copy_application(target: Path, how: str, environment: str) -> None:
 
 
 def wheels_of_source(target: Path) -> None:
-    """Make the wheels that the index lacks, so that nobody's set-up has to build a package from its source."""
+    """Make the wheels that the index lacks, so that nobody's setup has to build a package from its source."""
     lines = (ROOT / "packaging" / "requirements.txt").read_text("utf-8").splitlines()
     pins = [line.split(" ")[0] for line in lines if line.split("==")[0].replace("-", "_") in SOURCE_ONLY]
     run([*pip(), "wheel", "--disable-pip-version-check", "--no-deps", "--wheel-dir", str(target),

@@ -43,7 +43,7 @@ def build(out: Path) -> Path:
 
 
 def collect(wheels: Path) -> None:
-    """Put every wheel that the set-up asks for into `wheels`, where those are that the index has as source alone."""
+    """Put every wheel that the setup asks for into `wheels`, where those are that the index has as source alone."""
     packaging = build_app.ROOT / "packaging"
     lines = (packaging / "requirements.txt").read_text("utf-8").splitlines()
     names = ("torch", "llama-cpp-python", *(name.replace("_", "-") for name in build_app.SOURCE_ONLY))

@@ -91,7 +91,7 @@ def pack(stage: Path, out: Path, version: str) -> Path:
 
 
 def depends() -> list[str]:
-    """The packages that the set-up and the window need, in Debian's words."""
+    """The packages that the setup and the window need, in Debian's words."""
     libraries = [f"{RENAMED[name]} | {name}" if name in RENAMED else name for name in sorted(set(LIBRARIES.values()))]
     return ["python3 (>= 3.11)", "python3-tk", "python3-venv", "fonts-noto-core", *libraries]
 

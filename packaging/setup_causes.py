@@ -1,4 +1,4 @@
-"""Why a command of the set-up failed, and what to do about it, in words for people."""
+"""Why a command of the setup failed, and what to do about it, in words for people."""
 
 from __future__ import annotations
 

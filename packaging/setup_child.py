@@ -1,4 +1,4 @@
-"""The set-up as a child of its window: what it does arrives as events, and the window never waits for it."""
+"""The setup as a child of its window: what it does arrives as events, and the window never waits for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT_LINES = 200
 
 
 def command(root: str) -> list[str]:
-    """What starts the set-up that tells its events, with a Python that has an output on Windows too."""
+    """What starts the setup that tells its events, with a Python that has an output on Windows too."""
     python = Path(sys.executable)
     if python.name.lower() == "pythonw.exe":
         python = python.with_name("python.exe")
@@ -30,7 +30,7 @@ def command(root: str) -> list[str]:
 
 
 class Child:
-    """A running set-up.
+    """A running setup.
 
     Args:
         command: the program and its arguments. It prints one JSON object a line; see bootstrap.py's `setup --json`.
@@ -70,7 +70,7 @@ class Child:
             pass  # it has just ended
 
     def kill(self) -> None:
-        """End it at once. The next set-up repairs what that leaves half done."""
+        """End it at once. The next setup repairs what that leaves half done."""
         self._process.kill()
 
     def _read(self) -> None:
@@ -90,7 +90,7 @@ def _event(line: str) -> dict[str, Any]:
 
 @dataclass
 class Step:
-    """One step of the set-up.
+    """One step of the setup.
 
     Attributes:
         state: "waiting", "working", "done", "failed" or "stopped".
@@ -109,7 +109,7 @@ class Step:
 
 @dataclass
 class Progress:
-    """What is known of a set-up.
+    """What is known of a setup.
 
     Attributes:
         state: "working", "finished", "failed" or "cancelled".

@@ -1,4 +1,4 @@
-"""What a user sees while the set-up works, and the running of its commands with their output in a log file."""
+"""What a user sees while the setup works, and the running of its commands with their output in a log file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIFE_SECONDS = 1.0  # between two signs of life
 
 
 class Stop(Exception):
-    """The set-up can't continue.
+    """The setup can't continue.
 
     Args:
         text: what happened, why, and what to do.
@@ -72,7 +72,7 @@ class Terminal:
 
 
 class JsonLines:
-    """The same as one JSON object a line on stdout, for the set-up window and other programs."""
+    """The same as one JSON object a line on stdout, for the setup window and other programs."""
 
     def plan(self, steps: Sequence[str], log: Path) -> None:
         self._say("plan", steps=list(steps), log=str(log))
@@ -106,7 +106,7 @@ class Console:
         titles: all steps, in their order.
         log: file that takes what the commands print.
         keep_open: file descriptor of the lock. Each command inherits it, so that the folder stays locked while a
-            command of a killed set-up is still running.
+            command of a killed setup is still running.
         voice: tells it to a user or to a program.
         python: the environment's Python, as it is in remedies.
     """

@@ -101,7 +101,7 @@ def _cancel_by_word() -> None:
 
 
 def _take(lock: IO[str]) -> None:
-    """Wait until no other set-up works on this folder. The system frees the lock when its last holder ends."""
+    """Wait until no other setup works on this folder. The system frees the lock when its last holder ends."""
     told = False
     while not _try_lock(lock.fileno()):
         if not told:

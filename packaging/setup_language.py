@@ -1,4 +1,4 @@
-"""The set-up in the language of the system, by the program's own catalogues: they need the standard library alone."""
+"""The setup in the language of the system, by the program's own catalogues: they need the standard library alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the set-up's window looks: colours, fonts and sizes, in step with the program's own theme."""
+"""How the setup's window looks: colours, fonts and sizes, in step with the program's own theme."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widgets of the set-up's window: the steps, the bar, the message, the log and the buttons."""
+"""The widgets of the setup's window: the steps, the bar, the message, the log and the buttons."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Page:
 
 
 class LogBox:
-    """The set-up's log, followed while it is written."""
+    """The setup's log, followed while it is written."""
 
     def __init__(self, parent: tk.Misc, looks: Looks):
         colours = looks.colours

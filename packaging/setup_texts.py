@@ -1,4 +1,4 @@
-"""What the set-up's window says."""
+"""What the setup's window says."""
 
 from setup_language import tr
 

@@ -27,7 +27,7 @@ CARRIED = ("packaging", "wheels")  # pure Python that the index has as source al
 
 @dataclass(frozen=True)
 class Wheels:
-    """What the set-up of the program in `root` may take from the disk."""
+    """What the setup of the program in `root` may take from the disk."""
 
     root: Path
 

@@ -19,15 +19,15 @@ from setup_texts import DOWNLOADS, TEXTS
 
 POLL_MS, TURN_MS, LOG_MS, COPIED_MS = 60, 80, 500, 2000
 CANCEL_PATIENCE_MS = 20_000
-"""How long a cancelled set-up may take to end before it is ended."""
+"""How long a cancelled setup may take to end before it is ended."""
 LINGER_SECONDS = 5
-"""Between the end of the set-up and the start of the program: time to read the remarks."""
+"""Between the end of the setup and the start of the program: time to read the remarks."""
 LOG_COPIED = 2_000_000  # bytes, from the end
 CANCELLED, FAILED = 130, 2
 
 
 def main(bootstrap: ModuleType, words: Sequence[str] = ()) -> int:
-    """Show the set-up until it is done, then become the program. Returns the exit status.
+    """Show the setup until it is done, then become the program. Returns the exit status.
 
     Args:
         bootstrap: the module bootstrap.py.
@@ -55,15 +55,15 @@ def amount(bootstrap: ModuleType) -> str:
 
 
 class SetupWindow:
-    """The window of one set-up.
+    """The window of one setup.
 
     Args:
-        command: starts the set-up; it tells its events as bootstrap.py's `setup --json` does.
+        command: starts the setup; it tells its events as bootstrap.py's `setup --json` does.
         amount: the sentence on how much is downloaded.
-        linger: seconds that the finished set-up is shown before the program opens.
+        linger: seconds that the finished setup is shown before the program opens.
 
     Attributes:
-        status: the exit status: 0 when the set-up finished.
+        status: the exit status: 0 when the setup finished.
         open_wanted: whether to open the program now that the window is gone.
     """
 
@@ -90,7 +90,7 @@ class SetupWindow:
     # -- what can be done ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the set-up, or continue one that stopped."""
+        """Start the setup, or continue one that stopped."""
         self.progress = Progress()
         self._asking = False
         self.page.log.clear()
@@ -105,7 +105,7 @@ class SetupWindow:
         self._show()
 
     def cancel(self) -> None:
-        """Ask the set-up to end; it is ended when it doesn't."""
+        """Ask the setup to end; it is ended when it doesn't."""
         if self._child is None or self.progress.cancelling:
             return
         self.progress.cancelling, self._asking = True, False
@@ -114,7 +114,7 @@ class SetupWindow:
         self._show()
 
     def close(self) -> None:
-        """Close the window; while the set-up works, ask first."""
+        """Close the window; while the setup works, ask first."""
         if self._child is None:
             self._leave()
         elif self.progress.cancelling:

@@ -18,5 +18,5 @@ def setup() -> int:
     command = environment.command()
     if os.name == "nt":
         return subprocess.call(command)
-    # The set-up may replace the very Python that runs this, so it takes this process's place.
+    # The setup may replace the very Python that runs this, so it takes this process's place.
     os.execv(command[0], command)

@@ -12,7 +12,7 @@ BOOTSTRAP = Path(__file__).resolve().parent.parent.parent / "packaging" / "boots
 
 
 def command() -> list[str]:
-    """The set-up's command. It runs outside of the environment that it changes.
+    """The setup's command. It runs outside of the environment that it changes.
 
     Raises:
         UserError: the program was put here by other means, as by pip.

@@ -1,6 +1,6 @@
 """Whether the chat engine is there: llama-cpp-python, which also writes, proves and reads GGUF files.
 
-The set-up may end without it, where no wheel fits the machine and nothing can be compiled. Everything else works then.
+The setup may end without it, where no wheel fits the machine and nothing can be compiled. Everything else works then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 NOTE = "chat-engine.txt"
-"""In the environment: a sentence of the set-up on why the engine is missing."""
+"""In the environment: a sentence of the setup on why the engine is missing."""
 
 
 def trouble() -> UserError | None:

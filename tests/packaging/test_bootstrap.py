@@ -1,4 +1,4 @@
-"""The set-up: what it says when something is missing, when a step is done again, and what repairs itself."""
+"""The setup: what it says when something is missing, when a step is done again, and what repairs itself."""
 
 from __future__ import annotations
 

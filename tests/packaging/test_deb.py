@@ -151,7 +151,7 @@ def install(debian: debian_root.DebianRoot, version: str, more: str = "") -> Non
 
 
 def kill_in_the_middle(debian: debian_root.DebianRoot, step: str) -> None:
-    """Begin the set-up in the terminal, and end it without a warning once a step has begun, as a power cut would."""
+    """Begin the setup in the terminal, and end it without a warning once a step has begun, as a power cut would."""
     process = subprocess.Popen(debian.command("slmstudio setup --json", "person", **OFFLINE), stdout=subprocess.PIPE,
                                stdin=subprocess.DEVNULL, text=True)
     seen = []
@@ -183,7 +183,7 @@ def test_from_installing_to_purging(debian):
     stamps = json.loads((environment / "bootstrap.json").read_text("utf-8"))
     assert "torch" in stamps and "program" not in stamps
 
-    # The double-click: the small window goes on with the set-up, then becomes the program, which paints and ends.
+    # The double-click: the small window goes on with the setup, then becomes the program, which paints and ends.
     opened = debian.run(f"{XVFB} slmstudio --quit-after-paint", "person", **OFFLINE)
     assert "[1/8]" not in opened.stdout, "it was set up in the terminal"
     assert opened.returncode == 0, opened.stdout + (environment / "setup.log").read_text("utf-8")[-2000:]

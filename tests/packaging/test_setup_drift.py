@@ -21,7 +21,7 @@ NOTE = "__version__ = '2.13.0'\ncuda: Optional[str] = {}\nhip: Optional[str] = N
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """An environment as the set-up left it, beside a card."""
+    """An environment as the setup left it, beside a card."""
     install(tmp_path, "numpy", "2.9")
     install(tmp_path, "pyside6_essentials", "6.1")
     install(tmp_path, "torch", "2.13.0+cu130", {"torch/version.py": NOTE.format("'13.0'")})

@@ -48,7 +48,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 
 
 def refusal(project: Path, **environment: str) -> str:
-    """What a set-up says that can't go on."""
+    """What a setup says that can't go on."""
     process = small_project.start(project, "setup", **environment)
     _, said = process.communicate(timeout=110)
     assert process.returncode == 2 and "Traceback" not in said.split("The end of")[0], said

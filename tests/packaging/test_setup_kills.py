@@ -1,4 +1,4 @@
-"""The set-up is killed at random moments, twenty times, and always goes on to an environment that works."""
+"""The setup is killed at random moments, twenty times, and always goes on to an environment that works."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_twenty_kills(tmp_path, monkeypatch):
 
 
 def kill(project: Path, environment: Path) -> None:
-    """Kill the set-up at random moments; then it goes on to its end, and everything is whole."""
+    """Kill the setup at random moments; then it goes on to its end, and everything is whole."""
     started = time.monotonic()
     small_project.set_up(project)
     whole = time.monotonic() - started
@@ -63,7 +63,7 @@ def kill(project: Path, environment: Path) -> None:
 
 
 def kill_at(project: Path, seconds: float) -> bool:
-    """Kill the set-up and all that it started after some seconds. Whether it was still at work."""
+    """Kill the setup and all that it started after some seconds. Whether it was still at work."""
     process = subprocess.Popen([sys.executable, "packaging/bootstrap.py", "setup"], cwd=project,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""The window of the set-up, with a child that plays what it is told: steps, failure, cancelling, closing, the end."""
+"""The window of the setup, with a child that plays what it is told: steps, failure, cancelling, closing, the end."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def screen() -> Iterator[str]:
 
 @pytest.fixture
 def make(screen: str, tmp_path: Path) -> Iterator[Callable[..., setup_window.SetupWindow]]:
-    """`make(scene, scene, ...)`: a window; its first set-up plays the first scene, the next one the second."""
+    """`make(scene, scene, ...)`: a window; its first setup plays the first scene, the next one the second."""
     made: list[setup_window.SetupWindow] = []
 
     def build(*scenes: list[object], linger: int = 0) -> setup_window.SetupWindow:

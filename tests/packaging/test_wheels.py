@@ -1,4 +1,4 @@
-"""Nobody's set-up has to build a package: every pin has wheels for each system and Python, or travels as one."""
+"""Nobody's setup has to build a package: every pin has wheels for each system and Python, or travels as one."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_an_adapter_becomes_a_run(studio_home, tmp_path, capsys) -> None:
     assert commands.main(["models", "import", str(made), "--name", "Help desk", "--json"]) == 0
     told = last_json(capsys)
     assert (told["base"], told["rank"], told["alpha"]) == (str(base), 2, 4.0)
-    assert "another chat template" in told["warning"]
+    assert "isn't the one of its base" in told["warning"]
     run = folder.summarise(Path(told["run_dir"]))
     assert (run.config.name, run.state, run.folder.parent) == ("Help desk", "finished", studio_home / "runs")
     assert commands.main(["models", "import", str(made), "--base", str(base), "--json"]) == 0

@@ -19,7 +19,7 @@ NOW = checks_system.WRITTEN + 40 * DAY
 
 
 def desktop() -> Facts:
-    """An RTX 3060 under Ubuntu, set up by the program's own set-up: llama.cpp is the build for processors."""
+    """An RTX 3060 under Ubuntu, set up by the program's own setup: llama.cpp is the build for processors."""
     home = Path("/home/asha/.local/share/slmstudio")
     loaded = dict.fromkeys(NAMES, Loaded()) | {"bitsandbytes": Loaded(gpu=True), "llama_cpp": Loaded(gpu=False)}
     return Facts(

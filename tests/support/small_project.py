@@ -1,4 +1,4 @@
-"""A project with the real set-up and a folder of tiny wheels instead of an index: the whole mechanism in seconds."""
+"""A project with the real setup and a folder of tiny wheels instead of an index: the whole mechanism in seconds."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def start(root: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def set_up(root: Path, **environment: str) -> list[str]:
-    """Run the set-up to its end; the steps that did something."""
+    """Run the setup to its end; the steps that did something."""
     process = start(root, "setup", **environment)
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err

@@ -1,4 +1,4 @@
-"""Reads `.po` files and writes `.mo` files with the standard library alone: the set-up speaks before Babel is there."""
+"""Reads `.po` files and writes `.mo` files with the standard library alone: the setup speaks before Babel is there."""
 
 from __future__ import annotations
 

