@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_grid import scrolled
 from slmstudio.gui.common.run_texts import event_text, is_alarming
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
@@ -138,6 +139,8 @@ class RunFeed(Card):
         self.header.insertWidget(0, self.mode)
         self._nothing = text_label(
             tr("Evaluations, checkpoints and warnings of the run appear here."), "small", wrap=True)
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._nothing_area = scrolled(self._nothing)  # large text needs more room than there may be
         self.feed_view = self._make_view(self.feed, tr("Events of the run"), "feed")
         self.feed_view.setWordWrap(True)
         self.log_view = self._make_view(self.log, tr("Log of the run"), "log")
@@ -145,7 +148,7 @@ class RunFeed(Card):
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._add_copy()
         self._add_switches()
-        self.body.addWidget(self._nothing)
+        self.body.addWidget(self._nothing_area, 1)
         self.body.addWidget(self.feed_view, 1)
         self.body.addWidget(self.log_view, 1)
         self.mode.changed.connect(self._show_mode)
@@ -180,8 +183,8 @@ class RunFeed(Card):
         log = self.mode.current() == 1
         for widget in (self.log_view, self.warnings, self._copy):
             widget.setVisible(log)
-        self.feed_view.setVisible(not log)
-        self._nothing.setVisible(not log and not self.feed.rowCount())
+        self.feed_view.setVisible(not log and bool(self.feed.rowCount()))
+        self._nothing_area.setVisible(not log and not self.feed.rowCount())
 
     def _add_copy(self) -> None:
         for view, copy in ((self.feed_view, self.copy_events), (self.log_view, self.copy_log)):
@@ -212,7 +215,7 @@ class RunFeed(Card):
         at_end = bar.value() >= bar.maximum() - 2
         self.feed.take(history.told)
         self.log.take(history.log)
-        self._nothing.setVisible(self.mode.current() == 0 and not self.feed.rowCount())
+        self._show_mode()
         if at_end:
             self.log_view.scrollToBottom()
 
