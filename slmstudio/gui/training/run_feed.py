@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt
+from PySide6.QtGui import QAction, QFontMetrics, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QAbstractItemView, QListView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.history import RunHistory
@@ -125,6 +125,15 @@ def _level(event: dict[str, Any]) -> int:
     return LEVELS.get(str(event.get("level", "info")), 1)
 
 
+class _WrappedLines(QStyledItemDelegate):
+    """Qt takes the lines of a row for as high as the first font's, and leaves out one that doesn't fit then."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        hint, height = super().sizeHint(option, index), QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
+        more = hint.height() // height - 1
+        return hint + QSize(0, more * (theme.line_height(theme.SMALL_SIZE) - height))
+
+
 class RunFeed(Card):
     """What happened, or the log: one of the two."""
 
@@ -143,6 +152,7 @@ class RunFeed(Card):
         self._nothing_area = scrolled(self._nothing)  # large text needs more room than there may be
         self.feed_view = self._make_view(self.feed, tr("Events of the run"), "feed")
         self.feed_view.setWordWrap(True)
+        self.feed_view.setItemDelegate(_WrappedLines(self.feed_view))
         self.log_view = self._make_view(self.log, tr("Log of the run"), "log")
         self.log_view.setUniformItemSizes(True)
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
