@@ -286,7 +286,7 @@ class RunDetails(Card):
             return
         made = result_folder(run.folder) is not None
         exports = bool(self.exports.exports.exports)
-        self.no_exports.setVisible(not exports and self.export.isHidden() and not self._reads_exports)
+        self.no_exports.setVisible(not exports and not self._reads_exports)
         self.resume_button.setVisible(run.resumable)
         self.resume_button.setEnabled(run.resumable)
         self.more_button.setVisible(made and run.state == "finished")
