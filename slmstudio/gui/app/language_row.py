@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
+from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import text_label
@@ -35,6 +36,7 @@ class LanguageChoice(ComboBox):
         self._session, self._why_not_now = session, why_not_now
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("settings_language_note")
+        self.note.setProperty("tone", "warn")
         self.note.hide()
         self.setObjectName("settings_language")
         self.setAccessibleName(tr("Language"))
@@ -61,6 +63,7 @@ class LanguageChoice(ComboBox):
         self.note.setVisible(bool(why))
         if why:
             self._show()
+            announce(self, why)
         elif code != self._session.settings.language:
             self._session.settings.language = code
             self.language_chosen.emit(code)

@@ -13,6 +13,12 @@ FIXED = ("model", "train_file", "eval_file")
 """Decided in the tabs before; the plan only shows them."""
 PAIRS = {"method": "lora_rank", "micro_batch_size": "gradient_accumulation_steps"}
 """Fields that share a line with the one that follows them."""
+MEANINGS = {
+    "model": ("base_model",), "method": ("lora", "qlora"), "chat_template": ("chat_template",), "lora_rank": ("rank",),
+    "lora_alpha": ("alpha",), "epochs": ("epoch", "overfitting"), "max_steps": ("step",),
+    "max_length": ("sequence_length",), "micro_batch_size": ("effective_batch_size",),
+    "learning_rate": ("learning_rate",), "save_steps": ("checkpoint",)}
+"""Words of the glossary that explain a field."""
 VARIANT_FLAGS = ("use_dora", "use_rslora")
 
 

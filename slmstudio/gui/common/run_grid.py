@@ -18,7 +18,6 @@ from slmstudio.gui.common.widgets.meaning import MeaningButton
 def page_and_column() -> tuple[QWidget, QVBoxLayout]:
     """A page that is scrolled, and its column."""
     page = QWidget()
-    page.setProperty("plain", True)
     column = QVBoxLayout(page)
     column.setContentsMargins(0, 0, theme.SPACE_S, 0)
     column.setSpacing(theme.SPACE_M)
@@ -26,6 +25,7 @@ def page_and_column() -> tuple[QWidget, QVBoxLayout]:
 
 
 def scrolled(page: QWidget) -> QScrollArea:
+    page.setProperty("plain", True)
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import cast
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QPainter, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionViewItem, QWidget
 from shiboken6 import isValid
 
@@ -48,7 +48,8 @@ TALL = {"hi": "Noto Sans Devanagari", "mr": "Noto Sans Devanagari", "ne": "Noto 
 """Languages whose letters are taller than Latin ones: where the first family isn't theirs, lines are too low."""
 
 
-_GROWS = re.compile(r"((?:font-size|min-height|(?<!-)width|(?<!-)height): )(\d+)px(?= *[;}])")
+_GROWS = re.compile(r"((?:font-size|min-height|border(?=: 4px)|(?<!-)width|(?<!-)height): )(\d+)px"
+                    r"(?= *[;}]| solid)")
 """Sizes in the style sheet that grow with the text."""
 _MANY = 2000
 
@@ -171,6 +172,15 @@ def base_font(size: int = TEXT_SIZE, bold: bool = False) -> QFont:
     return font
 
 
+def line_height(size: int = TEXT_SIZE) -> int:
+    """Of a line in which letters of two scripts stand side by side, which is higher than a line of either."""
+    font, found = base_font(size), []
+    for family in font.families():
+        font.setFamilies([family])
+        found.append(QFontMetrics(font))
+    return max(each.ascent() for each in found) + max(each.descent() for each in found)
+
+
 def scaled(size: int) -> int:
     """A size in pixels that grows with the text."""
     return round(size * THEME.scale)
@@ -229,7 +239,9 @@ def stylesheet(tokens: dict[str, str]) -> str:
         text = _GROWS.sub(lambda found: f"{found[1]}{scaled(int(found[2]))}px", text)
     icons = (paths.resources() / "icons").as_posix()
     scheme = "dark" if tokens is DARK else "light"
-    return Template(text).substitute(tokens, icons=icons, scheme=scheme)
+    # Half of what they are high; Qt draws corners where a radius is larger.
+    round_ = f"{scaled(14) // 2 + 1}px"
+    return Template(text).substitute(tokens, icons=icons, scheme=scheme, round=round_, over=f"-{scaled(5)}px")
 
 
 def rich_text_style() -> str:

@@ -99,7 +99,7 @@ class _ProblemDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         small = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
-        return QSize(0, small + 2 * QFontMetrics(theme.base_font()).height() + 12)
+        return QSize(0, small + 2 * theme.line_height() + 12)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem,
               index: QModelIndex | QPersistentModelIndex) -> None:

@@ -119,6 +119,12 @@ class MappingPanel(QWidget):
         _fill(self.cut_cell.box, words.cuts(), shown.text_by)
         self._make_targets(shown.mapping)
 
+    def take_over(self, other: MappingPanel) -> None:
+        """Show what was chosen in another panel for the same columns."""
+        self._choices, self._columns_said = other._choices, other._columns_said
+        self.layout_cell.box.setCurrentIndex(other.layout_cell.box.currentIndex())
+        self._make_targets(other.mapping())
+
     @property
     def layout_name(self) -> str:
         return str(self.layout_cell.box.currentData())

@@ -46,7 +46,7 @@ class ReadingCard(Card):
         self.reset.setText(tr("Reset"))
         self.reset.setToolTip(tr("Discard your choices, and read the file by its column names."))
         self.reset.setObjectName("reading_reset")
-        self.reset.clicked.connect(lambda: self.reread.emit(""))
+        self.reset.clicked.connect(self._read_by_guess)
         self.change.setText(tr("Change"))
         self.change.setToolTip(tr("Choose what the columns hold, which sheet to read, or how to split a text."))
         self.change.setObjectName("reading_change")
@@ -88,14 +88,14 @@ class ReadingCard(Card):
         Args:
             by_shape: its columns were read as a user chose for another file with the same ones.
         """
-        is_other = self._dataset is None or self._dataset.path != dataset.path
-        self._dataset = dataset
+        before, self._dataset = self._dataset, dataset
+        known = Columns.of(before) if before is not None and before.path == dataset.path else None
         self.error.clear()
-        if is_other:
+        if known is None:
             self.change.setChecked(False)
         self.facts.setText(" · ".join(_facts(dataset)))
-        self.panel.show_columns(Columns.of(dataset))
-        self.hint.clear()
+        if known != Columns.of(dataset) or not self.panel.missing():  # else the person is still choosing
+            self._show_columns()
         matter = dataset.unused_that_matter
         self.matter.setText(ntr("Not used, though it affects training: {names}",
                                 "Not used, though they affect training: {names}", len(matter),
@@ -132,15 +132,33 @@ class ReadingCard(Card):
     def show_again(self) -> None:
         """Nothing was read after all: show the current choices."""
         if self._dataset is not None:
-            self.panel.show_columns(Columns.of(self._dataset))
-            self.hint.clear()
+            self._show_columns()
             self._show_parts()
 
-    def _changed(self) -> None:
+    def take_over(self, other: ReadingCard) -> None:
+        """Keep the fields of another card open, with columns that were chosen there and aren't read yet."""
+        self.change.setChecked(other.change.isChecked())
+        if other.panel.missing():
+            self.panel.take_over(other.panel)
+            self._show_missing()
+
+    def _read_by_guess(self) -> None:
+        self.show_again()
+        self.reread.emit("")
+
+    def _show_columns(self) -> None:
+        assert self._dataset is not None
+        self.panel.show_columns(Columns.of(self._dataset))
+        self.hint.clear()
+
+    def _show_missing(self) -> None:
         missing = self.panel.missing()
         self.hint.setText(tr("Choose a column for: {names}", names=", ".join(missing)) if missing else "")
         self._show_parts()
-        if not missing:
+
+    def _changed(self) -> None:
+        self._show_missing()
+        if not self.panel.missing():
             self.error.clear()
             self.reread.emit(self.panel.said())
 

@@ -165,7 +165,6 @@ class DataTab(QWidget):
         """Show what another tab shows, in another language: what was found in the files is said again when they
         are read again."""
         waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
-        waiting += other.pages.asking.asked() if other.pages.is_asking() else []
         other.queue.cancel()
         self.memory.take_over(other.memory)
         page = other._workspace
@@ -174,7 +173,11 @@ class DataTab(QWidget):
             self.workspace().add(entry, show=entry is page.entry)
             self._add(Wanted(entry.dataset.path, again=True, anew=True, said=entry.reading[0] or ""))
         if page is not None and page.entries:
+            self.workspace().reading.take_over(page.reading)
             self.pages.setCurrentWidget(self.workspace())
+        if other.pages.is_asking():
+            self.pages.asking.take_over(other.pages.asking)
+            self._ask()
         for wanted in waiting:
             self._add(wanted)
 

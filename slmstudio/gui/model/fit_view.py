@@ -14,6 +14,7 @@ from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 from slmstudio.gui.model.fit import Fit
@@ -85,7 +86,12 @@ class FitView(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
-        column.addWidget(self.title)
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_XS)
+        head.addWidget(self.title)
+        head.addWidget(MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size"))
+        head.addStretch(1)
+        column.addLayout(head)
         column.addLayout(row)
         column.addWidget(self.strip)
         column.addWidget(self.frame)

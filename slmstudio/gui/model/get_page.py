@@ -123,7 +123,7 @@ class GetPage(QWidget):
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show a model that can be fetched."""
-        if entry is not self._entry:
+        if self._entry is None or entry.folder != self._entry.folder:
             self.banner.clear()
             self.accept.setChecked(False)
             self.token.clear()
@@ -138,6 +138,12 @@ class GetPage(QWidget):
                                  if known.licence.id else known.licence_use)
         self._show()
         run_task(self, lambda task: _state(entry), lambda state: self._know(entry, state), self.banner.show_error)
+
+    def take_over(self, other: GetPage) -> None:
+        """Keep what was typed and ticked on another page for the model that is shown next."""
+        self._entry = other._entry
+        self.token.setText(other.token.text())
+        self.accept.setChecked(other.accept.isChecked())
 
     def set_working(self, on: bool, can_start: bool) -> None:
         """Whether this model is being fetched, and if not whether it can be."""

@@ -158,6 +158,14 @@ class ModelListCard(Card):
                 self._show_all()
         self._fill()
 
+    def take_over(self, other: ModelListCard) -> None:
+        """Look at what another list looks at, narrowed in the same way."""
+        self.view.set_current(other.view.current())
+        self.licence.setCurrentIndex(other.licence.currentIndex())
+        self.search.setText(other.search.text())
+        self.put(other.entries(), other.current())
+        self._by_person = other._by_person
+
     def remove(self, entry: ModelEntry) -> None:
         """Take an entry off the list."""
         self._entries.remove(entry)

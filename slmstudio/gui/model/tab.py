@@ -196,8 +196,10 @@ class ModelTab(QWidget):
         return starting_text() if is_busy(self.work) else ""
 
     def take_over(self, other: ModelTab) -> None:
-        """Continue what another tab does for a model."""
+        """Continue what another tab does for a model, and show the one that is looked at there."""
         self.work.take_over(other.work)
+        self.card.get_page.take_over(other.card.get_page)
+        self.models.take_over(other.models)
 
     def confirm_close(self) -> bool:
         """The window closes: a download is paused, and what has arrived is kept; other work ends."""

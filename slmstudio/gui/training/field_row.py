@@ -13,14 +13,17 @@ from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.fields.kinds import Choice, DayHours, Lines, Switch
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import FIXED, choice_label, label, variant, variant_label, write
+from slmstudio.gui.common.plan_fields import FIXED, MEANINGS, choice_label, label, variant, variant_label, write
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 LINES = 4
 """Height of an editor that takes a line each."""
+MEANING_HEIGHT = 18
+"""Of a button beside a label: without one, the label is as high, so that fields beside each other are level."""
 
 
 class _Choice(ComboBox):
@@ -102,7 +105,11 @@ class FieldRow(QWidget):
     def _lay_out(self) -> None:
         head = QHBoxLayout()
         head.setSpacing(theme.SPACE_XS)
-        head.addWidget(self.label, 1)
+        head.addWidget(self.label)
+        if self.name in MEANINGS:
+            head.addWidget(MeaningButton(*MEANINGS[self.name]))
+        theme.grow(self.label, "setMinimumHeight", MEANING_HEIGHT)
+        head.addStretch(1)
         head.addWidget(self._reset)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

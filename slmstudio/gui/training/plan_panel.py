@@ -122,9 +122,9 @@ class PlanPanel(Card):
         for heading in self._headings:
             heading.setVisible(expert)
         self.heat.setVisible(not expert and self.config is not None)
+        config = self.config or RunConfig(name="", model="", train_file="")  # while the first plan is being made
         for name, row in self.rows.items():
-            shown = ((expert or self._is_simple(name)) and (
-                self.config is None or FIELDS[name].applies(self.config))) or bool(row.problem.text())
+            shown = ((expert or self._is_simple(name)) and FIELDS[name].applies(config)) or bool(row.problem.text())
             row.setVisible(shown)
             row.reason.setVisible(shown and bool(row.reason.text()) and not row.problem.text())
 

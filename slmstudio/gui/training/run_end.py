@@ -47,7 +47,7 @@ class RunEnd(QWidget):
         self.result.setObjectName("run_result")
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("run_result_note")
-        self.note.setMinimumWidth(NOTE_WIDTH)
+        theme.grow(self.note, "setMinimumWidth", NOTE_WIDTH)
         self._make_buttons()
         self._lay_out()
         self.hide()

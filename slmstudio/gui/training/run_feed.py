@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt
+from PySide6.QtGui import QAction, QFontMetrics, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QAbstractItemView, QListView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_grid import scrolled
 from slmstudio.gui.common.run_texts import event_text, is_alarming
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
@@ -124,6 +125,15 @@ def _level(event: dict[str, Any]) -> int:
     return LEVELS.get(str(event.get("level", "info")), 1)
 
 
+class _WrappedLines(QStyledItemDelegate):
+    """Qt takes the lines of a row for as high as the first font's, and leaves out one that doesn't fit then."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        hint, height = super().sizeHint(option, index), QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
+        more = hint.height() // height - 1
+        return hint + QSize(0, more * (theme.line_height(theme.SMALL_SIZE) - height))
+
+
 class RunFeed(Card):
     """What happened, or the log: one of the two."""
 
@@ -138,14 +148,17 @@ class RunFeed(Card):
         self.header.insertWidget(0, self.mode)
         self._nothing = text_label(
             tr("Evaluations, checkpoints and warnings of the run appear here."), "small", wrap=True)
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._nothing_area = scrolled(self._nothing)  # large text needs more room than there may be
         self.feed_view = self._make_view(self.feed, tr("Events of the run"), "feed")
         self.feed_view.setWordWrap(True)
+        self.feed_view.setItemDelegate(_WrappedLines(self.feed_view))
         self.log_view = self._make_view(self.log, tr("Log of the run"), "log")
         self.log_view.setUniformItemSizes(True)
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._add_copy()
         self._add_switches()
-        self.body.addWidget(self._nothing)
+        self.body.addWidget(self._nothing_area, 1)
         self.body.addWidget(self.feed_view, 1)
         self.body.addWidget(self.log_view, 1)
         self.mode.changed.connect(self._show_mode)
@@ -180,8 +193,8 @@ class RunFeed(Card):
         log = self.mode.current() == 1
         for widget in (self.log_view, self.warnings, self._copy):
             widget.setVisible(log)
-        self.feed_view.setVisible(not log)
-        self._nothing.setVisible(not log and not self.feed.rowCount())
+        self.feed_view.setVisible(not log and bool(self.feed.rowCount()))
+        self._nothing_area.setVisible(not log and not self.feed.rowCount())
 
     def _add_copy(self) -> None:
         for view, copy in ((self.feed_view, self.copy_events), (self.log_view, self.copy_log)):
@@ -212,7 +225,7 @@ class RunFeed(Card):
         at_end = bar.value() >= bar.maximum() - 2
         self.feed.take(history.told)
         self.log.take(history.log)
-        self._nothing.setVisible(self.mode.current() == 0 and not self.feed.rowCount())
+        self._show_mode()
         if at_end:
             self.log_view.scrollToBottom()
 

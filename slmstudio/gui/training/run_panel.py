@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import units
@@ -84,7 +85,14 @@ class RunPanel(Card):
         self.body.addWidget(self._pages, 1)
 
     def minimumSizeHint(self) -> QSize:
-        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, 0))
+        """Long sentences above the plots are never cut: in a lower window the page scrolls."""
+        layout = self.layout()
+        high = layout.minimumHeightForWidth(self.width()) if layout.hasHeightForWidth() else 0
+        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, high))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.updateGeometry()
 
     def _make_progress(self) -> QWidget:
         self._progress = QWidget()

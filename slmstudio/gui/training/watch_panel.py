@@ -11,6 +11,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_grid import scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
@@ -42,7 +43,8 @@ class WatchPanel(Card):
         self.waiting = text_label("", "small", wrap=True)
         self.waiting.setObjectName("watch_waiting")
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.body.addWidget(self.waiting)
+        self._waiting_area = scrolled(self.waiting)  # large text needs more room than there may be
+        self.body.addWidget(self._waiting_area, 1)
         self.body.addWidget(self._make_steps())
         self._area = BubbleArea(theme.SPACE_S)
         self._area.setObjectName("watch_answers")
@@ -94,7 +96,7 @@ class WatchPanel(Card):
             return
         at_end = not self._samples or self.slider.value() >= len(self._samples) - 1
         self._samples = list(history.samples)
-        self.waiting.hide()
+        self._waiting_area.hide()
         self._steps.show()
         self._area.show()
         with QSignalBlocker(self.slider):
@@ -134,7 +136,7 @@ class WatchPanel(Card):
 
     def _show_waiting(self, text: str) -> None:
         self.waiting.setText(text)
-        self.waiting.show()
+        self._waiting_area.show()
         self._steps.hide()
         self._area.hide()
 

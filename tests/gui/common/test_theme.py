@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QByteArray
+from PySide6.QtGui import QTextLayout
 from PySide6.QtSvg import QSvgRenderer
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QLabel, QRadioButton
 
-from slmstudio.core import paths
+from slmstudio.core import i18n, paths
 from slmstudio.gui.common import theme
 
 READ = {  # ink: the grounds it stands on
     "ink": ("ground", "card", "field", "hover", "accent_ground", "ok_ground", "warn_ground", "bad_ground"),
     "muted": ("ground", "card", "field", "hover", "accent_ground"), "accent": ("card", "accent_ground"),
-    "ok": ("card", "ok_ground"), "warn": ("card", "warn_ground"), "bad": ("card", "bad_ground"),
+    "ok": ("card", "ok_ground"), "warn": ("ground", "card", "warn_ground"), "bad": ("card", "bad_ground"),
     "on_accent": ("accent", "accent_hover"),
 }
 QUIET = ("card", "field")  # "faint" is for hints beside a label: 4 to 1, as much as leaves it quieter than "muted"
@@ -45,6 +46,37 @@ def test_faint_text_can_be_read_and_is_fainter_than_muted(tokens):
     for ground in QUIET:
         faint, muted = (contrast(tokens[ink], tokens[ground]) for ink in ("faint", "muted"))
         assert 4 <= faint < muted
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_round_button_stays_round_where_text_is_large(qtbot, qapp, session, checked):
+    theme.apply(qapp, "light", 200)
+    try:
+        button = QRadioButton()
+        qtbot.addWidget(button)
+        button.setChecked(checked)
+        button.resize(60, 60)
+        image = button.grab().toImage()
+    finally:
+        theme.apply(qapp, "light", 100)
+    ground = image.pixelColor(59, 0)
+    drawn = [(x, y) for x in range(60) for y in range(60) if image.pixelColor(x, y) != ground]
+    left, top = min(x for x, _ in drawn), min(y for _, y in drawn)
+    wide, high = max(x for x, _ in drawn) - left, max(y for _, y in drawn) - top
+    assert 29 <= wide == high <= 32
+    assert not any((x - left) + (y - top) < wide // 4 for x, y in drawn), "there is something in its corner"
+
+
+@pytest.mark.parametrize("text", ["में", "M", "में M कॄ Åg"])
+def test_a_line_has_room_for_letters_of_two_scripts(qapp, text):
+    i18n.use("hi")
+    try:
+        layout, room = QTextLayout(text, theme.base_font()), theme.line_height()
+        layout.beginLayout()
+        assert layout.createLine().height() <= room
+        layout.endLayout()
+    finally:
+        i18n.use("en")
 
 
 def test_both_schemes_have_the_same_tokens():

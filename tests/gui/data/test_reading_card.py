@@ -121,6 +121,48 @@ def test_a_layout_waits_for_its_columns_and_a_wrong_one_leaves_the_rows(qtbot, t
     assert tab.workspace().entry.dataset.layout == "preference" and text(tab, "rows_place") == "row 1 of 30"
 
 
+def test_columns_that_are_being_chosen_stay_when_the_file_is_read_again(qtbot, tab, hindi):
+    open_files(qtbot, tab, hindi)
+    swap(qtbot, tab)
+    panel = tab.workspace().reading.panel
+    pick(panel, "layout", "preference")
+    open_files(qtbot, tab, hindi)
+    assert panel.layout_name == "preference" and text(tab, "reading_hint") == "Choose a column for: Worse answer"
+    with qtbot.waitSignal(tab.idle):
+        press(qtbot, tab, "reading_reset")
+    assert panel.layout_name == "instruction" and first(tab)[0] == "राशन कार्ड 1?"
+
+
+def test_another_tab_takes_over_what_is_being_chosen(qtbot, tab, new_tab, hindi):
+    """As a window in another language does."""
+    open_files(qtbot, tab, hindi)
+    press(qtbot, tab, "reading_change")
+    pick(tab.workspace().reading.panel, "layout", "preference")
+    new = new_tab()
+    with qtbot.waitSignal(new.idle):
+        new.take_over(tab)
+    card = new.workspace().reading
+    assert card.panel.isVisible() and card.panel.mapping() == {"prompt": "प्रश्न", "chosen": "उत्तर"}
+    assert text(new, "reading_hint") == "Choose a column for: Worse answer"
+    pick_and_read(qtbot, new, "rejected", "श्रेणी")
+    assert new.workspace().entry.dataset.layout == "preference"
+
+
+def test_another_tab_asks_for_the_columns_that_are_not_chosen_yet(qtbot, tab, new_tab, odd):
+    open_files(qtbot, tab, odd)
+    pick(tab.pages.asking, "output", "Fld-2")
+    new = new_tab()
+    new.take_over(tab)
+    page = new.pages.asking
+    assert page.isVisible() and page.table.rows.rowCount() == 8
+    assert page.panel.mapping() == {"output": "Fld-2"}
+    assert text(new, "unmapped_hint") == "Choose a column for: Question" and not page.read.isEnabled()
+    pick(page, "instruction", "Fld 1")
+    with qtbot.waitSignal(new.idle):
+        press(qtbot, page, "unmapped_read")
+    assert first(new) == ["why 1", "because 1"]
+
+
 def test_reading_in_another_way_is_cancelled(qtbot, tab, write_rows):
     open_files(qtbot, tab, write_rows("large.jsonl", [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50_000)]))
     press(qtbot, tab, "reading_change")

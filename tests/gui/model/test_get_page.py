@@ -136,6 +136,29 @@ def test_a_gated_model_asks_for_a_token_and_keeps_it(qtbot, tab: ModelTab):
     assert "hf_abcdefgh1234" not in text(tab, "model_get_note")
 
 
+def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
+                                                                            tmp_path: Path):
+    """As a window in another language does."""
+    gated = next(entry for entry in catalogue.entries() if entry.gated)
+    look_at(tab, gated.id)
+    qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
+    qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_half")
+    new = ModelTab(session)
+    qtbot.addWidget(new)
+    new.show()
+    with qtbot.waitSignal(new.refreshed):
+        new.take_over(tab)
+    typed = new.findChild(QLineEdit, "hub_token")
+    qtbot.waitUntil(typed.isVisible)
+    assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
+    assert typed.echoMode() == QLineEdit.EchoMode.Password
+    session.settings.save()
+    assert not any(b"hf_half" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    look_at(new, QWEN)
+    look_at(new, gated.id)
+    assert typed.text() == "", "it was meant for that model"
+
+
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
     starter = starters.GEMMA_3_270M
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))

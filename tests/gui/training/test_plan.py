@@ -18,6 +18,7 @@ from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.rows import source_rows
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
 
@@ -101,6 +102,14 @@ def test_every_control_is_explained(panel, unexplained):
     panel.show_config(config(method="qlora", objective="dpo"))
     assert not unexplained(panel)
     assert all(row.editor.accessibleName() and row.toolTip() for row in panel.rows.values())
+
+
+def test_a_field_tells_what_its_word_means(panel):
+    panel.show_config(config())
+    told = panel.findChild(MeaningButton, "meaning_rank")
+    assert told.isVisible() and told.text_shown().startswith("Rank: How many directions an adapter has")
+    panel.show_config(config(method="full"))
+    assert not told.isVisible()
 
 
 def test_the_objective_of_chat_data_can_be_changed(qtbot, planned):

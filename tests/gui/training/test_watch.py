@@ -6,10 +6,12 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QToolButton
 from support import training_window
+from support.shown_texts import cut
 from support.training_window import ENDLESS, button, commands, press, wait_for_steps
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.watch_panel import WatchPanel
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
@@ -53,6 +55,17 @@ def test_before_the_first_answer_it_says_when_that_comes(watch):
     assert "No answers were recorded" in watch.waiting.text() and not watch.now.isVisible()
     watch.update_from(history, RunConfig(name="n", model="m", train_file="t", sample_max_tokens=0), True)
     assert "asks no questions" in watch.waiting.text()
+
+
+@pytest.mark.parametrize("panel", [WatchPanel, RunFeed])
+def test_where_there_is_little_room_what_it_says_before_the_run_scrolls(qtbot, qapp, session, panel):
+    made = panel()
+    qtbot.addWidget(made)
+    made.resize(made.minimumSizeHint())
+    with qtbot.waitExposed(made):
+        made.show()
+    qapp.processEvents()
+    assert list(cut(made)) == []
 
 
 def test_the_newest_answers_and_the_earlier_ones(qtbot, watch):

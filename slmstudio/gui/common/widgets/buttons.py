@@ -20,6 +20,8 @@ from PySide6.QtWidgets import (
 
 from slmstudio.gui.common import theme
 
+ICON_SIZE = 16
+
 
 class PrimaryButton(QPushButton):
     """The one thing to do next in a view. There is at most one of them."""
@@ -84,15 +86,18 @@ class ButtonRow(QWidget):
 class IconButton(QToolButton):
     """A button that is only a drawing; its tooltip is its name for those who can't see it."""
 
-    def __init__(self, icon: str, tooltip: str, parent: QWidget | None = None):
+    def __init__(self, icon: str, tooltip: str, parent: QWidget | None = None, size: int = ICON_SIZE):
         super().__init__(parent)
         self._icon = icon
         self.setToolTip(tooltip)
         self.setAccessibleName(tooltip)
-        self.setIconSize(QSize(16, 16))
+        theme.grow(self, "set_icon_size", size)
         self.setAutoRaise(True)
         self._paint()
         theme.THEME.changed.connect(self._paint)
+
+    def set_icon_size(self, size: int) -> None:
+        self.setIconSize(QSize(size, size))
 
     def _paint(self) -> None:
         self.setIcon(theme.icon(self._icon))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QWhatsThis, QWidget
 
 from slmstudio.core.i18n import tr
@@ -21,9 +20,8 @@ class MeaningButton(IconButton):
     """
 
     def __init__(self, *keys: str, parent: QWidget | None = None):
-        super().__init__("question", "", parent)
+        super().__init__("question", "", parent, size=13)
         self.setProperty("kind", "meaning")
-        self.setIconSize(QSize(13, 13))
         self.setObjectName(f"meaning_{keys[0] if keys else ''}")
         self.clicked.connect(self._show)
         self.set_terms(keys)

@@ -100,6 +100,7 @@ class HealthCard(Card):
         self.body.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
         self._make_list()
         self.body.addWidget(self.about)
+        self.body.addStretch()
         self.show_nothing()
 
     def _make_list(self) -> None:
@@ -111,7 +112,6 @@ class HealthCard(Card):
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._rows: list[FindingRow] = []
         self.body.addWidget(self.area, 1)
-        self.body.addStretch()
 
     def _set_state(self, *, chip: str = "", kind: str = "plain", words: str = "", again: bool = False,
                    about: str = "") -> None:

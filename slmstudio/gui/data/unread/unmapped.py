@@ -76,9 +76,12 @@ class UnmappedPage(QWidget):
         """The file that is asked about; None without one."""
         return self._asked[0][0].path if self._asked else None
 
-    def asked(self) -> list[Wanted]:
-        """All files that are asked about."""
-        return [wanted for wanted, _ in self._asked]
+    def take_over(self, other: UnmappedPage) -> None:
+        """Ask about the files that another page asks about, with what was chosen there."""
+        self._asked = list(other._asked)
+        self.show_first()
+        self.panel.take_over(other.panel)
+        self._show_missing()
 
     def add(self, wanted: Wanted, found: Unmapped) -> None:
         """Ask about this file too."""

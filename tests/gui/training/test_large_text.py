@@ -1,0 +1,64 @@
+"""Large text and tall letters in the Training tab: nothing is cut."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtWidgets import QScrollArea
+from support.shown_texts import cut
+
+from slmstudio.core import i18n
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.training.run_feed import RunFeed
+from slmstudio.gui.training.run_panel import RunPanel
+
+PLAN = {"type": "plan", "time": 1.0, "total_steps": 40, "trainable_parameters": 4_884_480, "parameters": 139_399_488,
+        "train_rows": 270}
+ENDS = [Outcome("finished", result={"train_loss_first": 2.0, "train_loss_last": 1.5}),
+        Outcome("failed", UserError("Memory ran out on the GPU.", "The batch needs 13 GB; 11.2 GB are free.",
+                                    "Lower the micro-batch size from 4 to 2.").to_dict(), "Traceback …")]
+
+
+def history() -> RunHistory:
+    made = RunHistory()
+    for event in (PLAN, {"type": "step", "global_step": 20, "train_loss": 1.5}):
+        made.add(event)
+    return made
+
+
+@pytest.mark.parametrize("outcome", ENDS, ids=[each.state for each in ENDS])
+def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, outcome):
+    theme.apply(qapp, "light", 200)
+    try:
+        panel, area = RunPanel(), QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(panel)
+        qtbot.addWidget(area)
+        area.resize(700, 420)
+        with qtbot.waitExposed(area):
+            area.show()
+        panel.begin("helpdesk", history())
+        panel.end(outcome, history(), resumable=not outcome.was_successful())
+        qtbot.waitUntil(lambda: panel.plots is not None and not any(cut(panel)))
+    finally:
+        theme.apply(qapp, "light", 100)
+
+
+def test_a_wrapped_line_of_tall_letters_is_not_left_out(qtbot, session):
+    i18n.use("hi")
+    try:
+        feed = RunFeed()
+        qtbot.addWidget(feed)
+        feed.resize(270, 260)
+        with qtbot.waitExposed(feed):
+            feed.show()
+        feed.update_from(history())
+    finally:
+        i18n.use("en")
+    place = feed.feed_view.visualRect(feed.feed.index(0))
+    image = feed.feed_view.viewport().grab(place.adjusted(0, place.height() * 3 // 4, 0, 0)).toImage()
+    ground = image.pixel(image.width() - 1, 0)
+    assert place.height() > 30, "two lines"
+    assert any(image.pixel(x, y) != ground for x in range(image.width()) for y in range(image.height()))
