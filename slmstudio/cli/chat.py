@@ -41,8 +41,7 @@ def chat(
     = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
-    """Chat with what a run has learned, or with another model. In the conversation, type /help to see what you can
-    type.
+    """Chat with what a run has learned, or with another model. Type /help there to see what you can type.
 
     Of a run that isn't finished, the last checkpoint answers.
     """

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
-from slmstudio.cli.targets import run_named
+from slmstudio.cli.targets import run_or_folder
 from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name or folder; or a model folder.")],
+    run: Annotated[Path, typer.Argument(parser=run_or_folder, help="A run, by its name or folder; or a model folder.")],
     types: Annotated[
         list[str] | None,
         typer.Option("--type", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M or Q2_K; MERGED, a "
@@ -76,7 +76,7 @@ def _row(file: dict[str, Any]) -> tuple[str, ...]:
 
 @app.command()
 def parity(
-    run: Annotated[Path, typer.Argument(parser=run_named, help="What the file was made from: a run, by its name or "
+    run: Annotated[Path, typer.Argument(parser=run_or_folder, help="What the file was made from: a run, by its name or "
                                                                "folder; or a model folder.")],
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
     as_json: Json = False,
