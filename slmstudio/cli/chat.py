@@ -39,8 +39,7 @@ def chat(
     = False,
     as_json: Json = False,
 ) -> int:
-    """Chat with what a run has learned, or with another model. In the conversation, type /help to see what you can
-    type.
+    """Chat with what a run has learned, or with another model. Type /help there to see what you can type.
 
     Of a run that isn't finished, the last checkpoint answers.
     """

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slmstudio import __version__
 from slmstudio.cli import (
     chat,
     data,
@@ -41,6 +42,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": words.HELP},
     help="Fine-tune a small language model on your own machine, on your own data, offline.",
 )
 app.add_typer(runs.app)
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     as_json = "--json" in arguments
     try:
-        if arguments[:1] not in (["place"], ["doctor"]) and "--help" not in arguments:
+        if arguments[:1] not in (["place"], ["doctor"], ["--version"]) and not set(arguments).intersection(words.HELP):
             home_folder.require()
             home_folder.keep_private(paths.home())
         return int(words.command(app)(arguments, standalone_mode=False) or 0)
@@ -96,6 +98,18 @@ def main(arguments: list[str]) -> int:
             as_json,
         )
         return 1
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version,
+                                                 help="Show the version.")] = False) -> None:
+    pass
 
 
 @app.command()

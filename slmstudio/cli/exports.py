@@ -10,7 +10,7 @@ import typer
 
 from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower
-from slmstudio.cli.targets import run_named
+from slmstudio.cli.targets import run_or_folder
 from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
@@ -22,7 +22,7 @@ app = typer.Typer()
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name or folder; or a model folder.")],
+    run: Annotated[Path, typer.Argument(parser=run_or_folder, help="A run, by its name or folder; or a model folder.")],
     types: Annotated[
         list[str] | None,
         typer.Option("--type", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M or Q2_K; MERGED, a "
@@ -76,7 +76,7 @@ def _row(file: dict[str, Any]) -> tuple[str, ...]:
 
 @app.command()
 def parity(
-    run: Annotated[Path, typer.Argument(parser=run_named, help="What the file was made from: a run, by its name or "
+    run: Annotated[Path, typer.Argument(parser=run_or_folder, help="What the file was made from: a run, by its name or "
                                                                "folder; or a model folder.")],
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
     as_json: Json = False,

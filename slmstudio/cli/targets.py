@@ -13,17 +13,22 @@ from slmstudio.core.i18n import tr
 
 
 def run_named(text: str) -> Path:
-    """As `core.run.named.need`, which is loaded when it's needed."""
+    """A run's folder."""
     from slmstudio.core.run import named
 
     return named.need(text)
 
 
-def run_or_file(text: str) -> Path:
-    """A run, or a file that is read in its place: whoever reads it says what is wrong with it."""
+def run_or_folder(text: str) -> Path:
+    """A run's folder, or that of a model, which whoever reads it judges."""
     from slmstudio.core.run import named
 
-    return named.find(text) or Path(text)
+    return named.or_path(text)
+
+
+def run_or_file(text: str) -> Path:
+    """A run's folder, or a configuration: whoever reads it says how to write one that is missing."""
+    return Path(text) if Path(text).suffix == ".json" else run_or_folder(text)
 
 
 Run = Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name or folder.")]

@@ -5,6 +5,7 @@ What stays English: the placeholders OPTIONS, COMMAND, ARGS and TEXT, and why a 
 
 from __future__ import annotations
 
+import re
 import sys
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +16,9 @@ from typer.core import TyperGroup
 from slmstudio.cli.output import print_error, say
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+
+HELP = ["--help", "-h"]
+"""Options that show the help of a command."""
 
 
 class Group(TyperGroup):
@@ -61,11 +65,11 @@ def command(app: typer.Typer) -> Any:
 
 def _translate(one: Any) -> None:
     one.context_class = _Context
-    if one.help:
-        one.help = tr(one.help)
+    if one.help:  # in lines as long as the terminal's, and not as the source's
+        one.help = re.sub(r"(?<!\n)\n(?!\n)", " ", tr(one.help))
     if one.short_help:
         one.short_help = tr(one.short_help)
-    if (option := one.get_help_option(_Context(one))) is not None:
+    if (option := one.get_help_option(_Context(one, help_option_names=HELP))) is not None:
         option.help = tr("Show this help.")
     for param in one.params:
         if getattr(param, "help", None):

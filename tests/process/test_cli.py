@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.report_run import ReportRun
 
+from slmstudio import __version__
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs
@@ -181,6 +182,16 @@ def test_a_mistyped_name_of_a_run_is_told_with_those_that_are_near(studio_home, 
     assert commands.main([*words[:place], "helpdsk", *words[place:], "--json"]) == 2
     error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
     assert "helpdsk" in error["what"] and "Did you mean: helpdesk?" in error["why"] and error["remedy"].endswith("runs")
+
+
+def test_version_and_help_are_where_other_programs_have_them(studio_home, capsys):
+    assert commands.main(["--version"]) == 0 and capsys.readouterr().out == f"{__version__}\n"
+    assert commands.main(["chat", "-h"]) == 0 and "--base" in capsys.readouterr().out
+
+
+def test_a_folder_of_runs_that_is_not_there_is_not_an_empty_one(studio_home, capsys):
+    assert commands.main(["runs", "--folder", "nowhere", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["what"] == "nowhere isn't a folder."
 
 
 def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):

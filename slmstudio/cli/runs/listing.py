@@ -12,10 +12,10 @@ from slmstudio.cli.output import Json, outcome_word, print_json, print_table, pr
 from slmstudio.cli.targets import Run
 from slmstudio.cli.words import Group
 from slmstudio.core import program
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
-    from slmstudio.core.errors import UserError
     from slmstudio.core.run.folder import RunSummary
 
 app = typer.Typer(cls=Group)
@@ -32,6 +32,8 @@ def runs(
     from slmstudio.core import units
     from slmstudio.core.run import folder
 
+    if folder_ is not None and not folder_.is_dir():
+        raise UserError(tr("{folder} isn't a folder.", folder=folder_), "", tr("Check the path."))
     unreadable: list[tuple[Path, UserError]] = []
     found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
     for path, error in unreadable:

@@ -70,6 +70,8 @@ def _model_called(text: str) -> Path:
         found = library.starter_gguf() if text == library.STARTER else on_disk.resolve(text)
         if found is not None and found.exists():
             return found
+    if Path(text).suffix.lower() == ".gguf":
+        raise named.unknown(text)
     raise UserError(tr("There's neither a run nor a model called “{name}” on this machine.", name=text),
                     named.similar(text), tr("To see the runs: {command}", command=program.command("runs")))
 
@@ -83,7 +85,7 @@ def file_to_serve(text: str) -> Path:
     path = Path(text)
     if path.is_file():
         return path
-    place = named.need(text)
+    place = named.or_path(text)
     if exports := run_folder.exported(place):
         return exports[0]
     raise UserError(tr("{path} can't be served as it is.", path=text), tr("The server needs a GGUF file."),

@@ -32,16 +32,37 @@ def find(text: Path | str) -> Path | None:
 
 
 def need(text: Path | str) -> Path:
-    """The run's folder. What lies there and isn't a run is returned as it is, for others to judge.
+    """The run's folder.
 
     Raises:
-        UserError: there is neither such a run nor such a place; or several runs have this name.
+        UserError: it isn't a run; or several runs have this name.
+    """
+    found = find(text)
+    if found is None:
+        raise UserError(tr("{run} isn't a run folder.", run=text), tr("It has no run.json."),
+                        tr("To see the run folders: {command}", command=program.command("runs"))
+                        ) if Path(text).exists() else unknown(text)
+    return found
+
+
+def or_path(text: Path | str) -> Path:
+    """The run's folder, or something else that lies there, for others to judge.
+
+    Raises:
+        UserError: there is neither; or several runs have this name.
     """
     found = find(text)
     if found is None and not Path(text).exists():
-        raise UserError(tr("There's no run “{name}”.", name=text), similar(text),
-                        tr("To see the runs: {command}", command=program.command("runs")))
+        raise unknown(text)
     return found or Path(text)
+
+
+def unknown(text: Path | str) -> UserError:
+    """What to say of something that isn't there. A name with an ending is a file's."""
+    if Path(text).suffix.lower() in (".gguf", ".json"):
+        return UserError(tr("{path} does not exist.", path=text), "", tr("Check the path."))
+    return UserError(tr("There's no run “{name}”.", name=text), similar(text),
+                     tr("To see the runs: {command}", command=program.command("runs")))
 
 
 def similar(text: Path | str) -> str:

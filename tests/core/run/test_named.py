@@ -33,7 +33,11 @@ def test_nothing_of_that_name(run: Path, tmp_path: Path) -> None:
     assert caught.value.remedy
     with pytest.raises(UserError, match=r"There's no run “x”. To see the runs"):
         named.need("x")
-    assert named.need(tmp_path) == tmp_path, "whoever reads it says what is wrong"
+    with pytest.raises(UserError, match="isn't a run folder"):
+        named.need(tmp_path)
+    assert named.or_path(tmp_path) == tmp_path, "it may be a model"
+    with pytest.raises(UserError, match=r"x\.gguf does not exist"):
+        named.or_path("x.gguf")
 
 
 def test_two_runs_of_one_name(run: Path) -> None:
