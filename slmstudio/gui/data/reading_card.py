@@ -94,7 +94,7 @@ class ReadingCard(Card):
         if known is None:
             self.change.setChecked(False)
         self.facts.setText(" · ".join(_facts(dataset)))
-        if known != Columns.of(dataset) or not self.panel.missing():  # else the person is still choosing
+        if known != Columns.of(dataset) or not self.panel.missing():  # else the user is still choosing
             self._show_columns()
         matter = dataset.unused_that_matter
         self.matter.setText(ntr("Not used, though it affects training: {names}",

@@ -64,7 +64,7 @@ class RunCurves(QWidget):
         column.addWidget(self.pages, 1)
 
     def begin(self, chosen: int) -> None:
-        """So many runs are selected, and will be shown when they are read."""
+        """This many runs are selected, and will be shown when they are read."""
         self.too_many.setText(tr("The first {shown} of the {count:,} selected runs are compared.", shown=MOST_COMPARED,
                                  count=chosen))
         self.too_many.setVisible(chosen > MOST_COMPARED)

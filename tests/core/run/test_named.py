@@ -36,7 +36,7 @@ def test_nothing_of_that_name(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="isn't a run folder"):
         named.need(tmp_path)
     assert named.or_path(tmp_path) == tmp_path, "it may be a model"
-    with pytest.raises(UserError, match=r"x\.gguf does not exist"):
+    with pytest.raises(UserError, match=r"x\.gguf doesn't exist"):
         named.or_path("x.gguf")
 
 

@@ -33,7 +33,7 @@ def need_base_model(folder: Path, name: str, present: frozenset[str]) -> None:
 
     Args:
         name: what people call it.
-        present: the names of what lies in it.
+        present: the names of what is in it.
 
     Raises:
         UserError: it holds an adapter or a GGUF file, or is the hub cache's folder around a model.
