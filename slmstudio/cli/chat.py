@@ -41,7 +41,7 @@ def chat(
 ) -> int:
     """Chat with what a run has learned, or with another model. Type /help there to see what you can type.
 
-    Of a run that isn't finished, the last checkpoint answers.
+    If the run isn't finished, its last checkpoint answers.
     """
     from slmstudio.cli.talk import Talk, Voice, converse
     from slmstudio.core.chat import partners, sampling
@@ -56,7 +56,8 @@ def chat(
                            command=program.command("export", tuned.lane.model)))
     if base and not others:
         raise UserError(tr("There's no base model that can answer too."),
-                        tr("{model} isn't a run, its base is gone, or both don't fit into memory.", model=model),
+                        tr("{model} isn't a run, its base is gone, or the two don't fit in memory together.",
+                           model=model),
                         tr("Leave out --base, or close other programs."))
     voices = [tuned, *others] if base else [tuned]
     with ExitStack() as workers:
