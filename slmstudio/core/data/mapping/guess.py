@@ -65,7 +65,8 @@ class _Guess(Look):
 
     def _conversation(self) -> ColumnMap | None:
         named = [self.by_name[word] for word in names.CONVERSATION if word in self.by_name]
-        found = next((column for column in (*named, *self.columns) if self._is_conversation(
+        rivals = unclear.rivals(self.columns)
+        found = next((column for column in (*named, *self.columns) if column not in rivals and self._is_conversation(
             column, column in named) and names.column(column) not in _EXAMPLES), "")
         paired = [] if found else list(filter(self._holds_pairs, self.columns))
         if len(paired) == 1:  # several are the same in several languages
@@ -101,19 +102,28 @@ class _Guess(Look):
         answer = self.first(names.ANSWERED) or self._query()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-        question = self.first((word for word in names.ASKED if word not in sources), (answer,))
+        question = self.first((word for word in names.ASKED if word not in sources and not self._is_name(word)), (answer,))
         if not answer and question:
             return self._answer_unknown(question)
         if not answer:
             return None
         answer = self._worked(answer)
-        is_sure = self.is_text(answer) and names.column(answer) not in names.WEAK_ANSWERS
+        is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
+            isinstance(values.as_text(value), str) for value in self.values(answer))
+        if not question and names.column(answer) in names.REPLIES and (head := self.first(
+                word for word in names.HEADS if not self._is_name(word))):
+            return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
         if not question and is_sure:
-            question = self.first((*names.BELOW, *names.TEXT), (answer,))
+            question = self.first(names.DETAILS, (answer,))
         if not question and is_sure:
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
         return self._answered(question, answer) if question else None
+
+    def _is_name(self, word: str) -> bool:
+        """Whether a column that may hold a question has the same few values again and again: it names something."""
+        found = self.values(self.by_name[word]) if word in self.by_name and word in (*names.NAMES, *names.HEADS) else []
+        return unclear.are_classes(found) or unclear.are_same(found)
 
     def _query(self) -> str:
         """The column "query" beside a question where it holds SQL, as in Spider."""
@@ -139,32 +149,33 @@ class _Guess(Look):
             return None
         return self._answered(question, others[0])
 
-    def _answered(self, question: str, answer: str) -> ColumnMap:
+    def _answered(self, question: str, answer: str, below: str = "") -> ColumnMap:
         label = self.label((question, answer))
-        below = self.first(names.BELOW, (question, answer))
-        if below and not all(isinstance(value, (str, list)) for value in self.values(below)):
+        below = below or self.first(names.BELOW, (question, answer))
+        if below and not all(isinstance(values.passage(value), str) for value in self.values(below)):
             below = ""
+        frame = self.first(names.FRAMES, (question, answer))
+        if frame and not below and names.column(question) in names.BELOW:
+            question, below = frame, question
         if label:
             return self.map("labelled", prompt=question, completion=answer, label=label, input=below)
         history = self.first(names.HISTORY, (question, answer))
         return self.map("instruction", instruction=question, input=below, output=answer,
-                         history=history if history and self._is_list(history) else "", choices=self._choices(answer))
+                        history=history if history and self._is_list(history) else "")
 
     def _with_choices(self) -> ColumnMap | None:
-        """A question with its choices in columns of their own, as MMLU's A, B, C and D, and the right one."""
-        for series in choices.series_of(self.by_name):
-            right = self.first((word for word in choices.RIGHT if word in self.by_name), series)
-            question = self.first((*names.ASKED, "sentence"), (*series, right))
-            if right and question and choices.are_read(
-                    (choices.joined(row, series), row.get(right)) for row in self.rows):
+        """A question with its choices, in columns of their own, as MMLU's A, B, C and D, or in one, and the right one."""
+        listed = ((self.by_name[word],) for word in choices.LISTED if word in self.by_name)
+        for series in (*choices.series_of(self.by_name), *listed):
+            right = next((column for word in choices.RIGHT if (column := self.by_name.get(word)) and column not in series
+                          and choices.are_read([(choices.offered(row, series), row.get(column)) for row in self.rows])), "")
+            question = self.first((*names.ASKED, "sentence", *names.BELOW), (*series, right))
+            if right and question:
                 below = self.first(names.BELOW, (*series, right, question))
-                return replace(self.map("instruction", instruction=question, input=below, output=right), series=series)
+                found = self.map("instruction", instruction=question, input=below, output=right,
+                                 choices="" if len(series) > 1 else series[0])
+                return replace(found, series=series) if len(series) > 1 else found
         return None
-
-    def _choices(self, answer: str) -> str:
-        found = self.first(("choices", "options"), (answer,))
-        return found if found and choices.are_read(
-            (row.get(found), row.get(answer)) for row in self.rows) else ""
 
     def _is_list(self, column: str) -> bool:
         return all(isinstance(value, list) for value in self.values(column))
@@ -179,7 +190,12 @@ class _Guess(Look):
         found = self.first(names.TEXT)
         if not found or not self.is_text(found):
             return None
-        return self._sorted(found) or ColumnMap("text", {"text": found})
+        return self._sorted(found) or (None if self._has_marks() else ColumnMap("text", {"text": found}))
+
+    def _has_marks(self) -> bool:
+        """Whether words of a text are marked, for a tagger: as text alone, the rows would teach something else."""
+        return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
+                   for value in self.values(self.by_name[word]))
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
@@ -203,8 +219,9 @@ class _Guess(Look):
             return found
         if len(texts) == 2:
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
-            return None if is_unclear and found.layout == "instruction" else found
-        if is_unclear:
+            is_same = any(unclear.are_same(self.values(text)) for text in texts)
+            return None if (is_unclear or is_same) and found.layout == "instruction" else found
+        if is_unclear or self._has_marks():
             return None
         if len(texts) != 1 or names.column(texts[0]) in (
                 *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
@@ -214,7 +231,7 @@ class _Guess(Look):
     def _by_names(self) -> ColumnMap | None:
         """By names that can mean nothing else, whatever is in the columns: then what is wrong there can be said."""
         for layout, wanted in _SURE:
-            if set(wanted) <= set(self.columns):
+            if set(wanted) <= set(self.columns) and not (layout == "text" and self._has_marks()):
                 return self.map(layout, **dict(zip(needed(layout) if len(wanted) == len(needed(layout)) else (
                     "prompt", *needed(layout)), wanted, strict=True)))
         return None

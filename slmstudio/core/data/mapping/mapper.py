@@ -11,7 +11,7 @@ from slmstudio.core.data.mapping import choices, labels, ranked, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.opened import opened
+from slmstudio.core.data.mapping.opened import is_refused, opened, rows_of
 from slmstudio.core.data.mapping.turns import (
     NotText,
     is_asked,
@@ -40,6 +40,10 @@ TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; th
                   "again ({n:,} rows).")
 UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
                    "Last messages without an answer are left out ({n:,} rows).")
+IN_LANGUAGES = nnoop("What a row holds in several languages is read as a row for each ({n:,} row). To read one language "
+                     "alone, name its column as \"messages\".",
+                     "What a row holds in several languages is read as a row for each ({n:,} rows). To read one language "
+                     "alone, name its column as \"messages\".")
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -53,10 +57,12 @@ class Mapper:
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
-        self._sample = [value for each in sample[:SAMPLE] if isinstance(value := opened(each), dict)]
+        self._rows_of = (lambda value: [opened(value)]) if given else rows_of
+        self._sample = [value for each in sample[:SAMPLE] for value in self._rows_of(each) if isinstance(value, dict)]
         self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
+        self._first = _first_choice(self.main, self._sample) if self.main is not None else None
         self._readers: dict[tuple[str, ...], _Reader | None] = {}
 
     def examples(self) -> dict[str, str]:
@@ -70,7 +76,15 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
-        value = opened(value)
+        if is_refused(value):
+            raise RowError([("answer", tr("the annotator didn't accept this row."))])
+        rows = self._rows_of(value)
+        if len(rows) == 1:
+            return self._read(rows[0])
+        return [row._replace(note=IN_LANGUAGES) for each in rows for row in self._read(each)]
+
+    def _read(self, value: Any) -> list[Row]:
+        """What one row of those says."""
         if not isinstance(value, dict):
             raise RowError([("", not_an_object(value))])
         keys = tuple(value)
@@ -91,7 +105,7 @@ class Mapper:
         found = self.main
         if not self._is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
-        reader = _Reader(found, keys) if found is not None else None
+        reader = _Reader(found, keys, self._first) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader
         return reader
@@ -105,11 +119,23 @@ class Mapper:
         return main if own is None or (own.layout == main.layout and len(own.used) <= here) else own
 
 
-class _Reader:
-    """Reads rows with one set of columns."""
+def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """What number the rows give to the first of their choices, as `choices.first_place` finds it."""
+    if not columns.choices:
+        return None
+    return choices.first_place((choices.offered(row, columns.choices), row.get(columns.columns["output"])) for row in rows)
 
-    def __init__(self, columns: ColumnMap, keys: tuple[str, ...]):
+
+class _Reader:
+    """Reads rows with one set of columns.
+
+    Args:
+        first: as `choices.first_place` finds it.
+    """
+
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None):
         self._map = columns
+        self._first = first
         self._columns = columns.columns
         self._needed = columns.needed
         self._beside = tuple(name for name in keys if name not in columns.used)
@@ -197,7 +223,7 @@ class _Reader:
 
     def _turns(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> list[Any]:
         found, offered = messages_of(value, self._columns.get(target, target), findings, unused)
-        about["tools"] = [*about["tools"], *offered]
+        about["tools"] = [*about["tools"], *(each for each in offered if each not in about["tools"])]
         return found
 
     def _messages(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
@@ -215,10 +241,9 @@ class _Reader:
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         question, answer = self._of(value, "instruction"), self._of(value, "output")
-        below = self._of(value, "input")
-        if self._map.series or "choices" in self._columns:
-            offered = choices.joined(value, self._map.series) if self._map.series else self._of(value, "choices")
-            said = choices.written(offered, answer)
+        below = values.passage(self._of(value, "input"))
+        if self._map.choices:
+            said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
             if said is None:
                 raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
             question, answer = values.below(values.as_text(question), said[0]), said[1]
@@ -226,7 +251,7 @@ class _Reader:
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
-        if isinstance(answer, dict) and answer.get("text") == []:  # SQuAD's, of a question without one
+        if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # SQuAD's, of a question without one
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
         answer = self._answer(answer, "output", findings, unused, about)
@@ -251,7 +276,7 @@ class _Reader:
             value = [value]
         if is_conversation(value):
             return self._turns(value, target, findings, unused, about)
-        return values.as_text(value)
+        return values.as_text(ranked.best(value))
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)

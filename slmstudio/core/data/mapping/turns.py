@@ -111,6 +111,10 @@ def messages_of(value: Any, column: str, findings: Findings,
     for each in _flat(value):
         for message in _of_parts(each, column, unused):
             _add(message, column, found, offered, findings, unused)
+    roles = [each.get("role") if isinstance(each, dict) else None for each in found]
+    if set(roles) == {"user", "system"} and "system" in roles[1:]:  # a dialogue system, as in MultiWOZ
+        found = [each if role == "user" or not at else {**each, "role": "assistant"}
+                 for at, (role, each) in enumerate(zip(roles, found, strict=True))]
     return tool_forms.written_out(found, offered)
 
 
@@ -146,7 +150,8 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     if len(message) > 2:
         used = {key, *CONTENT_KEYS[:2], "tool_calls", "function_call", "tools", *KEPT}
         unused.update(f"{column}.{printable(str(name))}" for name, each in message.items()
-                      if name not in used and each not in (None, "", []))
+                      if name not in used and each not in (None, "", [])
+                      and not (name == "weight" and each == (role == "assistant")))  # as it is learned anyway
 
 
 def _parsed(value: Any) -> Any:

@@ -95,7 +95,11 @@ REFUSED = {
     "QQP": [{"question1": Q, "question2": f"{Q} {number}", "is_duplicate": str(number % 2)} for number in range(6)],
     "summarize_from_feedback": [{"info": {"post": Q}, "summaries": [{"text": A}], "worker": "w", "batch": "b"}],
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
-    "Arena 55k": [{"prompt": Q, "response_a": A, "response_b": B, "winner_model_a": 1, "winner_model_b": 0}],
+    "two answers, and no word on which is better": [{"conversation_a": [ASK, GOOD], "conversation_b": [ASK, BAD]}],
+    "CoNLL": [{"id": "0", "tokens": ["EU", "rejects"], "pos_tags": [22, 42], "ner_tags": [3, 0]}],
+    "Prodigy's spans": [{"text": A, "_task_hash": 1, "spans": [{"start": 0, "end": 2, "label": "X"}], "answer": "accept"}],
+    "IN22": [{"id": 1, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B}],
+    "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
     "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
@@ -119,7 +123,9 @@ def test_a_message_a_row_is_said_to_be_one(tmp_path):
     ({"Question": Q, "Complex_CoT": B, "Response": A}, "Complex_CoT"),
     ({"prompt": Q, "response": A, "helpfulness": 4}, "helpfulness"),
     ({"question": Q, "A": "x", "B": "y", "C": "z", "answer": A}, "C"),
-    ({"question": Q, "answer": A, "context": {"title": ["t"], "sentences": [["s"]]}}, "context"),
+    ({"question": Q, "answer": A, "context": {"page": 3}}, "context"),
+    ({"Question (English)": Q, "Answer (English)": A, "Question (Hindi)": Q, "Answer (Hindi)": A}, "Answer (Hindi)"),
+    ({"task_id": 1, "text": Q, "code": "x = 1"}, "code"),
     ({"messages": [ASK, {**GOOD, "reasoning_content": B}]}, "messages.reasoning_content")])
 def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
     assert named in read(tmp_path, [row]).unused_that_matter
@@ -132,8 +138,21 @@ def test_a_choice_that_does_not_exist_is_said(tmp_path):
     assert len(dataset.records) == 2
 
 
-def test_numbers_of_choices_that_may_count_from_1_are_not_guessed(tmp_path):
-    dataset = read(tmp_path, [{"question": Q, "choices": ["Pune", "Panaji"], "answer": at} for at in (1, 2, 1)])
+LISTED, IN_COLUMNS = {"choices": ["1", "0"]}, {"choice1": "1", "choice2": "0"}
+
+
+@pytest.mark.parametrize(("row", "answers", "said"), [
+    (LISTED, (1, 2, 1), "A. 1"), (LISTED, (0, 1, 0), "A. 1"), (LISTED, ("0", "1", "0"), "B. 0"),
+    (LISTED, ("(b)", "a"), "B. 0"), (IN_COLUMNS, (1, 2, 1), "1. 1"), (IN_COLUMNS, (0, 1, 0), "1. 1"),
+    (IN_COLUMNS, (1, 0, 1), "2. 0"), (IN_COLUMNS, ("choice2", "choice1"), "2. 0")])
+def test_numbers_count_choices_from_the_first_one_on(tmp_path, row, answers, said):
+    """Numbers are places where all answers are: PIQA's from 0, MedMCQA's from 1; even if choices are numbers too."""
+    dataset = read(tmp_path, [{"question": Q, **row, "label": each} for each in answers])
+    assert dataset.records[0].messages[1]["content"] == said
+
+
+def test_numbers_of_choices_that_may_count_from_0_or_1_are_not_guessed(tmp_path):
+    dataset = read(tmp_path, [{"question": Q, "choices": ["Pune", "Panaji", "Goa"], "answer": at} for at in (1, 2, 1)])
     assert dataset.unused_that_matter == ("choices",)
 
 
@@ -162,9 +181,9 @@ def test_the_test_split_of_a_saved_dataset_is_held_out(tmp_path):
 
 def test_the_columns_of_a_form_are_called_as_it_asks(tmp_path):
     path = tmp_path / "form.csv"
-    path.write_text("Timestamp,Email Address,What is your question?,What would be a good answer?\n" + "".join(
-        f"2024/01/05 10:15:3{at},a@b.in,{Q},{A}\n" for at in range(4)))
-    with pytest.raises(NoUsableRow, match="What would be a good answer"):
+    path.write_text("Timestamp,Email Address,What do you ask?,What is best said?\n" + "".join(
+        f"2024/01/05 10:15:3{at},a{at}@b.in,{Q},{A}\n" for at in range(4)))
+    with pytest.raises(NoUsableRow, match="What is best said"):
         read_dataset(path)
-    given = {"instruction": "What is your question?", "output": "What would be a good answer?"}
+    given = {"instruction": "What do you ask?", "output": "What is best said?"}
     assert list(read_dataset(path, None, None, given).records[0].messages) == [ASK, GOOD]
