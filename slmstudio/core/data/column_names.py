@@ -42,9 +42,10 @@ _WORDS = {
 }
 """For each column, what it is called elsewhere; "_" stands for a space."""
 
-ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "problem", "task", "request", "utterance", "user", "human",
-         "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
-         "ctx", "startphrase", "ask", "q", "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
+ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "problem", "task", "request",
+         "utterance", "questions", "user", "human", "user_message", "user_input", "customer", "patient", "inputs",
+         "input_text", "source", "src", "source_text", "goal", "ctx", "startphrase", "ask", "q", "faq", "post",
+         "complaint", "ticket", "message", "message_1", "sql_prompt")
 """Columns with the question; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text")
 NAMES = frozenset({"task", "goal", "post", "ticket", "message", "user", "customer", "human", "source", "src"})
@@ -54,18 +55,19 @@ FRAMES = ("definition", "task_definition", "task_description")
 HEADS = ("title", "subject")
 """Columns with the question where an answer is beside them, in full or in short with more below."""
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
-            "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
-            "tgt", "outputs", "output_text", "targets_pretokenized", "responses", "answers", "long_answer",
-            "answers_spans", "canonical_solution", "new_contents", "reference", "references", "summary", "highlights",
-            "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected", "ideal", "a",
-            "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query", "code", "story")
+            "bot_response", "gpt", "model", "model_response", "agent", "doctor", "resolution", "target", "targets",
+            "target_text", "tgt", "outputs", "output_text", "targets_pretokenized", "responses", "answers",
+            "long_answer", "answers_spans", "canonical_solution", "new_contents", "reference", "references", "summary",
+            "highlights", "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected",
+            "ideal", "a", "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query", "code",
+            "story")
 """Columns that hold the answer."""
 REPLIES = frozenset({"answer", "answers", "best_answer", "response", "responses", "reply", "resolution"})
 """Columns with the answer to a question, not with another form of a text."""
 WORKED = ("solution", "generated_solution", "r1_solution_1")
 """Columns with an answer and the steps that lead to it."""
-WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "a", "bot", "gpt", "assistant", "reference", "references", "expected",
-                          "ideal"})
+WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot", "gpt", "assistant", "reference",
+                          "references", "expected", "ideal"})
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
          "document", "article", "story", "flores_passage", "support", "sql_context", "evidence", "selftext",
@@ -97,7 +99,7 @@ WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "
           "labels", "which_is_better", "vote")
 STRENGTHS = ("preference_strength", "overall_preference")
 """Columns that say by a number which of two answers is better: below 0 the first, above it the second."""
-DETAILS = (*BELOW, *TEXT, "description", "details")
+DETAILS = (*BELOW, *TEXT, "description", "details", "issue")
 """Columns with the question where no other has it."""
 MARKS = ("spans", "entities", "ner_tags", "ner", "pos_tags", "bio_tags", "slots")
 """Columns that mark words of a text."""
@@ -120,7 +122,8 @@ _CHANGES = """
     choices options choice_a choice_b choice_c choice_d option_a option_b option_c option_d opa opb opc opd a b c d
     thinking thought thoughts reasoning reasoning_content reasoning_trace thinking_trajectories chain_of_thought cot
     complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments
-    context input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful is_acceptable is_correct correct toxic
+    context input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful
+    is_acceptable is_correct correct toxic
     is_toxic harmful preference_strength overall_preference response_2 response_b answer_2 answer_b output_2 output_b
     questions spans entities ner_tags
 """
@@ -141,8 +144,8 @@ _PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instructi
                           "completion", "solution"})
 _ABOUT = frozenset({"id", "ids", "type", "start", "end", "no", "number", "count", "length", "date", "time", "category",
                     "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by",
-                    "original", "labelling", "labeling", "template", "is", "valid", "choices", "options", "candidates", "toks", "sha256", "संख्या", "क्रमांक", "क्रम", "नंबर", "प्रकार", "दिनांक",
-                    "எண்"})
+                    "original", "labelling", "labeling", "template", "is", "valid", "choices", "options", "candidates",
+                    "toks", "sha256", "संख्या", "क्रमांक", "क्रम", "नंबर", "प्रकार", "दिनांक", "எண்"})
 """Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""

@@ -248,8 +248,8 @@ class DataFile:
         begin = first.decode("utf-8", "replace")
         if texts.is_tagged(begin):
             raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
-                            tr("A model that answers in text learns from questions with answers, conversations or plain "
-                               "text."), tr(CHOOSE))
+                            tr("A model that answers in text learns from questions with answers, conversations or "
+                               "plain text."), tr(CHOOSE))
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
         if self.choices.text_by is None and threads.is_whatsapp(begin):

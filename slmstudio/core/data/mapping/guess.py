@@ -21,6 +21,10 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
          "polarity")
 """Columns with the class of a text."""
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
+_OF_KIND = frozenset({"confidence", "score", "id", "count", "length", "date", "gold", "text"})
+"""Words in the name of a column that says something about the class."""
+_OF_TEXT = ("question", "query", "claim", "statement", "hypothesis")
+"""Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
 
@@ -65,8 +69,8 @@ class _Guess(Look):
 
     def _conversation(self) -> ColumnMap | None:
         named = [self.by_name[word] for word in names.CONVERSATION if word in self.by_name]
-        rivals = unclear.rivals(self.columns)
-        found = next((column for column in (*named, *self.columns) if column not in rivals and self._is_conversation(
+        twins = unclear.twins(self.columns)
+        found = next((column for column in (*named, *self.columns) if column not in twins and self._is_conversation(
             column, column in named) and names.column(column) not in _EXAMPLES), "")
         paired = [] if found else list(filter(self._holds_pairs, self.columns))
         if len(paired) == 1:  # several are the same in several languages
@@ -102,7 +106,7 @@ class _Guess(Look):
         answer = self.first(names.ANSWERED) or self._query()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-        question = self.first((word for word in names.ASKED if word not in sources and not self._is_name(word)), (answer,))
+        question = self.first((word for word in names.ASKED if word not in sources), (answer, *self._names()))
         if not answer and question:
             return self._answer_unknown(question)
         if not answer:
@@ -110,20 +114,19 @@ class _Guess(Look):
         answer = self._worked(answer)
         is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
             isinstance(values.as_text(value), str) for value in self.values(answer))
-        if not question and names.column(answer) in names.REPLIES and (head := self.first(
-                word for word in names.HEADS if not self._is_name(word))):
+        if not question and names.column(answer) in names.REPLIES and (head := self.first(names.HEADS, self._names())):
             return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
-        if not question and is_sure:
+        if not question and (is_sure or names.column(answer) == "code"):
             question = self.first(names.DETAILS, (answer,))
         if not question and is_sure:
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
         return self._answered(question, answer) if question else None
 
-    def _is_name(self, word: str) -> bool:
-        """Whether a column that may hold a question has the same few values again and again: it names something."""
-        found = self.values(self.by_name[word]) if word in self.by_name and word in (*names.NAMES, *names.HEADS) else []
-        return unclear.are_classes(found) or unclear.are_same(found)
+    def _names(self) -> list[str]:
+        """Columns that might hold a question by what they are called, but name something: a task, who asked."""
+        return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
+                and unclear.are_names(self.values(column))]
 
     def _query(self) -> str:
         """The column "query" beside a question where it holds SQL, as in Spider."""
@@ -164,11 +167,14 @@ class _Guess(Look):
                         history=history if history and self._is_list(history) else "")
 
     def _with_choices(self) -> ColumnMap | None:
-        """A question with its choices, in columns of their own, as MMLU's A, B, C and D, or in one, and the right one."""
+        """A question with its choices, each in a column of its own, as MMLU's A, B, C and D, or all in one, and the
+        right one."""
         listed = ((self.by_name[word],) for word in choices.LISTED if word in self.by_name)
         for series in (*choices.series_of(self.by_name), *listed):
-            right = next((column for word in choices.RIGHT if (column := self.by_name.get(word)) and column not in series
-                          and choices.are_read([(choices.offered(row, series), row.get(column)) for row in self.rows])), "")
+            offered = [choices.offered(row, series) for row in self.rows]
+            right = next((column for word in choices.RIGHT if (column := self.by_name.get(word)) not in (None, *series)
+                          and choices.are_read([(each, row.get(column)) for each, row in zip(
+                              offered, self.rows, strict=True)])), "")
             question = self.first((*names.ASKED, "sentence", *names.BELOW), (*series, right))
             if right and question:
                 below = self.first(names.BELOW, (*series, right, question))
@@ -199,14 +205,19 @@ class _Guess(Look):
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
-        kind = self.first(KINDS, (text,))
-        is_sure = names.column(kind) in _SURE_KINDS
-        if kind and self._is_class(kind) and (is_sure or (
-                len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))):
-            return self.map("instruction", instruction=text, output=kind)
-        if kind and is_sure and unclear.are_classes(self.values(kind)) and unclear.are_numbers(self.values(kind)):
-            return self.map("instruction", instruction=text, output=kind)
-        return None
+        kind = self.first(KINDS, (text,)) or next((
+            column for column in self.columns if _SURE_KINDS & (words := set(names.column(column).split("_")))
+            and not words & _OF_KIND and column != text and unclear.are_classes(self.values(column))), "")
+        is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_")))
+        if not kind or not (
+                (self._is_class(kind) and (is_sure or (
+                    len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))))
+                or (is_sure and unclear.are_classes(self.values(kind)) and unclear.are_numbers(self.values(kind)))):
+            return None
+        asked = self.first(_OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
+        if asked and self.is_text(asked) and not unclear.are_same(self.values(asked)):
+            return self.map("instruction", instruction=asked, input=text, output=kind)
+        return self.map("instruction", instruction=text, output=kind)
 
     def _is_class(self, column: str) -> bool:
         values = self.values(column)
@@ -243,7 +254,8 @@ class _Guess(Look):
             return found
         for column in self.columns:
             values = self.values(column)
-            if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):
+            if column in (*without, *self._names()) or names.column(column) in names.BESIDE or not values or (
+                    not self.is_text(column)):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)

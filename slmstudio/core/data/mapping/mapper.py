@@ -40,10 +40,10 @@ TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; th
                   "again ({n:,} rows).")
 UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
                    "Last messages without an answer are left out ({n:,} rows).")
-IN_LANGUAGES = nnoop("What a row holds in several languages is read as a row for each ({n:,} row). To read one language "
-                     "alone, name its column as \"messages\".",
-                     "What a row holds in several languages is read as a row for each ({n:,} rows). To read one language "
-                     "alone, name its column as \"messages\".")
+IN_LANGUAGES = nnoop('What a row holds in several languages is read as a row for each ({n:,} row). To read one alone, '
+                     'name its column as "messages".',
+                     'What a row holds in several languages is read as a row for each ({n:,} rows). To read one alone, '
+                     'name its column as "messages".')
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -123,7 +123,8 @@ def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int 
     """What number the rows give to the first of their choices, as `choices.first_place` finds it."""
     if not columns.choices:
         return None
-    return choices.first_place((choices.offered(row, columns.choices), row.get(columns.columns["output"])) for row in rows)
+    return choices.first_place(
+        (choices.offered(row, columns.choices), row.get(columns.columns["output"])) for row in rows)
 
 
 class _Reader:
@@ -246,12 +247,13 @@ class _Reader:
             said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
             if said is None:
                 raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
-            question, answer = values.below(values.as_text(question), said[0]), said[1]
+            question, answer = values.below(values.below(values.as_text(question), below), said[0]), said[1]
+            below = None
         if values.are_instances(answer):
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
-        if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # SQuAD's, of a question without one
+        if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
         answer = self._answer(answer, "output", findings, unused, about)

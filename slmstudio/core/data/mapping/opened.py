@@ -91,7 +91,7 @@ def _of_label_studio(annotations: list[Any]) -> dict[str, str]:
 
 
 def _of_natural_questions(value: dict[str, Any]) -> dict[str, Any]:
-    """A row of Natural Questions with the first short answer, or yes or no, in its own text or in places of the page."""
+    """A row of Natural Questions with its first short answer, which is a text or a place in the page, or yes or no."""
     annotated = value["annotations"]
     found = annotated[0] if isinstance(annotated, list) and annotated else annotated
     found = {key: each[0] if isinstance(each, list) and found is annotated and each else each

@@ -33,7 +33,8 @@ _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _OTHER_PARTS = _THOUGHTS | {"tool_use", "tool_result"}
 
 
-_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *)?(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE) *: *", re.IGNORECASE)
+_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *|<)?(USER|HUMAN|ASSISTANT|BOT|SYSTEM|FUNCTION RESPONSE)>? *: *",
+                      re.IGNORECASE)
 """How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
 _HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")

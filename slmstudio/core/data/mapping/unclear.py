@@ -46,19 +46,20 @@ def is_message(by_name: Mapping[str, str], values: Values) -> bool:
         isinstance(each, str) and each.strip().casefold() in ROLES for each in said)
 
 
-def rivals(columns: Sequence[str]) -> set[str]:
-    """The columns of two answers to one question."""
-    return {column for base, each in _twos(columns).items() if set(base.split("_")) & ANSWERS for column in each}
+def twins(columns: Sequence[str]) -> set[str]:
+    """Columns of which there are two that differ in their mark alone: neither is the one to learn."""
+    return {column for each in _twos(columns).values() for column in each}
 
 
 def are_rivals(columns: Sequence[str], values: Values) -> bool:
     """Whether there are two answers with a number each, or with numbers that say which of them won."""
-    return bool(rivals(columns)) and any(
-        all(_is_number(value) for column in each for value in values(column)) for each in _twos(columns).values())
+    pairs = _twos(columns)
+    return any(set(base.split("_")) & ANSWERS for base in pairs) and any(
+        all(_is_number(value) for column in each for value in values(column)) for each in pairs.values())
 
 
 def _twos(columns: Sequence[str]) -> dict[str, set[str]]:
-    """Columns of which there are two that differ in their mark alone, by what they share."""
+    """The two columns of each name that has two marks."""
     series: dict[str, set[str]] = {}
     for column in columns:
         if found := MARKED.fullmatch(names.column(column)):
@@ -90,6 +91,12 @@ def are_classes(values: Sequence[Any]) -> bool:
 def are_same(values: Sequence[Any]) -> bool:
     """Whether all rows have the same: that is neither asked nor answered."""
     return len(values) > 3 and len(set(map(str, values))) == 1
+
+
+def are_names(values: Sequence[Any]) -> bool:
+    """Whether values are the same few again and again, or single words."""
+    return are_classes(values) or are_same(values) or (len(values) > 3 and all(
+        isinstance(value, str) and len(value.split()) < 2 for value in values))
 
 
 def are_sorted(texts: Sequence[str], kinds: Sequence[str]) -> bool:

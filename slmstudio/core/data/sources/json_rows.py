@@ -166,7 +166,7 @@ def _unwrapped(value: Any) -> list[Any] | None:
         return None
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW
              and all(isinstance(one, dict) and not ("role" in one or "from" in one) for one in each)}
-    if lists:
+    if lists and not isinstance(value.get("messages"), list):  # else a chat, with its people beside it
         rows = max(lists.values(), key=len)
         rows = [row["row"] if isinstance(row.get("row"), dict) and "row_idx" in row else row for row in rows]
         shared = {key.casefold(): each for key, each in value.items() if key.casefold() in _OF_ALL and (
@@ -188,11 +188,12 @@ def _unwrapped(value: Any) -> list[Any] | None:
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
     if all(isinstance(each, dict) and each for each in columns) and (rows := _of_objects(value)) is not None:
         return rows
-    if OF_A_ROW.isdisjoint(value) and not any(is_known(key) for key, each in value.items() if not isinstance(each, dict)):
-        # deeper, as in the exports of Rasa and Telegram
-        inner = [rows for each in columns if isinstance(each, dict) and (rows := _unwrapped(each))]
-        return inner[0] if len(inner) == 1 else None
-    return None
+    deeper = [each for each in columns if isinstance(each, dict)]  # as in the exports of Rasa and Telegram
+    if not deeper or OF_A_ROW & value.keys() or any(
+            is_known(key) for key, each in value.items() if not isinstance(each, dict)):
+        return None
+    inner = [rows for each in deeper if (rows := _unwrapped(each))]
+    return inner[0] if len(inner) == 1 else None
 
 
 def _tables(value: dict[str, Any]) -> list[Any]:

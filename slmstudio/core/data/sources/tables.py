@@ -66,7 +66,7 @@ def is_by_tabs(first: bytes) -> bool:
 
 
 def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
-    """The rows of Anki's cards below names for their columns: the export begins with lines as "#tags column:3"; the rows
+    """The rows of Anki's cards below names for their columns: the export begins with lines as "#tags column:3". Those
     of any other table stay as they are."""
     first = next(rows, None)
     about: dict[int, str] = {}

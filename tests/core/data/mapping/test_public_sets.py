@@ -6,6 +6,7 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.errors import UserError
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji.", "No idea."
 ASK, GOOD, BAD = (
@@ -95,9 +96,9 @@ REFUSED = {
     "QQP": [{"question1": Q, "question2": f"{Q} {number}", "is_duplicate": str(number % 2)} for number in range(6)],
     "summarize_from_feedback": [{"info": {"post": Q}, "summaries": [{"text": A}], "worker": "w", "batch": "b"}],
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
-    "two answers, and no word on which is better": [{"conversation_a": [ASK, GOOD], "conversation_b": [ASK, BAD]}],
+    "two answers, and no word on which is better": [{"conv_a": [ASK, GOOD], "conv_b": [ASK, BAD], "conv_a_rating": 3}],
     "CoNLL": [{"id": "0", "tokens": ["EU", "rejects"], "pos_tags": [22, 42], "ner_tags": [3, 0]}],
-    "Prodigy's spans": [{"text": A, "_task_hash": 1, "spans": [{"start": 0, "end": 2, "label": "X"}], "answer": "accept"}],
+    "Prodigy's spans": [{"text": A, "_task_hash": 1, "spans": [{"start": 0, "label": "X"}], "answer": "accept"}],
     "IN22": [{"id": 1, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B}],
     "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
@@ -125,7 +126,7 @@ def test_a_message_a_row_is_said_to_be_one(tmp_path):
     ({"question": Q, "A": "x", "B": "y", "C": "z", "answer": A}, "C"),
     ({"question": Q, "answer": A, "context": {"page": 3}}, "context"),
     ({"Question (English)": Q, "Answer (English)": A, "Question (Hindi)": Q, "Answer (Hindi)": A}, "Answer (Hindi)"),
-    ({"task_id": 1, "text": Q, "code": "x = 1"}, "code"),
+    ({"prompt": Q, "text": A, "format": "blog", "audience": "all"}, "prompt"),
     ({"messages": [ASK, {**GOOD, "reasoning_content": B}]}, "messages.reasoning_content")])
 def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
     assert named in read(tmp_path, [row]).unused_that_matter
@@ -162,6 +163,43 @@ def test_a_class_before_its_text_is_the_answer(tmp_path, header):
     path.write_text(header + "".join(f"{('ham', 'spam')[at % 2]}\tSee you at {at} o'clock, then.\n" for at in range(8)))
     record = read_dataset(path).records[0]
     assert list(record.messages) == [user("See you at 0 o'clock, then."), says("ham")]
+
+
+@pytest.mark.parametrize("text", [
+    "#separator:tab\n#html:true\n#tags column:3\n" + f"{Q}\t{A}\tgeo\n" * 3, f"{Q}\t{A}\n" * 3],
+    ids=["Anki", "Quizlet"])
+def test_cards_are_questions_with_answers(tmp_path, text):
+    path = tmp_path / "cards.txt"
+    path.write_text(text)
+    dataset = read_dataset(path)
+    assert (dataset.format, [list(each.messages) for each in dataset.records]) == ("tsv", [[ASK, GOOD]] * 3)
+
+
+def test_numbered_lines_are_text(tmp_path):
+    """As in the corpora of Leipzig."""
+    path = tmp_path / "lines.txt"
+    path.write_text("".join(f"{at}\t{A}\n" for at in range(1, 5)))
+    assert [each.text for each in read_dataset(path).records] == [A] * 4
+
+
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("eng.conll", "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n" * 5, "marks single words of a text, for a tagger"),
+    ("hi.txt", "रामनगर B-LOC\nमें O\n\n" * 5, "marks single words of a text, for a tagger"),
+    ("nlu.yml", 'version: "3.1"\nnlu:\n- intent: greet\n  examples: |\n    - hey\n', "it's a YAML file")])
+def test_what_is_no_text_to_learn_is_refused_in_a_sentence(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        read_dataset(tmp_path / name)
+
+
+@pytest.mark.parametrize(("row", "asked"), [
+    ({"user": "asha_k", "text": A, "airline_sentiment": None, "airline_sentiment_confidence": 1.0}, A),
+    ({"question": Q, "passage": A, "idx": 3, "label": None}, f"{Q}\n\n{A}")], ids=["Airline tweets", "BoolQ"])
+def test_a_class_is_asked_for_with_all_that_it_is_about(tmp_path, row, asked):
+    rows = [{key: ("yes", "no")[at % 2] if each is None else each if key in ("user", "idx") or not isinstance(each, str)
+             else f"{each} {at}" for key, each in row.items()} for at in range(6)]
+    messages = read(tmp_path, rows).records[1].messages
+    assert messages[1] == says("no") and messages[0]["content"].replace(" 1", "") == asked
 
 
 def test_short_texts_and_their_category_are_learned_as_such(tmp_path):

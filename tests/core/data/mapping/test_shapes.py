@@ -221,8 +221,10 @@ def test_seed_tasks_have_a_row_for_each_instance(tmp_path):
             ],
         },
         {"a1": {"question": Q, "answer": A}, "a2": {"question": Q, "answer": A}},
+        {"nlu": {"common_examples": [{"question": Q, "answer": A}], "regex_features": []}},
+        {"train": [[Q, A], [Q, A]], "test": [[Q, A], [Q, A]]},
     ],
-    ids=["list", "train", "columns", "pandas", "split", "rows", "squad", "keys"],
+    ids=["list", "train", "columns", "pandas", "split", "rows", "squad", "keys", "deeper", "pairs"],
 )
 def test_rows_within_one_object(tmp_path, wrapped):
     found = read(tmp_path, wrapped, name="whole.json")
