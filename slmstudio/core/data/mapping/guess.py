@@ -252,10 +252,10 @@ class _Guess(Look):
         found: list[str] = []
         if not self._may_look:
             return found
+        without = (*without, *self._names())
         for column in self.columns:
             values = self.values(column)
-            if column in (*without, *self._names()) or names.column(column) in names.BESIDE or not values or (
-                    not self.is_text(column)):
+            if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)

@@ -7,11 +7,11 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
-from slmstudio.core.data.mapping import choices, labels, ranked, tools, values
+from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.opened import is_refused, opened, rows_of
+from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.turns import (
     NotText,
     is_asked,
@@ -26,24 +26,10 @@ from slmstudio.core.data.mapping.turns import (
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object, read_row
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.i18n import nnoop, tr
+from slmstudio.core.i18n import tr
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
-OF_TREE = nnoop("Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} row).",
-                "Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} rows).")
-GREETED = nnoop("What the assistant says before the first question is left out ({n:,} row).",
-                "What the assistant says before the first question is left out ({n:,} rows).")
-TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; the chosen model's template writes it "
-                  "again ({n:,} row).",
-                  "Texts that a chat template wrote are read as conversations; the chosen model's template writes them "
-                  "again ({n:,} rows).")
-UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
-                   "Last messages without an answer are left out ({n:,} rows).")
-IN_LANGUAGES = nnoop('What a row holds in several languages is read as a row for each ({n:,} row). To read one alone, '
-                     'name its column as "messages".',
-                     'What a row holds in several languages is read as a row for each ({n:,} rows). To read one alone, '
-                     'name its column as "messages".')
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -57,8 +43,8 @@ class Mapper:
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
-        self._rows_of = (lambda value: [opened(value)]) if given else rows_of
-        self._sample = [value for each in sample[:SAMPLE] for value in self._rows_of(each) if isinstance(value, dict)]
+        self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
+                        if isinstance(value, dict)]
         self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
@@ -78,10 +64,10 @@ class Mapper:
         """
         if is_refused(value):
             raise RowError([("answer", tr("the annotator didn't accept this row."))])
-        rows = self._rows_of(value)
+        rows = rows_of(value, not self._is_given)
         if len(rows) == 1:
             return self._read(rows[0])
-        return [row._replace(note=IN_LANGUAGES) for each in rows for row in self._read(each)]
+        return [row._replace(note=notes.IN_LANGUAGES) for each in rows for row in self._read(each)]
 
     def _read(self, value: Any) -> list[Row]:
         """What one row of those says."""
@@ -231,12 +217,12 @@ class _Reader:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = OF_TREE if is_tree(whole) else TEMPLATED if is_templated(whole) else None
+        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else None
         if isinstance(whole, list) and len(whole) % 2 and len(whole) > 1 and all(
                 isinstance(each, str) for each in whole):  # by turns, so that the last one asks
-            found, note = found[:-1], UNANSWERED
+            found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:
-            found, note = asked, GREETED
+            found, note = asked, notes.GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:

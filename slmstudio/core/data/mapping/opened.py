@@ -19,9 +19,13 @@ _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "mo
 """What ChatGPT's export holds beside what was said."""
 
 
-def rows_of(value: Any) -> list[Any]:
-    """A row as `opened`; or several, where it holds conversations in columns for several languages, as IndicAlign's."""
-    languages = _languages(tuple(value)) if isinstance(value, dict) else ()
+def rows_of(value: Any, by_language: bool = True) -> list[Any]:
+    """A row as `opened`; or several, where it holds conversations in columns for several languages, as IndicAlign's.
+
+    Args:
+        by_language: whether such columns are looked for.
+    """
+    languages = _languages(tuple(value)) if by_language and isinstance(value, dict) else ()
     filled = [name for name in languages if isinstance(value[name], list) and value[name]]
     if len(filled) < 2:
         return [opened(value)]

@@ -102,7 +102,7 @@ def messages_of(value: Any, column: str, findings: Findings,
     elif isinstance(value, Mapping):
         value = value["messages"] if isinstance(value.get("messages"), list) else _of_columns(value) or value
     if isinstance(value, str):
-        value = _spoken(value) or _asked(value) or value
+        value = _asked(value) or _spoken(value) or value
     if not isinstance(value, list):
         return value, []
     if value and all(isinstance(each, str) for each in value):
@@ -113,7 +113,7 @@ def messages_of(value: Any, column: str, findings: Findings,
         for message in _of_parts(each, column, unused):
             _add(message, column, found, offered, findings, unused)
     roles = [each.get("role") if isinstance(each, dict) else None for each in found]
-    if set(roles) == {"user", "system"} and "system" in roles[1:]:  # a dialogue system, as in MultiWOZ
+    if "system" in roles[1:] and all(role in ("user", "system") for role in roles):  # a dialogue system, as in MultiWOZ
         found = [each if role == "user" or not at else {**each, "role": "assistant"}
                  for at, (role, each) in enumerate(zip(roles, found, strict=True))]
     return tool_forms.written_out(found, offered)

@@ -273,6 +273,7 @@ def test_pictures_are_refused_in_one_sentence(tmp_path):
     [
         ({"instruction": Q, "output": A, "loss_weight": 0.5}, ("loss_weight",)),
         ({"messages": [ASK, {**GOOD, "weight": 0}]}, ("messages.weight",)),
+        ({"messages": [{**ASK, "weight": 0}, {**GOOD, "weight": 1}]}, ()),  # as they are learned anyway
         ({"messages": [ASK, GOOD], "split": "test", "id": 3}, ("split",)),
         ({"question": Q, "answer": A, "label": "easy"}, ("label",)),
         ({"question": Q, "answer": A, "language": "hi", "source": "x"}, ("language",)),

@@ -104,7 +104,8 @@ EXPORTS = {
 
 
 EXPORTS["facebook.json"] = {"participants": [{"name": "Asha"}, {"name": "Desk"}], "title": "Desk", "messages": [
-    {"sender_name": who, "timestamp_ms": day * 86_400_000, "content": text} for who, text, day in CHAT]}
+    {"sender_name": who, "timestamp_ms": day * 86_400_000 + at, "content": text}
+    for at, (who, text, day) in enumerate(CHAT)]}
 EXPORTS["facebook.json"]["messages"].reverse()
 EXPORTS["all chats.json"] = {"about": "All your data.", "chats": {"about": "", "list": [EXPORTS["telegram.json"]]}}
 
