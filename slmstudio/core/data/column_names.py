@@ -44,10 +44,10 @@ _WORDS = {
 
 ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "problem", "task", "request",
          "utterance", "questions", "user", "human", "user_message", "user_input", "customer", "patient", "inputs",
-         "input_text", "source", "src", "source_text", "goal", "ctx", "startphrase", "ask", "q", "faq", "post",
-         "complaint", "ticket", "message", "message_1", "sql_prompt")
+         "input_text", "source", "src", "source_text", "src_text", "src_txt", "goal", "ctx", "startphrase", "ask", "q",
+         "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
 """Columns with the question; the first that is filled counts."""
-SOURCES = ("source", "src", "source_text")
+SOURCES = ("source", "src", "source_text", "src_text", "src_txt")
 NAMES = frozenset({"task", "goal", "post", "ticket", "message", "user", "customer", "human", "source", "src"})
 """Those that may name something instead: the kind of task, who asked."""
 FRAMES = ("definition", "task_definition", "task_description")
@@ -56,11 +56,11 @@ HEADS = ("title", "subject")
 """Columns with the question where an answer is beside them, in full or in short with more below."""
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "doctor", "resolution", "target", "targets",
-            "target_text", "tgt", "outputs", "output_text", "targets_pretokenized", "responses", "answers",
-            "long_answer", "answers_spans", "canonical_solution", "new_contents", "reference", "references", "summary",
-            "highlights", "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected",
-            "ideal", "a", "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query", "code",
-            "story")
+            "target_text", "tgt", "tgt_text", "tgt_txt", "outputs", "output_text", "targets_pretokenized", "responses",
+            "answers", "long_answer", "answers_spans", "canonical_solution", "new_contents", "reference", "references",
+            "summary", "highlights", "abstract", "translation", "correct_answer", "best_answer", "final_answer",
+            "expected", "ideal", "a", "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query",
+            "code", "story")
 """Columns that hold the answer."""
 REPLIES = frozenset({"answer", "answers", "best_answer", "response", "responses", "reply", "resolution"})
 """Columns with the answer to a question, not with another form of a text."""
@@ -70,8 +70,8 @@ WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot
                           "references", "expected", "ideal"})
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
-         "document", "article", "story", "flores_passage", "support", "sql_context", "evidence", "selftext",
-         "old_contents")
+         "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
+         "selftext", "old_contents")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
@@ -145,7 +145,8 @@ _PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instructi
 _ABOUT = frozenset({"id", "ids", "type", "start", "end", "no", "number", "count", "length", "date", "time", "category",
                     "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by",
                     "original", "labelling", "labeling", "template", "is", "valid", "choices", "options", "candidates",
-                    "toks", "sha256", "संख्या", "क्रमांक", "क्रम", "नंबर", "प्रकार", "दिनांक", "எண்"})
+                    "toks", "sha256", "input", "actual", "predicted", "संख्या", "क्रमांक", "क्रम", "नंबर", "प्रकार",
+                    "दिनांक", "எண்"})
 """Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""

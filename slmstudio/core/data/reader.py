@@ -85,11 +85,15 @@ class Dataset:
 
     @property
     def unused_that_matter(self) -> tuple[str, ...]:
-        """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do; and further
-        questions and answers, as in a table of two languages."""
+        """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do; questions and
+        answers beside text; and those of another language where each column's name has its language."""
+        twice = set().union(*(words for used in self.mapping.values() if column_names.column(used) not in (
+            words := column_names.words_in(used))))
         return tuple(name for name in self.unused
                      if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES
-                     or (column_names.words_in(name) and (self.layout == "text" or not column_names.is_sure(name))))
+                     or twice & column_names.words_in(name)
+                     or (self.layout == "text" and name in self.columns and column_names.is_sure(name)
+                         and column_names.words_in(name)))
 
 
 class NoUsableRow(UserError):
@@ -180,7 +184,8 @@ def _numbered_classes(found: Dataset) -> list[str]:
     """What to know of a table of texts with classes whose answers are bare numbers."""
     answer = found.mapping.get("output", "")
     said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
-    if column_names.column(answer) not in KINDS or not said or not all(map(str.isdecimal, map(str, said))):
+    is_kind = not set(KINDS).isdisjoint(column_names.column(answer).split("_"))
+    if not is_kind or not said or not all(map(str.isdecimal, map(str, said))):
         return []
     return [tr('The number in "{column}" is learned as the answer to each text. Names tell a model more: if you know '
                "what each number stands for, write that instead.", column=answer)]

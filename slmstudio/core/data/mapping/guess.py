@@ -153,7 +153,7 @@ class _Guess(Look):
         return self._answered(question, others[0])
 
     def _answered(self, question: str, answer: str, below: str = "") -> ColumnMap:
-        label = self.label((question, answer))
+        label = "" if names.column(answer) in KINDS else self.label((question, answer))  # the number of a class, then
         below = below or self.first(names.BELOW, (question, answer))
         if below and not all(isinstance(values.passage(value), str) for value in self.values(below)):
             below = ""

@@ -194,10 +194,12 @@ def test_what_is_no_text_to_learn_is_refused_in_a_sentence(tmp_path, name, text,
 
 @pytest.mark.parametrize(("row", "asked"), [
     ({"user": "asha_k", "text": A, "airline_sentiment": None, "airline_sentiment_confidence": 1.0}, A),
-    ({"question": Q, "passage": A, "idx": 3, "label": None}, f"{Q}\n\n{A}")], ids=["Airline tweets", "BoolQ"])
+    ({"question": Q, "passage": A, "idx": 3, "label": None}, f"{Q}\n\n{A}"),
+    ({"text": A, "label": 0, "label_text": None}, A)], ids=["Airline tweets", "BoolQ", "MTEB"])
 def test_a_class_is_asked_for_with_all_that_it_is_about(tmp_path, row, asked):
-    rows = [{key: ("yes", "no")[at % 2] if each is None else each if key in ("user", "idx") or not isinstance(each, str)
-             else f"{each} {at}" for key, each in row.items()} for at in range(6)]
+    rows = [{key: ("yes", "no")[at % 2] if each is None else at % 2 if each == 0 else each
+             if key == "user" or not isinstance(each, str) else f"{each} {at}" for key, each in row.items()}
+            for at in range(6)]
     messages = read(tmp_path, rows).records[1].messages
     assert messages[1] == says("no") and messages[0]["content"].replace(" 1", "") == asked
 
