@@ -39,13 +39,15 @@ class Mapper:
 
     Attributes:
         main: what the columns of most rows hold; None where they tell nothing.
-        columns: those that the sample has.
+        columns: those that the sample has, and those of several languages that were read as rows.
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
         self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
                         if isinstance(value, dict)]
-        self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
+        columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
+        self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
+                                                        for name in each if names.LANGUAGE.fullmatch(name)))))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None
