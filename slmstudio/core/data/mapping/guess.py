@@ -172,9 +172,9 @@ class _Guess(Look):
         listed = ((self.by_name[word],) for word in choices.LISTED if word in self.by_name)
         for series in (*choices.series_of(self.by_name), *listed):
             offered = [choices.offered(row, series) for row in self.rows]
-            right = next((column for word in choices.RIGHT if (column := self.by_name.get(word)) not in (None, *series)
-                          and choices.are_read([(each, row.get(column)) for each, row in zip(
-                              offered, self.rows, strict=True)])), "")
+            right = next((column for word in choices.RIGHT if (
+                column := self.by_name.get(word, "")) not in ("", *series) and choices.are_read(
+                    [(each, row.get(column)) for each, row in zip(offered, self.rows, strict=True)])), "")
             question = self.first((*names.ASKED, "sentence", *names.BELOW), (*series, right))
             if right and question:
                 below = self.first(names.BELOW, (*series, right, question))

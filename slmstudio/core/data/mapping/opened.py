@@ -59,9 +59,9 @@ def opened(value: Any) -> Any:
         return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
     if "_task_hash" in value:
         return _of_prodigy(value)
-    if isinstance(value.get("annotations"), list) and isinstance(value.get("data"), dict) and (said := _of_label_studio(
-            value["annotations"])):
-        return value["data"] | said
+    if isinstance(value.get("annotations"), list) and isinstance(value.get("data"), dict) and (
+            annotated := _of_label_studio(value["annotations"])):
+        return value["data"] | annotated
     if "long_answer_candidates" in value and "annotations" in value:
         return _of_natural_questions(value)
     if isinstance(value.get("prompt"), str) and value["prompt"].startswith('["'):
@@ -82,8 +82,9 @@ def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:
 def _of_label_studio(annotations: list[Any]) -> dict[str, str]:
     """What the first annotator said of a task of Label Studio's: its class as "label", a written text as "answer",
     unless it has a name that columns have."""
-    results = next((each["result"] for each in annotations if isinstance(each, dict) and each.get("result")
-                    and not each.get("was_cancelled")), [])
+    results: list[dict[str, Any]] = next((
+        each["result"] for each in annotations if isinstance(each, dict) and each.get("result")
+        and not each.get("was_cancelled")), [])
     said: dict[str, str] = {}
     for each in results:
         name, kind, value = each.get("from_name", ""), each.get("type"), each.get("value")
