@@ -102,7 +102,7 @@ def messages_of(value: Any, column: str, findings: Findings,
     elif isinstance(value, Mapping):
         value = value["messages"] if isinstance(value.get("messages"), list) else _of_columns(value) or value
     if isinstance(value, str):
-        value = _asked(value) or _spoken(value) or value
+        value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
     if value and all(isinstance(each, str) for each in value):
@@ -170,7 +170,7 @@ def _spoken(text: str) -> list[dict[str, Any]]:
     if found := templated.messages(text):
         return found
     before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
-    if before.strip() or len(parts) < 4:
+    if before.strip() or len(parts) < 4 or _asked(text):
         return []
     names = {"function response": "tool"}
     return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}
