@@ -197,6 +197,6 @@ def _known() -> dict[str, str]:
 
 
 _SURE = frozenset((*ASKED, *ANSWERED, *CONVERSATION, *CHOSEN, *REJECTED, *TOOLS, *_WORDS)) - {
-    "language", "context", "q", "a"}
+    "language", "context", "q", "a", "story", "code"}
 _ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,
                   *BESIDE, *_WORDS, "system", "choices", "options", "pattern", "exact", "category", "correct_option"))
