@@ -21,7 +21,7 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
          "polarity")
 """Columns with the class of a text."""
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
-_OF_KIND = frozenset({"confidence", "score", "id", "count", "length", "date", "gold", "text"})
+_OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
 _OF_TEXT = ("question", "query", "claim", "statement", "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
