@@ -42,27 +42,39 @@ _WORDS = {
 }
 """For each column, what it is called elsewhere; "_" stands for a space."""
 
-ASKED = ("instruction", "question", "prompt", "query", "problem", "task", "request", "utterance", "user", "human",
-         "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
-         "ctx", "ask", "q", "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
+ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "problem", "task", "request",
+         "utterance", "questions", "user", "human", "user_message", "user_input", "customer", "patient", "inputs",
+         "input_text", "source", "src", "source_text", "src_text", "src_txt", "goal", "ctx", "startphrase", "ask", "q",
+         "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
 """Columns with the question; the first that is filled counts."""
-SOURCES = ("source", "src", "source_text")
+SOURCES = ("source", "src", "source_text", "src_text", "src_txt")
+NAMES = frozenset({"task", "goal", "post", "ticket", "message", "user", "customer", "human", "source", "src"})
+"""Those that may name something instead: the kind of task, who asked."""
+FRAMES = ("definition", "task_definition", "task_description")
+"""Columns that say what is to be done with an input, as in Natural Instructions."""
+HEADS = ("title", "subject")
+"""Columns with the question where an answer is beside them, in full or in short with more below."""
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
-            "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
-            "tgt", "outputs", "output_text", "responses", "answers", "reference", "references", "summary", "highlights",
-            "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected", "ideal", "a",
-            "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query")
+            "bot_response", "gpt", "model", "model_response", "agent", "doctor", "resolution", "target", "targets",
+            "target_text", "tgt", "tgt_text", "tgt_txt", "outputs", "output_text", "targets_pretokenized", "responses",
+            "answers", "long_answer", "answers_spans", "canonical_solution", "new_contents", "reference", "references",
+            "summary", "highlights", "abstract", "translation", "correct_answer", "best_answer", "final_answer",
+            "expected", "ideal", "a", "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query",
+            "code", "story")
 """Columns that hold the answer."""
+REPLIES = frozenset({"answer", "answers", "best_answer", "response", "responses", "reply", "resolution"})
+"""Columns with the answer to a question, not with another form of a text."""
 WORKED = ("solution", "generated_solution", "r1_solution_1")
 """Columns with an answer and the steps that lead to it."""
-WEAK_ANSWERS = frozenset({"model", "agent", "a", "bot", "gpt", "assistant", "reference", "references", "expected",
-                          "ideal"})
+WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot", "gpt", "assistant", "reference",
+                          "references", "expected", "ideal"})
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
-BELOW = ("input", "context", "passage", "paragraph", "background", "reference_text", "document", "article", "story",
-         "flores_passage", "support", "sql_context")
+BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
+         "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
+         "selftext", "old_contents")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
-                "chats", "thread", "interactions", "contents", "data")
+                "chats", "thread", "interactions", "contents", "data", "trajectory")
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
@@ -75,9 +87,9 @@ LABEL = (*SURE_LABEL, "is_good", "good", "feedback", "vote", "verdict", "liked",
          "is_helpful", "is_acceptable")
 """Columns that may say whether an answer is good; all but the first only where some are bad."""
 TEXT = ("text", "content", "document", "article", "body", "raw_text", "raw_content", "passage", "story", "page_content",
-        "markdown", "paragraph", "sentence", "code", "full_text", "plain_text")
-SCORES = ("score", "scores", "rating", "votes", "upvotes")
-"""What columns with the score of one answer begin with: WebGPT's "score_0" and "score_1"."""
+        "markdown", "paragraph", "sentence", "code", "full_text", "plain_text", "utt")
+SCORES = ("score", "scores", "rating", "votes", "upvotes", "winner", "winner_model")
+"""What columns with the score of one answer begin with: WebGPT's "score_0" and "score_1"; or with 1 for the winner."""
 RATINGS = frozenset({"helpfulness", "correctness", "quality", "rating", "score", "overall_score", "reward"})
 """Columns that may say how good the answer of their row is."""
 TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function")
@@ -87,6 +99,10 @@ WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "
           "labels", "which_is_better", "vote")
 STRENGTHS = ("preference_strength", "overall_preference")
 """Columns that say by a number which of two answers is better: below 0 the first, above it the second."""
+DETAILS = (*BELOW, *TEXT, "description", "details", "issue")
+"""Columns with the question where no other has it."""
+MARKS = ("spans", "entities", "ner_tags", "ner", "pos_tags", "bio_tags", "slots")
+"""Columns that mark words of a text."""
 _BESIDE = """
     id idx index _id uuid guid row row_id sr sno s_no sr_no sl_no क्रम क्रमांक
     serial serial_no no number url uri link source_url
@@ -94,6 +110,7 @@ _BESIDE = """
     page title topic topics category categories subject tag tags type kind class_name level difficulty language
     lang locale split subset license licence dataset domain hash length tokens num_tokens token_count word_count
     n_tokens model_name version status email phone is_impossible answer_start conversation_id prompt_id
+    subreddit subreddit_id permalink flair publisher section department district state city country
     source_dataset annotator worker_id worker batch file_upload current_node notes note comment comments remarks
 """
 BESIDE = frozenset(_BESIDE.split())
@@ -105,9 +122,10 @@ _CHANGES = """
     choices options choice_a choice_b choice_c choice_d option_a option_b option_c option_d opa opb opc opd a b c d
     thinking thought thoughts reasoning reasoning_content reasoning_trace thinking_trajectories chain_of_thought cot
     complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments
-    context input passage class sentiment emotion stars is_safe is_helpful is_acceptable is_correct correct toxic
+    context input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful
+    is_acceptable is_correct correct toxic
     is_toxic harmful preference_strength overall_preference response_2 response_b answer_2 answer_b output_2 output_b
-    questions
+    questions spans entities ner_tags
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: people must know when one of them isn't used."""
@@ -117,14 +135,18 @@ _PICTURES = """
 PICTURES = frozenset(_PICTURES.split())
 """Columns of what isn't text."""
 
-_BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]-]+")
+LANGUAGE = re.compile(r"(?:.*_)?[a-z]{3}_[A-Z][a-z]{3}")
+"""What columns of a language are called in the sets of AI4Bharat and in FLORES: "hin_Deva", "sentence_hin_Deva"."""
+_BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instruction", "output", "query", "reply",
-                          "completion"})
+                          "completion", "solution"})
 _ABOUT = frozenset({"id", "ids", "type", "start", "end", "no", "number", "count", "length", "date", "time", "category",
                     "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by",
-                    "original", "labelling", "labeling", "template"})
+                    "original", "labelling", "labeling", "template", "is", "valid", "choices", "options", "candidates",
+                    "toks", "sha256", "input", "actual", "predicted", "संख्या", "क्रमांक", "क्रम", "नंबर", "प्रकार",
+                    "दिनांक", "எண்"})
 """Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
@@ -160,7 +182,7 @@ def words_in(name: str) -> set[str]:
     >>> sorted(words_in("Question (Hindi)")), words_in("question_id")
     (['question'], set())
     """
-    words = set(column(_CAMEL.sub("_", name)).split("_"))
+    words = {word if word.isascii() else _known().get(word, word) for word in _plain(_CAMEL.sub("_", name)).split("_")}
     return set() if words & _ABOUT else words & _PLAIN_WORDS
 
 
@@ -175,6 +197,6 @@ def _known() -> dict[str, str]:
 
 
 _SURE = frozenset((*ASKED, *ANSWERED, *CONVERSATION, *CHOSEN, *REJECTED, *TOOLS, *_WORDS)) - {
-    "language", "context", "q", "a"}
+    "language", "context", "q", "a", "story", "code"}
 _ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,
                   *BESIDE, *_WORDS, "system", "choices", "options", "pattern", "exact", "category", "correct_option"))

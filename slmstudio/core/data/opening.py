@@ -13,7 +13,7 @@ from pathlib import Path
 from slmstudio.core.data import quick_rows
 from slmstudio.core.data.mapping import threads
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
+from slmstudio.core.data.source import AS_JSONL, CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
@@ -228,7 +228,9 @@ class DataFile:
         first = next(chunks, b"")
         everything = chain([first], chunks)
         is_json = suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None
-        table = not is_json and (suffix in TABLE_SUFFIXES or (suffix not in TEXT_SUFFIXES and _is_table(first)))
+        by_tabs = suffix in (".tsv", ".tab") or (suffix in TEXT_SUFFIXES and tables.is_by_tabs(first))
+        table = not is_json and (by_tabs or suffix in TABLE_SUFFIXES or (
+            suffix not in TEXT_SUFFIXES and _is_table(first)))
         notes = [tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
                     encoding=source.encoding)] if source.assumed else []
         if is_json:
@@ -238,11 +240,18 @@ class DataFile:
                 return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
             return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
         if table:
-            delimiter = "\t" if suffix in (".tsv", ".tab") else tables.delimiter_of(first)
-            named = header.named(tables.table_rows(everything, delimiter), notes, self._said)
+            delimiter = "\t" if by_tabs else tables.delimiter_of(first)
+            rows = tables.of_cards(tables.table_rows(everything, delimiter))
+            named = header.named(rows, notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
         begin = first.decode("utf-8", "replace")
+        if texts.is_tagged(begin):
+            raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
+                            tr("A model that answers in text learns from questions with answers, conversations or "
+                               "plain text."), tr(CHOOSE))
+        if suffix in (".yml", ".yaml"):
+            raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
         if self.choices.text_by is None and threads.is_whatsapp(begin):
             people = len(threads.whatsapp_speakers(begin))
             if people == 2:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from slmstudio.core.data import column_names, quick_rows
+from slmstudio.core.data import column_names, layouts, quick_rows
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
@@ -85,9 +85,15 @@ class Dataset:
 
     @property
     def unused_that_matter(self) -> tuple[str, ...]:
-        """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do."""
+        """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do; questions and
+        answers beside text; and those of another language where each column's name has its language."""
+        twice = set().union(*(words for used in self.mapping.values() if column_names.column(used) not in (
+            words := column_names.words_in(used))))
         return tuple(name for name in self.unused
-                     if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES)
+                     if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES
+                     or twice & column_names.words_in(name)
+                     or (self.layout == "text" and name in self.columns and column_names.is_sure(name)
+                         and column_names.words_in(name)))
 
 
 class NoUsableRow(UserError):
@@ -161,14 +167,14 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     found.columns = tuple(dict.fromkeys(columns))
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
-    found.notes += (*rows.notes(), *_ratings(found.unused), *_numbered_classes(found))
+    found.notes += (*rows.notes(), *_ratings(found), *_numbered_classes(found))
     return found
 
 
-def _ratings(unused: tuple[str, ...]) -> list[str]:
+def _ratings(found: Dataset) -> list[str]:
     """What to know of columns that rate the answers."""
-    names = [f'"{name}"' for name in unused if column_names.column(name) in column_names.RATINGS]
-    if not names:
+    names = [f'"{name}"' for name in found.unused if column_names.column(name) in column_names.RATINGS]
+    if not names or layouts.kind(found.layout) != "chat":
         return []
     return [tr("The ratings in {columns} aren't used: all answers are learned equally. Remove the rows with low "
                "ratings.", columns=", ".join(names))]
@@ -178,7 +184,8 @@ def _numbered_classes(found: Dataset) -> list[str]:
     """What to know of a table of texts with classes whose answers are bare numbers."""
     answer = found.mapping.get("output", "")
     said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
-    if column_names.column(answer) not in KINDS or not said or not all(map(str.isdecimal, map(str, said))):
+    is_kind = not set(KINDS).isdisjoint(column_names.column(answer).split("_"))
+    if not is_kind or not said or not all(map(str.isdecimal, map(str, said))):
         return []
     return [tr('The number in "{column}" is learned as the answer to each text. Names tell a model more: if you know '
                "what each number stands for, write that instead.", column=answer)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import answers
+from slmstudio.core.data.column_names import LANGUAGE, MARKS
 from slmstudio.core.data.conversations import (
     Findings,
     Messages,
@@ -26,8 +26,6 @@ EXAMPLE = '{"instruction": …, "output": …}'
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
 SHOWN_COLUMNS = 12
-_LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
-"""What columns of a language are called in the sets of AI4Bharat and FLORES: "hin_Deva"."""
 
 
 class RowError(Exception):
@@ -67,11 +65,15 @@ class ColumnsMissing(Exception):
             return tr("each row is one message of a conversation, and no column says of which one; a row must hold a "
                       'whole conversation, such as {example}, or have its "conversation_id".',
                       example='{"messages": [{"role": …, "content": …}, …]}')
-        languages = list(filter(_LANGUAGE.fullmatch, self.columns))
+        languages = list(filter(LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
-            return ntr("the columns hold the same in {n:,} language; choose one, for example {option}.",
-                       "the columns hold the same in {n:,} languages; choose one, for example {option}.",
-                       len(languages), option=f"--map messages={languages[-1]}")
+            return ntr("the columns hold the same in {n:,} language; choose what is asked and what is answered, for "
+                       "example {option}.",
+                       "the columns hold the same in {n:,} languages; choose what is asked and what is answered, for "
+                       "example {option}.", len(languages), option=f"--map instruction={languages[0]},output={languages[1]}")
+        if marks := [column for column in self.columns if column in MARKS]:
+            return tr('"{column}" marks single words of a text, for a tagger. A model that answers in text learns from '
+                      "questions with answers, conversations or plain text.", column=printable(marks[0]))
         names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
         more = len(self.columns) - SHOWN_COLUMNS
         if more > 0:

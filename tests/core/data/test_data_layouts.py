@@ -166,7 +166,7 @@ def test_text_rows(tmp_path):
 
 
 def test_columns_of_messages_that_nothing_is_made_of(tmp_path):
-    dataset = read(tmp_path, {"chosen": [ASK, {**GOOD, "weight": 1}], "rejected": [ASK, BAD], "score": 5})
+    dataset = read(tmp_path, {"chosen": [ASK, {**GOOD, "weight": 0}], "rejected": [ASK, BAD], "score": 5})
     assert dataset.unused == ("chosen.weight", "score")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
@@ -19,6 +20,10 @@ SERIES = (tuple(ascii_lowercase), *(
     for marks in (ascii_lowercase, range(10), range(1, 10))
 ), tuple("123456789"), *map(tuple, ("कखगघङ", "अबकडइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")))
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
+LISTED = ("choices", "options", "endings")
+"""Columns with all choices."""
+_NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGNORECASE)
+"""How an answer names a choice by its column: "option2"."""
 
 
 def columns_of(series: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +60,10 @@ def joined(row: Mapping[str, Any], series: Sequence[str]) -> dict[str, list[Any]
     return {"text": texts, "label": marks[:len(texts)]}
 
 
+def offered(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    """The choices of a row, from a column for each, or the only one for all."""
+    return row.get(columns[0]) if len(columns) == 1 else joined(row, columns)
+
 
 def listed(value: Any) -> tuple[list[str], list[str]]:
     """The texts of choices and what each is called, of a list, of ARC's {"text": […], "label": […]}, or of MedQA's
@@ -74,44 +83,73 @@ def listed(value: Any) -> tuple[list[str], list[str]]:
     return texts, list(marks or ()) if fit else list(ascii_uppercase[:len(texts)])
 
 
-def right(texts: list[str], marks: list[str], answer: Any) -> int | None:
-    """Which choice an answer names, by what it is called, by its words, or by its place from 0; None where none is.
+def right(texts: list[str], marks: list[str], answer: Any, first: int | None = None) -> int | None:
+    """Which choice an answer names, by what it is called, by its words, or by its place; None where none is.
+
+    Args:
+        first: as `first_place` finds it.
 
     >>> right(["Pune", "Goa"], ["A", "B"], "(b)"), right(["Pune", "Goa"], ["A", "B"], "Pune")
     (1, 0)
     """
     said = str(answer).strip()
-    for name, each in ((said, marks), (said, texts), (said.strip("().").upper(), marks)):
-        if name in each:
-            return each.index(name)
-    return int(said) if _is_place(said) and int(said) < len(texts) else None
+    if first is None:
+        for name, each in ((said, marks), (said, texts), (_NAMED.sub("", said).strip("().").upper(), marks)):
+            if name in each:
+                return each.index(name)
+    at = int(said) - (first or 0) if _is_place(said) else -1
+    return at if 0 <= at < len(texts) else None
+
+
+def first_place(rows: Iterable[tuple[Any, Any]]) -> int | None:
+    """What number the answers of a file give to the first choice, 0 or 1; None where they aren't such numbers, or don't
+    show it.
+
+    Args:
+        rows: the choices of each row and its answer.
+    """
+    answered = [(*listed(value), answer) for value, answer in rows if value is not None and answer not in (None, "")]
+    said = [(texts, marks, str(answer).strip()) for texts, marks, answer in answered]
+    if not all(_is_place(answer) and int(answer) <= len(texts) for texts, _, answer in said):
+        return None
+    if all(answer in marks for _, marks, answer in said) or all(
+            isinstance(answer, str) and answer.strip() in (*texts, *marks) for texts, marks, answer in answered):
+        return None
+    if any(answer == "0" for _, _, answer in said):
+        return 0
+    return 1 if any(int(answer) == len(texts) for texts, _, answer in said) else None
 
 
 def _is_place(said: str) -> bool:
     return said.isdecimal() and len(said) <= 2
 
 
-def written(value: Any, answer: Any) -> tuple[str, str] | None:
+def written(value: Any, answer: Any, first: int | None = None) -> tuple[str, str] | None:
     """The choices as lines below their question, and the right one; None where it isn't known.
+
+    Args:
+        first: as `first_place` finds it.
 
     >>> written(["Pune", "Goa"], 1)
     ('A. Pune\\nB. Goa', 'B. Goa')
     """
     texts, marks = listed(value)
-    at = right(texts, marks, answer)
+    at = right(texts, marks, answer, first)
     if at is None:
         return None
-    lines = [f"{mark}. {text}" for mark, text in zip(marks, texts, strict=True)]
+    lines = [text if re.match(rf"{re.escape(mark)}\s*[).:]", text) else f"{mark}. {text}"
+             for mark, text in zip(marks, texts, strict=True)]
     return "\n".join(lines), lines[at]
 
 
-def are_read(rows: Iterable[tuple[Any, Any]]) -> bool:
+def are_read(rows: Sequence[tuple[Any, Any]]) -> bool:
     """Whether the answers of a file clearly name their choices.
 
     Args:
-        rows: the choices of each row and its answer; numbers that never are 0 may count from 1, so they aren't sure.
+        rows: the choices of each row and its answer; numbers that may count from 0 or from 1 aren't sure.
     """
     said = [(listed(value), str(answer).strip()) for value, answer in rows if value is not None and answer is not None]
-    places = [answer for (texts, marks), answer in said if answer not in (*marks, *texts) and _is_place(answer)]
-    named = sum(right(texts, marks, answer) is not None for (texts, marks), answer in said)
-    return all(texts for (texts, _), _ in said) and (not places or "0" in places) and 2 * named > len(said)
+    places = any(answer not in (*marks, *texts) and _is_place(answer) for (texts, marks), answer in said)
+    first = first_place(rows)
+    named = sum(right(texts, marks, answer, first) is not None for (texts, marks), answer in said)
+    return all(texts for (texts, _), _ in said) and not (places and first is None) and 2 * named > len(said)

@@ -21,6 +21,10 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
          "polarity")
 """Columns with the class of a text."""
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
+_OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
+"""Words in the name of a column that says something about the class."""
+_OF_TEXT = ("question", "query", "claim", "statement", "hypothesis")
+"""Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
 
@@ -65,7 +69,8 @@ class _Guess(Look):
 
     def _conversation(self) -> ColumnMap | None:
         named = [self.by_name[word] for word in names.CONVERSATION if word in self.by_name]
-        found = next((column for column in (*named, *self.columns) if self._is_conversation(
+        twins = unclear.twins(self.columns)
+        found = next((column for column in (*named, *self.columns) if column not in twins and self._is_conversation(
             column, column in named) and names.column(column) not in _EXAMPLES), "")
         paired = [] if found else list(filter(self._holds_pairs, self.columns))
         if len(paired) == 1:  # several are the same in several languages
@@ -101,19 +106,27 @@ class _Guess(Look):
         answer = self.first(names.ANSWERED) or self._query()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-        question = self.first((word for word in names.ASKED if word not in sources), (answer,))
+        question = self.first((word for word in names.ASKED if word not in sources), (answer, *self._names()))
         if not answer and question:
             return self._answer_unknown(question)
         if not answer:
             return None
         answer = self._worked(answer)
-        is_sure = self.is_text(answer) and names.column(answer) not in names.WEAK_ANSWERS
-        if not question and is_sure:
-            question = self.first((*names.BELOW, *names.TEXT), (answer,))
+        is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
+            isinstance(values.as_text(value), str) for value in self.values(answer))
+        if not question and names.column(answer) in names.REPLIES and (head := self.first(names.HEADS, self._names())):
+            return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
+        if not question and (is_sure or names.column(answer) == "code"):
+            question = self.first(names.DETAILS, (answer,))
         if not question and is_sure:
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
         return self._answered(question, answer) if question else None
+
+    def _names(self) -> list[str]:
+        """Columns that might hold a question by what they are called, but name something: a task, who asked."""
+        return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
+                and unclear.are_names(self.values(column))]
 
     def _query(self) -> str:
         """The column "query" beside a question where it holds SQL, as in Spider."""
@@ -139,32 +152,36 @@ class _Guess(Look):
             return None
         return self._answered(question, others[0])
 
-    def _answered(self, question: str, answer: str) -> ColumnMap:
-        label = self.label((question, answer))
-        below = self.first(names.BELOW, (question, answer))
-        if below and not all(isinstance(value, (str, list)) for value in self.values(below)):
+    def _answered(self, question: str, answer: str, below: str = "") -> ColumnMap:
+        label = "" if names.column(answer) in KINDS else self.label((question, answer))  # the number of a class, then
+        below = below or self.first(names.BELOW, (question, answer))
+        if below and not all(isinstance(values.passage(value), str) for value in self.values(below)):
             below = ""
+        frame = self.first(names.FRAMES, (question, answer))
+        if frame and not below and names.column(question) in names.BELOW:
+            question, below = frame, question
         if label:
             return self.map("labelled", prompt=question, completion=answer, label=label, input=below)
         history = self.first(names.HISTORY, (question, answer))
         return self.map("instruction", instruction=question, input=below, output=answer,
-                         history=history if history and self._is_list(history) else "", choices=self._choices(answer))
+                        history=history if history and self._is_list(history) else "")
 
     def _with_choices(self) -> ColumnMap | None:
-        """A question with its choices in columns of their own, as MMLU's A, B, C and D, and the right one."""
-        for series in choices.series_of(self.by_name):
-            right = self.first((word for word in choices.RIGHT if word in self.by_name), series)
-            question = self.first((*names.ASKED, "sentence"), (*series, right))
-            if right and question and choices.are_read(
-                    (choices.joined(row, series), row.get(right)) for row in self.rows):
+        """A question with its choices, each in a column of its own, as MMLU's A, B, C and D, or all in one, and the
+        right one."""
+        listed = ((self.by_name[word],) for word in choices.LISTED if word in self.by_name)
+        for series in (*choices.series_of(self.by_name), *listed):
+            offered = [choices.offered(row, series) for row in self.rows]
+            right = next((column for word in choices.RIGHT if (
+                column := self.by_name.get(word, "")) not in ("", *series) and choices.are_read(
+                    [(each, row.get(column)) for each, row in zip(offered, self.rows, strict=True)])), "")
+            question = self.first((*names.ASKED, "sentence", *names.BELOW), (*series, right))
+            if right and question:
                 below = self.first(names.BELOW, (*series, right, question))
-                return replace(self.map("instruction", instruction=question, input=below, output=right), series=series)
+                found = self.map("instruction", instruction=question, input=below, output=right,
+                                 choices="" if len(series) > 1 else series[0])
+                return replace(found, series=series) if len(series) > 1 else found
         return None
-
-    def _choices(self, answer: str) -> str:
-        found = self.first(("choices", "options"), (answer,))
-        return found if found and choices.are_read(
-            (row.get(found), row.get(answer)) for row in self.rows) else ""
 
     def _is_list(self, column: str) -> bool:
         return all(isinstance(value, list) for value in self.values(column))
@@ -179,18 +196,28 @@ class _Guess(Look):
         found = self.first(names.TEXT)
         if not found or not self.is_text(found):
             return None
-        return self._sorted(found) or ColumnMap("text", {"text": found})
+        return self._sorted(found) or (None if self._has_marks() else ColumnMap("text", {"text": found}))
+
+    def _has_marks(self) -> bool:
+        """Whether words of a text are marked, for a tagger: as text alone, the rows would teach something else."""
+        return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
+                   for value in self.values(self.by_name[word]))
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
-        kind = self.first(KINDS, (text,))
-        is_sure = names.column(kind) in _SURE_KINDS
-        if kind and self._is_class(kind) and (is_sure or (
-                len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))):
-            return self.map("instruction", instruction=text, output=kind)
-        if kind and is_sure and unclear.are_classes(self.values(kind)) and unclear.are_numbers(self.values(kind)):
-            return self.map("instruction", instruction=text, output=kind)
-        return None
+        kind = self.first(KINDS, (text,)) or next((
+            column for column in self.columns if _SURE_KINDS & (words := set(names.column(column).split("_")))
+            and not words & _OF_KIND and column != text and unclear.are_classes(self.values(column))), "")
+        is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_")))
+        if not kind or not (
+                (self._is_class(kind) and (is_sure or (
+                    len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))))
+                or (is_sure and unclear.are_classes(self.values(kind)) and unclear.are_numbers(self.values(kind)))):
+            return None
+        asked = self.first(_OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
+        if asked and self.is_text(asked) and not unclear.are_same(self.values(asked)):
+            return self.map("instruction", instruction=asked, input=text, output=kind)
+        return self.map("instruction", instruction=text, output=kind)
 
     def _is_class(self, column: str) -> bool:
         values = self.values(column)
@@ -203,8 +230,9 @@ class _Guess(Look):
             return found
         if len(texts) == 2:
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
-            return None if is_unclear and found.layout == "instruction" else found
-        if is_unclear:
+            is_same = any(unclear.are_same(self.values(text)) for text in texts)
+            return None if (is_unclear or is_same) and found.layout == "instruction" else found
+        if is_unclear or self._has_marks():
             return None
         if len(texts) != 1 or names.column(texts[0]) in (
                 *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
@@ -214,7 +242,7 @@ class _Guess(Look):
     def _by_names(self) -> ColumnMap | None:
         """By names that can mean nothing else, whatever is in the columns: then what is wrong there can be said."""
         for layout, wanted in _SURE:
-            if set(wanted) <= set(self.columns):
+            if set(wanted) <= set(self.columns) and not (layout == "text" and self._has_marks()):
                 return self.map(layout, **dict(zip(needed(layout) if len(wanted) == len(needed(layout)) else (
                     "prompt", *needed(layout)), wanted, strict=True)))
         return None
@@ -224,6 +252,7 @@ class _Guess(Look):
         found: list[str] = []
         if not self._may_look:
             return found
+        without = (*without, *self._names())
         for column in self.columns:
             values = self.values(column)
             if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):

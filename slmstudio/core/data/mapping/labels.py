@@ -55,7 +55,7 @@ def winner_of(value: Any, marks: tuple[str, str]) -> int | None:
     if isinstance(value, bool):
         return None
     word = (f"{value:g}" if isinstance(value, (int, float)) else str(value)).strip().casefold()
-    if word in ("tie", "both", "neither", "equal", "draw", "same", "none") or word.startswith("tie"):
+    if word in ("equal", "draw", "same", "none") or word.startswith(("tie", "both", "neither")):
         return -1
     found = re.search(r"(?:^|[\s_-])([ab012])$", word)
     return marks.index(found[1]) if found and found[1] in marks else None

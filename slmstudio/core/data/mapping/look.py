@@ -53,6 +53,11 @@ class ColumnMap:
         return tuple(self.columns[target] for target in needed(self.layout, self.columns) if target in self.columns)
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The columns with choices: one for each, or one for all, or none."""
+        return self.series or tuple(column for target, column in self.columns.items() if target == "choices")
+
+    @property
     def used(self) -> frozenset[str]:
         """Every column that something is made of."""
         return frozenset((*self.columns.values(), *self.series))
@@ -72,7 +77,8 @@ class Look:
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]):
         self.rows = rows
-        self.columns = [name for name in columns if any(_filled(row.get(name)) for row in rows)] or list(columns)
+        self.columns = [name for name in columns if any(
+            _filled(each := row.get(name)) and not _are_numbers(each) for row in rows)] or list(columns)
         self.by_name: dict[str, str] = {}
         for name in self.columns:
             self.by_name.setdefault(names.column(name), name)
@@ -124,3 +130,8 @@ class Look:
 
 def _filled(value: Any) -> bool:
     return value is not None and value != "" and value != []
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether a value is a list of numbers, as the tokens that P3 has beside its texts are."""
+    return isinstance(value, list) and all(isinstance(each, (int, float)) for each in value)

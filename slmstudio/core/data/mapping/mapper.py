@@ -7,11 +7,11 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
-from slmstudio.core.data.mapping import choices, labels, ranked, tools, values
+from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.opened import opened
+from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.turns import (
     NotText,
     is_asked,
@@ -26,20 +26,10 @@ from slmstudio.core.data.mapping.turns import (
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object, read_row
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.i18n import nnoop, tr
+from slmstudio.core.i18n import tr
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
-OF_TREE = nnoop("Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} row).",
-                "Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} rows).")
-GREETED = nnoop("What the assistant says before the first question is left out ({n:,} row).",
-                "What the assistant says before the first question is left out ({n:,} rows).")
-TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; the chosen model's template writes it "
-                  "again ({n:,} row).",
-                  "Texts that a chat template wrote are read as conversations; the chosen model's template writes them "
-                  "again ({n:,} rows).")
-UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
-                   "Last messages without an answer are left out ({n:,} rows).")
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -49,14 +39,18 @@ class Mapper:
 
     Attributes:
         main: what the columns of most rows hold; None where they tell nothing.
-        columns: those that the sample has.
+        columns: those that the sample has, and those of several languages that were read as rows.
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
-        self._sample = [value for each in sample[:SAMPLE] if isinstance(value := opened(each), dict)]
-        self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
+        self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
+                        if isinstance(value, dict)]
+        columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
+        self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
+                                                        for name in each if names.LANGUAGE.fullmatch(name)))))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
+        self._first = _first_choice(self.main, self._sample) if self.main is not None else None
         self._readers: dict[tuple[str, ...], _Reader | None] = {}
 
     def examples(self) -> dict[str, str]:
@@ -70,7 +64,15 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
-        value = opened(value)
+        if is_refused(value):
+            raise RowError([("answer", tr("the annotator didn't accept this row."))])
+        rows = rows_of(value, not self._is_given)
+        if len(rows) == 1:
+            return self._read(rows[0])
+        return [row._replace(note=notes.IN_LANGUAGES) for each in rows for row in self._read(each)]
+
+    def _read(self, value: Any) -> list[Row]:
+        """What one row of those says."""
         if not isinstance(value, dict):
             raise RowError([("", not_an_object(value))])
         keys = tuple(value)
@@ -91,7 +93,7 @@ class Mapper:
         found = self.main
         if not self._is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
-        reader = _Reader(found, keys) if found is not None else None
+        reader = _Reader(found, keys, self._first) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader
         return reader
@@ -105,11 +107,24 @@ class Mapper:
         return main if own is None or (own.layout == main.layout and len(own.used) <= here) else own
 
 
-class _Reader:
-    """Reads rows with one set of columns."""
+def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """What number the rows give to the first of their choices, as `choices.first_place` finds it."""
+    if not columns.choices:
+        return None
+    return choices.first_place(
+        (choices.offered(row, columns.choices), row.get(columns.columns["output"])) for row in rows)
 
-    def __init__(self, columns: ColumnMap, keys: tuple[str, ...]):
+
+class _Reader:
+    """Reads rows with one set of columns.
+
+    Args:
+        first: as `choices.first_place` finds it.
+    """
+
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None):
         self._map = columns
+        self._first = first
         self._columns = columns.columns
         self._needed = columns.needed
         self._beside = tuple(name for name in keys if name not in columns.used)
@@ -197,36 +212,36 @@ class _Reader:
 
     def _turns(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> list[Any]:
         found, offered = messages_of(value, self._columns.get(target, target), findings, unused)
-        about["tools"] = [*about["tools"], *offered]
+        about["tools"] = [*about["tools"], *(each for each in offered if each not in about["tools"])]
         return found
 
     def _messages(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = OF_TREE if is_tree(whole) else TEMPLATED if is_templated(whole) else None
+        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else None
         if isinstance(whole, list) and len(whole) % 2 and len(whole) > 1 and all(
                 isinstance(each, str) for each in whole):  # by turns, so that the last one asks
-            found, note = found[:-1], UNANSWERED
+            found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:
-            found, note = asked, GREETED
+            found, note = asked, notes.GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         question, answer = self._of(value, "instruction"), self._of(value, "output")
-        below = self._of(value, "input")
-        if self._map.series or "choices" in self._columns:
-            offered = choices.joined(value, self._map.series) if self._map.series else self._of(value, "choices")
-            said = choices.written(offered, answer)
+        below = values.passage(self._of(value, "input"))
+        if self._map.choices:
+            said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
             if said is None:
                 raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
-            question, answer = values.below(values.as_text(question), said[0]), said[1]
+            question, answer = values.below(values.below(values.as_text(question), below), said[0]), said[1]
+            below = None
         if values.are_instances(answer):
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
-        if isinstance(answer, dict) and answer.get("text") == []:  # SQuAD's, of a question without one
+        if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
         answer = self._answer(answer, "output", findings, unused, about)
@@ -251,7 +266,7 @@ class _Reader:
             value = [value]
         if is_conversation(value):
             return self._turns(value, target, findings, unused, about)
-        return values.as_text(value)
+        return values.as_text(ranked.best(value))
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping.turns import is_message
+from slmstudio.core.data.mapping.values import as_text
 
 _STORIES = ("story", "context", "passage")
+_SAID = {"choices": "label", "taxonomy": "label", "rating": "label", "textarea": "answer"}
+"""Kinds of annotations in Label Studio, by what they are."""
 _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "model_editable_context", "code",
                      "execution_output", "tether_browsing_display", "tether_quote", "system_error"})
 """What ChatGPT's export holds beside what was said."""
 
 
+def rows_of(value: Any, by_language: bool = True) -> list[Any]:
+    """A row as `opened`; or several, where it holds conversations in columns for several languages, as IndicAlign's.
+
+    Args:
+        by_language: whether such columns are looked for.
+    """
+    languages = _languages(tuple(value)) if by_language and isinstance(value, dict) else ()
+    filled = [name for name in languages if isinstance(value[name], list) and value[name]]
+    if len(filled) < 2:
+        return [opened(value)]
+    return [_without(value, *languages) | {"messages": value[name]} for name in filled]
+
+
+@lru_cache(maxsize=256)  # the rows of a file have the same columns, or few different ones
+def _languages(columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(filter(names.LANGUAGE.fullmatch, columns))
+
+
+def is_refused(value: Any) -> bool:
+    """Whether an annotator hasn't accepted a row of Prodigy's."""
+    return isinstance(value, dict) and "_task_hash" in value and value.get("answer") in ("reject", "ignore")
+
+
 def opened(value: Any) -> Any:
     """A row as an object with its columns. Opened are {"translation": {"en": …, "hi": …}}, a list of messages, lists of
-    questions and answers as CoQA has them, and a conversation of ChatGPT's export; others stay as they are."""
+    questions and answers as CoQA has them, a conversation of ChatGPT's export, and the tasks of Label Studio, Prodigy
+    and Argilla; others stay as they are."""
     if isinstance(value, list):
         return {"messages": value} if value and isinstance(value[0], dict) and is_message(value[0]) else value
     if not isinstance(value, dict):
@@ -26,8 +56,80 @@ def opened(value: Any) -> Any:
     if isinstance(value.get("mapping"), dict) and "current_node" in value and (said := _way_to(value)):
         return {"messages": said, "title": value.get("title")}
     if isinstance(value.get("questions"), list) and (said := _asked_in_turn(value)):
-        return _without(value, "questions", "answers", *_STORIES) | {"messages": said}
-    return value
+        return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
+    if "_task_hash" in value:
+        return _of_prodigy(value)
+    if isinstance(value.get("annotations"), list) and isinstance(value.get("data"), dict) and (
+            annotated := _of_label_studio(value["annotations"])):
+        return value["data"] | annotated
+    if "long_answer_candidates" in value and "annotations" in value:
+        return _of_natural_questions(value)
+    if isinstance(value.get("prompt"), str) and value["prompt"].startswith('["'):
+        return _of_arena(value)
+    return _of_argilla(value) if any(name.endswith(".responses") for name in value) else value
+
+
+def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:
+    """A task of Prodigy's without what it says of itself; the texts of the options that were chosen as "label"."""
+    rest = _without(value, "answer", "accept", "options", "tokens", "_input_hash", "_task_hash", "_view_id")
+    options, chosen = value.get("options"), value.get("accept")
+    if isinstance(options, list) and isinstance(chosen, list):
+        rest["label"] = ", ".join(str(each.get("text", each.get("id"))) for each in options
+                                  if isinstance(each, dict) and each.get("id") in chosen)
+    return rest
+
+
+def _of_label_studio(annotations: list[Any]) -> dict[str, str]:
+    """What the first annotator said of a task of Label Studio's: its class as "label", a written text as "answer",
+    unless it has a name that columns have."""
+    results: list[dict[str, Any]] = next((
+        each["result"] for each in annotations if isinstance(each, dict) and each.get("result")
+        and not each.get("was_cancelled")), [])
+    said: dict[str, str] = {}
+    for each in results:
+        name, kind, value = each.get("from_name", ""), each.get("type"), each.get("value")
+        if kind in _SAID and isinstance(value, dict):
+            texts = value.get("text" if kind == "textarea" else kind)
+            said[name if names.is_known(name) else _SAID[kind]] = ", ".join(
+                map(str, texts if isinstance(texts, list) else [texts]))
+    return said
+
+
+def _of_natural_questions(value: dict[str, Any]) -> dict[str, Any]:
+    """A row of Natural Questions with its first short answer, which is a text or a place in the page, or yes or no."""
+    annotated = value["annotations"]
+    found = annotated[0] if isinstance(annotated, list) and annotated else annotated
+    found = {key: each[0] if isinstance(each, list) and found is annotated and each else each
+             for key, each in found.items()} if isinstance(found, dict) else {}
+    short = found.get("short_answers")
+    first = short[0] if isinstance(short, list) and short else short
+    answer: Any = {"1": "yes", "0": "no", "YES": "yes", "NO": "no"}.get(str(found.get("yes_no_answer")), [])
+    if isinstance(first, dict) and first.get("text"):
+        answer = as_text(first)
+    elif isinstance(first, dict) and isinstance(value.get("document_text"), str) and first.get("end_token"):
+        answer = " ".join(value["document_text"].split(" ")[first["start_token"]:first["end_token"]])
+    return _without(value, "annotations", "long_answer_candidates") | {"answer": answer}
+
+
+def _of_arena(value: dict[str, Any]) -> dict[str, Any]:
+    """A row of Chatbot Arena's tables, whose turns are lists in JSON, with the two conversations."""
+    try:
+        lists = {name: json.loads(each) for name, each in value.items() if isinstance(each, str) and each[:1] == "["}
+    except (ValueError, RecursionError):
+        return value
+    asked = lists.pop("prompt", None)
+    if asked is None or not lists or any(len(each) != len(asked) for each in lists.values()):
+        return value
+    return _without(value, "prompt", *lists) | {name.replace("response", "conversation"): [
+        {"role": role, "content": text or ""} for pair in zip(asked, each, strict=True)
+        for role, text in zip(("user", "assistant"), pair, strict=True)] for name, each in lists.items()}
+
+
+def _of_argilla(value: dict[str, Any]) -> dict[str, Any]:
+    """A record of Argilla's with the first of what people said of it."""
+    asked = [name.removesuffix(".responses") for name in value if name.endswith(".responses")]
+    return {name: each for name, each in value.items() if not name.startswith(tuple(f"{one}." for one in asked))} | {
+        name: as_text(value[f"{name}.responses"]) for name in asked}
 
 
 def _without(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -38,8 +140,12 @@ def _asked_in_turn(value: Mapping[str, Any]) -> list[dict[str, str]]:
     """Questions about a story and the answer to each, as a conversation; empty where they don't fit each other."""
     questions, answers = value["questions"], value.get("answers")
     if isinstance(answers, dict):
-        answers = next((answers[key] for key in ("input_text", "text") if key in answers), None)
-    if not isinstance(answers, list) or len(answers) != len(questions) or not all(
+        answers = next((answers[key] for key in ("input_text", "text", "texts") if key in answers), None)
+    if not isinstance(answers, list) or len(answers) != len(questions):
+        return []
+    questions, answers = ([as_text(each.get("input_text", each) if isinstance(each, dict) else each) for each in column]
+                          for column in (questions, answers))
+    if not all(
             isinstance(each, str) for each in (*questions, *answers)):
         return []
     story = next((value[name] for name in _STORIES if isinstance(value.get(name), str)), "")

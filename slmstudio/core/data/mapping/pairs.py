@@ -11,6 +11,7 @@ from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.turns import ROLES, is_conversation
 
 _ASKED = ("prompt", *names.ASKED, "input")
+_NO_ANSWERS = ("model", "model_name", "choice", "option", "alternative", "ending", "sol")
 _ORDERS = (("a", "b"), ("0", "1"), ("1", "2"))
 
 
@@ -77,7 +78,7 @@ def _told_apart(look: Look) -> ColumnMap | None:
             series.setdefault(found["base"], {})[found["mark"]] = column
     for base, marks in series.items():
         one, other = next((order for order in _ORDERS if set(order) <= set(marks)), ("", ""))
-        if not one or base in ("model", "model_name") or not all(
+        if not one or base in _NO_ANSWERS or not all(
                 _is_answer(look, marks[mark]) for mark in (one, other)):
             continue
         pair = marks[one], marks[other]
@@ -114,6 +115,9 @@ def _ranked(look: Look) -> ColumnMap | None:
     """One column with several answers and the rank of each, as Nectar's, or the score, as UltraFeedback's."""
     for column in look.columns:
         values = look.values(column)
-        if 2 * sum(map(ranked.are_ranked, values)) > len(values) and (prompt := look.first(_ASKED, (column,))):
-            return look.map("preference", prompt=prompt, ranked=column)
+        if 2 * sum(map(ranked.are_ranked, values)) > len(values) and (
+                prompt := look.first((*_ASKED, *names.HEADS), (column,))):
+            return look.map("preference", prompt=prompt, ranked=column,
+                            input=look.first(names.DETAILS if names.column(prompt) in names.HEADS else names.BELOW,
+                                             (column, prompt)))
     return None

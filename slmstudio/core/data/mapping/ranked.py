@@ -66,11 +66,31 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
     return winner == 1
 
 
+def _listed(value: Any) -> list[dict[str, Any]]:
+    """The answers of a value with a rank or a score each, of a list or of lists side by side, as ELI5 has them; none
+    where it is anything else."""
+    if isinstance(value, dict):
+        lists = {key: each for key in ("rank", *_SCORES, *_TEXTS) if isinstance(each := value.get(key), list)}
+        fit = len(lists) > 1 and len({*map(len, lists.values())}) == 1
+        value = [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)] if fit else []
+    fit = isinstance(value, list) and all(isinstance(each, dict) and _order(each) is not None and any(
+        isinstance(each.get(key), str) for key in _TEXTS) for each in value)
+    return value if fit else []
+
+
 def are_ranked(value: Any) -> bool:
-    """Whether a value is a list of answers with a rank or a score each."""
-    return isinstance(value, list) and len(value) > 1 and all(
-        isinstance(each, dict) and _order(each) is not None and any(
-            isinstance(each.get(key), str) for key in _TEXTS) for each in value)
+    """Whether a value holds several answers with a rank or a score each."""
+    return len(_listed(value)) > 1
+
+
+def best(value: Any) -> Any:
+    """The text of the best of ranked answers; a value of another kind stays as it is."""
+    found = _listed(value)
+    return _text(min(found, key=lambda each: _order(each) or 0.0)) if found else value
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    return next(text for key in _TEXTS if isinstance(text := answer.get(key), str))
 
 
 def best_and_worst(value: Any, column: str) -> tuple[str, str]:
@@ -83,9 +103,7 @@ def best_and_worst(value: Any, column: str) -> tuple[str, str]:
         raise RowError([(column,
                          tr('"{column}" must be a list of two answers or more, each with a "rank" or a "score".',
                             column=printable(column)))])
-    order = sorted(value, key=lambda each: _order(each) or 0.0)
+    order = sorted(_listed(value), key=lambda each: _order(each) or 0.0)
     if _order(order[0]) == _order(order[-1]):
         raise RowError([(column, tr("all answers have the same rank, so there is nothing to compare."))])
-    best, worst = (next(each[key] for key in _TEXTS if isinstance(each.get(key), str)) for each in (
-        order[0], order[-1]))
-    return best, worst
+    return _text(order[0]), _text(order[-1])

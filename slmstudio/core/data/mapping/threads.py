@@ -149,12 +149,13 @@ def _number(value: Any) -> float:
 
 
 def _is_chat(value: Mapping[str, Any]) -> bool:
-    """Whether a row is a chat as Telegram or Discord export it."""
+    """Whether a row is a chat as Telegram, Discord, or Facebook and Instagram export it."""
     said = value.get("messages")
     if not isinstance(said, list) or not said or not all(isinstance(each, dict) for each in said):
         return False
     telegram = all(each.get("type") in ("message", "service") and "date" in each for each in said)
-    return telegram or ("channel" in value and all("author" in each and "timestamp" in each for each in said))
+    return telegram or ("channel" in value and all("author" in each and "timestamp" in each for each in said)) or all(
+        "sender_name" in each and "timestamp_ms" in each for each in said)
 
 
 def _chats(rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
@@ -163,13 +164,16 @@ def _chats(rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
             yield raw
             continue
         said = []
-        for each in raw.value["messages"]:
+        # Facebook's begin with the last one.
+        for each in sorted(raw.value["messages"], key=lambda each: _number(each.get("timestamp_ms", 0))):
             author = each.get("author")
-            who = author.get("name") if isinstance(author, dict) else each.get("from")
+            who = author.get("name") if isinstance(author, dict) else each.get("from", each.get("sender_name"))
             text = _flat(each.get("text", each.get("content")))
             if isinstance(who, str) and text.strip() and each.get("type") != "service":
-                said.append(Said(who, text, str(each.get("date", each.get("timestamp")))[:10], raw.line))
-        name = raw.value.get("name")
+                day = str(each.get("date", each.get("timestamp")))[:10] if "timestamp_ms" not in each else str(
+                    int(_number(each["timestamp_ms"]) // 86_400_000))
+                said.append(Said(who, text, day, raw.line))
+        name = raw.value.get("name", raw.value.get("title"))
         yield from _people(said, notes, f"“{name}”" if isinstance(name, str) else tr("This chat"))
 
 

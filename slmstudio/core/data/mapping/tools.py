@@ -15,7 +15,7 @@ _TOOLS = re.compile(r"\s*<tools>\s*([\[{].*?)\s*</tools>\s*", re.DOTALL)
 _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</\1>|(?=<tool_call>)|$)", re.DOTALL)
 _QUOTED = re.compile(r"""("arguments":\s*)'(.*)'\s*\}""", re.DOTALL)
 """Arguments between single quotes, as glaive-function-calling-v2 has them."""
-_OFFERED = re.compile(r"(?:,? with)? access to the following functions[^\n]*\n", re.IGNORECASE)
+_OFFERED = re.compile(r"(?:,? with| (?:who|that) has)? access to the following functions[^\n]*\n", re.IGNORECASE)
 _RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
 
 

@@ -33,7 +33,8 @@ _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _OTHER_PARTS = _THOUGHTS | {"tool_use", "tool_result"}
 
 
-_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *)?(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE) *: *", re.IGNORECASE)
+_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *|<)?(USER|HUMAN|ASSISTANT|BOT|SYSTEM|FUNCTION RESPONSE)>? *: *",
+                      re.IGNORECASE)
 """How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
 _HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")
@@ -111,6 +112,10 @@ def messages_of(value: Any, column: str, findings: Findings,
     for each in _flat(value):
         for message in _of_parts(each, column, unused):
             _add(message, column, found, offered, findings, unused)
+    roles = [each.get("role") if isinstance(each, dict) else None for each in found]
+    if "system" in roles[1:] and all(role in ("user", "system") for role in roles):  # a dialogue system, as in MultiWOZ
+        found = [each if role == "user" or not at else {**each, "role": "assistant"}
+                 for at, (role, each) in enumerate(zip(roles, found, strict=True))]
     return tool_forms.written_out(found, offered)
 
 
@@ -146,7 +151,8 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     if len(message) > 2:
         used = {key, *CONTENT_KEYS[:2], "tool_calls", "function_call", "tools", *KEPT}
         unused.update(f"{column}.{printable(str(name))}" for name, each in message.items()
-                      if name not in used and each not in (None, "", []))
+                      if name not in used and each not in (None, "", [])
+                      and not (name == "weight" and each == (role == "assistant")))  # as it is learned anyway
 
 
 def _parsed(value: Any) -> Any:
@@ -164,7 +170,7 @@ def _spoken(text: str) -> list[dict[str, Any]]:
     if found := templated.messages(text):
         return found
     before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
-    if before.strip() or len(parts) < 4:
+    if before.strip() or len(parts) < 4 or _asked(text):
         return []
     names = {"function response": "tool"}
     return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}

@@ -46,15 +46,25 @@ def is_message(by_name: Mapping[str, str], values: Values) -> bool:
         isinstance(each, str) and each.strip().casefold() in ROLES for each in said)
 
 
+def twins(columns: Sequence[str]) -> set[str]:
+    """Columns of which there are two that differ in their mark alone: neither is the one to learn."""
+    return {column for each in _twos(columns).values() for column in each}
+
+
 def are_rivals(columns: Sequence[str], values: Values) -> bool:
     """Whether there are two answers with a number each, or with numbers that say which of them won."""
+    pairs = _twos(columns)
+    return any(set(base.split("_")) & ANSWERS for base in pairs) and any(
+        all(_is_number(value) for column in each for value in values(column)) for each in pairs.values())
+
+
+def _twos(columns: Sequence[str]) -> dict[str, set[str]]:
+    """The two columns of each name that has two marks."""
     series: dict[str, set[str]] = {}
     for column in columns:
         if found := MARKED.fullmatch(names.column(column)):
             series.setdefault(found["base"], set()).add(column)
-    pairs = {base: each for base, each in series.items() if len(each) == 2}
-    return any(set(base.split("_")) & ANSWERS for base in pairs) and any(
-        all(_is_number(value) for column in each for value in values(column)) for each in pairs.values())
+    return {base: each for base, each in series.items() if len(each) == 2}
 
 
 def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values) -> bool:
@@ -76,6 +86,17 @@ def are_classes(values: Sequence[Any]) -> bool:
     """Whether values are few short ones that come again and again."""
     return len(values) > 3 and 1 < len(set(map(str, values))) <= min(_MOST_CLASSES, len(values) // 2) and all(
         len(str(value)) <= _LONGEST_CLASS for value in values)
+
+
+def are_same(values: Sequence[Any]) -> bool:
+    """Whether all rows have the same: that is neither asked nor answered."""
+    return len(values) > 3 and len(set(map(str, values))) == 1
+
+
+def are_names(values: Sequence[Any]) -> bool:
+    """Whether values are the same few again and again, or single words."""
+    return are_classes(values) or are_same(values) or (len(values) > 3 and all(
+        isinstance(value, str) and len(value.split()) < 2 for value in values))
 
 
 def are_sorted(texts: Sequence[str], kinds: Sequence[str]) -> bool:

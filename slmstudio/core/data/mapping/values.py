@@ -28,25 +28,57 @@ def are_segments(value: Any) -> bool:
         for each in value)
 
 
+_PASSAGES = ("contexts", "sentences", "passage_text", "text", "content", "summary")
+
+
+def passage(value: Any) -> Any:
+    """What a question is about as one text, of passages, of their sentences, and of objects that hold these, as in
+    HotpotQA and PubMedQA; a value of another kind stays as it is.
+
+    >>> passage({"title": ["Goa", "Pune"], "sentences": [["One.", " Two."], ["Three."]]})
+    'Goa One. Two.\\n\\nPune Three.'
+    """
+    if isinstance(value, dict):
+        inner = next((value[key] for key in _PASSAGES if isinstance(value.get(key), (str, list))), None)
+        titles = value.get("title")
+        if isinstance(titles, list) and isinstance(inner, list) and len(titles) == len(inner):
+            inner = [list(each) for each in zip(titles, inner, strict=True)]
+        return value if inner is None else passage(inner)
+    if not isinstance(value, list) or not value:
+        return value
+    parts = [passage(each) if isinstance(each, dict) else _line(each) for each in value]
+    return "\n\n".join(parts) if all(isinstance(each, str) for each in parts) else value
+
+
+def _line(value: Any) -> Any:
+    """The texts of a list, and of lists in it, in one line; a value of another kind stays as it is."""
+    parts = [_line(each) for each in value] if isinstance(value, list) else value
+    return " ".join(map(str.strip, parts)) if isinstance(parts, list) and all(
+        isinstance(each, str) for each in parts) else parts
+
+
 def below(question: Any, context: Any) -> Any:
     """A question with what it is about below it."""
-    context = as_text(context)
+    context = as_text(passage(context))
     if not isinstance(question, str) or not isinstance(context, str) or not context.strip():
         return question
     return f"{question}\n\n{context}"
 
 
+_TEXTS = ("text", "full_text", "content", "value", "answer", "spans", "human_readable")
+
+
 def as_text(value: Any) -> Any:
-    """A value as text where it plainly is one: a number, the first of several right answers, texts below each other."""
+    """A value as text where it plainly is one: a number, or the first of several right answers."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return number_text(value)
     if isinstance(value, dict):
-        value = next((value[key] for key in ("text", "full_text", "content", "value", "answer") if key in value), value)
+        value = next((value[key] for key in _TEXTS if key in value), value)
     if isinstance(value, list) and value:
         if all(isinstance(each, str) for each in value):
             return value[0]
-        if all(isinstance(each, dict) and isinstance(each.get("text"), str) for each in value):
-            return value[0]["text"]
+        if all(isinstance(each, dict) and isinstance(as_text(each), str) for each in value):
+            return as_text(value[0])
     return value

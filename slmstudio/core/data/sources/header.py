@@ -123,6 +123,8 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         return ["question", *letters, "answer"]
     if columns == 2:
         first, second = ([cells[at].strip() for cells in rows if len(cells) == 2] for at in (0, 1))
+        if all(map(_NUMBER.fullmatch, first)):
+            return ["id", "text"]
         # A class before its text, as in the table of SMS spam; a question comes once or twice.
         few = len(first) > 3 and len(set(first)) * 2 <= len(first) < 2 * len(set(second)) and len(set(first)) > 1
         return ["label", "text"] if few and max(map(len, first)) <= LONGEST_NAME else ["question", "answer"]

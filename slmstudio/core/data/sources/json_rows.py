@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from slmstudio.core.data.column_names import LANGUAGE, is_known
 from slmstudio.core.data.row_texts import Piece, cut, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, parse, printable
@@ -24,6 +25,8 @@ OF_A_ROW = frozenset({
     "answers", "references", "completions", "responses", "prompt", "input", "output", "tool_calls", "content",
     "endings"})
 """Keys of a row that may hold a list of objects; a list under any other key may be the rows themselves."""
+_OF_ALL = ("definition", "instruction", "system", "system_prompt")
+"""Keys beside the rows whose text belongs to each of them, as in the tasks of Natural Instructions."""
 _WRAPPED = re.compile(
     rb'\s*\{(?:\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]++|\{[^{}\[\]]*+\})\s*,)*+'
     rb'\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*\[\s*\{')
@@ -163,14 +166,18 @@ def _unwrapped(value: Any) -> list[Any] | None:
         return None
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW
              and all(isinstance(one, dict) and not ("role" in one or "from" in one) for one in each)}
-    if lists:
+    if lists and not isinstance(value.get("messages"), list):  # else a chat, with its people beside it
         rows = max(lists.values(), key=len)
         rows = [row["row"] if isinstance(row.get("row"), dict) and "row_idx" in row else row for row in rows]
-        return [one for row in rows for one in (
+        shared = {key.casefold(): each for key, each in value.items() if key.casefold() in _OF_ALL and (
+            isinstance(each, str) or (isinstance(each, list) and all(isinstance(one, str) for one in each)))}
+        return [one for row in ({**shared, **row} for row in rows) for one in (
             squad_rows(row) if isinstance(row.get("paragraphs"), list) else
             _intent_rows(row) if isinstance(row.get("patterns"), list) else [row])]
     if len(value) == 1 and (whole := _conversations(next(iter(value.values())))):
         return whole
+    if table := _tables(value):
+        return table
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
         return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
                 if isinstance(row, list)]
@@ -179,9 +186,22 @@ def _unwrapped(value: Any) -> list[Any] | None:
     if alike and columns[0] and (
             not OF_A_ROW & value.keys() or all(isinstance(one, str) for column in columns for one in column)):
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
-    if all(isinstance(each, dict) and each for each in columns):
-        return _of_objects(value)
-    return None
+    if all(isinstance(each, dict) and each for each in columns) and (found := _of_objects(value)) is not None:
+        return found
+    deeper = [each for each in columns if isinstance(each, dict)]  # as in the exports of Rasa and Telegram
+    if not deeper or OF_A_ROW & value.keys() or any(
+            is_known(key) for key, each in value.items() if not isinstance(each, dict)):
+        return None
+    inner = [found for each in deeper if (found := _unwrapped(each))]
+    return inner[0] if len(inner) == 1 else None
+
+
+def _tables(value: dict[str, Any]) -> list[Any]:
+    """The rows of the longest table without names under the keys of a file, as CLINC150's "train"; else nothing."""
+    tables = [each for key, each in value.items() if key not in OF_A_ROW and not LANGUAGE.fullmatch(key)
+              and isinstance(each, list) and len(each) > 1 and all(
+                  isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row) for row in each)]
+    return [{"question": one, "answer": other} for one, other in max(tables, key=len)] if len(tables) > 1 else []
 
 
 def _left_aside(value: dict[str, Any]) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, numbered_lines
@@ -15,6 +17,8 @@ from slmstudio.core.i18n import tr
 
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_ROWS = 20
+_SETTING = re.compile(r"#[a-z ]+:")
+_COLUMN = re.compile(r"#([a-z]+) column:(\d+)")
 
 
 class TableRow(NamedTuple):
@@ -50,6 +54,34 @@ def delimiter_of(first: bytes) -> str:
         if columns > 1 and (times, columns) > best:
             best, found = (times, columns), delimiter
     return found
+
+
+def is_by_tabs(first: bytes) -> bool:
+    """Whether a text is a table by another name, as Anki and Quizlet export their cards: each of its first lines has
+    the same number of tabs."""
+    lines = first[: 1 << 16].decode("utf-8", "replace").removeprefix("\ufeff").split("\n")[:-1]
+    tabs = {line.strip("\r").count("\t") for line in lines if line.strip() and not _SETTING.match(line)}
+    return len(lines) > 2 and len(tabs) == 1 and tabs != {0} and all(
+        line.split("\t")[0].strip() for line in lines if line.strip())
+
+
+def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
+    """The rows of Anki's cards below names for their columns: the export begins with lines as "#tags column:3". Those
+    of any other table stay as they are."""
+    first = next(rows, None)
+    about: dict[int, str] = {}
+    if first is None or not first.cells or not _SETTING.match(first.cells[0]):
+        return chain([] if first is None else [first], rows)
+    begin = first.line
+    while first is not None and first.cells and _SETTING.match(first.cells[0]):
+        if found := _COLUMN.fullmatch(first.cells[0].strip()):
+            about[int(found[2]) - 1] = found[1]
+        first = next(rows, None)
+    if first is None:
+        return iter(())
+    sides = iter(("question", "answer"))
+    names = [about.get(at) or next(sides, f"column {at + 1}") for at in range(len(first.cells))]
+    return chain([TableRow(names, begin), first], rows)
 
 
 def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:

@@ -19,6 +19,8 @@ CUTS = ("paragraph", "line", "document", "length")
 LENGTH = 4000
 LONG_LINE = 200
 """Characters of a line that is more than one of a page: such lines are articles, or paragraphs."""
+_TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
+"""A line of CoNLL's format: a word, and its classes behind it."""
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
 
 
@@ -33,6 +35,12 @@ def guess_cut(first: bytes) -> str:
         return "paragraph"
     ended = sum(_SENTENCE_END.search(line) is not None for line in filled)
     return "line" if median(map(len, filled)) > LONG_LINE or ended >= 0.8 * len(filled) else "paragraph"
+
+
+def is_tagged(first: str) -> bool:
+    """Whether a text that begins so has a word with its class on each line, as in CoNLL's sets for taggers."""
+    lines = [line.strip() for line in first.split("\n")[:200] if line.strip() and not line.startswith("#")]
+    return len(lines) > 4 and sum(_TAGGED.fullmatch(line[:200]) is not None for line in lines) > 0.9 * len(lines)
 
 
 def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_rows import read, says, user
 
-from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.data.reader import read_dataset
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
@@ -37,6 +37,58 @@ READ = {
     "CoQA": ({"source": "x", "story": "Goa.", "questions": [Q, B], "answers": {"input_text": [A, A],
                                                                                 "answer_start": [0, 0]}},
              "messages", [user(f"Goa.\n\n{Q}"), GOOD, user(B), GOOD]),
+    "CoQA as published": ({"story": "Goa.", "questions": [{"input_text": Q, "turn_id": 1}],
+                           "answers": [{"input_text": A, "span_text": "x", "turn_id": 1}]}, "messages",
+                          [user(f"Goa.\n\n{Q}"), GOOD]),
+    "QuAC": ({"context": "Goa.", "questions": [Q], "answers": {"texts": [[A, B]], "answer_starts": [[0, 1]]},
+              "orig_answers": {"texts": [A], "answer_starts": [0]}}, "messages", [user(f"Goa.\n\n{Q}"), GOOD]),
+    "HotpotQA": ({"question": Q, "answer": A, "context": {"title": ["Goa", "Pune"], "sentences": [["One.", " Two."], [
+        "Three."]]}}, "instruction", [user(f"{Q}\n\nGoa One. Two.\n\nPune Three."), GOOD]),
+    "HotpotQA as published": ({"question": Q, "answer": A, "context": [["Goa", ["One.", " Two."]], [
+        "Pune", ["Three."]]]}, "instruction", [user(f"{Q}\n\nGoa One. Two.\n\nPune Three."), GOOD]),
+    "PubMedQA": ({"question": Q, "context": {"contexts": ["One.", "Two."], "labels": ["x", "y"]}, "long_answer": A,
+                  "final_decision": "yes"}, "instruction", [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
+    "DROP": ({"passage": "Goa.", "question": Q, "answers_spans": {"spans": [A, B], "types": ["span"]}}, "instruction",
+             [user(f"{Q}\n\nGoa."), GOOD]),
+    "Natural Instructions": ({"task_name": "task001", "definition": Q, "inputs": B, "targets": A}, "instruction",
+                             [user(f"{Q}\n\n{B}"), GOOD]),
+    "P3": ({"answer_choices": ["x"], "inputs": [1], "inputs_pretokenized": Q, "targets": [2],
+            "targets_pretokenized": A}, "instruction", [ASK, GOOD]),
+    "WikiSQL": ({"phase": 1, "question": Q, "table": {"header": ["x"]}, "sql": {"human_readable": A, "sel": 3}},
+                "instruction", [ASK, GOOD]),
+    "ELI5, one answer": ({"q_id": "x", "title": Q, "selftext": B, "answers": {
+        "a_id": ["y"], "text": [A], "score": [3]}}, "instruction", [user(f"{Q}\n\n{B}"), GOOD]),
+    "CommitPack": ({"commit": "x", "old_contents": B, "new_contents": A, "message": Q}, "instruction",
+                   [user(f"{Q}\n\n{B}"), GOOD]),
+    "HellaSwag": ({"ind": 3, "ctx": Q, "endings": ["Panaji.", "Pune."], "label": "0"}, "instruction", [
+        user(f"{Q}\n\nA. Panaji.\nB. Pune."), says("A. Panaji.")]),
+    "AQuA-RAT": ({"question": Q, "options": ["A)21", "B)22"], "rationale": B, "correct": "B"}, "instruction", [
+        user(f"{Q}\n\nA)21\nB)22"), says("B)22")]),
+    "MultiWOZ": ({"dialogue_id": "x", "services": ["hotel"], "turns": [
+        {"speaker": "USER", "utterance": Q, "turn_id": "0"}, {"speaker": "SYSTEM", "utterance": A, "turn_id": "1"}]},
+        "messages", [ASK, GOOD]),
+    "Natural Questions": ({"document_text": f"Well, {A}", "question_text": Q, "long_answer_candidates": [{}],
+                           "annotations": [{"yes_no_answer": "NONE", "short_answers": [
+                               {"start_token": 1, "end_token": 4}]}]}, "instruction", [ASK, says("It is Panaji,")]),
+    "Natural Questions on the hub": ({
+        "question": {"text": Q, "tokens": ["x"]}, "long_answer_candidates": {}, "annotations": {
+            "id": ["1"], "yes_no_answer": [-1], "short_answers": [{"start_token": [0], "text": [A]}]}},
+        "instruction", [ASK, GOOD]),
+    "mental_health_chatbot_dataset": ({"text": f"<HUMAN>: {Q}\n<ASSISTANT>: {A}"}, "messages", [ASK, GOOD]),
+    "RAGAS": ({"user_input": Q, "retrieved_contexts": ["One.", "Two."], "response": A}, "instruction",
+              [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
+    "Pralekha": ({"src_lang": "eng", "src_txt": Q, "tgt_lang": "hin", "tgt_txt": A}, "instruction", [ASK, GOOD]),
+    "MBPP": ({"task_id": 1, "text": Q, "code": A, "test_list": ["assert f()"]}, "instruction", [ASK, GOOD]),
+    "ai-medical-chatbot": ({"Description": B, "Patient": Q, "Doctor": A}, "instruction", [ASK, GOOD]),
+    "a FAQ with numbers": ({"Question_ID": "15", "Questions": Q, "Answers": A, "More": B}, "instruction", [ASK, GOOD]),
+    "Label Studio": ({"id": 1, "data": {"question": Q}, "annotations": [{"result": [
+        {"from_name": "reply", "type": "textarea", "value": {"text": [A]}}]}]}, "instruction", [ASK, GOOD]),
+    "Prodigy": ({"text": Q, "_task_hash": 2, "options": [{"id": "x", "text": A}, {"id": "y", "text": B}],
+                 "accept": ["x"], "answer": "accept"}, "instruction", [ASK, GOOD]),
+    "Argilla": ({"text": Q, "label.responses": [A], "label.responses.users": ["u"], "label.suggestion": B},
+                "instruction", [ASK, GOOD]),
+    "Argilla's first form": ({"prompt": Q, "response": [{"user_id": "u", "value": A, "status": "submitted"}]},
+                             "instruction", [ASK, GOOD]),
     "a list of messages a row": ([{"role": "user", "content": Q}, GOOD], "messages", [ASK, GOOD]),
     "IndicAlign, one language": ({"id": 1, "hin_Deva": [[Q, A]]}, "messages", [ASK, GOOD]),
     "Hermes, in Python's quotes": (HERMES, "messages", [
@@ -85,6 +137,10 @@ PAIRS = {
     "HelpSteer2": {"split": "train", "prompt": Q, "response_1": B, "response_2": A, "preference_strength": 2},
     "HelpSteer3": {"context": [ASK], "response1": A, "response2": B, "overall_preference": -1},
     "Skywork": {"chosen": BETTER, "rejected": WORSE, "source": "magpie"},
+    "ELI5": {"title": Q, "selftext": "", "answers": {"a_id": ["x", "y"], "text": [B, A], "score": [3, 17]}},
+    "Arena's table": {"model_a": "x", "model_b": "y", "prompt": f'["{Q}"]', "response_a": f'["{B}"]',
+                      "response_b": f'["{A}"]', "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0},
+    "UltraInteract": {"task": "Math_CoT", "trajectory": [{"from": "user", "value": Q}], "chosen": A, "rejected": B},
     "Capybara's pairs": {"conversation": [{"input": Q, "output": A}], "prompt": Q, "chosen": BETTER, "rejected": WORSE},
 }
 
@@ -94,6 +150,22 @@ def test_a_pair_is_read(tmp_path, name):
     dataset = read(tmp_path, [PAIRS[name]] * 2)
     record = dataset.records[0]
     assert (dataset.layout, list(record.messages), record.rejected) == ("preference", [ASK, GOOD], B)
+
+
+def test_what_an_annotator_refused_is_not_learned(tmp_path):
+    """As in the files of Prodigy's."""
+    rows = [{"text": Q, "label": A, "_task_hash": at, "answer": said} for at, said in enumerate(("accept", "reject"))]
+    dataset = read(tmp_path, rows)
+    assert ([list(each.messages) for each in dataset.records], dataset.rows_left_out) == ([[ASK, GOOD]], 1)
+    assert str(dataset.problems[0]) == "line 2: the annotator didn't accept this row."
+
+
+def test_what_is_said_once_for_all_rows_belongs_to_each(tmp_path):
+    """As in the tasks of Natural Instructions."""
+    task = {"Definition": [Q], "Positive Examples": [{"input": "x", "output": "y"}],
+            "Instances": [{"id": str(at), "input": B, "output": [A]} for at in range(3)]}
+    dataset = read(tmp_path, task, "task.json")
+    assert [list(each.messages) for each in dataset.records] == [[user(f"{Q}\n\n{B}"), GOOD]] * 3
 
 
 def test_of_equal_answers_neither_is_learned(tmp_path):
@@ -129,11 +201,11 @@ def test_a_question_without_an_answer_is_said_to_have_none(tmp_path):
         "line 2: the question has no answer, so there is nothing to learn."]
 
 
-def test_of_the_same_in_several_languages_one_must_be_chosen(tmp_path):
-    row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]]}
-    with pytest.raises(NoUsableRow, match="hold the same in 2 languages; choose one, for example --map "
-                                          "messages=hin_Deva"):
-        read(tmp_path, [row])
+def test_of_conversations_in_several_languages_each_is_a_row_or_one_is_chosen(tmp_path):
+    row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]], "tam_Taml": []}
+    dataset = read(tmp_path, [row])
+    assert [list(each.messages) for each in dataset.records] == [[user(B), says(B)], [ASK, GOOD]]
+    assert "read as a row for each (2 rows)" in dataset.notes[0] and "hin_Deva" in dataset.columns
     assert list(read_dataset(tmp_path / "rows.jsonl", None, None, {"messages": "hin_Deva"}).records[0].messages) == [
         ASK, GOOD]
 

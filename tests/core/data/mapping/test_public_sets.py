@@ -6,6 +6,7 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.errors import UserError
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji.", "No idea."
 ASK, GOOD, BAD = (
@@ -95,7 +96,11 @@ REFUSED = {
     "QQP": [{"question1": Q, "question2": f"{Q} {number}", "is_duplicate": str(number % 2)} for number in range(6)],
     "summarize_from_feedback": [{"info": {"post": Q}, "summaries": [{"text": A}], "worker": "w", "batch": "b"}],
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
-    "Arena 55k": [{"prompt": Q, "response_a": A, "response_b": B, "winner_model_a": 1, "winner_model_b": 0}],
+    "two answers, and no word on which is better": [{"conv_a": [ASK, GOOD], "conv_b": [ASK, BAD], "conv_a_rating": 3}],
+    "CoNLL": [{"id": "0", "tokens": ["EU", "rejects"], "pos_tags": [22, 42], "ner_tags": [3, 0]}],
+    "Prodigy's spans": [{"text": A, "_task_hash": 1, "spans": [{"start": 0, "label": "X"}], "answer": "accept"}],
+    "IN22": [{"id": 1, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B}],
+    "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
     "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
@@ -119,7 +124,9 @@ def test_a_message_a_row_is_said_to_be_one(tmp_path):
     ({"Question": Q, "Complex_CoT": B, "Response": A}, "Complex_CoT"),
     ({"prompt": Q, "response": A, "helpfulness": 4}, "helpfulness"),
     ({"question": Q, "A": "x", "B": "y", "C": "z", "answer": A}, "C"),
-    ({"question": Q, "answer": A, "context": {"title": ["t"], "sentences": [["s"]]}}, "context"),
+    ({"question": Q, "answer": A, "context": {"page": 3}}, "context"),
+    ({"Question (English)": Q, "Answer (English)": A, "Question (Hindi)": Q, "Answer (Hindi)": A}, "Answer (Hindi)"),
+    ({"prompt": Q, "text": A, "format": "blog", "audience": "all"}, "prompt"),
     ({"messages": [ASK, {**GOOD, "reasoning_content": B}]}, "messages.reasoning_content")])
 def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
     assert named in read(tmp_path, [row]).unused_that_matter
@@ -132,8 +139,21 @@ def test_a_choice_that_does_not_exist_is_said(tmp_path):
     assert len(dataset.records) == 2
 
 
-def test_numbers_of_choices_that_may_count_from_1_are_not_guessed(tmp_path):
-    dataset = read(tmp_path, [{"question": Q, "choices": ["Pune", "Panaji"], "answer": at} for at in (1, 2, 1)])
+LISTED, IN_COLUMNS = {"choices": ["1", "0"]}, {"choice1": "1", "choice2": "0"}
+
+
+@pytest.mark.parametrize(("row", "answers", "said"), [
+    (LISTED, (1, 2, 1), "A. 1"), (LISTED, (0, 1, 0), "A. 1"), (LISTED, ("0", "1", "0"), "B. 0"),
+    (LISTED, ("(b)", "a"), "B. 0"), (IN_COLUMNS, (1, 2, 1), "1. 1"), (IN_COLUMNS, (0, 1, 0), "1. 1"),
+    (IN_COLUMNS, (1, 0, 1), "2. 0"), (IN_COLUMNS, ("choice2", "choice1"), "2. 0")])
+def test_numbers_count_choices_from_the_first_one_on(tmp_path, row, answers, said):
+    """Numbers are places where all answers are: PIQA's from 0, MedMCQA's from 1; even if choices are numbers too."""
+    dataset = read(tmp_path, [{"question": Q, **row, "label": each} for each in answers])
+    assert dataset.records[0].messages[1]["content"] == said
+
+
+def test_numbers_of_choices_that_may_count_from_0_or_1_are_not_guessed(tmp_path):
+    dataset = read(tmp_path, [{"question": Q, "choices": ["Pune", "Panaji", "Goa"], "answer": at} for at in (1, 2, 1)])
     assert dataset.unused_that_matter == ("choices",)
 
 
@@ -143,6 +163,45 @@ def test_a_class_before_its_text_is_the_answer(tmp_path, header):
     path.write_text(header + "".join(f"{('ham', 'spam')[at % 2]}\tSee you at {at} o'clock, then.\n" for at in range(8)))
     record = read_dataset(path).records[0]
     assert list(record.messages) == [user("See you at 0 o'clock, then."), says("ham")]
+
+
+@pytest.mark.parametrize("text", [
+    "#separator:tab\n#html:true\n#tags column:3\n" + f"{Q}\t{A}\tgeo\n" * 3, f"{Q}\t{A}\n" * 3],
+    ids=["Anki", "Quizlet"])
+def test_cards_are_questions_with_answers(tmp_path, text):
+    path = tmp_path / "cards.txt"
+    path.write_text(text)
+    dataset = read_dataset(path)
+    assert (dataset.format, [list(each.messages) for each in dataset.records]) == ("tsv", [[ASK, GOOD]] * 3)
+
+
+def test_numbered_lines_are_text(tmp_path):
+    """As in the corpora of Leipzig."""
+    path = tmp_path / "lines.txt"
+    path.write_text("".join(f"{at}\t{A}\n" for at in range(1, 5)))
+    assert [each.text for each in read_dataset(path).records] == [A] * 4
+
+
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("eng.conll", "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n" * 5, "marks single words of a text, for a tagger"),
+    ("hi.txt", "रामनगर B-LOC\nमें O\n\n" * 5, "marks single words of a text, for a tagger"),
+    ("nlu.yml", 'version: "3.1"\nnlu:\n- intent: greet\n  examples: |\n    - hey\n', "it's a YAML file")])
+def test_what_is_no_text_to_learn_is_refused_in_a_sentence(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        read_dataset(tmp_path / name)
+
+
+@pytest.mark.parametrize(("row", "asked"), [
+    ({"user": "asha_k", "text": A, "airline_sentiment": None, "airline_sentiment_confidence": 1.0}, A),
+    ({"question": Q, "passage": A, "idx": 3, "label": None}, f"{Q}\n\n{A}"),
+    ({"text": A, "label": 0, "label_text": None}, A)], ids=["Airline tweets", "BoolQ", "MTEB"])
+def test_a_class_is_asked_for_with_all_that_it_is_about(tmp_path, row, asked):
+    rows = [{key: ("yes", "no")[at % 2] if each is None else at % 2 if each == 0 else each
+             if key == "user" or not isinstance(each, str) else f"{each} {at}" for key, each in row.items()}
+            for at in range(6)]
+    messages = read(tmp_path, rows).records[1].messages
+    assert messages[1] == says("no") and messages[0]["content"].replace(" 1", "") == asked
 
 
 def test_short_texts_and_their_category_are_learned_as_such(tmp_path):
@@ -162,9 +221,9 @@ def test_the_test_split_of_a_saved_dataset_is_held_out(tmp_path):
 
 def test_the_columns_of_a_form_are_called_as_it_asks(tmp_path):
     path = tmp_path / "form.csv"
-    path.write_text("Timestamp,Email Address,What is your question?,What would be a good answer?\n" + "".join(
-        f"2024/01/05 10:15:3{at},a@b.in,{Q},{A}\n" for at in range(4)))
-    with pytest.raises(NoUsableRow, match="What would be a good answer"):
+    path.write_text("Timestamp,Email Address,What do you ask?,What is best said?\n" + "".join(
+        f"2024/01/05 10:15:3{at},a{at}@b.in,{Q},{A}\n" for at in range(4)))
+    with pytest.raises(NoUsableRow, match="What is best said"):
         read_dataset(path)
-    given = {"instruction": "What is your question?", "output": "What would be a good answer?"}
+    given = {"instruction": "What do you ask?", "output": "What is best said?"}
     assert list(read_dataset(path, None, None, given).records[0].messages) == [ASK, GOOD]

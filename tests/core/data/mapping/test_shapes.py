@@ -221,8 +221,10 @@ def test_seed_tasks_have_a_row_for_each_instance(tmp_path):
             ],
         },
         {"a1": {"question": Q, "answer": A}, "a2": {"question": Q, "answer": A}},
+        {"nlu": {"common_examples": [{"question": Q, "answer": A}], "regex_features": []}},
+        {"train": [[Q, A], [Q, A]], "test": [[Q, A], [Q, A]]},
     ],
-    ids=["list", "train", "columns", "pandas", "split", "rows", "squad", "keys"],
+    ids=["list", "train", "columns", "pandas", "split", "rows", "squad", "keys", "deeper", "pairs"],
 )
 def test_rows_within_one_object(tmp_path, wrapped):
     found = read(tmp_path, wrapped, name="whole.json")
@@ -271,6 +273,7 @@ def test_pictures_are_refused_in_one_sentence(tmp_path):
     [
         ({"instruction": Q, "output": A, "loss_weight": 0.5}, ("loss_weight",)),
         ({"messages": [ASK, {**GOOD, "weight": 0}]}, ("messages.weight",)),
+        ({"messages": [{**ASK, "weight": 0}, {**GOOD, "weight": 1}]}, ()),  # as they are learned anyway
         ({"messages": [ASK, GOOD], "split": "test", "id": 3}, ("split",)),
         ({"question": Q, "answer": A, "label": "easy"}, ("label",)),
         ({"question": Q, "answer": A, "language": "hi", "source": "x"}, ("language",)),

@@ -103,6 +103,13 @@ EXPORTS = {
 }
 
 
+EXPORTS["facebook.json"] = {"participants": [{"name": "Asha"}, {"name": "Desk"}], "title": "Desk", "messages": [
+    {"sender_name": who, "timestamp_ms": day * 86_400_000 + at, "content": text}
+    for at, (who, text, day) in enumerate(CHAT)]}
+EXPORTS["facebook.json"]["messages"].reverse()
+EXPORTS["all chats.json"] = {"about": "All your data.", "chats": {"about": "", "list": [EXPORTS["telegram.json"]]}}
+
+
 @pytest.mark.parametrize("name", EXPORTS)
 def test_the_export_of_a_chat_of_two_is_a_conversation_a_day(tmp_path, name):
     dataset = read(tmp_path, EXPORTS[name], name)

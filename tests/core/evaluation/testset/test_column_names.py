@@ -119,7 +119,7 @@ def test_names_that_stand_in_a_table_again_are_no_row(tmp_path):
     ({"question": "Q?", "answer": "No.", "answers": ["A."]}, ["answer"]),
     ({"question": "Q?", "one": "x", "two": "y", "answer": "A."}, ["one", "two"]),
     ({"question": "Q?", "choices": ["A.", "x"], "answer": "A", "explanation": "E."}, ["explanation"]),
-    ({"messages": [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "A.", "weight": 1}]},
+    ({"messages": [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "A.", "weight": 0}]},
      ["messages.weight"]),
 ])
 def test_columns_that_are_not_used_are_told(tmp_path, row, unused):

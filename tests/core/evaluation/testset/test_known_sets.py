@@ -78,6 +78,7 @@ def test_multiple_choice(tmp_path, rows, question, choices, answers):
      Q, ("a", "b")),
     ({"story": STORY, "question": Q, "answers": ["a"]}, f"{Q}\n\n{STORY}", ("a",)),
     ({"article": STORY, "query": Q, "response": "a"}, f"{Q}\n\n{STORY}", ("a",)),
+    ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, BOTH, ("a",)),
     ({"instruction": Q, "input": "", "output": "a", "text": f"### Question: {Q} ### Response: a"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "text": f"{Q} a"}, Q, ("a",)),
     ({"messages": [{"role": "user", "content": Q}], "answer": "a"}, Q, ("a",)),
@@ -94,7 +95,6 @@ def test_free_answers(tmp_path, row, question, references):
 @pytest.mark.parametrize(("row", "words"), [
     ({"context": P, "question": Q, "answers": {"text": [], "answer_start": []}}, "the reference is missing"),
     ({"context": P, "question": Q, "answers": {"text": [""], "answer_start": [-1]}}, '"answers" is empty'),
-    ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, "nothing to answer"),
     ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "has no rows"),
     ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
     ({"prompt": Q, "completion": "a", "correct": False}, "marked as bad"),

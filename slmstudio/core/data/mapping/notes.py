@@ -1,0 +1,20 @@
+"""What is said of rows that were read in a way of their own, of one such row and of several."""
+
+from __future__ import annotations
+
+from slmstudio.core.i18n import nnoop
+
+OF_TREE = nnoop("Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} row).",
+                "Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} rows).")
+GREETED = nnoop("What the assistant says before the first question is left out ({n:,} row).",
+                "What the assistant says before the first question is left out ({n:,} rows).")
+TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; the chosen model's template writes it "
+                  "again ({n:,} row).",
+                  "Texts that a chat template wrote are read as conversations; the chosen model's template writes them "
+                  "again ({n:,} rows).")
+UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
+                   "Last messages without an answer are left out ({n:,} rows).")
+IN_LANGUAGES = nnoop('What a row holds in several languages is read as a row for each ({n:,} row). To read one alone, '
+                     'name its column as "messages".',
+                     'What a row holds in several languages is read as a row for each ({n:,} rows). To read one alone, '
+                     'name its column as "messages".')
