@@ -130,8 +130,8 @@ class _WrappedLines(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         hint, height = super().sizeHint(option, index), QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
-        more = hint.height() // height - 1
-        return hint + QSize(0, more * (theme.line_height(theme.SMALL_SIZE) - height))
+        lines = hint.height() // height
+        return hint + QSize(0, lines * (theme.line_height(theme.SMALL_SIZE) - height)) if lines > 1 else hint
 
 
 class RunFeed(Card):

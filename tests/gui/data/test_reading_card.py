@@ -157,7 +157,9 @@ def test_another_tab_asks_for_the_columns_that_are_not_chosen_yet(qtbot, tab, ne
     assert page.isVisible() and page.table.rows.rowCount() == 8
     assert page.panel.mapping() == {"output": "Fld-2"}
     assert text(new, "unmapped_hint") == "Choose a column for: Question" and not page.read.isEnabled()
-    pick(page, "instruction", "Fld 1")
+    box = page.panel.targets["instruction"].box
+    box.setCurrentIndex(box.findData("Fld 1"))
+    box.activated.emit(box.currentIndex())
     with qtbot.waitSignal(new.idle):
         press(qtbot, page, "unmapped_read")
     assert first(new) == ["why 1", "because 1"]
