@@ -53,6 +53,8 @@ _WITHOUT_ERROR = {
 """By state: what is said of a job whose outcome names no error."""
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
+TERM_SECONDS = 3.0
+"""That a process which is ended has to end by itself."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ class Job:
             for process in tree:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            _, alive = psutil.wait_procs(tree, timeout=3)
+            _, alive = psutil.wait_procs(tree, timeout=TERM_SECONDS)
             for process in alive:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
