@@ -80,14 +80,16 @@ def pytest_make_collect_report(collector: pytest.Collector
 
 
 LONGEST_FIRST = ("e2e", "packaging", "process", "worker", "gui", "core")
-"""Suites by how long a file of theirs takes: where several processes share the tests, none is left with a long one."""
+"""Suites by how long a file of theirs takes: where several processes share the tests, none is left with a long one. Of
+core, the files that lie in no room of it start processes, and come first."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
 
-    def place(item: pytest.Item) -> tuple[int, str]:
-        return next((order[part] for part in item.path.parts if part in order), len(order)), str(item.path)
+    def place(item: pytest.Item) -> tuple[int, int, str]:
+        parts = item.path.parts
+        return next((order[part] for part in parts if part in order), len(order)), len(parts), str(item.path)
 
     items.sort(key=place)
     if not config.getoption("full"):
