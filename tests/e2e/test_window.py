@@ -97,7 +97,8 @@ def test_from_a_dropped_file_to_a_reply(request, qtbot, window, small_dataset, t
     for asked, reply in said(chat):  # what was trained, and its base
         assert (asked.role, asked.content) == ("user", "What is the emergency number?")
         assert reply.role == "assistant" and (model == "tiny" or len(reply.content.split()) > 1)
-        assert reply.figures["completion_tokens"] > 1, reply.figures
+        # A tiny model may end its answer at once, by chance.
+        assert reply.figures["completion_tokens"] > (0 if model == "tiny" else 1), reply.figures
 
 
 def said(chat):
