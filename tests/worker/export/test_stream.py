@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from support import gguf_models as models
-from support import starter
 from support.gguf_models import quant_type
 from support.tiers import first_fast
 
@@ -239,11 +238,10 @@ def test_an_adapter_of_other_shapes_is_refused(tmp_path) -> None:
 
 @pytest.mark.full
 def test_the_importance_matrix_helps_where_bits_are_few(tmp_path) -> None:
-    """Q2_K of the starter's first layers, weighed by its own rows and not: the weighed one is nearer to what was
-    trained."""
+    """Q2_K of the starter, weighed by its own rows and not: the weighed one is nearer to what was trained."""
     from slmstudio.worker.export import export
 
-    run = models.run_folder(starter.shallow_model(), tmp_path / "runs")
+    run = models.run_folder(models.starter(), tmp_path / "runs")
     rows = tmp_path / "runs" / "rows.jsonl"
     rows.write_bytes(paths.starter_train_file().read_bytes())
     nmse = {}
