@@ -54,7 +54,7 @@ _WITHOUT_ERROR = {
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
 TERM_SECONDS = 3.0
-"""That a process which is ended has to end by itself."""
+"""How long a process that was sent SIGTERM may take before it is killed."""
 
 
 @dataclass(frozen=True)
