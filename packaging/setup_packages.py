@@ -87,7 +87,8 @@ class Packages:
                 remarks = [tr("PyTorch's own index couldn't be reached, so this is the build from the package index")]
         if by_pip:
             again = ["--force-reinstall"] if driver and self.version("torch") else []
-            self.install(tr("PyTorch couldn't be installed."), *again, line, *constraints)
+            self.install(tr("PyTorch couldn't be installed."), "--no-compile", *again, line, *constraints)
+            self._compile(self._site_packages() / "torch")
         version = self.version("torch")
         if driver and "+cpu" in version:
             remarks.append(tr(CPU_TORCH))
@@ -115,8 +116,14 @@ class Packages:
         files = ["-r", str(self._pins("requirements.txt", "llama-cpp-python"))]
         if with_tests:
             files += ["-r", str(Path(self.bootstrap.ROOT) / "packaging" / "requirements-dev.txt")]
-        self.install(tr("The libraries couldn't be installed."), "--no-deps", *files)
+        self.install(tr("The libraries couldn't be installed."), "--no-compile", "--no-deps", *files)
+        self._compile(self._site_packages())
         return ""
+
+    def _compile(self, folder: Path) -> None:
+        """Compile what was installed, on all cores: pip does it on one. What can't be compiled is no part of a program
+        that runs; a locked worker may write no bytecode, so it has to be there."""
+        self.console.run([self.python, "-I", "-m", "compileall", "-qq", "-j", "0", str(folder)], self.environment)
 
     def _pins(self, name: str, *without: str) -> Path:
         """Write the pinned versions into the environment, some left out."""

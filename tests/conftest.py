@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ os.environ["SLMSTUDIO_LANGUAGE"] = "en"  # whatever the system speaks, for child
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # Several processes of tests share the cores: if each had several threads, these would wait for one another's cores, and
-# an answer of llama.cpp took six times the processor's time. tests/e2e lifts the limit.
+# an answer of llama.cpp took six times the processor's time. NumPy's threads know a name of their own for it. tests/e2e
+# lifts the limits.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_THREAD_LIMIT", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What a shell starts in the background ignores Ctrl+C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,18 +68,42 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis_settings.load_profile("any machine")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector
+                               ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Where several processes collect the tests, every second one begins with the last file: what a process comes to
+    later, another has compiled by then, with its assertions rewritten. In a fresh clone each compiled all of it."""
+    report = yield
+    if isinstance(collector, pytest.Directory) and os.environ.get("PYTEST_XDIST_WORKER", "")[-1:] in {*"13579"}:
+        report.result.reverse()
+    return report
+
+
 LONGEST_FIRST = ("e2e", "packaging", "process", "worker", "gui", "core")
-"""Suites by how long a file of theirs takes: where several processes share the tests, none is left with a long one."""
+"""Suites by how long a file of theirs takes: where several processes share the tests, none is left with a long one. Of
+core, the files that lie in no room of it start processes, and come first."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: next((order[part] for part in item.path.parts if part in order), len(order)))
+
+    def place(item: pytest.Item) -> tuple[int, int, str]:
+        parts = item.path.parts
+        return next((order[part] for part in parts if part in order), len(order)), len(parts), str(item.path)
+
+    items.sort(key=place)
     if not config.getoption("full"):
         left = [item for item in items if item.get_closest_marker("full") is not None]
         if left:
             config.hook.pytest_deselected(items=left)
             items[:] = [item for item in items if item.get_closest_marker("full") is None]
+
+
+def pytest_collection_finish() -> None:
+    """The modules that were imported live to the end: no collection of garbage has to look through them any more, which
+    took a second after each file of the window's tests."""
+    gc.collect()
+    gc.freeze()
 
 
 UNLISTED: dict[str, str] = {}
@@ -124,9 +150,13 @@ def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def garbage_stays_here() -> Iterator[None]:
     """No other thread collects garbage: it would destroy what is left of a test's widgets, and the program with it."""
     gc.disable()
+    before = gc.get_freeze_count()
     yield
-    gc.unfreeze()  # the Data tab freezes what it has read
+    if frozen := gc.get_freeze_count() > before:  # the Data tab freezes what it has read
+        gc.unfreeze()
     gc.collect()
+    if frozen:
+        gc.freeze()
     gc.enable()
 
 

@@ -18,6 +18,13 @@ def starter_home(studio_home: Path) -> Path:
 
 
 @pytest.fixture
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers have as many threads as a person's, also where several processes of tests share the cores."""
+    for name in ("OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def small_dataset(tmp_path: Path) -> Path:
     """Twelve rows of the starter data."""
     from slmstudio.core import paths

@@ -27,17 +27,19 @@ TO_TALK, TO_VERDICT = 5, 9
 
 @pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.full)])
 def real(request: pytest.FixtureRequest) -> bool:
-    """Whether the workers are real, and the model is the starter's first layers: the whole would train for too long."""
+    """Whether the workers are real. The model is then the starter's first layers, with a few rows of its data: the
+    whole would train for too long."""
     return bool(request.param == "real")
 
 
 @pytest.fixture
-def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool) -> MainWindow:
+def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool, monkeypatch, tmp_path: Path) -> MainWindow:
     """The window at its first start, with the starter model prepared; a tiny one stands in for it."""
     theme.apply(qapp, "light")
     paths.models_dir().mkdir(parents=True)
-    source = starter.shallow_models() / library.STARTER_NAME if real else tiny_model
-    shutil.copytree(source, library.starter_folder(), symlinks=False)
+    shutil.copytree(starter.shallow_model() if real else tiny_model, library.starter_folder(), symlinks=False)
+    if real:
+        starter.use_few_rows(monkeypatch, tmp_path)
     made = MainWindow(Session(Settings()))
     qtbot.addWidget(made, before_close_func=_end)  # after a failure, too: with a run at work it would ask what to do
     made.resize(1280, 720)

@@ -25,10 +25,7 @@ def test_the_whole_way_on_a_few_rows(studio_home, tmp_path, monkeypatch):
     """The quickstart itself, on the first layers of the starter model; rows, words and so steps are few."""
     studio_home.mkdir()
     (studio_home / "models").symlink_to(starter.shallow_models(), target_is_directory=True)
-    learned = few_rows(paths.starter_train_file(), 8, tmp_path)
-    asked = few_rows(paths.starter_test_file(), 2, tmp_path)
-    monkeypatch.setattr(paths, "starter_train_file", lambda: learned)
-    monkeypatch.setattr(paths, "starter_test_file", lambda: asked)
+    starter.use_few_rows(monkeypatch, tmp_path)
     monkeypatch.setattr(quickstart, "MAX_NEW_TOKENS", 12)
     phases = set()
     result = quickstart.run(tmp_path / "first", lambda phase, event: phases.add(phase))
@@ -44,18 +41,8 @@ def test_the_whole_way_on_a_few_rows(studio_home, tmp_path, monkeypatch):
     assert untold(run, Page(write_report(run).read_text("utf-8")).text) == []
 
 
-def few_rows(file: Path, count: int, place: Path) -> Path:
-    """The rows of `file` with the shortest answers; among the questions to ask, the one that the quickstart asks."""
-    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-    rows.sort(key=lambda row: (row["instruction"] != quickstart.QUESTION, len(row["output"])))
-    few = place / file.name
-    few.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count]), "utf-8")
-    return few
-
-
 @pytest.mark.full
-def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)  # as a person runs it
+def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path, all_threads):
     done = subprocess.run(
         [sys.executable, "-m", "slmstudio", "quickstart", "--out", str(tmp_path / "first"), "--json"],
         cwd=ROOT,

@@ -20,8 +20,7 @@ MINUTES = 60_000
 
 
 @pytest.fixture
-def window(qtbot, qapp, starter_home, monkeypatch):
-    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)  # its workers have as many threads as a person's
+def window(qtbot, qapp, starter_home):
     theme.apply(qapp, "light")
     made = MainWindow(Session(Settings()))
     qtbot.addWidget(made)
@@ -50,7 +49,9 @@ def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", pytest.param("starter", marks=pytest.mark.full)])
-def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model, model):
+def test_from_a_dropped_file_to_a_reply(request, qtbot, window, small_dataset, tiny_model, model):
+    if model == "starter":
+        request.getfixturevalue("all_threads")
     drop(window.page("data"), small_dataset)
     press(qtbot, window, "data_use")
     if model == "tiny":
@@ -96,7 +97,8 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
     for asked, reply in said(chat):  # what was trained, and its base
         assert (asked.role, asked.content) == ("user", "What is the emergency number?")
         assert reply.role == "assistant" and (model == "tiny" or len(reply.content.split()) > 1)
-        assert reply.figures["completion_tokens"] > 1, reply.figures
+        # A tiny model may end its answer at once, by chance.
+        assert reply.figures["completion_tokens"] > (0 if model == "tiny" else 1), reply.figures
 
 
 def said(chat):

@@ -202,6 +202,7 @@ def test_from_a_half_made_environment_through_an_interruption_and_damage_to_done
     assert set_up(project) == []
 
     packages = Path(first.site_packages(first.environment_python()))
+    assert list((packages / "numpy" / "__pycache__").glob("*.pyc")), "nothing has imported it so far"
     (packages / "numpy" / "__init__.py").write_text("")  # cut short by a power cut
     (project / "pyproject.toml").open("a").write("# changed\n")
     assert "Libraries" in set_up(project)

@@ -21,7 +21,7 @@ def start(tmp_path, tiny_model, rows_file):
     def call(save_steps: int = 10**6) -> jobs.Job:
         config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
                            eval_fraction=0.25, eval_steps=10**6, save_steps=save_steps, device="cpu", threads=1,
-                           heat_guard="off")
+                           heat_guard="off", sample_max_tokens=4)
         job = folder.create(config, tmp_path / "runs")
         job.start()
         started.append(job)

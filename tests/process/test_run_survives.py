@@ -21,7 +21,7 @@ from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 
 SETTINGS = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128, "eval_fraction": 0.25,
-            "eval_steps": 1000, "save_steps": 5, "device": "cpu", "threads": 1}
+            "eval_steps": 1000, "save_steps": 5, "device": "cpu", "threads": 1, "sample_max_tokens": 4}
 
 
 @pytest.fixture

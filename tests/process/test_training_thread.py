@@ -144,7 +144,13 @@ def test_garbage_and_half_lines_hide_nothing(qtbot, follow, play, job):
     assert history.step == 20
 
 
-def test_a_worker_that_ignores_stop_is_ended(qtbot, follow, play, job):
+@pytest.fixture
+def in_haste(monkeypatch):
+    """A worker that ignores SIGTERM is killed without much waiting."""
+    monkeypatch.setattr("slmstudio.core.jobs.job.TERM_SECONDS", 0.2)
+
+
+def test_a_worker_that_ignores_stop_is_ended(qtbot, follow, play, job, in_haste):
     play("start steps:3 hang")
     thread, listener = follow(grace_seconds=0.3)
     qtbot.waitUntil(lambda: bool(listener.events("log")), timeout=10_000)
@@ -155,7 +161,7 @@ def test_a_worker_that_ignores_stop_is_ended(qtbot, follow, play, job):
     assert not job.is_alive()
 
 
-def test_end_now_does_not_wait_for_the_grace_period(qtbot, follow, play, job):
+def test_end_now_does_not_wait_for_the_grace_period(qtbot, follow, play, job, in_haste):
     play("start steps:3 hang")
     thread, listener = follow(grace_seconds=3600)
     qtbot.waitUntil(lambda: bool(listener.events("log")), timeout=10_000)

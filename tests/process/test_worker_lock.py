@@ -85,7 +85,7 @@ def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_ho
         if name == "unlocked":
             monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, "-P", "-c", UNLOCKED]))
         config = RunConfig(name=name, model=str(tiny_model), train_file=str(rows_file), max_steps=3,
-                           eval_fraction=0.25, device="cpu", threads=1, seed=5)
+                           eval_fraction=0.25, device="cpu", threads=1, seed=5, sample_max_tokens=4)
         job = folder.create(config, tmp_path / "runs")
         job.start()
         assert job.wait().state == "finished", job.log_tail()

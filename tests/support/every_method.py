@@ -36,7 +36,8 @@ def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str | Pat
             *settings: str) -> dict:
     """Plan and train as a person does who chooses only the method; the plan."""
     file, known, run_json = (tmp_path / name for name in ("rows.jsonl", "known.jsonl", "run.json"))
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(ROWS_OF.get(method, "questions"))]
+    objective = dict(setting.split("=") for setting in settings).get("objective", method)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(ROWS_OF.get(objective, "questions"))]
     file.write_text("".join(lines), "utf-8")
     # Rows that are learned are evaluated: a few steps can show that it learns, not that it generalises.
     known.write_text("".join(lines[:4]), "utf-8")

@@ -6,9 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from support.once import made_once
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, paths, quickstart
 from slmstudio.core.model import library
 
 
@@ -32,6 +33,23 @@ def shallow_models() -> Path:
     """A folder of models that holds the first layers of the starter model under its name: what is slow in it is left
     out, and it speaks no more."""
     return made_once("shallow-starter-models", _cut)
+
+
+def shallow_model() -> Path:
+    """Its first layers as a base model folder."""
+    return shallow_models() / library.STARTER_NAME
+
+
+def use_few_rows(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """Let this process take for the starter data the rows of it with the shortest answers, 8 to learn and 2 to ask;
+    among these is what the quickstart asks."""
+    for name, count in (("starter_train_file", 8), ("starter_test_file", 2)):
+        file = getattr(paths, name)()
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        rows.sort(key=lambda row: (row["instruction"] != quickstart.QUESTION, len(row["output"])))
+        few = place / file.name
+        few.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count]), "utf-8")
+        monkeypatch.setattr(paths, name, lambda few=few: few)
 
 
 def _cut(models_folder: Path, layers: int = 4) -> None:

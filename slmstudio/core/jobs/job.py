@@ -47,6 +47,8 @@ DAMAGED = "damaged_events"
 DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
+TERM_SECONDS = 3.0
+"""How long a process that was sent SIGTERM may take before it is killed."""
 
 
 def need_own_files(folder: Path) -> None:
@@ -255,7 +257,7 @@ class Job:
             for process in tree:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            _, alive = psutil.wait_procs(tree, timeout=3)
+            _, alive = psutil.wait_procs(tree, timeout=TERM_SECONDS)
             for process in alive:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()

@@ -13,6 +13,7 @@ LOADING = "import sys, time; sys.stdin.readline(); print('{\"type\": \"loading\"
 
 def test_a_worker_that_loads_is_ended(qtbot, studio_home, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, "-c", LOADING]))
+    monkeypatch.setattr("slmstudio.core.jobs.interactive.CLOSE_SECONDS", 0.2)
     thread = ChatThread("talk")
     with qtbot.waitSignal(thread.message):
         thread.send("load", path="a large model")

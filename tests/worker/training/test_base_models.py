@@ -42,7 +42,7 @@ def rows(tmp_path) -> Path:
 
 def planned(base: Path, rows: Path, **chosen) -> RunConfig:
     return planner.plan(planner.PlanRequest(reader.read_dataset(rows), facts.read_model(base), read_machine(), None,
-                                            chosen))
+                                            {"sample_max_tokens": 4, **chosen}))
 
 
 def trained(config: RunConfig, tmp_path: Path) -> Path:

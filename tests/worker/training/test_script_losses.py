@@ -24,9 +24,8 @@ from slmstudio.worker.training import train
 SETTINGS = {
     "max_steps": 4, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "max_length": 128, "learning_rate": 1e-2,
     "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 100, "threads": 1,
-    "use_best_checkpoint": False,
+    "use_best_checkpoint": False, "sample_max_tokens": 4,
 }
-
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def make_job(tmp_path, tiny_model, rows_file):
             "save_steps": 2,
             "device": "cpu",
             "threads": 1,
+            "sample_max_tokens": 4,
             **changes,
         }
         config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **settings)
