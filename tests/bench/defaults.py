@@ -1,14 +1,15 @@
 """Whether the plan's values are good ones: held-out loss of the plan, of values around it, and of others' defaults.
 
     python tests/bench/defaults.py --out sweep.jsonl [--data sample gsm8k xquad-hi NAME=FILE] [--rows 300]
-                                   [--model starter NAME=FOLDER] [--around] [--print]
+                                   [--model starter NAME=FOLDER] [--rank 16 64] [--rate 1e-3 2e-3] [--batch 2 8]
+                                   [--threads 1] [--print]
 
 Each run trains on the same rows for the same number of passes as the plan, so all take the same time but for the cost
 of a larger adapter; what they are compared by is the lowest loss on the same held-out rows, in nats a token. First come
-the plan and the fixed values that two other programs propose for everything; `--around` adds learning rates, ranks and
-batches around the plan's, one at a time, and then the best of each together. Every run's figures are appended to the
-file as soon as they are there, and runs that are in it already aren't repeated, so that a sweep of many hours can be
-interrupted. `--print` shows the file's table and trains nothing.
+the plan and the fixed values that two other programs propose for everything, then every rank with every learning rate
+that is given, then the best so far in other batches. Every run's figures are appended to the file as soon as they are
+there, and runs that are in it already are not repeated, so that a sweep of many hours can be interrupted, and several
+processes with files of their own can share it. `--print` shows the file's table and trains nothing.
 
 Exit status 1 when the plan is more than 3% above the best of its table, or not ahead of the others' defaults.
 """
@@ -20,7 +21,6 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ RIVALS: dict[str, dict[str, Any]] = {
 }
 """What two widely used programs propose for any data and model, by their documentation in 2026; both in batches of 16
 and 8 rows, trained here in the plan's batches, which favours them."""
-RATES, RANKS, BATCHES = (0.25, 0.5, 2, 4), (4, 32, 64, 128), (0.5, 2)
+MICRO = 4
+"""The largest micro-batch of rows that is tried; a larger batch accumulates."""
 QUIET = {"sample_max_tokens": 0, "save_steps": 10**6, "early_stopping_patience": 0}
 """What costs time and changes no loss."""
 
@@ -67,13 +68,14 @@ class Row:
 class Sweep:
     """The figures of a file, and the runs that add to it."""
 
-    def __init__(self, out: Path, place: Path):
+    def __init__(self, out: Path, place: Path, threads: int | None):
         self.out, self.place = out, place
+        self.fixed = QUIET | ({"threads": threads} if threads else {})
         self.done = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
 
     def plan(self, row: Row, chosen: dict[str, Any]) -> RunConfig:
         return planner.plan(planner.PlanRequest(reader.read_dataset(self._cut(row)), row.model, read_machine(),
-                                                overrides={**QUIET, **chosen}))
+                                                overrides={**self.fixed, **chosen}))
 
     def run(self, row: Row, name: str, chosen: dict[str, Any]) -> dict[str, Any]:
         """Train with some values chosen and the others as planned, unless the file has that already."""
@@ -111,37 +113,17 @@ class Sweep:
         return target
 
 
-def sweep(table: Sweep, row: Row, around: bool) -> None:
+def sweep(table: Sweep, row: Row, grid: list[dict[str, Any]], batches: list[int]) -> None:
+    """The plan and the others' defaults, then the grid, then the best of all that in other batches."""
     plan = table.run(row, "plan", {})
     same_time = {"epochs": plan["epochs"]}
     for name, chosen in RIVALS.items():
         table.run(row, name, {**same_time, **chosen})
-    if around:
-        best: dict[str, Any] = {}
-        for kind in (_rates, _ranks, _batches):
-            tried = [(table.run(row, name, {**same_time, **chosen}), chosen) for name, chosen in kind(plan)]
-            found, chosen = min(tried, key=lambda each: each[0]["eval_loss"])
-            if found["eval_loss"] < plan["eval_loss"]:
-                best |= chosen
-        if best:
-            table.run(row, "the best of each", {**same_time, **best})
-
-
-def _rates(plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for factor in RATES:
-        yield f"learning rate × {factor}", {"learning_rate": plan["learning_rate"] * factor}
-
-
-def _ranks(plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for rank in RANKS:
-        yield f"rank {rank}", {"lora_rank": rank, "lora_alpha": 2 * rank}
-
-
-def _batches(plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    steps = plan["gradient_accumulation_steps"]
-    for factor in BATCHES:
-        if (accumulated := int(steps * factor)) >= 1:
-            yield f"batch × {factor}", {"gradient_accumulation_steps": accumulated}
+    tried = [plan] + [table.run(row, "grid", {**same_time, **chosen}) for chosen in grid]
+    best = min(tried, key=lambda each: each["eval_loss"])["chosen"]
+    for batch in batches:
+        table.run(row, f"batches of {batch}", {**same_time, **best, "micro_batch_size": min(batch, MICRO),
+                                               "gradient_accumulation_steps": max(1, batch // MICRO)})
 
 
 def print_table(done: list[dict[str, Any]]) -> bool:
@@ -153,7 +135,8 @@ def print_table(done: list[dict[str, Any]]) -> bool:
         print(f"\n{key}")
         for each in rows:
             print(f"  {each['eval_loss']:.4f}  {each['name']:<22} lr {each['learning_rate']:.1e}  rank "
-                  f"{each['lora_rank']:<4} {each['epochs']:g} passes, {each['steps']} steps, {each['seconds']:.0f} s")
+                  f"{each['lora_rank']:<4} {each['epochs']:g} passes, {each['steps']} steps, {each['tokens']} tokens, "
+                  f"{each['seconds']:.0f} s")
         if plan is not None:
             behind = plan["eval_loss"] / rows[0]["eval_loss"] - 1
             ahead = all(plan["eval_loss"] < each["eval_loss"] for each in rows if each["name"] in RIVALS)
@@ -168,18 +151,23 @@ def main() -> int:
     parser.add_argument("--data", nargs="*", default=list(DATA))
     parser.add_argument("--rows", type=int, nargs="*", default=[300])
     parser.add_argument("--model", nargs="*", default=["starter"])
-    parser.add_argument("--around", action="store_true")
+    parser.add_argument("--rank", type=int, nargs="*", default=[])
+    parser.add_argument("--rate", type=float, nargs="*", default=[])
+    parser.add_argument("--batch", type=int, nargs="*", default=[])
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="only_print")
     options = parser.parse_args()
+    grid = [{"lora_rank": rank, "lora_alpha": 2 * rank, "learning_rate": rate}
+            for rank in options.rank for rate in options.rate]
     with tempfile.TemporaryDirectory() as temporary:
-        table = Sweep(options.out, Path(temporary))
+        table = Sweep(options.out, Path(temporary), options.threads)
         if not options.only_print:
             for model in options.model:
                 base = starter.prepare() if model == "starter" else facts.read_model(Path(model.partition("=")[2]))
                 for data in options.data:
                     name, _, file = data.partition("=")
                     for rows in options.rows:
-                        sweep(table, Row(name, Path(file) if file else DATA[name], rows, base), options.around)
+                        sweep(table, Row(name, Path(file) if file else DATA[name], rows, base), grid, options.batch)
     return 0 if print_table(table.done) else 1
 
 

@@ -5,11 +5,12 @@
 The starter model, or one of Gemma 3's or Qwen 3's smallest size with random weights and a small vocabulary, learns the
 same rows (Hindi XQuAD and GSM8K from tests/data, mixed lengths) by LoRA of the same rank on the same layers: once as a
 worker's job, once by `SFTTrainer(model=PATH, args=SFTConfig(...), peft_config=LoraConfig(...))` with the same tokens,
-labels, sequence length, batch and cores. Both sides are processes of their own and take many short turns, each going
-first every other round; the first step of each process isn't counted. The ratio is the median of the rounds, so that a
-round which something else on the machine disturbed doesn't move it; beside it stand the middle half of the rounds and
-all of them. The floor is what 4 N arithmetic steps a token (forwards, and backwards to the activations only, of N
-parameters) would take at the measured rate of large matrix products.
+labels, sequence length, batch and cores, in its own precision where the processor has bf16 arithmetic and else in fp32.
+Both sides are processes of their own and take many short turns, each going first every other round; the first step of
+each process isn't counted. The ratio is the median of the rounds, so that a round which something else on the machine
+disturbed doesn't move it; beside it stand the middle half of the rounds and all of them. The floor is what 4 N
+arithmetic steps a token (forwards, and backwards to the activations only, of N parameters) would take at the measured
+rate of large matrix products.
 Exit status 1 when a budget is missed.
 """
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -37,12 +38,14 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             self.ends.append(time.perf_counter())
 
+    # Its own choice is bf16, which takes many times as long where the processor has to emulate it.
+    precision = {} if read_machine().cpu_bf16 else {"bf16": False, "model_init_kwargs": {"dtype": "float32"}}
     with tempfile.TemporaryDirectory() as output:
         trainer = SFTTrainer(
             model=config.model,
             args=SFTConfig(
-                output_dir=output, use_cpu=True, max_length=config.max_length, num_train_epochs=1, save_strategy="no",
-                report_to="none", disable_tqdm=True, per_device_train_batch_size=config.micro_batch_size,
+                **precision, output_dir=output, use_cpu=True, max_length=config.max_length, num_train_epochs=1,
+                save_strategy="no", report_to="none", disable_tqdm=True, per_device_train_batch_size=config.micro_batch_size,
                 gradient_accumulation_steps=config.gradient_accumulation_steps),
             train_dataset=datasets.Dataset.from_list(rows),
             peft_config=LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, task_type="CAUSAL_LM",
