@@ -45,7 +45,8 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
             model=config.model,
             args=SFTConfig(
                 **precision, output_dir=output, use_cpu=True, max_length=config.max_length, num_train_epochs=1,
-                save_strategy="no", report_to="none", disable_tqdm=True, per_device_train_batch_size=config.micro_batch_size,
+                save_strategy="no", report_to="none", disable_tqdm=True,
+                per_device_train_batch_size=config.micro_batch_size,
                 gradient_accumulation_steps=config.gradient_accumulation_steps),
             train_dataset=datasets.Dataset.from_list(rows),
             peft_config=LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, task_type="CAUSAL_LM",
