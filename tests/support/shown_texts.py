@@ -104,7 +104,8 @@ def cut(root: QWidget) -> Iterator[str]:
         wraps = isinstance(each, QLabel) and each.wordWrap()
         wanted = each.sizeHint()
         narrow = not wraps and each.width() < wanted.width()
-        low = each.height() < (each.heightForWidth(each.width()) if wraps else wanted.height())
+        # Rounding may take a pixel, which padding has to spare.
+        low = each.height() + 1 < (each.heightForWidth(each.width()) if wraps else wanted.height())
         if narrow or low:
             yield (f"{type(each).__name__} {each.objectName()} {each.text()[:40]!r}: {each.width()}×{each.height()} "
                    f"of {wanted.width()}×{wanted.height()}")
