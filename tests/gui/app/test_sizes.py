@@ -61,7 +61,7 @@ def test_no_text_is_cut_in_a_small_window_or_with_larger_text(qtbot, qapp, windo
         for tab in TABS:
             window.go_to(tab)
             settle()
-            with contextlib.suppress(qtbot.TimeoutError):  # a layout may take some more rounds; what is cut then is named
+            with contextlib.suppress(qtbot.TimeoutError):  # a layout may take more rounds; what is cut is named
                 qtbot.waitUntil(lambda: not any(cut(window)))
             found += [f"{width}×{height} {percent}% {tab}: {each}" for each in cut(window)]
     assert found == [], "\n".join(found)
