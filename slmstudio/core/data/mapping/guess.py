@@ -106,25 +106,41 @@ class _Guess(Look):
         answer = self.first(names.ANSWERED) or self._query()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-        question = self.first((word for word in names.ASKED if word not in sources), (answer, *self._names()))
-        if not answer and question:
-            return self._answer_unknown(question)
+        asked = [word for word in names.ASKED if word not in sources]
+        question, may_name = self.first(asked, (answer, *self._names())), self.first(asked, (answer,))
         if not answer:
-            return None
+            if not question and may_name and not unclear.are_words(self.values(may_name)):
+                question = may_name
+            return self._answer_unknown(question) if question else None
         answer = self._worked(answer)
+        return self._answered(question, answer) if question else self._asked_otherwise(answer, may_name)
+
+    def _asked_otherwise(self, answer: str, may_name: str) -> ColumnMap | None:
+        """An answer, and the best of the columns that may hold its question.
+
+        Args:
+            may_name: a column that is called as questions are, but may name a task, or who asked; or "".
+        """
+        is_reply, without = names.column(answer) in names.REPLIES, (answer, may_name)
         is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
             isinstance(values.as_text(value), str) for value in self.values(answer))
-        if not question and names.column(answer) in names.REPLIES and (head := self.first(names.HEADS, self._names())):
+        is_name = not may_name or unclear.are_words(self.values(may_name))
+        if is_name and is_reply and (head := self.first(names.HEADS, (*without, *self._names()))):
             return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
-        if not question and (is_sure or names.column(answer) == "code"):
-            question = self.first(names.DETAILS, (answer,))
+        question = ""
+        if is_name and (is_sure or names.column(answer) == "code"):  # what is below a question doesn't replace it
+            question = self.first((word for word in names.DETAILS if not may_name or word not in names.BELOW), without)
+        question = question or may_name
         if not question and is_sure:
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
+        if not question and is_reply and (head := self.first(names.HEADS, without)) and (
+                unclear.are_words(self.values(head)) and not unclear.are_classes(self.values(head))):
+            question = head
         return self._answered(question, answer) if question else None
 
     def _names(self) -> list[str]:
-        """Columns that might hold a question by what they are called, but name something: a task, who asked."""
+        """Columns that may hold a question by what they are called, or name something: a task, who asked."""
         return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
                 and unclear.are_names(self.values(column))]
 
@@ -147,8 +163,8 @@ class _Guess(Look):
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
         others = self._texts((question,))
-        if len(others) != 1 or names.column(others[0]) in (*names.BELOW, *names.TEXT, "source") or (
-                unclear.hold_more(self.columns, others, self.values)):
+        if len(others) != 1 or others[0] in self._names() or names.column(others[0]) in (
+                *names.BELOW, *names.TEXT, "source") or (unclear.hold_more(self.columns, others, self.values)):
             return None
         return self._answered(question, others[0])
 
@@ -248,16 +264,17 @@ class _Guess(Look):
         return None
 
     def _texts(self, without: tuple[str, ...] = ()) -> list[str]:
-        """Columns of text that are none of those that are beside question and answer: numbers, names, dates."""
+        """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
+        single words, what may be a name is one of them."""
         found: list[str] = []
         if not self._may_look:
             return found
-        without = (*without, *self._names())
         for column in self.columns:
             values = self.values(column)
             if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)
-        return found
+        sure = [column for column in found if column not in self._names()]
+        return found if all(unclear.are_words(self.values(column)) for column in sure) else sure
 
