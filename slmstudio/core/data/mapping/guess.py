@@ -23,6 +23,7 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
 _OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
+_IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
 _OF_TEXT = ("question", "query", "claim", "statement", "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
@@ -221,9 +222,7 @@ class _Guess(Look):
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
-        kind = self.first(KINDS, (text,)) or next((
-            column for column in self.columns if _SURE_KINDS & (words := set(names.column(column).split("_")))
-            and not words & _OF_KIND and column != text and unclear.are_classes(self.values(column))), "")
+        kind = self.first(KINDS, (text,)) or self._kind_by_last_word(text)
         is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_")))
         if not kind or not (
                 (self._is_class(kind) and (is_sure or (
@@ -234,6 +233,18 @@ class _Guess(Look):
         if asked and self.is_text(asked) and not unclear.are_same(self.values(asked)):
             return self.map("instruction", instruction=asked, input=text, output=kind)
         return self.map("instruction", instruction=text, output=kind)
+
+    def _kind_by_last_word(self, text: str) -> str:
+        """The column of classes under a longer name, as "airline_sentiment". Beside others than an id and how sure it
+        is, it may be said of the text, as its quality is, and what to learn is the text alone."""
+        for column in self.columns:
+            name = names.column(column)
+            words = name.split("_")
+            if column != text and words[-1] in _SURE_KINDS - {"stars"} and not _OF_KIND & set(words) and (
+                    unclear.are_classes(self.values(column))):
+                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS}
+                return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
+        return ""
 
     def _is_class(self, column: str) -> bool:
         values = self.values(column)

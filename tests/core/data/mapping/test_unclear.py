@@ -101,7 +101,7 @@ FILES = {
                             [user("The film number 0 was fine"), says("0")]),
     "numbers that don't count": ("words.csv", "{square},word {at} here\n", [user("0"), says("word 0 here")]),
     "numbers of lines": ("lines.csv", "{at},The film number {at}\n", "The film number 0"),
-    "numbers of paragraphs": ("law.txt", "{at}.\tThe tenant pays on day {at}.\n", "The tenant pays on day 0."),
+    "numbers of paragraphs": ("law.txt", "{at}.\tThe tenant pays on day {at}.\n", "0.\tThe tenant pays on day 0."),
     "Anki's, with three columns": ("cards.txt", "Hello {at}\tHola {at}\tgreetings\n",
                                    [user("Hello 0"), says("Hola 0")]),
     "Markdown": ("page.md", "Line {at} of it\tmore of it\n", "Line 0 of it\tmore of it\n"),
@@ -111,7 +111,8 @@ FILES = {
     "times": ("notes.txt", "10:3{at}\tThe machine {at} was checked.\n", "10:30\tThe machine 0 was checked."),
     "a log": ("log.txt", "2024-01-0{at}\tINFO\tThe server {at} was started\n",
               "2024-01-00\tINFO\tThe server 0 was started\n"),
-    "a comment above a table": ("films.csv", "The film {at} is good,{half}\n", [user("The film 0 is good"), says("0")]),
+    "a comment above a table": ("films.csv", "The film number {at} is very good,{half}\n",
+                                [user("The film number 0 is very good"), says("0")]),
 }
 ABOVE = {"cards.txt": "#separator:tab\n#html:true\n#tags column:3\n", "films.csv": "#nofilter: text,label\n"}
 
@@ -126,7 +127,8 @@ def test_a_table_is_what_it_looks_like(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["conll.txt", "conll.tsv", "conll.conll"])
-@pytest.mark.parametrize("text", [WORDS, f"-DOCSTART-\tO\n\n{WORDS}", "EU\tNNP\tI-NP\tB-ORG\nrejects\tVBZ\tI-VP\tO\n\n" * 5])
+@pytest.mark.parametrize("text", [
+    WORDS, f"-DOCSTART-\tO\n\n{WORDS}", "EU\tNNP\tI-NP\tB-ORG\nrejects\tVBZ\tI-VP\tO\n\n" * 5])
 def test_words_with_their_classes_are_for_a_tagger(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match="marks single words of a text, for a tagger"):
