@@ -48,7 +48,7 @@ ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "p
          "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
 """Columns with the question; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text", "src_text", "src_txt")
-NAMES = frozenset({"task", "goal", "post", "ticket", "message", "user", "customer", "human", "source", "src"})
+NAMES = frozenset({"task", "goal", "post", "ticket", "user", "customer", "source", "src"})
 """Those that may name something instead: the kind of task, who asked."""
 FRAMES = ("definition", "task_definition", "task_description")
 """Columns that say what is to be done with an input, as in Natural Instructions."""

@@ -125,7 +125,8 @@ class _Guess(Look):
         is_reply, without = names.column(answer) in names.REPLIES, (answer, may_name)
         is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
             isinstance(values.as_text(value), str) for value in self.values(answer))
-        is_name = not may_name or unclear.are_words(self.values(may_name))
+        is_name = not may_name or (unclear.are_words(said := self.values(may_name)) and (
+            unclear.are_classes(said) or names.column(may_name) not in names.SOURCES))  # words are translated
         if is_name and is_reply and (head := self.first(names.HEADS, (*without, *self._names()))):
             return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
         question = ""
