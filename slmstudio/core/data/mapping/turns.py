@@ -171,7 +171,7 @@ def _spoken(text: str) -> list[dict[str, Any]]:
     if found := templated.messages(text):
         return found
     before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
-    if before.strip() or len(parts) < 4 or _asked(text):
+    if before.strip() or len(set(map(str.casefold, parts[::2]))) < 2 or _asked(text):
         return []
     names = {"function response": "tool"}
     return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}

@@ -113,6 +113,7 @@ FILES = {
     "times": ("notes.txt", "10:3{at}\tThe machine {at} was checked.\n", "10:30\tThe machine 0 was checked."),
     "a log": ("log.txt", "2024-01-0{at}\tINFO\tThe server {at} was started\n",
               "2024-01-00\tINFO\tThe server 0 was started\n"),
+    "one speaker's lines": ("said.txt", "Human: Hello {at}\n", "Human: Hello 0\nHuman: Hello 1\n"),
     "a comment above a table": ("films.csv", "The film number {at} is very good,{half}\n",
                                 [user("The film number 0 is very good"), says("0")]),
 }
