@@ -287,6 +287,7 @@ class _Guess(Look):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)
-        sure = [column for column in found if column not in self._names()]
+        may_name = self._names()
+        sure = [column for column in found if column not in may_name]
         return found if all(unclear.are_words(self.values(column)) for column in sure) else sure
 
