@@ -48,7 +48,7 @@ ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "p
          "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
 """Columns with the question; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text", "src_text", "src_txt")
-NAMES = frozenset({"task", "goal", "post", "ticket", "message", "user", "customer", "human", "source", "src"})
+NAMES = frozenset({"task", "goal", "post", "ticket", "user", "customer", "source", "src"})
 """Those that may name something instead: the kind of task, who asked."""
 FRAMES = ("definition", "task_definition", "task_description")
 """Columns that say what is to be done with an input, as in Natural Instructions."""
@@ -101,8 +101,8 @@ STRENGTHS = ("preference_strength", "overall_preference")
 """Columns that say by a number which of two answers is better: below 0 the first, above it the second."""
 DETAILS = (*BELOW, *TEXT, "description", "details", "issue")
 """Columns with the question where no other has it."""
-MARKS = ("spans", "entities", "ner_tags", "ner", "pos_tags", "bio_tags", "slots")
-"""Columns that mark words of a text."""
+MARKS = ("ner_tags", "pos_tags", "bio_tags", "chunk_tags")
+"""Columns with a class for each word of a text."""
 _BESIDE = """
     id idx index _id uuid guid row row_id sr sno s_no sr_no sl_no क्रम क्रमांक
     serial serial_no no number url uri link source_url

@@ -228,7 +228,12 @@ class DataFile:
         first = next(chunks, b"")
         everything = chain([first], chunks)
         is_json = suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None
-        by_tabs = suffix in (".tsv", ".tab") or (suffix in TEXT_SUFFIXES and tables.is_by_tabs(first))
+        begin = first.decode("utf-8", "replace")
+        if not is_json and suffix != ".csv" and not self._said and texts.is_tagged(begin):
+            raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
+                            tr("A model that answers in text learns from questions with answers, conversations or "
+                               "plain text."), tr(CHOOSE))
+        by_tabs = suffix in (".tsv", ".tab") or (suffix in (".txt", ".text") and tables.is_by_tabs(first))
         table = not is_json and (by_tabs or suffix in TABLE_SUFFIXES or (
             suffix not in TEXT_SUFFIXES and _is_table(first)))
         notes = [tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
@@ -245,11 +250,6 @@ class DataFile:
             named = header.named(rows, notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
-        begin = first.decode("utf-8", "replace")
-        if texts.is_tagged(begin):
-            raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
-                            tr("A model that answers in text learns from questions with answers, conversations or "
-                               "plain text."), tr(CHOOSE))
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
         if self.choices.text_by is None and threads.is_whatsapp(begin):

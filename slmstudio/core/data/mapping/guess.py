@@ -23,6 +23,7 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
 _OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
+_IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
 _OF_TEXT = ("question", "query", "claim", "statement", "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
@@ -106,25 +107,42 @@ class _Guess(Look):
         answer = self.first(names.ANSWERED) or self._query()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-        question = self.first((word for word in names.ASKED if word not in sources), (answer, *self._names()))
-        if not answer and question:
-            return self._answer_unknown(question)
+        asked = [word for word in names.ASKED if word not in sources]
+        question, may_name = self.first(asked, (answer, *self._names())), self.first(asked, (answer,))
         if not answer:
-            return None
+            if not question and may_name and not unclear.are_words(self.values(may_name)):
+                question = may_name
+            return self._answer_unknown(question) if question else None
         answer = self._worked(answer)
+        return self._answered(question, answer) if question else self._asked_otherwise(answer, may_name)
+
+    def _asked_otherwise(self, answer: str, may_name: str) -> ColumnMap | None:
+        """An answer, and the best of the columns that may hold its question.
+
+        Args:
+            may_name: a column that is called as questions are, but may name a task, or who asked; or "".
+        """
+        is_reply, without = names.column(answer) in names.REPLIES, (answer, may_name)
         is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
             isinstance(values.as_text(value), str) for value in self.values(answer))
-        if not question and names.column(answer) in names.REPLIES and (head := self.first(names.HEADS, self._names())):
+        is_name = not may_name or (unclear.are_words(said := self.values(may_name)) and (
+            unclear.are_classes(said) or names.column(may_name) not in names.SOURCES))  # words are translated
+        if is_name and is_reply and (head := self.first(names.HEADS, (*without, *self._names()))):
             return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
-        if not question and (is_sure or names.column(answer) == "code"):
-            question = self.first(names.DETAILS, (answer,))
+        question = ""
+        if is_name and (is_sure or names.column(answer) == "code"):  # what is below a question doesn't replace it
+            question = self.first((word for word in names.DETAILS if not may_name or word not in names.BELOW), without)
+        question = question or may_name
         if not question and is_sure:
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
+        if not question and is_reply and (head := self.first(names.HEADS, without)) and (
+                unclear.are_words(self.values(head)) and not unclear.are_classes(self.values(head))):
+            question = head
         return self._answered(question, answer) if question else None
 
     def _names(self) -> list[str]:
-        """Columns that might hold a question by what they are called, but name something: a task, who asked."""
+        """Columns that may hold a question by what they are called, or name something: a task, who asked."""
         return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
                 and unclear.are_names(self.values(column))]
 
@@ -147,8 +165,8 @@ class _Guess(Look):
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
         others = self._texts((question,))
-        if len(others) != 1 or names.column(others[0]) in (*names.BELOW, *names.TEXT, "source") or (
-                unclear.hold_more(self.columns, others, self.values)):
+        if len(others) != 1 or others[0] in self._names() or names.column(others[0]) in (
+                *names.BELOW, *names.TEXT, "source") or (unclear.hold_more(self.columns, others, self.values)):
             return None
         return self._answered(question, others[0])
 
@@ -205,9 +223,7 @@ class _Guess(Look):
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
-        kind = self.first(KINDS, (text,)) or next((
-            column for column in self.columns if _SURE_KINDS & (words := set(names.column(column).split("_")))
-            and not words & _OF_KIND and column != text and unclear.are_classes(self.values(column))), "")
+        kind = self.first(KINDS, (text,)) or self._kind_by_last_word(text)
         is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_")))
         if not kind or not (
                 (self._is_class(kind) and (is_sure or (
@@ -218,6 +234,18 @@ class _Guess(Look):
         if asked and self.is_text(asked) and not unclear.are_same(self.values(asked)):
             return self.map("instruction", instruction=asked, input=text, output=kind)
         return self.map("instruction", instruction=text, output=kind)
+
+    def _kind_by_last_word(self, text: str) -> str:
+        """The column of classes under a longer name, as "airline_sentiment". Beside others than an id and how sure it
+        is, it may be said of the text, as its quality is, and what to learn is the text alone."""
+        for column in self.columns:
+            name = names.column(column)
+            words = name.split("_")
+            if column != text and words[-1] in _SURE_KINDS - {"stars"} and not _OF_KIND & set(words) and (
+                    unclear.are_classes(self.values(column))):
+                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS}
+                return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
+        return ""
 
     def _is_class(self, column: str) -> bool:
         values = self.values(column)
@@ -248,16 +276,18 @@ class _Guess(Look):
         return None
 
     def _texts(self, without: tuple[str, ...] = ()) -> list[str]:
-        """Columns of text that are none of those that are beside question and answer: numbers, names, dates."""
+        """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
+        single words, what may be a name is one of them."""
         found: list[str] = []
         if not self._may_look:
             return found
-        without = (*without, *self._names())
         for column in self.columns:
             values = self.values(column)
             if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)
-        return found
+        may_name = self._names()
+        sure = [column for column in found if column not in may_name]
+        return found if all(unclear.are_words(self.values(column)) for column in sure) else sure
 

@@ -169,12 +169,22 @@ def _chats(rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
             author = each.get("author")
             who = author.get("name") if isinstance(author, dict) else each.get("from", each.get("sender_name"))
             text = _flat(each.get("text", each.get("content")))
+            if "timestamp_ms" in each:
+                who, text = _mended(who), _mended(text)
             if isinstance(who, str) and text.strip() and each.get("type") != "service":
                 day = str(each.get("date", each.get("timestamp")))[:10] if "timestamp_ms" not in each else str(
                     int(_number(each["timestamp_ms"]) // 86_400_000))
                 said.append(Said(who, text, day, raw.line))
-        name = raw.value.get("name", raw.value.get("title"))
+        name = raw.value.get("name", _mended(raw.value.get("title")))
         yield from _people(said, notes, f"“{name}”" if isinstance(name, str) else tr("This chat"))
+
+
+def _mended(text: Any) -> Any:
+    """A text whose bytes in UTF-8 were written as letters, as Facebook's export does; any other as it is."""
+    try:
+        return text.encode("latin-1").decode("utf-8") if isinstance(text, str) else text
+    except UnicodeError:
+        return text
 
 
 def _flat(value: Any) -> str:

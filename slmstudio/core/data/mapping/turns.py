@@ -113,7 +113,8 @@ def messages_of(value: Any, column: str, findings: Findings,
         for message in _of_parts(each, column, unused):
             _add(message, column, found, offered, findings, unused)
     roles = [each.get("role") if isinstance(each, dict) else None for each in found]
-    if "system" in roles[1:] and all(role in ("user", "system") for role in roles):  # a dialogue system, as in MultiWOZ
+    if "system" in roles[1:] and "user" in roles[:roles.index("system", 1)] and (
+            all(role in ("user", "system") for role in roles)):  # a dialogue system, as in MultiWOZ
         found = [each if role == "user" or not at else {**each, "role": "assistant"}
                  for at, (role, each) in enumerate(zip(roles, found, strict=True))]
     return tool_forms.written_out(found, offered)
@@ -170,7 +171,7 @@ def _spoken(text: str) -> list[dict[str, Any]]:
     if found := templated.messages(text):
         return found
     before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
-    if before.strip() or len(parts) < 4 or _asked(text):
+    if before.strip() or len(set(map(str.casefold, parts[::2]))) < 2 or _asked(text):
         return []
     names = {"function response": "tool"}
     return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}

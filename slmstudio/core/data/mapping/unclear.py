@@ -18,6 +18,8 @@ KINDS = ("label", "labels", "gold_label", "label_text", "class", "is_duplicate",
 _SPEAKERS = ("role", "speaker", "sender", "from")
 MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
+_WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
 _SAID_OF_ROW = frozenset({"metadata", "meta", "extra", "info"})
 ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref", "summary", "conversation"})
 _MESSAGE = (*names.TEXT, "message", "msg", "utterance", "value")
@@ -93,10 +95,15 @@ def are_same(values: Sequence[Any]) -> bool:
     return len(values) > 3 and len(set(map(str, values))) == 1
 
 
+def are_words(values: Sequence[Any]) -> bool:
+    """Whether values are single words. Scripts without spaces don't tell."""
+    return len(values) > 3 and all(isinstance(value, str) and len(value.split()) < 2 and not _WITHOUT_SPACES.search(
+        value) for value in values)
+
+
 def are_names(values: Sequence[Any]) -> bool:
-    """Whether values are the same few again and again, or single words."""
-    return are_classes(values) or are_same(values) or (len(values) > 3 and all(
-        isinstance(value, str) and len(value.split()) < 2 for value in values))
+    """Whether values may name something: they are the same few again and again, or single words."""
+    return are_classes(values) or are_same(values) or are_words(values)
 
 
 def are_sorted(texts: Sequence[str], kinds: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from slmstudio.core.data.column_names import is_known, is_sure
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.tables import TableRow
+from slmstudio.core.data.sources.tables import TableRow, is_counted
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
@@ -123,11 +123,11 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         return ["question", *letters, "answer"]
     if columns == 2:
         first, second = ([cells[at].strip() for cells in rows if len(cells) == 2] for at in (0, 1))
-        if all(map(_NUMBER.fullmatch, first)):
-            return ["id", "text"]
         # A class before its text, as in the table of SMS spam; a question comes once or twice.
         few = len(first) > 3 and len(set(first)) * 2 <= len(first) < 2 * len(set(second)) and len(set(first)) > 1
-        return ["label", "text"] if few and max(map(len, first)) <= LONGEST_NAME else ["question", "answer"]
+        if few and max(map(len, first)) <= LONGEST_NAME:
+            return ["label", "text"]
+        return ["id", "text"] if is_counted(first) else ["question", "answer"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 

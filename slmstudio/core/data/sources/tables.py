@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, numbered_lines
@@ -17,7 +17,10 @@ from slmstudio.core.i18n import tr
 
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_ROWS = 20
-_SETTING = re.compile(r"#[a-z ]+:")
+_LONGEST_SIDE = 200
+"""Characters of what a card asks; a paragraph has more."""
+_SETTING = re.compile(r"#(?:separator|html|tags|columns|notetype|deck|if matches|(?:guid|notetype|deck|tags) column):")
+_DIGITS = re.compile(r"\d+")
 _COLUMN = re.compile(r"#([a-z]+) column:(\d+)")
 
 
@@ -57,12 +60,26 @@ def delimiter_of(first: bytes) -> str:
 
 
 def is_by_tabs(first: bytes) -> bool:
-    """Whether a text is a table by another name, as Anki and Quizlet export their cards: each of its first lines has
-    the same number of tabs."""
+    """Whether a text is a table by another name, as Anki and Quizlet export their cards, or lines with their numbers:
+    each of its first lines has one tab behind something short. Anki's may have more, and begin with what they say of
+    themselves."""
     lines = first[: 1 << 16].decode("utf-8", "replace").removeprefix("\ufeff").split("\n")[:-1]
-    tabs = {line.strip("\r").count("\t") for line in lines if line.strip() and not _SETTING.match(line)}
-    return len(lines) > 2 and len(tabs) == 1 and tabs != {0} and all(
-        line.split("\t")[0].strip() for line in lines if line.strip())
+    filled = [line.strip("\r") for line in lines if line.strip()]
+    rows = [line for line in filled if not _SETTING.match(line)]
+    tabs, sides = {line.count("\t") for line in rows}, [line.split("\t")[0].strip() for line in rows]
+    if len(lines) < 3 or len(tabs) != 1 or tabs == {0} or not all(sides):
+        return False
+    if len(rows) < len(filled) or is_counted(sides):
+        return len(rows) < len(filled) or tabs == {1}
+    # Sides that differ in a number alone are chapters, or times.
+    is_listed = len({_DIGITS.sub("", side) for side in sides}) == 1 and _DIGITS.search(sides[0]) is not None
+    return tabs == {1} and not is_listed and max(map(len, sides)) <= _LONGEST_SIDE
+
+
+def is_counted(cells: list[str]) -> bool:
+    """Whether cells are the numbers of their rows: each is one more than the one before."""
+    return all(cell.isdecimal() and len(cell) < 19 for cell in cells) and all(
+        int(one) + 1 == int(other) for one, other in pairwise(cells))
 
 
 def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:

@@ -98,7 +98,6 @@ REFUSED = {
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
     "two answers, and no word on which is better": [{"conv_a": [ASK, GOOD], "conv_b": [ASK, BAD], "conv_a_rating": 3}],
     "CoNLL": [{"id": "0", "tokens": ["EU", "rejects"], "pos_tags": [22, 42], "ner_tags": [3, 0]}],
-    "Prodigy's spans": [{"text": A, "_task_hash": 1, "spans": [{"start": 0, "label": "X"}], "answer": "accept"}],
     "IN22": [{"id": 1, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B}],
     "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],

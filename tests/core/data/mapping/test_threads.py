@@ -122,3 +122,15 @@ def test_a_chat_of_many_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(NoUsableRow, match=r"This chat has 3 people in it\. In a conversation, one person asks and "
                                           "another answers"):
         read(tmp_path, rows, "slack.json")
+
+
+def test_facebooks_texts_are_mended(tmp_path):
+    """Its exports write each byte of UTF-8 as a letter."""
+    def written(text):
+        return text.encode().decode("latin-1")
+
+    messages = [{"sender_name": written(who), "timestamp_ms": at, "content": text} for at, (who, text) in enumerate([
+        ("आशा", written("नमस्ते, कैसे हैं?")), ("Desk", "Café, 5 € – अच्छा"), ("आशा", written("Où?")), ("Desk", "Là")])]
+    dataset = read(tmp_path, {"participants": [], "title": written("आशा"), "messages": messages}, "message_1.json")
+    assert conversations(dataset) == [[user("नमस्ते, कैसे हैं?"), says("Café, 5 € – अच्छा"), user("Où?"), says("Là")]]
+    assert "“आशा” is read as one conversation per day. “आशा” asks" in dataset.notes[0]
