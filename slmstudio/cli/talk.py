@@ -37,6 +37,7 @@ class Voice:
         lane: what was said with it.
         name: of the file; of a run or a model in a folder as its own files have it, once it is loaded.
         result: its last answer with its figures; {} before the first.
+        stopped: whether Ctrl-C was pressed in this round.
     """
 
     def __init__(self, model: Path):
@@ -44,8 +45,9 @@ class Voice:
         self.worker = InteractiveWorker("chat" if self.is_file else "talk")
         self.lane = Lane(str(model.absolute()))
         self.name, self.result = self.lane.name, dict[str, Any]()
+        self.stopped = False
         self._asked = 0
-        self._completion = False
+        self._answering = self._completion = False
 
     def load(self, context: int | None, gpu_layers: int | None) -> None:
         """Load the model, and say where it computes.
@@ -83,26 +85,24 @@ class Voice:
             said.append(text)
             hear(text)
 
-        with self._stopping():
-            self.worker.send({"command": "generate", "id": self._asked, "messages": messages,
-                              "completion": self._completion, **settings})
+        self.worker.send({"command": "generate", "id": self._asked, "messages": messages,
+                          "completion": self._completion, **settings})
+        self._answering = True
+        try:
+            if self.stopped:
+                self.stop()
             done = self._wait("done", take)
+        finally:
+            self._answering = False
         figures = {key: value for key, value in done.items() if key not in ("type", "protocol", "id", "time")}
         self.result = {"model": self.lane.model, "reply": "".join(said).strip(), **figures}
         self.lane.tree.add("assistant", self.result["reply"], figures)
 
-    @contextlib.contextmanager
-    def _stopping(self) -> Iterator[None]:
-        """Ctrl-C ends the answer, not the program; a second one does."""
-        def stop(*_: Any) -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    def stop(self) -> None:
+        """End the answer that is coming, or one that is about to be asked for. A signal handler may call it."""
+        self.stopped = True
+        if self._answering:  # else the question may be half sent
             self.worker.send({"command": "stop", "id": self._asked})
-
-        before = signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _wait(self, wanted: str, hear: Callable[[str], None]) -> dict[str, Any]:
         for message in self._replies:
@@ -140,37 +140,66 @@ class Talk:
         return all(voice.worker.is_alive() for voice in self.voices)
 
     def ask(self, question: str) -> None:
-        """Put a question to each model and print the answers as they come.
+        """Put a question to each model and print the answers as they come. After Ctrl-C, the models that follow answer
+        nothing.
 
         Raises:
-            UserError: it cannot be answered; it is not part of that model's conversation then.
+            UserError: a model can't answer it; it isn't part of the conversation with any of them then.
         """
-        for voice in self.voices:
-            message = voice.lane.tree.add("user", question)
-            try:
-                self._answer(voice, self.settings)
-            except UserError:
-                voice.lane.tree.remove(message)
-                raise
+        asked = [(voice.lane.tree, voice.lane.tree.add("user", question)) for voice in self.voices]
+        try:
+            self._answer_all(self.settings)
+        except UserError:
+            for tree, message in asked:
+                tree.remove(message)
+            raise
+        for tree, message in asked:
+            if tree.path()[-1] is message:  # many chat templates refuse two questions in a row
+                tree.add("assistant", "", {"reason": "stopped"})
 
     def regenerate(self) -> None:
-        """Answer the last question again, with another seed."""
-        for voice in self.voices:
-            self._regenerate(voice)
+        """Answer the last question again, with another seed. Where that fails or isn't begun, the answers before stay.
 
-    def _regenerate(self, voice: Voice) -> None:
-        turns, tree = voice.lane.turns, voice.lane.tree
-        if not turns:
+        Raises:
+            UserError: nothing was asked, or a model can't answer.
+        """
+        shown = [(voice.lane.tree, voice.lane.turns[-1]) for voice in self.voices if voice.lane.turns]
+        if not shown:
             raise UserError(tr("You haven't asked anything yet."), "", tr("Type a question."))
-        tries = 1
-        if turns[-1].role == "assistant":
-            tries = len(tree.siblings(turns[-1]))
-            tree.rewind(turns[-1])
+        tries = max(len(tree.siblings(answer)) for tree, answer in shown)
+        for tree, answer in shown:
+            tree.rewind(answer)
         try:
-            self._answer(voice, {**self.settings, "seed": self.settings["seed"] + tries})
+            self._answer_all({**self.settings, "seed": self.settings["seed"] + tries})
         except UserError:
-            tree.show(turns[-1])
+            for tree, answer in shown:
+                tree.show(answer)
             raise
+        for tree, answer in shown:
+            if tree.path()[-1].role == "user":
+                tree.show(answer)
+
+    def _answer_all(self, settings: dict[str, Any]) -> None:
+        with self._stopping():
+            for voice in self.voices:
+                if not voice.stopped:
+                    self._answer(voice, settings)
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Ctrl-C ends the answer and the round, not the program; a second one does."""
+        def stop(*_: Any) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for voice in self.voices:
+                voice.stop()
+
+        for voice in self.voices:
+            voice.stopped = False
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _answer(self, voice: Voice, settings: dict[str, Any]) -> None:
         if self._quiet:

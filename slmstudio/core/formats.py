@@ -39,7 +39,7 @@ class Kind:
 
 
 KINDS = {
-    "settings": Kind(2, older_key="version"),
+    "settings": Kind(3, older_key="version"),
     "place": Kind(),  # which folder holds all the others
     "run": Kind(of_folder=True),  # run.json
     "job": Kind(key="protocol", of_folder=True),  # request.json, events, commands and outcome.json; what workers speak
@@ -128,6 +128,15 @@ def _settings_1(state: State) -> State:
     return {key: value for key, value in state.items() if key != "version"}
 
 
+def _settings_2(state: State) -> State:
+    """Of every dataset 0.1 was kept as the share that is held out unless a user said otherwise; none is kept now."""
+    datasets = state.get("datasets")
+    if not isinstance(datasets, list):
+        return state
+    return {**state, "datasets": [{**each, "eval_fraction": None} if isinstance(each, dict)
+                                  and each.get("eval_fraction") == 0.1 else each for each in datasets]}
+
+
 def _chat_1(state: State) -> State:
     """Turns in a row became a tree of messages with branches.
 
@@ -146,5 +155,6 @@ def _with_messages(lane: State) -> State:
     return {**rest, "messages": messages, "shown": [message["id"] for message in messages]}
 
 
-UPGRADES: dict[str, dict[int, Callable[[State], State]]] = {"settings": {1: _settings_1}, "chat": {1: _chat_1}}
+UPGRADES: dict[str, dict[int, Callable[[State], State]]] = {
+    "settings": {1: _settings_1, 2: _settings_2}, "chat": {1: _chat_1}}
 """By kind and format: how a file of that format becomes one of the next."""

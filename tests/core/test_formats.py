@@ -82,7 +82,8 @@ def test_older_settings_are_read_and_saved_in_todays_format(studio_home, stamp):
     assert (loaded.theme, trouble) == ("dark", None)
     loaded.save()
     saved = json.loads(paths.settings_file().read_bytes())
-    assert saved["format"] == 2 and "version" not in saved and saved["voice"] == {"on": True}
+    assert saved["format"] == formats.KINDS["settings"].format and "version" not in saved
+    assert saved["voice"] == {"on": True}
 
 
 def test_a_conversation_without_branches_gets_them(tmp_path):

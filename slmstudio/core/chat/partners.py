@@ -58,7 +58,7 @@ def of_text(text: str) -> list[Path]:
     if run is None:
         return [path.absolute() if path.exists() else _model_called(text)]
     tuned, *base = of_run(run, unfinished=True)
-    return [run if path.name in (run_folder.ADAPTER, run_folder.MODEL) else tuned, *base]
+    return [run if path.absolute().parent == run else tuned, *base]
 
 
 def _model_called(text: str) -> Path:

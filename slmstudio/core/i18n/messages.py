@@ -32,7 +32,8 @@ def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
         many: the English plural.
         count: how many.
     """
-    said = speaking.catalogue().ngettext(one, many, count)  # type: ignore[arg-type]  # its plural rules take fractions
+    whole = int(count) if float(count).is_integer() else count  # gettext warns of 3.0
+    said = speaking.catalogue().ngettext(one, many, whole)  # type: ignore[arg-type]  # its plural rules take fractions
     return _filled(said, one if count == 1 else many, {"n": count, **values})
 
 

@@ -8,20 +8,37 @@ from pathlib import Path
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.model import library
 from slmstudio.core.run import folder, names
 
 
 def find(text: Path | str) -> Path | None:
-    """The run's folder; None where it isn't a run. Something else that is there goes before a run of that name.
+    """The run's folder; None where it isn't a run. Something else that is there goes before a run of that name, and so
+    does the starter model.
 
     Raises:
         UserError: several runs have this name.
     """
+    return None if str(text) == library.STARTER and not Path(text).exists() else _run_or_nothing(text)
+
+
+def _run_or_nothing(text: Path | str) -> Path | None:
+    return _at(text) or (None if Path(text).exists() else _called(text))
+
+
+def _at(text: Path | str) -> Path | None:
+    """The run that is in this place, or that left the adapter or the model there."""
     path = Path(text).absolute()
-    for place in (path, path.parent) if path.name in (folder.ADAPTER, folder.MODEL) else (path,):
-        if (place / jobs.RUN).is_file():
-            return place
-    if path.exists() or Path(text).is_absolute():
+    places = (path, path.parent) if path.name in (folder.ADAPTER, folder.MODEL) else (path,)
+    return next((place for place in places if (place / jobs.RUN).is_file()), None)
+
+
+def _called(text: Path | str) -> Path | None:
+    """
+    Raises:
+        UserError: several runs have this name.
+    """
+    if Path(text).is_absolute():
         return None
     found = [place for place, request in folder.requests()
              if place.name == str(text) or names.is_taken(str(text), [str(request.get("name"))])]
@@ -32,12 +49,12 @@ def find(text: Path | str) -> Path | None:
 
 
 def need(text: Path | str) -> Path:
-    """The run's folder.
+    """The run's folder, whatever else has its name: only a run is meant.
 
     Raises:
         UserError: it isn't a run; or several runs have this name.
     """
-    found = find(text)
+    found = _at(text) or _called(text)
     if found is None:
         raise UserError(tr("{run} isn't a run folder.", run=text), tr("It has no run.json."),
                         tr("To see the run folders: {command}", command=program.command("runs"))
@@ -51,7 +68,7 @@ def or_path(text: Path | str) -> Path:
     Raises:
         UserError: there is neither; or several runs have this name.
     """
-    found = find(text)
+    found = _run_or_nothing(text)
     if found is None and not Path(text).exists():
         raise unknown(text)
     return found or Path(text)

@@ -52,7 +52,8 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
 
     request = planner.PlanRequest(
         dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
-        eval_map=given.of(evaluation) if evaluation is not None else None)
+        eval_map=given.of(evaluation) if evaluation is not None else None,
+        eval_rows=len(evaluation.records) if evaluation is not None else None)
     return _fit(facts, machine, planner.plan(request), True)
 
 

@@ -48,6 +48,7 @@ class _Wish:
         template: what the Model tab chose, as a field; empty where it chose nothing.
         after: the finished run whose result the plan continues from.
         files: name and checksum of the data, and what was said of its columns, by which two wishes are compared.
+        eval_rows: how many rows are in `eval_file`.
     """
 
     dataset: Dataset = field(compare=False)
@@ -59,6 +60,7 @@ class _Wish:
     template: dict[str, str]
     after: Earlier | None
     files: tuple[tuple[Path, str, str | None], ...]
+    eval_rows: int | None
 
     @property
     def maps(self) -> list[str | None]:
@@ -221,7 +223,8 @@ class Planning(QObject):
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
         return _Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
-                     dict(self.overrides), {"chat_template": template} if template else {}, self.after, files)
+                     dict(self.overrides), {"chat_template": template} if template else {}, self.after, files,
+                     len(eval_dataset.records) if eval_dataset else None)
 
     def _problems(self) -> list[Problem]:
         """Everything wrong with what the user typed: no number where one belongs, and numbers out of range."""
@@ -273,7 +276,8 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
     if lengths is None:
         lengths = planner.measure_lengths(wish.dataset, wish.model, chosen.get("chat_template", ""))
     config = planner.plan(planner.PlanRequest(
-        wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
+        wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1],
+        wish.eval_rows))
     if wish.template and "chat_template" not in wish.own:
         said = config.reasons["chat_template"]  # warnings follow
         config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
@@ -293,7 +297,8 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
     maps = {name: said for name, said, is_new in (
         ("train_map", train_map, not same), ("eval_map", eval_map, wish.eval_file is not None)) if said and is_new}
     config = follow_up(after.folder, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
-                       overrides={**split, **maps, **wish.own})
+                       overrides={**split, **maps, **wish.own}, records=wish.dataset.records,
+                       eval_rows=wish.eval_rows)
     return _of_the_data_tab(config, (split | maps).keys() - wish.own.keys()), None
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from slmstudio.core import llama
 from slmstudio.core.chat import partners
 from slmstudio.core.errors import UserError
+from slmstudio.core.model import library
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -31,6 +33,30 @@ def test_a_run_needs_a_result_or_a_checkpoint(run: Path) -> None:
     assert partners.of_text("helpdesk") == [run]
     with pytest.raises(UserError, match="no result"):
         partners.of_run(run)  # as the window opens it
+
+
+@pytest.mark.parametrize("name", [folder.ADAPTER, folder.MODEL])
+def test_a_run_may_be_called_like_what_a_run_leaves(run: Path, tmp_path: Path, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(llama, "trouble", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    folder.rename(run, name)
+    (run / folder.ADAPTER).mkdir()
+    export = run / folder.EXPORTS / "helpdesk-Q8_0.gguf"
+    export.parent.mkdir()
+    export.write_bytes(b"GGUF")
+    assert partners.of_text(name) == partners.of_text(str(run)) == [export]
+    assert partners.of_text(str(run / folder.ADAPTER)) == [run], "these weights, and not an export"
+
+
+def test_starter_is_the_starter_model_whatever_a_run_is_called(run: Path, tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "starter-model.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr(library, "starter_gguf", lambda: file)
+    monkeypatch.chdir(tmp_path)
+    folder.rename(run, library.STARTER)
+    (run / folder.ADAPTER).mkdir()
+    assert partners.of_text(library.STARTER) == [file]
+    assert partners.of_text(run.name) == [run]
 
 
 def test_the_server_takes_a_file_or_the_newest_export(run: Path, tmp_path: Path) -> None:

@@ -51,6 +51,12 @@ def test_hindi_has_its_words_and_groups_of_digits(own: Path) -> None:
     assert not i18n.is_right_to_left()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_whole_number_is_counted_whatever_its_type(own: Path) -> None:
+    i18n.use("hi")
+    assert [i18n.ntr("{n:,} row", "{n:,} rows", n) for n in (1.0, 3.0)] == ["1.0 पंक्ति", "3.0 पंक्तियाँ"]
+
+
 def test_a_translation_that_does_not_fit_gives_way_to_the_english(own: Path, caplog: pytest.LogCaptureFixture) -> None:
     i18n.use("hi")
     assert i18n.tr("Broken {name}", name="pune.csv") == "Broken pune.csv"

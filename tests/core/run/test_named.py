@@ -27,6 +27,20 @@ def test_a_folder_what_it_left_and_its_names(run: Path, tmp_path: Path, monkeypa
     assert named.find("ward desk") is None, "what lies there goes before a name"
 
 
+def test_where_only_a_run_is_meant_nothing_hides_it(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ward desk").mkdir()
+    Path(run.name).write_text("notes")
+    assert [named.need(text) for text in ("ward desk", run.name)] == [run] * 2
+    assert named.or_path("ward desk") == Path("ward desk"), "it may be a model"
+
+
+def test_starter_is_the_starter_model_unless_only_a_run_can_be_meant(run: Path) -> None:
+    folder.rename(run, "starter")
+    assert named.find("starter") is None
+    assert named.find(run.name) == named.need("starter") == named.or_path("starter") == run
+
+
 def test_nothing_of_that_name(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There's no run “ward dask”.*Did you mean: Ward desk.* runs") as caught:
         named.need("ward dask")

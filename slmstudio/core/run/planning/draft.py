@@ -25,11 +25,12 @@ class Draft:
         chosen: what the user decided, by our names and in our types.
         lengths: tokens of each measured row, rising.
         eval_map: what was said of the columns of `eval_file`; None leaves them to their names.
+        eval_rows: how many rows are in `eval_file`; None where nobody has read it.
         values, reasons: of the fields that are decided.
         problems: what was chosen and can't be.
         model: what learns: the base, or a small model with its architecture.
         gpu: what it learns on; None is the processor.
-        rows, held_out: those that are learned, and those that are split off; `batch`: of them in an update;
+        rows, evaluated: those that are learned, and those that each evaluation reads; `batch`: of them in an update;
             `most_rows`: in a micro-batch, by their length.
         known: what was measured on this machine.
         without_eval: fields that mean nothing where no row is held back, and what the plan says about them.
@@ -42,12 +43,13 @@ class Draft:
     chosen: dict[str, Any]
     lengths: list[int]
     eval_map: str | None = None
+    eval_rows: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     gpu: Gpu | None = None
     rows: int = 0
-    held_out: int = 0
+    evaluated: int = 0
     batch: int = 0
     most_rows: int = 0
     without_eval: dict[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.data import split
+from slmstudio.core.data import given, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, tr
@@ -51,6 +51,31 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
         return tr("The only row is learned, so overfitting can't be seen: add other rows, or choose a test file.")
     return tr("The rows are too similar to hold some back, so overfitting can't be seen: add other rows, or choose a "
               "test file.")
+
+
+def in_test_file(path: Path | str, columns: str | None) -> int:
+    """How many rows a test file has; 0 where it can't be read, which whoever needs its rows tells.
+
+    Args:
+        columns: what was said of them, as `given.of` has it.
+    """
+    try:
+        return len(given.read(Path(path), columns).records)
+    except (UserError, OSError):
+        return 0
+
+
+def how_often(total: int, every: int, *, bounded: bool) -> str:
+    """How many evaluations there are, in a sentence or two.
+
+    Args:
+        total: steps of the run.
+        every: how many steps after one another they come.
+        bounded: whether there would be more if they took no time.
+    """
+    said = ntr("{n:,} evaluation in {steps}, and one before.", "{n:,} evaluations in {steps}, and one before.",
+               math.ceil(total / every), steps=ntr("{n:,} step", "{n:,} steps", total))
+    return " ".join((said, tr("More would add over a third to the training time."))) if bounded else said
 
 
 def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[str, Any]) -> tuple[str, str]:

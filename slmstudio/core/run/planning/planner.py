@@ -34,6 +34,7 @@ class PlanRequest:
         overrides: fields that the user decided, by name or by another trainer's name for them.
         lengths: tokens a row, when they were measured already.
         eval_map: what was said of the columns of `eval_file`, as `given.of` has it.
+        eval_rows: how many rows are in `eval_file`, when it was read already.
     """
 
     dataset: Dataset
@@ -43,6 +44,7 @@ class PlanRequest:
     overrides: dict[str, Any] = field(default_factory=dict)
     lengths: list[int] | None = None
     eval_map: str | None = None
+    eval_rows: int | None = None
 
 
 def plan(request: PlanRequest) -> RunConfig:
@@ -60,7 +62,7 @@ def plan(request: PlanRequest) -> RunConfig:
     lengths = request.lengths if request.lengths is not None else measure_lengths(
         request.dataset, request.model, template)
     draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
-                  request.eval_map)
+                  request.eval_map, request.eval_rows)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
         draft.problems.append(Problem(
             " ".join((tr("{model} has no chat template of its own.", model=request.model.name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from dataclasses import replace
+from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
@@ -19,12 +20,9 @@ from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.planning.draft import Draft
-from slmstudio.core.run.schedule import total_steps
+from slmstudio.core.run.schedule import most_evaluations, total_steps
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
-FEW_ROWS = 100
-"""Evaluations read no more rows than are learned, unless there are only so few. A row takes about a third of the time
-then, without a backward pass: they add a third to the training time at most."""
 PATIENCE = 3
 LONG_CPU = 1024
 LONG_GPU = 4096
@@ -179,7 +177,7 @@ def _lengths_and_batch(draft: Draft) -> None:
 def _held_back(draft: Draft) -> int:
     """How many rows are split off for evaluation; without any, some fields mean nothing, which is said of them."""
     share = split.usual_share(len(draft.dataset.records))
-    if draft.values.get("eval_file") or draft.chosen.get("eval_file"):
+    if _test_file(draft):
         draft.set("eval_fraction", share, tr("Not used: the rows of the test file are evaluated."))
         return 0
     share = draft.chosen.get("eval_fraction", share)
@@ -196,6 +194,18 @@ def _held_back(draft: Draft) -> int:
     return len(rows)
 
 
+def _test_file(draft: Draft) -> Path | str | None:
+    return draft.chosen.get("eval_file", draft.eval_file)
+
+
+def _in_test_file(draft: Draft) -> int:
+    """How many rows of a test file each evaluation reads; 0 without one."""
+    file = _test_file(draft)
+    if file == draft.eval_file and draft.eval_rows is not None:
+        return draft.eval_rows
+    return plan_rows.in_test_file(file, draft.chosen.get("eval_map", draft.eval_map)) if file else 0
+
+
 def _learning(draft: Draft) -> None:
     rows = len(draft.dataset.records)
     held_out = _held_back(draft)
@@ -206,7 +216,7 @@ def _learning(draft: Draft) -> None:
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
     draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take a long time on a "
                                                                           "processor."))))
-    draft.rows, draft.held_out = max(1, rows - held_out), held_out
+    draft.rows, draft.evaluated = max(1, rows - held_out), held_out or _in_test_file(draft)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
     draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from damaging the base."))
     draft.set("weight_decay", 0.01, tr("A little pull towards small weights, against overfitting."))
@@ -296,15 +306,11 @@ def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> st
 
 
 def _intervals(draft: Draft) -> None:
-    total = total_steps(RunConfig(**{"max_steps": draft.chosen.get("max_steps"), **draft.values}), draft.rows)
+    config = RunConfig(**{"max_steps": draft.chosen.get("max_steps"), **draft.values})
+    total, affordable = total_steps(config, draft.rows), most_evaluations(config, draft.rows, draft.evaluated)
     wanted = min(MOST_EVALUATIONS, max(EVALUATIONS, math.ceil(2 * draft.values["epochs"])))
-    learned = total * draft.values["micro_batch_size"] * draft.values["gradient_accumulation_steps"]
-    affordable = max(1, learned // draft.held_out - 1) if draft.held_out > FEW_ROWS else wanted
     every = max(1, math.ceil(total / min(wanted, affordable)))
-    said = ntr("{n:,} evaluation in {steps}, and one before.", "{n:,} evaluations in {steps}, and one before.",
-               math.ceil(total / every), steps=ntr("{n:,} step", "{n:,} steps", total))
-    draft.set("eval_steps", every, said if wanted <= affordable else " ".join((
-        said, tr("More would add over a third to the training time."))))
+    draft.set("eval_steps", every, plan_rows.how_often(total, every, bounded=wanted > affordable))
     draft.set("early_stopping_patience", PATIENCE,
               tr("After {count} evaluations in a row that are no better, it is overfitting.", count=PATIENCE))
     draft.set("save_steps", max(1, min(every, 200)),

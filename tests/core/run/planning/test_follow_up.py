@@ -54,6 +54,25 @@ def test_it_goes_on_from_the_result_more_slowly(finished, tmp_path):
     assert RunConfig.from_dict(config.to_dict()) == config
 
 
+def test_other_rows_are_held_out_and_evaluated_as_many_rows_are(finished, tmp_path):
+    """Each evaluation reads all rows that are held out, and all of them together no more than are learned."""
+    files = {}
+    for name, count in (("many", 30_000), ("test", 1_500)):
+        files[name] = tmp_path / f"{name}.jsonl"
+        files[name].write_text("".join(f'{{"instruction": "What is {i}?", "output": "A number."}}\n'
+                                       for i in range(count)), encoding="utf-8")
+    run = finished(max_steps=None, epochs=1.0, eval_fraction=0.1, eval_steps=20, micro_batch_size=8,
+                   gradient_accumulation_steps=1)
+    config = follow_up(run, train_file=files["many"])
+    assert config.eval_fraction == 0.0667 and "2,001 of 30,000 rows" in config.reasons["eval_fraction"]
+    steps = -(-27_999 // 8)
+    assert config.eval_steps == -(-steps // 12) and "over a third" in config.reasons["eval_steps"]
+    assert follow_up(run, train_file=files["many"], eval_file=files["test"]).eval_steps == -(-30_000 // 8 // 19)
+    kept = {"eval_fraction": 0.1, "eval_steps": 20}
+    chosen = follow_up(finished(**kept, chosen=list(kept)), train_file=files["many"])
+    assert {name: getattr(chosen, name) for name in kept} == kept
+
+
 def test_without_a_word_the_rows_and_the_length_stay(finished):
     run = finished()
     config, old = follow_up(run), RunConfig.from_dict(jobs.Job(run).request())

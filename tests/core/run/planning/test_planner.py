@@ -215,6 +215,19 @@ def test_evaluations_read_no_more_rows_than_are_learned(tmp_path, tiny_model, ch
     assert said.startswith(f"{evaluations} evaluation") and ("over a third" in said) == (evaluations < 4), said
 
 
+@pytest.mark.parametrize(("rows", "evaluations"), [(50, 4), (600, 2), (1_500, 1)])
+def test_the_rows_of_a_test_file_count_too(tmp_path, tiny_model, rows, evaluations):
+    learned, test = ([{"instruction": f"What is {i}?", "output": "A number."} for i in range(n)] for n in (2_000, rows))
+    file = tmp_path / "test.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in test))
+    said = planned(tmp_path, tiny_model, learned, eval_file=file).reasons["eval_steps"]
+    assert said.startswith(f"{evaluations} evaluation") and ("over a third" in said) == (evaluations < 4), said
+    request = planner.PlanRequest(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model), CPU)
+    assert planner.plan(dataclasses.replace(request, overrides={"eval_file": str(file)})).reasons["eval_steps"] == said
+    counted = planner.plan(dataclasses.replace(request, eval_file=file, eval_rows=rows // 10))
+    assert counted.reasons["eval_steps"].startswith("4 evaluations"), "its rows were counted already"
+
+
 def test_reasons_are_in_the_language_of_who_plans(tmp_path, tiny_model, request):
     request.addfinalizer(lambda: i18n.use("en"))
     i18n.use(i18n.PSEUDO)
