@@ -11,5 +11,5 @@ from support.every_method import trained
 @pytest.mark.full
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("chosen", [("qlora", "objective=dpo"), ("full",), ("scratch",)], ids=" ".join)
-def test_the_starter_model_learns_as_planned(studio_home, tmp_path, capsys, chosen):
+def test_the_first_layers_of_the_starter_model_learn_as_planned(studio_home, tmp_path, capsys, chosen):
     trained(tmp_path, capsys, starter.shallow_model(), *chosen)

@@ -24,11 +24,16 @@ def page_and_column() -> tuple[QWidget, QVBoxLayout]:
     return page, column
 
 
-def scrolled(page: QWidget) -> QScrollArea:
+def scrolled(page: QWidget, name: str = "") -> QScrollArea:
+    """
+    Args:
+        name: of a page that is only read: the Tab key leads to it, and the arrow keys scroll it.
+    """
     page.setProperty("plain", True)
     area = QScrollArea()
     area.setWidgetResizable(True)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setFocusPolicy(Qt.FocusPolicy.StrongFocus if name else Qt.FocusPolicy.NoFocus)
+    area.setAccessibleName(name)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(page)
     return area

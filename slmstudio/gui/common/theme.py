@@ -52,6 +52,7 @@ _GROWS = re.compile(r"((?:font-size|min-height|border(?=: 4px)|(?<!-)width|(?<!-
                     r"(?= *[;}]| solid)")
 """Sizes in the style sheet that grow with the text."""
 _MANY = 2000
+"""So many targets that grow with the text are kept before those that are gone are first looked for."""
 
 
 class Theme(QObject):
@@ -62,6 +63,7 @@ class Theme(QObject):
 
     Attributes:
         scale: of the text, 1 being the usual size.
+        growing, most_growing: what grows with it, and at how many those that are gone are left out.
         still: nothing moves by itself.
     """
 
@@ -72,6 +74,7 @@ class Theme(QObject):
         self.dark = self.still = False
         self.scale = 1.0
         self.growing: list[tuple[weakref.ref[QObject], str, int]] = []
+        self.most_growing = _MANY
         self._icons: dict[tuple[str, str], QIcon] = {}
         self._rich_text = ""
 
@@ -194,8 +197,9 @@ def grow(target: QObject, setter: str, size: int) -> None:
     """
     getattr(target, setter)(scaled(size))
     THEME.growing.append((weakref.ref(target), setter, size))
-    if len(THEME.growing) > _MANY:
+    if len(THEME.growing) > THEME.most_growing:
         THEME.growing = [each for each in THEME.growing if _is_there(each[0]())]
+        THEME.most_growing = max(_MANY, 2 * len(THEME.growing))
 
 
 def _is_there(target: QObject | None) -> bool:

@@ -48,6 +48,13 @@ class DataEntry:
 
         return usual_share(len(self.dataset.records))
 
+    def take_rows(self, dataset: Dataset) -> None:
+        """Be of another version of the dataset. A share that nobody chose is then the usual one of that."""
+        is_usual = self.eval_fraction == self.usual_share
+        self.dataset = dataset
+        if is_usual:
+            self.eval_fraction = self.usual_share
+
     @property
     def reading(self) -> tuple[str | None, tuple[str, ...]]:
         """What was said of the file, and what isn't used of it though it matters."""

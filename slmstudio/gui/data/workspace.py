@@ -195,7 +195,8 @@ class DataWorkspace(QWidget):
         if known is not None and known is not entry:  # the file before is on the list itself
             self.remove(known)
         used = self._session.dataset is entry.dataset
-        entry.dataset, entry.edits = dataset, None
+        entry.take_rows(dataset)
+        entry.edits = None
         item = self.list.item(self.entries.index(entry))
         item.setText(dataset.name)
         item.setToolTip(plain_tip(str(dataset.path)))
@@ -215,7 +216,8 @@ class DataWorkspace(QWidget):
             if known.edits is None and count:
                 self.failed.emit(UserError(tr("{name} has changed, so your unsaved changes no longer fit it.",
                                               name=known.dataset.name)))
-        known.dataset, known.by_shape = entry.dataset, entry.by_shape
+        known.take_rows(entry.dataset)
+        known.by_shape = entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
             self.choose(known)

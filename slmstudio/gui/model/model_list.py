@@ -56,6 +56,7 @@ class ModelListCard(Card):
         self._session = session
         self._entries: list[ModelEntry] = []
         self._english_names: dict[str, str] = {}
+        self._wanted_language = ""  # chosen in a list that this one replaces, until the languages are known here
         self._current: ModelEntry | None = None
         self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
@@ -140,6 +141,8 @@ class ModelListCard(Card):
         self._english_names = {code: english for code, (_, english) in names.items()}
         for code, (name, _) in sorted(names.items(), key=lambda pair: pair[1]):
             self.language.addItem(name, code)
+        self.language.setCurrentIndex(max(0, self.language.findData(self._wanted_language)))
+        self._wanted_language = ""
 
     def put(self, entries: list[ModelEntry], select: ModelEntry | None = None) -> None:
         """Add entries, each in the place of an older one of the same folder; look at `select`."""
@@ -159,12 +162,14 @@ class ModelListCard(Card):
         self._fill()
 
     def take_over(self, other: ModelListCard) -> None:
-        """Look at what another list looks at, narrowed in the same way."""
+        """Look at what another list looks at, narrowed in the same way. Before this one has entries of its own."""
+        self._english_names = other._english_names
+        self._wanted_language = other._wanted_language or other.language.currentData()
         self.view.set_current(other.view.current())
         self.licence.setCurrentIndex(other.licence.currentIndex())
         self.search.setText(other.search.text())
-        self.put(other.entries(), other.current())
-        self._by_person = other._by_person
+        self._entries, self._current, self._by_person = other.entries(), other.current(), other._by_person
+        self._fill()
 
     def remove(self, entry: ModelEntry) -> None:
         """Take an entry off the list."""
@@ -178,6 +183,7 @@ class ModelListCard(Card):
         for widget in (self.search, self.language, self.licence, self.view):
             widget.blockSignals(True)
         self.search.clear()
+        self._wanted_language = ""
         self.language.setCurrentIndex(0)
         self.licence.setCurrentIndex(0)
         self.view.set_current(ALL)
@@ -199,7 +205,7 @@ class ModelListCard(Card):
         self.nothing.setVisible(not shown)
         self.nothing.setText(self._why_nothing())
         self._choose()
-        self.repo_typed.emit("" if shown else self.search.text().strip())
+        self.repo_typed.emit("" if shown or not self._entries else self.search.text().strip())
 
     def _choose_row(self) -> None:
         self._by_person = True
@@ -224,7 +230,7 @@ class ModelListCard(Card):
             return False
         if view == FITS and not entry.on_disk and (entry.badge is None or entry.badge.kind == "no"):
             return False
-        language, use = self.language.currentData(), self.licence.currentData()
+        language, use = self.language.currentData() or self._wanted_language, self.licence.currentData()
         # The starters that are fetched are there for languages that the first one lacks.
         if language and entry.starter is None and (known is None or known.speaks(language) is False
                                                    or not known.language_count):

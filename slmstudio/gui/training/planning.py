@@ -63,6 +63,13 @@ class _Wish:
     eval_rows: int | None
 
     @property
+    def share_is_usual(self) -> bool:
+        """Whether nobody chose the share that is held back: a plan says by itself why it is that."""
+        from slmstudio.core.data.split import usual_share
+
+        return self.split.get("eval_fraction") == usual_share(len(self.dataset.records))
+
+    @property
     def maps(self) -> list[str | None]:
         """What was said of the columns of the rows to learn, and of the evaluation file."""
         return [*(said for _, _, said in self.files), None][:2]
@@ -266,12 +273,10 @@ def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:
 
 
 def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:
-    from slmstudio.core.data.split import usual_share
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run.planning import planner
 
-    usual = usual_share(len(wish.dataset.records))  # the plan proposes it by itself, and says why
-    split = {name: value for name, value in wish.split.items() if name != "eval_fraction" or value != usual}
+    split = {name: value for name, value in wish.split.items() if name != "eval_fraction" or not wish.share_is_usual}
     chosen = {**split, **wish.template, **wish.own}
     if lengths is None:
         lengths = planner.measure_lengths(wish.dataset, wish.model, chosen.get("chat_template", ""))
@@ -289,6 +294,8 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
     """The earlier run's rows keep their split; others are split as the Data tab says."""
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.run.planning.follow_up import follow_up
+    from slmstudio.core.run.planning.plan_rows import what_is_held_back
+    from slmstudio.core.run.schedule import divided
 
     earlier = RunConfig.from_dict(Job(after.folder).request())
     train_map, eval_map = wish.maps
@@ -299,7 +306,11 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
     config = follow_up(after.folder, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
                        overrides={**split, **maps, **wish.own}, records=wish.dataset.records,
                        eval_rows=wish.eval_rows)
-    return _of_the_data_tab(config, (split | maps).keys() - wish.own.keys()), None
+    config = _of_the_data_tab(config, (split | maps).keys() - wish.own.keys())
+    if split and wish.share_is_usual and "eval_fraction" not in wish.own:
+        rows = wish.dataset.records
+        config.reasons["eval_fraction"] = what_is_held_back(divided(rows, config)[1], len(rows))
+    return config, None
 
 
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:

@@ -149,7 +149,8 @@ class RunFeed(Card):
         self._nothing = text_label(
             tr("Evaluations, checkpoints and warnings of the run appear here."), "small", wrap=True)
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._nothing_area = scrolled(self._nothing)  # large text needs more room than there may be
+        # Large text needs more room than there may be.
+        self._nothing_area = scrolled(self._nothing, tr("Events of the run"))
         self.feed_view = self._make_view(self.feed, tr("Events of the run"), "feed")
         self.feed_view.setWordWrap(True)
         self.feed_view.setItemDelegate(_WrappedLines(self.feed_view))

@@ -43,7 +43,8 @@ class WatchPanel(Card):
         self.waiting = text_label("", "small", wrap=True)
         self.waiting.setObjectName("watch_waiting")
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._waiting_area = scrolled(self.waiting)  # large text needs more room than there may be
+        # Large text needs more room than there may be.
+        self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
         self.body.addWidget(self._waiting_area, 1)
         self.body.addWidget(self._make_steps())
         self._area = BubbleArea(theme.SPACE_S)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QByteArray
+from PySide6.QtCore import QByteArray, QTimer
 from PySide6.QtGui import QTextLayout
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication, QLabel, QRadioButton
@@ -77,6 +77,23 @@ def test_a_line_has_room_for_letters_of_two_scripts(qapp, text):
         layout.endLayout()
     finally:
         i18n.use("en")
+
+
+def test_what_grows_with_the_text_is_seldom_looked_through_and_what_is_gone_is_left_out(qapp, monkeypatch):
+    looked_at = []
+    is_there = theme._is_there
+    monkeypatch.setattr(theme, "_is_there", lambda target: looked_at.append(target is not None) or is_there(target))
+    monkeypatch.setattr(theme, "_MANY", 10)
+    monkeypatch.setattr(theme.THEME, "growing", [])
+    monkeypatch.setattr(theme.THEME, "most_growing", 10)
+    there = [QTimer() for _ in range(1000)]
+    for timer in there:
+        theme.grow(timer, "setInterval", 10)
+    assert len(theme.THEME.growing) == 1000 and len(looked_at) <= 2000
+    del there, timer
+    for _ in range(3000):
+        theme.grow(QTimer(), "setInterval", 10)
+    assert len(theme.THEME.growing) < 20
 
 
 def test_both_schemes_have_the_same_tokens():

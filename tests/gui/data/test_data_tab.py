@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPushButton, QRadi
 from support.tiers import first_fast
 
 from slmstudio.core import paths
+from slmstudio.core.data import reader, split
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.two_line import DETAIL
 from slmstudio.gui.data.tab import DataTab
@@ -263,6 +264,28 @@ def test_a_file_that_is_read_again_takes_its_old_place(qtbot, opened: DataTab, s
     assert len(session.dataset.records) == 10
     assert session.eval_fraction == 0.2
     assert text(opened, "rows_place") == "row 1 of 10"
+
+
+def test_the_usual_share_is_that_of_the_rows_that_are_there(qtbot, tab: DataTab, session: Session, write_rows,
+                                                            monkeypatch: pytest.MonkeyPatch):
+    """By hand a share stays as it is."""
+    monkeypatch.setattr(split, "ENOUGH", 2)
+    rows = [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50)]
+    file = write_rows("rows.jsonl", rows)
+    with qtbot.waitSignal(tab.idle):
+        tab.open_files([file])
+    page = tab.workspace()
+    page.choose(page.entry)
+    assert session.eval_fraction == 0.04
+    write_rows("rows.jsonl", rows[:40])
+    with qtbot.waitSignal(tab.idle):
+        tab.open_files([file])
+    assert session.eval_fraction == 0.05 and page.split.share.value() == 5
+    page.replace_dataset(page.entry, reader.read_dataset(write_rows("mended.jsonl", rows[:25])))
+    assert session.eval_fraction == 0.08 and page.split.share.value() == 8
+    page.split.share.setValue(20)
+    page.replace_dataset(page.entry, reader.read_dataset(file))
+    assert session.eval_fraction == 0.2
 
 
 def test_the_last_dataset_is_taken_off_the_list(qtbot, opened: DataTab, session: Session):

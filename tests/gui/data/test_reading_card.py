@@ -165,6 +165,39 @@ def test_another_tab_asks_for_the_columns_that_are_not_chosen_yet(qtbot, tab, ne
     assert first(new) == ["why 1", "because 1"]
 
 
+@pytest.fixture
+def large(write_rows) -> Path:
+    return write_rows("large.jsonl", [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50_000)])
+
+
+def test_another_tab_takes_over_a_question_that_waits_for_a_large_file(qtbot, tab, new_tab, odd, large):
+    with qtbot.waitSignal(tab.queue.was_read):
+        tab.open_files([odd, large])
+    new = new_tab()
+    with qtbot.waitSignal(new.idle):
+        new.take_over(tab)
+    page = new.pages.asking
+    assert page.isVisible() and page.panel.layout_name == "instruction" and page.panel.mapping() == {}
+    assert text(new, "unmapped_title") == "What do the columns of odd.csv hold?" and not page.read.isEnabled()
+
+
+def test_another_tab_asks_for_the_next_file_without_what_was_chosen_for_the_first(qtbot, tab, new_tab, odd, large):
+    second = odd.with_name("second.csv")
+    second.write_text(ODD.replace("Fld", "Col"), encoding="utf-8")
+    open_files(qtbot, tab, odd, second)
+    pick(tab.pages.asking, "instruction", "Fld 1")
+    pick(tab.pages.asking, "output", "Fld-2")
+    with qtbot.waitSignal(tab.queue.was_read):
+        press(qtbot, tab, "unmapped_read")
+        tab.open_files([large])
+    new = new_tab()
+    with qtbot.waitSignal(new.idle):
+        new.take_over(tab)
+    page = new.pages.asking
+    assert text(new, "unmapped_title") == "What do the columns of second.csv hold?"
+    assert page.panel.mapping() == {} and not page.read.isEnabled()
+
+
 def test_reading_in_another_way_is_cancelled(qtbot, tab, write_rows):
     open_files(qtbot, tab, write_rows("large.jsonl", [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50_000)]))
     press(qtbot, tab, "reading_change")

@@ -159,6 +159,45 @@ def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbo
     assert typed.text() == "", "it was meant for that model"
 
 
+def test_another_tab_offers_the_model_whose_name_is_typed_with_its_half_typed_token(qtbot, tab: ModelTab,
+                                                                                    session: Session):
+    gated = next(entry for entry in catalogue.entries() if entry.gated)
+    look_at(tab, QWEN)
+    tab.models.licence.setCurrentIndex(tab.models.licence.findData("open"))
+    tab.models.search.setText(gated.id)
+    qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
+    qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_half")
+    new = ModelTab(session)
+    qtbot.addWidget(new)
+    new.show()
+    with qtbot.waitSignal(new.refreshed):
+        new.take_over(tab)
+    models, typed = new.models, new.findChild(QLineEdit, "hub_token")
+    qtbot.waitUntil(typed.isVisible)
+    assert (models.search.text(), models.licence.currentData(), models.view.current()) == (gated.id, "open", ALL)
+    assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
+    models.search.clear()
+    assert models.current().known is catalogue.find(QWEN)
+
+
+def test_another_tab_narrows_its_list_in_the_same_way_and_offers_nothing_that_is_on_it(qtbot, tab: ModelTab,
+                                                                                       session: Session):
+    qtbot.waitUntil(lambda: tab.models.language.count() > 1)
+    code = catalogue.find(QWEN).languages[-1]
+    tab.models.language.setCurrentIndex(tab.models.language.findData(code))
+    look_at(tab, QWEN)
+    tab.models.search.setText(QWEN)
+    new, offered = ModelTab(session), []
+    qtbot.addWidget(new)
+    new.models.repo_typed.connect(offered.append)
+    new.show()
+    with qtbot.waitSignal(new.refreshed):
+        new.take_over(tab)
+    qtbot.waitUntil(lambda: new.models.language.currentData() == code)
+    assert new.models.search.text() == QWEN and text(new, "model_name") == catalogue.find(QWEN).title
+    assert not any(offered), "it is on the list"
+
+
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
     starter = starters.GEMMA_3_270M
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))

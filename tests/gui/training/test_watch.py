@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QToolButton
+from PySide6.QtWidgets import QScrollArea, QToolButton
 from support import training_window
 from support.shown_texts import cut
 from support.training_window import ENDLESS, button, commands, press, wait_for_steps
@@ -66,6 +66,14 @@ def test_where_there_is_little_room_what_it_says_before_the_run_scrolls(qtbot, q
         made.show()
     qapp.processEvents()
     assert list(cut(made)) == []
+    area, = (each for each in made.findChildren(QScrollArea) if each.isVisible())
+    assert area.accessibleName()
+    made.activateWindow()
+    area.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.waitUntil(area.hasFocus)
+    assert area.verticalScrollBar().maximum() > 0
+    qtbot.keyClick(area, Qt.Key.Key_Down)
+    assert area.verticalScrollBar().value() > 0
 
 
 def test_the_newest_answers_and_the_earlier_ones(qtbot, watch):

@@ -77,11 +77,13 @@ class UnmappedPage(QWidget):
         return self._asked[0][0].path if self._asked else None
 
     def take_over(self, other: UnmappedPage) -> None:
-        """Ask about the files that another page asks about, with what was chosen there."""
+        """Ask about the files that another page asks about, with what was chosen there for the first of them."""
         self._asked = list(other._asked)
         self.show_first()
-        self.panel.take_over(other.panel)
-        self._show_missing()
+        # While other files are being read, that page shows no file yet, or one that has its answer.
+        if other.table.rows.found is self._asked[0][1].rows:
+            self.panel.take_over(other.panel)
+            self._show_missing()
 
     def add(self, wanted: Wanted, found: Unmapped) -> None:
         """Ask about this file too."""
