@@ -26,7 +26,7 @@ from support import evaluated_runs
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.chat.tab import ChatTab
-from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common import living_thread, tasks, theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.results.tab import ResultsTab
 
@@ -35,6 +35,15 @@ from slmstudio.gui.results.tab import ResultsTab
 def no_garbage_of_the_test_before(garbage_stays_here: None) -> None:
     """What a test leaves goes on the main thread, before the next begins."""
     gc.collect(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def threads_end(qapp: QApplication) -> Iterator[None]:
+    """As when the program quits: a thread that still runs when its process ends takes that along."""
+    yield
+    for thread in list(living_thread._living):
+        thread.leave()
+        thread.wait(10_000)
 
 
 @pytest.fixture
