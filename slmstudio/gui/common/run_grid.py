@@ -91,7 +91,9 @@ class Grid(QGridLayout):
                 line.addWidget(MeaningButton(term))
                 if not figures:
                     line.addStretch(1)
-                self.addWidget(pair, number, column)
+                # Beside a sentence of several lines, both stay on the first.
+                self.addWidget(pair, number, column,
+                               Qt.AlignmentFlag.AlignTop if not figures else Qt.AlignmentFlag(0))
 
 
 def number_text(value: float | None) -> str:

@@ -32,7 +32,7 @@ def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
 def test_without_a_price_it_says_where_to_set_it(tmp_path, page, studio_home, monkeypatch):
     monkeypatch.setattr(tariff_module.place, "country", lambda: "")
     shown = page(finished(tmp_path).folder).text
-    assert "Cost: not known, because no price of electricity is set in Settings." in shown
+    assert "Cost: not known: Settings has no electricity price." in shown
     assert "481 g per kWh (world average 2023, Ember)" in shown
     assert "Energy 0.254 Wh 66% measured, the rest estimated" in shown
 

@@ -34,7 +34,7 @@ def test_one_line_each(overview, tmp_path):
 
 def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
     overview.show_run(folder.summarise(finished(tmp_path).folder), tariff(Settings(), ""))
-    assert "not known, because no price of electricity is set in Settings" in lines(overview)
+    assert "not known: Settings has no electricity price" in lines(overview)
     bare = ReportRun(tmp_path / "bare")
     bare.start()
     bare.learn(1, 5)

@@ -27,7 +27,7 @@ def cost(joules: float, tariff: Tariff) -> str:
     """"₹2.21 at ₹7.12 per kWh (source)", or where to set the price."""
     amount = tariff.cost(joules)
     if amount is None or tariff.price is None:
-        return tr("not known, because no price of electricity is set in Settings")
+        return tr("not known: Settings has no electricity price")
     return tr("{cost} at {price} per kWh ({source})", cost=format_money(amount, tariff.currency),
               price=format_price(tariff.price, tariff.currency), source=tariff.price_source)
 
