@@ -21,13 +21,6 @@ NOT_SET = -0.01
 MOST = 999_999.0
 
 
-class _Figure(DoubleSpinBox):
-    """Shows the decimals that its value has, not those that it may have."""
-
-    def textFromValue(self, value: float) -> str:
-        return super().textFromValue(value).rstrip("0").removesuffix(self.locale().decimalPoint())
-
-
 class EnergyRow(QWidget):
     """Price, its currency, and CO2 of a kilowatt-hour.
 
@@ -79,7 +72,7 @@ class EnergyRow(QWidget):
         self.grams.valueChanged.connect(self._take_grams)
 
     def _field(self, name: str, accessible: str, tip: str) -> DoubleSpinBox:
-        field = _Figure()
+        field = DoubleSpinBox()
         field.setObjectName(name)
         field.setAccessibleName(accessible)
         field.setToolTip(tip)

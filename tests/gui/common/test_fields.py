@@ -101,3 +101,11 @@ def tooltip_of(qtbot, widget: QWidget) -> str:
     place = widget.rect().center()
     QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, place, widget.mapToGlobal(place)))
     return QToolTip.text()
+
+
+@pytest.mark.parametrize(("decimals", "value", "shown"), [(2, 10, "10%"), (2, 2.5, "2.5%"), (2, 0.25, "0.25%"),
+                                                          (0, 10, "10%")])
+def test_a_number_has_the_decimals_that_it_needs(qtbot, decimals, value, shown):
+    box = DoubleSpinBox(decimals=decimals, suffix="%", value=value)
+    qtbot.addWidget(box)
+    assert box.text() == shown

@@ -51,6 +51,11 @@ class SpinBox(_ScrollsPast, QSpinBox):
 class DoubleSpinBox(_ScrollsPast, QDoubleSpinBox):
     """A number with decimals."""
 
+    def textFromValue(self, value: float) -> str:
+        """With the decimals that the value has, not those that it may have."""
+        text, point = super().textFromValue(value), self.locale().decimalPoint()
+        return text.rstrip("0").removesuffix(point) if point in text else text
+
 
 class TimeEdit(_ScrollsPast, QTimeEdit):
     """A time of the day."""
