@@ -121,8 +121,8 @@ class Packages:
         return ""
 
     def _compile(self, folder: Path) -> None:
-        """Compile what was installed, on all cores: pip does it on one. What can't be compiled is no part of a program
-        that runs; a locked worker may write no bytecode, so it has to be there."""
+        """Compile what was installed to bytecode, on all cores, where pip uses one. A locked worker can't write bytecode,
+        so it must be there before. Errors don't matter: some packages ship templates that aren't valid code."""
         self.console.run([self.python, "-I", "-m", "compileall", "-qq", "-j", "0", str(folder)], self.environment)
 
     def _pins(self, name: str, *without: str) -> Path:

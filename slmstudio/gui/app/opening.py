@@ -34,7 +34,8 @@ class Sorted:
 
 
 def open_files(files: Sequence[Path], session: Session, window: MainWindow) -> None:
-    """Open files and run folders: rows in Data, a run in Results, GGUF files in Chat. What can't be opened is told."""
+    """Open files and run folders: rows in Data, a run in Results, GGUF files in Chat. A message names
+    what can't be opened."""
     run_task(window, lambda task: sort(files), lambda found: _open(found, session, window), window.show_error)
 
 

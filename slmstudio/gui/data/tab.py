@@ -171,7 +171,7 @@ class DataTab(QWidget):
         for entry in page.entries if page is not None else ():
             entry.report = None
             self.workspace().add(entry, show=entry is page.entry)
-            self._add(Wanted(entry.dataset.path, again=True, anew=True, said=entry.reading[0] or ""))
+            self._add(Wanted(entry.dataset.path, again=True, relabel=True, said=entry.reading[0] or ""))
         if page is not None and page.entries:
             self.workspace().reading.take_over(page.reading)
             self.pages.setCurrentWidget(self.workspace())
@@ -249,14 +249,14 @@ class DataTab(QWidget):
             self._keep_eval(wanted.eval_for)
         if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
             self.memory.set_missing(wanted.kept, error)
-        gone = wanted.again and not wanted.anew and isinstance(error, Missing)
+        gone = wanted.again and not wanted.relabel and isinstance(error, Missing)
         entry = self.workspace().find(wanted.path) if gone else None
         if wanted.by_hand and self._tell_by_hand(wanted, error):
             return
         if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
-        elif (wanted.restore or wanted.anew) and isinstance(error, UserError):
+        elif (wanted.restore or wanted.relabel) and isinstance(error, UserError):
             self._notes.append(error)
         else:
             self._errors.append(error)

@@ -57,7 +57,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, and what is told of it.
+    """A loaded model and its facts.
 
     Attributes:
         trained_context_length: tokens; None where its file doesn't say.

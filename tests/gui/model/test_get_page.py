@@ -136,11 +136,8 @@ def test_a_gated_model_asks_for_a_token_and_keeps_it(qtbot, tab: ModelTab):
     assert "hf_abcdefgh1234" not in text(tab, "model_get_note")
 
 
-def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
-                                                                            tmp_path: Path):
-    """As a window in another language does."""
-    gated = next(entry for entry in catalogue.entries() if entry.gated)
-    look_at(tab, gated.id)
+def taken_over_with_half_a_token(qtbot, tab: ModelTab, session: Session) -> ModelTab:
+    """A new tab in the old one's place, as when the language changes, after a user began to type the token."""
     qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
     qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_half")
     new = ModelTab(session)
@@ -148,6 +145,15 @@ def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbo
     new.show()
     with qtbot.waitSignal(new.refreshed):
         new.take_over(tab)
+    return new
+
+
+def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
+                                                                            tmp_path: Path):
+    """As a window in another language does."""
+    gated = next(entry for entry in catalogue.entries() if entry.gated)
+    look_at(tab, gated.id)
+    new = taken_over_with_half_a_token(qtbot, tab, session)
     typed = new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
     assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
@@ -165,13 +171,7 @@ def test_another_tab_offers_the_model_whose_name_is_typed_with_its_half_typed_to
     look_at(tab, QWEN)
     tab.models.licence.setCurrentIndex(tab.models.licence.findData("open"))
     tab.models.search.setText(gated.id)
-    qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
-    qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_half")
-    new = ModelTab(session)
-    qtbot.addWidget(new)
-    new.show()
-    with qtbot.waitSignal(new.refreshed):
-        new.take_over(tab)
+    new = taken_over_with_half_a_token(qtbot, tab, session)
     models, typed = new.models, new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
     assert (models.search.text(), models.licence.currentData(), models.view.current()) == (gated.id, "open", ALL)

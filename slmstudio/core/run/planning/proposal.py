@@ -6,7 +6,6 @@ import importlib.util
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
@@ -21,6 +20,7 @@ from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.planning.draft import Draft
+from slmstudio.core.run.planning.rates import usual_for
 from slmstudio.core.run.schedule import most_evaluations, total_steps
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
@@ -30,22 +30,6 @@ LONG_GPU = 4096
 EAGER_ONLY = frozenset({"gemma2", "vaultgemma", "gpt_oss", "gpt_neo", "bloom", "mpt", "xglm", "mamba", "mamba2"})
 """Architectures (`model_type`) whose attention PyTorch's fused one can't compute, such as Gemma 2's capped scores; a
 test compares them with transformers'."""
-
-
-class Usual(NamedTuple):
-    """What suits models with fewer than so many parameters: an adapter's rank, its learning rate at that rank, and the
-    rate of all weights."""
-
-    below: float
-    rank: int
-    lora_rate: float
-    full_rate: float
-
-
-BY_SIZE = (Usual(200e6, 64, 1e-3, 1e-4), Usual(500e6, 16, 1e-3, 5e-5), Usual(2e9, 16, 3e-4, 2e-5),
-           Usual(math.inf, 16, 2e-4, 1e-5))
-"""The first row was measured (docs/defaults.md), the others are usual. With alpha at twice the rank, an adapter of four
-times the rank is changed about as much by steps of half the size, so the rate goes with the root of the rank."""
 
 
 def propose(draft: Draft) -> RunConfig:
@@ -129,7 +113,7 @@ def _method(draft: Draft) -> None:
         draft.model = scratch.facts_of(draft.base, size)
     adapter = method in ("lora", "qlora")
     if adapter:
-        proposed = _usual(draft.model.parameters).rank
+        proposed = usual_for(draft.model.parameters).rank
         rank = draft.set("lora_rank", proposed,
                          tr("16 suits most tasks; 8 is enough for style, 64 for a lot of new knowledge.")
                          if proposed == 16 else
@@ -164,13 +148,9 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
                        four_bit=units.format_bytes(four_bit))
 
 
-def _usual(parameters: int) -> Usual:
-    return next(usual for usual in BY_SIZE if parameters < usual.below)
-
-
 def _learning_rate(draft: Draft, method: str) -> None:
     parameters, objective = draft.model.parameters, draft.values["objective"]
-    usual = _usual(parameters)
+    usual = usual_for(parameters)
     larger = draft.values.get("lora_rank", usual.rank) / usual.rank  # than what the rate was found for
     rate = usual.full_rate if method == "full" else float(f"{usual.lora_rate / math.sqrt(max(larger, 0.01)):.1e}")
     count = units.format_count(parameters)
