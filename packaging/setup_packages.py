@@ -121,8 +121,8 @@ class Packages:
         return ""
 
     def _compile(self, folder: Path) -> None:
-        """Compile what was installed to bytecode, on all cores, where pip uses one. A locked worker can't write bytecode,
-        so it must be there before. Errors don't matter: packages may ship templates that aren't valid."""
+        """Compile what was installed to bytecode, on all cores, where pip uses one. A locked worker can't write any, so
+        it must be there before. Errors don't matter: packages may ship templates that aren't valid Python."""
         self.console.run([self.python, "-I", "-m", "compileall", "-qq", "-j", "0", str(folder)], self.environment)
 
     def _pins(self, name: str, *without: str) -> Path:
