@@ -100,7 +100,7 @@ def test_what_was_drawn_in_words():
     assert told.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
     assert told.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
     assert told.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
-    assert "set in Settings" in told.cost(use.joules, NOWHERE)
+    assert told.cost(use.joules, NOWHERE) == "not known: Settings has no electricity price"
     for price, currency, said in ((0.3127, "EUR", "€31.27 at €0.3127 per kWh"), (31.27, "JPY", "¥3,127 at ¥31.27 per")):
         assert told.cost(100 * KWH, tariff(Settings(price_per_kwh=price, currency=currency), "")).startswith(said)
 
