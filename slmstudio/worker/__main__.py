@@ -87,7 +87,7 @@ def run_job(folder: Path) -> int:
             return 3
         jobs.write_process_file(folder, os.getpid())
         log = log_limit.opened(folder / jobs.LOG)
-    _be_nice()
+    processes.give_way()
     job = JobContext(folder, jobs.Job(folder).request())
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
     outcome = _outcome_of(job, log)
@@ -116,7 +116,7 @@ def _run_rank(folder: Path, rank: int) -> int:
 
     agent_side.begin(folder, rank)
     log = log_limit.opened(agent_side.log_of(folder, rank))
-    _be_nice()
+    processes.give_way()
     job = JobContext(folder, jobs.Job(folder).request())
     if job.request["kind"] != "train":  # of other kinds, some may do more
         print("only a training run is shared by several processes", file=sys.stderr)
@@ -212,14 +212,6 @@ def _gpu_is_gone(error: Exception) -> bool:
     import torch
 
     return isinstance(error, torch.AcceleratorError)
-
-
-def _be_nice() -> None:
-    """Give way to the window and to the user's other programs."""
-    import psutil
-
-    process = psutil.Process()
-    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,20 @@ def threads_end(qapp: QApplication) -> Iterator[None]:
 
 
 @pytest.fixture
+def qtbot(qtbot: QtBot) -> QtBot:
+    """A part of the window that is shown by itself looks as it does there."""
+    add = qtbot.addWidget
+
+    def add_dressed(widget: QWidget, **options: object) -> None:
+        if widget.parent() is None:
+            theme.dress(widget)
+        add(widget, **options)
+
+    qtbot.addWidget = add_dressed  # type: ignore[method-assign]
+    return qtbot
+
+
+@pytest.fixture
 def session(studio_home: Path, qapp: QApplication) -> Iterator[Session]:
     """A fresh session with settings of its own, in the light theme. Work that is left over ends before the next."""
     theme.apply(qapp, "light")

@@ -69,6 +69,13 @@ def detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def give_way() -> None:
+    """Let the window and the user's other programs compute before this process."""
+    import psutil
+
+    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
+
+
 def is_running(state: dict[str, Any]) -> bool:
     """Whether the process that a process.json names still runs: same pid, same creation time."""
     import psutil

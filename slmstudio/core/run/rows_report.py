@@ -205,6 +205,7 @@ def _pieces(at: list[str], value: Any) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Make the report that stdin asks for."""
+    processes.give_way()
     i18n.use()  # the parent's language
     where.use_child()  # the row that a tokenizer can't bear costs the count of tokens, and not the report
     out = os.fdopen(os.dup(1), "wb")

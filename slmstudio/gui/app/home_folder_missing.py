@@ -23,6 +23,7 @@ class PlaceMissing(QDialog):
 
     def __init__(self, error: UserError, parent: QWidget | None = None):
         super().__init__(parent)
+        theme.dress(self)
         self.setWindowTitle("SLM Studio")
         self.setMinimumWidth(620)
         self.what = text_label("", "heading", wrap=True)

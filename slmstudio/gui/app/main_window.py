@@ -79,6 +79,7 @@ class MainWindow(QMainWindow):
 
     def __init__(self, session: Session):
         super().__init__()
+        theme.dress(self)
         self.session = self._session = session
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.data.entry import DataEntry
@@ -49,6 +51,7 @@ class DataTab(QWidget):
         self._session = session
         self.queue = ReadingQueue(session, self)
         self.queue.begun.connect(self._show_progress)
+        self.queue.begun.connect(self._prepare)
         self.queue.peeked.connect(self._show_first_rows)
         self.queue.was_read.connect(self._was_read)
         self.queue.failed.connect(self._was_not_read)
@@ -192,6 +195,12 @@ class DataTab(QWidget):
         self._keep()
         self._finish()
 
+    def _prepare(self) -> None:
+        """Make the page with the rows while the first file is read; making it afterwards would stop the window."""
+        if self._workspace is None:
+            run_task(self, lambda task: importlib.import_module("slmstudio.gui.data.workspace"),
+                     lambda module: self.workspace(), self.banner.show_error)
+
     def _add(self, wanted: Wanted) -> None:
         if self.queue.reading is None:
             self.banner.clear()
@@ -319,7 +328,7 @@ class DataTab(QWidget):
             button.setEnabled(self.queue.reading is None)
 
     def workspace(self) -> DataWorkspace:
-        """The page with the datasets; made when the first one was read, so that the window starts without it."""
+        """The page with the datasets; made when the first one is read, so that the window starts without it."""
         if self._workspace is None:
             from slmstudio.gui.data.workspace import DataWorkspace
 

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QByteArray, QTimer
 from PySide6.QtGui import QTextLayout
 from PySide6.QtSvg import QSvgRenderer
-from PySide6.QtWidgets import QApplication, QLabel, QRadioButton
+from PySide6.QtWidgets import QApplication, QDialog, QLabel, QMenu, QRadioButton, QWidget
 
 from slmstudio.core import i18n, paths
 from slmstudio.gui.common import theme
@@ -134,6 +134,21 @@ def test_changing_the_scheme_repaints_and_says_so(qapp, qtbot):
     label.ensurePolished()
     assert (light, label.palette().color(label.foregroundRole()).name()) == (theme.LIGHT["ink"], theme.DARK["ink"])
     theme.apply(qapp, "light")
+
+
+def test_a_dialog_and_a_menu_of_a_window_look_as_it_does(qapp, qtbot):
+    theme.apply(qapp, "light")
+    window = QWidget()
+    qtbot.addWidget(window)
+    dialog, menu = QDialog(window), QMenu(window)
+    label = QLabel("x", dialog)
+    label.setProperty("role", "muted")
+    for scheme, tokens in (("light", theme.LIGHT), ("dark", theme.DARK), ("light", theme.LIGHT)):
+        theme.apply(qapp, scheme)
+        for widget, token in ((label, "muted"), (menu, "ink")):
+            widget.ensurePolished()
+            assert widget.palette().color(widget.foregroundRole()).name() == tokens[token]
+    assert not qapp.styleSheet(), "it would be applied again to all that a widget holds when that gets another parent"
 
 
 def test_icons_take_the_colour_of_the_scheme(qapp):
