@@ -51,7 +51,8 @@ def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str | Pat
     left = load_file(Path(result["adapter" if adapter else "model"]) / f"{'adapter_' * adapter}model.safetensors")
     if adapter:  # what begins with zeros has moved, be it by less than a loss in bf16 can tell
         assert all(weights.any() for name, weights in left.items() if ".lora_B." in name)
-        assert result["eval_loss_after"] <= result["eval_loss_before"]
+        most = result["eval_loss_before"] * (1.0001 if planned["precision"] == "bf16" else 1)
+        assert result["eval_loss_after"] <= most
     else:
         assert result["eval_loss_after"] < result["eval_loss_before"]
     return planned
