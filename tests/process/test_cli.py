@@ -125,7 +125,7 @@ def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, t
     shown = slmstudio("export", run, "--type", "q8_0", "--type", "lora", "--out", "elsewhere", where=tmp_path)
     assert "passed" in shown.stdout
     assert sorted(path.suffix for path in (tmp_path / "elsewhere").iterdir()) == [".gguf", ".gguf", ".json"]
-    assert "isn't a folder" in slmstudio("export", "nowhere", status=2, where=tmp_path).stderr
+    assert "There's no run “nowhere”." in slmstudio("export", "nowhere", status=2, where=tmp_path).stderr
 
 
 def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):

@@ -73,7 +73,7 @@ def ended_for_its_card(job: jobs.Job) -> None:
     outcome = job.wait()
     assert outcome.state == "failed", f"{outcome}\n{job.log_tail()}"
     error = outcome.user_error()
-    assert (error.what, error.why) == ("The GPU stopped working in the middle.", nvml.LOST)
+    assert (error.what, error.why) == ("The GPU stopped working during the job.", nvml.LOST)
     assert "Resume continues from the last checkpoint." in error.remedy
     assert folder.summarise(job.folder).resumable
     assert checkpoints.newest_good(job.folder / folder.CHECKPOINTS, lambda *damaged: pytest.fail(str(damaged)))

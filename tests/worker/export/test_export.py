@@ -154,7 +154,7 @@ def test_the_starter_says_which_rows_fall_back(tmp_path) -> None:
     from slmstudio.core.model.facts import read_model
 
     result = export(models.starter(), tmp_path / "job", "Q4_K_M", "F16", out=str(tmp_path / "out"))
-    assert "576" in result["notes"][0] and "Q5_0 for Q4_K" in result["notes"][0]
+    assert "576" in result["notes"][0] and "Q4_K → Q5_0" in result["notes"][0]
     wide, small = result["files"]
     assert wide["parity"]["passed"] and wide["parity"]["nmse"] < 1e-4 and wide["parity"]["top1"] >= 0.99
     assert small["parity"]["passed"], small["parity"]["failures"]

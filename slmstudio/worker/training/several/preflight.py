@@ -159,7 +159,7 @@ def compare(reports: Sequence[Report]) -> None:
             raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} "
                                "aren't those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
-        if other["rows"] != first["rows"]:
+        if other["rows"] and other["rows"] != first["rows"]:  # one that has kept none is sent them
             raise UserError(tr("Process {number} of {count}, on {host}, doesn't have the same data as process 1, on "
                                "{first}.", **who), "", tr("Join the run again: that sends the rows again."))
         if (other["card"] is None) != (first["card"] is None):
