@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,6 @@ def no_number_on_rank_1() -> None:
 
 def rank_1_hangs() -> None:
     """Rank 1 stands still in step 3, and the others wait no longer than two seconds."""
-    import time
 
     from slmstudio.worker.runtime import ranks
     from slmstudio.worker.training.trainer import StudioTrainer
@@ -109,7 +109,6 @@ def rank_1_hangs() -> None:
 
 def slow_first_rank() -> None:
     """What the others wait for takes the first rank longer than they would wait for one that hangs."""
-    import time
 
     from slmstudio.worker.runtime import ranks
     from slmstudio.worker.training import train
@@ -150,6 +149,7 @@ def main() -> None:
 
     for line in sys.stdin:
         order = json.loads(line)
+        os.environ[processes.STARTED] = str(time.time())
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -169,7 +169,7 @@ class Job:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=processes.worker_environment(self._kind()),
+                env={**processes.worker_environment(self._kind()), processes.STARTED: str(time.time())},
                 **processes.detached(),
             )
         write_process_file(self.folder, self._process.pid)

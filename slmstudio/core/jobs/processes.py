@@ -12,6 +12,8 @@ from typing import Any
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 """Large pages where the system offers them; blocks of up to 32 MiB, the most that glibc takes here, and 4 GiB of free
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
+STARTED = "SLMSTUDIO_STARTED"
+"""When a worker was started, in its environment, by the clock that commands are stamped with."""
 TRAINS = ("train", "fit_check", "join")
 """Kinds of job that make training steps."""
 

@@ -13,6 +13,7 @@ import psutil
 
 from slmstudio.core import files, jobs
 from slmstudio.core.files import number
+from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ranks
 
 
@@ -36,8 +37,9 @@ class JobContext:
         self._pending: list[dict[str, Any]] = []
         self._last_progress = 0.0
         # Commands of an earlier life of this folder are history; those sent while this process started count, and those
-        # sent while the agent that started it waited for machines.
-        self._born = psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time()
+        # sent while the agent that started it waited for machines. The system says only to a second when a process began.
+        self._born = float(os.environ.get(processes.STARTED) or
+                           psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time())
 
     def emit(self, type: str, **fields: Any) -> None:
         """Append one event. A full disk must not end a run: the event is lost, and the run continues."""
