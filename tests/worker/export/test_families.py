@@ -14,7 +14,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 
-RATES = {"lora": 5e-3, "qlora": 5e-3, "full": 2e-3, "scratch": 1e-3}
+RATES = {"lora": 5e-3, "qlora": 2e-3, "full": 2e-3, "scratch": 1e-3}
 
 
 @pytest.fixture(scope="session")
