@@ -16,12 +16,10 @@ from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import told
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy.use import EnergyUse
-from slmstudio.core.run.totals import TotalsReader, reading
+from slmstudio.core.run.totals import Totals, TotalsReader, reading
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
 WEIGHTS = "weights"
@@ -121,7 +119,7 @@ def slug(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class RunSummary:
+class RunSummary(Totals):
     """What the list of runs shows of one folder.
 
     Attributes:
@@ -129,14 +127,8 @@ class RunSummary:
             too: saved, and ended to free the memory.
         at_work: whether a process has it.
         created: seconds since 1970; when run.json was written, where it doesn't say so itself.
-        train_loss: mean of the last logged steps.
-        eval_loss_before: of the model as it came.
         eval_loss_after: at the end, or so far; None where it wasn't measured again, NaN where it isn't a number.
-        seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
-        energy: what it drew so far; None where it isn't known.
-        locked: whether its process was kept from the network and from other files, in a sentence.
-        rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """
 
     folder: Path
@@ -144,26 +136,15 @@ class RunSummary:
     created: float
     state: str
     error: dict[str, Any] | None
-    train_loss: float | None
-    eval_loss_before: float | None
     eval_loss_after: float | None
-    steps: int
-    total_steps: int | None
-    seconds: float
     result: dict[str, Any]
     at_work: bool
-    energy: EnergyUse | None = None
-    locked: str = told.NOT_KNOWN
-    rested: float = 0.0
-    peak_c: float | None = None
-    heat: str = ""
 
     @property
     def resumable(self) -> bool:
         """Whether Resume is possible: it ended early and wasn't finished."""
         return self.state in ("crashed", "failed", "stopped", "paused", "new") and not self.at_work and (
-            self.total_steps is None or self.steps < self.total_steps
-        )
+            self.total_steps is None or self.steps < self.total_steps)
 
     def exports(self) -> list[Path]:
         """Finished GGUF files of the whole model, newest first."""
@@ -216,26 +197,10 @@ def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
         status = "paused" if found.paused else "resting" if found.resting else "running"
     result = outcome.result if outcome else {}
     eval_loss = number(result, "eval_loss_after")
-    return RunSummary(
-        folder,
-        config,
-        _created(folder, state),
-        status,
-        outcome.error if outcome else None,
-        found.train_loss,
-        found.eval_loss_before,
-        found.eval_loss_so_far if eval_loss is None else eval_loss,
-        found.steps,
-        found.total_steps,
-        found.seconds,
-        result,
-        outcome is None and status != "new",
-        found.energy,
-        found.locked,
-        found.rested,
-        found.peak_c,
-        found.heat,
-    )
+    return RunSummary(**vars(found), folder=folder, config=config, created=_created(folder, state), state=status,
+                      error=outcome.error if outcome else None, result=result,
+                      eval_loss_after=found.eval_loss_so_far if eval_loss is None else eval_loss,
+                      at_work=outcome is None and status != "new")
 
 
 def _created(folder: Path, state: dict[str, Any]) -> float:
