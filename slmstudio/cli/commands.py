@@ -63,7 +63,6 @@ WHEN = ("before", "after")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and return its exit status."""
     as_json = "--json" in arguments
     try:
         if arguments[:1] not in (["place"], ["doctor"], ["--version"]) and not set(arguments).intersection(words.HELP):

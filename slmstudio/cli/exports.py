@@ -108,14 +108,12 @@ def parity(
 
 
 def _work(job: jobs.Job, kind: str) -> jobs.Outcome:
-    """Start a job and follow it to its end."""
     job.start()
     with Follower() as follower:
         return follower.follow(job, kind)
 
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
-    """The table of a proof."""
     from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 
     rows = [(tr(LABELS[check["name"]]) if check["name"] in LABELS else check["name"], check["figure"], required(check),

@@ -131,7 +131,6 @@ class Talk:
         self._began = time.time()
 
     def new(self) -> None:
-        """Begin a new conversation."""
         self._began = time.time()
         for voice in self.voices:
             voice.lane = Lane(voice.lane.model)

@@ -26,7 +26,6 @@ about one GB."""
 
 
 def free(folder: Path) -> int:
-    """Bytes that can be written where a folder is, or will be."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -194,7 +194,6 @@ def dump_line(value: dict[str, Any]) -> bytes:
 
 
 def dump_pretty(value: Any) -> str:
-    """JSON for a file that people read."""
     return json.dumps(without_non_finite(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
@@ -270,7 +269,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
     import hashlib  # loads OpenSSL, which no start needs
 
     with open(path, "rb", opener=regular) as file:

@@ -81,7 +81,6 @@ def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserEr
 
 
 def url(host: str, port: int) -> str:
-    """The base URL that clients are given."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 

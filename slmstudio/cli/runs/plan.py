@@ -77,7 +77,6 @@ def plan(
 
 
 def _show_plan(config: RunConfig, outlook: Outlook, out: Path) -> None:
-    """Each field with its reason, and what the run takes."""
     from slmstudio.core.run.energy import told as energy_told
     from slmstudio.core.run.energy.tariff import tariff
 

@@ -144,7 +144,6 @@ class Lane:
 
     @property
     def turns(self) -> list[Message]:
-        """The branch that is shown."""
         return self.tree.path()
 
 

@@ -147,7 +147,6 @@ class Rows:
 
 
 def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
-    """The item with its references as they are scored."""
     references = item.get("references") or []
     if not any(isinstance(each, str) and OPEN in each for each in references):
         return item

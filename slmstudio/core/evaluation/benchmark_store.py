@@ -59,7 +59,6 @@ class Fetched:
 
     @property
     def data_sets(self) -> tuple[DataSet, ...]:
-        """Each of them once."""
         return tuple({each.folder: each for each in self.tasks.values()}.values())
 
     @property
@@ -192,5 +191,4 @@ def missing(name: str) -> UserError:
 
 
 def names(fetched: Iterable[DataSet]) -> list[dict[str, str]]:
-    """What scores.json says of the data."""
     return [{"dataset": each.dataset, "part": each.part, "revision": each.revision} for each in fetched]

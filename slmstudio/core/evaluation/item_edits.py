@@ -132,7 +132,6 @@ def _rows(job_folder: Path) -> list[dict[str, Any]]:
 
 
 def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """All rows as they are now, and the one that is meant."""
     _must_be_still(job_folder)
     rows = _rows(job_folder)
     row = next((row for row in rows if row["id"] == item), None)

@@ -122,7 +122,6 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
 
 
 def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> str:
-    """What the process said until its end."""
     while True:
         try:
             return process.communicate(timeout=POLL_SECONDS)[0].decode("utf-8", "replace")

@@ -84,7 +84,6 @@ def _with_memory(gpu: Gpu, reading: GpuReading | None) -> Gpu:
 
 
 def _memory() -> tuple[int | None, int | None]:
-    """Bytes of main memory in use, and of all of it."""
     import psutil
 
     try:

@@ -47,7 +47,6 @@ class Licence:
 
     @property
     def use(self) -> str:
-        """What it allows and asks for, in sentences."""
         if not self.id:
             return tr("Its licence isn't known here. Read it on the model's page before you use the model.")
         return " ".join(tr(sentence) for sentence in (self.allows, self.duties) if sentence)

@@ -225,7 +225,6 @@ def _has_template(folder: Path, problems: list[Problem]) -> bool:
 
 def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
            problems: list[Problem]) -> ModelFacts | None:
-    """Put the facts together; what doesn't fit goes to `problems`."""
     model_type: str = config["model_type"]
     before = len(problems)
     quantization = _quantization(config, problems)

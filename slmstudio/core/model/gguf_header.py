@@ -131,7 +131,6 @@ class _Reader:
         return self._size - self.position
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
         if self._at + count > len(self._buffer):
             self._fill(count)
         self._at += count

@@ -52,11 +52,9 @@ class Starter:
 
     @property
     def folder(self) -> Path:
-        """Where it is once it is there."""
         return paths.models_dir() / self.key
 
     def is_ready(self) -> bool:
-        """Whether it is there, and whole."""
         try:
             read_model(self.folder)
         except UserError:

@@ -205,7 +205,6 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 
 def half_a_character() -> UserError:
-    """What to say of a text that isn't Unicode."""
     return UserError(tr("A text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
                      tr("Remove the broken character."))
 

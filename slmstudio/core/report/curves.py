@@ -129,8 +129,6 @@ def describe(plot: Plot) -> str:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places in the picture."""
-
     x_low: float
     x_high: float
     y_low: float

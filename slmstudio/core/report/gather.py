@@ -90,11 +90,9 @@ class Facts:
 
     @property
     def main_evaluation(self) -> Evaluation | None:
-        """The one by which the run is judged."""
         return main_evaluation(self.evaluations, self.run.config.eval_file)
 
     def add(self, event: dict[str, Any]) -> None:
-        """Take one event."""
         kind, best = event.get("type"), self.history.best_eval_loss
         self.history.add(event)
         loss = finite(event.get("eval_loss"))

@@ -190,7 +190,6 @@ _SENSED = (("temperature_c", noop("GPU temperature, °C"), "eval", 1, "slowdown_
 
 
 def evals_table(facts: Facts) -> Table | None:
-    """Every evaluation while it learned, with all its figures."""
     return _events_table(facts.evals, ("global_step", "eval_loss", "seconds"))
 
 
@@ -251,7 +250,6 @@ def step_figures(facts: Facts) -> Table | None:
 
 
 def outcome_table(facts: Facts) -> Table | None:
-    """Every value of outcome.json, the traceback apart."""
     rows = [(name, tr("none") if value == "" else exact(value)) for name, value in flat(
         {name: value for name, value in facts.outcome.items() if name not in ("details", "time")})]
     if isinstance(facts.outcome.get("time"), int | float):
@@ -260,7 +258,6 @@ def outcome_table(facts: Facts) -> Table | None:
 
 
 def plan_table(facts: Facts) -> Table | None:
-    """Every figure of the plan event."""
     rows = [(name.replace("_", " "), exact(value)) for name, value in flat(facts.history.plan)
             if name not in ("protocol", "time", "type")]
     return Table((tr("As the worker counted"), tr("Figure")), "lr", rows) if rows else None

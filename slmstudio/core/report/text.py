@@ -54,7 +54,6 @@ def visible(text: str) -> str:
 
 
 def shortened(text: str, limit: int = LONGEST_TEXT) -> Cut:
-    """At most `limit` characters of a text."""
     if len(text) <= limit:
         return Cut(text)
     return Cut(text[:limit] + "…",
@@ -82,7 +81,6 @@ def exact(value: Any) -> str | None:
 
 
 def rounded(value: Any, digits: int = 3) -> str:
-    """A figure for a sentence."""
     number = finite(value)
     return tr("not a number") if number is None else number_text(number, f",.{digits}f")
 

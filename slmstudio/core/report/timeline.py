@@ -136,7 +136,6 @@ def _plan(event: dict[str, Any]) -> str:
 
 
 def device_name(device: Any) -> str:
-    """PyTorch's name of a device, for a user."""
     return tr("the processor") if device == "cpu" else str(device or tr("a device that wasn't recorded"))
 
 

@@ -35,7 +35,6 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def apply(config: RunConfig, folder: Path) -> RunConfig:
-    """The configuration with the values that came later."""
     return replace(config, **load(folder)["values"])
 
 

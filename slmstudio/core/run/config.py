@@ -273,7 +273,6 @@ class RunConfig:
 
     @property
     def effective_batch_size(self) -> int:
-        """Rows in one optimizer update."""
         return self.micro_batch_size * self.gradient_accumulation_steps
 
     @property
@@ -356,7 +355,6 @@ FIELDS: dict[str, Field] = fields_of(RunConfig)
 
 
 def default_of(name: str) -> Any:
-    """The value that a field has when nobody decides it."""
     return getattr(RunConfig(name="x", model="x", train_file="x"), name)
 
 

@@ -46,7 +46,6 @@ class Series:
         del self.y[index:]
 
     def last(self) -> float | None:
-        """The newest value that is a number."""
         return next((value for value in reversed(self.y) if math.isfinite(value)), None)
 
 

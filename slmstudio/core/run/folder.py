@@ -88,7 +88,6 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes"
 
 
 def versions() -> dict[str, str]:
-    """Of this program, Python, and the packages that train."""
     import platform
     from importlib import metadata
 
@@ -152,7 +151,6 @@ class RunSummary(Totals):
 
 
 def has_adapter(folder: Path) -> bool:
-    """Whether the run's result is an adapter on its base model."""
     found = result_folder(folder)
     return found is not None and found.name == ADAPTER
 

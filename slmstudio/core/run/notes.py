@@ -28,7 +28,6 @@ class Notes:
     tags: tuple[str, ...] = ()
 
     def has(self, tag: str) -> bool:
-        """Whether the run has this tag, whatever its case."""
         return tag.casefold() in {own.casefold() for own in self.tags}
 
 

@@ -164,7 +164,6 @@ def _entry(item: dict[str, Any]) -> Entry | None:
 
 
 def _process(run: Path) -> list[float] | None:
-    """Which process last worked on a folder."""
     state = files.read_json(run / jobs.PROCESS)
     return None if state is None else [state.get("pid", 0), state.get("create_time", 0.0)]
 

@@ -148,7 +148,6 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
 
 
 def message_of(answer: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """An answer as a message of the assistant."""
     return {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
 
 

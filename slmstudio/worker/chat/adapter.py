@@ -25,7 +25,6 @@ class ChatAdapter:
     """
 
     def __init__(self, model: ChatModel, path: Path):
-        """`model` was loaded from `path`."""
         self.facts: LoraFacts | None = None
         self.scale = 0.0
         self._model, self._path = model, path
@@ -56,7 +55,6 @@ class ChatAdapter:
         self._changed = changed
 
     def state(self) -> dict[str, Any]:
-        """The fields of an "adapter" message."""
         facts = self.facts
         return {"path": str(facts.path) if facts else None, "scale": self.scale, "name": facts.name if facts else None,
                 "rank": facts.rank if facts else None, "alpha": facts.alpha if facts else None}

@@ -35,8 +35,6 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Piece:
-    """More text of an answer."""
-
     text: str
 
 
@@ -91,6 +89,5 @@ class Generation:
             self.tell(Piece(rest))
 
     def tell(self, event: Piece | End) -> None:
-        """Hand an event to whoever listens."""
         with contextlib.suppress(RuntimeError):  # the listener's event loop has ended
             self.on_event(event)

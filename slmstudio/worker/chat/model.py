@@ -83,7 +83,6 @@ class ChatModel:
                          tr("Choose another GGUF file, a shorter context, or export the run again."))
 
     def close(self) -> None:
-        """Free it. Closing twice does nothing."""
         context, self.context = self.context, None
         if context:
             self._api.llama_free(context)
@@ -92,7 +91,6 @@ class ChatModel:
             self._api.llama_model_free(model)
 
     def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-        """Token ids of a text."""
         vocab = self._api.llama_model_get_vocab(self.model)
         room = len(text) + 2
         while True:

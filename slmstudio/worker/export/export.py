@@ -226,7 +226,6 @@ def _remove(path: Path) -> None:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Half files of exports that were killed."""
     import psutil
 
     for leftover in out.glob(".*.partial"):

@@ -111,7 +111,6 @@ class _GgufFile:
         self.pad()
 
     def pad(self) -> None:
-        """Fill up to where the next tensor may begin."""
         self._writer.write_padding(self.out, self.out.tell())
 
     def close(self) -> None:

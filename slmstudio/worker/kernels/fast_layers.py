@@ -210,8 +210,6 @@ def _activation_name(mlp: Any) -> str:
 
 
 class _Layer:
-    """The fast forward of one decoder layer."""
-
     def __init__(self, layer: Any, activation: Activation, projections: JoinedLinear, output: JoinedLinear,
                  gate_up: JoinedLinear, down: JoinedLinear):
         self.layer, self.stock, self.activation = layer, layer.forward, activation
@@ -257,7 +255,6 @@ class _Layer:
     def compute(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None,
                 position_embeddings: tuple[torch.Tensor, torch.Tensor], selected: torch.Tensor | None,
                 **kwargs: Any) -> torch.Tensor:
-        """The three steps, with the attention between them."""
         attention = self.layer.self_attn
         cos, sin = position_embeddings
         factors, eps = norms.factors(self.layer.input_layernorm)

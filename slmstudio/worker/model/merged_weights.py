@@ -53,7 +53,6 @@ class MergedWeights:
                                 tr("Choose the base model that the adapter was trained on."))
 
     def is_changed(self, name: str) -> bool:
-        """Whether training changed this tensor."""
         return self.adapter is not None and name in self.adapter.targets
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -122,7 +122,6 @@ def own_rows(job: JobContext, source: Any) -> list[Messages]:
 
 
 def _kept(job: JobContext, run: Path) -> list[Record]:
-    """The first of the rows that the run keeps."""
     try:
         if kept_rows.read_manifest(run) is not None:
             return [record for side in (EVALUATION, TRAIN) for record in kept_rows.head(run, side, HEAD_BYTES)]

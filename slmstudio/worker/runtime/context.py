@@ -60,7 +60,6 @@ class JobContext:
         self.emit("warning", code=code, message=message)
 
     def phase(self, phase: str, detail: str = "") -> None:
-        """Say what the job is doing now."""
         self.emit("phase", phase=phase, detail=detail)
 
     def progress(self, done: float, total: float, unit: str, phase: str) -> None:
@@ -77,7 +76,6 @@ class JobContext:
         return found
 
     def waiting(self) -> bool:
-        """Whether commands wait to be taken by `commands`."""
         self._receive()
         return bool(self._pending)
 

@@ -81,7 +81,6 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Make room at once."""
         self._limits.idle.pop(self, None)
         self.connections.discard(self)
         self.transport.abort()

@@ -141,7 +141,6 @@ class _Server(uvicorn.Server):
 
 
 def _slots(cache_bytes: int) -> int:
-    """How many caches fit into a part of the free memory."""
     import psutil
 
     return max(1, min(MAX_SLOTS, psutil.virtual_memory().available // CACHE_SHARE // max(1, cache_bytes)))

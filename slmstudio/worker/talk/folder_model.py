@@ -86,7 +86,6 @@ class FolderModel:
         self.forget()
 
     def close(self) -> None:
-        """Free it."""
         self.forget()
         self._model.close()
 

@@ -62,7 +62,6 @@ def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
 
 
 def token_count(inputs: dict[str, Any]) -> torch.Tensor:
-    """Non-padding tokens of a micro-batch."""
     if "attention_mask" in inputs:
         return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
     return torch.tensor(inputs["input_ids"].numel(), device=inputs["input_ids"].device)

@@ -92,7 +92,6 @@ def _key(sha256: str, template: ChatTemplate, config: RunConfig) -> str:
 
 
 def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | None:
-    """What is kept there, if it is whole."""
     if not place.is_dir():
         return None
     try:

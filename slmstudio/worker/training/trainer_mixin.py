@@ -221,7 +221,6 @@ class Exact:
         return sum(ranks.gather(count))
 
     def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Non-padding tokens of a micro-batch."""
         return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
 
     def _clip_grad_norm(self, model: Any) -> Any:
@@ -342,7 +341,6 @@ class Exact:
         return work() if self.is_fsdp_enabled else ranks.alone(work)
 
     def write_model(self, folder: Path) -> None:
-        """The adapter or the model, as it is loaded again."""
         if self._whole is None:
             self.save_model(str(folder), _internal_call=True)
         else:

@@ -67,7 +67,6 @@ class _Pair:
         return sum(not (row.get("ab") and row.get("ba")) for key, row in self.rows.items() if key not in self.too_long)
 
     def changed(self) -> int:
-        """Rows where the order decided."""
         return sum(None not in (one, other) and one != other
                    for one, other in ((row.get("ab"), row.get("ba")) for row in self.rows.values()))
 

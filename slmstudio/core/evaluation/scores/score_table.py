@@ -124,7 +124,6 @@ class ScoreTable:
         self._rows = [{key: np.frombuffer(rows, dtype=np.int64) for key, rows in each.items()} for each in self._places]
 
     def __len__(self) -> int:
-        """How many rows there are."""
         return len(self._kind)
 
     def same_tokens(self, model: int) -> bool:
@@ -132,7 +131,6 @@ class ScoreTable:
         return self._same_tokens[model]
 
     def answered(self, model: int) -> int:
-        """How many rows it answered."""
         return sum(self._answered[model])
 
     def groups(self, name: str) -> dict[str, Places]:

@@ -223,7 +223,6 @@ class Counting:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell holds nothing."""
     return value is None or (isinstance(value, str) and (not value or value.isspace()))
 
 

@@ -45,7 +45,6 @@ class MmluFolder:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Those that have questions, sorted."""
         return tuple(sorted(subject for subject, files in self.files.items() if "test" in files))
 
     def sentence(self) -> str:

@@ -67,7 +67,6 @@ class Overlap:
 
     @property
     def ids(self) -> frozenset[int]:
-        """The ids of the items that were trained on."""
         return frozenset(hit.item for hit in self.hits)
 
     @property
@@ -147,7 +146,6 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def _question(item: TestItem) -> str:
-    """All that the user says."""
     return "\n\n".join(message["content"] for message in item.messages if message["role"] == "user")
 
 

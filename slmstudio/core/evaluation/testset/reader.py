@@ -98,7 +98,6 @@ class _Rows:
                 self._complain(sentence, line, key)
 
     def items(self) -> list[TestItem]:
-        """The usable rows."""
         counting = Counting((draft.choice, line) for draft, line in self._drafts if draft.choice)
         numbers, english = self._are_numbers(), self._is_english()
         items: list[TestItem] = []

@@ -53,7 +53,6 @@ class Shingled:
         self.signatures ^= marks[:, None] << np.uint64(16)
 
     def hashes(self, index: int) -> Hashes:
-        """The distinct shingles of a text, sorted."""
         import numpy as np
 
         return np.unique(_hashes(self.texts[index])[0])
@@ -77,7 +76,6 @@ def alike(queries: Shingled, known: Shingled, least: float,
 
 
 def similarity(left: str, right: str) -> float:
-    """Jaccard similarity of two texts' shingles, 0 to 1."""
     import numpy as np
 
     return jaccard(np.unique(_hashes(left)[0]), np.unique(_hashes(right)[0]))

@@ -83,7 +83,6 @@ def open_to_others(folder: Path) -> bool:
 
 
 def count(title: str, folder: Path) -> Cache:
-    """A cache with its size."""
     size, end = 0, time.monotonic() + COUNT_SECONDS
     for bytes_ in _sizes(folder):
         size += bytes_

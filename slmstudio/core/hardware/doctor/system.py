@@ -27,7 +27,6 @@ UNLIMITED = 1 << 60
 
 
 def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Facts of the system, by their names in `Facts`."""
     import psutil
 
     battery = read_battery(root / "sys")

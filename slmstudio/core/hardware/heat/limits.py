@@ -42,7 +42,6 @@ class Heat:
 
     @property
     def name(self) -> str:
-        """The part, as a sentence begins with it."""
         if self.what == "cpu":
             return tr("The processor")
         if self.what == "memory":

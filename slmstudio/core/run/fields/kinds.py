@@ -78,14 +78,11 @@ class Choice:
                 tr("It must be one of {words}.", words=words))
 
     def said(self, value: str) -> str:
-        """What people read for one of the words."""
         return tr(self.words[value])
 
 
 @dataclass(frozen=True)
 class Switch:
-    """On or off."""
-
     optional = False
     wanted = noop("It must be true or false.")
 
@@ -101,8 +98,6 @@ class Switch:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number."""
-
     least: int
     most: int
     optional: bool = False
@@ -254,7 +249,6 @@ class Field:
 
 
 def not_allowed(value: Any, limit: str) -> str:
-    """That a value can't be, with what it must be: a whole sentence."""
     return " ".join((tr("{value!r} isn't allowed.", value=value), limit))
 
 
@@ -274,5 +268,4 @@ def described(default: Any, kind: Kind, group: str, label: str, help_text: str, 
 
 
 def fields_of(config: type) -> dict[str, Field]:
-    """The described fields of a dataclass, in its order."""
     return {each.name: each.metadata["field"] for each in dataclasses.fields(config) if each.metadata}

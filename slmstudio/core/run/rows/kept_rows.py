@@ -72,11 +72,9 @@ class Kept:
 
     @property
     def source(self) -> SourceFile:
-        """The file of the rows to learn."""
         return self.manifest.sources["train_file"]
 
     def sha256(self, side: str) -> str | None:
-        """Of the lines of "train" or "eval"."""
         return self.manifest.sides[side].sha256
 
 
@@ -149,7 +147,6 @@ def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancell
 
 def _written(records: Sequence[Record], columns: Iterable[Any] | None, path: Path | None, cancelled: Cancelled,
              dump: Dump) -> str:
-    """The SHA-256 of the rows' lines."""
     digest = hashlib.sha256()
     with _packed(path) as write_line:
         for number, line in enumerate(raw_lines(records, columns, dump)):

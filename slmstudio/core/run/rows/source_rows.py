@@ -41,7 +41,6 @@ class SourceRows:
 
     @property
     def evaluated(self) -> Dataset:
-        """The file that the evaluation rows come from."""
         return self.files.get("eval_file", self.files["train_file"])
 
     def sha256(self, side: str) -> str | None:
@@ -81,7 +80,6 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
 
 
 def _part(records: list[Record] | Spool, wanted: np.ndarray[Any, Any]) -> Sequence[Record]:
-    """Those of which `wanted` says so."""
     if isinstance(records, Spool):
         return records.part(wanted, int(wanted.sum()))
     return list(compress(records, wanted))

@@ -74,7 +74,6 @@ class RankBatches(torch.utils.data.Sampler[list[int]]):
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
         return math.ceil(len(self.order) / self.size)
 
     def __len__(self) -> int:

@@ -61,7 +61,6 @@ def check(job: JobContext, config: RunConfig) -> None:
 
 
 def report(job: JobContext, config: RunConfig) -> Report:
-    """What this process has."""
     manifest = kept_rows.read_manifest(job.folder)
     rows = {name: side.sha256 for name, side in manifest.sides.items()} if manifest else {}
     return {"host": socket.gethostname(), "pid": os.getpid(), "group": os.environ.get("GROUP_RANK", "0"),
