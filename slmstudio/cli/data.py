@@ -21,7 +21,7 @@ from slmstudio.core.i18n import ntr, tr
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
+app = typer.Typer(name="data", cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, for example instruction=Question,output=Answer. "
     "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
