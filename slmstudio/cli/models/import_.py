@@ -34,7 +34,7 @@ def import_(
 ) -> int:
     """Use a model or an adapter from elsewhere: unpack a GGUF file, remember a folder, make a run of an adapter."""
     from slmstudio.core.model import peft_adapter
-    from slmstudio.core.model.gguf import is_gguf
+    from slmstudio.core.model.gguf.model import is_gguf
 
     if (what is None) == (starter is None):
         raise UserError(tr("Give either a file or folder, or --starter NAME."))
@@ -56,7 +56,7 @@ def import_(
 
 
 def _unpack(file: Path, name: str | None, as_json: bool) -> int:
-    from slmstudio.core.model import gguf
+    from slmstudio.core.model.gguf import model as gguf
 
     facts = gguf.read_gguf(file)
     target = paths.models_dir() / _checked(name or gguf.folder_name(facts))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.gguf_header import Header, read_header
+from slmstudio.core.model.gguf.header import Header, read_header
 from slmstudio.core.units import format_bytes
 
 MB = 2**20

@@ -33,7 +33,7 @@ from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary

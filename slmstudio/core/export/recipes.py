@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.export import lm_studio, ollama
 from slmstudio.core.export.types import ADAPTER, LORA, MERGED
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 

@@ -18,8 +18,8 @@ from typing import Any
 from slmstudio.core import files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.gguf import GgufFacts
-from slmstudio.core.model.gguf_header import read_header
+from slmstudio.core.model.gguf.header import read_header
+from slmstudio.core.model.gguf.model import GgufFacts
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import gguf_tokenizer

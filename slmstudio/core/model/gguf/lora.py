@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, number_text, tr
-from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
+from slmstudio.core.model.gguf.header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.json_files import printable
 
 _A, _B = ".lora_a", ".lora_b"

@@ -12,7 +12,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
+from slmstudio.core.model.gguf.header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.units import format_bytes
 
