@@ -22,7 +22,7 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.launch import ranks_of
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.data import read_rows
+from slmstudio.worker.training.rows.data import read_rows
 
 LOOK_SECONDS = 0.25
 SILENT_SECONDS = 10.0

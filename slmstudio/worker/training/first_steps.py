@@ -26,7 +26,8 @@ from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
-from slmstudio.worker.training import methods, micro_batches
+from slmstudio.worker.training import methods
+from slmstudio.worker.training.rows import micro_batches
 
 STEPS = 3
 """Steps after which the measurement is told."""

@@ -27,8 +27,9 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import data, methods, micro_batches, options, out_of_memory, train
+from slmstudio.worker.training import methods, options, out_of_memory, train
 from slmstudio.worker.training.first_steps import keep
+from slmstudio.worker.training.rows import data, micro_batches
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
 """Which micro-batches are timed: by their place among all, sorted by length. Their mean is that of all, about."""

@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.kernels import packed
 from slmstudio.worker.kernels.head_loss import head_loss
-from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.rows.batches import IGNORED
 from slmstudio.worker.training.several.wrapped import within
 
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier", "lm_head_multiplier")

@@ -38,13 +38,14 @@ from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import data, methods, options, out_of_memory, preference, token_cache
-from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training import methods, options, out_of_memory, preference
 from slmstudio.worker.training.control import Control
-from slmstudio.worker.training.data import NothingLearned, read_rows
 from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.heat import Rests
 from slmstudio.worker.training.result import save_result
+from slmstudio.worker.training.rows import data, token_cache
+from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
 from slmstudio.worker.training.several import preflight, sending
 from slmstudio.worker.training.trainer import StudioTrainer

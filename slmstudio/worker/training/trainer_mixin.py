@@ -26,7 +26,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run import checkpoints
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
-from slmstudio.worker.training.batches import IGNORED, BatchOrder
+from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder
 from slmstudio.worker.training.several import sharded
 from slmstudio.worker.training.several.dealing import RankBatches, Share, deal
 from slmstudio.worker.training.several.figures import Figures

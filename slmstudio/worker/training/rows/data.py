@@ -28,7 +28,7 @@ from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.source_rows import SourceRows
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.rows.batches import IGNORED
 
 BATCH = 1000
 """Encoded rows that are put together."""

@@ -20,8 +20,8 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.batches import IGNORED
-from slmstudio.worker.training.data import Losses, in_batches, told
+from slmstudio.worker.training.rows.batches import IGNORED
+from slmstudio.worker.training.rows.data import Losses, in_batches, told
 
 
 def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
