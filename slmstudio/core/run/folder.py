@@ -16,14 +16,11 @@ from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.fingerprint import fingerprint
-from slmstudio.core.run import checkpoints, names
+from slmstudio.core.run import checkpoints, names, provenance
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.totals import Totals, TotalsReader, reading
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
-WEIGHTS = "weights"
-"""Under this name run.json's hashes hold the fingerprint of the base model."""
 RESULT_DIGEST = "manifest_sha256"
 """Under this name the outcome's result holds the SHA-256 of the manifest of what the run left."""
 LATEST = 253_402_214_400.0
@@ -44,8 +41,7 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
-                               "versions": versions(), "hashes": hashes(config)}),
-        )
+                               "versions": provenance.versions(), "hashes": provenance.hashes(config)}))
     return jobs.Job(folder)
 
 
@@ -81,33 +77,6 @@ def rename(folder: Path, name: str) -> str:
 def names_in(parent: Path, but: Path | None = None) -> list[str]:
     """The names of the runs in a folder, except for that of one."""
     return [str(request.get("name")) for folder, request in requests(parent) if folder != but]
-
-
-PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "tokenizers", "safetensors")
-"""Their versions are in run.json: other ones may give other numbers."""
-
-
-def versions() -> dict[str, str]:
-    import platform
-    from importlib import metadata
-
-    from slmstudio import __version__
-
-    found = {"slmstudio": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def hashes(config: RunConfig) -> dict[str, str]:
-    """SHA-256 of the files that a run learns from, of the base's configuration and tokenizer, and of samples of its
-    weights, by name."""
-    wanted = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
-    wanted |= {name: Path(config.model) / name for name in ("config.json", "tokenizer.json")}
-    found = {name: files.sha256_of(path) for name, path in wanted.items() if path.is_file()}
-    sampled = fingerprint(Path(config.model))
-    return {**found, WEIGHTS: sampled} if sampled else found
 
 
 def slug(name: str) -> str:
@@ -298,6 +267,13 @@ def result_folder(folder: Path) -> Path | None:
         if (folder / name).is_dir():
             return folder / name
     return None
+
+
+def to_continue_from(config: RunConfig) -> Path | None:
+    """The adapter or the model that `start_from` names, by its folder or by its run's; None where there is none."""
+    given = Path(config.start_from or "").absolute()
+    wanted, file = (ADAPTER, "adapter_config.json") if config.has_adapter else (MODEL, "config.json")
+    return next((path for path in (given / wanted, given) if (path / file).is_file()), None)
 
 
 def no_result(folder: Path, name: str) -> UserError:

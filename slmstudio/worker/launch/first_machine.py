@@ -15,7 +15,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust, provenance
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch.invitation import Invitation
 from slmstudio.core.run.rows import kept_rows
@@ -110,7 +110,7 @@ class FirstMachine:
         self._room.say(words.OFFER, {
             "protocol": words.PROTOCOL, "name": config.name, "host": socket.gethostname(), "nodes": config.nodes,
             "processes": config.processes, "model": Path(config.model).name, "path": config.model,
-            "weights": fingerprint(Path(config.model)), "versions": folder.versions(), "files": files})
+            "weights": fingerprint(Path(config.model)), "versions": provenance.versions(), "files": files})
 
     def _put(self, number: int, name: str) -> dict[str, Any]:
         content = (self._job.folder / name).read_bytes()

@@ -28,8 +28,8 @@ from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.model.library import local_models
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.folder import versions
 from slmstudio.core.run.launch import checks
+from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.launch import blame, ranks_of, way
 from slmstudio.worker.launch import meeting_words as words

@@ -33,8 +33,6 @@ STUDIO_ONLY = ("name", "eval_fraction", "split_seed", "split_by", "save_steps", 
                "processes", "nodes", "parallelism", "heat_guard", "heat_limit_c", "heat_rest_seconds",
                "pause_on_battery", "train_hours")
 """Fields that change no loss: the split is made already, and the rest is what the studio does beside the training."""
-OF_THE_BASE_ALONE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
-"""Values of config.json that belong to the base's depth and context; a new small model has the defaults."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     if config.method == "scratch":
         lines += [constant("SIZES", scratch.sizes(config.scratch_size, model.vocabulary_size),
                            f"What makes a model of about {config.scratch_size} parameters."),
-                  constant("OF_THE_BASE_ALONE", OF_THE_BASE_ALONE,
+                  constant("OF_THE_BASE_ALONE", scratch.OF_THE_BASE_ALONE,
                            "Values that belong to the base's depth and context; a small model has the defaults.")]
     if rows.layout == "messages":
         lines.append(constant("AFTER_ANSWER", rows.after_answer, "What the chat template writes after the token that "
@@ -252,11 +250,9 @@ def _start_weights(config: RunConfig) -> Path | None:
     """
     if config.start_from is None:
         return None
-    given = Path(config.start_from).absolute()
-    wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
-    found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
+    found = folder.to_continue_from(config)
     if found is None:
-        raise UserError(tr("There is nothing to continue from in {folder}.", folder=given),
+        raise UserError(tr("There is nothing to continue from in {folder}.", folder=Path(config.start_from).absolute()),
                         tr("The method {method} continues from a finished run of the same kind.", method=config.method),
                         tr("Choose another run, or the method of that run."))
     return found

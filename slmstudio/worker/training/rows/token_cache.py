@@ -26,7 +26,7 @@ from slmstudio.core import disk_space, files, paths
 from slmstudio.core.data.reader import Record
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.folder import versions
+from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows.row_cache import make_room
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
