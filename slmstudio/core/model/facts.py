@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
-from slmstudio.core.model.json_files import printable, read_json_object, what_is
+from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.licence import read_licence
-from slmstudio.core.model.structure import entries, leads, limits, settings, wrong_choice
-from slmstudio.core.model.weights import Tensor, Weights, read_weights
-from slmstudio.core.units import format_bytes
+from slmstudio.core.model.safetensors_header import Tensor
+from slmstudio.core.model.structure import entries, leads, limits, settings, tokenizer_file, wrong_choice
+from slmstudio.core.model.weights import Weights, read_weights
 
 CONTEXT_IF_UNKNOWN = 2048
-MAX_TOKENIZER = 64 * 2**20
-"""The largest tokenizer.json, in bytes; Gemma 3's, with 262,144 tokens, has 33 MB."""
 _SIZES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
@@ -151,7 +147,7 @@ def examine(folder: Path) -> Examined:
         leads.check(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
-        _check_tokenizer(folder, problems["tokenizer"])
+        tokenizer_file.check(folder, problems["tokenizer"])
         settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
         template = _has_template(folder, problems["template"])
         if found.config and not problems["config"] and found.weights:
@@ -187,32 +183,6 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
                   "model_type": kind if isinstance(kind, str) else config["model_type"]}
     settings.check_config(config, problems)
     return config
-
-
-def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
-    """tokenizer.json must be there and look whole. Reading it takes half a second, so only its ends are looked at."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        others = [name for name in ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
-                  if (folder / name).is_file()]
-        problems.append(Problem(
-            tr("tokenizer.json is missing. The folder has {others}, which must be converted first: transformers' "
-               "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.",
-               others=", ".join(others)) if others else
-            tr("There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion).")))
-        return
-    with open(path, "rb", opener=files.regular) as file:
-        head = file.read(64)
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
-        tail = file.read()
-    if not head.lstrip().startswith(b"{"):
-        problems.append(Problem(what_is("tokenizer.json", head)
-                                or tr("{file} isn't a JSON object.", file="tokenizer.json")))
-    elif path.stat().st_size > MAX_TOKENIZER:
-        problems.append(Problem(tr("tokenizer.json is larger than {size}, and no model's is. Replace it with the "
-                                   "model's own tokenizer.json.", size=format_bytes(MAX_TOKENIZER))))
-    elif not tail.rstrip().endswith(b"}"):
-        problems.append(Problem(tr("tokenizer.json is truncated: its end is missing.")))
 
 
 def _has_template(folder: Path, problems: list[Problem]) -> bool:
