@@ -15,7 +15,7 @@ from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows import keeping, kept_rows, lines
 from slmstudio.core.run.rows.manifest import EVALUATION
 
 Cancelled = Callable[[], bool] | None
@@ -45,7 +45,7 @@ def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tup
     """
     run = request.get("train_run")
     if run and (Path(run) / jobs.RUN).is_file():
-        kept = kept_rows.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
+        kept = keeping.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
         if kept is not None:
             return kept.train, kept.source.sha256
     training = given.read(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)

@@ -21,7 +21,7 @@ from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run import adjust, config_file, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import keeping
 from slmstudio.core.run.script.script_rows import ScriptRows, script_rows
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets")
@@ -71,7 +71,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
             if adjust.load(run)["schedule"]:
                 notes.append("The learning rate or the length was changed while the run was under way; the script "
                              "trains as it was planned.")
-            kept = kept_rows.of_run(run, config)
+            kept = keeping.of_run(run, config)
     config.check(rows_are_kept=kept is not None)
     written = Script(out, out.with_suffix(".train.jsonl"), out.with_suffix(".eval.jsonl"))
     _spare_the_users_files(config, written)
