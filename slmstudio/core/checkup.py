@@ -91,7 +91,6 @@ def ask_libraries(names: Sequence[str], told: Callable[[int], None] = lambda don
 
     Args:
         told: called before each with how many are done.
-        seconds: for each child process.
     """
     found: dict[str, dict[str, Any]] = {}
     left = list(names)

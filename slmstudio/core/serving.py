@@ -21,11 +21,7 @@ _SERVICE, _ACCOUNT = "slmstudio", "server key"
 
 
 class PortInUse(UserError):
-    """Another program listens at the port.
-
-    Attributes:
-        free_port: one that is free, or None.
-    """
+    """Another program listens at the port."""
 
     free_port: int | None = None
 

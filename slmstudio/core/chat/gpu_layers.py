@@ -25,7 +25,6 @@ class Shape:
     """What of a model decides how much memory it takes.
 
     Attributes:
-        layers: decoder layers.
         cached: values that the cache keeps of a token, in all layers together.
         vocabulary, heads, width: size of the vocabulary, attention heads, size of a hidden state.
     """
@@ -84,7 +83,6 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
 
     Args:
         context_length: tokens that the model is to be loaded with.
-        gpus: the cards with their free memory.
         supported: whether this build of llama.cpp can use a card at all.
         training: a run is in progress; it needs the card, so chat stays on the processor.
     """

@@ -65,7 +65,6 @@ class Rows:
 
     Attributes:
         names: of the models; the first is what others are compared with.
-        request: of the job.
         damaged: lines that couldn't be read, as one that a power cut has left.
         sha256: of the test file that the items are from; None where that isn't known.
     """

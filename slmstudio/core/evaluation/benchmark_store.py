@@ -29,7 +29,6 @@ class DataSet:
     """One fetched data set.
 
     Attributes:
-        folder: where it is.
         dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
         revision: the hub's commit, "" where it didn't say.
         splits: name of a split → its file.
@@ -50,7 +49,6 @@ class Fetched:
     """A benchmark whose data are on this machine.
 
     Attributes:
-        name: as it was asked for.
         tasks: lm_eval's name of a task → its data set.
     """
 

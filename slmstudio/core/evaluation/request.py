@@ -57,7 +57,6 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
     Args:
         run: the run, or its folder.
         exports: whether its GGUF files are evaluated too.
-        cancelled: asked now and then.
 
     Returns:
         The request; "test" is null where no rows were held out, with the reason under "no_test" (text).

@@ -42,7 +42,6 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     """Look at every value of a request and at the files it names. Reads the whole test file.
 
     Args:
-        cancelled: asked now and then.
         progress: called with (bytes read, bytes in all) of the test file.
 
     Raises:

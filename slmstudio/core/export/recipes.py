@@ -32,8 +32,6 @@ class Recipe:
         program: "ollama", "vllm", "llama.cpp" or "lm-studio".
         text: what is copied into a terminal or a file; empty where it can't be done.
         command: what then starts it, where `text` is a file; empty otherwise.
-        notes: sentences about it.
-        problem: why it can't be done.
     """
 
     program: str

@@ -25,7 +25,6 @@ class GpuReading:
 
     Attributes:
         index: the driver's number of the card, from 0.
-        temperature_c: degrees Celsius.
         slowdown_c: the temperature at which the card slows itself down to protect itself.
         power_w, power_limit_w: watts drawn, and at most allowed.
         energy_j: joules drawn since the driver was loaded.

@@ -61,7 +61,6 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
     Args:
         process: what process.json says.
         code: its exit status, where it is known.
-        kind: of the job.
         remedy: how its work is continued.
     """
     if process.get("boot_id") != processes.boot_id():

@@ -41,19 +41,15 @@ class ModelFacts:
     """A base model that can be trained.
 
     Attributes:
-        path: its folder.
         name: the folder's name, or the hub's name when the folder is one of the hub's cache.
         family: what people call it: Llama, Qwen2, Phi-3 ...
         architecture: the class that config.json names.
         parameters: counted from the weight files; a head tied to the embeddings counts once.
         context_length: tokens; 2,048 where the folder doesn't say.
         vocabulary_size: rows of the embedding table.
-        layers, hidden_size, intermediate_size, heads, kv_heads, head_dim: of the decoder.
         tied_embeddings: whether the head shares the embeddings' weights.
         dtype: number format that holds most of the weights: bf16, fp16, fp32, nf4, int8 ...
         licence: as the model names it; None where it doesn't.
-        disk_bytes: size of the weight files.
-        has_chat_template: whether the folder brings one.
         quantization: "bitsandbytes 4-bit" or "bitsandbytes 8-bit"; None for plain weights.
         model_type: config.json's name of the architecture.
     """

@@ -31,7 +31,6 @@ class Named:
     """A template that can be chosen.
 
     Attributes:
-        label: what people call it.
         about: what it is, for who reads this.
         own: tokens that a vocabulary made for this format has; empty for one that plain words make.
         end: the token that ends a turn; "" is the model's EOS.

@@ -47,7 +47,6 @@ class PeftAdapter:
     """An adapter that can be put on a base.
 
     Attributes:
-        path: its folder.
         base_named: what adapter_config.json calls its base, or None.
         rank, alpha: as of most of its layers.
         shapes: the base's tensors that it changes, with the shape that each must have.

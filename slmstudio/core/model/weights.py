@@ -38,8 +38,6 @@ class Weights:
 
     Attributes:
         tensors: by name, each once, however many files there are.
-        files: the files that hold them.
-        disk_bytes: their size together.
     """
 
     tensors: dict[str, Tensor]

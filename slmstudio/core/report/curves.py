@@ -23,7 +23,6 @@ class Curve:
     """One line of a plot.
 
     Attributes:
-        label: for the legend.
         style: the class that gives it its colour: train, eval, teal, extra, pink, faded.
         x, y: of equal length; NaN breaks the line.
         dots: mark each point.

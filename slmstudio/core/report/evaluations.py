@@ -24,7 +24,6 @@ class Evaluation:
 
     Attributes:
         scores: scores.json; empty while it isn't done.
-        request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.
         gap: what couldn't be used of scores.json, in a sentence, or "".

@@ -60,7 +60,6 @@ class Facts:
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
         outcome: outcome.json, or what is known of a run that died; empty while it has none.
-        notes: what a user wrote about it.
         rows: what is said of the rows that the run keeps; None where it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that couldn't be read.

@@ -25,7 +25,6 @@ class Table:
     """A table of the page.
 
     Attributes:
-        head: names of the columns.
         align: one letter a column: "l" a word or two, "w" words of any length, "r" figures, "n" figures on one line,
             "s" a score above its interval, "m" fixed width (hashes, paths).
         rows: cells; None shows as a dash.

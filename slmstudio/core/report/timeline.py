@@ -62,7 +62,6 @@ class Timeline:
     def add(self, event: dict[str, Any], work: float, is_best: bool) -> None:
         """
         Args:
-            work: seconds of work so far.
             is_best: whether an `eval` event is the best so far.
         """
         kind, time = str(event.get("type")), finite(event.get("time"))

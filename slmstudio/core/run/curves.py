@@ -70,11 +70,7 @@ class MachineCurves:
         self.newest: dict[str, Any] = {}
 
     def add(self, event: dict[str, Any], at: float) -> None:
-        """Take a `sensors` event. Fields of an unexpected kind are passed over.
-
-        Args:
-            at: seconds of work.
-        """
+        """Take a `sensors` event, at so many seconds of work. Fields of an unexpected kind are passed over."""
         self.last = event
         for place, reading in enumerate(cards_of(event)):
             if place == len(self.cards):

@@ -20,7 +20,6 @@ LONGEST_TAG = 40
 class Notes:
     """
     Attributes:
-        text: the note, as it was typed.
         tags: in the order in which they were typed, each once whatever its case.
     """
 

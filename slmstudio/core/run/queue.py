@@ -29,8 +29,6 @@ class Entry:
     """One run of the queue.
 
     Attributes:
-        folder: the run's folder.
-        name: from its configuration.
         state: "waiting", "running", or how it ended: "failed", "crashed" or "paused" (its memory was freed).
         error: `UserError.to_dict()` of a run that failed.
     """

@@ -30,7 +30,6 @@ FILE = "totals.json"
 class Totals:
     """
     Attributes:
-        begun: whether there are events.
         paused: whether the newest word is that it waits.
         resting: whether the guard lets it stand still.
         train_loss: mean of the last logged steps.
@@ -89,9 +88,6 @@ class TotalsReader:
 
     def of(self, folder: Path, ended: bool) -> Totals:
         """The totals of a run.
-
-        Args:
-            ended: whether it has an outcome.
 
         Raises:
             UserError: a newer program wrote the events.

@@ -20,7 +20,6 @@ class ChatAdapter:
     """At most one adapter on a loaded model. It goes with the model.
 
     Attributes:
-        facts: the adapter that is on, or None.
         scale: its strength: 1 as trained, 0 none.
     """
 

@@ -44,9 +44,7 @@ class End:
 
     Attributes:
         reason: "stop" (by itself, or at a stop text), "length", "cancelled" or "failed".
-        tokens: how many were written.
         cached: tokens of the prompt that the slot still knew.
-        error: why it failed.
     """
 
     reason: str

@@ -27,9 +27,7 @@ class ChatModel:
     """One model with one conversation in its memory.
 
     Attributes:
-        model, context: llama.cpp's pointers.
         context_length: tokens that the memory holds.
-        vocab: its tokens and its chat template.
         tokens: what is in the memory now.
     """
 

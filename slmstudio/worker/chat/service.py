@@ -76,9 +76,6 @@ class ChatService:
 
     Args:
         load: makes a model of a "load" command, the one before being gone.
-
-    Attributes:
-        model: what is loaded, or None.
     """
 
     def __init__(self, emit: Callable[..., None], load: Callable[[dict[str, Any]], Loaded]):

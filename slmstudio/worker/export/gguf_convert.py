@@ -84,7 +84,6 @@ class _GgufFile:
     Attributes:
         types: GGUF name: ggml type.
         importance: GGUF name: mean squares of the inputs; empty where none were measured.
-        total_bytes: of all its tensors.
     """
 
     def __init__(self, path: Path, source: GgufSource, ftype: int, types: dict[str, int],

@@ -21,7 +21,6 @@ class MergedWeights:
 
     Attributes:
         names: of all tensors; where the adapter brought one that the base doesn't have, that too.
-        base: the weights on the disk.
         adapter: what is added to them, under the same names; None where nothing is.
 
     Raises:

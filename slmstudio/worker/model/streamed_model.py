@@ -35,7 +35,6 @@ class StreamedModel:
     """A base model with or without an adapter.
 
     Attributes:
-        config: transformers' configuration.
         weights: the base's, from the disk; 4-bit ones are unpacked.
 
     Raises:
@@ -71,7 +70,6 @@ class StreamedModel:
         Args:
             rows: token ids. Shorter rows are filled up at their end, which nothing before it can see.
             wanted: (row, position) of every logit vector to be computed; the head works for these alone.
-            after: see `After`.
 
         Returns:
             (wanted, vocabulary).

@@ -47,7 +47,6 @@ class Span:
 
     Attributes:
         answer: the first position that predicts a token of the answer; what comes before is given.
-        own: whether it is the user's row.
     """
 
     ids: list[int]

@@ -40,11 +40,9 @@ class Control(TrainerCallback):  # type: ignore[misc]
     """Evaluates, samples, saves, pauses, changes and stops; tells what happens.
 
     Attributes:
-        stopped: the user asked to stop.
         freed: the user asked to pause and to free the memory.
         early: the run ended by its patience.
         watch: the evaluations so far.
-        last_loss: of the newest step.
     """
 
     def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,

@@ -62,11 +62,6 @@ class FirstSteps:
         self._evaluation_seconds += seconds
 
     def step_made(self, seconds: float, tokens: int, last: bool) -> None:
-        """A step is done.
-
-        Args:
-            last: none comes after it.
-        """
         self._steps += 1
         if self._steps <= 2:  # the first one warms up, and counts only as long as there is no other
             self._timed = self._tokens = 0

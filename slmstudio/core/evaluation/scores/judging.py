@@ -162,7 +162,6 @@ class VotedPair:
     Attributes:
         id: the number of the vote and of the two answers in it, as "12.0.1".
         messages: the conversation that both answer.
-        a, b: the two answers' texts.
         winner: what the user said: "a", "b" or "tie".
     """
 
@@ -194,7 +193,6 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
     """How often the judge says what the user said.
 
     Args:
-        pairs: what was voted on.
         lines: the judge's, as of judge.jsonl, with the pairs' ids; "a" and "b" may be any two names.
 
     Returns:

@@ -24,7 +24,6 @@ class Speed:
     """
     Attributes:
         seconds: that writing all answers took.
-        tokens: in all answers.
         timed_tokens: those of answers whose seconds are known.
         answers: how many there are with a count of tokens.
         cut: answers that reached the limit of new tokens.
@@ -58,7 +57,6 @@ class ScoreTable:
     """Rows are added one by one in the order of the test set, then `close`d, then asked for their sums.
 
     Args:
-        models: how many there are.
         intl: whether any row needs BLEU by the punctuation of every script.
 
     Attributes:

@@ -35,7 +35,6 @@ class Hit:
     """An item that was trained on.
 
     Attributes:
-        item: its id.
         line: of the test file.
         train_line: of the training file.
         similarity: 1.0 where the questions are the same apart from case, punctuation and spaces.
@@ -57,7 +56,6 @@ class Overlap:
 
     Attributes:
         hits: one for each item that was found, in the test set's order.
-        items: how many items there are.
         same_file: whether the test file is the training file, byte for byte.
     """
 
@@ -101,10 +99,8 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
     shingles (5 characters) in common and the same numbers. A problem with other numbers is another problem.
 
     Args:
-        items: the test set.
         records: the rows that were learned; not those that were split off.
         same_file: whether both files have one SHA-256.
-        cancelled: asked now and then.
 
     Raises:
         ReadingCancelled: `cancelled` said so.

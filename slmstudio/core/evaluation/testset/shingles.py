@@ -31,7 +31,6 @@ class Shingled:
     """Texts as sets of hashed shingles, and their MinHash signatures.
 
     Attributes:
-        texts: the texts.
         signatures: shape (texts, BANDS): one number for each band; equal numbers mean the texts may be alike.
     """
 
@@ -39,7 +38,6 @@ class Shingled:
         """
         Args:
             groups: for each text a name; only texts of one group can be alike.
-            step: called now and then.
         """
         import numpy as np
 

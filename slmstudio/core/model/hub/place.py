@@ -28,7 +28,6 @@ class RemoteFile:
     """A file of a repository.
 
     Attributes:
-        size: in bytes.
         sha256: of its content, which the hub knows of large files; else "".
         blob_id: of a small file: the SHA-1 that git gives its content; else "".
     """

@@ -45,7 +45,6 @@ class MemoryEstimate:
         fragmentation: what the allocator holds and can't use.
         overhead: the libraries and the device's context, likely.
         low, high: range of the total, overhead included.
-        trainable_parameters: how many values learn.
         phase: when that is: "forward", "backward", "step" (of the optimizer), "saving" or "loading".
     """
 
@@ -101,7 +100,6 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
     fine-tuning keeps fp32 weights and computes in `config.precision`.
 
     Args:
-        facts: the base model.
         config: the run; `micro_batch_size * max_length` tokens are in memory at once, all of them learned.
         device: "cuda" or "cpu".
     """

@@ -40,7 +40,6 @@ def levers(facts: ModelFacts, config: RunConfig, free: int, device: str, lengths
     """Changes that save memory, the largest saving first.
 
     Args:
-        free: bytes that the run may fill.
         lengths: tokens of the rows, where they are known: a shorter length then says how many rows it cuts.
     """
     first = [_lever(facts, config, free, device, name, *steps[0])

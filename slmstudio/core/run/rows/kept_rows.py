@@ -43,7 +43,6 @@ class Kept:
     Attributes:
         train: rows to learn. They and the next are read from the run's folder as they are asked for, and proven each
             time: `Damaged` is raised where they aren't what they were.
-        evaluation: rows that are only evaluated.
     """
 
     train: Sequence[Record]

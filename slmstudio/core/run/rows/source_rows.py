@@ -24,7 +24,6 @@ class SourceRows:
     """What the files hold.
 
     Attributes:
-        train: rows to learn.
         evaluation: rows that are only evaluated: split off, or of a file of their own.
         files: by the field that names them, "train_file" and perhaps "eval_file".
         held_out: of each row of the evaluated file, whether it is evaluated.

@@ -124,7 +124,6 @@ class Losses:
     """What is lost of rows as they become tokens.
 
     Attributes:
-        cut: how many were cut at the end.
         empty: how many have nothing to learn within the length, and were left out.
     """
 
@@ -139,7 +138,6 @@ def encode_rows(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, 
 
     Args:
         tokenizer: a transformers tokenizer; its backend does the work.
-        losses: what is lost is added here.
 
     Returns:
         Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line.
