@@ -192,7 +192,7 @@ def _make_fast(layer: Any) -> bool:
         "down": [mlp.down_proj],
     }
     dropouts = [module.p for module in layer.modules() if isinstance(module, torch.nn.Dropout)]
-    activation = ACTIVATIONS.get(_activation_name(mlp))
+    activation = ACTIVATIONS.get(type(getattr(mlp, "act_fn", None) or mlp.activation_fn).__name__)
     learning = any(weight.requires_grad for name, weight in layer.named_parameters() if "norm" in name)
     # Without a mask, rows look back only; Gemma's embedding models look both ways.
     both_ways = not getattr(attention, "is_causal", True)
@@ -202,11 +202,6 @@ def _make_fast(layer: Any) -> bool:
     joined = {name: JoinedLinear(group) for name, group in groups.items()}
     layer.forward = _Layer(layer, activation, **joined).forward
     return True
-
-
-def _activation_name(mlp: Any) -> str:
-    activation = getattr(mlp, "act_fn", None) or mlp.activation_fn
-    return type(activation).__name__
 
 
 class _Layer:

@@ -170,7 +170,8 @@ class StreamedModel:
                 outer = users[id(module)]  # LFM2 and Mamba compute with its weights without calling it
             if module is self._embedding and outer is module:
                 self._stream_embedding(names["weight"])
-            elif module is self._head and type(module) is torch.nn.Linear and not _has_dora(outer):
+            elif (module is self._head and type(module) is torch.nn.Linear
+                  and not any(getattr(outer, "use_dora", {}).values())):
                 module.forward = self._head_in_chunks(names)
             else:
                 self._stream(module, outer, names)
@@ -251,7 +252,3 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     if lost := stored - get_peft_model_state_dict(tuned, save_embedding_layers=False).keys():
         raise refusal(tr("The base has no place for {tensor}.", tensor=min(lost)))
     return tuned
-
-
-def _has_dora(module: Any) -> bool:
-    return any(getattr(module, "use_dora", {}).values())

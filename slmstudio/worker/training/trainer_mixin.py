@@ -52,10 +52,6 @@ def may_split(config: RunConfig, world_size: int) -> bool:
         (not random or config.gradient_accumulation_steps < world_size)
 
 
-def _as_it_is(value: Any, **options: Any) -> Any:
-    return value
-
-
 class Exact(Checkpointing):
     """Mixed into a TRL trainer. `prepare` must be called right after it is made.
 
@@ -82,7 +78,7 @@ class Exact(Checkpointing):
             self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps, ranks.rank(),
             ranks.world_size(), may_split(config, ranks.world_size()))
         if self._by_itself:
-            self.accelerator.gather = self.accelerator.gather_for_metrics = _as_it_is
+            self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, **options: value
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()  # type: ignore[misc]

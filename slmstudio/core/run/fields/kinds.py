@@ -187,10 +187,6 @@ class Lines:
 Kind = Text | DayHours | Choice | Switch | Whole | Number | Names | Lines
 
 
-def _always(config: Any) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Field:
     """
@@ -209,7 +205,7 @@ class Field:
     about: str
     why: str = ""
     simple: bool = False
-    applies: Callable[[Any], bool] = _always
+    applies: Callable[[Any], bool] = lambda config: True
     told: bool = True
     aliases: tuple[str, ...] = ()
 

@@ -185,7 +185,8 @@ def _version(library: str) -> str:
 
 def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, script: Script) -> list[str]:
     """Every value of the configuration as a named constant below its reason."""
-    state = {**config.to_dict(), "chat_template": _template(config)}
+    template = template_of(config.model, config.chat_template).source if config.chat_template else ""
+    state = {**config.to_dict(), "chat_template": template}
 
     def constant(name: str, value: Any, comment: str) -> str:
         said = _one_line(comment)
@@ -225,11 +226,6 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
                        config.reasons.get(name) or run_config.FIELDS[name].help)
               for name in ("train_file", "eval_file")]
     return lines
-
-
-def _template(config: RunConfig) -> str:
-    """The jinja text of a template that the run chose by its name; "" for the model's own. Raises UserError."""
-    return template_of(config.model, config.chat_template).source if config.chat_template else ""
 
 
 def _literal(value: Any) -> str:
