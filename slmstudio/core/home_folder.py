@@ -136,8 +136,6 @@ def check(folder: Path) -> list[UserError]:
     """
     import tempfile
 
-    from slmstudio.core.hardware.machine import disk_free
-
     if is_fixed():
         raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is {home}.", home=paths.home()),
                         tr("Unset SLMSTUDIO_HOME and start again to choose a folder here."))
@@ -148,7 +146,7 @@ def check(folder: Path) -> list[UserError]:
         nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         with tempfile.TemporaryFile(dir=nearest):
             pass
-        free = disk_free(nearest)
+        free = disk_space.free(nearest)
     if free < disk_space.LEAST_ROOM:
         raise UserError(tr("There isn't enough space in {folder}.", folder=folder),
                         tr("{free} is free; a first run needs {needed}.", free=format_bytes(free),
