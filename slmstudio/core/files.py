@@ -265,6 +265,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    inner = path.rglob("*") if path.is_dir() else (path,)
+    return sum(each.stat().st_size for each in inner if each.is_file())
+
+
 def sha256_of(path: Path) -> str:
     import hashlib  # loads OpenSSL, which no start needs
 

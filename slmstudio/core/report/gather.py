@@ -214,13 +214,7 @@ def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
 def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
-    return [Export(path, _size(path),
+    return [Export(path, files.size_of(path),
                    _fitting(folder.proof(path), expected.PARITY, tr("The proof of {file}", file=path.name), gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() \
-        else path.stat().st_size
