@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, leftovers, program
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import go_on
@@ -174,10 +174,8 @@ class Job:
             UserError: it can't be written: the disk is full, or a link is in the file's place.
         """
         line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
-        try:
+        with os_errors_as(tr("Could not send “{command}” to the worker.", command=command)):
             files.append_line(self.folder / COMMANDS, line)
-        except OSError as error:
-            raise from_os_error(error, tr("Could not send “{command}” to the worker.", command=command)) from error
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started.

@@ -10,7 +10,7 @@ from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
-from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
+from slmstudio.core.model.families import LABELS, class_names, family_label, why_no_language_model
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.licence import read_licence
 from slmstudio.core.model.safetensors_header import Tensor
@@ -219,9 +219,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     limits.check_promise(sizes, found, problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
-    architectures = config.get("architectures")
-    named = [item for item in architectures if isinstance(item, str)] if isinstance(architectures, list) else []
-    architecture = named[0] if named else model_type
+    architecture = next(iter(class_names(config)), model_type)
     return ModelFacts(
         path=folder, name=name, family=family_label(model_type, name), architecture=printable(architecture),
         parameters=found.parameters(tied), context_length=sizes["context_length"],

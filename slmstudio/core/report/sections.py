@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object, finite
+from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
@@ -126,10 +126,8 @@ def machines(facts: Facts) -> Table | None:
     for machine in facts.machines:
         rows += [(tr("System"), machine.get("system")), (tr("Processor"), machine.get("cpu")),
                  (tr("Cores"), exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
-        cards = machine.get("gpus")
         rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
-                 for card in (cards if isinstance(cards, list) else []) if isinstance(card, dict)
-                 ] or [("GPU", tr("no NVIDIA GPU"))]
+                 for card in objects(machine.get("gpus"))] or [("GPU", tr("no NVIDIA GPU"))]
     return Table((tr("What"), tr("Version or kind")), "lw", rows) if rows else None
 
 

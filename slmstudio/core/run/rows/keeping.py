@@ -15,7 +15,7 @@ from slmstudio.core import disk_space, files, jobs
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.whole_rows import columns_of
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines, source_rows
@@ -49,11 +49,10 @@ def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
         return spools[-1]
 
     try:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        yield store
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the rows in {run}.", run=run.name)) from error
+        with os_errors_as(tr("Could not save the rows in {run}.", run=run.name)):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            yield store
     finally:
         for each in spools:
             with contextlib.suppress(OSError):  # a write that failed has been reported already
@@ -71,16 +70,15 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
     disk_space.require(run, int(SHARE * sum(dataset.bytes for dataset in rows.files.values())))
     place, partial = run / kept_rows.FOLDER, run / f".{kept_rows.FOLDER}.partial"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        manifest = _described(config, rows, partial, cancelled)
-        files.write_atomically(partial / kept_rows.MANIFEST, files.dump_pretty(manifest.to_dict()))
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(partial, place)
-        files.fsync_folder(run)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the rows in {run}.", run=run.name)) from error
+        with os_errors_as(tr("Could not save the rows in {run}.", run=run.name)):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            manifest = _described(config, rows, partial, cancelled)
+            files.write_atomically(partial / kept_rows.MANIFEST, files.dump_pretty(manifest.to_dict()))
+            if place.exists():
+                shutil.rmtree(place)
+            os.replace(partial, place)
+            files.fsync_folder(run)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return kept_rows.opened(run, manifest)
