@@ -188,10 +188,7 @@ class Follower:
 
 
 def _count(event: dict[str, Any], name: str) -> int:
-    """
-    Raises:
-        ValueError: it isn't a number.
-    """
+    """Raises ValueError: it isn't a number."""
     value = number(event, name)
     if value is None:
         raise ValueError(name)

@@ -36,10 +36,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(host: str, allow_network: bool) -> None:
-    """
-    Raises:
-        UserError: other machines could reach `host`, and nobody has allowed that.
-    """
+    """Raises UserError: other machines could reach `host`, and nobody has allowed that."""
     if not is_loopback(host) and not allow_network:
         raise UserError(tr("{host} can be reached from other machines.", host=host),
                         tr("By default, the server listens on this machine only: anyone with the key could use the "

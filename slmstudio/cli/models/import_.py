@@ -65,10 +65,7 @@ def _unpack(file: Path, name: str | None, as_json: bool) -> int:
 
 
 def _checked(name: str) -> str:
-    """
-    Raises:
-        UserError: it can't be a folder's name.
-    """
+    """Raises UserError: it can't be a folder's name."""
     if name in ("", ".", "..") or name.startswith(".") or any(char in name for char in '/\\:*?"<>|\0'):
         raise UserError(tr("“{name}” can't be a model's name.", name=name),
                         tr("The name is also the name of its folder."), tr("Choose another name: --name."))

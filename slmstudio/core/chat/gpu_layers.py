@@ -53,10 +53,7 @@ class GpuLayers:
 
 
 def read_shape(path: Path) -> Shape:
-    """
-    Raises:
-        UserError: the file isn't a complete GGUF file.
-    """
+    """Raises UserError: the file isn't a complete GGUF file."""
     return shape_of(read_header(path, lambda values, lengths, tensors: None))
 
 

@@ -153,10 +153,7 @@ def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_rows(folder: Path) -> Rows:
-    """
-    Raises:
-        UserError: there are no items, or none was answered, or a file can't be read.
-    """
+    """Raises UserError: there are no items, or none was answered, or a file can't be read."""
     request = files.read_json(folder / jobs.REQUEST) or {}
     models = request.get("models")
     names = [str((model.get("name") if isinstance(model, dict) else "") or f"model {i}")

@@ -118,10 +118,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
 
 
 def _refuse(name: str, layout: str, rows: int) -> None:
-    """
-    Raises:
-        UserError: no test can be made of such rows.
-    """
+    """Raises UserError: no test can be made of such rows."""
     if layouts.kind(layout) == "text":
         raise UserError(tr("{file} is plain text.", file=name),
                         tr("It asks nothing, so there is nothing to answer."), tr(OTHER_FILE))

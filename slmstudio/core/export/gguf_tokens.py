@@ -42,10 +42,7 @@ class GgufTokens:
 
 
 def read_tokens(path: Path) -> GgufTokens:
-    """
-    Raises:
-        UserError: the file isn't a complete GGUF model.
-    """
+    """Raises UserError: the file isn't a complete GGUF model."""
     facts = read_gguf(path)  # checks every length that is trusted below
     try:
         with (open(path, "rb", opener=files.regular) as file,

@@ -154,10 +154,7 @@ def _lora_module(name: str, adapter: Path) -> str:
 
 
 def _rank(adapter: Path) -> int:
-    """
-    Raises:
-        UserError: vLLM can't serve such an adapter.
-    """
+    """Raises UserError: vLLM can't serve such an adapter."""
     config = files.read_json(adapter / "adapter_config.json")
     if config is None:
         raise UserError(tr("The adapter can't be read."),

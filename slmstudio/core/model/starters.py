@@ -95,10 +95,7 @@ STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
 
 
 def find(key: str) -> Starter:
-    """
-    Raises:
-        UserError: there is none of that name.
-    """
+    """Raises UserError: there is none of that name."""
     try:
         return STARTERS[key.lower()]
     except KeyError:

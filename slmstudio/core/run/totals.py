@@ -68,10 +68,7 @@ class Totals:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Totals:
-        """
-        Raises:
-            TypeError, KeyError: the state is damaged.
-        """
+        """Raises TypeError, KeyError: the state is damaged."""
         use = state["energy"]
         energy = use and EnergyUse(**{**use, "parts": tuple(Part(**part) for part in use["parts"])})
         return replace(cls(**state), energy=energy)

@@ -91,10 +91,7 @@ class Vote:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Vote:
-        """
-        Raises:
-            ValueError, KeyError, TypeError: it isn't a vote.
-        """
+        """Raises ValueError, KeyError, TypeError: it isn't a vote."""
         answers = tuple(_answer(each) for each in state["answers"])
         vote = cls(float(state["time"]), answers, int(state["seed"]), tuple(map(int, state["order"])),
                    state["verdict"], state["best"], bool(state["blind"]), dict(state["settings"]),

@@ -32,10 +32,7 @@ class ChatModel:
     """
 
     def __init__(self, path: Path, context_length: int, gpu_layers: int):
-        """
-        Raises:
-            UserError: llama.cpp can't load it, or it isn't a model that writes.
-        """
+        """Raises UserError: llama.cpp can't load it, or it isn't a model that writes."""
         llama_log.install()
         llama_log.RECENT.clear()
         import llama_cpp

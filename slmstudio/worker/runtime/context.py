@@ -92,9 +92,6 @@ class JobContext:
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 
     def check_cancelled(self) -> None:
-        """
-        Raises:
-            Cancelled: the user asked this job to end.
-        """
+        """Raises Cancelled: the user asked this job to end."""
         if self.cancelled():
             raise Cancelled

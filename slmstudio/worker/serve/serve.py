@@ -46,10 +46,7 @@ class ServeService:
         self._thread: threading.Thread | None = None
 
     def handle(self, message: dict[str, Any]) -> None:
-        """
-        Raises:
-            UserError: the model can't be loaded, or the process has served already.
-        """
+        """Raises UserError: the model can't be loaded, or the process has served already."""
         command = message.get("command")
         if command == "start":
             self._start(message)

@@ -86,10 +86,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
 
 
 def _spare_the_users_files(config: RunConfig, written: Script) -> None:
-    """
-    Raises:
-        UserError: a file that would be written is one of those that the run reads.
-    """
+    """Raises UserError: a file that would be written is one of those that the run reads."""
     read = {Path(name).resolve() for name in (config.train_file, config.eval_file) if name}
     for path in (written.path, written.train_file, written.eval_file):
         if path.resolve() in read:

@@ -139,10 +139,7 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
 
 
 def compare(reports: Sequence[Report]) -> None:
-    """
-    Raises:
-        UserError: a process differs from the first one, or its card is taken.
-    """
+    """Raises UserError: a process differs from the first one, or its card is taken."""
     first = reports[0]
     for number, other in enumerate(reports):
         who = {"number": number + 1, "count": len(reports), "host": other["host"], "first": first["host"]}
@@ -214,10 +211,7 @@ def knock(reports: Sequence[Report], rank: int,
 
 
 def compare_ways(ways: Sequence[Report], reports: Sequence[Report]) -> None:
-    """
-    Raises:
-        UserError: a machine can't connect to another.
-    """
+    """Raises UserError: a machine can't connect to another."""
     for number, way in enumerate(ways):
         if way["failed"]:
             other, why = way["failed"]
