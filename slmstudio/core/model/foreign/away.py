@@ -2,7 +2,7 @@
 
 A template's cost depends on the conversation and a tokenizer's on the text, so that a look at both beforehand (vetting)
 proves nothing about the next row. One child therefore stays, and answers within a millisecond; each request has its own
-limit on the processor's time and on memory (`child`). A child that reaches one is dead, and replaced with the
+limit on the processor's time and on memory (`foreign_child`). A child that reaches one is dead, and replaced with the
 next request. On Windows time alone is limited, from outside.
 
 Workers are processes of their own, and use both directly.
@@ -108,7 +108,7 @@ class _Child:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",
                        "TOKENIZERS_PARALLELISM": "false"}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-m", f"{__package__}_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env=environment, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
         self.answered = 0
         self.too_late = False
