@@ -221,9 +221,12 @@ def _entries() -> list[Measurement]:
         UserError: a newer program wrote the file.
         OSError: it can't be read.
     """
-    found = files.objects((formats.read(KIND, _file()) or {}).get("measurements"))
-    return [Measurement(**{name: state[name] for name in KINDS}, **{name: number(state, name) for name in FIGURES})
-            for state in found if all(isinstance(state.get(name), kind) for name, kind in KINDS.items())]
+    kept = []
+    for state in files.objects((formats.read(KIND, _file()) or {}).get("measurements")):
+        if all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
+            figures: dict[str, Any] = {name: number(state, name) for name in FIGURES}
+            kept.append(Measurement(**{name: state[name] for name in KINDS}, **figures))
+    return kept
 
 
 def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:
