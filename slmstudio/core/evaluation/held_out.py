@@ -71,7 +71,7 @@ def own_test_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> 
 def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Path:
     """The test file of a run's held-out rows, in RUN/jobs; written the first time it is asked for.
 
-    The rows are those that `worker.training.data.read_rows` evaluated, each with all its columns.
+    The rows are those that `worker.training.rows.data.read_rows` evaluated, each with all its columns.
 
     Raises:
         UserError: the rows are damaged, are plain text, or nothing was split off; of a run that keeps none: the

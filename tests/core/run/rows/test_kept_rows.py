@@ -125,15 +125,15 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slmstudio.core import jobs
-from slmstudio.core.run.rows import keeping, kept_rows, source_rows
+from slmstudio.core.run.rows import keeping, source_rows
 from slmstudio.core.run.config import RunConfig
-run, honest = Path(sys.argv[1]), kept_rows.raw_lines
+run, honest = Path(sys.argv[1]), keeping.raw_lines
 def lines(*arguments):
     for number, line in enumerate(honest(*arguments)):
         if number == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         yield line
-kept_rows.raw_lines = lines
+keeping.raw_lines = lines
 with keeping.spooling(run) as store:
     config = RunConfig.from_dict(jobs.Job(run).request())
     keeping.write(run, config, source_rows.read(config, store=store))
