@@ -45,25 +45,12 @@ app = typer.Typer(
     context_settings={"help_option_names": words.HELP},
     help="Fine-tune a small language model on your own machine, on your own data, offline.",
 )
-app.add_typer(runs.app)
-app.add_typer(data.app, name="data")
-app.add_typer(exports.app)
-app.add_typer(models.app, name="models")
-app.add_typer(estimate.app)
-app.add_typer(chat.app)
-app.add_typer(serve.app)
-app.add_typer(evaluate.app)
-app.add_typer(report.app)
-app.add_typer(place.app)
-app.add_typer(energy.app)
-app.add_typer(lock.app)
-app.add_typer(setup.app)
-app.add_typer(doctor.app)
+for room in (runs, data, exports, models, estimate, chat, serve, evaluate, report, place, energy, lock, setup, doctor):
+    app.add_typer(room.app)
 WHEN = ("before", "after")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and return its exit status."""
     as_json = "--json" in arguments
     try:
         if arguments[:1] not in (["place"], ["doctor"], ["--version"]) and not set(arguments).intersection(words.HELP):
@@ -89,14 +76,8 @@ def main(arguments: list[str]) -> int:
         import traceback
 
         say(traceback.format_exc(), file=sys.stderr, end="")
-        print_error(
-            UserError(
-                tr("Something went wrong in SLM Studio itself."),
-                f"{type(error).__name__}: {error}",
-                tr("Please report the lines above."),
-            ),
-            as_json,
-        )
+        print_error(UserError(tr("Something went wrong in SLM Studio itself."), f"{type(error).__name__}: {error}",
+                              tr("Please report the lines above.")), as_json)
         return 1
 
 

@@ -21,7 +21,7 @@ from slmstudio.core.i18n import ntr, tr
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
+app = typer.Typer(name="data", cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, for example instruction=Question,output=Answer. "
     "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
@@ -118,14 +118,11 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         "columns": list(dataset.columns), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
         **told.in_halves(dataset.problems), "unused": list(dataset.unused),
         "unused_that_matter": list(dataset.unused_that_matter), "notes": notes, "text_by": dataset.text_by or None,
-        "sheets": list(dataset.sheets), "findings": [_first_lines(finding.to_dict()) for finding in found],
+        "sheets": list(dataset.sheets),
+        "findings": [{**each.to_dict(), "lines": each.to_dict()["lines"][:told.MOST_IN_JSON]} for each in found],
         "tokens": counts.to_dict() if counts else None, "scripts": script_shares(dataset.records),
         "sha256": dataset.sha256, "bytes": dataset.bytes,
     }
-
-
-def _first_lines(finding: dict[str, Any]) -> dict[str, Any]:
-    return {**finding, "lines": finding["lines"][:told.MOST_IN_JSON]}
 
 
 def _model_folder(model: str | None, follower: Follower) -> Path | None:

@@ -60,10 +60,7 @@ def energy(
 
 
 def _remember(price: float | None, currency: str | None, grams: float | None, default: bool) -> None:
-    """
-    Raises:
-        UserError: with everything that is wrong, or the settings can't be used or written.
-    """
+    """Raises UserError: with everything that is wrong, or the settings can't be used or written."""
     from slmstudio.core import settings
     from slmstudio.core.run.energy.tariff import tariff
 

@@ -93,13 +93,11 @@ def evaluate(
 
 
 def _job_of(text: str) -> jobs.Job | None:
-    """The evaluation in a folder, where it is one."""
     request = formats.read("job", Path(text) / jobs.REQUEST)
     return jobs.Job(Path(text)) if request is not None and request.get("kind") == "evaluate" else None
 
 
 def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
-    """A request for a run, or for a model alone; and the run."""
     from slmstudio.core.evaluation import request
     from slmstudio.core.evaluation.request_models import model_at
     from slmstudio.core.run import named
@@ -191,7 +189,6 @@ def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:
 
 
 def print_advice(advice: Advice | None) -> None:
-    """The verdict in plain words, and what to try next."""
     if advice is not None:
         say(f"\n{advice.headline} {advice.caveat}".rstrip())
         for each in advice.proposals:
@@ -237,7 +234,6 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 
 def print_benchmark(result: dict[str, Any]) -> None:
-    """Accuracy of all questions and by subject."""
     models = result["models"]
     subjects = sorted({subject for model in models for subject in model["by_subject"]})
     rows = [(tr("all"), *(_figure(model["accuracy"]) for model in models))]

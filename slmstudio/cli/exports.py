@@ -12,7 +12,7 @@ from slmstudio.cli.output import Json, figure, print_error, print_json, print_ta
 from slmstudio.cli.progress import Follower
 from slmstudio.cli.targets import run_or_folder
 from slmstudio.core import files, jobs, llama, program
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.units import format_bytes
@@ -94,10 +94,8 @@ def parity(
         print_error(outcome.user_error(), as_json)
         return 1
     result = outcome.result
-    try:
+    with os_errors_as(tr("Could not save the proof beside the file.")):
         files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))
-    except OSError as error:
-        raise from_os_error(error, tr("Could not save the proof beside the file.")) from error
     if as_json:
         print_json({"gguf": str(gguf), "run": str(run), **result})
     else:
@@ -108,14 +106,12 @@ def parity(
 
 
 def _work(job: jobs.Job, kind: str) -> jobs.Outcome:
-    """Start a job and follow it to its end."""
     job.start()
     with Follower() as follower:
         return follower.follow(job, kind)
 
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
-    """The table of a proof."""
     from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 
     rows = [(tr(LABELS[check["name"]]) if check["name"] in LABELS else check["name"], check["figure"], required(check),

@@ -36,7 +36,6 @@ def figure(value: float | None, form: str = ".3f") -> str:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on one line, the last one of stdout."""
     line = json.dumps(files.without_non_finite(value), ensure_ascii=False)
     print(HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
@@ -53,12 +52,10 @@ def warning(text: object) -> str:
 
 
 def print_warning(text: object) -> None:
-    """On stderr, as the events of a job are."""
     say(warning(text), file=sys.stderr)
 
 
 def print_next(command: str) -> None:
-    """What is most likely wanted after this."""
     say("\n" + tr("Next: {command}", command=command))
 
 
@@ -68,7 +65,6 @@ def outcome_word(state: str) -> str:
 
 
 def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:
-    """A table on stdout; a line, where it has no rows."""
     if not rows:
         say(tr("{title}: none", title=title))
         return

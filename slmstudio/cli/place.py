@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
-from slmstudio.core import home_folder, paths, units
+from slmstudio.core import disk_space, home_folder, paths, units
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
@@ -57,10 +57,8 @@ def _go_back() -> str:
 
 
 def _free(home: Path) -> int:
-    from slmstudio.core.hardware.machine import disk_free
-
     with os_errors_as(tr("Could not read how much space is free on the disk.")):
-        return disk_free(home)
+        return disk_space.free(home)
 
 
 def _warnings(home: Path, free: int) -> list[UserError]:

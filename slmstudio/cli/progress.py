@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Container
-from types import TracebackType
 from typing import Any
 
 from slmstudio.cli.output import print_error, say, warning
@@ -48,14 +47,9 @@ class Follower:
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[detail]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console,
-            disable=self._plain,
-        )
+            TextColumn("{task.description}", markup=False), BarColumn(),
+            TextColumn("{task.fields[detail]}", markup=False), TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"), console=console, disable=self._plain)
         self.energy = EnergyMeter()
         self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
         self._reading = ProgressLeft(time.monotonic())
@@ -69,9 +63,7 @@ class Follower:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def follow(self, job: jobs.Job, phase: str) -> jobs.Outcome:
@@ -196,10 +188,7 @@ class Follower:
 
 
 def _count(event: dict[str, Any], name: str) -> int:
-    """
-    Raises:
-        ValueError: it isn't a number.
-    """
+    """Raises ValueError: it isn't a number."""
     value = number(event, name)
     if value is None:
         raise ValueError(name)

@@ -32,9 +32,7 @@ class Voice:
     """One model of a conversation, in a worker of its own.
 
     Attributes:
-        worker: not started yet.
         is_file: whether the model is a GGUF file, and not the folder of a model or a run.
-        lane: what was said with it.
         name: of the file; of a run or a model in a folder as its own files have it, once it is loaded.
         result: its last answer with its figures; {} before the first.
         stopped: whether Ctrl-C was pressed in this round.
@@ -131,7 +129,6 @@ class Talk:
         self._began = time.time()
 
     def new(self) -> None:
-        """Begin a new conversation."""
         self._began = time.time()
         for voice in self.voices:
             voice.lane = Lane(voice.lane.model)

@@ -13,7 +13,6 @@ from slmstudio.core.i18n import tr
 
 
 def run_named(text: str) -> Path:
-    """A run's folder."""
     from slmstudio.core.run import named
 
     return named.need(text)

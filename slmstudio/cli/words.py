@@ -22,8 +22,6 @@ HELP = ["--help", "-h"]
 
 
 class Group(TyperGroup):
-    """A command with commands below it."""
-
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             close = ", ".join(get_close_matches(args[0], self.commands))

@@ -74,12 +74,10 @@ def place() -> tuple[Path | None, UserError | None]:
 
 
 def shared(lines: list[Line]) -> list[Line]:
-    """The lines without personal data, to be sent to somebody."""
     return share.shared(lines, share.of_this_machine(place()[0]))
 
 
 def report(lines: list[Line]) -> str:
-    """The lines as plain text without personal data."""
     import slmstudio
 
     return f"SLM Studio {slmstudio.__version__}, {time.strftime('%Y-%m-%d')}\n\n{line.text(shared(lines))}"
@@ -93,7 +91,6 @@ def ask_libraries(names: Sequence[str], told: Callable[[int], None] = lambda don
 
     Args:
         told: called before each with how many are done.
-        seconds: for each child process.
     """
     found: dict[str, dict[str, Any]] = {}
     left = list(names)

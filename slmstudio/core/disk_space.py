@@ -25,12 +25,14 @@ LEAST_ROOM = 2 * 1024**3
 about one GB."""
 
 
-def free(folder: Path) -> int:
-    """Bytes that can be written where a folder is, or will be."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    return shutil.disk_usage(there).free
+def free(path: Path) -> int:
+    """Bytes that this user can still write at `path`, or at the nearest folder above it that exists.
+
+    Raises:
+        OSError: the disk doesn't answer.
+    """
+    path = path.absolute()
+    return shutil.disk_usage(next((p for p in (path, *path.parents) if os.path.exists(p)), path)).free
 
 
 def require(folder: Path, needed: int = 0) -> None:

@@ -50,7 +50,6 @@ class UserError(Exception):
     Args:
         what: what happened, with the file, line or field named.
         why: the reason, as far as it is known.
-        remedy: what to do next.
         problems: every single problem of the input, when there are several.
     """
 
@@ -100,7 +99,6 @@ def from_os_error(error: OSError, what: str) -> UserError:
     """Turn an operating-system error into a sentence with a remedy.
 
     Args:
-        error: what the system raised.
         what: what happened, as a whole sentence: tr("Could not write the checkpoint."). The path is put at its end.
     """
     import errno

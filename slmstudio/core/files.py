@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import itertools
 import json
 import math
@@ -91,10 +90,12 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
         _refuse_special(os.stat(path).st_mode, path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode("utf-8") if isinstance(content, str) else content
+    mode = 0o600 if private else 0o666
     try:
         if private:
             partial.unlink(missing_ok=True)  # one that others can read would stay so
-        with open(partial, "wb", opener=functools.partial(_unlinked, mode=0o600 if private else 0o666)) as file:
+        with open(partial, "wb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), mode)
+                  ) as file:
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -104,10 +105,6 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
             partial.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
-
-
-def _unlinked(path: str, flags: int, mode: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), mode)
 
 
 def _replace(partial: Path, path: Path) -> None:
@@ -194,7 +191,6 @@ def dump_line(value: dict[str, Any]) -> bytes:
 
 
 def dump_pretty(value: Any) -> str:
-    """JSON for a file that people read."""
     return json.dumps(without_non_finite(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
@@ -269,8 +265,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    inner = path.rglob("*") if path.is_dir() else (path,)
+    return sum(each.stat().st_size for each in inner if each.is_file())
+
+
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
     import hashlib  # loads OpenSSL, which no start needs
 
     with open(path, "rb", opener=regular) as file:

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from slmstudio.core import disk_space, files, formats, paths, program
@@ -136,8 +136,6 @@ def check(folder: Path) -> list[UserError]:
     """
     import tempfile
 
-    from slmstudio.core.hardware.machine import disk_free
-
     if is_fixed():
         raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is {home}.", home=paths.home()),
                         tr("Unset SLMSTUDIO_HOME and start again to choose a folder here."))
@@ -148,7 +146,7 @@ def check(folder: Path) -> list[UserError]:
         nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         with tempfile.TemporaryFile(dir=nearest):
             pass
-        free = disk_free(nearest)
+        free = disk_space.free(nearest)
     if free < disk_space.LEAST_ROOM:
         raise UserError(tr("There isn't enough space in {folder}.", folder=folder),
                         tr("{free} is free; a first run needs {needed}.", free=format_bytes(free),
@@ -191,8 +189,8 @@ def change(folder: Path) -> str:
             # By these the folder is known again: an empty one is the place where a disk isn't plugged in.
             (folder / name).mkdir(parents=True, exist_ok=True)
         keep_private(folder)
-        if old is not None:
-            _bring_settings(old, folder)
+        if old is not None and (old / _SETTINGS).is_file() and not (folder / _SETTINGS).exists():
+            shutil.copyfile(old / _SETTINGS, folder / _SETTINGS)
         if folder == absolute(paths.usual_home()):
             paths.place_file().unlink(missing_ok=True)
         else:
@@ -246,19 +244,9 @@ def _refuse_foreign(folder: Path) -> None:
 def _refuse_while_running(home: Path) -> None:
     from slmstudio.core.jobs.job import Job
 
-    for folder in _job_folders(home):
-        if Job(folder).is_alive():
-            raise UserError(tr("The folder can't be changed while something is running."),
-                            tr("Still running: {folder}.", folder=folder),
-                            tr("Wait until it's done, or stop it; then change the folder."))
-
-
-def _job_folders(home: Path) -> Iterator[Path]:
     for pattern in ("runs/*", "runs/*/jobs/*", "evaluations/*", "cache/jobs/*"):
-        yield from (file.parent for file in home.glob(f"{pattern}/process.json"))
-
-
-def _bring_settings(old: Path, new: Path) -> None:
-    before, after = old / _SETTINGS, new / _SETTINGS
-    if before.is_file() and not after.exists():
-        shutil.copyfile(before, after)
+        for file in home.glob(f"{pattern}/process.json"):
+            if Job(file.parent).is_alive():
+                raise UserError(tr("The folder can't be changed while something is running."),
+                                tr("Still running: {folder}.", folder=file.parent),
+                                tr("Wait until it's done, or stop it; then change the folder."))

@@ -16,12 +16,10 @@ FETCH = ".partial-"
 
 
 def of_import(target: Path, pid: int) -> Path:
-    """The folder in which an import to `target` is made."""
     return target.with_name(f".{target.name}.{pid}.partial")
 
 
 def of_fetch(pid: int) -> Path:
-    """The folder in which a benchmark's data arrive."""
     return paths.benchmarks_dir() / f"{FETCH}{pid}"
 
 

@@ -30,10 +30,7 @@ def trouble() -> UserError | None:
 
 
 def need() -> None:
-    """
-    Raises:
-        UserError: there is no chat engine.
-    """
+    """Raises UserError: there is no chat engine."""
     missing = trouble()
     if missing is not None:
         raise missing

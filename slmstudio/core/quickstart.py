@@ -123,7 +123,6 @@ def _done(job: jobs.Job, phase: str, report: Report) -> dict[str, Any]:
 
 
 def ask(gguf: Path, question: str, system: str | None = None, **options: Any) -> str:
-    """One greedy answer from a GGUF file."""
     messages = [{"role": "system", "content": system}] if system else []
     worker = InteractiveWorker("chat")
     worker.start()

@@ -6,10 +6,9 @@ import contextlib
 import errno
 import ipaddress
 import json
-import os
 from pathlib import Path
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, keyrings, paths
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
@@ -21,11 +20,7 @@ _SERVICE, _ACCOUNT = "slmstudio", "server key"
 
 
 class PortInUse(UserError):
-    """Another program listens at the port.
-
-    Attributes:
-        free_port: one that is free, or None.
-    """
+    """Another program listens at the port."""
 
     free_port: int | None = None
 
@@ -41,10 +36,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(host: str, allow_network: bool) -> None:
-    """
-    Raises:
-        UserError: other machines could reach `host`, and nobody has allowed that.
-    """
+    """Raises UserError: other machines could reach `host`, and nobody has allowed that."""
     if not is_loopback(host) and not allow_network:
         raise UserError(tr("{host} can be reached from other machines.", host=host),
                         tr("By default, the server listens on this machine only: anyone with the key could use the "
@@ -81,7 +73,6 @@ def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserEr
 
 
 def url(host: str, port: int) -> str:
-    """The base URL that clients are given."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
@@ -97,15 +88,15 @@ def server_key(new: bool = False) -> str:
     """
     import secrets
 
-    known = None if new else _from_keyring() or _from_file()
+    known = None if new else keyrings.read(_SERVICE, _ACCOUNT) or _from_file()
     if known:
         return known
     key = "slm-" + secrets.token_urlsafe(32)
-    if _into_keyring(key):
+    if keyrings.keep(_SERVICE, _ACCOUNT, key):
         _key_file().unlink(missing_ok=True)
         return key
     with os_errors_as(tr("Could not save the server's key.")):
-        _write_private(_key_file(), key)
+        files.write_atomically(_key_file(), f"{key}\n", private=True)
     return key
 
 
@@ -118,41 +109,6 @@ def _from_file() -> str | None:
         return files.read_text(_key_file()).strip() or None
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Nobody else can read it at any moment: it is born with its permissions."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    files.fsync_folder(path.parent)
-
-
-def _from_keyring() -> str | None:
-    try:
-        import keyring
-
-        return keyring.get_password(_SERVICE, _ACCOUNT)
-    except Exception:  # no keyring, a locked one, or one that is broken in its own way: the file is there
-        return None
-
-
-def _into_keyring(key: str) -> bool:
-    try:
-        import keyring
-
-        keyring.set_password(_SERVICE, _ACCOUNT, key)
-        return keyring.get_password(_SERVICE, _ACCOUNT) == key
-    except Exception:  # as above
-        return False
 
 
 def curl_snippet(base_url: str, key: str, model: str) -> str:

@@ -25,7 +25,6 @@ class Settings:
     Attributes:
         language: a code as in `i18n.available`; "" follows the system.
         theme: "system", "light" or "dark".
-        last_tab: the tab that was open last.
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
         datasets: those that are open or were, as `data.remembered` reads them.

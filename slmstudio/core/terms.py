@@ -13,7 +13,6 @@ class Term:
 
     Attributes:
         name: as the window writes it in English; the window translates it, and looks terms up by their keys.
-        what: one sentence on what it is.
         so: one sentence on what to make of it.
     """
 

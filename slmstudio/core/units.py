@@ -154,5 +154,4 @@ def _three_digits(value: float) -> str:
 
 
 def _plain(value: float) -> str:
-    """Without the ".0"."""
     return f"{value:.1f}".removesuffix(".0")

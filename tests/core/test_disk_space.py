@@ -54,3 +54,10 @@ def test_the_reserve_takes_room_and_gives_it_back(tmp_path: Path):
     disk_space.give_reserve(tmp_path)
     disk_space.give_reserve(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_free_disk_of_a_folder_that_is_still_to_be_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = shutil.disk_usage(tmp_path).free
+    for path in (tmp_path, tmp_path / "runs" / "new", Path("runs/new")):
+        assert disk_space.free(path) == pytest.approx(expected, rel=0.2)

@@ -13,9 +13,8 @@ import psutil
 import pytest
 
 from slmstudio.cli import commands
-from slmstudio.core import home_folder, paths, settings
+from slmstudio.core import disk_space, home_folder, paths, settings
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import machine
 from slmstudio.core.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the places follow the XDG variables")
@@ -28,7 +27,7 @@ def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SLMSTUDIO_HOME", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(machine, "disk_free", lambda path: 50 * GIB)
+    monkeypatch.setattr(disk_space, "free", lambda path: 50 * GIB)
     return tmp_path / "data" / "slmstudio"
 
 
@@ -93,10 +92,10 @@ def test_folders_that_cannot_be_the_place(usual: Path, tmp_path: Path):
 
 
 def test_room_on_the_disk(usual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine, "disk_free", lambda path: 5 * GIB)
+    monkeypatch.setattr(disk_space, "free", lambda path: 5 * GIB)
     (warning,) = home_folder.check(tmp_path / "new")
     assert "5 GB" in warning.what
-    monkeypatch.setattr(machine, "disk_free", lambda path: GIB)
+    monkeypatch.setattr(disk_space, "free", lambda path: GIB)
     assert "enough space" in refused(tmp_path / "new").what
 
 

@@ -16,7 +16,7 @@ from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
-from slmstudio.core.model.gguf_lora import fitting, read_lora
+from slmstudio.core.model.gguf.lora import fitting, read_lora
 
 WIDTH, INNER, LAYERS, HEADS, RANK, ALPHA = 64, 96, 2, 4, 4, 8.0
 STRENGTHS = (0.5, 1.0, 1.5)

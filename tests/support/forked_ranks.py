@@ -111,15 +111,15 @@ def slow_first_rank() -> None:
     """What the others wait for takes the first rank longer than they would wait for one that hangs."""
 
     from slmstudio.worker.runtime import ranks
-    from slmstudio.worker.training import train
+    from slmstudio.worker.training import loading
 
-    ranks.SECONDS, ranks.BUSY_SECONDS, honest = 3.0, 0.2, train.read_rows
+    ranks.SECONDS, ranks.BUSY_SECONDS, honest = 3.0, 0.2, loading.read_rows
 
     def read_rows(*args: Any) -> Any:
         time.sleep(6)
         return honest(*args)
 
-    train.read_rows = read_rows
+    loading.read_rows = read_rows
 
 
 def _rank(order: dict[str, Any], at: int, port: int) -> int:

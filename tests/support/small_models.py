@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.rows.batches import IGNORED
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 300, "max_position_embeddings": 512}

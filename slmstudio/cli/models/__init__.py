@@ -5,7 +5,7 @@ import typer
 from slmstudio.cli.models import get, import_, listing, token, vet
 from slmstudio.cli.words import Group
 
-app = typer.Typer(cls=Group, no_args_is_help=False,
+app = typer.Typer(name="models", cls=Group, no_args_is_help=False,
                   help="Base models: those on disk and those that can be downloaded.")
 app.callback(invoke_without_command=True)(listing.models)
 app.command("list")(listing.list_)

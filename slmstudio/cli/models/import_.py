@@ -34,7 +34,7 @@ def import_(
 ) -> int:
     """Use a model or an adapter from elsewhere: unpack a GGUF file, remember a folder, make a run of an adapter."""
     from slmstudio.core.model import peft_adapter
-    from slmstudio.core.model.gguf import is_gguf
+    from slmstudio.core.model.gguf.model import is_gguf
 
     if (what is None) == (starter is None):
         raise UserError(tr("Give either a file or folder, or --starter NAME."))
@@ -56,7 +56,7 @@ def import_(
 
 
 def _unpack(file: Path, name: str | None, as_json: bool) -> int:
-    from slmstudio.core.model import gguf
+    from slmstudio.core.model.gguf import model as gguf
 
     facts = gguf.read_gguf(file)
     target = paths.models_dir() / _checked(name or gguf.folder_name(facts))
@@ -65,10 +65,7 @@ def _unpack(file: Path, name: str | None, as_json: bool) -> int:
 
 
 def _checked(name: str) -> str:
-    """
-    Raises:
-        UserError: it can't be a folder's name.
-    """
+    """Raises UserError: it can't be a folder's name."""
     if name in ("", ".", "..") or name.startswith(".") or any(char in name for char in '/\\:*?"<>|\0'):
         raise UserError(tr("“{name}” can't be a model's name.", name=name),
                         tr("The name is also the name of its folder."), tr("Choose another name: --name."))

@@ -5,8 +5,5 @@ import typer
 from slmstudio.cli.runs import existing, listing, plan, queue, train
 
 app = typer.Typer()
-app.add_typer(plan.app)
-app.add_typer(train.app)
-app.add_typer(existing.app)
-app.add_typer(queue.app, name="queue")
-app.add_typer(listing.app, name="runs")
+for commands in (plan, train, existing, queue, listing):
+    app.add_typer(commands.app)

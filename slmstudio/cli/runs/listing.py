@@ -18,7 +18,7 @@ from slmstudio.core.i18n import tr
 if TYPE_CHECKING:
     from slmstudio.core.run.folder import RunSummary
 
-app = typer.Typer(cls=Group)
+app = typer.Typer(name="runs", cls=Group)
 
 
 @app.callback(invoke_without_command=True)

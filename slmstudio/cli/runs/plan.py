@@ -49,16 +49,12 @@ def plan(
     overrides = planner.parse_settings(set_ or [])
     spare([data, test], out)
     with Follower() as follower:
-        model_facts = (
-            starter.prepare(lambda event: follower.on_event("model", event))
-            if model == "starter"
-            else vet.read_vetted(on_disk.resolve(model))
-        )
+        model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
+                       else vet.read_vetted(on_disk.resolve(model)))
         dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
     machine = read_machine()
     config = planner.plan(
-        planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides)
-    )
+        planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides))
     spare([model_facts.path, config.train_file, config.eval_file], out)
     found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
     config_file.write(config, out)
@@ -77,7 +73,6 @@ def plan(
 
 
 def _show_plan(config: RunConfig, outlook: Outlook, out: Path) -> None:
-    """Each field with its reason, and what the run takes."""
     from slmstudio.core.run.energy import told as energy_told
     from slmstudio.core.run.energy.tariff import tariff
 

@@ -20,7 +20,7 @@ from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Runs that are waiting for their turn.")
+app = typer.Typer(name="queue", cls=Group, no_args_is_help=True, help="Runs that are waiting for their turn.")
 
 
 @app.command("add")
@@ -29,12 +29,10 @@ def add(run: RunOrFile, as_json: Json = False) -> int:
     from slmstudio.core.run import config_file, folder, queue
 
     config = config_file.load(run)
-    if run.is_dir():
-        target = run
-    else:
+    if not run.is_dir():
         config.check()
-        target = folder.create(config).folder
-    entry = queue.add(target)
+        run = folder.create(config).folder
+    entry = queue.add(run)
     if as_json:
         print_json(entry.to_dict())
         return 0

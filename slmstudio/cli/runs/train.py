@@ -36,10 +36,7 @@ def _chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
 
 
 def _need_machine(config: Any) -> None:
-    """
-    Raises:
-        UserError: several processes are asked for, and this machine can't run them.
-    """
+    """Raises UserError: several processes are asked for, and this machine can't run them."""
     if config.world_size > 1:
         from slmstudio.core.hardware.machine import read_machine
         from slmstudio.core.run.launch import checks

@@ -103,10 +103,7 @@ class Tree:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Tree:
-        """
-        Raises:
-            ValueError, KeyError, TypeError: the state is damaged.
-        """
+        """Raises ValueError, KeyError, TypeError: the state is damaged."""
         tree = cls()
         for each in state["messages"]:
             tree._take(Message(each["id"], each["parent"], each["role"], each["content"],
@@ -144,7 +141,6 @@ class Lane:
 
     @property
     def turns(self) -> list[Message]:
-        """The branch that is shown."""
         return self.tree.path()
 
 
@@ -185,10 +181,7 @@ class Conversation:
 
     @classmethod
     def read(cls, path: Path) -> Conversation:
-        """
-        Raises:
-            UserError: the file is missing, isn't a conversation, or was written by a newer version.
-        """
+        """Raises UserError: the file is missing, isn't a conversation, or was written by a newer version."""
         try:
             state = json.loads(files.read_bytes(path))
             state = formats.check("chat", state, path)

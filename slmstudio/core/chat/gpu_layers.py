@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.gguf_header import Header, read_header
+from slmstudio.core.model.gguf.header import Header, read_header
 from slmstudio.core.units import format_bytes
 
 MB = 2**20
@@ -25,7 +25,6 @@ class Shape:
     """What of a model decides how much memory it takes.
 
     Attributes:
-        layers: decoder layers.
         cached: values that the cache keeps of a token, in all layers together.
         vocabulary, heads, width: size of the vocabulary, attention heads, size of a hidden state.
     """
@@ -54,10 +53,7 @@ class GpuLayers:
 
 
 def read_shape(path: Path) -> Shape:
-    """
-    Raises:
-        UserError: the file isn't a complete GGUF file.
-    """
+    """Raises UserError: the file isn't a complete GGUF file."""
     return shape_of(read_header(path, lambda values, lengths, tensors: None))
 
 
@@ -84,7 +80,6 @@ def choose(shape: Shape, context_length: int, gpus: Sequence[Gpu], *, supported:
 
     Args:
         context_length: tokens that the model is to be loaded with.
-        gpus: the cards with their free memory.
         supported: whether this build of llama.cpp can use a card at all.
         training: a run is in progress; it needs the card, so chat stays on the processor.
     """

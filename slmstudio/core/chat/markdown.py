@@ -93,7 +93,7 @@ class Stream:
         starts = _starts(tokens, self._number)
         if len(starts) < 2:
             return self._cut_line()
-        limit = _line_at(self._rest, SETTLED_CHARACTERS)
+        limit = self._rest.count("\n", 0, SETTLED_CHARACTERS)
         # As much as possible below the limit, so that a text piece doesn't grow too long; but at least one block.
         line, number = max((start for start in starts[1:] if start[0] <= limit), default=starts[1])
         at = _offset_of(self._rest, line)
@@ -149,10 +149,6 @@ def _starts(tokens: Sequence[Token], first: int | None) -> list[tuple[int, int |
 def _first_number(token: Token) -> int:
     start = token.attrGet("start")
     return 1 if start is None else int(start)
-
-
-def _line_at(text: str, offset: int) -> int:
-    return text.count("\n", 0, offset)
 
 
 def _offset_of(text: str, line: int) -> int:

@@ -9,7 +9,7 @@ from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
-from slmstudio.core.model.gguf_lora import LoraFacts, fitting
+from slmstudio.core.model.gguf.lora import LoraFacts, fitting
 from slmstudio.core.run import folder as run_folder
 
 

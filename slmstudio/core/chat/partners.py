@@ -62,10 +62,7 @@ def of_text(text: str) -> list[Path]:
 
 
 def _model_called(text: str) -> Path:
-    """
-    Raises:
-        UserError: no model on this machine is called so, nor a run.
-    """
+    """Raises UserError: no model on this machine is called so, nor a run."""
     with contextlib.suppress(UserError):  # it says how to download a model of that name; a run was as likely meant
         found = library.starter_gguf() if text == library.STARTER else on_disk.resolve(text)
         if found is not None and found.exists():

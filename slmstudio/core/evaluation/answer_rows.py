@@ -65,7 +65,6 @@ class Rows:
 
     Attributes:
         names: of the models; the first is what others are compared with.
-        request: of the job.
         damaged: lines that couldn't be read, as one that a power cut has left.
         sha256: of the test file that the items are from; None where that isn't known.
     """
@@ -147,7 +146,6 @@ class Rows:
 
 
 def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
-    """The item with its references as they are scored."""
     references = item.get("references") or []
     if not any(isinstance(each, str) and OPEN in each for each in references):
         return item
@@ -155,10 +153,7 @@ def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_rows(folder: Path) -> Rows:
-    """
-    Raises:
-        UserError: there are no items, or none was answered, or a file can't be read.
-    """
+    """Raises UserError: there are no items, or none was answered, or a file can't be read."""
     request = files.read_json(folder / jobs.REQUEST) or {}
     models = request.get("models")
     names = [str((model.get("name") if isinstance(model, dict) else "") or f"model {i}")

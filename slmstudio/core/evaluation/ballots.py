@@ -53,7 +53,6 @@ def add(folder: Path, row: Row, of: str, with_: str, verdict: str, better: str =
     """Keep a vote. Reads the models' files the first time.
 
     Args:
-        of, with_: names of the two models.
         verdict: as of `store.Vote`; of `BEST`, `better` is the name of the better one.
 
     Raises:

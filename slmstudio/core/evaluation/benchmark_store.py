@@ -29,7 +29,6 @@ class DataSet:
     """One fetched data set.
 
     Attributes:
-        folder: where it is.
         dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
         revision: the hub's commit, "" where it didn't say.
         splits: name of a split → its file.
@@ -50,7 +49,6 @@ class Fetched:
     """A benchmark whose data are on this machine.
 
     Attributes:
-        name: as it was asked for.
         tasks: lm_eval's name of a task → its data set.
     """
 
@@ -59,7 +57,6 @@ class Fetched:
 
     @property
     def data_sets(self) -> tuple[DataSet, ...]:
-        """Each of them once."""
         return tuple({each.folder: each for each in self.tasks.values()}.values())
 
     @property
@@ -192,5 +189,4 @@ def missing(name: str) -> UserError:
 
 
 def names(fetched: Iterable[DataSet]) -> list[dict[str, str]]:
-    """What scores.json says of the data."""
     return [{"dataset": each.dataset, "part": each.part, "revision": each.revision} for each in fetched]

@@ -16,8 +16,6 @@ ROWS, HOW = "rows", "how"
 
 
 class Evaluated(Protocol):
-    """An evaluation, as the report and the window know it."""
-
     @property
     def folder(self) -> Path: ...
 
@@ -112,7 +110,6 @@ def is_own(evaluation: Evaluated, eval_file: str | None) -> bool:
 
 
 def model_names(scores: Mapping[str, Any] | None) -> list[str]:
-    """Names of the models that have scores, in their order."""
     return [str(each.get("name")) for each in objects((scores or {}).get("models"))]
 
 

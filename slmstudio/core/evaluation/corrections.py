@@ -31,7 +31,6 @@ class Corrections:
     removed: frozenset[int] = frozenset()
 
     def applied(self, items: Iterable[Item]) -> list[Item]:
-        """The items as they are now."""
         return [{**item, **self.values.get(item["id"], {})} for item in items if item["id"] not in self.removed]
 
     def has_other_references(self, item: Any) -> bool:

@@ -15,7 +15,7 @@ from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows import keeping, kept_rows, lines
 from slmstudio.core.run.rows.manifest import EVALUATION
 
 Cancelled = Callable[[], bool] | None
@@ -45,7 +45,7 @@ def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tup
     """
     run = request.get("train_run")
     if run and (Path(run) / jobs.RUN).is_file():
-        kept = kept_rows.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
+        kept = keeping.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
         if kept is not None:
             return kept.train, kept.source.sha256
     training = given.read(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)
@@ -71,7 +71,7 @@ def own_test_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> 
 def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Path:
     """The test file of a run's held-out rows, in RUN/jobs; written the first time it is asked for.
 
-    The rows are those that `worker.training.data.read_rows` evaluated, each with all its columns.
+    The rows are those that `worker.training.rows.data.read_rows` evaluated, each with all its columns.
 
     Raises:
         UserError: the rows are damaged, are plain text, or nothing was split off; of a run that keeps none: the
@@ -118,10 +118,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
 
 
 def _refuse(name: str, layout: str, rows: int) -> None:
-    """
-    Raises:
-        UserError: no test can be made of such rows.
-    """
+    """Raises UserError: no test can be made of such rows."""
     if layouts.kind(layout) == "text":
         raise UserError(tr("{file} is plain text.", file=name),
                         tr("It asks nothing, so there is nothing to answer."), tr(OTHER_FILE))

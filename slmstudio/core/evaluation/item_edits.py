@@ -26,7 +26,6 @@ class ItemEdit:
     """A change that was made.
 
     Attributes:
-        folder: of the evaluation.
         item: the row's id; `line`: of the test file, where it came from one.
         change: its name in the evaluation's corrections.
         unscored: why the scores are still those from before the change; None where they are new.
@@ -42,9 +41,6 @@ class ItemEdit:
 def set_references(job_folder: Path, item: int, references: Sequence[str]) -> ItemEdit:
     """Give a row other references, and score it again. What was found out with the old ones counts no more: how likely
     a model held them, and what a judge said who had read them.
-
-    Args:
-        item: the row's id.
 
     Raises:
         UserError: the evaluation is running or has no such row, or the references can't be used, or the change can't
@@ -132,7 +128,6 @@ def _rows(job_folder: Path) -> list[dict[str, Any]]:
 
 
 def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """All rows as they are now, and the one that is meant."""
     _must_be_still(job_folder)
     rows = _rows(job_folder)
     row = next((row for row in rows if row["id"] == item), None)

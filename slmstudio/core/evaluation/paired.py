@@ -75,7 +75,6 @@ def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]]
 
     Args:
         benchmarks: by their titles.
-        progress: as of `compare_rows`.
     """
     found = compare_rows(tests, progress) if len(tests) > 1 else Paired()
     for title, sides in benchmarks.items():

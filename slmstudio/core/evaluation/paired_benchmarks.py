@@ -67,10 +67,7 @@ def _pair(place: int, first: list[float], second: list[float], left_out: int) ->
 
 
 def _right(folder: Path, progress: Progress | None) -> Right:
-    """
-    Raises:
-        UserError: the answers weren't kept, or can't be read.
-    """
+    """Raises UserError: the answers weren't kept, or can't be read."""
     rows = benchmark_rows.read(folder, progress)
     name = result_name(list(dict.fromkeys(name for row in rows for name in row.scores)))
     seen: Counter[tuple[Any, ...]] = Counter()

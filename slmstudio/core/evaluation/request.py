@@ -33,7 +33,7 @@ from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary
@@ -57,7 +57,6 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
     Args:
         run: the run, or its folder.
         exports: whether its GGUF files are evaluated too.
-        cancelled: asked now and then.
 
     Returns:
         The request; "test" is null where no rows were held out, with the reason under "no_test" (text).

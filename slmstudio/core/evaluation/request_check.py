@@ -42,7 +42,6 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     """Look at every value of a request and at the files it names. Reads the whole test file.
 
     Args:
-        cancelled: asked now and then.
         progress: called with (bytes read, bytes in all) of the test file.
 
     Raises:
@@ -125,7 +124,8 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
         return 0
     try:
         if gguf:
-            _must_be_there(gguf)
+            if not Path(gguf).exists():
+                raise UserError(tr("{path} doesn't exist.", path=gguf), tr("It was moved or deleted."))
             read_sound_gguf(gguf)
             return 0
         context = read_model(str(folder)).context_length
@@ -138,11 +138,6 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
         inner = "; ".join(map(str, error.problems))
         problems.append(Problem(" ".join(part for part in (error.what, error.why, inner) if part), field=name))
         return 0
-
-
-def _must_be_there(path: str) -> None:
-    if not Path(path).exists():
-        raise UserError(tr("{path} doesn't exist.", path=path), tr("It was moved or deleted."))
 
 
 def _check_test(request: Mapping[str, Any], problems: list[Problem],

@@ -97,7 +97,6 @@ def _model(rows: Rows, table: ScoreTable, model: int) -> dict[str, Any]:
 
 
 def _group(table: ScoreTable, model: int, members: Any = None) -> dict[str, dict[str, Any]]:
-    """The scores of all rows, or of those in `members`."""
     found = {}
     for metric in METRICS.values():
         counts = table.counts(metric, model, members)

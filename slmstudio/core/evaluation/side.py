@@ -15,7 +15,6 @@ class Side:
     """
     Attributes:
         name: of the run; each has another one.
-        folder: of its evaluation.
     """
 
     name: str

@@ -35,7 +35,6 @@ class Target:
 
     Attributes:
         key: for programs.
-        english_name: for people.
         budget: bytes that a model may take; the rest is the system's and other programs'.
         on_processor: whether the processor does the work, so that the file's size decides the speed.
     """

@@ -12,7 +12,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf.model import read_gguf
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
@@ -42,10 +42,7 @@ class GgufTokens:
 
 
 def read_tokens(path: Path) -> GgufTokens:
-    """
-    Raises:
-        UserError: the file isn't a complete GGUF model.
-    """
+    """Raises UserError: the file isn't a complete GGUF model."""
     facts = read_gguf(path)  # checks every length that is trusted below
     try:
         with (open(path, "rb", opener=files.regular) as file,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from slmstudio.core import files
+from slmstudio.core import disk_space, files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
@@ -69,7 +68,7 @@ def put(gguf: Path, progress: Callable[[int, int], None] = lambda done, total: N
 
 
 def _copy(source: Path, target: Path, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> None:
-    size, free = source.stat().st_size, shutil.disk_usage(target.parent).free
+    size, free = source.stat().st_size, disk_space.free(target.parent)
     if free < size + SPARE_BYTES:
         raise UserError(tr("There isn't enough space on the disk with LM Studio's folder."),
                         tr("The file takes {size}, but {folder} has only {free} free.", size=format_bytes(size),

@@ -44,7 +44,9 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
         raise UserError(tr("{file} has no chat template.", file=gguf.name),
                         tr("Without one, nobody can know how it was taught to chat."), tr("Export an instruct model."))
     found = ollama_template.take_apart(tokens.template)
-    notes = [*found.notes, *_bos_notes(found, tokens)]
+    notes = list(found.notes)
+    if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
+        notes.append(tr("Ollama puts {token} first, which the chat template doesn't.", token=tokens.bos))
     if tokens.adds_bos:
         found = found.without_bos(tokens.bos)
     path = str(gguf.absolute())
@@ -66,12 +68,6 @@ def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, .
     behind = _FIRST_TOKEN.match(found.between)
     texts = [behind[1]] if behind else []
     return tuple(text for text in dict.fromkeys([*texts, *tokens.ends]) if text and '"' not in text)
-
-
-def _bos_notes(found: ollama_template.Turns, tokens: GgufTokens) -> list[str]:
-    if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
-        return [tr("Ollama puts {token} first, which the chat template doesn't.", token=tokens.bos)]
-    return []
 
 
 def program() -> str | None:
@@ -122,7 +118,6 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
 
 
 def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> str:
-    """What the process said until its end."""
     while True:
         try:
             return process.communicate(timeout=POLL_SECONDS)[0].decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.export import lm_studio, ollama
 from slmstudio.core.export.types import ADAPTER, LORA, MERGED
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 
@@ -32,8 +32,6 @@ class Recipe:
         program: "ollama", "vllm", "llama.cpp" or "lm-studio".
         text: what is copied into a terminal or a file; empty where it can't be done.
         command: what then starts it, where `text` is a file; empty otherwise.
-        notes: sentences about it.
-        problem: why it can't be done.
     """
 
     program: str
@@ -156,10 +154,7 @@ def _lora_module(name: str, adapter: Path) -> str:
 
 
 def _rank(adapter: Path) -> int:
-    """
-    Raises:
-        UserError: vLLM can't serve such an adapter.
-    """
+    """Raises UserError: vLLM can't serve such an adapter."""
     config = files.read_json(adapter / "adapter_config.json")
     if config is None:
         raise UserError(tr("The adapter can't be read."),

@@ -134,7 +134,6 @@ class OtherFormat:
 
     @property
     def description(self) -> str:
-        """What it is, in a sentence of the language that is spoken."""
         return tr(self.english)
 
 

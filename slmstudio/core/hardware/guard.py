@@ -50,7 +50,6 @@ class HeatWatch:
         return None
 
     def sentence(self, temperature_c: int) -> str:
-        """The warning for a user: what, why, and what to do."""
         if self.reported:
             hot = tr("The GPU is at {degrees} °C; it slows itself down at {limit} °C.", degrees=temperature_c,
                      limit=self.slowdown_c)

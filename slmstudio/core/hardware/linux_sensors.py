@@ -23,7 +23,6 @@ MOST_CLOCKS = 8
 
 
 def sys_folder() -> Path:
-    """Where Linux' readings are."""
     return Path(os.environ.get(SYS) or "/sys")
 
 

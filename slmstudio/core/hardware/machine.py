@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,16 +88,6 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
         gpus.append(Gpu(monitor.index, monitor.name, total, free, monitor.compute_capability, monitor.uuid,
                         reading.power_limit_w))
     return tuple(gpus), reason
-
-
-def disk_free(path: Path) -> int:
-    """Bytes that this user can still write at `path`, or at the nearest folder above it that exists.
-
-    Raises:
-        OSError: the disk doesn't answer.
-    """
-    path = path.absolute()
-    return shutil.disk_usage(next((p for p in (path, *path.parents) if os.path.exists(p)), path)).free
 
 
 def parse_cpuinfo(text: str) -> tuple[str, bool]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any
 
 from slmstudio.core.hardware.nvml_calls import DRIVER_GONE, LOST, NO_DRIVER, NO_GPU, GpuGone, ask, binding
@@ -26,7 +25,6 @@ class GpuReading:
 
     Attributes:
         index: the driver's number of the card, from 0.
-        temperature_c: degrees Celsius.
         slowdown_c: the temperature at which the card slows itself down to protect itself.
         power_w, power_limit_w: watts drawn, and at most allowed.
         energy_j: joules drawn since the driver was loaded.
@@ -135,7 +133,7 @@ class GpuMonitor:
     def __enter__(self) -> GpuMonitor:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def read(self) -> GpuReading:

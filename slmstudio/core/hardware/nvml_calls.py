@@ -48,7 +48,6 @@ def ask(query: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def reason(error: Any) -> str:
-    """Why NVML can't be used, for a user."""
     pynvml = binding()
     known = {
         pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,

@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slmstudio.core import disk_space
 from slmstudio.core.hardware import rapl
 from slmstudio.core.hardware.linux_sensors import ProcessorSensors, read_battery
-from slmstudio.core.hardware.machine import Gpu, Machine, disk_free
+from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
 
@@ -25,7 +26,7 @@ class MachineReader:
 
     Args:
         monitors: of the cards to read; they are this reader's to close.
-        folder: where the run is, for `disk_free`.
+        folder: where the run is, for the room on its disk.
     """
 
     def __init__(self, monitors: Sequence[GpuMonitor] = (), folder: Path | None = None):
@@ -57,7 +58,7 @@ class MachineReader:
 
     def _disk_free(self) -> int | None:
         try:
-            return disk_free(self._folder) if self._folder else None
+            return disk_space.free(self._folder) if self._folder else None
         except OSError:
             return None
 
@@ -84,7 +85,6 @@ def _with_memory(gpu: Gpu, reading: GpuReading | None) -> Gpu:
 
 
 def _memory() -> tuple[int | None, int | None]:
-    """Bytes of main memory in use, and of all of it."""
     import psutil
 
     try:

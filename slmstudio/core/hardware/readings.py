@@ -52,7 +52,6 @@ class MachineReading:
 
     Attributes:
         gpus: the cards that were asked, in the order of torch's `cuda:N` where that is known.
-        memory_used, memory_total: bytes of main memory.
         disk_free: bytes free where the run is.
         battery: None without one.
     """

@@ -28,7 +28,6 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
 
 
 def need_less(kind: str) -> str:
-    """How it needs less memory."""
     if kind == "train":
         return tr("Close other programs, or lower the micro-batch size or the sequence length.")
     if kind == "evaluate":

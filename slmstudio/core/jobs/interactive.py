@@ -45,18 +45,14 @@ class InteractiveWorker:
         """
         if self.kind != "talk":
             llama.need()
-        session: dict[str, Any] = {"start_new_session": True}  # Ctrl-C in a terminal is for the caller alone
-        if os.name == "nt":
-            flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW  # type: ignore[attr-defined]
-            session = {"creationflags": flags}
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
             # At the end, whatever was left out before it (worker.runtime.log_limit). No one else's file, nor a link's.
             with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as log:
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # detached: Ctrl-C in a terminal is for the caller alone
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
+                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **processes.detached())
         except OSError as error:
             raise UserError(tr("The worker process ({kind}) could not be started.", kind=self.kind),
                             tr("The system says: {error}.", error=error),

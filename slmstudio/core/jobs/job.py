@@ -23,22 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, leftovers, program
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import go_on
 from slmstudio.core.jobs.outcome import Outcome, cause_of_death
 
 PROTOCOL = formats.KINDS["job"].format
-REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
-    "request.json",
-    "run.json",
-    "process.json",
-    "events.jsonl",
-    "commands.jsonl",
-    "outcome.json",
-    "worker.log",
-)
+REQUEST, RUN, PROCESS, OUTCOME = "request.json", "run.json", "process.json", "outcome.json"
+EVENTS, COMMANDS, LOG = "events.jsonl", "commands.jsonl", "worker.log"
 START_LOCK = "start.lock"
 MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
@@ -113,11 +106,9 @@ class Job:
         need_own_files(self.folder)
         value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)
         if value is None:
-            raise UserError(
-                tr("{folder} isn't a job.", folder=self.folder),
-                tr("It has no readable request.json or run.json."),
-                tr("Choose a run folder that SLM Studio made."),
-            )
+            raise UserError(tr("{folder} isn't a job.", folder=self.folder),
+                            tr("It has no readable request.json or run.json."),
+                            tr("Choose a run folder that SLM Studio made."))
         return value
 
     def start(self) -> None:
@@ -136,11 +127,9 @@ class Job:
             # Two windows may press Start at once: the one that comes second must see the first one's worker.
             with filelock.FileLock(self.folder / START_LOCK):
                 if self.is_alive() and not self._is_leaving():
-                    raise UserError(
-                        tr("{folder} is already running.", folder=self.folder.name),
-                        tr("Another process is working on it."),
-                        tr("Watch it in the Training tab, or stop it first."),
-                    )
+                    raise UserError(tr("{folder} is already running.", folder=self.folder.name),
+                                    tr("Another process is working on it."),
+                                    tr("Watch it in the Training tab, or stop it first."))
                 self._spawn()
         except OSError as error:
             raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
@@ -164,14 +153,9 @@ class Job:
         (self.folder / PROCESS).unlink(missing_ok=True)
         with open(self.folder / LOG, "ab", opener=files.own) as log:
             self._process = subprocess.Popen(
-                [*processes.worker_command(), str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env={**processes.worker_environment(self._kind()), processes.STARTED: str(time.time())},
-                **processes.detached(),
-            )
+                [*processes.worker_command(), str(self.folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder, **processes.detached(),
+                env={**processes.worker_environment(self._kind()), processes.STARTED: str(time.time())})
         write_process_file(self.folder, self._process.pid)
 
     def is_alive(self) -> bool:
@@ -191,10 +175,8 @@ class Job:
             UserError: it can't be written: the disk is full, or a link is in the file's place.
         """
         line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
-        try:
+        with os_errors_as(tr("Could not send “{command}” to the worker.", command=command)):
             files.append_line(self.folder / COMMANDS, line)
-        except OSError as error:
-            raise from_os_error(error, tr("Could not send “{command}” to the worker.", command=command)) from error
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started.
@@ -236,7 +218,6 @@ class Job:
             time.sleep(poll_seconds)
 
     def wait(self, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> Outcome:
-        """Follow the job to its end."""
         for event in self.follow():
             on_event(event)
         outcome = self.outcome()
@@ -273,7 +254,6 @@ class Job:
         return go_on(self._kind(), self.folder, left)
 
     def _remove_leftovers(self, process: dict[str, Any]) -> None:
-        """Of a process that was killed."""
         leftovers.remove(self.folder, files.read_json(self.folder / REQUEST) or {}, process.get("pid", 0))
 
     def _kind(self) -> str:
@@ -281,7 +261,6 @@ class Job:
             "kind", "train"))
 
     def log_tail(self, characters: int = 4000) -> str:
-        """The end of what the process printed."""
         try:
             with open(self.folder / LOG, "rb", opener=files.regular) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - characters))
@@ -313,8 +292,7 @@ class Job:
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write outcome.json, once, complete or absent."""
     files.write_atomically(
-        folder / OUTCOME, files.dump_pretty({"protocol": PROTOCOL, "time": time.time(), **asdict(outcome)})
-    )
+        folder / OUTCOME, files.dump_pretty({"protocol": PROTOCOL, "time": time.time(), **asdict(outcome)}))
 
 
 def write_process_file(folder: Path, pid: int) -> None:
@@ -325,8 +303,5 @@ def write_process_file(folder: Path, pid: int) -> None:
         created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         created = 0.0
-    files.write_atomically(
-        folder / PROCESS,
-        files.dump_pretty({"pid": pid, "create_time": created, "boot_id": processes.boot_id(),
-                           "oom_kills": processes.oom_kills()}),
-    )
+    files.write_atomically(folder / PROCESS, files.dump_pretty(
+        {"pid": pid, "create_time": created, "boot_id": processes.boot_id(), "oom_kills": processes.oom_kills()}))

@@ -61,18 +61,14 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
     Args:
         process: what process.json says.
         code: its exit status, where it is known.
-        kind: of the job.
         remedy: how its work is continued.
     """
     if process.get("boot_id") != processes.boot_id():
         return UserError(tr("The machine was restarted while this was running."),
                          tr("A power cut or a reboot ended it."), remedy)
     if processes.oom_kills() > process.get("oom_kills", 0):
-        return UserError(
-            tr("The system ended the worker because memory ran out."),
-            tr("It needed more memory than the machine has."),
-            f"{need_less(kind)} {remedy}",
-        )
+        return UserError(tr("The system ended the worker because memory ran out."),
+                         tr("It needed more memory than the machine has."), f"{need_less(kind)} {remedy}")
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {

@@ -34,7 +34,6 @@ class Licence:
     """
     Attributes:
         id: as the hub tags it, "apache-2.0"; "" where none is known.
-        name: what people call it.
         commercial: whether money may be made with the model; None where that isn't known.
         allows, duties: what it lets people do and what it asks of them, in an English sentence each.
     """
@@ -47,7 +46,6 @@ class Licence:
 
     @property
     def use(self) -> str:
-        """What it allows and asks for, in sentences."""
         if not self.id:
             return tr("Its licence isn't known here. Read it on the model's page before you use the model.")
         return " ".join(tr(sentence) for sentence in (self.allows, self.duties) if sentence)
@@ -62,18 +60,15 @@ class CatalogueEntry:
 
     Attributes:
         id: its name on the hub, ORG/NAME.
-        title: what people call it.
         kind: "instruct" (it answers as it is, and has a chat template) or "base" (it continues text).
         model_type: config.json's name of the architecture.
         parameters: a head tied to the embeddings counts once.
         context: tokens.
         vocabulary: rows of the embedding table.
-        layers, hidden_size, intermediate_size, heads, kv_heads, head_dim, tied_embeddings: of the decoder.
         languages: ISO 639 codes that its makers name.
         language_count: how many its makers say it has; 0 where they say nothing, and more than `languages` where they
             don't name them all.
         gated: whether the hub asks to accept terms, and for a token, first.
-        disk_bytes: size of its safetensors.
         sources: where the figures are from, by what they are of.
     """
 

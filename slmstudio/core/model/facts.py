@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
-from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
-from slmstudio.core.model.json_files import printable, read_json_object, what_is
+from slmstudio.core.model.families import LABELS, class_names, family_label, why_no_language_model
+from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.licence import read_licence
-from slmstudio.core.model.structure import entries, leads, limits, settings, wrong_choice
-from slmstudio.core.model.weights import Tensor, Weights, read_weights
-from slmstudio.core.units import format_bytes
+from slmstudio.core.model.safetensors_header import Tensor
+from slmstudio.core.model.structure import entries, leads, limits, settings, tokenizer_file, wrong_choice
+from slmstudio.core.model.weights import Weights, read_weights
 
 CONTEXT_IF_UNKNOWN = 2048
-MAX_TOKENIZER = 64 * 2**20
-"""The largest tokenizer.json, in bytes; Gemma 3's, with 262,144 tokens, has 33 MB."""
 _SIZES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
@@ -45,19 +41,15 @@ class ModelFacts:
     """A base model that can be trained.
 
     Attributes:
-        path: its folder.
         name: the folder's name, or the hub's name when the folder is one of the hub's cache.
         family: what people call it: Llama, Qwen2, Phi-3 ...
         architecture: the class that config.json names.
         parameters: counted from the weight files; a head tied to the embeddings counts once.
         context_length: tokens; 2,048 where the folder doesn't say.
         vocabulary_size: rows of the embedding table.
-        layers, hidden_size, intermediate_size, heads, kv_heads, head_dim: of the decoder.
         tied_embeddings: whether the head shares the embeddings' weights.
         dtype: number format that holds most of the weights: bf16, fp16, fp32, nf4, int8 ...
         licence: as the model names it; None where it doesn't.
-        disk_bytes: size of the weight files.
-        has_chat_template: whether the folder brings one.
         quantization: "bitsandbytes 4-bit" or "bitsandbytes 8-bit"; None for plain weights.
         model_type: config.json's name of the architecture.
     """
@@ -151,7 +143,7 @@ def examine(folder: Path) -> Examined:
         leads.check(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
-        _check_tokenizer(folder, problems["tokenizer"])
+        tokenizer_file.check(folder, problems["tokenizer"])
         settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
         template = _has_template(folder, problems["template"])
         if found.config and not problems["config"] and found.weights:
@@ -189,32 +181,6 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     return config
 
 
-def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
-    """tokenizer.json must be there and look whole. Reading it takes half a second, so only its ends are looked at."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        others = [name for name in ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
-                  if (folder / name).is_file()]
-        problems.append(Problem(
-            tr("tokenizer.json is missing. The folder has {others}, which must be converted first: transformers' "
-               "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.",
-               others=", ".join(others)) if others else
-            tr("There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion).")))
-        return
-    with open(path, "rb", opener=files.regular) as file:
-        head = file.read(64)
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
-        tail = file.read()
-    if not head.lstrip().startswith(b"{"):
-        problems.append(Problem(what_is("tokenizer.json", head)
-                                or tr("{file} isn't a JSON object.", file="tokenizer.json")))
-    elif path.stat().st_size > MAX_TOKENIZER:
-        problems.append(Problem(tr("tokenizer.json is larger than {size}, and no model's is. Replace it with the "
-                                   "model's own tokenizer.json.", size=format_bytes(MAX_TOKENIZER))))
-    elif not tail.rstrip().endswith(b"}"):
-        problems.append(Problem(tr("tokenizer.json is truncated: its end is missing.")))
-
-
 def _has_template(folder: Path, problems: list[Problem]) -> bool:
     try:
         return find_template(folder) is not None
@@ -225,7 +191,6 @@ def _has_template(folder: Path, problems: list[Problem]) -> bool:
 
 def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
            problems: list[Problem]) -> ModelFacts | None:
-    """Put the facts together; what doesn't fit goes to `problems`."""
     model_type: str = config["model_type"]
     before = len(problems)
     quantization = _quantization(config, problems)
@@ -254,9 +219,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     limits.check_promise(sizes, found, problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
-    architectures = config.get("architectures")
-    named = [item for item in architectures if isinstance(item, str)] if isinstance(architectures, list) else []
-    architecture = named[0] if named else model_type
+    architecture = next(iter(class_names(config)), model_type)
     return ModelFacts(
         path=folder, name=name, family=family_label(model_type, name), architecture=printable(architecture),
         parameters=found.parameters(tied), context_length=sizes["context_length"],

@@ -66,6 +66,12 @@ def family_label(model_type: str, name: str) -> str:
     return LABELS.get(model_type, model_type)
 
 
+def class_names(config: dict[str, Any]) -> list[str]:
+    """The classes that a config.json names as `architectures`."""
+    named = config.get("architectures")
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+
+
 def why_no_language_model(config: dict[str, Any]) -> str | None:
     """Why a config.json doesn't describe a model that this program can train, or None when it does."""
     from slmstudio.core.model.json_files import printable
@@ -82,8 +88,7 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
                   "text-generating model.", architecture=printable(model_type))
     if why := UNTRAINABLE.get(model_type):
         return tr(why, family=LABELS.get(model_type, model_type))
-    architectures = config.get("architectures")
-    names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
+    names = class_names(config)
     if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):
         return tr("config.json names the architecture {architecture}, which has no head to write text with. Choose a "
                   "text-generating model.", architecture=printable(names[0]))

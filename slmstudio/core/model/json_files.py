@@ -58,7 +58,6 @@ def and_more(names: Sequence[str], most: int) -> str:
 
 
 def put_own(file: str) -> str:
-    """What to do with a file that isn't as it should be."""
     return tr("Put the model's own {file} in its place.", file=file)
 
 

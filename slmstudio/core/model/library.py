@@ -26,7 +26,6 @@ def local_models() -> list[Path]:
 
 
 def starter_folder() -> Path:
-    """Where the starter model is once it is imported."""
     return paths.models_dir() / STARTER_NAME
 
 
@@ -38,7 +37,6 @@ def starter_gguf() -> Path | None:
 
 
 def starter_ready() -> bool:
-    """Whether the starter model is imported and whole."""
     try:
         read_model(starter_folder())
     except UserError:

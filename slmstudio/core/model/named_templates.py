@@ -31,7 +31,6 @@ class Named:
     """A template that can be chosen.
 
     Attributes:
-        label: what people call it.
         about: what it is, for who reads this.
         own: tokens that a vocabulary made for this format has; empty for one that plain words make.
         end: the token that ends a turn; "" is the model's EOS.
@@ -194,7 +193,7 @@ def _source(folder: Path, name: str) -> str:
     """
     if name not in NAMED:
         raise UserError(tr('There is no chat template called "{name}".', name=printable(name)), "",
-                        tr("Choose one of {names}.", names=_names()))
+                        tr("Choose one of {names}.", names=", ".join(NAMED)))
     text = (paths.resources() / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8").strip()
     if NAMED[name].end and NAMED[name].end not in _vocabulary(folder).special:
         text = text.replace(f"'{NAMED[name].end}'", "eos_token")
@@ -243,7 +242,3 @@ def _never_learned(folder: Path, end: str) -> str:
 def _is_untrained(folder: Path, changed: tuple[int, ...], end: str) -> bool:
     special = _vocabulary(folder).special
     return bool(trained_rows.untrained(folder, [special[end]], special.values()))
-
-
-def _names() -> str:
-    return ", ".join(NAMED)

@@ -21,7 +21,7 @@ from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.foreign.patterns import is_quick
 from slmstudio.core.model.json_files import printable, read_json_object
-from slmstudio.core.model.weights import Tensor, read_header
+from slmstudio.core.model.safetensors_header import Tensor, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -47,7 +47,6 @@ class PeftAdapter:
     """An adapter that can be put on a base.
 
     Attributes:
-        path: its folder.
         base_named: what adapter_config.json calls its base, or None.
         rank, alpha: as of most of its layers.
         shapes: the base's tensors that it changes, with the shape that each must have.

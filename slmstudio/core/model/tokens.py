@@ -35,7 +35,6 @@ class Encoded:
     """A conversation as tokens.
 
     Attributes:
-        ids: token ids.
         learned: for each token, whether it counts in the loss.
         offsets: for each token, where its text begins and ends in `text`, in characters. Tokens that are parts of one
             character share its place.
@@ -132,7 +131,6 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
     Args:
         messages: {"role": ..., "content": ...}, in order.
         tokenizer: `load_tokenizer`'s, or the backend of transformers' one.
-        template: the model's.
         completion_only: learn each assistant message, the tools that it calls included, with the token that ends it,
             and nothing else; otherwise all.
         max_length: cut after this many tokens.
@@ -205,7 +203,6 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 
 def half_a_character() -> UserError:
-    """What to say of a text that isn't Unicode."""
     return UserError(tr("A text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
                      tr("Remove the broken character."))
 

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model.weights import Tensor, Weights, read_header, read_weights
+from slmstudio.core.model.safetensors_header import Tensor, read_header
+from slmstudio.core.model.weights import Weights, read_weights
 
 SAMPLED = 64
 """Rows, spread over the vocabulary, that show how long a usual one is."""

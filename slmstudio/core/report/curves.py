@@ -23,7 +23,6 @@ class Curve:
     """One line of a plot.
 
     Attributes:
-        label: for the legend.
         style: the class that gives it its colour: train, eval, teal, extra, pink, faded.
         x, y: of equal length; NaN breaks the line.
         dots: mark each point.
@@ -129,8 +128,6 @@ def describe(plot: Plot) -> str:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places in the picture."""
-
     x_low: float
     x_high: float
     y_low: float

@@ -24,7 +24,6 @@ class Evaluation:
 
     Attributes:
         scores: scores.json; empty while it isn't done.
-        request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.
         gap: what couldn't be used of scores.json, in a sentence, or "".
@@ -163,13 +162,10 @@ def told_in_full(evaluations: list[Evaluation], main: Evaluation | None) -> list
     found: list[Evaluation] = [] if main is None else [main]
     for each in evaluations:
         if each.models and each is not main and not any(
-                _same(each, one) and set(model_names(each.scores)) <= set(model_names(one.scores)) for one in found):
+                not difference([each, one]) and set(model_names(each.scores)) <= set(model_names(one.scores))
+                for one in found):
             found.append(each)
     return found
-
-
-def _same(one: Evaluation, other: Evaluation) -> bool:
-    return not difference([one, other])
 
 
 def benchmark_results(evaluations: list[Evaluation]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -60,7 +60,6 @@ class Facts:
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
         outcome: outcome.json, or what is known of a run that died; empty while it has none.
-        notes: what a user wrote about it.
         rows: what is said of the rows that the run keeps; None where it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that couldn't be read.
@@ -90,11 +89,9 @@ class Facts:
 
     @property
     def main_evaluation(self) -> Evaluation | None:
-        """The one by which the run is judged."""
         return main_evaluation(self.evaluations, self.run.config.eval_file)
 
     def add(self, event: dict[str, Any]) -> None:
-        """Take one event."""
         kind, best = event.get("type"), self.history.best_eval_loss
         self.history.add(event)
         loss = finite(event.get("eval_loss"))
@@ -217,13 +214,7 @@ def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
 def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
-    return [Export(path, _size(path),
+    return [Export(path, files.size_of(path),
                    _fitting(folder.proof(path), expected.PARITY, tr("The proof of {file}", file=path.name), gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() \
-        else path.stat().st_size

@@ -81,7 +81,6 @@ def _gain(row: Row, names: list[str]) -> float | None:
 
 
 def _metric(row: Row, name: str) -> str | None:
-    """The score by which a row of its kind is judged."""
     return main_metric(row.scores.get(name, {}), [row.kind])
 
 

@@ -103,7 +103,6 @@ def _verdict(comparison: dict[str, Any]) -> str:
 
 
 def _stacked(score: Any, key: str) -> str | None:
-    """A score above its interval."""
     found = _bounds(score, key)
     if found is None:
         return None
@@ -142,7 +141,6 @@ def p_value(value: Any) -> str | None:
 
 
 def _difference(each: dict[str, Any]) -> str | None:
-    """A difference above its interval."""
     metric = str(each.get("metric"))
     value, low, high = (written(each.get(name), metric, "+") for name in ("difference", "low", "high"))
     return f"{value}\n{tr('{low} to {high}', low=low, high=high)}" if low and high else value

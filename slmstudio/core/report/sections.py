@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object, finite
+from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
@@ -126,10 +126,8 @@ def machines(facts: Facts) -> Table | None:
     for machine in facts.machines:
         rows += [(tr("System"), machine.get("system")), (tr("Processor"), machine.get("cpu")),
                  (tr("Cores"), exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
-        cards = machine.get("gpus")
         rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
-                 for card in (cards if isinstance(cards, list) else []) if isinstance(card, dict)
-                 ] or [("GPU", tr("no NVIDIA GPU"))]
+                 for card in objects(machine.get("gpus"))] or [("GPU", tr("no NVIDIA GPU"))]
     return Table((tr("What"), tr("Version or kind")), "lw", rows) if rows else None
 
 
@@ -190,7 +188,6 @@ _SENSED = (("temperature_c", noop("GPU temperature, °C"), "eval", 1, "slowdown_
 
 
 def evals_table(facts: Facts) -> Table | None:
-    """Every evaluation while it learned, with all its figures."""
     return _events_table(facts.evals, ("global_step", "eval_loss", "seconds"))
 
 
@@ -251,7 +248,6 @@ def step_figures(facts: Facts) -> Table | None:
 
 
 def outcome_table(facts: Facts) -> Table | None:
-    """Every value of outcome.json, the traceback apart."""
     rows = [(name, tr("none") if value == "" else exact(value)) for name, value in flat(
         {name: value for name, value in facts.outcome.items() if name not in ("details", "time")})]
     if isinstance(facts.outcome.get("time"), int | float):
@@ -260,7 +256,6 @@ def outcome_table(facts: Facts) -> Table | None:
 
 
 def plan_table(facts: Facts) -> Table | None:
-    """Every figure of the plan event."""
     rows = [(name.replace("_", " "), exact(value)) for name, value in flat(facts.history.plan)
             if name not in ("protocol", "time", "type")]
     return Table((tr("As the worker counted"), tr("Figure")), "lr", rows) if rows else None

@@ -25,7 +25,6 @@ class Table:
     """A table of the page.
 
     Attributes:
-        head: names of the columns.
         align: one letter a column: "l" a word or two, "w" words of any length, "r" figures, "n" figures on one line,
             "s" a score above its interval, "m" fixed width (hashes, paths).
         rows: cells; None shows as a dash.
@@ -54,7 +53,6 @@ def visible(text: str) -> str:
 
 
 def shortened(text: str, limit: int = LONGEST_TEXT) -> Cut:
-    """At most `limit` characters of a text."""
     if len(text) <= limit:
         return Cut(text)
     return Cut(text[:limit] + "…",
@@ -82,7 +80,6 @@ def exact(value: Any) -> str | None:
 
 
 def rounded(value: Any, digits: int = 3) -> str:
-    """A figure for a sentence."""
     number = finite(value)
     return tr("not a number") if number is None else number_text(number, f",.{digits}f")
 

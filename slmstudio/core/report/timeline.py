@@ -62,7 +62,6 @@ class Timeline:
     def add(self, event: dict[str, Any], work: float, is_best: bool) -> None:
         """
         Args:
-            work: seconds of work so far.
             is_best: whether an `eval` event is the best so far.
         """
         kind, time = str(event.get("type")), finite(event.get("time"))
@@ -136,7 +135,6 @@ def _plan(event: dict[str, Any]) -> str:
 
 
 def device_name(device: Any) -> str:
-    """PyTorch's name of a device, for a user."""
     return tr("the processor") if device == "cpu" else str(device or tr("a device that wasn't recorded"))
 
 

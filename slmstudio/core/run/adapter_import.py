@@ -68,17 +68,13 @@ def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConf
         train_file=str(adapter.path.absolute() / NO_ROWS),
         method="qlora" if base.quantization == "bitsandbytes 4-bit" else "lora", lora_rank=adapter.rank,
         lora_alpha=max(1, round(adapter.alpha)), lora_dropout=adapter.config.get("lora_dropout") or 0.0,
-        target_modules=_short(layers), use_dora=bool(adapter.config.get("use_dora")),
+        target_modules=sorted({layer.rpartition(".")[2] for layer in layers}),  # each name once, as q_proj
+        use_dora=bool(adapter.config.get("use_dora")),
         use_rslora=bool(adapter.config.get("use_rslora")), max_length=min(1024, base.context_length),
         reasons=reasons | of_adapter | {
             "name": tr("It came from {path}.", path=adapter.path), "model": tr("The adapter's base."),
             "train_file": tr("What the adapter learned isn't known here."),
             "method": tr("It is an adapter.")})
-
-
-def _short(layers: list[str]) -> list[str]:
-    """The layers' own names, each once, as q_proj."""
-    return sorted({layer.rpartition(".")[2] for layer in layers})
 
 
 def _copy(adapter: PeftAdapter, base: ModelFacts, run: Path) -> str:

@@ -14,10 +14,9 @@ from slmstudio.core import files, formats
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.memory.levers import SHORTEST
 
 FILE = "adjustments.json"
-SHORTEST = 128
-"""No length below this is proposed when memory runs out: too little of a row would be left."""
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -36,7 +35,6 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def apply(config: RunConfig, folder: Path) -> RunConfig:
-    """The configuration with the values that came later."""
     return replace(config, **load(folder)["values"])
 
 
@@ -48,7 +46,7 @@ def record(folder: Path, values: dict[str, Any]) -> None:
     """
     state = load(folder)
     state["values"] |= values
-    files.write_atomically(folder / FILE, files.dump_pretty({**formats.stamp("adjustments"), **state}))
+    _write(folder, state)
 
 
 def record_schedule(folder: Path, global_step: int, learning_rate: float | None, total_steps: int) -> None:
@@ -58,8 +56,11 @@ def record_schedule(folder: Path, global_step: int, learning_rate: float | None,
         OSError: the disk is full or gone.
     """
     state = load(folder)
-    state["schedule"].append(
-        {"global_step": global_step, "learning_rate": learning_rate, "total_steps": total_steps})
+    state["schedule"].append({"global_step": global_step, "learning_rate": learning_rate, "total_steps": total_steps})
+    _write(folder, state)
+
+
+def _write(folder: Path, state: dict[str, Any]) -> None:
     files.write_atomically(folder / FILE, files.dump_pretty({**formats.stamp("adjustments"), **state}))
 
 

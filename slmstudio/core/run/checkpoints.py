@@ -18,8 +18,7 @@ MANIFEST_DIGEST = "manifest.sha256"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint folder.
-
+    """
     Attributes:
         path: `checkpoints/step-000200`.
         global_step: optimizer updates done when it was saved.

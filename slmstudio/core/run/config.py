@@ -264,7 +264,6 @@ class RunConfig:
 
     @property
     def has_adapter(self) -> bool:
-        """Whether an adapter learns and the base stays as it is."""
         return self.method in ("lora", "qlora")
 
     @property
@@ -274,7 +273,6 @@ class RunConfig:
 
     @property
     def effective_batch_size(self) -> int:
-        """Rows in one optimizer update."""
         return self.micro_batch_size * self.gradient_accumulation_steps
 
     @property
@@ -284,11 +282,9 @@ class RunConfig:
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong with the values, each by itself and with one another, without touching a file."""
-        found = []
-        for name, about in FIELDS.items():
-            value = getattr(self, name)
-            if limit := about.kind.limit(value):
-                found.append(Problem(not_allowed(value, limit), field=name))
+        values = {name: getattr(self, name) for name in FIELDS}
+        found = [Problem(not_allowed(value, limit), field=name) for name, value in values.items()
+                 if (limit := FIELDS[name].kind.limit(value))]
         return found + contradictions(self)
 
     def check(self, rows_are_kept: bool = False) -> None:
@@ -349,12 +345,9 @@ class RunConfig:
             wrong = {problem.field for problem in problems}
             filled = dict.fromkeys(("name", "model", "train_file"), "x") | values
             problems += [problem for problem in cls(**filled).problems() if problem.field not in wrong]
-            raise UserError(
-                tr("The run configuration can't be used."),
-                tr("Some fields are missing or wrong."),
-                tr("Correct them, or let the program write the file: {command}", command=plan_command()),
-                problems,
-            )
+            raise UserError(tr("The run configuration can't be used."), tr("Some fields are missing or wrong."),
+                            tr("Correct them, or let the program write the file: {command}", command=plan_command()),
+                            problems)
         return cls(**values)
 
 
@@ -362,7 +355,6 @@ FIELDS: dict[str, Field] = fields_of(RunConfig)
 
 
 def default_of(name: str) -> Any:
-    """The value that a field has when nobody decides it."""
     return getattr(RunConfig(name="x", model="x", train_file="x"), name)
 
 
@@ -377,5 +369,4 @@ def label(name: str) -> str:
 
 
 def plan_command() -> str:
-    """The command that writes a configuration."""
     return program.command("plan", "--model", "M", "--data", "FILE", "--out", "RUN.json")

@@ -45,10 +45,7 @@ def load(path: Path) -> RunConfig:
 
 
 def write(config: RunConfig, path: Path) -> None:
-    """
-    Raises:
-        UserError: it can't be written.
-    """
+    """Raises UserError: it can't be written."""
     with os_errors_as(tr("Could not write {file}.", file=path)):
         files.write_atomically(path, files.dump_pretty(config.to_dict()))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bisect
 import math
 from array import array
-from collections.abc import Iterator
 from typing import Any
 
 from slmstudio.core.files import number
+from slmstudio.core.hardware.readings import cards_of
 
 CARD_FIELDS = ("temperature_c", "memory_temperature_c", "power_w", "memory_used")
 """Of a card's reading, what becomes a curve."""
@@ -41,13 +41,11 @@ class Series:
         self.y.append(y)
 
     def cut(self, x: float) -> None:
-        """Drop the points at `x` and after."""
         index = bisect.bisect_left(self.x, x)
         del self.x[index:]
         del self.y[index:]
 
     def last(self) -> float | None:
-        """The newest value that is a number."""
         return next((value for value in reversed(self.y) if math.isfinite(value)), None)
 
 
@@ -72,14 +70,10 @@ class MachineCurves:
         self.newest: dict[str, Any] = {}
 
     def add(self, event: dict[str, Any], at: float) -> None:
-        """Take a `sensors` event. Fields of an unexpected kind are passed over.
-
-        Args:
-            at: seconds of work.
-        """
+        """Take a `sensors` event, at so many seconds of work. Fields of an unexpected kind are passed over."""
         self.last = event
-        for place, reading in _cards_of(event):
-            while place >= len(self.cards):
+        for place, reading in enumerate(cards_of(event)):
+            if place == len(self.cards):
                 index = reading.get("index")
                 self.cards.append((index if isinstance(index, int) else place, str(reading.get("name") or "")))
             self._note(reading, {of_card(name, place): name for name in CARD_FIELDS}, at)
@@ -107,14 +101,6 @@ def of_card(name: str, place: int) -> str:
     ('power_w', 'power_w@1')
     """
     return f"{name}@{place}" if place else name
-
-
-def _cards_of(event: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each card that was read, with its place; events of older runs tell of the first one alone."""
-    listed = event.get("gpus")
-    for place, reading in enumerate(listed if isinstance(listed, list) and listed else [event.get("gpu")]):
-        if isinstance(reading, dict):
-            yield place, reading
 
 
 class Smoother:

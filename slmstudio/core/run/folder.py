@@ -16,16 +16,11 @@ from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import told
-from slmstudio.core.model.fingerprint import fingerprint
-from slmstudio.core.run import checkpoints, names
+from slmstudio.core.run import checkpoints, names, provenance
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy.use import EnergyUse
-from slmstudio.core.run.totals import TotalsReader, reading
+from slmstudio.core.run.totals import Totals, TotalsReader, reading
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
-WEIGHTS = "weights"
-"""Under this name run.json's hashes hold the fingerprint of the base model."""
 RESULT_DIGEST = "manifest_sha256"
 """Under this name the outcome's result holds the SHA-256 of the manifest of what the run left."""
 LATEST = 253_402_214_400.0
@@ -46,8 +41,7 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
-                               "versions": versions(), "hashes": hashes(config)}),
-        )
+                               "versions": provenance.versions(), "hashes": provenance.hashes(config)}))
     return jobs.Job(folder)
 
 
@@ -85,34 +79,6 @@ def names_in(parent: Path, but: Path | None = None) -> list[str]:
     return [str(request.get("name")) for folder, request in requests(parent) if folder != but]
 
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "tokenizers", "safetensors")
-"""Their versions are in run.json: other ones may give other numbers."""
-
-
-def versions() -> dict[str, str]:
-    """Of this program, Python, and the packages that train."""
-    import platform
-    from importlib import metadata
-
-    from slmstudio import __version__
-
-    found = {"slmstudio": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def hashes(config: RunConfig) -> dict[str, str]:
-    """SHA-256 of the files that a run learns from, of the base's configuration and tokenizer, and of samples of its
-    weights, by name."""
-    wanted = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
-    wanted |= {name: Path(config.model) / name for name in ("config.json", "tokenizer.json")}
-    found = {name: files.sha256_of(path) for name, path in wanted.items() if path.is_file()}
-    sampled = fingerprint(Path(config.model))
-    return {**found, WEIGHTS: sampled} if sampled else found
-
-
 def slug(name: str) -> str:
     """A folder name that every file system takes; letters of any script stay."""
     text = unicodedata.normalize("NFC", name).strip().lower()
@@ -121,7 +87,7 @@ def slug(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class RunSummary:
+class RunSummary(Totals):
     """What the list of runs shows of one folder.
 
     Attributes:
@@ -129,14 +95,8 @@ class RunSummary:
             too: saved, and ended to free the memory.
         at_work: whether a process has it.
         created: seconds since 1970; when run.json was written, where it doesn't say so itself.
-        train_loss: mean of the last logged steps.
-        eval_loss_before: of the model as it came.
         eval_loss_after: at the end, or so far; None where it wasn't measured again, NaN where it isn't a number.
-        seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
-        energy: what it drew so far; None where it isn't known.
-        locked: whether its process was kept from the network and from other files, in a sentence.
-        rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """
 
     folder: Path
@@ -144,26 +104,15 @@ class RunSummary:
     created: float
     state: str
     error: dict[str, Any] | None
-    train_loss: float | None
-    eval_loss_before: float | None
     eval_loss_after: float | None
-    steps: int
-    total_steps: int | None
-    seconds: float
     result: dict[str, Any]
     at_work: bool
-    energy: EnergyUse | None = None
-    locked: str = told.NOT_KNOWN
-    rested: float = 0.0
-    peak_c: float | None = None
-    heat: str = ""
 
     @property
     def resumable(self) -> bool:
         """Whether Resume is possible: it ended early and wasn't finished."""
         return self.state in ("crashed", "failed", "stopped", "paused", "new") and not self.at_work and (
-            self.total_steps is None or self.steps < self.total_steps
-        )
+            self.total_steps is None or self.steps < self.total_steps)
 
     def exports(self) -> list[Path]:
         """Finished GGUF files of the whole model, newest first."""
@@ -171,7 +120,6 @@ class RunSummary:
 
 
 def has_adapter(folder: Path) -> bool:
-    """Whether the run's result is an adapter on its base model."""
     found = result_folder(folder)
     return found is not None and found.name == ADAPTER
 
@@ -216,26 +164,10 @@ def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
         status = "paused" if found.paused else "resting" if found.resting else "running"
     result = outcome.result if outcome else {}
     eval_loss = number(result, "eval_loss_after")
-    return RunSummary(
-        folder,
-        config,
-        _created(folder, state),
-        status,
-        outcome.error if outcome else None,
-        found.train_loss,
-        found.eval_loss_before,
-        found.eval_loss_so_far if eval_loss is None else eval_loss,
-        found.steps,
-        found.total_steps,
-        found.seconds,
-        result,
-        outcome is None and status != "new",
-        found.energy,
-        found.locked,
-        found.rested,
-        found.peak_c,
-        found.heat,
-    )
+    return RunSummary(**vars(found), folder=folder, config=config, created=_created(folder, state), state=status,
+                      error=outcome.error if outcome else None, result=result,
+                      eval_loss_after=found.eval_loss_so_far if eval_loss is None else eval_loss,
+                      at_work=outcome is None and status != "new")
 
 
 def _created(folder: Path, state: dict[str, Any]) -> float:
@@ -335,6 +267,13 @@ def result_folder(folder: Path) -> Path | None:
         if (folder / name).is_dir():
             return folder / name
     return None
+
+
+def to_continue_from(config: RunConfig) -> Path | None:
+    """The adapter or the model that `start_from` names, by its folder or by its run's; None where there is none."""
+    given = Path(config.start_from or "").absolute()
+    wanted, file = (ADAPTER, "adapter_config.json") if config.has_adapter else (MODEL, "config.json")
+    return next((path for path in (given / wanted, given) if (path / file).is_file()), None)
 
 
 def no_result(folder: Path, name: str) -> UserError:

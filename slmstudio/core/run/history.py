@@ -36,6 +36,7 @@ class RunHistory:
         phases: phases of this attempt so far, in their order, each once.
         done, total, unit: how far that phase is; total 0 when nobody knows.
         step, epoch, seconds_left: of the newest step.
+        total_steps: of the whole run, as planned or as changed since; 0 before the plan is known.
         stepping: whether this attempt has made a step.
         sensors_missing: why there is no GPU reading, or "".
         locks: `lock` events: what kept the process from the network, at each start.
@@ -79,15 +80,10 @@ class RunHistory:
         self.guard = GuardSummary()
         self.last_time: float | None = None
         self.energy = EnergyMeter()
-        self._total_steps = 0
+        self.total_steps = 0
         self._seconds_before = 0.0
         self._suspended_now = 0.0
         self._attempt_began: float | None = None
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run, as planned or as changed since; 0 before the plan is known."""
-        return self._total_steps
 
     @property
     def seconds(self) -> float:
@@ -120,7 +116,8 @@ class RunHistory:
         return told if told is not None else losses[-1] if len(losses) > 1 else None
 
     def add(self, event: dict[str, Any]) -> None:
-        """Take one event. Unknown types, and fields of an unexpected kind, are passed over."""
+        """Take one event; `_on_TYPE` takes those of a type. Unknown types, and fields of an unexpected kind, are passed
+        over."""
         kind = event.get("type")
         if not isinstance(kind, str):
             return
@@ -131,13 +128,13 @@ class RunHistory:
             self.last_time = time
         self.energy.add(event)
         self.guard.add(event, self.seconds)
-        handler = _HANDLERS.get(kind)
+        handler = getattr(self, f"_on_{kind}", None)
         if handler is not None:
-            handler(self, event)
+            handler(event)
         if kind in TOLD:
             self.told.append(event)
 
-    def _start(self, event: dict[str, Any]) -> None:
+    def _on_job_started(self, event: dict[str, Any]) -> None:
         self.phase, self.detail, self.done, self.total = "starting", "", 0.0, 0.0
         self.phases = []
         self.machines = {}
@@ -145,24 +142,24 @@ class RunHistory:
         self.seconds_left = None
         self.change_refused = ""
 
-    def _machines(self, event: dict[str, Any]) -> None:
+    def _on_machines(self, event: dict[str, Any]) -> None:
         self.machines = event
 
-    def _plan(self, event: dict[str, Any]) -> None:
+    def _on_plan(self, event: dict[str, Any]) -> None:
         self.plan = event
-        self._total_steps = int(number(event, "total_steps") or 0)
+        self.total_steps = int(number(event, "total_steps") or 0)
 
-    def _phase(self, event: dict[str, Any]) -> None:
+    def _on_phase(self, event: dict[str, Any]) -> None:
         self.phase, self.detail = str(event.get("phase", "")), str(event.get("detail") or "")
         self.done = self.total = 0.0
         if self.phase not in self.phases:
             self.phases.append(self.phase)
 
-    def _progress(self, event: dict[str, Any]) -> None:
+    def _on_progress(self, event: dict[str, Any]) -> None:
         self.phase, self.unit = str(event.get("phase", self.phase)), str(event.get("unit", ""))
         self.done, self.total = number(event, "done") or 0.0, number(event, "total") or 0.0
 
-    def _step(self, event: dict[str, Any]) -> None:
+    def _on_step(self, event: dict[str, Any]) -> None:
         step = number(event, "global_step")
         if step is None:
             return
@@ -185,7 +182,7 @@ class RunHistory:
             self.overfit_step = None
         self.takes_back += 1
 
-    def _eval(self, event: dict[str, Any]) -> None:
+    def _on_eval(self, event: dict[str, Any]) -> None:
         step, loss = number(event, "global_step"), number(event, "eval_loss")
         if step is None:
             return
@@ -195,11 +192,11 @@ class RunHistory:
         if loss is not None and best is not None and loss < best:
             self.overfit_step = None  # it got better after all
 
-    def _overfitting(self, event: dict[str, Any]) -> None:
+    def _on_overfitting(self, event: dict[str, Any]) -> None:
         step = number(event, "global_step")
         self.overfit_step = None if step is None else int(step)
 
-    def _sample(self, event: dict[str, Any]) -> None:
+    def _on_sample(self, event: dict[str, Any]) -> None:
         step = number(event, "global_step")
         if step is None or not isinstance(event.get("samples"), list):
             return
@@ -211,67 +208,43 @@ class RunHistory:
         while self.samples and self.samples[-1]["global_step"] >= step:
             self.samples.pop()
 
-    def _changed(self, event: dict[str, Any]) -> None:
+    def _on_changed(self, event: dict[str, Any]) -> None:
         self.changes.append(event)
         self.change_refused = ""
-        self._total_steps = int(number(event, "total_steps") or self._total_steps)
+        self.total_steps = int(number(event, "total_steps") or self.total_steps)
 
-    def _adjusted(self, event: dict[str, Any]) -> None:
+    def _on_adjusted(self, event: dict[str, Any]) -> None:
         self.adjustments.append(event)
 
-    def _suspended(self, event: dict[str, Any]) -> None:
+    def _on_suspended(self, event: dict[str, Any]) -> None:
         seconds = max(0.0, number(event, "seconds") or 0.0)
         self.suspended_seconds += seconds
         self._suspended_now += seconds
 
-    def _best_used(self, event: dict[str, Any]) -> None:
+    def _on_best_used(self, event: dict[str, Any]) -> None:
         step = number(event, "global_step")
         self.used_step = None if step is None else int(step)
 
-    def _sensors(self, event: dict[str, Any]) -> None:
+    def _on_sensors(self, event: dict[str, Any]) -> None:
         gpu = event.get("gpu")
         if isinstance(gpu, dict) and not gpu.get("lost"):
             self.sensors_missing = ""  # it answers again
         self.machine.add(event, self.seconds)
 
-    def _no_sensors(self, event: dict[str, Any]) -> None:
+    def _on_sensors_unavailable(self, event: dict[str, Any]) -> None:
         self.sensors_missing = str(event.get("reason") or "unavailable")
 
-    def _lock(self, event: dict[str, Any]) -> None:
+    def _on_lock(self, event: dict[str, Any]) -> None:
         self.locks.append(event)
 
-    def _pause(self, event: dict[str, Any]) -> None:
+    def _on_paused(self, event: dict[str, Any]) -> None:
         self.paused = event["type"] == "paused"
 
-    def _log(self, event: dict[str, Any]) -> None:
+    _on_resumed = _on_job_ended = _on_paused
+
+    def _on_log(self, event: dict[str, Any]) -> None:
         self.log.append(event)
         if event.get("code") == "change_refused":
             self.change_refused = str(event.get("message") or "")
 
-    def _end(self, event: dict[str, Any]) -> None:
-        self.paused = False
-
-
-_HANDLERS = {
-    "job_started": RunHistory._start,
-    "machines": RunHistory._machines,
-    "plan": RunHistory._plan,
-    "phase": RunHistory._phase,
-    "progress": RunHistory._progress,
-    "step": RunHistory._step,
-    "eval": RunHistory._eval,
-    "sensors": RunHistory._sensors,
-    "sensors_unavailable": RunHistory._no_sensors,
-    "lock": RunHistory._lock,
-    "paused": RunHistory._pause,
-    "resumed": RunHistory._pause,
-    "log": RunHistory._log,
-    "warning": RunHistory._log,
-    "job_ended": RunHistory._end,
-    "overfitting": RunHistory._overfitting,
-    "sample": RunHistory._sample,
-    "changed": RunHistory._changed,
-    "adjusted": RunHistory._adjusted,
-    "suspended": RunHistory._suspended,
-    "best_used": RunHistory._best_used,
-}
+    _on_warning = _on_log

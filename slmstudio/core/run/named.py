@@ -34,10 +34,7 @@ def _at(text: Path | str) -> Path | None:
 
 
 def _called(text: Path | str) -> Path | None:
-    """
-    Raises:
-        UserError: several runs have this name.
-    """
+    """Raises UserError: several runs have this name."""
     if Path(text).is_absolute():
         return None
     found = [place for place, request in folder.requests()

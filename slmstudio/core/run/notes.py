@@ -20,7 +20,6 @@ LONGEST_TAG = 40
 class Notes:
     """
     Attributes:
-        text: the note, as it was typed.
         tags: in the order in which they were typed, each once whatever its case.
     """
 
@@ -28,7 +27,6 @@ class Notes:
     tags: tuple[str, ...] = ()
 
     def has(self, tag: str) -> bool:
-        """Whether the run has this tag, whatever its case."""
         return tag.casefold() in {own.casefold() for own in self.tags}
 
 

@@ -29,8 +29,6 @@ class Entry:
     """One run of the queue.
 
     Attributes:
-        folder: the run's folder.
-        name: from its configuration.
         state: "waiting", "running", or how it ended: "failed", "crashed" or "paused" (its memory was freed).
         error: `UserError.to_dict()` of a run that failed.
     """
@@ -164,7 +162,6 @@ def _entry(item: dict[str, Any]) -> Entry | None:
 
 
 def _process(run: Path) -> list[float] | None:
-    """Which process last worked on a folder."""
     state = files.read_json(run / jobs.PROCESS)
     return None if state is None else [state.get("pid", 0), state.get("create_time", 0.0)]
 

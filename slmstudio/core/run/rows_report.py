@@ -170,7 +170,6 @@ def _report(found: Mapping[str, Any]) -> RowsReport:
 
 
 def _state(report: RowsReport) -> dict[str, Any]:
-    """As JSON can hold it."""
     return {"findings": {each.kind: each.to_dict() for each in report.findings},
             "counts": report.counts and asdict(report.counts), "special": list(report.special),
             "trouble": report.trouble and report.trouble.to_dict()}
@@ -204,7 +203,6 @@ def _pieces(at: list[str], value: Any) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Make the report that stdin asks for."""
     processes.give_way()
     i18n.use()  # the parent's language
     where.use_child()  # the row that a tokenizer can't bear costs the count of tokens, and not the report

@@ -36,7 +36,6 @@ def most_evaluations(config: RunConfig, rows: int, evaluated: int) -> int:
     rows.
 
     Args:
-        rows: that are learned.
         evaluated: rows that each evaluation reads.
     """
     if evaluated <= FEW_ROWS:

@@ -28,13 +28,17 @@ FILE = "totals.json"
 
 @dataclass(frozen=True)
 class Totals:
-    """As of `core.run.folder.RunSummary`, as far as the events tell it.
-
+    """
     Attributes:
-        begun: whether there are events.
         paused: whether the newest word is that it waits.
         resting: whether the guard lets it stand still.
+        train_loss: mean of the last logged steps.
+        eval_loss_before: of the model as it came.
         eval_loss_so_far: as `RunHistory.eval_loss_after` says without a result.
+        seconds: of work, from first event to last; the time between a crash and the Resume is none.
+        energy: what it drew so far; None where it isn't known.
+        locked: whether its process was kept from the network and from other files, in a sentence.
+        rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """
 
     begun: bool
@@ -64,13 +68,10 @@ class Totals:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Totals:
-        """
-        Raises:
-            TypeError, KeyError: the state is damaged.
-        """
+        """Raises TypeError, KeyError: the state is damaged."""
         use = state["energy"]
-        parts = None if use is None else tuple(Part(**part) for part in use["parts"])
-        return replace(cls(**state), energy=None if parts is None else EnergyUse(**{**use, "parts": parts}))
+        energy = use and EnergyUse(**{**use, "parts": tuple(Part(**part) for part in use["parts"])})
+        return replace(cls(**state), energy=energy)
 
 
 class TotalsReader:
@@ -84,9 +85,6 @@ class TotalsReader:
 
     def of(self, folder: Path, ended: bool) -> Totals:
         """The totals of a run.
-
-        Args:
-            ended: whether it has an outcome.
 
         Raises:
             UserError: a newer program wrote the events.
@@ -130,7 +128,6 @@ class TotalsReader:
 
 @contextlib.contextmanager
 def reading() -> Iterator[TotalsReader]:
-    """A reader that keeps what it has added up."""
     reader = TotalsReader()
     try:
         yield reader

@@ -20,7 +20,6 @@ class Exported:
     """What became of the votes.
 
     Attributes:
-        pairs: rows that were written.
         undecided: votes that prefer nothing.
         apart: answers that aren't a pair, since each model had another conversation before it.
         same: pairs that say what another one says, or whose answers are equal.

@@ -26,7 +26,6 @@ class VotedModel:
     """What gave an answer. Two are the same where the file's bytes, the adapter's bytes and its strength are.
 
     Attributes:
-        name: as people know it.
         path: the GGUF file, or the model's folder.
         bytes: the file's size; 0 for a folder.
         sha256: of the file's bytes, in hexadecimal; of a folder its fingerprint.
@@ -52,7 +51,6 @@ class Answer:
 
     Attributes:
         messages: the conversation that it answers; after the first question each model has a conversation of its own.
-        text: the answer.
     """
 
     model: VotedModel
@@ -71,7 +69,6 @@ class Vote:
         order: the lane that stood in each place, from the left.
         verdict: `BEST`, `ALL_GOOD` or `ALL_BAD`; `TAKEN_BACK` where one in an evaluation counts no more.
         best: of `BEST`, which of `answers`.
-        blind: whether the names were hidden.
         settings: temperature and the like.
         evaluation, item, names: whose answers, to which of its rows, and what it calls the models; empty in Chat. Of
             several votes on the same answers the last one counts.
@@ -94,10 +91,7 @@ class Vote:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Vote:
-        """
-        Raises:
-            ValueError, KeyError, TypeError: it isn't a vote.
-        """
+        """Raises ValueError, KeyError, TypeError: it isn't a vote."""
         answers = tuple(_answer(each) for each in state["answers"])
         vote = cls(float(state["time"]), answers, int(state["seed"]), tuple(map(int, state["order"])),
                    state["verdict"], state["best"], bool(state["blind"]), dict(state["settings"]),

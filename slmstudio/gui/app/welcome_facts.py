@@ -60,11 +60,11 @@ class Fact:
 def read() -> Found:
     """Look at the machine. Takes about a tenth of a second; a driver that must wake its card first takes longer."""
     from slmstudio.core.hardware import wsl
-    from slmstudio.core.hardware.machine import disk_free, read_machine
+    from slmstudio.core.hardware.machine import read_machine
 
     home = home_folder.absolute(paths.home())
     try:
-        free: int | None = disk_free(home)
+        free: int | None = disk_space.free(home)
     except OSError:
         free = None
     return Found(read_machine(), free, unshown_scripts(), tuple(wsl.findings(home)))

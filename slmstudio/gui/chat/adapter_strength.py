@@ -19,7 +19,7 @@ from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip
 from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
-    from slmstudio.core.model.gguf_lora import LoraFacts
+    from slmstudio.core.model.gguf.lora import LoraFacts
 
 MOST_PERCENT = 150
 SETTLE_MS = 150

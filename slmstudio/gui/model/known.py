@@ -41,7 +41,7 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
 def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry:
     """A GGUF file, to be unpacked, or why it can't be; or the folder that was made of it already. Raises OSError."""
     from slmstudio.core import formats
-    from slmstudio.core.model import gguf
+    from slmstudio.core.model.gguf import model as gguf
     from slmstudio.core.model.hub import place
 
     try:

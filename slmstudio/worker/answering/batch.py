@@ -86,8 +86,6 @@ class Computes(Protocol):
 
 
 class Batch:
-    """Rows that are computed together."""
-
     def __init__(self, model: Computes, asks: Sequence[Ask], gate: Gate):
         self.model, self.asks, self.gate = model, asks, gate
         self.lengths = [len(ask.prompt) for ask in asks]

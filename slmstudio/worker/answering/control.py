@@ -38,12 +38,10 @@ class Hand:
             self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)
 
     def skip(self, answers: int, work: float) -> None:
-        """Answers that were already there."""
         self.done += answers
         self.finished += work
 
     def add(self, answers: int, work: float, phase: str) -> None:
-        """A batch is done and written."""
         self.skip(answers, work)
         self._here += work
         self._tell(0.0, 0.0, phase, always=True)

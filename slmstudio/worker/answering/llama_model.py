@@ -30,8 +30,6 @@ class LlamaModel:
     """Has what `evaluate_rows.Model` asks, and `LlamaVocab` of a `llama_cpp.Llama`.
 
     Attributes:
-        model: llama.cpp's pointer.
-        metadata: key-value pairs as text.
         end, prefix: tokens that lm_eval asks for: the end of a text, and what comes before one without context.
 
     Raises:

@@ -50,7 +50,6 @@ class Reply:
 
     Attributes:
         ids: the answer, without the token that ended it.
-        ended: whether it ended by itself.
         logprobs: ln p of each continuation.
         broken: whether the model computed something that isn't a number.
     """
@@ -65,7 +64,6 @@ class Model(Protocol):
     """A loaded model, of whichever kind.
 
     Attributes:
-        template: its chat template.
         context_length: tokens of a prompt with its answer.
         bytes_per_token: of the cache.
         shares_batches: whether rows of different lengths can be computed together.
@@ -148,7 +146,6 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
 
 
 def message_of(answer: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """An answer as a message of the assistant."""
     return {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
 
 

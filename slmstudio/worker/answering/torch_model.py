@@ -28,7 +28,6 @@ class TorchModel:
 
     Args:
         model: on its device, in evaluation mode.
-        folder: of the base model.
         memory: bytes that caches may take.
         template: that the model learned; None for its own.
     """

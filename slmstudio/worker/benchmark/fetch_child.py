@@ -24,7 +24,6 @@ _ABSENT = {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundE
 
 
 def work(request: dict[str, Any], report: Callable[..., None]) -> None:
-    """Fetch all data sets of a request, one after the other."""
     import datasets
 
     datasets.disable_progress_bars()

@@ -85,7 +85,6 @@ def answer_all(kept: Kept, kind: str, asked: Sequence[Any], made: Sequence[list[
 
     Args:
         kind: lm_eval's name of what is asked.
-        asked: the arguments of each request.
         made: the batches.
         compute: gives the answers of a batch, in the order of its groups.
     """

@@ -31,7 +31,6 @@ def harness_model(model: Model, name: str, tell: Tell, cache: str | None = None,
     """An `lm_eval.api.model.LM` around a loaded model. It keeps its answers itself; lm_eval must not.
 
     Args:
-        name: what people call the model.
         cache: the file that its answers are kept in.
         rows: prompts of one batch at most.
     """

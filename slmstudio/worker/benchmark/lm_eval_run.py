@@ -39,7 +39,6 @@ class Prepared:
 
     Attributes:
         loaded: lm_eval's own tasks, by name.
-        manager: of them.
         chosen: the questions of each task; None for all.
     """
 

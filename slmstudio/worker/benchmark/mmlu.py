@@ -62,7 +62,6 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
 
 
 def has_subject(folder: Path, name: str) -> bool:
-    """Whether a folder has a table of that subject."""
     try:
         return name in find_mmlu(folder).files
     except UserError:

@@ -32,10 +32,7 @@ class Tasks:
     """What lm_eval is asked to run.
 
     Attributes:
-        folder: with the tasks' YAML files.
-        names: of the tasks, one a subject.
         subjects: task: what people read.
-        title: of the benchmark.
         metric: the one that counts; `filter`: of several ways to read an answer, the one that counts.
         notes: what must be said of the data.
     """

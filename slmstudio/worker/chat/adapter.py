@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.gguf_lora import LoraFacts, check_fits, read_lora
+from slmstudio.core.model.gguf.lora import LoraFacts, check_fits, read_lora
 from slmstudio.worker.chat.model import ChatModel
 from slmstudio.worker.model import llama_log
 
@@ -20,12 +20,10 @@ class ChatAdapter:
     """At most one adapter on a loaded model. It goes with the model.
 
     Attributes:
-        facts: the adapter that is on, or None.
         scale: its strength: 1 as trained, 0 none.
     """
 
     def __init__(self, model: ChatModel, path: Path):
-        """`model` was loaded from `path`."""
         self.facts: LoraFacts | None = None
         self.scale = 0.0
         self._model, self._path = model, path
@@ -56,7 +54,6 @@ class ChatAdapter:
         self._changed = changed
 
     def state(self) -> dict[str, Any]:
-        """The fields of an "adapter" message."""
         facts = self.facts
         return {"path": str(facts.path) if facts else None, "scale": self.scale, "name": facts.name if facts else None,
                 "rank": facts.rank if facts else None, "alpha": facts.alpha if facts else None}

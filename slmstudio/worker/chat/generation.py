@@ -35,8 +35,6 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Piece:
-    """More text of an answer."""
-
     text: str
 
 
@@ -46,9 +44,7 @@ class End:
 
     Attributes:
         reason: "stop" (by itself, or at a stop text), "length", "cancelled" or "failed".
-        tokens: how many were written.
         cached: tokens of the prompt that the slot still knew.
-        error: why it failed.
     """
 
     reason: str
@@ -91,6 +87,5 @@ class Generation:
             self.tell(Piece(rest))
 
     def tell(self, event: Piece | End) -> None:
-        """Hand an event to whoever listens."""
         with contextlib.suppress(RuntimeError):  # the listener's event loop has ended
             self.on_event(event)

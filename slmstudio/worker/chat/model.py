@@ -27,17 +27,12 @@ class ChatModel:
     """One model with one conversation in its memory.
 
     Attributes:
-        model, context: llama.cpp's pointers.
         context_length: tokens that the memory holds.
-        vocab: its tokens and its chat template.
         tokens: what is in the memory now.
     """
 
     def __init__(self, path: Path, context_length: int, gpu_layers: int):
-        """
-        Raises:
-            UserError: llama.cpp can't load it, or it isn't a model that writes.
-        """
+        """Raises UserError: llama.cpp can't load it, or it isn't a model that writes."""
         llama_log.install()
         llama_log.RECENT.clear()
         import llama_cpp
@@ -83,7 +78,6 @@ class ChatModel:
                          tr("Choose another GGUF file, a shorter context, or export the run again."))
 
     def close(self) -> None:
-        """Free it. Closing twice does nothing."""
         context, self.context = self.context, None
         if context:
             self._api.llama_free(context)
@@ -92,7 +86,6 @@ class ChatModel:
             self._api.llama_model_free(model)
 
     def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-        """Token ids of a text."""
         vocab = self._api.llama_model_get_vocab(self.model)
         room = len(text) + 2
         while True:

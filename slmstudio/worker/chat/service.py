@@ -24,8 +24,6 @@ EMIT_SECONDS = 0.02
 
 
 class Vocab(Protocol):
-    """A model's tokens, as of `llama_vocab.LlamaVocab`."""
-
     template: Any
     is_sentencepiece: bool
 
@@ -39,8 +37,6 @@ class Vocab(Protocol):
 
 
 class Model(Protocol):
-    """A loaded model, as of `ChatModel`."""
-
     context_length: int
 
     @property
@@ -80,9 +76,6 @@ class ChatService:
 
     Args:
         load: makes a model of a "load" command, the one before being gone.
-
-    Attributes:
-        model: what is loaded, or None.
     """
 
     def __init__(self, emit: Callable[..., None], load: Callable[[dict[str, Any]], Loaded]):

@@ -89,10 +89,7 @@ class _Fetch:
             self._get(file)
 
     def _sensible(self, listed: dict[str, RemoteFile | None], wanted: Iterable[str]) -> list[RemoteFile]:
-        """
-        Raises:
-            UserError: what the hub says of a file makes no sense.
-        """
+        """Raises UserError: what the hub says of a file makes no sense."""
         found = [(name, listed[name]) for name in wanted]
         if wrong := [name for name, file in found if file is None]:
             raise UserError(tr("{repo} could not be downloaded.", repo=self._repo),
@@ -139,10 +136,7 @@ class _Fetch:
                             f"{error.what} {error.why}".strip(), tr("Choose another version of the model.")) from error
 
     def _check_room(self, wanted: list[RemoteFile]) -> None:
-        """
-        Raises:
-            UserError: what is missing doesn't fit on the disk.
-        """
+        """Raises UserError: what is missing doesn't fit on the disk."""
         disk_space.require(self._partial, sum(file.size - self._have(file) for file in wanted))
 
     def _have(self, file: RemoteFile) -> int:
@@ -156,10 +150,7 @@ class _Fetch:
             self._check_room(self._chosen)
 
     def _get(self, file: RemoteFile) -> None:
-        """
-        Raises:
-            UserError: it came damaged twice.
-        """
+        """Raises UserError: it came damaged twice."""
         if file in self._verified and (self._partial / file.name).is_file():
             return
         for _ in range(2):

@@ -154,7 +154,6 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
 
 
 def prompt(model: Model, case: Case, rubric: str) -> str:
-    """What the judge reads."""
     asked = case.messages[-1]["content"] if len(case.messages) == 1 else "\n".join(
         f"{message['role']}: {message_text(message)}" for message in case.messages)
     parts = [rubric.strip(), f"Question:\n{asked}", *(f"A good answer:\n{text}" for text in case.references[:1]),

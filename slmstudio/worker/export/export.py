@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, llama, paths, program
+from slmstudio.core import disk_space, files, llama, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import (
     ADAPTER,
@@ -88,8 +88,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def _report(made: _Made) -> dict[str, Any]:
-    parts = [path for path in made.target.rglob("*") if path.is_file()] if made.target.is_dir() else [made.target]
-    return {"path": str(made.target), "type": made.type, "bytes": sum(path.stat().st_size for path in parts),
+    return {"path": str(made.target), "type": made.type, "bytes": files.size_of(made.target),
             "sha256": made.parity["sha256"] if made.parity else None, "parity": made.parity}
 
 
@@ -226,7 +225,6 @@ def _remove(path: Path) -> None:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Half files of exports that were killed."""
     import psutil
 
     for leftover in out.glob(".*.partial"):
@@ -249,17 +247,12 @@ def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[Quant
     if MERGED in others:
         need += facts.parameters * 2 if facts.quantization else facts.disk_bytes
     if source.adapter is not None:
-        need += sum(other.needs_adapter for other in others) * _size(source.adapter)
-    have = shutil.disk_usage(out).free
-    if have < need:
+        need += sum(other.needs_adapter for other in others) * files.size_of(source.adapter)
+    if (have := disk_space.free(out)) < need:
         raise UserError(tr("There isn't enough space on the disk for the export."),
                         tr("It takes {size}, but only {free} is free in {folder}.", size=format_bytes(need),
                            free=format_bytes(have), folder=out),
                         tr("Free some space, choose fewer types, or another folder."))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) -> list[str]:

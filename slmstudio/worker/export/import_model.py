@@ -15,11 +15,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, leftovers, llama
+from slmstudio.core import disk_space, files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.gguf import GgufFacts
-from slmstudio.core.model.gguf_header import read_header
+from slmstudio.core.model.gguf.header import read_header
+from slmstudio.core.model.gguf.model import GgufFacts
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import gguf_tokenizer
@@ -62,7 +62,7 @@ def run(job: JobContext) -> dict[str, Any]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     files.fsync_folder(target.parent)
-    return _result(target, reused=False)
+    return result(target, reused=False)
 
 
 def _digest(facts: GgufFacts) -> str:
@@ -76,10 +76,10 @@ def _reuse(target: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
     if known.get("sha256") != fingerprint["sha256"]:
         raise UserError(tr("{folder} already exists.", folder=target), tr("It wasn't made from this GGUF file."),
                         tr("Choose another folder or name."))
-    return _result(target, reused=True)
+    return result(target, reused=True)
 
 
-def _result(target: Path, reused: bool) -> dict[str, Any]:
+def result(target: Path, reused: bool) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in target.glob("*.safetensors"))
     return {"folder": str(target), "reused": reused, "bytes": size}
 
@@ -87,9 +87,7 @@ def _result(target: Path, reused: bool) -> dict[str, Any]:
 def _check_space(target: Path, facts: GgufFacts) -> None:
     """The folder takes the unpacked weights, and the tokenizer some megabytes."""
     need = facts.unpacked_bytes + 32 * 2**20
-    there = next(folder for folder in target.absolute().parents if folder.exists())
-    have = shutil.disk_usage(there).free
-    if have < need:
+    if (have := disk_space.free(target)) < need:
         raise UserError(tr("There isn't enough space on the disk for the model."),
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)),

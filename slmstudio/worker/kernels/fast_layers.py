@@ -192,7 +192,7 @@ def _make_fast(layer: Any) -> bool:
         "down": [mlp.down_proj],
     }
     dropouts = [module.p for module in layer.modules() if isinstance(module, torch.nn.Dropout)]
-    activation = ACTIVATIONS.get(_activation_name(mlp))
+    activation = ACTIVATIONS.get(type(getattr(mlp, "act_fn", None) or mlp.activation_fn).__name__)
     learning = any(weight.requires_grad for name, weight in layer.named_parameters() if "norm" in name)
     # Without a mask, rows look back only; Gemma's embedding models look both ways.
     both_ways = not getattr(attention, "is_causal", True)
@@ -204,14 +204,7 @@ def _make_fast(layer: Any) -> bool:
     return True
 
 
-def _activation_name(mlp: Any) -> str:
-    activation = getattr(mlp, "act_fn", None) or mlp.activation_fn
-    return type(activation).__name__
-
-
 class _Layer:
-    """The fast forward of one decoder layer."""
-
     def __init__(self, layer: Any, activation: Activation, projections: JoinedLinear, output: JoinedLinear,
                  gate_up: JoinedLinear, down: JoinedLinear):
         self.layer, self.stock, self.activation = layer, layer.forward, activation
@@ -257,7 +250,6 @@ class _Layer:
     def compute(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None,
                 position_embeddings: tuple[torch.Tensor, torch.Tensor], selected: torch.Tensor | None,
                 **kwargs: Any) -> torch.Tensor:
-        """The three steps, with the attention between them."""
         attention = self.layer.self_attn
         cos, sin = position_embeddings
         factors, eps = norms.factors(self.layer.input_layernorm)

@@ -24,7 +24,6 @@ def in_one_piece(model: Any) -> Any:
 
 @contextmanager
 def whole_inputs(model: Any) -> Iterator[None]:
-    """`in_one_piece` within."""
     handle = in_one_piece(model)
     try:
         yield

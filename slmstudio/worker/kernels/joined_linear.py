@@ -68,7 +68,6 @@ class JoinedLinear:
 
     @staticmethod
     def covers(layers: list[Any]) -> bool:
-        """Whether all are plain and frozen."""
         return all(is_plain(layer) if type(layer) is LoraLinear else
                    type(layer) is torch.nn.Linear and not any(p.requires_grad for p in layer.parameters())
                    for layer in layers)

@@ -23,7 +23,6 @@ def rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
 
 
 def rotate_back(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
-    """The transpose of `rotate`, in place."""
     part = heads[..., : cos.shape[-1]]
     swapped = _swap(part * sin)
     part.mul_(cos).add_(swapped)

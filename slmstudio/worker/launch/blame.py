@@ -79,7 +79,6 @@ def last_lines(folder: Path, rank: int) -> str:
 
 
 def first_cause(ended: list[Ended]) -> Ended:
-    """The one that the others ended for."""
     return min(ended, key=lambda each: (each.blame, each.rank))
 
 

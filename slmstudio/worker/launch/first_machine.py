@@ -15,14 +15,14 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust, provenance
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch.invitation import Invitation
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.launch import ranks_of
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.data import read_rows
+from slmstudio.worker.training.rows.data import read_rows
 
 LOOK_SECONDS = 0.25
 SILENT_SECONDS = 10.0
@@ -110,7 +110,7 @@ class FirstMachine:
         self._room.say(words.OFFER, {
             "protocol": words.PROTOCOL, "name": config.name, "host": socket.gethostname(), "nodes": config.nodes,
             "processes": config.processes, "model": Path(config.model).name, "path": config.model,
-            "weights": fingerprint(Path(config.model)), "versions": folder.versions(), "files": files})
+            "weights": fingerprint(Path(config.model)), "versions": provenance.versions(), "files": files})
 
     def _put(self, number: int, name: str) -> dict[str, Any]:
         content = (self._job.folder / name).read_bytes()

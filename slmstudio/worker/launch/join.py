@@ -28,8 +28,8 @@ from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.model.library import local_models
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.folder import versions
 from slmstudio.core.run.launch import checks
+from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.launch import blame, ranks_of, way
 from slmstudio.worker.launch import meeting_words as words
@@ -173,7 +173,6 @@ class _Place:
                          tr("To train with more, start it there with more machines."))
 
     def config(self) -> RunConfig:
-        """The run's, as it is trained here."""
         return RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {})
 
     def say_left(self, error: UserError, log: str) -> None:
@@ -193,7 +192,6 @@ class _Place:
                             tr("Install the same versions on both machines."))
 
     def _model(self) -> Path:
-        """The folder with the same model on this machine."""
         name, weights = self.offer["model"], self.offer["weights"]
         if self.wanted is not None:
             candidates = [self.wanted]

@@ -46,7 +46,6 @@ class Meeting:
         host, port: of the store, on the first machine.
         id: of this start of the run.
         address: this machine's own, on the way to the others.
-        node: number of this machine, from 0.
         peers: addresses of all machines, which their processes may connect to.
     """
 

@@ -56,10 +56,7 @@ def _knock(host: str, port: int) -> tuple[str, str]:
 
 
 def connect(host: str, port: int) -> Store:
-    """
-    Raises:
-        UserError: what answers there isn't the first machine of a run.
-    """
+    """Raises UserError: what answers there isn't the first machine of a run."""
     found: list[Store] = []
 
     def ask() -> None:

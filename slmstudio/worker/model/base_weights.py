@@ -10,7 +10,8 @@ import numpy as np
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.weights import Tensor, read_header, read_weights
+from slmstudio.core.model.safetensors_header import Tensor, read_header
+from slmstudio.core.model.weights import read_weights
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 _NUMPY = {"F32": np.float32, "F16": np.float16, "F64": np.float64}

@@ -63,7 +63,6 @@ class DiskNames:
 
 
 def names_on_disk(base: Path, on_disk: Iterable[str]) -> dict[str, str]:
-    """`DiskNames.plain` of a model folder."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)

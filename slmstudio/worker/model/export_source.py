@@ -76,7 +76,6 @@ def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
 
 
 def _candidates(base: Path) -> list[Path]:
-    """Model folders beside the base and in the library."""
     parents = {base.parent, paths.models_dir()}
     return sorted(folder for parent in parents if parent.is_dir() for folder in parent.iterdir()
                   if (folder / "config.json").is_file() and folder != base)

@@ -99,7 +99,6 @@ class Vocabulary:
 
         Args:
             values: the converter's.
-            gguf: the converter's gguf package.
             rows: of the embeddings; a model may have more of them than tokens.
         """
         kinds = gguf.GGUFValueType

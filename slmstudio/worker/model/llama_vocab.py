@@ -67,7 +67,6 @@ class LlamaVocab:
         return self.encode(self.template.render(self.marked(messages), add_generation_prompt=True))
 
     def marked(self, messages: Sequence[Mapping[str, Any]], but: str = "") -> list[Any]:
-        """As `plain.marked`."""
         # A vocabulary has few control tokens among 100,000, so they are looked for where a text changes by them.
         controls = self._controls if any(map(self._has_control, plain.texts(messages))) else ()
         return plain.marked(messages, controls, but)
@@ -98,7 +97,6 @@ class LlamaVocab:
         return list(self._model.tokenize(text.encode("utf-8"), add_bos=add_bos, special=special))
 
     def ends(self, token: int) -> bool:
-        """Whether generation stops at this token."""
         return bool(self._api.llama_vocab_is_eog(self._vocab, token))
 
     def named_ends(self) -> set[int]:

@@ -21,7 +21,6 @@ class MergedWeights:
 
     Attributes:
         names: of all tensors; where the adapter brought one that the base doesn't have, that too.
-        base: the weights on the disk.
         adapter: what is added to them, under the same names; None where nothing is.
 
     Raises:
@@ -53,7 +52,6 @@ class MergedWeights:
                                 tr("Choose the base model that the adapter was trained on."))
 
     def is_changed(self, name: str) -> bool:
-        """Whether training changed this tensor."""
         return self.adapter is not None and name in self.adapter.targets
 
     def shape(self, name: str) -> tuple[int, ...]:

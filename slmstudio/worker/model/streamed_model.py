@@ -17,7 +17,7 @@ import torch
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.peft_adapter import need_loadable
-from slmstudio.core.model.weights import read_header
+from slmstudio.core.model.safetensors_header import read_header
 from slmstudio.worker.model.base_weights import Array, BaseWeights
 from slmstudio.worker.model.disk_names import DiskNames
 
@@ -35,7 +35,6 @@ class StreamedModel:
     """A base model with or without an adapter.
 
     Attributes:
-        config: transformers' configuration.
         weights: the base's, from the disk; 4-bit ones are unpacked.
 
     Raises:
@@ -71,7 +70,6 @@ class StreamedModel:
         Args:
             rows: token ids. Shorter rows are filled up at their end, which nothing before it can see.
             wanted: (row, position) of every logit vector to be computed; the head works for these alone.
-            after: see `After`.
 
         Returns:
             (wanted, vocabulary).
@@ -172,7 +170,8 @@ class StreamedModel:
                 outer = users[id(module)]  # LFM2 and Mamba compute with its weights without calling it
             if module is self._embedding and outer is module:
                 self._stream_embedding(names["weight"])
-            elif module is self._head and type(module) is torch.nn.Linear and not _has_dora(outer):
+            elif (module is self._head and type(module) is torch.nn.Linear
+                  and not any(getattr(outer, "use_dora", {}).values())):
                 module.forward = self._head_in_chunks(names)
             else:
                 self._stream(module, outer, names)
@@ -253,7 +252,3 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     if lost := stored - get_peft_model_state_dict(tuned, save_embedding_layers=False).keys():
         raise refusal(tr("The base has no place for {tensor}.", tensor=min(lost)))
     return tuned
-
-
-def _has_dora(module: Any) -> bool:
-    return any(getattr(module, "use_dora", {}).values())

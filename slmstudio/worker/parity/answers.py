@@ -19,8 +19,6 @@ NEAR_TIE = 0.01
 
 @dataclass
 class _Sums:
-    """Over positions."""
-
     positions: int = 0
     error: float = 0.0
     power: float = 0.0

@@ -67,7 +67,6 @@ def limits_of(kind: QuantType | None) -> Limits:
 
 
 def token_checks(found: dict[str, Any]) -> list[Check]:
-    """From `parity_tokens.compare` and `compare_end`."""
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
     own = found["user_conversations"]
     wrong = ""
@@ -98,7 +97,6 @@ def rare(found: dict[str, Any]) -> bool:
 
 
 def weight_checks(found: dict[str, Any]) -> list[Check]:
-    """From `parity_weights.compare`."""
     settings, tokens, layers = ", ".join(found["settings_differ"]), found["tokens_wrong"], found["layers_wrong"]
     wrong = tr("The file was written with settings that differ from the model's: {settings}.", settings=settings)
     checks = [_check("settings", not settings, settings or tr("equal"), tr("equal"), f"{wrong} {tr(EXPORT)}")]
@@ -140,7 +138,6 @@ def _adapter_check(strength: float, error: float, change: float, rounding: float
 
 
 def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
-    """From `parity_answers.compare`."""
     if not found["positions"]:
         return [Check(name, None, tr("not measured"), "") for name in ("nmse", "top1", "kl", "perplexity")]
     limits, near, change = limits_of(kind), found["near_ties"], found["perplexity_change"]

@@ -19,7 +19,6 @@ class LlamaFile:
     quantized weights: faster for long conversations, and as large as the file.
 
     Attributes:
-        model, context: llama.cpp's pointers.
         metadata: the key-value pairs that aren't arrays, as text.
 
     Raises:

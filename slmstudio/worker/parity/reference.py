@@ -35,9 +35,7 @@ class Row:
     """A conversation that was run.
 
     Attributes:
-        ids: its tokens.
         answer: the first position that predicts a token of the last answer.
-        own: whether it is the user's row.
         logits: of the next token at every position from `answer` to the last but one, float32 (positions, vocabulary).
     """
 

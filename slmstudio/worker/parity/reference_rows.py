@@ -47,7 +47,6 @@ class Span:
 
     Attributes:
         answer: the first position that predicts a token of the answer; what comes before is given.
-        own: whether it is the user's row.
     """
 
     ids: list[int]
@@ -122,7 +121,6 @@ def own_rows(job: JobContext, source: Any) -> list[Messages]:
 
 
 def _kept(job: JobContext, run: Path) -> list[Record]:
-    """The first of the rows that the run keeps."""
     try:
         if kept_rows.read_manifest(run) is not None:
             return [record for side in (EVALUATION, TRAIN) for record in kept_rows.head(run, side, HEAD_BYTES)]

@@ -168,7 +168,6 @@ class Strength:
         return self._product / self._weight
 
     def error(self) -> float:
-        """Its standard error."""
         return math.sqrt(self._spread) / self._weight
 
 

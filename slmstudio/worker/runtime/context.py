@@ -62,7 +62,6 @@ class JobContext:
         self.emit("warning", code=code, message=message)
 
     def phase(self, phase: str, detail: str = "") -> None:
-        """Say what the job is doing now."""
         self.emit("phase", phase=phase, detail=detail)
 
     def progress(self, done: float, total: float, unit: str, phase: str) -> None:
@@ -79,7 +78,6 @@ class JobContext:
         return found
 
     def waiting(self) -> bool:
-        """Whether commands wait to be taken by `commands`."""
         self._receive()
         return bool(self._pending)
 
@@ -96,9 +94,6 @@ class JobContext:
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 
     def check_cancelled(self) -> None:
-        """
-        Raises:
-            Cancelled: the user asked this job to end.
-        """
+        """Raises Cancelled: the user asked this job to end."""
         if self.cancelled():
             raise Cancelled

@@ -37,8 +37,6 @@ command."""
 
 
 class Service(Protocol):
-    """What an interactive worker does."""
-
     def handle(self, message: dict[str, Any]) -> None:
         """Carry out one command; long work is fine. Called one at a time.
 

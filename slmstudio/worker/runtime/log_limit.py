@@ -58,7 +58,6 @@ def shorten(file: FileIO, left_out: int = 0) -> int:
 
     Args:
         file: opened for reading and writing, unbuffered.
-        left_out: bytes that were left out before.
 
     Returns:
         bytes that were left out in all.

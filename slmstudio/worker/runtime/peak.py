@@ -26,7 +26,6 @@ class PeakMemory:
         self._gpu, self._free_before = gpu, free_before
 
     def reset(self) -> None:
-        """Forget the maximum so far."""
         if self._gpu:
             torch.cuda.reset_peak_memory_stats()
         else:
@@ -34,7 +33,6 @@ class PeakMemory:
                 Path("/proc/self/clear_refs").write_text("5")
 
     def bytes(self) -> int:
-        """The maximum so far."""
         if self._gpu:
             return torch.cuda.max_memory_reserved() + self._context()
         return _main_memory_peak()

@@ -43,7 +43,6 @@ class Limits:
     """What all connections of a server share.
 
     Attributes:
-        most: connections at once.
         request_seconds: for the headers of a request, and for the rest of a body that was refused unread.
         read_seconds: a client that takes nothing of its answer for so long has gone.
         idle: connections on which no request is being answered, the one that has waited longest first.
@@ -81,7 +80,6 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Make room at once."""
         self._limits.idle.pop(self, None)
         self.connections.discard(self)
         self.transport.abort()

@@ -75,10 +75,7 @@ class Engine:
     """
 
     def __init__(self, path: Path, context_length: int, slots: int, gpu_layers: int):
-        """
-        Raises:
-            UserError: llama.cpp can't load the file.
-        """
+        """Raises UserError: llama.cpp can't load the file."""
         llama_log.install()
         llama_log.RECENT.clear()
         import llama_cpp

@@ -23,7 +23,6 @@ class Guard:
     request that names another host is refused. No CORS header is ever sent, so no page can read an answer.
 
     Args:
-        key: the API key.
         beyond_loopback: other machines may come too, by this machine's address or name.
         refused: hears what is said to those who are turned away.
     """

@@ -55,11 +55,7 @@ class Status:
 
 @dataclass
 class Api:
-    """The endpoints.
-
-    Args:
-        name: what clients call the model.
-    """
+    """The endpoints."""
 
     engine: Engine
     name: str

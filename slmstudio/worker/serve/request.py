@@ -79,7 +79,6 @@ class Message(_Strict):
     content: str | list[TextPart]
 
     def plain(self) -> dict[str, str]:
-        """As a chat template takes it."""
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
 

@@ -46,10 +46,7 @@ class ServeService:
         self._thread: threading.Thread | None = None
 
     def handle(self, message: dict[str, Any]) -> None:
-        """
-        Raises:
-            UserError: the model can't be loaded, or the process has served already.
-        """
+        """Raises UserError: the model can't be loaded, or the process has served already."""
         command = message.get("command")
         if command == "start":
             self._start(message)
@@ -141,7 +138,6 @@ class _Server(uvicorn.Server):
 
 
 def _slots(cache_bytes: int) -> int:
-    """How many caches fit into a part of the free memory."""
     import psutil
 
     return max(1, min(MAX_SLOTS, psutil.virtual_memory().available // CACHE_SHARE // max(1, cache_bytes)))

@@ -72,11 +72,9 @@ class FolderModel:
     """One model with one conversation in its memory.
 
     Args:
-        model: loaded, on its device.
         context_length: tokens that a conversation may take.
 
     Attributes:
-        vocab: its tokens and its chat template.
         tokens: what is in the memory now.
     """
 
@@ -86,7 +84,6 @@ class FolderModel:
         self.forget()
 
     def close(self) -> None:
-        """Free it."""
         self.forget()
         self._model.close()
 

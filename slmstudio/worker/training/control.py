@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from transformers import TrainerCallback
@@ -18,12 +18,12 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
-from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
+from slmstudio.worker.training.clock import Clock
 from slmstudio.worker.training.first_steps import FirstSteps
-from slmstudio.worker.training.heat import Rests, local_time
+from slmstudio.worker.training.heat import Rests
 from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver
@@ -40,11 +40,9 @@ class Control(TrainerCallback):  # type: ignore[misc]
     """Evaluates, samples, saves, pauses, changes and stops; tells what happens.
 
     Attributes:
-        stopped: the user asked to stop.
         freed: the user asked to pause and to free the memory.
         early: the run ended by its patience.
         watch: the evaluations so far.
-        last_loss: of the newest step.
     """
 
     def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,
@@ -59,8 +57,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._spill = SpillWatch() if can_spill() else None
         self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard and ranks.is_first() else None
         self._evaluated_step = -1
-        self._started, self._asleep, self._held = 0.0, 0.0, 0.0
-        self._left = TimeLeft(least=2)
+        self._clock = Clock(config, trainer, sensors, self.saver, first, rests)
         self._changes: list[dict[str, Any]] = []
         self._changed_before = False
 
@@ -74,7 +71,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         """
         for at, loss, seconds in evaluations:
             if at <= step:
-                self._left.took("evaluation", seconds)
+                self._clock.left.took("evaluation", seconds)
                 self.watch.update(at, loss)
                 self.watch.turned()
                 self._evaluated_step = at
@@ -97,25 +94,22 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.first.begin()
         self.rests.work_begins()
         if state.global_step == 0:
-            with self._timed("evaluation"):
+            with self._clock.timed("evaluation"):
                 self._evaluate()
         self.job.phase("training")
         if state.global_step >= self.trainer.total_steps:
             control.should_training_stop = True
-        self._start_clock()
+        self._clock.start()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Called once a step, after the optimizer, with what the step measured."""
         if "loss" not in logs:
             return
-        asleep = self.sensors.suspended_seconds - self._asleep
-        seconds = max(1e-6, time.monotonic() - self._started - asleep)
-        self._left.took("step", seconds + self.rests.held - self._held)
-        self._held = self.rests.held
+        seconds = self._clock.step_made()
         count = self.trainer.take_tokens()
         self.last_loss = logs["loss"]
         self.sensors.step_made()
-        left = self._seconds_left(state.global_step)
+        left = self._clock.seconds_left(state.global_step)
         values = {
             "train_loss": logs["loss"],
             "learning_rate": logs.get("learning_rate"),
@@ -130,7 +124,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._look_for_spill(seconds, count)
         self.first.step_made(seconds, count, last=state.global_step >= self.trainer.total_steps)
         self._after_step(state, control)
-        self._start_clock()
+        self._clock.start()
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each batch of an evaluation."""
@@ -164,38 +158,6 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 "TensorBoard's files can't be written any more: {error}. The run continues, and its own curves are "
                 "complete.", error=error.strerror))
 
-    def _start_clock(self) -> None:
-        self.rests.work_begins()
-        self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
-
-    @contextlib.contextmanager
-    def _timed(self, kind: str) -> Iterator[None]:
-        """Learn how long work of this kind takes, without the sleep of the machine, pauses, and waiting for space."""
-        started, idle, held = time.monotonic(), self._idle, self.rests.held
-        yield
-        seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
-        self._left.took(kind, seconds + self.rests.held - held)
-        self._held = self.rests.held  # what was rested in an evaluation isn't part of the next step
-        if kind == "evaluation":
-            self.first.evaluated(seconds)
-
-    @property
-    def _idle(self) -> float:
-        """Seconds so far in which nothing was done."""
-        return self.sensors.suspended_seconds + self.saver.waited + self.rests.seconds
-
-    def _seconds_left(self, step: int) -> float | None:
-        """The steps to come, and what comes between them and at the end."""
-        total = self.trainer.total_steps
-
-        def coming(every: int) -> int:  # that of this step is still to come
-            return (total - 1) // every - (step - 1) // every + 1
-
-        left = self._left.left(step=total - step, evaluation=coming(self.config.eval_steps),
-                               checkpoint=coming(self.config.save_steps))
-        hours = self.rests.hours
-        return left if left is None or hours is None else hours.seconds_until_done(local_time(), left)
-
     # -- what happens between two steps -------------------------------------------------------
 
     def _after_step(self, state: Any, control: Any) -> None:
@@ -225,10 +187,10 @@ class Control(TrainerCallback):  # type: ignore[misc]
         for change in [each for each in self._changes if each["global_step"] == step]:
             self._all("_set_schedule", change["total_steps"], change["learning_rate"])
         if step % self.config.eval_steps == 0 and step < self.trainer.total_steps:
-            with self._timed("evaluation"):
+            with self._clock.timed("evaluation"):
                 self._all("_evaluate")
         if step % self.config.save_steps == 0 and step < self.trainer.total_steps and self.saver.saved_step != step:
-            with self._timed("checkpoint"):
+            with self._clock.timed("checkpoint"):
                 self._all("_save", "interval")
         if message := self.watch.wants_to_stop():
             self.early = True
@@ -307,12 +269,12 @@ class Control(TrainerCallback):  # type: ignore[misc]
             self._sample()
             return
         self.job.phase("evaluating")
-        started, idle, step = time.monotonic(), self._idle, self.trainer.state.global_step
+        started, idle, step = time.monotonic(), self._clock.idle, self.trainer.state.global_step
         metrics = self.trainer.evaluate()
         loss, self._evaluated_step = metrics["eval_loss"], step
         self.trainer.eval_loss_of_step = (step, loss)
         figures = {ours: metrics[f"eval_{theirs}"] for theirs, ours in METRICS.items() if f"eval_{theirs}" in metrics}
-        seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
+        seconds = max(0.0, time.monotonic() - started - (self._clock.idle - idle))
         self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(seconds, 2), **figures)
         self._draw(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
         best = self.watch.update(step, loss)

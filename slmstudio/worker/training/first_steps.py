@@ -26,7 +26,8 @@ from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
-from slmstudio.worker.training import methods, micro_batches
+from slmstudio.worker.training import methods
+from slmstudio.worker.training.rows import micro_batches
 
 STEPS = 3
 """Steps after which the measurement is told."""
@@ -61,11 +62,6 @@ class FirstSteps:
         self._evaluation_seconds += seconds
 
     def step_made(self, seconds: float, tokens: int, last: bool) -> None:
-        """A step is done.
-
-        Args:
-            last: none comes after it.
-        """
         self._steps += 1
         if self._steps <= 2:  # the first one warms up, and counts only as long as there is no other
             self._timed = self._tokens = 0

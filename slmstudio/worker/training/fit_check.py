@@ -27,8 +27,9 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import data, methods, micro_batches, options, out_of_memory, train
+from slmstudio.worker.training import loading, methods, options, out_of_memory, train
 from slmstudio.worker.training.first_steps import keep
+from slmstudio.worker.training.rows import data, micro_batches
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
 """Which micro-batches are timed: by their place among all, sorted by length. Their mean is that of all, about."""
@@ -86,7 +87,7 @@ class _Trial:
 
     def _measure(self) -> dict[str, Any]:
         config, job = self.config, self.job
-        loaded = train.load(job, config)
+        loaded = loading.load(job, config)
         trainer = loaded.trainer
         job.check_cancelled()
         job.phase("measuring")

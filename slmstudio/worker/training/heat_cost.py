@@ -66,7 +66,6 @@ class HeatCost:
         self._told = False
 
     def look(self, now: float, reading: MachineReading | None) -> None:
-        """A step is done."""
         passed, self._looked = min(LONGEST_LOOK, now - self._looked), now
         slowed = next((gpu for gpu in reading.gpus if "heat" in (gpu.slowed_by or ())), None) if reading else None
         if slowed is not None:

@@ -30,8 +30,6 @@ EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 """Where a configuration says how many experts there are."""
 IN_EXPERTS = frozenset({"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj", "gate_up_proj",
                         "input_linear", "output_linear"})
-SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
-"""Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
 
 def on_gpu(config: RunConfig) -> bool:
@@ -58,18 +56,11 @@ def check(config: RunConfig) -> None:
     Raises:
         UserError: with all of it at once.
     """
-    gpu = on_gpu(config)
-    found = []
-
-    def need(field: str, wanted: bool, fine: bool, sentence: str) -> None:
-        if wanted and not fine:
-            found.append(Problem(sentence, field=field))
-
-    need("device", config.device == "cuda", gpu, 
-         tr("cuda isn't possible, as there is no NVIDIA GPU here; choose auto or cpu."))
-    need("precision", config.precision == "fp16", gpu, 
-         tr("fp16 needs an NVIDIA GPU; choose bf16 or fp32 here."))
-    if found:
+    needs_gpu = {"device": (config.device == "cuda", tr("cuda isn't possible, as there is no NVIDIA GPU here; choose "
+                                                        "auto or cpu.")),
+                 "precision": (config.precision == "fp16", tr("fp16 needs an NVIDIA GPU; choose bf16 or fp32 here."))}
+    found = [Problem(sentence, field=field) for field, (asked, sentence) in needs_gpu.items() if asked]
+    if found and not on_gpu(config):
         raise UserError(tr("This run can't be trained here."), "", tr("Correct these fields."), found)
 
 
@@ -189,7 +180,7 @@ def never_repack(model: PreTrainedModel) -> None:
 def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
     """A model with random weights: the base's architecture and vocabulary, the sizes of `scratch_size`."""
     base = AutoConfig.from_pretrained(config.model, trust_remote_code=False, local_files_only=True)
-    state = {key: value for key, value in base.to_dict().items() if key not in SMALL_ROPE}
+    state = {key: value for key, value in base.to_dict().items() if key not in scratch.OF_THE_BASE_ALONE}
     sizes = scratch.sizes(config.scratch_size, base.vocab_size)
     new = type(base)(**{**state, **sizes, "max_position_embeddings": max(2048, config.max_length)})
     return AutoModelForCausalLM.from_config(new, dtype=torch.float32, attn_implementation=attention)
@@ -235,11 +226,9 @@ def start_weights(config: RunConfig) -> Path | None:
     """
     if config.start_from is None:
         return None
-    given = Path(config.start_from)
-    wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
-    found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
+    found = folder.to_continue_from(config)
     if found is None:
-        adapter = config.has_adapter
+        given, adapter = Path(config.start_from), config.has_adapter
         raise UserError(tr("There is no adapter to continue from in {folder}.", folder=given) if adapter else
                         tr("There is no model to continue from in {folder}.", folder=given),
                         tr("The method {method} continues from a finished run of the same kind.", method=config.method),

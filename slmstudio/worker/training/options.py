@@ -106,14 +106,6 @@ def _liger(config: RunConfig) -> str | None:
     return _does_not_load("liger_kernel.transformers")
 
 
-def _paged(config: RunConfig) -> str | None:
-    return None if methods.on_gpu(config) else tr(NO_GPU)
-
-
-def _eight_bits(config: RunConfig) -> str | None:
-    return _does_not_load("bitsandbytes")
-
-
 def _offload(config: RunConfig) -> str | None:
     return None if methods.on_gpu(config) else tr(
         "There is no NVIDIA GPU here, so activations are in main memory anyway.")
@@ -151,11 +143,12 @@ OPTIONS = (
            noop("FlashAttention isn't used; PyTorch's own attention replaces it.")),
     Option("liger_off", lambda config: config.use_liger_kernel, _liger, {"use_liger_kernel": False},
            noop("Liger's kernels aren't used; PyTorch's own replace them.")),
-    Option("paged_optimizer_off", lambda config: config.optimizer.startswith("paged_"), _paged,
-           {"optimizer": "adamw_8bit"},
+    Option("paged_optimizer_off", lambda config: config.optimizer.startswith("paged_"),
+           lambda config: None if methods.on_gpu(config) else tr(NO_GPU), {"optimizer": "adamw_8bit"},
            noop("The optimizer's state isn't paged; AdamW in 8 bits is used instead.")),
-    Option("eight_bit_optimizer_off", lambda config: config.optimizer.endswith("bit"), _eight_bits,
-           {"optimizer": "adamw_torch"}, noop("The optimizer keeps its state in 32 bits.")),
+    Option("eight_bit_optimizer_off", lambda config: config.optimizer.endswith("bit"),
+           lambda config: _does_not_load("bitsandbytes"), {"optimizer": "adamw_torch"},
+           noop("The optimizer keeps its state in 32 bits.")),
     Option("offload_off", lambda config: config.activation_offload, _offload, {"activation_offload": False},
            noop("Activations aren't moved to main memory.")),
     Option("compile_off", lambda config: config.torch_compile, _compile, {"torch_compile": False},

@@ -81,7 +81,6 @@ _STOCK_USE_TRITON = trl_utils._use_triton
 
 
 def trainer_class(config: RunConfig) -> tuple[type, type]:
-    """The trainer of an objective, and the class of its arguments."""
     return {"dpo": (StudioDPO, DPOConfig), "orpo": (StudioORPO, ORPOConfig), "kto": (StudioKTO, KTOConfig)}[
         config.objective]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from slmstudio.core import disk_space
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import checkpoints
@@ -77,17 +76,13 @@ class Saver:
                 self.job.emit("resumed", global_step=step)
             return True
 
-    @property
-    def _folder(self) -> Path:
-        return self.job.folder
-
     def _bytes_needed(self) -> int:
         learning = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters() if p.requires_grad)
         return 3 * learning + 2**20  # weights and AdamW's two moments
 
     def _disk_is_full(self, error: Exception) -> bool:
         full = isinstance(error, OSError) and error.errno == 28
-        return full or shutil.disk_usage(self._folder).free < self._bytes_needed()
+        return full or disk_space.free(self.job.folder) < self._bytes_needed()
 
     def _tell(self, step: int, trouble: str) -> None:
         error = from_os_error(OSError(28, "No space left on device"), trouble)
@@ -105,7 +100,7 @@ class Saver:
                     return True
                 if command.get("command") in ("stop", "cancel", "free"):
                     return False
-            if shutil.disk_usage(self._folder).free > 1.2 * self._bytes_needed():
+            if disk_space.free(self.job.folder) > 1.2 * self._bytes_needed():
                 time.sleep(LOOK_SECONDS)  # what freed it may still be at work
                 return True
             time.sleep(POLL_SECONDS)

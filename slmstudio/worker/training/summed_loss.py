@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.kernels import packed
 from slmstudio.worker.kernels.head_loss import head_loss
-from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.rows.batches import IGNORED
 from slmstudio.worker.training.several.wrapped import within
 
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier", "lm_head_multiplier")
@@ -62,7 +62,6 @@ def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
 
 
 def token_count(inputs: dict[str, Any]) -> torch.Tensor:
-    """Non-padding tokens of a micro-batch."""
     if "attention_mask" in inputs:
         return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
     return torch.tensor(inputs["input_ids"].numel(), device=inputs["input_ids"].device)

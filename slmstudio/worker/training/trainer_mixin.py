@@ -1,9 +1,8 @@
 """What all our trainers do in another way than transformers' Trainer, whatever they learn.
 
 The order of the rows is decided by seed and epoch alone, and what is random in a micro-batch by seed, step and the
-micro-batch's place in it: neither depends on how many ranks share the work. Checkpoints are complete or absent, the
-learning rate's schedule can change between two steps, and a step whose loss or gradient isn't a number never reaches
-the weights.
+micro-batch's place in it: neither depends on how many ranks share the work. The learning rate's schedule can change
+between two steps, and a step whose loss or gradient isn't a number never reaches the weights.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,10 @@ from transformers import get_scheduler
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.run import checkpoints
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
-from slmstudio.worker.training.batches import IGNORED, BatchOrder
+from slmstudio.worker.training.checkpointing import Checkpointing
+from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder
 from slmstudio.worker.training.several import sharded
 from slmstudio.worker.training.several.dealing import RankBatches, Share, deal
 from slmstudio.worker.training.several.figures import Figures
@@ -54,18 +52,12 @@ def may_split(config: RunConfig, world_size: int) -> bool:
         (not random or config.gradient_accumulation_steps < world_size)
 
 
-def _as_it_is(value: Any, **options: Any) -> Any:
-    return value
-
-
-class Exact:
+class Exact(Checkpointing):
     """Mixed into a TRL trainer. `prepare` must be called right after it is made.
 
     Attributes:
         total_steps: length of the run; the schedule falls to zero there.
         learning_rate: peak of the schedule.
-        checkpoint_parent: folder of the run's checkpoints.
-        eval_loss_of_step: (step, eval loss) of the newest evaluation, for the checkpoint's manifest.
     """
 
     def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: np.ndarray[Any, Any],
@@ -77,7 +69,7 @@ class Exact:
         self.run_config, self.checkpoint_parent, self.lengths = config, checkpoint_parent, lengths
         self.total_steps, self.learning_rate = total_steps, config.learning_rate
         self.warmup_steps = math.ceil(config.warmup_fraction * total_steps)
-        self.eval_loss_of_step: tuple[int, float] | None = None
+        self.eval_loss_of_step = None
         self._tokens_seen = torch.zeros((), dtype=torch.long)
         self._window: list[tuple[dict[str, Any], torch.Tensor]] = []
         self._sent, self._factor = 0, 1.0
@@ -86,7 +78,7 @@ class Exact:
             self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps, ranks.rank(),
             ranks.world_size(), may_split(config, ranks.world_size()))
         if self._by_itself:
-            self.accelerator.gather = self.accelerator.gather_for_metrics = _as_it_is
+            self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, **options: value
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()  # type: ignore[misc]
@@ -221,7 +213,6 @@ class Exact:
         return sum(ranks.gather(count))
 
     def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Non-padding tokens of a micro-batch."""
         return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
 
     def _clip_grad_norm(self, model: Any) -> Any:
@@ -306,64 +297,3 @@ class Exact:
         if self._by_itself:
             self._figures.give_back(self, "train" if self.model.training else "eval")
         super().log(logs, start_time)  # type: ignore[misc]
-
-    # -- checkpoints ------------------------------------------------------------------------------------------
-
-    def train(self, resume_from_checkpoint: str | None = None) -> Any:
-        """Train, from a checkpoint where one is given: of one process or of several, sharing the model or not."""
-        if resume_from_checkpoint and self.is_fsdp_enabled:
-            self.is_fsdp_enabled = False  # its weights are read as one process reads them, and shared afterwards
-            self._load_from_checkpoint(resume_from_checkpoint)
-            self.is_fsdp_enabled = True
-        return super().train(resume_from_checkpoint=resume_from_checkpoint)  # type: ignore[misc]
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if not self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self.is_fsdp_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-            return
-        sharded.load_optimizer(self.optimizer, Path(checkpoint) / "optimizer.pt")
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
-
-    @contextlib.contextmanager
-    def collected(self) -> Iterator[None]:
-        """Within, the first rank can write the model and the optimizer by itself. Every rank must enter it."""
-        self._whole = sharded.collect(self.model, self.optimizer) if self.is_fsdp_enabled else None
-        try:
-            yield
-        finally:
-            self._whole = None
-
-    def on_whole_model(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns on the first rank. Where the ranks share the model, all of them must do it together."""
-        return work() if self.is_fsdp_enabled else ranks.alone(work)
-
-    def write_model(self, folder: Path) -> None:
-        """The adapter or the model, as it is loaded again."""
-        if self._whole is None:
-            self.save_model(str(folder), _internal_call=True)
-        else:
-            self._save(str(folder), state_dict=self._whole.weights)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save into `checkpoint_parent`, complete or absent.
-
-        Raises:
-            OSError: it couldn't be written; earlier checkpoints are untouched.
-        """
-        step = self.state.global_step
-        eval_loss = self.eval_loss_of_step[1] if self.eval_loss_of_step and self.eval_loss_of_step[0] == step else None
-        with checkpoints.writing(self.checkpoint_parent, step, eval_loss) as folder:
-            self.write_model(folder)
-            if self._whole is None:
-                self._save_optimizer_and_scheduler(str(folder))
-            else:
-                torch.save(self._whole.optimizer, folder / "optimizer.pt")
-                torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
-            self._save_scaler(str(folder))
-            if ranks.world_size() == 1:  # several have no state of their own: see `seed_of`
-                self._save_rng_state(str(folder))
-            self.state.save_to_json(os.path.join(folder, "trainer_state.json"))

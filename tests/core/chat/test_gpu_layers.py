@@ -9,7 +9,7 @@ import pytest
 from slmstudio.core.chat import gpu_layers
 from slmstudio.core.chat.gpu_layers import Shape, choose
 from slmstudio.core.hardware.machine import Gpu, read_gpus
-from slmstudio.core.model.gguf_header import Header
+from slmstudio.core.model.gguf.header import Header
 
 GB = 2**30
 # Qwen2.5 1.5B as Q4_K_M: 28 layers, 2 key-value heads of 128.

@@ -12,9 +12,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from slmstudio.core import home_folder, paths, settings
+from slmstudio.core import disk_space, home_folder, paths, settings
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import machine
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
@@ -40,7 +39,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp) -> Iterator[Ses
     monkeypatch.delenv("SLMSTUDIO_HOME", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(machine, "disk_free", lambda path: 50 * GIB)
+    monkeypatch.setattr(disk_space, "free", lambda path: 50 * GIB)
     theme.apply(qapp, "light")
     yield Session(Settings())
     assert tasks.shut_down(LONG), "a task did not end"
@@ -178,7 +177,7 @@ def test_a_place_that_cannot_be_used_is_refused_in_words(qtbot: QtBot, window: M
 
 
 def test_a_doubtful_place_is_asked_about(qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(machine, "disk_free", lambda path: 5 * GIB)
+    monkeypatch.setattr(disk_space, "free", lambda path: 5 * GIB)
     changer = window.welcome.place.changer
     for answer, expected in (("place_keep", paths.usual_home()), ("place_anyway", tmp_path / "new")):
         take(qtbot, window, tmp_path / "new")

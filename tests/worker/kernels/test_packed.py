@@ -8,7 +8,7 @@ from support.small_models import FAMILIES, OTHERS, build, examples, gradient_tol
 from support.tiers import first_fast
 
 from slmstudio.worker.kernels import packed
-from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.summed_loss import per_row_losses, summed_loss, token_count
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-3}

@@ -140,7 +140,7 @@ def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, ro
 @pytest.mark.timeout(600)
 def test_an_adapters_exports_talk_in_its_template(base, rows, tmp_path):
     from slmstudio.core.export import recipes
-    from slmstudio.core.model.gguf import read_gguf
+    from slmstudio.core.model.gguf.model import read_gguf
     from slmstudio.worker.export import export
 
     run = trained(planned(base, rows, chat_template="alpaca", max_steps=4), tmp_path)

@@ -19,7 +19,8 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import planner
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, methods, preference, token_cache, train
+from slmstudio.worker.training import control, methods, preference, train
+from slmstudio.worker.training.rows import token_cache
 
 LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""

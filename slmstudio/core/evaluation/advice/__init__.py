@@ -37,7 +37,6 @@ class Advice:
     evidence: Evidence
 
     def to_dict(self) -> dict[str, Any]:
-        """As --json prints it."""
         return {"headline": self.headline, "tone": self.tone, "caveat": self.caveat,
                 "proposals": [asdict(each) for each in self.proposals]}
 

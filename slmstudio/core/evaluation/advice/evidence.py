@@ -21,8 +21,6 @@ class Compared:
     """The comparison that decides.
 
     Attributes:
-        metric: its key.
-        tuned, base: the two scores.
         verdict: of `scores.verdicts`.
         rows: that both models answered.
         rows_needed: how many would show the difference; None where these do, or where nobody can say.
@@ -49,13 +47,11 @@ class Evidence:
         forgotten: benchmark in which the tuned model is worse, or "".
         weakest: category or language in which it is worse than the base, or "".
         train_rows: rows that it learned; 0 where nobody knows.
-        epochs: that it made.
         losses: (step, eval loss) in their order.
         train_loss: of the last steps; None where nobody knows.
         best_epoch: at which the eval loss was lowest.
         learning_rate: the highest of the run.
         parameters: of the base; 0 where nobody knows.
-        max_new_tokens: limit of the answers.
     """
 
     compared: Compared | None = None
@@ -81,12 +77,7 @@ class Evidence:
 
 def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | None,
            request: Mapping[str, Any] | None = None) -> Evidence:
-    """Take together what a run's events and one evaluation say; what is missing or damaged is left out.
-
-    Args:
-        scores: what scores.json holds.
-        request: of the evaluation.
-    """
+    """Take together what a run's events and one evaluation say; what is missing or damaged is left out."""
     losses, steps = history.series["eval_loss"], history.series["train_loss"]
     tail = [loss for loss in list(steps.y)[-max(1, len(steps) // 10):] if math.isfinite(loss)]
     plan, per_epoch = history.plan, finite(history.plan.get("steps_per_epoch")) or 0.0

@@ -28,8 +28,6 @@ class Proposal:
     """
     Attributes:
         action: one of the words above.
-        text: what to do, as a button says it.
-        reason: why, in a sentence.
         changes: fields of a run, or of an evaluation's request, that it sets.
     """
 

@@ -34,9 +34,7 @@ SEED = 20_041  # of everything random in scoring: the same answers give the same
 class Interval:
     """
     Attributes:
-        value: the score of all rows.
         low, high: the 95% confidence interval; infinite where one row says nothing.
-        rows: how many rows it rests on.
     """
 
     value: float

@@ -57,17 +57,16 @@ class _Pair:
             winner, order = _OTHER[winner], order[::-1]
         self.rows.setdefault(line.get("id"), {})[order] = winner
 
-    def winners(self) -> list[str]:
+    def winners(self) -> dict[Any, str]:
         """Who won each row that was read in both orders: a tie where the two don't agree."""
-        both = [(row["ab"], row["ba"]) for row in self.rows.values() if row.get("ab") and row.get("ba")]
-        return [str(one) if one == other else TIE for one, other in both]
+        return {key: str(row["ab"]) if row["ab"] == row["ba"] else TIE
+                for key, row in self.rows.items() if row.get("ab") and row.get("ba")}
 
     def without_verdict(self) -> int:
         """Rows that the judge was asked about, to no avail."""
-        return sum(not (row.get("ab") and row.get("ba")) for key, row in self.rows.items() if key not in self.too_long)
+        return len(self.rows.keys() - self.winners().keys() - self.too_long)
 
     def changed(self) -> int:
-        """Rows where the order decided."""
         return sum(None not in (one, other) and one != other
                    for one, other in ((row.get("ab"), row.get("ba")) for row in self.rows.values()))
 
@@ -99,7 +98,7 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _counted(pair: _Pair) -> dict[str, Any]:
-    won = Counter(pair.winners())
+    won = Counter(pair.winners().values())
     return {"a": pair.a, "b": pair.b, "rows": won.total(), "without_verdict": pair.without_verdict(),
             "thinking": len(pair.thinking - pair.too_long), "too_long": len(pair.too_long),
             "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE], "changed_with_order": pair.changed(),
@@ -163,7 +162,6 @@ class VotedPair:
     Attributes:
         id: the number of the vote and of the two answers in it, as "12.0.1".
         messages: the conversation that both answer.
-        a, b: the two answers' texts.
         winner: what the user said: "a", "b" or "tie".
     """
 
@@ -195,7 +193,6 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
     """How often the judge says what the user said.
 
     Args:
-        pairs: what was voted on.
         lines: the judge's, as of judge.jsonl, with the pairs' ids; "a" and "b" may be any two names.
 
     Returns:
@@ -206,8 +203,7 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
     judged = _Pair("a", "b", {})
     for line in lines:
         judged.add({**line, "a": "a", "b": "b"})
-    said: dict[Any, str] = {key: str(row["ab"]) if row["ab"] == row["ba"] else TIE
-                            for key, row in judged.rows.items() if row.get("ab") and row.get("ba")}
+    said = judged.winners()
     both = [(pair.winner, said[pair.id]) for pair in pairs if pair.id in said]
     if not both:
         return {"votes": 0, "agreed": 0, "share": None, "low": None, "high": None, "by_chance": None, "kappa": None,

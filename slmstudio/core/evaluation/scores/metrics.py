@@ -95,7 +95,6 @@ class Metric:
 
     @property
     def most(self) -> float:
-        """The highest value there is."""
         return 100.0 if self.higher_is_better else math.inf
 
 
@@ -308,7 +307,6 @@ def needs_intl(item: Item) -> bool:
 
 
 def row_values(counts: Counts) -> Iterator[tuple[str, float]]:
-    """The scores of one row."""
     import numpy as np
 
     for key, sums in counts.items():

@@ -24,7 +24,6 @@ class Speed:
     """
     Attributes:
         seconds: that writing all answers took.
-        tokens: in all answers.
         timed_tokens: those of answers whose seconds are known.
         answers: how many there are with a count of tokens.
         cut: answers that reached the limit of new tokens.
@@ -58,7 +57,6 @@ class ScoreTable:
     """Rows are added one by one in the order of the test set, then `close`d, then asked for their sums.
 
     Args:
-        models: how many there are.
         intl: whether any row needs BLEU by the punctuation of every script.
 
     Attributes:
@@ -124,7 +122,6 @@ class ScoreTable:
         self._rows = [{key: np.frombuffer(rows, dtype=np.int64) for key, rows in each.items()} for each in self._places]
 
     def __len__(self) -> int:
-        """How many rows there are."""
         return len(self._kind)
 
     def same_tokens(self, model: int) -> bool:
@@ -132,7 +129,6 @@ class ScoreTable:
         return self._same_tokens[model]
 
     def answered(self, model: int) -> int:
-        """How many rows it answered."""
         return sum(self._answered[model])
 
     def groups(self, name: str) -> dict[str, Places]:

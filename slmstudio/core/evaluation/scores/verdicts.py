@@ -35,7 +35,6 @@ def verdict(metric: Metric, of: float, with_: float, found: Difference, p: float
     """`BETTER`, `WORSE` or `UNKNOWN`: only where test and interval agree, and the difference can be seen in print.
 
     Args:
-        of, with_: the two scores.
         p: the test's, corrected where there are several.
     """
     shown = score_text(metric, of) != score_text(metric, with_)

@@ -185,7 +185,7 @@ class Counting:
     def answer(self, choice: Choice) -> int | str:
         """The index of the right choice from 0, or what is wrong."""
         ways, last = dict(choice.ways), len(choice.choices) - 1
-        first = self._first(choice)
+        first = 0 if self._zero is not None else 1 if self._last is not None else choice.first
         if "number" in ways:
             ways["number"] -= first
             if len(ways) > 1 and not 0 <= ways["number"] <= last:
@@ -207,9 +207,6 @@ class Counting:
             "the answer {answer} is outside the choices, which are counted from {first} to {last}.", answer=said,
             first=first, last=first + last)
 
-    def _first(self, choice: Choice) -> int:
-        return 0 if self._zero is not None else 1 if self._last is not None else choice.first
-
     def notes(self) -> Iterable[str]:
         """How the numbers were understood, where that isn't plain."""
         told = {choice.first for choice, _ in self._numbers}
@@ -223,7 +220,6 @@ class Counting:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell holds nothing."""
     return value is None or (isinstance(value, str) and (not value or value.isspace()))
 
 

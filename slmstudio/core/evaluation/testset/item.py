@@ -103,5 +103,4 @@ class TestSet:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
         return self.path.stem

@@ -31,7 +31,6 @@ class MmluFolder:
     """What a folder holds.
 
     Attributes:
-        path: the folder.
         files: by subject and split ("dev", "val" or "test") the file. A file whose name says no split is "test".
         missing: what isn't there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
             with a file of examples and none of questions.
@@ -45,7 +44,6 @@ class MmluFolder:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Those that have questions, sorted."""
         return tuple(sorted(subject for subject, files in self.files.items() if "test" in files))
 
     def sentence(self) -> str:

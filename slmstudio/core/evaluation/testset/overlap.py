@@ -35,7 +35,6 @@ class Hit:
     """An item that was trained on.
 
     Attributes:
-        item: its id.
         line: of the test file.
         train_line: of the training file.
         similarity: 1.0 where the questions are the same apart from case, punctuation and spaces.
@@ -57,7 +56,6 @@ class Overlap:
 
     Attributes:
         hits: one for each item that was found, in the test set's order.
-        items: how many items there are.
         same_file: whether the test file is the training file, byte for byte.
     """
 
@@ -67,7 +65,6 @@ class Overlap:
 
     @property
     def ids(self) -> frozenset[int]:
-        """The ids of the items that were trained on."""
         return frozenset(hit.item for hit in self.hits)
 
     @property
@@ -102,10 +99,8 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
     shingles (5 characters) in common and the same numbers. A problem with other numbers is another problem.
 
     Args:
-        items: the test set.
         records: the rows that were learned; not those that were split off.
         same_file: whether both files have one SHA-256.
-        cancelled: asked now and then.
 
     Raises:
         ReadingCancelled: `cancelled` said so.
@@ -147,7 +142,6 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def _question(item: TestItem) -> str:
-    """All that the user says."""
     return "\n\n".join(message["content"] for message in item.messages if message["role"] == "user")
 
 

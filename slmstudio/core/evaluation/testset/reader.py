@@ -54,7 +54,6 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     the language is guessed by the script.
 
     Args:
-        path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
         said: what a user says of the columns and the sheet, as `core.data.given` reads it; beside the targets of
@@ -98,7 +97,6 @@ class _Rows:
                 self._complain(sentence, line, key)
 
     def items(self) -> list[TestItem]:
-        """The usable rows."""
         counting = Counting((draft.choice, line) for draft, line in self._drafts if draft.choice)
         numbers, english = self._are_numbers(), self._is_english()
         items: list[TestItem] = []

@@ -119,7 +119,7 @@ class TestMapper:
     @staticmethod
     def _judged(row: Mapping[str, Any], here: Columns) -> frozenset[str] | None:
         """The columns that training has no part in, where the answer is in one of them; else None."""
-        if _has_choices(row, here):
+        if filled(row, here.lists) or any(filled(row, each.values()) for each in here.series):
             return here.choosing | here.judging
         answer = filled(row, here.answers)
         if filled(row, here.references) or (not answer and filled(row, here.patterns)):
@@ -137,10 +137,6 @@ def _unnested(value: dict[str, Any]) -> dict[str, Any]:
 def _asked(row: Mapping[str, Any], without: frozenset[str]) -> dict[str, Any]:
     """What training reads of a row whose answer isn't its own."""
     return {STAND_IN: "-", **{name: each for name, each in row.items() if name not in without}}
-
-
-def _has_choices(row: Mapping[str, Any], here: Columns) -> bool:
-    return bool(filled(row, here.lists)) or any(filled(row, each.values()) for each in here.series)
 
 
 def _is_several(value: Any) -> bool:

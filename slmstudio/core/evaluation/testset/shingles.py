@@ -31,7 +31,6 @@ class Shingled:
     """Texts as sets of hashed shingles, and their MinHash signatures.
 
     Attributes:
-        texts: the texts.
         signatures: shape (texts, BANDS): one number for each band; equal numbers mean the texts may be alike.
     """
 
@@ -39,7 +38,6 @@ class Shingled:
         """
         Args:
             groups: for each text a name; only texts of one group can be alike.
-            step: called now and then.
         """
         import numpy as np
 
@@ -53,7 +51,6 @@ class Shingled:
         self.signatures ^= marks[:, None] << np.uint64(16)
 
     def hashes(self, index: int) -> Hashes:
-        """The distinct shingles of a text, sorted."""
         import numpy as np
 
         return np.unique(_hashes(self.texts[index])[0])
@@ -77,7 +74,6 @@ def alike(queries: Shingled, known: Shingled, least: float,
 
 
 def similarity(left: str, right: str) -> float:
-    """Jaccard similarity of two texts' shingles, 0 to 1."""
     import numpy as np
 
     return jaccard(np.unique(_hashes(left)[0]), np.unique(_hashes(right)[0]))

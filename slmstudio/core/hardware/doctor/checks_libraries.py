@@ -19,7 +19,6 @@ SHOWN = 5
 
 
 def python(facts: Facts) -> Iterator[Line]:
-    """Its version and size of a number."""
     if facts.python is None:
         return
     name = f"Python {'.'.join(map(str, facts.python))}"
@@ -36,7 +35,6 @@ def python(facts: Facts) -> Iterator[Line]:
 
 
 def loads(facts: Facts) -> Iterator[Line]:
-    """Libraries that are there and can't be imported."""
     for name, library in facts.loaded.items():
         if library.error and not (name == ENGINE and facts.engine):
             yield Line("loads", LIBRARIES, tr("The library {name} doesn't load.", name=name), "problem", library.error,
@@ -47,7 +45,6 @@ def loads(facts: Facts) -> Iterator[Line]:
 
 
 def bitsandbytes(facts: Facts) -> Iterator[Line]:
-    """4-bit training on the card."""
     library = facts.loaded.get("bitsandbytes")
     if library is None or library.error:
         return
@@ -66,7 +63,6 @@ def bitsandbytes(facts: Facts) -> Iterator[Line]:
 
 
 def engine(facts: Facts) -> Iterator[Line]:
-    """The chat engine, with or without the card."""
     if facts.engine is not None:
         yield Line("llama", LIBRARIES, facts.engine.what, "warning", facts.engine.why,
                    tr("Training works without it. To get it, set up again:"), program.setup_command())

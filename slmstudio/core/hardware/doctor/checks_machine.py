@@ -74,7 +74,6 @@ def shared_memory(facts: Facts) -> Iterator[Line]:
 
 
 def processor(facts: Facts) -> Iterator[Line]:
-    """What it can compute with."""
     machine = facts.machine
     if machine is None:
         return
@@ -92,7 +91,6 @@ def processor(facts: Facts) -> Iterator[Line]:
 
 
 def power(facts: Facts) -> Iterator[Line]:
-    """A laptop's battery and its power profile."""
     if facts.on_battery:
         yield Line("power", MACHINE, tr("This machine is running on battery."), "warning",
                    tr("Most laptops then slow down the processor and the graphics card, and a long run ends when the "

@@ -17,7 +17,6 @@ MANY_JOBS = 5 * 1024**3
 
 
 def home(facts: Facts) -> Iterator[Line]:
-    """Whether the folder can be used."""
     if facts.home_missing is not None:
         error = facts.home_missing
         yield Line("home", DISK, error.what, "problem", error.why, error.remedy)
@@ -31,7 +30,6 @@ def home(facts: Facts) -> Iterator[Line]:
 
 
 def room(facts: Facts) -> Iterator[Line]:
-    """What is free."""
     if facts.free is None:
         return
     little = disk_space.little_room(facts.free)
@@ -78,7 +76,6 @@ def privacy(facts: Facts) -> Iterator[Line]:
 
 
 def caches(facts: Facts) -> Iterator[Line]:
-    """Where they are and how large they are."""
     for cache in facts.caches:
         size = format_bytes(cache.size)
         yield Line("cache", DISK, tr("{cache}: {size}.", cache=tr(cache.title), size=size) if cache.whole else

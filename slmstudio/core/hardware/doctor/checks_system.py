@@ -17,7 +17,6 @@ DAY = 86_400
 
 
 def wsl(facts: Facts) -> Iterator[Line]:
-    """Linux inside Windows."""
     for note in facts.wsl:
         yield Line("wsl", SYSTEM, note.what, "problem" if note.id == FIRST_VERSION else "warning", note.why,
                    note.remedy)
@@ -70,7 +69,6 @@ def locale(facts: Facts) -> Iterator[Line]:
 
 
 def fonts(facts: Facts) -> Iterator[Line]:
-    """For Indian scripts."""
     if facts.scripts_without_font is None:
         return
     if not facts.scripts_without_font:

@@ -17,5 +17,4 @@ CHECKS = (*checks_graphics.CHECKS, *checks_libraries.CHECKS, *checks_machine.CHE
 
 
 def examine(facts: Facts) -> list[Line]:
-    """What there is to say of a machine, topic by topic."""
     return [line for check in CHECKS for line in check(facts)]

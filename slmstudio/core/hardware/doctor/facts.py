@@ -96,7 +96,6 @@ class Facts:
         python: of the program, as in (3, 11, 9); bits: 32 or 64.
         versions: of installed packages, by normalized name; pins: those that the program was tested with.
         wsl: what WSL needs.
-        cpu_flags: of an x86 processor.
         swap: bytes. memory_limit: bytes that a container allows. shared_memory: size of /dev/shm.
         on_battery: no mains. power_profile: the firmware's, as in "low-power".
         home: the folder with runs and models; home_missing, home_fault: why it can't be used, or written to.

@@ -41,12 +41,10 @@ class Line:
 
 
 def worst(lines: list[Line]) -> State:
-    """The state of the whole machine."""
     return min((line.state for line in lines), key=STATES.index, default="fine")
 
 
 def text(lines: list[Line]) -> str:
-    """All lines as plain text, by topic."""
     parts = []
     for topic in TOPICS:
         here = [line for line in lines if line.topic == topic]

@@ -64,7 +64,6 @@ def torch_build() -> Torch | None:
 
 
 def read_build(text: str) -> Torch | None:
-    """What torch/version.py says."""
     said = dict(re.findall(r"^(\w+)(?:: Optional\[str\])? = '([^']+)'$", text, re.MULTILINE))
     if "__version__" not in said:
         return None

@@ -82,7 +82,6 @@ def without(text: str, personal: Personal) -> str:
 
 
 def shared(lines: list[Line], personal: Personal) -> list[Line]:
-    """The lines without personal data."""
     return [replace(line, title=without(line.title, personal), why=without(line.why, personal),
                     remedy=without(line.remedy, personal), command=without(line.command, personal)) for line in lines]
 

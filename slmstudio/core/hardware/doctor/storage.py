@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.hardware import guidance, mounts, wsl
 from slmstudio.core.hardware.doctor.facts import Cache
-from slmstudio.core.hardware.machine import disk_free
 from slmstudio.core.i18n import tr
 
 MEASURED = 128 * 1024**2
@@ -39,7 +39,7 @@ def look(home: Path, root: Path, is_wsl: bool, *, measure: bool) -> dict[str, An
         "open_to_others": home.exists() and open_to_others(home),
     }
     with suppress(OSError):
-        found["free"] = disk_free(nearest)
+        found["free"] = disk_space.free(nearest)
     if measure and not network and found["home_fault"] is None and found.get("free", 0) > ROOM_TO_MEASURE:
         with suppress(OSError):
             found["write_speed"] = guidance.write_speed(nearest, MEASURED)
@@ -83,7 +83,6 @@ def open_to_others(folder: Path) -> bool:
 
 
 def count(title: str, folder: Path) -> Cache:
-    """A cache with its size."""
     size, end = 0, time.monotonic() + COUNT_SECONDS
     for bytes_ in _sizes(folder):
         size += bytes_

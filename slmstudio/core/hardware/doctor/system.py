@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.hardware.linux_sensors import read_battery
+from slmstudio.core.hardware.linux_sensors import read_battery, text_of
 from slmstudio.core.hardware.machine import CPUINFO
 from slmstudio.core.i18n import noop, tr
 
@@ -27,7 +27,6 @@ UNLIMITED = 1 << 60
 
 
 def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Facts of the system, by their names in `Facts`."""
     import psutil
 
     battery = read_battery(root / "sys")
@@ -36,7 +35,7 @@ def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         "cpu_flags": cpu_flags(root, environ), "swap": psutil.swap_memory().total, "memory_limit": memory_limit(root),
         "shared_memory": _size_of(root / "dev/shm"),
         "on_battery": None if plugged is None else not plugged,
-        "power_profile": _read(root / "sys/firmware/acpi/platform_profile"),
+        "power_profile": text_of(root / "sys/firmware/acpi/platform_profile"),
         "encoding": sys.getfilesystemencoding(),
         "locale_fault": locale_fault(environ, said(["locale", "-a"])) if sys.platform == "linux" else "",
         "scripts_without_font": scripts_without_font(root),
@@ -46,14 +45,14 @@ def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
 def cpu_flags(root: Path, environ: Mapping[str, str]) -> frozenset[str] | None:
     """What an x86 processor can do; None where the system doesn't say, and for other processors."""
     chosen = environ.get(CPUINFO)
-    found = re.search(r"^flags\s*:(.*)$", _read(Path(chosen) if chosen else root / "proc/cpuinfo"), re.MULTILINE)
+    found = re.search(r"^flags\s*:(.*)$", text_of(Path(chosen) if chosen else root / "proc/cpuinfo"), re.MULTILINE)
     return frozenset(found[1].split()) if found else None
 
 
 def memory_limit(root: Path) -> int | None:
     """The least of the limits that control groups put on this process; None without one."""
     limits = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         controllers, path = line.split(":", 2)[1:] if line.count(":") >= 2 else ("-", "")
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -61,7 +60,7 @@ def memory_limit(root: Path) -> int | None:
             "sys/fs/cgroup/memory", "memory.limit_in_bytes")
         inner = Path(path.strip("/"))
         # Inside a container the path is often that of the host, and the container's own group is the uppermost.
-        limits += [_read(root / base / group / name) for group in (inner, *inner.parents)]
+        limits += [text_of(root / base / group / name) for group in (inner, *inner.parents)]
     return min((int(limit) for limit in limits if limit.isdigit() and int(limit) < UNLIMITED), default=None)
 
 
@@ -126,10 +125,3 @@ def _size_of(folder: Path) -> int | None:
     except (OSError, AttributeError):
         return None
     return found.f_blocks * found.f_frsize
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

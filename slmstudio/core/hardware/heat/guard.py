@@ -53,7 +53,6 @@ class Rest:
 
     Attributes:
         heat: what was too hot; None for other reasons.
-        message: why, and until when, for a user.
     """
 
     why: Why

@@ -23,10 +23,7 @@ class Hours:
 
     @classmethod
     def parse(cls, text: str) -> Hours:
-        """
-        Raises:
-            ValueError: it isn't two different times of the day with a hyphen between them.
-        """
+        """Raises ValueError: it isn't two different times of the day with a hyphen between them."""
         found = _FORM.fullmatch(text.strip())
         if found is None:
             raise ValueError(text)

@@ -25,7 +25,6 @@ class Heat:
 
     Attributes:
         what: the part that it is of.
-        temperature_c: degrees Celsius.
         limit_c: where work must pause.
         index: the driver's number of the card; None for the processor.
     """
@@ -42,7 +41,6 @@ class Heat:
 
     @property
     def name(self) -> str:
-        """The part, as a sentence begins with it."""
         if self.what == "cpu":
             return tr("The processor")
         if self.what == "memory":

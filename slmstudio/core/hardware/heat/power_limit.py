@@ -25,7 +25,6 @@ class PowerLimit:
         index: the driver's number of the card, as nvidia-smi counts too.
         watts: the limit that is suggested; `now_w` is the present one.
         command: to be typed as `where` says.
-        message: all of it for a user.
     """
 
     index: int

@@ -33,15 +33,11 @@ _TEMPLATE_STOPPED = noop("The chat template was stopped.")
 
 
 class Encoding(NamedTuple):
-    """What is used of a `tokenizers.Encoding`."""
-
     ids: list[int]
     offsets: list[tuple[int, int]]
 
 
 class AddedToken(NamedTuple):
-    """What is used of a `tokenizers.AddedToken`."""
-
     content: str
     special: bool
 

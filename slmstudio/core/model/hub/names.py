@@ -150,7 +150,6 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
 
 
 def _refusal(repo: str, here: set[str]) -> UserError:
-    """What is there instead of a base model, and what to do."""
     def listed(*endings: str) -> str:
         return and_more(sorted(printable(name) for name in here if name.lower().endswith(endings)), 2)
 

@@ -28,7 +28,6 @@ class RemoteFile:
     """A file of a repository.
 
     Attributes:
-        size: in bytes.
         sha256: of its content, which the hub knows of large files; else "".
         blob_id: of a small file: the SHA-1 that git gives its content; else "".
     """
@@ -50,7 +49,6 @@ class RemoteFile:
 
 
 def partial_of(folder: Path) -> Path:
-    """The hidden folder in which the model of `folder` arrives."""
     return folder.with_name(f".{folder.name}.partial")
 
 
@@ -93,7 +91,6 @@ def files_of(state: dict[str, Any] | None) -> dict[str, RemoteFile]:
 
 
 def arrived(partial: Path, file: RemoteFile) -> int:
-    """Bytes of a file that are in the hidden folder."""
     for name in (file.name, file.incomplete, file.name):  # it may get its name between two looks
         try:
             return min((partial / name).stat().st_size, file.size)
@@ -136,7 +133,6 @@ def unfinished() -> list[Unfinished]:
 
 
 def is_same(state: dict[str, Any], repo: str, revision: str | None) -> bool:
-    """Whether this is that model, in that revision."""
     asked = revision or MAIN
     commit = str(state.get("commit"))
     return (str(state["repo"]).lower() == repo.lower()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, keyrings, paths
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.hub import endpoint as endpoints
@@ -47,8 +47,8 @@ def find(endpoint: str) -> Token | None:
         UserError: the file that holds it can't be read.
     """
     origin = endpoints.origin(endpoint)
-    for where, read in ((KEYRING, _from_keyring), (FILE, _from_file), (VARIABLE, _from_environment),
-                        (HUB_FILE, _from_hub)):
+    for where, read in ((KEYRING, partial(keyrings.read, SERVICE)), (FILE, lambda origin: _tokens().get(origin)),
+                        (VARIABLE, _from_environment), (HUB_FILE, _from_hub)):
         value = (read(origin) or "").strip()
         if _TOKEN.fullmatch(value):
             return Token(value, where)
@@ -65,7 +65,7 @@ def save(endpoint: str, value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise UserError(tr("That isn't a token."), tr("A token is one word of at least eight letters and digits."),
                         tr("Copy it from the hub's page of access tokens."))
-    if _keep_in_keyring(origin, value):
+    if keyrings.keep(SERVICE, origin, value):
         _change_file(origin, None)
         return KEYRING
     _change_file(origin, value)
@@ -80,10 +80,10 @@ def remove(endpoint: str) -> bool:
         UserError: it can't be removed.
     """
     origin = endpoints.origin(endpoint)
-    held = _from_keyring(origin) is not None
+    held = keyrings.read(SERVICE, origin) is not None
     if held:
         try:
-            _keyring().delete_password(SERVICE, origin)
+            keyrings.ring().delete_password(SERVICE, origin)
         except Exception as error:  # each system's keyring has its own kinds
             raise UserError(tr("The token could not be removed from the keyring."),
                             tr("It says: {name}.", name=type(error).__name__),
@@ -91,45 +91,11 @@ def remove(endpoint: str) -> bool:
     return _change_file(origin, None) or held
 
 
-def _keyring() -> Any:
-    """The system's keyring, or None where there is none that keeps a secret."""
-    try:
-        import keyring
-
-        found = keyring.get_keyring()
-        return found if found.priority >= 1 else None
-    except Exception:  # a keyring that can't even say what it is
-        return None
-
-
-def _from_keyring(origin: str) -> str | None:
-    ring = _keyring()
-    try:
-        return ring.get_password(SERVICE, origin) if ring is not None else None
-    except Exception:  # locked, or its service isn't running: then there is none
-        return None
-
-
-def _keep_in_keyring(origin: str, value: str) -> bool:
-    ring = _keyring()
-    try:
-        if ring is None:
-            return False
-        ring.set_password(SERVICE, origin, value)
-        return bool(ring.get_password(SERVICE, origin) == value)
-    except Exception:  # as above; the file keeps it then
-        return False
-
-
 def _tokens() -> dict[str, str]:
     with os_errors_as(tr("Could not read the token for the hub.")):
         state = formats.read("hub tokens", paths.hub_tokens_file()) or {}
     tokens = state.get("tokens")
     return {key: value for key, value in tokens.items() if isinstance(value, str)} if isinstance(tokens, dict) else {}
-
-
-def _from_file(origin: str) -> str | None:
-    return _tokens().get(origin)
 
 
 def _change_file(origin: str, value: str | None) -> bool:

@@ -63,7 +63,6 @@ def _roots(folder: Path) -> list[str]:
 
 
 def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
-    """What is wrong with one entry, as a list of one or none."""
     shown = printable(entry.name)
     target = os.path.realpath(entry.path) if entry.is_symlink() else ""
     if target and not any(target.startswith(root + os.sep) for root in roots):

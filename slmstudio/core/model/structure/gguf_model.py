@@ -12,8 +12,8 @@ from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, number_text, tr
-from slmstudio.core.model.gguf import GgufFacts, read_gguf
-from slmstudio.core.model.gguf_header import DOWNLOAD, STRING, Header, read_header
+from slmstudio.core.model.gguf.header import DOWNLOAD, STRING, Header, read_header
+from slmstudio.core.model.gguf.model import GgufFacts, read_gguf
 from slmstudio.core.model.json_files import printable
 
 SIZES = {"block_count": 512, "embedding_length": 65_536, "context_length": 2**31, "attention.head_count": 4_096}

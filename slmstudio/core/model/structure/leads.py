@@ -48,11 +48,7 @@ _METHODS = frozenset((
 
 
 def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings: list[str]) -> None:
-    """Look at the settings of all of a folder's configuration files; what is wrong goes to `problems`.
-
-    Args:
-        names: what is in the folder.
-    """
+    """Look at the settings of all of a folder's configuration files; what is wrong goes to `problems`."""
     if ADAPTER in names and MODEL in names:
         problems.append(Problem(tr("{file} is beside the base model, and transformers would apply that adapter to "
                                    "the model when it is loaded. Move the adapter into a folder of its own.",

@@ -95,7 +95,6 @@ def check_promise(sizes: Mapping[str, int], held: Weights, problems: list[Proble
 
 
 def _wrong(parents: tuple[str, ...], key: str, value: Any) -> str:
-    """What is wrong with one value, in a sentence; "" for nothing."""
     if value is None:
         return ""
     where = printable(".".join(dict.fromkeys((*parents, key))))

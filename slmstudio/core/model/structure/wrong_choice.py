@@ -7,7 +7,7 @@ from pathlib import Path
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.gguf import is_gguf
+from slmstudio.core.model.gguf.model import is_gguf
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.weights import INDEX, SINGLE
 

@@ -7,9 +7,9 @@ import time
 from slmstudio.core import files
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
-from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.json_files import and_more, printable
-from slmstudio.core.model.weights import Tensor, Weights
+from slmstudio.core.model.safetensors_header import Tensor, read_header
+from slmstudio.core.model.weights import Weights
 
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
              "F64": ("<u8", 0x7FF0000000000000)}
@@ -38,7 +38,7 @@ def look(found: Weights, problems: list[Problem]) -> float:
     end = time.monotonic() + SECONDS
     for path in found.files:
         with open(path, "rb", opener=files.regular) as file:
-            for name, tensor in weight_files.read_header(path).items():
+            for name, tensor in read_header(path).items():
                 if tensor.dtype not in EXPONENTS:
                     continue
                 total += tensor.bytes

@@ -27,7 +27,6 @@ def processor_watts(cores: int, load: float, laptop: bool = False) -> float:
     """Watts of a processor.
 
     Args:
-        cores: physical ones.
         load: of all cores together, 0 to 1.
     """
     load = min(max(load, 0.0), 1.0)
@@ -38,11 +37,7 @@ def processor_watts(cores: int, load: float, laptop: bool = False) -> float:
 
 
 def memory_watts(installed: float) -> float:
-    """Watts of main memory.
-
-    Args:
-        installed: bytes.
-    """
+    """Watts of main memory of so many bytes."""
     return installed / 1024**3 * MEMORY_W_PER_GB
 
 

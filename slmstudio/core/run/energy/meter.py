@@ -8,11 +8,11 @@ are told, and left out of the mean power, because nothing else is known of that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.files import an_object, number
+from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.run.energy import assumptions
 from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, SUPPLY, EnergyUse, Part
 
@@ -81,7 +81,6 @@ class _Card:
 
     @property
     def agrees(self) -> bool:
-        """Whether the counter can be believed."""
         return abs(self.both[0] - self.both[1]) <= TOLERANCE * self.both[1]
 
     @property
@@ -128,8 +127,9 @@ class EnergyMeter:
             card.stop()
 
     def _read(self, time: float, event: dict[str, Any]) -> None:
-        for key, reading in _cards_of(event):
-            self._cards.setdefault(key, _Card()).add(time, number(reading, "power_w"), number(reading, "energy_j"))
+        for place, reading in enumerate(cards_of(event)):
+            card = self._cards.setdefault(str(reading.get("uuid") or reading.get("index", place)), _Card())
+            card.add(time, number(reading, "power_w"), number(reading, "energy_j"))
         before, self._time = self._time, time
         cpu = an_object(event.get("cpu"))
         counted = self._rapl.add(time, number(cpu, "energy_j"), number(cpu, "energy_wraps_j"))
@@ -172,11 +172,3 @@ class EnergyMeter:
         bridged = sum(card.bridged for card in known if card.by_counter)
         return EnergyUse((*parts, Part(SUPPLY, assumptions.supply_loss(drawn), SIZE)), self.seconds,
                          bridged + assumptions.supply_loss(bridged))
-
-
-def _cards_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each card that was read, by a name that stays; events of older runs have only the first one."""
-    listed = event.get("gpus")
-    for place, reading in enumerate(listed if isinstance(listed, list) and listed else [event.get("gpu")]):
-        if isinstance(reading, dict):
-            yield str(reading.get("uuid") or reading.get("index", place)), reading

@@ -51,7 +51,6 @@ class Tariff:
         return None if self.price is None else joules / KWH * self.price
 
     def co2(self, joules: float) -> float:
-        """Grams."""
         return joules / KWH * self.grams
 
 

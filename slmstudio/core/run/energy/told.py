@@ -47,7 +47,6 @@ def amounts(joules: float, tariff: Tariff) -> str:
 
 
 def expected(forecast: Forecast, tariff: Tariff) -> str:
-    """What a run is likely to take, in a sentence or two."""
     how = tr(BASES[forecast.basis], watts=round(forecast.watts), low=round(forecast.low), high=round(forecast.high))
     if forecast.joules is None or forecast.seconds is None:
         return tr("Uses about {amounts} an hour ({how}). How long it takes hasn't been measured yet.",

@@ -33,12 +33,10 @@ class Part:
 
     @property
     def label(self) -> str:
-        """What people call it."""
         return tr(NAMES[self.name])
 
     @property
     def basis(self) -> str:
-        """How it is known, in words."""
         return tr(HOW[self.how])
 
     @property

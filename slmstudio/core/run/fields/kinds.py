@@ -78,14 +78,11 @@ class Choice:
                 tr("It must be one of {words}.", words=words))
 
     def said(self, value: str) -> str:
-        """What people read for one of the words."""
         return tr(self.words[value])
 
 
 @dataclass(frozen=True)
 class Switch:
-    """On or off."""
-
     optional = False
     wanted = noop("It must be true or false.")
 
@@ -101,8 +98,6 @@ class Switch:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number."""
-
     least: int
     most: int
     optional: bool = False
@@ -192,10 +187,6 @@ class Lines:
 Kind = Text | DayHours | Choice | Switch | Whole | Number | Names | Lines
 
 
-def _always(config: Any) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Field:
     """
@@ -214,7 +205,7 @@ class Field:
     about: str
     why: str = ""
     simple: bool = False
-    applies: Callable[[Any], bool] = _always
+    applies: Callable[[Any], bool] = lambda config: True
     told: bool = True
     aliases: tuple[str, ...] = ()
 
@@ -254,7 +245,6 @@ class Field:
 
 
 def not_allowed(value: Any, limit: str) -> str:
-    """That a value can't be, with what it must be: a whole sentence."""
     return " ".join((tr("{value!r} isn't allowed.", value=value), limit))
 
 
@@ -274,5 +264,4 @@ def described(default: Any, kind: Kind, group: str, label: str, help_text: str, 
 
 
 def fields_of(config: type) -> dict[str, Field]:
-    """The described fields of a dataclass, in its order."""
     return {each.name: each.metadata["field"] for each in dataclasses.fields(config) if each.metadata}

@@ -143,7 +143,6 @@ class GuardSummary:
 
     @property
     def rested(self) -> float:
-        """Seconds in all."""
         return sum(self.seconds.values())
 
     def sentence(self) -> str:
@@ -166,14 +165,12 @@ class GuardSummary:
                 if self.pauses else tr("Rested {time} between steps.", **values))
 
     def to_dict(self) -> dict[str, Any]:
-        """For --json."""
         return {"rested_seconds": round(self.rested, 1), "pauses": self.pauses, "peak_c": self.peak_c,
                 "seconds_by_cause": {why: round(seconds, 1) for why, seconds in self.seconds.items()},
                 "sentence": self.sentence()}
 
 
 def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
-    """Of a whole run."""
     found = GuardSummary()
     for event in events:
         found.add(event)

@@ -10,10 +10,7 @@ from slmstudio.core.run.config import RunConfig
 
 
 def need(config: RunConfig, machine: Machine) -> None:
-    """
-    Raises:
-        UserError: this machine can't do its part; with all that is in the way.
-    """
+    """Raises UserError: this machine can't do its part; with all that is in the way."""
     if found := problems(config, machine):
         raise UserError(tr("Several processes can't train this run here."), "", tr("Change these fields."), found)
 

@@ -45,7 +45,6 @@ class MemoryEstimate:
         fragmentation: what the allocator holds and can't use.
         overhead: the libraries and the device's context, likely.
         low, high: range of the total, overhead included.
-        trainable_parameters: how many values learn.
         phase: when that is: "forward", "backward", "step" (of the optimizer), "saving" or "loading".
     """
 
@@ -101,7 +100,6 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
     fine-tuning keeps fp32 weights and computes in `config.precision`.
 
     Args:
-        facts: the base model.
         config: the run; `micro_batch_size * max_length` tokens are in memory at once, all of them learned.
         device: "cuda" or "cpu".
     """
@@ -128,7 +126,8 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
 def four_bit_bytes(facts: ModelFacts, compute: int) -> int:
     """A base in NF4 with double quantization: 4 bits a weight of the linear layers, and 0.127 bits for the constants of
     each 64 weights (Dettmers et al. 2023, arXiv 2305.14314, section 3). Embeddings, head and norms stay as they are."""
-    linear = min(_linear_parameters(facts), facts.parameters)
+    of_a_layer = sum(inputs * outputs for inputs, outputs in layers.linear_layers(facts).values())
+    linear = min(facts.layers * of_a_layer, facts.parameters)
     return int(linear * 4.127 / 8) + (facts.parameters - linear) * compute
 
 
@@ -136,10 +135,6 @@ def adapter_parameters(facts: ModelFacts, config: RunConfig) -> int:
     """Values of a LoRA adapter: rank * (inputs + outputs) for each target (Hu et al. 2021, arXiv 2106.09685, 4.1)."""
     return facts.layers * sum(config.lora_rank * (inputs + outputs) for inputs, outputs in
                               layers.targets(facts, config))
-
-
-def _linear_parameters(facts: ModelFacts) -> int:
-    return facts.layers * sum(inputs * outputs for inputs, outputs in layers.linear_layers(facts).values())
 
 
 def _weight_bytes(facts: ModelFacts, config: RunConfig) -> int:

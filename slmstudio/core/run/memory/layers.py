@@ -15,7 +15,6 @@ Mixture-of-experts and state-space models are only roughly right.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slmstudio.core.model.facts import ModelFacts
@@ -115,7 +114,7 @@ def layer(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     linear = sum(inputs * outputs for inputs, outputs in linear_layers(facts).values())
     fixed = 0.0
     if plain and config.has_adapter and size == 2:
-        fixed = 2.0 * config.lora_rank * _widths(targets(facts, config))
+        fixed = 2.0 * config.lora_rank * sum(inputs + outputs for inputs, outputs in targets(facts, config))
     short = device == "cpu" and config.has_adapter and facts.model_type in JOINED
     behind = float((2 * inner + hidden) * size)
     if config.attention == "eager" or is_spelled_out(facts, config, device):
@@ -128,10 +127,6 @@ def _is_plain(facts: ModelFacts, config: RunConfig) -> bool:
     """Whether kernels/fast_lora.py takes the place of PEFT's layers."""
     return (config.method == "lora" and not facts.quantization and not config.lora_dropout
             and not config.use_dora)
-
-
-def _widths(sizes: Iterable[tuple[int, int]]) -> int:
-    return sum(inputs + outputs for inputs, outputs in sizes)
 
 
 def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:

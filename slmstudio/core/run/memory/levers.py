@@ -40,7 +40,6 @@ def levers(facts: ModelFacts, config: RunConfig, free: int, device: str, lengths
     """Changes that save memory, the largest saving first.
 
     Args:
-        free: bytes that the run may fill.
         lengths: tokens of the rows, where they are known: a shorter length then says how many rows it cuts.
     """
     first = [_lever(facts, config, free, device, name, *steps[0])
@@ -90,10 +89,8 @@ def _lever(facts: ModelFacts, config: RunConfig, free: int, device: str, name: s
 
 
 def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequence[int]) -> _Steps:
-    """The levers that can be pulled."""
     least, total = 2 if config.objective == "kto" else 1, config.effective_batch_size
-    fewer = [n for n in range(config.micro_batch_size - 1, least - 1, -1)
-             if total % n == 0 and n <= config.micro_batch_size // 2]
+    fewer = [n for n in range(config.micro_batch_size // 2, least - 1, -1) if total % n == 0]
     shorter = config.max_length
     shorts = []
     while (shorter := shorter // 2 // 64 * 64) >= SHORTEST:
@@ -122,6 +119,4 @@ def _cut(lengths: Sequence[int], limit: int) -> str:
     if not lengths:
         return tr("longer rows are cut at the end")
     cut = sum(length > limit for length in lengths)
-    if not cut:
-        return tr("cuts no row")
-    return tr("cuts {cut:,} of {rows:,} rows at the end", cut=cut, rows=len(lengths))
+    return tr("cuts no row") if not cut else tr("cuts {cut:,} of {rows:,} rows at the end", cut=cut, rows=len(lengths))

@@ -221,16 +221,12 @@ def _entries() -> list[Measurement]:
         UserError: a newer program wrote the file.
         OSError: it can't be read.
     """
-    listed = (formats.read(KIND, _file()) or {}).get("measurements")
-    return [each for state in (listed if isinstance(listed, list) else []) if (each := _read(state)) is not None]
-
-
-def _read(state: Any) -> Measurement | None:
-    """One entry; None where it makes no sense."""
-    if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
-        return None
-    figures: dict[str, Any] = {name: number(state, name) for name in FIGURES}
-    return Measurement(**{name: state[name] for name in KINDS}, **figures)
+    kept = []
+    for state in files.objects((formats.read(KIND, _file()) or {}).get("measurements")):
+        if all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
+            figures: dict[str, Any] = {name: number(state, name) for name in FIGURES}
+            kept.append(Measurement(**{name: state[name] for name in KINDS}, **figures))
+    return kept
 
 
 def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:

@@ -44,7 +44,6 @@ class Outlook:
     """What to know before Start is pressed.
 
     Attributes:
-        best: memory.
         device: "cuda" or "cpu".
         free: bytes free there; None where the driver doesn't say.
         seconds: how long the whole run takes; None where no step of it was measured.

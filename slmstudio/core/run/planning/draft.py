@@ -20,7 +20,6 @@ from slmstudio.core.run.memory.measured import Measurement
 class Draft:
     """
     Attributes:
-        base: the base model.
         eval_file: rows that are never learned; None splits them off the dataset.
         chosen: what the user decided, by our names and in our types.
         lengths: tokens of each measured row, rising.

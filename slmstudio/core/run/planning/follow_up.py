@@ -90,7 +90,6 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
 
 
 def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
-    """What is wrong with the earlier run itself."""
     job = jobs.Job(run_folder)
     ended = job.outcome()
     if ended is None or not ended.was_successful():

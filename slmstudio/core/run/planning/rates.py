@@ -23,5 +23,4 @@ times the rank is changed about as much by steps of half the size, so the rate g
 
 
 def usual_for(parameters: int) -> Usual:
-    """What suits a model with this many parameters."""
     return next(usual for usual in BY_SIZE if parameters < usual.below)

@@ -20,7 +20,6 @@ class DiskRows(Sequence[Record]):
 
     Args:
         read: begins to read the lines, as `lines.dump` has made them.
-        count: how many there are.
         load: makes a record of a line.
     """
 
@@ -52,11 +51,7 @@ class DiskRows(Sequence[Record]):
 
 
 class Spool:
-    """Takes records into a file, in the place of a list: what `core.data.reader` may keep them in.
-
-    Args:
-        path: of the file, which is made.
-    """
+    """Takes records into a file, in the place of a list: what `core.data.reader` may keep them in."""
 
     def __init__(self, path: Path):
         self._path, self._count = path, 0

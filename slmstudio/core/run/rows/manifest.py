@@ -91,10 +91,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Manifest:
-        """
-        Raises:
-            KeyError, TypeError, AttributeError, ValueError: the state is damaged.
-        """
+        """Raises KeyError, TypeError, AttributeError, ValueError: the state is damaged."""
         sides = {name: Side(int(each["rows"]), str(each["layout"]), str(each["sha256"]))
                  for name, each in state["sides"].items()}
         sources = {name: SourceFile(

@@ -72,7 +72,7 @@ def put(run: Path, key: str) -> None:
     partial = entry.with_name(f".{key}.{os.getpid()}.partial")
     source = run / kept_rows.FOLDER
     try:
-        if disk_space.free(run) < disk_space.LEAST_ROOM + sum(file.stat().st_size for file in source.iterdir()):
+        if disk_space.free(run) < disk_space.LEAST_ROOM + files.size_of(source):
             return
         shutil.copytree(source, partial)
         os.replace(partial, entry)
@@ -94,7 +94,7 @@ def make_room(new: Path, most: int) -> None:
                 if used < time.time() - OLD_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
                 continue
-            size = sum(file.stat().st_size for file in path.iterdir())
+            size = files.size_of(path)
             total += size
             if path != new:
                 entries.append((used, size, path))

@@ -24,7 +24,6 @@ class SourceRows:
     """What the files hold.
 
     Attributes:
-        train: rows to learn.
         evaluation: rows that are only evaluated: split off, or of a file of their own.
         files: by the field that names them, "train_file" and perhaps "eval_file".
         held_out: of each row of the evaluated file, whether it is evaluated.
@@ -41,7 +40,6 @@ class SourceRows:
 
     @property
     def evaluated(self) -> Dataset:
-        """The file that the evaluation rows come from."""
         return self.files.get("eval_file", self.files["train_file"])
 
     def sha256(self, side: str) -> str | None:
@@ -81,7 +79,6 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
 
 
 def _part(records: list[Record] | Spool, wanted: np.ndarray[Any, Any]) -> Sequence[Record]:
-    """Those of which `wanted` says so."""
     if isinstance(records, Spool):
         return records.part(wanted, int(wanted.sum()))
     return list(compress(records, wanted))

@@ -21,7 +21,7 @@ from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run import adjust, config_file, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import keeping
 from slmstudio.core.run.script.script_rows import ScriptRows, script_rows
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets")
@@ -33,8 +33,6 @@ STUDIO_ONLY = ("name", "eval_fraction", "split_seed", "split_by", "save_steps", 
                "processes", "nodes", "parallelism", "heat_guard", "heat_limit_c", "heat_rest_seconds",
                "pause_on_battery", "train_hours")
 """Fields that change no loss: the split is made already, and the rest is what the studio does beside the training."""
-OF_THE_BASE_ALONE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
-"""Values of config.json that belong to the base's depth and context; a new small model has the defaults."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,6 @@ class Script:
     """What was written.
 
     Attributes:
-        path: the script.
         train_file, eval_file: its rows, beside it; the second is empty where the run has no evaluation rows.
         rows_are_ids: whether the rows are token ids, because the script's own encoding would differ from the run's.
     """
@@ -73,7 +70,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
             if adjust.load(run)["schedule"]:
                 notes.append("The learning rate or the length was changed while the run was under way; the script "
                              "trains as it was planned.")
-            kept = kept_rows.of_run(run, config)
+            kept = keeping.of_run(run, config)
     config.check(rows_are_kept=kept is not None)
     written = Script(out, out.with_suffix(".train.jsonl"), out.with_suffix(".eval.jsonl"))
     _spare_the_users_files(config, written)
@@ -89,10 +86,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
 
 
 def _spare_the_users_files(config: RunConfig, written: Script) -> None:
-    """
-    Raises:
-        UserError: a file that would be written is one of those that the run reads.
-    """
+    """Raises UserError: a file that would be written is one of those that the run reads."""
     read = {Path(name).resolve() for name in (config.train_file, config.eval_file) if name}
     for path in (written.path, written.train_file, written.eval_file):
         if path.resolve() in read:
@@ -188,7 +182,8 @@ def _version(library: str) -> str:
 
 def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, script: Script) -> list[str]:
     """Every value of the configuration as a named constant below its reason."""
-    state = {**config.to_dict(), "chat_template": _template(config)}
+    template = template_of(config.model, config.chat_template).source if config.chat_template else ""
+    state = {**config.to_dict(), "chat_template": template}
 
     def constant(name: str, value: Any, comment: str) -> str:
         said = _one_line(comment)
@@ -215,7 +210,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     if config.method == "scratch":
         lines += [constant("SIZES", scratch.sizes(config.scratch_size, model.vocabulary_size),
                            f"What makes a model of about {config.scratch_size} parameters."),
-                  constant("OF_THE_BASE_ALONE", OF_THE_BASE_ALONE,
+                  constant("OF_THE_BASE_ALONE", scratch.OF_THE_BASE_ALONE,
                            "Values that belong to the base's depth and context; a small model has the defaults.")]
     if rows.layout == "messages":
         lines.append(constant("AFTER_ANSWER", rows.after_answer, "What the chat template writes after the token that "
@@ -228,11 +223,6 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
                        config.reasons.get(name) or run_config.FIELDS[name].help)
               for name in ("train_file", "eval_file")]
     return lines
-
-
-def _template(config: RunConfig) -> str:
-    """The jinja text of a template that the run chose by its name; "" for the model's own. Raises UserError."""
-    return template_of(config.model, config.chat_template).source if config.chat_template else ""
 
 
 def _literal(value: Any) -> str:
@@ -252,11 +242,9 @@ def _start_weights(config: RunConfig) -> Path | None:
     """
     if config.start_from is None:
         return None
-    given = Path(config.start_from).absolute()
-    wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
-    found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
+    found = folder.to_continue_from(config)
     if found is None:
-        raise UserError(tr("There is nothing to continue from in {folder}.", folder=given),
+        raise UserError(tr("There is nothing to continue from in {folder}.", folder=Path(config.start_from).absolute()),
                         tr("The method {method} continues from a finished run of the same kind.", method=config.method),
                         tr("Choose another run, or the method of that run."))
     return found

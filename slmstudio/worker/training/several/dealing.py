@@ -36,7 +36,6 @@ def deal(rows: Sequence[int], micro_batch: int, ranks: int, splits: bool) -> lis
 
     Args:
         rows: of the step, in their order.
-        micro_batch: rows in one.
         splits: whether a micro-batch may be divided where there are fewer of them than ranks.
     """
     whole = [rows[start : start + micro_batch] for start in range(0, len(rows), micro_batch)]
@@ -74,7 +73,6 @@ class RankBatches(torch.utils.data.Sampler[list[int]]):
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
         return math.ceil(len(self.order) / self.size)
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from slmstudio.core.hardware.gpu_order import open_as_torch_counts
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.folder import versions
+from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.units import format_bytes, format_duration
 from slmstudio.worker.runtime import agent_side, ranks
@@ -61,7 +61,6 @@ def check(job: JobContext, config: RunConfig) -> None:
 
 
 def report(job: JobContext, config: RunConfig) -> Report:
-    """What this process has."""
     manifest = kept_rows.read_manifest(job.folder)
     rows = {name: side.sha256 for name, side in manifest.sides.items()} if manifest else {}
     return {"host": socket.gethostname(), "pid": os.getpid(), "group": os.environ.get("GROUP_RANK", "0"),
@@ -140,10 +139,7 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
 
 
 def compare(reports: Sequence[Report]) -> None:
-    """
-    Raises:
-        UserError: a process differs from the first one, or its card is taken.
-    """
+    """Raises UserError: a process differs from the first one, or its card is taken."""
     first = reports[0]
     for number, other in enumerate(reports):
         who = {"number": number + 1, "count": len(reports), "host": other["host"], "first": first["host"]}
@@ -215,10 +211,7 @@ def knock(reports: Sequence[Report], rank: int,
 
 
 def compare_ways(ways: Sequence[Report], reports: Sequence[Report]) -> None:
-    """
-    Raises:
-        UserError: a machine can't connect to another.
-    """
+    """Raises UserError: a machine can't connect to another."""
     for number, way in enumerate(ways):
         if way["failed"]:
             other, why = way["failed"]

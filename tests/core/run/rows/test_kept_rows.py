@@ -24,7 +24,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints, folder, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning.follow_up import follow_up
-from slmstudio.core.run.rows import kept_rows, source_rows
+from slmstudio.core.run.rows import keeping, kept_rows, source_rows
 from slmstudio.core.run.rows import lines as rows_lines
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
 from slmstudio.core.run.script import script
@@ -86,7 +86,7 @@ def test_the_same_rows_are_the_same_bytes(run):
 def test_every_field_of_a_record_comes_back(run, record):
     place, config = run()
     rows = source_rows.read(config)
-    kept_rows.write(place, config, source_rows.SourceRows([record], [], rows.files))
+    keeping.write(place, config, source_rows.SourceRows([record], [], rows.files))
     assert kept_rows.read(place).train == [record]
 
 
@@ -125,18 +125,18 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slmstudio.core import jobs
-from slmstudio.core.run.rows import kept_rows, source_rows
+from slmstudio.core.run.rows import keeping, source_rows
 from slmstudio.core.run.config import RunConfig
-run, honest = Path(sys.argv[1]), kept_rows.raw_lines
+run, honest = Path(sys.argv[1]), keeping.raw_lines
 def lines(*arguments):
     for number, line in enumerate(honest(*arguments)):
         if number == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         yield line
-kept_rows.raw_lines = lines
-with kept_rows.spooling(run) as store:
+keeping.raw_lines = lines
+with keeping.spooling(run) as store:
     config = RunConfig.from_dict(jobs.Job(run).request())
-    kept_rows.write(run, config, source_rows.read(config, store=store))
+    keeping.write(run, config, source_rows.read(config, store=store))
 """
 
 
@@ -170,7 +170,7 @@ def test_cancel_is_heard(run):
     place, config = run()
     rows = source_rows.read(config)
     with pytest.raises(ReadingCancelled):
-        kept_rows.write(place, config, rows, lambda: True)
+        keeping.write(place, config, rows, lambda: True)
     assert kept_rows.read(place) is None and not list(place.glob(".*"))
 
 
@@ -231,8 +231,8 @@ def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run,
         kept_rows.read(place)
     assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged. {said}")
     assert "Restore the run's folder data" in caught.value.remedy
-    assert held(kept_rows.of_run(place, config)) == wanted
-    assert held(kept_rows.mend(place, config, caught.value)) == held(kept_rows.read(place)) == wanted
+    assert held(keeping.of_run(place, config)) == wanted
+    assert held(keeping.mend(place, config, caught.value)) == held(kept_rows.read(place)) == wanted
     assert not list(place.glob(".*"))
 
 
@@ -250,10 +250,10 @@ def test_damaged_rows_of_a_run_of_before_are_read_again_too(run):
     (data / kept_rows.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     assert held(kept_rows.read(place))[:2] == wanted
     cut_off(data)
-    assert held(kept_rows.of_run(place, config))[:2] == wanted
+    assert held(keeping.of_run(place, config))[:2] == wanted
     with pytest.raises(kept_rows.Damaged) as caught:
         kept_rows.read(place)
-    assert held(kept_rows.mend(place, config, caught.value)) == held(kept_rows.read(place))
+    assert held(keeping.mend(place, config, caught.value)) == held(kept_rows.read(place))
     assert held(kept_rows.read(place))[:2] == wanted
 
 
@@ -270,7 +270,7 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
         config = RunConfig(**{**vars(config), "split_seed": 4})
     words = {"changed": "rows.jsonl was changed since", "gone": " exist", "split": "split into different rows"}
     with pytest.raises(kept_rows.Damaged, match=r"train\.jsonl\.gz is cut off") as caught:
-        kept_rows.of_run(place, config)
+        keeping.of_run(place, config)
     assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy
 
 
@@ -292,7 +292,7 @@ def test_rows_of_a_newer_program_are_refused(run):
     manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
     files.write_atomically(manifest, files.dump_pretty({**files.read_json(manifest), "format": 99}))
     with pytest.raises(formats.NewerFormat, match=place.name):
-        kept_rows.of_run(place, config)
+        keeping.of_run(place, config)
 
 
 # -- who reads them ----------------------------------------------------------------------------------------

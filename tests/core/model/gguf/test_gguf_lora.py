@@ -12,7 +12,7 @@ from support import model_files
 from slmstudio.core import paths
 from slmstudio.core.chat.origin import adapters, train_file
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.gguf_lora import check_fits, fitting, read_lora
+from slmstudio.core.model.gguf.lora import check_fits, fitting, read_lora
 
 IS_LORA = {"general.type": "adapter", "adapter.type": "lora", "general.architecture": "llama"}
 Tensors = dict[str, tuple[int, tuple[int, ...], int]]

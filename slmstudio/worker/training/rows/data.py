@@ -21,14 +21,14 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
+from slmstudio.core.run.rows import keeping, kept_rows, row_cache, source_rows
 from slmstudio.core.run.rows.disk_rows import Spool
 from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.source_rows import SourceRows
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.rows.batches import IGNORED
 
 BATCH = 1000
 """Encoded rows that are put together."""
@@ -53,20 +53,20 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
         try:
             kept = kept_rows.read(job.folder)
         except kept_rows.Damaged as damage:
-            kept = kept_rows.mend(job.folder, config, damage, progress, job.cancelled)
+            kept = keeping.mend(job.folder, config, damage, progress, job.cancelled)
             job.warn("kept_rows_mended",
                      " ".join((damage.what, tr("They were read from {file} again, which is unchanged.",
                                                file=kept.source.name))))
         # A run that hasn't learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept
-        with kept_rows.spooling(job.folder) as store:
+        with keeping.spooling(job.folder) as store:
             return _from_files(config, job, progress, store)
     except ReadingCancelled as error:
         raise Cancelled from error
 
 
-def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress,
+def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
                 store: Callable[[], Spool]) -> Kept | SourceRows:
     """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
@@ -88,7 +88,7 @@ def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress
             seen, rows=len(rows.evaluation)))
     if not keeps:
         return rows
-    kept = kept_rows.write(job.folder, config, rows, job.cancelled)
+    kept = keeping.write(job.folder, config, rows, job.cancelled)
     if key is not None:
         row_cache.put(job.folder, key)
     return kept
@@ -124,7 +124,6 @@ class Losses:
     """What is lost of rows as they become tokens.
 
     Attributes:
-        cut: how many were cut at the end.
         empty: how many have nothing to learn within the length, and were left out.
     """
 
@@ -139,7 +138,6 @@ def encode_rows(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, 
 
     Args:
         tokenizer: a transformers tokenizer; its backend does the work.
-        losses: what is lost is added here.
 
     Returns:
         Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line.

@@ -23,8 +23,9 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
 from slmstudio.worker.parity.reference_rows import own_rows
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import data, methods, token_cache, train
-from slmstudio.worker.training.data import NothingLearned, read_rows
+from slmstudio.worker.training import methods, train
+from slmstudio.worker.training.rows import data, token_cache
+from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
+from slmstudio.core.model.gguf.header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.units import format_bytes
 
@@ -38,17 +38,14 @@ class GgufFacts:
     """A model in one GGUF file, or the first of several.
 
     Attributes:
-        path: the file.
         name: as the file says, else its stem.
         architecture: llama.cpp's name of it.
         parameters: values of all tensors of this file, and of the other parts of a split model.
         context_length: tokens the model was trained for; 0 where the file doesn't say.
-        vocabulary_size: tokens in the vocabulary.
         layers: decoder layers; 0 where the file doesn't say.
         quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file doesn't say.
         file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.
-        bos_token_id, eos_token_id: or None.
         files: the file; of a split model all parts, in their order.
     """
 

@@ -20,16 +20,13 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.batches import IGNORED
-from slmstudio.worker.training.data import Losses, in_batches, told
+from slmstudio.worker.training.rows.batches import IGNORED
+from slmstudio.worker.training.rows.data import Losses, in_batches, told
 
 
 def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
                        job: JobContext, phase: str, losses: Losses) -> Iterator[pyarrow.RecordBatch]:
     """
-    Args:
-        losses: what is lost is added here.
-
     Returns:
         For dpo the columns `prompt_ids`, `chosen_ids`, `rejected_ids`; for orpo its own; for kto `prompt_ids`,
         `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens). Some rows

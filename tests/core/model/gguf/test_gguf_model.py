@@ -13,8 +13,9 @@ from support import starter as starter_model
 from support.tiers import examples
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import gguf, gguf_header
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf import header as gguf_header
+from slmstudio.core.model.gguf import model as gguf
+from slmstudio.core.model.gguf.model import read_gguf
 
 FUZZ = settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = model_files.small_gguf()

@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, number_text, tr
-from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
+from slmstudio.core.model.gguf.header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.json_files import printable
 
 _A, _B = ".lora_a", ".lora_b"
@@ -21,13 +21,11 @@ class LoraFacts:
     """An adapter in one GGUF file.
 
     Attributes:
-        path: the file.
         name: as the file says, else its stem.
         architecture: llama.cpp's name of the base model's.
         alpha: what the update is multiplied with, over the rank; 0 where the file doesn't say.
         rank: the largest of all its pairs.
         shapes: inputs and outputs of the weights that it changes, by the weight's name.
-        file_bytes: size of the file.
     """
 
     path: Path
@@ -93,10 +91,7 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
 
 
 def check_fits(lora: LoraFacts, base: Path) -> None:
-    """
-    Raises:
-        UserError: the base model has another architecture or other shapes, or can't be read.
-    """
+    """Raises UserError: the base model has another architecture or other shapes, or can't be read."""
     _check_fits(lora, read_header(base, lambda *_: None), printable(base.name))
 
 

@@ -58,7 +58,6 @@ class Header:
         types: of the tensors, by name: F16 for instance.
         shapes: of the tensors, by name; the dimension that is contiguous in memory comes first.
         bytes_by_type: bytes of all tensors of a type, F16 for instance.
-        file_bytes: size of the file.
     """
 
     values: dict[str, Any]
@@ -131,7 +130,6 @@ class _Reader:
         return self._size - self.position
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
         if self._at + count > len(self._buffer):
             self._fill(count)
         self._at += count

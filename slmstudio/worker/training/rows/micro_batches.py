@@ -43,6 +43,5 @@ def tokens(batches: Rows, lengths: np.ndarray[Any, Any], config: RunConfig) -> n
 
 
 def longest(batches: Rows, lengths: np.ndarray[Any, Any], config: RunConfig) -> list[int]:
-    """The micro-batch with the most tokens."""
     found: list[int] = batches[int(tokens(batches, lengths, config).argmax())].tolist()
     return found

@@ -1,0 +1,1 @@
+"""GGUF files read by their headers: models, and LoRA adapters for them."""
