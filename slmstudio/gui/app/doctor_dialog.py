@@ -15,6 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 SIZE = (820, 640)
@@ -30,45 +31,29 @@ class DoctorDialog(QDialog):
         self.setWindowTitle(tr("Check of this machine"))
         self.lines: list[Line] = []
         self._task: Task | None = None
-        self.summary = text_label("", "heading", wrap=True)
-        self.summary.setObjectName("doctor_summary")
-        self.progress = ProgressStrip()
-        self.progress.cancelled.connect(self.reject)
+        self.summary = text_label("", "heading", wrap=True, name="doctor_summary")
+        self.progress = ProgressStrip(cancelled=self.reject)
         self.banner = ErrorBanner(closable=False)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
         self.area.setAccessibleName(tr("What was found"))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        for widget in (self.summary, self.progress, self.banner):
-            column.addWidget(widget)
-        column.addWidget(self.area, 1)
-        column.addLayout(self._buttons())
+        column_in(self, self.summary, self.progress, self.banner, (self.area, 1), self._buttons(),
+                  spacing=theme.SPACE_M, margins=theme.SPACE_L)
         room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
         self.resize(QSize(*SIZE).boundedTo(room))
         self.finished.connect(self._end)
 
     def _buttons(self) -> QHBoxLayout:
-        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a fix."))
-        self.again.setObjectName("doctor_again")
-        self.again.clicked.connect(self.check)
+        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a fix."),
+                                     name="doctor_again", clicked=self.check)
         self.copy = SecondaryButton(tr("Copy report"),
                                     tr("Copy everything as text, to send it to somebody. Names of people, machines and "
-                                       "folders, addresses and serial numbers are taken out."))
-        self.copy.setObjectName("doctor_copy")
-        self.copy.clicked.connect(self._copy)
+                                       "folders, addresses and serial numbers are taken out."), name="doctor_copy",
+                                    clicked=self._copy)
         self._copied = text_label("", "small")
-        self.close_button = PrimaryButton(tr("Close"), tr("Close this page (Esc). F9 opens it again."))
-        self.close_button.setObjectName("doctor_close")
-        self.close_button.clicked.connect(self.accept)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        for widget in (self.again, self.copy, self._copied):
-            row.addWidget(widget)
-        row.addStretch(1)
-        row.addWidget(self.close_button)
-        return row
+        self.close_button = PrimaryButton(tr("Close"), tr("Close this page (Esc). F9 opens it again."),
+                                          name="doctor_close", clicked=self.accept)
+        return row_of(self.again, self.copy, self._copied, STRETCH, self.close_button)
 
     def check(self) -> None:
         """Look at the machine, off the UI thread. It takes 5 to 20 s, mostly to load PyTorch in its own process."""

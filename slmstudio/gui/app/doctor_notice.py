@@ -31,19 +31,17 @@ class DoctorNotice(NoteBar):
     def __init__(self, session: Session, parent: QWidget | None = None):
         self._session = session
         self._codes: list[str] = []
-        more = SecondaryButton("", "", "small")
-        close = IconButton("close", "")
+        more = SecondaryButton("", "", "small", name="notice_doctor")
+        close = IconButton("close", "", name="notice_close")
         super().__init__("notice_text", "warn", (more, close), parent)
         self.setObjectName("window_notice")
         more.setText(tr("What to do"))
         more.setToolTip(tr("Checks this machine and shows how to fix what is wrong (F9)."))
-        more.setObjectName("notice_doctor")
         more.clicked.connect(self._seen)
         more.clicked.connect(self.doctor_wanted)
         hide = tr("Hide this message. F9 shows it again.")
         close.setToolTip(hide)
         close.setAccessibleName(hide)
-        close.setObjectName("notice_close")
         close.clicked.connect(self._seen)
 
     def look(self) -> None:

@@ -34,9 +34,7 @@ class LanguageChoice(ComboBox):
         """
         super().__init__(parent)
         self._session, self._why_not_now = session, why_not_now
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("settings_language_note")
-        self.note.setProperty("tone", "warn")
+        self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
         self.note.hide()
         self.setObjectName("settings_language")
         self.setAccessibleName(tr("Language"))

@@ -90,8 +90,7 @@ class MainWindow(QMainWindow):
         self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
         self.header.network.setToolTip(tr("Testing whether the system keeps processes off the network."))
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("window_banner")
+        self.banner = ErrorBanner(name="window_banner")
         self.notice = DoctorNotice(session)
         self.notice.doctor_wanted.connect(self.open_doctor)
         self._stack = QStackedWidget()
@@ -108,12 +107,7 @@ class MainWindow(QMainWindow):
     def _lay_out(self, status: StatusBar) -> None:
         page = QWidget()
         page.setObjectName("page")
-        column = column_in(page, 0)
-        column.addWidget(self.header)
-        column.addWidget(self.banner)
-        column.addWidget(self.notice)
-        column.addWidget(self._scrolled(), 1)
-        column.addWidget(status)
+        column_in(page, self.header, self.banner, self.notice, (self._scrolled(), 1), status, spacing=0)
         self.status = status
         self.setCentralWidget(page)
         page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them

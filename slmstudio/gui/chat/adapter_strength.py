@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -16,7 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.fields import ComboBox, Slider, SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.model.gguf_lora import LoraFacts
@@ -73,14 +73,8 @@ class AdapterStrength(QWidget):
         self.adapter.activated.connect(lambda _: self._timer.start())
 
     def _lay_out(self) -> None:
-        strength = QHBoxLayout()
-        strength.setSpacing(theme.SPACE_S)
-        strength.addWidget(self.slider, 1)
-        strength.addWidget(number_field(self.percent))
-        column = column_in(self, theme.SPACE_XS)
-        column.addWidget(self.name)
-        column.addLayout(strength)
-        column.addWidget(self.adapter)
+        column_in(self, self.name, row_of((self.slider, 1), number_field(self.percent)), self.adapter,
+                  spacing=theme.SPACE_XS)
 
     # -- which adapters --------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from PySide6.QtCore import QRect, Qt, Signal
-from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Stream
@@ -63,24 +63,19 @@ class ChatBubble(QWidget):
         self.frame = QFrame()
         self.frame.setProperty("bubble", role)
         self.frame.setAccessibleName(who)
-        inner = QVBoxLayout(self.frame)
-        inner.setContentsMargins(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S)
         self.label, self.view = text_label(wrap=True), MarkdownView()
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
                                            | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        inner.addWidget(self.label if role == "user" else self.view)
+        column_in(self.frame, self.label if role == "user" else self.view, spacing=None,
+                  margins=(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S))
         (self.view if role == "user" else self.label).setParent(self)
         (self.view if role == "user" else self.label).hide()
-        column = column_in(self, 2)
         side = Qt.AlignmentFlag.AlignRight if role == "user" else Qt.AlignmentFlag.AlignLeft
-        column.addWidget(self.frame, 0, side)
-        column.addLayout(self._make_foot())
+        column_in(self, (self.frame, 0, side), self._make_foot(), spacing=2)
 
     def _make_foot(self) -> QBoxLayout:
-        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.figures.setObjectName("answer_figures")
-        self.branch = text_label("", "small")
-        self.branch.setObjectName("branch")
+        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="answer_figures")
+        self.branch = text_label("", "small", name="branch")
         self.steps = [IconButton("chevron-left", tr("Show the earlier version")),
                       IconButton("chevron-right", tr("Show the later version"))]
         for step, name in zip(self.steps, ("previous", "next"), strict=True):
@@ -104,10 +99,8 @@ class ChatBubble(QWidget):
         return foot
 
     def _make_button(self, action: Action) -> IconButton:
-        button = IconButton(action.icon, action.tooltip)
-        button.setObjectName(f"{action.name}_message")
-        button.clicked.connect(partial(self.acted.emit, action.name))
-        return button
+        return IconButton(action.icon, action.tooltip, name=f"{action.name}_message",
+                          clicked=partial(self.acted.emit, action.name))
 
     def show_message(self, message: Message, number: int, count: int, figures: str) -> None:
         """Show a message, which is version `number` of `count` in its place."""

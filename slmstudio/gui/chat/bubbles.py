@@ -15,6 +15,7 @@ from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in
 
 REST = 4
 """Drawing an answer may take one part in this many of the window's time."""
@@ -49,19 +50,11 @@ class ChatBubbles(QScrollArea):
         page.setProperty("plain", True)
         self._column = QVBoxLayout()
         self._column.setSpacing(theme.SPACE_M)
-        self.turn = text_label("", "muted", wrap=True)
-        self.turn.setObjectName("chat_turn")
+        self.turn = text_label("", "muted", wrap=True, name="chat_turn")
         self.turn.hide()
-        outer = QVBoxLayout(page)
-        outer.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        outer.setSpacing(theme.SPACE_M)
-        outer.addLayout(self._column)
-        outer.addWidget(self.turn)
-        outer.addStretch(1)
+        column_in(page, self._column, self.turn, STRETCH, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
         self.setWidget(page)
-        self.dropped_line = text_label(tr("▲ no longer seen by the model"), "small")
-        self.dropped_line.setObjectName("dropped_line")
-        self.dropped_line.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.dropped_line = text_label(tr("▲ no longer seen by the model"), "small", name="dropped_line", centred=True)
         self.dropped_line.setToolTip(tr("The context is full. If answers need what was said above, load the model with "
                                         "a longer context or start a new conversation."))
         self.dropped_line.setParent(page)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
@@ -14,7 +14,7 @@ from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
 
 
 class ChatLane(QWidget):
@@ -31,17 +31,10 @@ class ChatLane(QWidget):
                                     ("test", "flask", tr("Add the question to a test set"))):
             self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
         self.pane.waiting.choose_wanted.connect(self.choice.showPopup)
-        self.mask_name = text_label("", "heading")
-        self.mask_name.setObjectName("mask_name")
-        self._waiting = text_label("", "muted", wrap=True)
-        self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self.pane)
-        self._pages.addWidget(self._waiting)
-        self.column = column_in(self, theme.SPACE_XS)
-        self.column.addWidget(self.choice)
-        self.column.addWidget(self.mask_name)
-        self.column.addWidget(self._pages, 1)
+        self.mask_name = text_label("", "heading", name="mask_name")
+        self._waiting = text_label("", "muted", wrap=True, centred=True)
+        self._pages = pages_of(self.pane, self._waiting)
+        self.column = column_in(self, self.choice, self.mask_name, (self._pages, 1), spacing=theme.SPACE_XS)
         self.mask("")
 
     def mask(self, name: str) -> None:
@@ -77,7 +70,7 @@ class ChatLanes(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._names = (tr("Model"), tr("Second model"), tr("Third model"), tr("Fourth model"))
-        self._row = row_in(self, theme.SPACE_S)
+        self._row = row_in(self)
         self.lanes: list[ChatLane] = []
         self.count = 1
         self.order: tuple[int, ...] = (0,)

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QIntValidator, QTextCursor
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
 from slmstudio.core.i18n import number_text, tr
@@ -16,9 +16,9 @@ from slmstudio.gui.chat.adapter_strength import SETTLE_MS, AdapterStrength
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -51,13 +51,8 @@ class SliderRow(QWidget):
         self.setToolTip(tooltip)
         self.slider.setToolTip(tooltip)
         self.slider.valueChanged.connect(self._show)
-        head = QHBoxLayout()
-        head.addWidget(text_label(name, "small"))
-        head.addStretch(1)
-        head.addWidget(self.figure)
-        column = column_in(self, theme.SPACE_XS)
-        column.addLayout(head)
-        column.addWidget(self.slider)
+        column_in(self, row_of(text_label(name, "small"), STRETCH, self.figure, spacing=None), self.slider,
+                  spacing=theme.SPACE_XS)
         self._show()
 
     def value(self) -> float:
@@ -85,9 +80,8 @@ class ChatSettings(Card):
     def __init__(self, parent: QWidget | None = None):
         self._reset = IconButton("undo",
                                  tr("Reset everything in this column, including the system prompt. Ctrl+Z in its field "
-                                    "brings the prompt back."))
+                                    "brings the prompt back."), name="reset_sampling")
         super().__init__(tr("How it answers"), actions=[self._reset], parent=parent)
-        self._reset.setObjectName("reset_sampling")
         self._reset.clicked.connect(self.reset)
         theme.grow(self, "setFixedWidth", WIDTH)
         self._make_system()
@@ -105,12 +99,10 @@ class ChatSettings(Card):
         self.reset()
 
     def _make_system(self) -> None:
-        self.system = QPlainTextEdit()
-        self.system.setObjectName("system_prompt")
+        self.system = named(QPlainTextEdit(), "system_prompt", tr("System prompt"),
+                            tr("What the model is told before the conversation. Use the one it was trained with, or "
+                               "none if there was none."))
         self.system.setPlaceholderText(tr("What the model is and how it should speak (optional)"))
-        self.system.setAccessibleName(tr("System prompt"))
-        self.system.setToolTip(tr("What the model is told before the conversation. Use the one it was trained with, or "
-                                  "none if there was none."))
         self.system.setTabChangesFocus(True)
         theme.grow(self.system, "setFixedHeight", 80)
         self.system.textChanged.connect(self.system_changed)
@@ -166,8 +158,8 @@ class ChatSettings(Card):
                    "seed": self.seed, "stop_strings": self.stop}
         for name, widget in widgets.items():
             widget.setObjectName(name)
-        self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small")
-        self.more.setObjectName("more_sampling")
+        self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small",
+                                    name="more_sampling")
         self.more.setCheckable(True)
         self._seldom = QWidget()
         seldom = QVBoxLayout(self._seldom)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation, Lane
@@ -33,6 +33,7 @@ from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.corrections.panel import CorrectPanel
 from slmstudio.gui.corrections.texts import Answered
 from slmstudio.gui.votes.dialog import show_votes
@@ -45,8 +46,7 @@ class ChatTab(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._session = session
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("chat_tab_banner")
+        self.banner = ErrorBanner(name="chat_tab_banner")
         self.lanes, self.votes = ChatLanes(), VoteBar()
         self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
@@ -73,8 +73,7 @@ class ChatTab(QWidget):
         self.compare = CompareButtons()
         self.save = SecondaryButton(tr("Save…"),
                                     tr("Save the conversation as JSON, to open it again, and as Markdown, to read it."),
-                                    "small")
-        self.save.setObjectName("save_chat")
+                                    "small", name="save_chat")
 
     def _lay_out(self) -> None:
         self.middle = Card(tr("Chat"), actions=[self.compare, self.save])
@@ -83,19 +82,14 @@ class ChatTab(QWidget):
         self.middle.body.addWidget(self.lanes, 1)
         for widget in (self.votes, self.correct, self.input):
             self.middle.body.addWidget(widget)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self.saved)
-        row.addWidget(self.middle, 1)
-        row.addWidget(self.settings)
         self.off = EmptyState(tr("Chat is switched off"), "",
                               note=tr("Training, evaluation, exports for other programs and chatting with a finished "
                                       "run work without it."))
         self.off.setAcceptDrops(False)
         self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._off_page = EmptyState.centred(self.off)
-        row.addWidget(self._off_page, 1)
+        row_in(self, self.saved, (self.middle, 1), self.settings, (self._off_page, 1), spacing=theme.CARD_GAP,
+               margins=theme.PAGE_MARGIN)
 
     def _show_page(self) -> None:
         """Without the chat engine there may be nothing to talk to: the tab says why then, and nothing can be pressed in

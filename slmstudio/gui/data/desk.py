@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.layouts import pages_of
 from slmstudio.gui.data.editing.hand import HandEdits
 from slmstudio.gui.data.editing.mix_card import MixCard
 from slmstudio.gui.data.editing.row_editor import RowEditor
@@ -67,9 +68,7 @@ class DataDesk(QObject):
         self.lengths = LengthStrip()
         rows.body.addWidget(self.lengths)
         self.mend, self.editor, self.mix = MendCard(), RowEditor(), MixCard()
-        self.pages = QStackedWidget()
-        for page in (rows, self.mend, self.editor, self.mix):
-            self.pages.addWidget(page)
+        self.pages = pages_of(rows, self.mend, self.editor, self.mix)
         self.version = VersionBar(self)
         self.hand = HandEdits(rows, self.editor, self)
         rows.notes.insertWidget(0, self.version.bar)

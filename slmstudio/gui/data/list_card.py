@@ -33,12 +33,11 @@ class ListCard(Card):
     dropped = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
-        add = SecondaryButton("", kind="small")
+        add = SecondaryButton("", kind="small", name="data_add")
         self.recent = RecentButton()
         super().__init__(tr("Datasets"), actions=(add, self.recent), parent=parent)
         add.setText(tr("+ Add"))
         add.setToolTip(tr("Choose more files with rows (Ctrl+O)."))
-        add.setObjectName("data_add")
         add.clicked.connect(self.add_wanted)
         self.list = TwoLineList(tr("Datasets"))
         self.list.setObjectName("data_list")
@@ -46,9 +45,8 @@ class ListCard(Card):
         self.list.customContextMenuRequested.connect(self._open_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_wanted.emit, inside=True)
         self.mix = SecondaryButton(tr("Mix datasets…"),
-                                   tr("Combine several datasets into one, with a weight for each."), "small")
-        self.mix.setObjectName("data_mix")
-        self.mix.clicked.connect(self.mix_wanted)
+                                   tr("Combine several datasets into one, with a weight for each."), "small",
+                                   name="data_mix", clicked=self.mix_wanted)
         self.body.addWidget(self.list, 1)
         self.body.addWidget(self.mix)
         self.body.addWidget(self._drop_area())
@@ -57,10 +55,8 @@ class ListCard(Card):
         drop = DropArea(tr("Drop files or a folder here"))
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
-        folder = SecondaryButton(tr("Choose a folder…"),
-                                 tr("Read all files with rows in a folder as one dataset."), "small")
-        folder.setObjectName("data_add_folder")
-        folder.clicked.connect(self.folder_wanted)
+        folder = SecondaryButton(tr("Choose a folder…"), tr("Read all files with rows in a folder as one dataset."),
+                                 "small", name="data_add_folder", clicked=self.folder_wanted)
         drop.column.addWidget(folder)
         return drop
 

@@ -13,7 +13,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 
 if TYPE_CHECKING:
@@ -53,40 +53,30 @@ class SplitCard(Card):
         self.by_box.activated.connect(self._settings_changed)
 
     def _make_controls(self) -> None:
-        self.split = QRadioButton(tr("Split from this data"))
-        self.split.setObjectName("split_off")
+        self.split = named(QRadioButton(tr("Split from this data")), "split_off",
+                           tip=tr("Set some rows aside. Rows with the same question stay on one side, so that the "
+                                  "result is honest."))
         self.split.setChecked(True)
-        self.split.setToolTip(tr("Set some rows aside. Rows with the same question stay on one side, so that the "
-                                 "result is honest."))
-        self.own = QRadioButton(tr("A separate file"))
-        self.own.setObjectName("split_own")
-        self.own.setToolTip(tr("Evaluate with rows from another file. Choose this when you have a test set that "
-                               "isn't used for training."))
-        self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=2, singleStep=1, value=10))
-        self.share.setObjectName("split_share")
+        self.own = named(QRadioButton(tr("A separate file")), "split_own",
+                         tip=tr("Evaluate with rows from another file. Choose this when you have a test set that isn't "
+                                "used for training."))
+        self.share = named(number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=2, singleStep=1, value=10)),
+                           "split_share", tr("Share of rows for evaluation"),
+                           tr("Share of rows used only for evaluation, never for training. Usually 10%, and of a large "
+                              "dataset about 2,000 rows: more would only make each evaluation take longer. With 0, the "
+                              "model trains on everything and nothing is evaluated."))
         self.share.setSuffix(tr("%"))
-        self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 10%, and of a "
-                                 "large dataset about 2,000 rows: more would only make each evaluation take longer. "
-                                 "With 0, the model trains on everything and nothing is evaluated."))
-        self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
-        self.seed.setObjectName("split_seed")
-        self.seed.setAccessibleName(tr("Seed of the split"))
-        self.seed.setToolTip(tr("The same seed always sets the same rows aside. Change it to draw others."))
-        self.by_box = ComboBox()
-        self.by_box.setObjectName("split_by")
-        self.by_box.setAccessibleName(tr("What the share is taken from"))
-        self.by_box.setToolTip(tr("Set the same share of each language or each file aside, so that small ones are "
-                                  "evaluated too. Languages are told apart by their script."))
+        self.seed = named(number_field(SpinBox(minimum=0, maximum=2**31 - 1)), "split_seed", tr("Seed of the split"),
+                          tr("The same seed always sets the same rows aside. Change it to draw others."))
+        self.by_box = named(ComboBox(), "split_by", tr("What the share is taken from"),
+                            tr("Set the same share of each language or each file aside, so that small ones are "
+                               "evaluated too. Languages are told apart by their script."))
         self.file = ElidedLabel("", "small")
-        self.choose = SecondaryButton(tr("Choose…"), tr("Choose the file with evaluation rows."), "small")
-        self.choose.setObjectName("split_choose")
-        self.choose.clicked.connect(self.file_wanted)
-        self.remove = IconButton("close", tr("Remove the evaluation file and split rows from this data instead"))
-        self.remove.setObjectName("split_remove")
-        self.remove.clicked.connect(lambda: self.split.setChecked(True))
-        self.counts = text_label("", "small", wrap=True)
-        self.counts.setObjectName("split_counts")
+        self.choose = SecondaryButton(tr("Choose…"), tr("Choose the file with evaluation rows."), "small",
+                                      name="split_choose", clicked=self.file_wanted)
+        self.remove = IconButton("close", tr("Remove the evaluation file and split rows from this data instead"),
+                                 name="split_remove", clicked=lambda: self.split.setChecked(True))
+        self.counts = text_label("", "small", wrap=True, name="split_counts")
 
     def _lay_out(self) -> None:
         self.body.setSpacing(theme.SPACE_S)

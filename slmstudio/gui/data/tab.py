@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
@@ -17,6 +17,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.file_dialogs import choose_files
 from slmstudio.gui.data.queue import ReadingQueue
@@ -59,19 +60,13 @@ class DataTab(QWidget):
         session.data_requested.connect(self.open_files)
         session.rows_written.connect(self._read_again)
         self.setAcceptDrops(True)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("data_banner")
+        self.banner = ErrorBanner(name="data_banner")
         self.progress = ReadingProgress(self.queue, self.cancel)
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
         self._look_soon.timeout.connect(lambda: self.memory.look())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addWidget(self.progress)
-        column.addWidget(self.pages, 1)
+        column_in(self, self.banner, self.progress, (self.pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
@@ -14,7 +14,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in
 from slmstudio.gui.data.token_view import Piece, TokenView, pieces
 
 if TYPE_CHECKING:
@@ -47,31 +47,23 @@ class TokenPreview(QWidget):
         self.view = TokenView()
         self.view.setObjectName("token_view")
         self.banner = ErrorBanner()
-        self.counts = text_label("", "small", wrap=True)
-        self.counts.setObjectName("token_counts")
+        self.counts = text_label("", "small", wrap=True, name="token_counts")
         self.counts.setContentsMargins(theme.CARD_PADDING, 0, theme.CARD_PADDING, theme.SPACE_S)
         shown = QWidget()
-        column = column_in(shown)
-        column.addWidget(self.banner)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.counts)
+        column_in(shown, self.banner, (self.view, 1), self.counts, spacing=None)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._no_model())
         self._stack.addWidget(shown)
 
     def _no_model(self) -> QWidget:
         page = QWidget()
-        column = QVBoxLayout(page)
-        column.setSpacing(theme.SPACE_M)
-        column.addStretch(1)
+        column = column_in(page, STRETCH, spacing=theme.SPACE_M, margins=None)
         for text, role in ((tr("Each model splits text into tokens in its own way."), "strong"),
                            (tr("Choose a model to see your rows as it will read them."), "muted")):
-            label = text_label(text, role, wrap=True)
-            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            label = text_label(text, role, wrap=True, centred=True)
             column.addWidget(label)
-        button = SecondaryButton(tr("Choose a model"), tr("Go to the Model tab. You can come back."))
-        button.setObjectName("token_choose_model")
-        button.clicked.connect(self.model_wanted)
+        button = SecondaryButton(tr("Choose a model"), tr("Go to the Model tab. You can come back."),
+                                 name="token_choose_model", clicked=self.model_wanted)
         column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(1)
         return page

@@ -8,15 +8,15 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.evaluation.judge import JudgeFields
 from slmstudio.gui.evaluation.models import ModelBoxes
 from slmstudio.gui.evaluation.more_fields import MOST_SHOTS, MoreFields, spin_box
@@ -64,9 +64,8 @@ class EvaluationChoice(QWidget):
         self.longest = self.fields.longest
         self._make_file_line()
         self._make_rows_line()
-        self.more = SecondaryButton(tr("More"),
-                                    tr("The length of answers, a system prompt, and which rows are drawn."), "small")
-        self.more.setObjectName("evaluation_more")
+        self.more = SecondaryButton(tr("More"), tr("The length of answers, a system prompt, and which rows are drawn."),
+                                    "small", name="evaluation_more")
         self.more.setCheckable(True)
         self._lay_out()
         self.more.toggled.connect(self._show_state)
@@ -78,21 +77,15 @@ class EvaluationChoice(QWidget):
         self._show_state()
 
     def _make_file_line(self) -> None:
-        self.name = ElidedLabel("", "body")
-        self.name.setObjectName("evaluation_file")
+        self.name = ElidedLabel("", "body", name="evaluation_file")
         self.browse = SecondaryButton(tr("Browse…"), tr("Choose the file or folder. You can also drop a file here."),
-                                      "small")
-        self.browse.setObjectName("evaluation_browse")
-        self.browse.clicked.connect(self._ask)
+                                      "small", name="evaluation_browse", clicked=self._ask)
         self.download = SecondaryButton(tr("Download…"),
                                         tr("Download its data from the hub once. It's kept and used offline. You're "
-                                           "asked first."), "small")
-        self.download.setObjectName("evaluation_download")
-        self.download.clicked.connect(self.download_wanted)
-        self.benchmark = ComboBox()
-        self.benchmark.setObjectName("evaluation_benchmark")
-        self.benchmark.setAccessibleName(tr("Benchmark"))
-        self.benchmark.setToolTip(tr("Which questions the models are asked."))
+                                           "asked first."), "small", name="evaluation_download",
+                                        clicked=self.download_wanted)
+        self.benchmark = named(ComboBox(), "evaluation_benchmark", tr("Benchmark"),
+                               tr("Which questions the models are asked."))
         self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.benchmark.setMinimumContentsLength(LETTERS)
         for name in BENCHMARKS:
@@ -100,15 +93,12 @@ class EvaluationChoice(QWidget):
         self.benchmark.insertSeparator(self.benchmark.count())
         self.benchmark.addItem(ptr("benchmark", "Another…"), "")
         self.benchmark.currentIndexChanged.connect(self._change_source)
-        self.task = QLineEdit()
-        self.task.setObjectName("evaluation_task")
-        self.task.setAccessibleName(tr("Name of the benchmark in lm_eval"))
-        self.task.setPlaceholderText(tr("for example mmlu_anatomy"))
-        self.task.setToolTip(tr("The name of any lm_eval task or group that counts right answers."))
+        self.task = named(QLineEdit(placeholderText=tr("for example mmlu_anatomy")), "evaluation_task",
+                          tr("Name of the benchmark in lm_eval"),
+                          tr("The name of any lm_eval task or group that counts right answers."))
         self.task.editingFinished.connect(self._change_source)
         self.task.textChanged.connect(self._change_name)
-        self.found = text_label("", "small", wrap=True)
-        self.found.setObjectName("evaluation_found")
+        self.found = text_label("", "small", wrap=True, name="evaluation_found")
         self.found.hide()
 
     def _make_rows_line(self) -> None:
@@ -134,10 +124,7 @@ class EvaluationChoice(QWidget):
             line.setSpacing(theme.SPACE_S)
             for widget in widgets:
                 line.addWidget(widget, int(widget in (self.benchmark, self.name, self.limit_label)))
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_of(theme.SPACE_M, theme.SPACE_S, stretch=1)
         top = Qt.AlignmentFlag.AlignTop
         for row, (name, widget) in enumerate(((tr("Test set"), self.source), ("", self._file), ("", self.task),
                                               ("", self.found), (tr("Models"), self.models),
@@ -146,8 +133,7 @@ class EvaluationChoice(QWidget):
             if name:  # an empty label would keep the height of a line that is hidden
                 grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
             grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
-        column = column_in(self)
-        column.addLayout(grid)
+        column_in(self, grid, spacing=None)
 
     # -- what is offered -------------------------------------------------------------------------------------
 

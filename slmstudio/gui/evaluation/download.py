@@ -41,15 +41,11 @@ class BenchmarkDownload(QWidget):
         self.followed.ended.connect(self._ended)
         self.followed.failed.connect(self._failed)
         self.followed.lost.connect(self._show_state)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("download_banner")
-        self.strip = ProgressStrip()
+        self.banner = ErrorBanner(name="download_banner")
+        self.strip = ProgressStrip(tip=tr("Stop the download. Files that are complete are kept."),
+                                   cancelled=self.cancel)
         self.strip.cancel.setObjectName("download_cancel")
-        self.strip.cancel.setToolTip(tr("Stop the download. Files that are complete are kept."))
-        self.strip.cancelled.connect(self.cancel)
-        column = column_in(self)
-        column.addWidget(self.banner)
-        column.addWidget(self.strip)
+        column_in(self, self.banner, self.strip, spacing=None)
         self._show_state()
 
     def is_running(self) -> bool:

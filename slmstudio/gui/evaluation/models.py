@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import known_models
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.evaluation.texts import model_label
 
 BOXES_A_LINE = 3
@@ -135,16 +135,10 @@ class ModelBoxes(QWidget):
                                      "GGUF file."), keeps=False)
         self.picker.setObjectName("evaluation_add_model")
         self.picker.picked.connect(self.wanted)
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(theme.SPACE_M)
-        self._grid.setVerticalSpacing(theme.SPACE_XS)
-        self._grid.setColumnStretch(BOXES_A_LINE, 1)
+        self._grid = grid_of(theme.SPACE_M, theme.SPACE_XS, stretch=BOXES_A_LINE)
         self._others = QVBoxLayout()  # their names are long
         self._others.setSpacing(theme.SPACE_XS)
-        column = column_in(self, theme.SPACE_XS)
-        column.addLayout(self._grid)
-        column.addLayout(self._others)
-        column.addWidget(self.picker, 0, Qt.AlignmentFlag.AlignLeft)
+        column_in(self, self._grid, self._others, (self.picker, 0, Qt.AlignmentFlag.AlignLeft), spacing=theme.SPACE_XS)
 
     def offer(self, run: Path, models: list[str]) -> None:
         """Show a run's models; the base and the result are marked. The same run's keep their marks, and what was added
@@ -182,10 +176,8 @@ class ModelBoxes(QWidget):
         self.changed.emit()
 
     def _box(self, name: str, tooltip: str, on: bool) -> QCheckBox:
-        box = QCheckBox(self.fontMetrics().elidedText(model_label(name), Qt.TextElideMode.ElideMiddle, WIDEST))
-        box.setObjectName(f"evaluate_{name}")
-        box.setAccessibleName(model_label(name))
-        box.setToolTip(plain_tip(tooltip))
+        box = named(QCheckBox(self.fontMetrics().elidedText(model_label(name), Qt.TextElideMode.ElideMiddle, WIDEST)),
+                    f"evaluate_{name}", model_label(name), plain_tip(tooltip))
         box.setChecked(on)
         box.toggled.connect(lambda: self.changed.emit())
         self.boxes[name] = box

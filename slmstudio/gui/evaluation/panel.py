@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -18,6 +18,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.evaluation.choice import FILE, HELD_OUT, EvaluationChoice
 from slmstudio.gui.evaluation.download import BenchmarkDownload
 from slmstudio.gui.evaluation.models import offered_models
@@ -74,29 +75,17 @@ class EvaluationPanel(QFrame):
         self._told: tuple[str, ...] = ()
         self._making: Task | None = None
         self._busy = ""
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("evaluate_banner")
+        self.banner = ErrorBanner(name="evaluate_banner")
         self.choice, self.download, self.warnings = EvaluationChoice(), BenchmarkDownload(), Warnings()
-        self.estimate = text_label("", "small", wrap=True)
-        self.estimate.setObjectName("evaluation_estimate")
-        close = SecondaryButton(tr("Not now"), tr("Close without evaluating."))
-        close.setObjectName("evaluation_close")
-        close.clicked.connect(self.give_up)
+        self.estimate = text_label("", "small", wrap=True, name="evaluation_estimate")
+        close = SecondaryButton(tr("Not now"), tr("Close without evaluating."), name="evaluation_close",
+                                clicked=self.give_up)
         close.clicked.connect(self.closed)
         self.button = PrimaryButton(tr("Evaluate"),
-                                    tr("Let the selected models answer the test rows, and compare the answers."))
-        self.button.setObjectName("evaluation_start")
-        self.button.clicked.connect(self.start)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(close)
-        buttons.addWidget(self.button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self.choice, self.download, self.warnings, self.estimate):
-            column.addWidget(widget)
-        column.addLayout(buttons)
+                                    tr("Let the selected models answer the test rows, and compare the answers."),
+                                    name="evaluation_start", clicked=self.start)
+        column_in(self, self.banner, self.choice, self.download, self.warnings, self.estimate,
+                  row_of(STRETCH, close, self.button, spacing=None), margins=theme.SPACE_M)
         self._connect()
         self._show_state()
 
@@ -255,11 +244,8 @@ class Warnings(QFrame):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setProperty("banner", "warn")
-        self.text = text_label("", "body", wrap=True)
-        self.text.setObjectName("evaluation_known")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        column.addWidget(self.text)
+        self.text = text_label("", "body", wrap=True, name="evaluation_known")
+        column_in(self, self.text, spacing=None, margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
 
     def show_sentences(self, sentences: tuple[str, ...]) -> None:
         self.text.setText("\n".join(dict.fromkeys(sentences)))

@@ -13,9 +13,9 @@ from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of, row_in
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
@@ -42,16 +42,13 @@ class ExportChoice(QWidget):
         self._facts: ModelFacts | None = None
         self._missing = llama.trouble()
         self._targets = list(advice.TARGETS)
-        self.target = ComboBox()
-        self.target.setObjectName("export_target")
-        self.target.setAccessibleName(tr("Where the file will be used"))
-        self.target.setToolTip(tr("The proposed types fit this machine. Any type runs on any machine with enough "
-                                  "memory."))
+        self.target = named(ComboBox(), "export_target", tr("Where the file will be used"),
+                            tr("The proposed types fit this machine. Any type runs on any machine with enough memory."))
         self._show_targets()
         self.target.currentIndexChanged.connect(self._propose)
         self.more = SecondaryButton(tr("All types"),
-                                    tr("Show every type, and formats for vLLM, Ollama and further training."), "small")
-        self.more.setObjectName("export_all_types")
+                                    tr("Show every type, and formats for vLLM, Ollama and further training."), "small",
+                                    name="export_all_types")
         self.more.setCheckable(True)
         self.more.toggled.connect(self._show_rows)
         self.reason = text_label("", "small", wrap=True)
@@ -64,19 +61,13 @@ class ExportChoice(QWidget):
         self._show_rows()
 
     def _lay_out(self) -> None:
-        column = column_in(self, theme.SPACE_S)
+        column = column_in(self)
         head = QWidget()  # speaks of GGUF files alone
-        top = row_in(head)
-        top.addWidget(text_label(tr("Used on"), "small"))
-        top.addWidget(self.target, 1)
-        top.addWidget(self.more)
+        row_in(head, text_label(tr("Used on"), "small"), (self.target, 1), self.more, spacing=None)
         for widget in (head, self.reason):
             column.addWidget(widget)
             widget.setVisible(self._missing is None)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_of(theme.SPACE_M, theme.SPACE_S, stretch=1)
         for number, kind in enumerate(QUANT_TYPES):
             self._add(grid, number, kind.name, kind.name, kind.description, self._figures[kind.name])
         names = {"MERGED": tr("Merged folder"), "ADAPTER": tr("Adapter"), "LORA": tr("GGUF LoRA")}
@@ -85,16 +76,12 @@ class ExportChoice(QWidget):
                       text_label(other.description, "small", wrap=True))
         column.addLayout(grid)
         column.addWidget(self.note)
-        self.engine = text_label(str(self._missing or ""), "small", wrap=True)
-        self.engine.setObjectName("export_no_engine")
-        self.engine.setProperty("tone", "warn")
+        self.engine = text_label(str(self._missing or ""), "small", wrap=True, name="export_no_engine", tone="warn")
         self.engine.setVisible(self._missing is not None)
         column.addWidget(self.engine)
 
     def _add(self, grid: QGridLayout, row: int, key: str, name: str, description: str, figures: QWidget) -> None:
-        box = QCheckBox(name)
-        box.setObjectName(f"type_{key}")
-        box.setToolTip(description)
+        box = named(QCheckBox(name), f"type_{key}", tip=description)
         figures.setToolTip(description)
         box.toggled.connect(self.changed)
         chip = Chip()

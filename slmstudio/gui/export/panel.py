@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
@@ -25,7 +25,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.choice import ExportChoice
 
@@ -67,33 +67,21 @@ class ExportPanel(QFrame):
         self.choice.changed.connect(self._show_choice)
         session.machine_changed.connect(lambda: self.choice.set_machine(session.machine))
         self.choice.set_machine(session.machine)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("export_progress")
-        self.strip.cancel.setToolTip(tr("Stop the export. The unfinished file is removed; older files stay."))
-        self.strip.cancelled.connect(self.cancel)
+        self.strip = ProgressStrip(name="export_progress",
+                                   tip=tr("Stop the export. The unfinished file is removed; older files stay."),
+                                   cancelled=self.cancel)
         self.strip.hide()
         self._lay_out()
         self._show_choice()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.banner)
+        column = column_in(self, self.banner, margins=theme.SPACE_M)
         self._choice = QWidget()
-        inner = column_in(self._choice, theme.SPACE_S)
-        inner.addWidget(ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        close = SecondaryButton(tr("Not now"), tr("Close without exporting."))
-        close.setObjectName("export_close")
-        close.clicked.connect(self.closed)
-        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."))
-        self.button.setObjectName("export_start")
-        self.button.clicked.connect(self.start)
-        buttons.addWidget(close)
-        buttons.addWidget(self.button)
-        inner.addLayout(buttons)
+        inner = column_in(self._choice, ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
+        close = SecondaryButton(tr("Not now"), tr("Close without exporting."), name="export_close", clicked=self.closed)
+        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."),
+                                    name="export_start", clicked=self.start)
+        inner.addLayout(row_of(STRETCH, close, self.button, spacing=None))
         column.addWidget(self._choice)
         column.addWidget(self.strip)
 

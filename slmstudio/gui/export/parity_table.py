@@ -111,11 +111,8 @@ class ParityTable(QWidget):
         self.table.setItemDelegate(FigureDelegate(self.table))
         self.table.setColumnHidden(RIGHT, True)  # it is below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.remedy = text_label("", "small", wrap=True)
-        self.remedy.setObjectName("parity_remedy")
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.table)
-        column.addWidget(self.remedy)
+        self.remedy = text_label("", "small", wrap=True, name="parity_remedy")
+        column_in(self, self.table, self.remedy)
         self.hide()
 
     def show_parity(self, parity: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.export.recipes import Recipe
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -41,15 +40,12 @@ class RecipePage(QWidget):
         self.then = text_label("", "small", wrap=True)
         self.command = CopyText(tr("Command"), wrap=True)
         self.notes = text_label("", "small", wrap=True)
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self._cancel)
+        self.strip = ProgressStrip(cancelled=self._cancel)
         self.strip.hide()
-        self.done = text_label("", "small", wrap=True)
-        self.done.setProperty("tone", "ok")
+        self.done = text_label("", "small", wrap=True, tone="ok")
         self.done.hide()
-        self.column = column_in(self, theme.SPACE_S)
-        for widget in (self.banner, self.lead, self.text, self.then, self.command, self.notes, self.strip, self.done):
-            self.column.addWidget(widget)
+        self.column = column_in(self, self.banner, self.lead, self.text, self.then, self.command, self.notes,
+                                self.strip, self.done)
         self.command.hide()
         self.then.hide()
 
@@ -111,12 +107,9 @@ class OllamaPage(RecipePage):
     def __init__(self, parent: QWidget | None = None):
         super().__init__("", tr("Modelfile"), wrap=False, parent=parent)
         self.lead.setText(tr("A Modelfile that contains the chat template and the stop tokens."))
-        self.create = SecondaryButton(tr("Create in Ollama"), "", "small")
-        self.create.setObjectName("ollama_create")
-        self.create.clicked.connect(self._create)
-        self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small")
-        self.save.setObjectName("ollama_save")
-        self.save.clicked.connect(self._save)
+        self.create = SecondaryButton(tr("Create in Ollama"), "", "small", name="ollama_create", clicked=self._create)
+        self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small",
+                                    name="ollama_save", clicked=self._save)
         self.text.row.addWidget(self.save)
         self.text.row.addWidget(self.create)
 
@@ -164,12 +157,9 @@ class LmStudioPage(RecipePage):
         self.lead.setText(tr("LM Studio finds models in its own folder. The file goes here:"))
         self.put = SecondaryButton(tr("Add to LM Studio"),
                                    tr("Link the file into LM Studio's folder, or copy it if it's on another disk."),
-                                   "small")
-        self.put.setObjectName("lm_studio_put")
-        self.put.clicked.connect(self._put)
-        self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small")
-        self.open.setObjectName("lm_studio_open")
-        self.open.clicked.connect(self._open)
+                                   "small", name="lm_studio_put", clicked=self._put)
+        self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small",
+                                    name="lm_studio_open", clicked=self._open)
         self.text.row.addWidget(self.open)
         self.text.row.addWidget(self.put)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.export import recipes
 from slmstudio.core.export.recipes import Recipe
@@ -14,6 +14,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.export.exports_table import Export
 from slmstudio.gui.export.model_server import SERVING, ModelServer
 from slmstudio.gui.export.recipe_page import LmStudioPage, OllamaPage, RecipePage
@@ -37,8 +38,7 @@ class ServePanel(QFrame):
         self._reading: Task | None = None
         self.server = ModelServer(self)
         self.server.changed.connect(self._tell_session)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("serve_banner")
+        self.banner = ErrorBanner(name="serve_banner")
         self.server_page = ServerPage(self.server)
         self.ollama = OllamaPage()
         self.llama_server = RecipePage(tr("llama.cpp's own server, with the template from the file:"),
@@ -59,18 +59,9 @@ class ServePanel(QFrame):
         self.choice.setObjectName("serve_choice")
         self.pages: list[QWidget] = [self.server_page, *self.recipe_pages.values()]
         self.choice.changed.connect(self._turn_to)
-        close = IconButton("close", tr("Close this section. A running server keeps running."))
-        close.setObjectName("serve_close")
-        close.clicked.connect(self.closed)
-        top = QHBoxLayout()
-        top.addWidget(self.choice)
-        top.addStretch(1)
-        top.addWidget(close)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addLayout(top)
-        column.addWidget(self.banner)
+        close = IconButton("close", tr("Close this section. A running server keeps running."), name="serve_close",
+                           clicked=self.closed)
+        column = column_in(self, row_of(self.choice, STRETCH, close, spacing=None), self.banner, margins=theme.SPACE_M)
         for page in self.pages:  # no QStackedWidget: it would always be as high as the highest of them
             column.addWidget(page)
         self._turn_to(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model import fit
 from slmstudio.gui.model.facts import FactsTable
@@ -55,12 +55,9 @@ class ModelCard(Card):
         self._fit: fit.Fit | None = None
         self._task: Task | None = None
         self.title.setObjectName("model_name")
-        self.chip = Chip()
-        self.chip.setObjectName("model_chip")
+        self.chip = Chip(name="model_chip")
         self.header.insertWidget(1, self.chip)
-        self._pages = QStackedWidget()
-        for page in (self._model_page(), self._prepare_page(), self._damaged_page()):
-            self._pages.addWidget(page)
+        self._pages = pages_of(self._model_page(), self._prepare_page(), self._damaged_page())
         self.body.addWidget(self._pages, 1)
         session.machine_changed.connect(self._estimate)
         session.memory_changed.connect(self._estimate_again)
@@ -82,17 +79,14 @@ class ModelCard(Card):
         self.get_page.get_wanted.connect(self._get)
         self.get_page.pause_wanted.connect(self._work.pause)
         self.get_page.cancel_wanted.connect(self._work.cancel)
-        self.use = PrimaryButton(tr("Use this model →"), tr("Train on top of this model. The next step is to plan the "
-                                                            "run."))
-        self.use.setObjectName("model_use")
-        self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
+        self.use = PrimaryButton(tr("Use this model →"),
+                                 tr("Train on top of this model. The next step is to plan the run."), name="model_use",
+                                 clicked=lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.template = TemplateChoice()
         self.template.chosen.connect(self._choose_template)
         page = QWidget()
-        column = column_in(page, theme.SPACE_M)
-        column.addWidget(_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1)
-        column.addWidget(self.get_page.actions)
-        column.addWidget(self.use, 0, Qt.AlignmentFlag.AlignRight)
+        column_in(page, (_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1),
+                  self.get_page.actions, (self.use, 0, Qt.AlignmentFlag.AlignRight), spacing=theme.SPACE_M)
         return page
 
     def _prepare_page(self) -> QWidget:
@@ -102,28 +96,18 @@ class ModelCard(Card):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.prepare = PrimaryButton(tr("Prepare it"),
                                      tr("Unpack the file into a folder that can be trained. You can keep working in "
-                                        "the meantime."))
-        self.prepare.setObjectName("model_prepare")
-        self.prepare.clicked.connect(self._unpack)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("model_progress")
-        self.strip.cancelled.connect(self._work.cancel)
+                                        "the meantime."), name="model_prepare", clicked=self._unpack)
+        self.strip = ProgressStrip(name="model_progress", cancelled=self._work.cancel)
         column = QWidget()
         theme.grow(column, "setFixedWidth", 520)
-        inner = QVBoxLayout(column)
-        inner.setSpacing(theme.SPACE_L)
-        for widget in (title, self.explain, self.strip):
-            inner.addWidget(widget)
-        inner.addWidget(self.prepare, 0, Qt.AlignmentFlag.AlignHCenter)
+        column_in(column, title, self.explain, self.strip, (self.prepare, 0, Qt.AlignmentFlag.AlignHCenter),
+                  spacing=theme.SPACE_L, margins=None)
         return EmptyState.centred(column)
 
     def _damaged_page(self) -> QWidget:
-        self.banner = ErrorBanner(closable=False)
-        self.banner.setObjectName("model_error")
+        self.banner = ErrorBanner(closable=False, name="model_error")
         page = QWidget()
-        column = column_in(page)
-        column.addWidget(self.banner)
-        column.addStretch(1)
+        column_in(page, self.banner, STRETCH, spacing=None)
         return page
 
     def show_entry(self, entry: ModelEntry) -> None:

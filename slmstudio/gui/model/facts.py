@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import grid_in
 from slmstudio.gui.model.fit_view import rule
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ class FactsTable(QWidget):
         super().__init__(parent)
         names = (tr("Family"), tr("Parameters"), tr("Context"), tr("Vocabulary"), tr("Layers"),
                  tr("Disk"), tr("Licence"))
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_L)
-        grid.setVerticalSpacing(theme.SPACE_S)
+        grid = grid_in(self, theme.SPACE_L, theme.SPACE_S)
         self.values = []
         for column, (name, stretch) in enumerate(zip(names, (2, 2, 2, 2, 1, 2, 3), strict=True)):
             grid.addWidget(text_label(name, "small"), 0, column)

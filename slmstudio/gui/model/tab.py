@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -17,6 +17,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.model import known
 from slmstudio.gui.model.card import ModelCard
 from slmstudio.gui.model.entry import ModelEntry
@@ -43,8 +44,7 @@ class ModelTab(QWidget):
         self._session = session
         self._reading: Task | None = None
         self.setAcceptDrops(True)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("model_banner")
+        self.banner = ErrorBanner(name="model_banner")
         self.work = ModelWork(session, self)
         self.work.finished.connect(self._done)
         self.work.failed.connect(self.banner.show_error)
@@ -57,18 +57,9 @@ class ModelTab(QWidget):
         self.models.gguf_wanted.connect(self._choose_gguf)
         self.models.repo_typed.connect(self._offer)
         self.models.forget_wanted.connect(self._forget)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self._nothing_chosen())
-        self._pages.addWidget(self.card)
-        columns = QHBoxLayout()
-        columns.setSpacing(theme.CARD_GAP)
-        columns.addWidget(self.models)
-        columns.addWidget(self._pages, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addLayout(columns, 1)
+        self._pages = pages_of(self._nothing_chosen(), self.card)
+        column_in(self, self.banner, (row_of(self.models, (self._pages, 1), spacing=theme.CARD_GAP), 1),
+                  spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self.refresh)
         self.refresh()
 

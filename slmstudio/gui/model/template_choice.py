@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -51,31 +51,18 @@ class TemplateChoice(QWidget):
         self._found: _Found | None = None
         self._task: Task | None = None
         self.title = text_label(tr("No chat template: choose how conversations are written"), "section")
-        self.names = ComboBox()
-        self.names.setObjectName("template_names")
-        self.names.setAccessibleName(tr("Chat template"))
-        self.names.setToolTip(tr("This model was never taught to chat. It learns the template that you choose, which "
-                                 "then goes with the result into exports, chats and servers. The first one suits "
-                                 "best."))
+        self.names = named(ComboBox(), "template_names", tr("Chat template"),
+                           tr("This model was never taught to chat. It learns the template that you choose, which then "
+                              "goes with the result into exports, chats and servers. The first one suits best."))
         self.names.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.names.activated.connect(self._choose)
-        self.reason = text_label("", "muted", wrap=True)
-        self.reason.setObjectName("template_reason")
-        self.warning = text_label("", "body", wrap=True)
-        self.warning.setObjectName("template_warning")
-        self.preview = text_label("", "mono", wrap=True)
-        self.preview.setObjectName("template_preview")
+        self.reason = text_label("", "muted", wrap=True, name="template_reason")
+        self.warning = text_label("", "body", wrap=True, name="template_warning")
+        self.preview = text_label("", "mono", wrap=True, name="template_preview")
         self.preview.setAccessibleName(tr("A conversation in this template"))
         self.banner = ErrorBanner(closable=False)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_M)
-        row.addWidget(self.names)
-        row.addWidget(self.reason, 1)
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.title)
-        column.addLayout(row)
-        for widget in (self.preview, self.warning, self.banner):
-            column.addWidget(widget)
+        column_in(self, self.title, row_of(self.names, (self.reason, 1), spacing=theme.SPACE_M), self.preview,
+                  self.warning, self.banner)
         self.hide()
 
     def forget(self) -> None:

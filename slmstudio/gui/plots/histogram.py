@@ -62,8 +62,7 @@ class Histogram(QWidget):
         self._line = pg.InfiniteLine(angle=90, movable=False, label="", labelOpts={"position": 0.88, "movable": False})
         item.addItem(self._bars)
         item.addItem(self._line, ignoreBounds=True)
-        column = column_in(self)
-        column.addWidget(self.canvas)
+        column_in(self, self.canvas, spacing=None)
         theme.THEME.changed.connect(self._paint)
         self._paint()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QSplitter, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.filters import RowsFilters
@@ -53,10 +53,8 @@ class ComparedRows(QDialog):
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         for column in (FIRST, SECOND):
             header.resizeSection(column, NAME_WIDTH)
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.reject)
-        self.count = text_label("", "small")
-        self.count.setObjectName("compared_count")
+        self.strip = ProgressStrip(cancelled=self.reject)
+        self.count = text_label("", "small", name="compared_count")
         self.save = IconButton("save", tr("Save the rows that are shown as CSV"))
         self.save.setObjectName("compared_csv")
         self.save.clicked.connect(lambda: choose_file(
@@ -72,13 +70,8 @@ class ComparedRows(QDialog):
                               self.strip.set_progress)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(self.filters, 1)
-        head.addWidget(self.save)
         left = QWidget()
-        inner = column_in(left, theme.SPACE_XS)
-        inner.addWidget(self.table, 1)
-        inner.addWidget(self.count)
+        column_in(left, (self.table, 1), self.count, spacing=theme.SPACE_XS)
         halves = QSplitter()
         halves.setChildrenCollapsible(False)
         halves.setHandleWidth(theme.SPACE_M)
@@ -86,12 +79,8 @@ class ComparedRows(QDialog):
             halves.addWidget(half)
             halves.setStretchFactor(number, 1 + number)
         halves.setSizes([LIST_WIDTH, SIZE[0] - LIST_WIDTH])
-        column = QVBoxLayout(self)
-        column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self.strip):
-            column.addWidget(widget)
-        column.addLayout(head)
-        column.addWidget(halves, 1)
+        column_in(self, self.banner, self.strip, row_of((self.filters, 1), self.save, spacing=None), (halves, 1),
+                  margins=None)
 
     def _stop(self) -> None:
         if self._task is not None:

@@ -26,14 +26,12 @@ class ReadingPage(QStackedWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("runs_progress")
+        self.strip = ProgressStrip(name="runs_progress",
+                                   tip=tr("Stop reading. What has been read is kept until you close the program."),
+                                   cancelled=self.cancelled)
         self.strip.setFixedWidth(STRIP_WIDTH)
-        self.strip.cancel.setToolTip(tr("Stop reading. What has been read is kept until you close the program."))
-        self.strip.cancelled.connect(self.cancelled)
-        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."))
-        button.setObjectName("runs_read")
-        button.clicked.connect(self.go_on)
+        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read",
+                               clicked=self.go_on)
         self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
         self._stopped.setAcceptDrops(False)
         for page in (self.strip, self._stopped):

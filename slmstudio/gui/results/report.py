@@ -9,7 +9,6 @@ from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -26,13 +25,9 @@ class ReportLine(QWidget):
         self._path = Path()
         self.said, self.place = text_label("", "small"), ElidedLabel("", "small")
         self.said.setObjectName("report_said")
-        self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small")
-        self.open_folder.setObjectName("report_folder")
-        self.open_folder.clicked.connect(self._open_folder)
-        row = row_in(self, theme.SPACE_S)
-        row.addWidget(self.said)
-        row.addWidget(self.place, 1)
-        row.addWidget(self.open_folder)
+        self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small",
+                                           name="report_folder", clicked=self._open_folder)
+        row_in(self, self.said, (self.place, 1), self.open_folder)
         self.hide()
 
     def show_written(self, path: Path) -> None:
@@ -65,8 +60,8 @@ class ReportButton(SecondaryButton):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", "", "small", parent)
+    def __init__(self) -> None:
+        super().__init__(kind="small", name="results_report")
         self._folder: Path | None = None
         self._writing: Task | None = None
         self.line, self.strip = ReportLine(), ProgressStrip()
@@ -74,7 +69,6 @@ class ReportButton(SecondaryButton):
         self.strip.cancel.setToolTip(tr("Stop writing the report. An older one stays as it is."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
-        self.setObjectName("results_report")
         self.setToolTip(tr("One page with everything about the run: data, settings, curves, scores, exports. It needs "
                            "no network and can be sent to whoever approves the run."))
         menu = QMenu(self)

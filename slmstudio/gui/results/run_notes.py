@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFocusEvent
-from PySide6.QtWidgets import QGridLayout, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import notes
@@ -15,6 +15,7 @@ from slmstudio.core.run.notes import Notes
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import grid_in
 
 LINES = 2
 
@@ -64,11 +65,7 @@ class NotesEditor(QWidget):
         self.text.setToolTip(tr("Kept in the run's folder. The search finds it."))
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(LINES * self.text.fontMetrics().lineSpacing() + 2 * theme.SPACE_M)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_L)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_in(self, theme.SPACE_L, theme.SPACE_S, stretch=1)
         for row, (name, widget) in enumerate(((tr("Tags"), self.tags), (tr("Note"), self.text))):
             grid.addWidget(text_label(name, "small"), row, 0)
             grid.addWidget(widget, row, 1)

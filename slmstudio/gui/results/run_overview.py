@@ -25,14 +25,9 @@ class RunOverview(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.scores, self.facts = Grid(3), Grid(1)
-        self.advice = text_label("", "small", wrap=True)
-        self.advice.setObjectName("overview_advice")
-        column = column_in(self, theme.SPACE_M)
-        column.addWidget(text_label(tr("What it learned"), "section"))
-        column.addLayout(self.scores)
-        column.addWidget(self.advice)
-        column.addWidget(text_label(tr("How"), "section"))
-        column.addLayout(self.facts)
+        self.advice = text_label("", "small", wrap=True, name="overview_advice")
+        column_in(self, text_label(tr("What it learned"), "section"), self.scores, self.advice,
+                  text_label(tr("How"), "section"), self.facts, spacing=theme.SPACE_M)
 
     def show_run(self, run: RunSummary, tariff: Tariff) -> None:
         """Show the figures of a run.

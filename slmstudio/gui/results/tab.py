@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
@@ -31,7 +31,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
@@ -73,8 +73,7 @@ class ResultsTab(QWidget):
         self._loading: Task | None = None
         self._facts = FactsReader()
         self._told: dict[str, str] = {}
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("results_banner")
+        self.banner = ErrorBanner(name="results_banner")
         self.table = RunsTable()
         self.table.chosen.connect(self._load)
         self.curves = RunCurves()
@@ -88,46 +87,30 @@ class ResultsTab(QWidget):
     def _lay_out(self) -> None:
         page = Panes(self._session, "results", (self._runs_card(), self.details), (5, 3))
         page.restore((760, DETAILS_WIDTH))
-        to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."))
-        to_training.setObjectName("to_training")
-        to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
+        to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."), name="to_training",
+                                    clicked=lambda: self._session.go_to.emit("training"))
         empty = EmptyState(tr("No runs yet"),
                            tr("Every run you start appears here with its losses, its curves and its exports."),
                            [to_training])
         empty.setAcceptDrops(False)
-        self._pages = QStackedWidget()
         self.reading = ReadingPage()
-        for each in (self.reading, EmptyState.centred(empty), page, self.rows):
-            self._pages.addWidget(each)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addWidget(self._pages, 1)
+        self._pages = pages_of(self.reading, EmptyState.centred(empty), page, self.rows)
+        column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
 
     def _runs_card(self) -> Card:
         runs = Card()
         self.bar = RunsBar(self._session, self.table, runs)
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_M)
-        head.addWidget(text_label(tr("Runs"), "heading"))
-        head.addWidget(self.bar, 1)
         upper = QWidget()
-        above = column_in(upper, theme.SPACE_S)
-        above.addWidget(self.bar.note)
-        above.addWidget(self.table, 1)
+        column_in(upper, self.bar.note, (self.table, 1))
         halves = Panes(self._session, "runs", (upper, self.curves), (2, 3), Qt.Orientation.Vertical)
         halves.restore((220, 330))
-        runs.body.addLayout(head)
+        runs.body.addLayout(row_of(text_label(tr("Runs"), "heading"), (self.bar, 1), spacing=theme.SPACE_M))
         runs.body.addWidget(halves, 1)
         return runs
 
     def _connect(self) -> None:
         self._watcher = QFileSystemWatcher(self)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(LOOK_AGAIN_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._timer = QTimer(self, interval=LOOK_AGAIN_MS, singleShot=True, timeout=self.refresh)
         self._watcher.directoryChanged.connect(lambda: self._timer.start())
         self._session.run_changed.connect(self._timer.start)
         details = self.details

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -16,6 +16,7 @@ from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_of, row_of
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.text import guard_text
@@ -48,9 +49,9 @@ class PlanPanel(Card):
         self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
         theme.grow(self, "setFixedWidth", WIDTH)
-        self._mode = SegmentedControl([tr("Simple"), tr("Expert")], tooltips=[
-            tr("The fields that matter most."), tr("Every field of the run.")])
-        self._mode.setObjectName("plan_mode")
+        self._mode = SegmentedControl([tr("Simple"), tr("Expert")],
+                                      tooltips=[tr("The fields that matter most."), tr("Every field of the run.")],
+                                      name="plan_mode")
         self._mode.setAccessibleName(tr("How much of the plan is shown"))
         self._mode.changed.connect(self._show_rows)
         self.header.addWidget(self._mode)
@@ -83,9 +84,7 @@ class PlanPanel(Card):
             for name in names:
                 if name not in shared:
                     self._add_line(name)
-        self.heat = text_label("", "small", wrap=True)
-        self.heat.setObjectName("plan_heat")
-        self.heat.setProperty("tone", "faint")
+        self.heat = text_label("", "small", wrap=True, name="plan_heat", tone="faint")
         self.heat.setToolTip(tr("What protects this machine while it trains. Switch to Expert to change it."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
@@ -106,13 +105,9 @@ class PlanPanel(Card):
         if partner is None:
             self._form.addWidget(self.rows[name])
             return
-        line = QHBoxLayout()
-        line.setSpacing(theme.SPACE_S)
-        line.addWidget(self.rows[name], 3, Qt.AlignmentFlag.AlignTop)
-        line.addWidget(self.rows[partner], 2, Qt.AlignmentFlag.AlignTop)
-        column = QVBoxLayout()
-        column.setSpacing(2)
-        column.addLayout(line)
+        line = row_of((self.rows[name], 3, Qt.AlignmentFlag.AlignTop),
+                      (self.rows[partner], 2, Qt.AlignmentFlag.AlignTop))
+        column = column_of(line, spacing=2)
         for each in (name, partner):  # the reasons take the whole width
             column.addWidget(self.rows[each].reason)
         self._form.addLayout(column)

@@ -16,6 +16,7 @@ from slmstudio.gui.common.run_grid import scrolled
 from slmstudio.gui.common.run_texts import event_text, is_alarming
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
@@ -141,9 +142,9 @@ class RunFeed(Card):
         super().__init__(" ", parent=parent)
         self.title.hide()
         self.feed, self.log = FeedModel(self), LogModel(self)
-        self.mode = SegmentedControl([tr("Events"), tr("Log")], tooltips=[
-            tr("Evaluations, checkpoints, changes and warnings of the run."), tr("Every line the run logged.")])
-        self.mode.setObjectName("feed_mode")
+        self.mode = SegmentedControl([tr("Events"), tr("Log")],
+                                     tooltips=[tr("Evaluations, checkpoints, changes and warnings of the run."),
+                                               tr("Every line the run logged.")], name="feed_mode")
         self.mode.setAccessibleName(tr("Events or log"))
         self.header.insertWidget(0, self.mode)
         self._nothing = text_label(
@@ -167,10 +168,8 @@ class RunFeed(Card):
         theme.THEME.changed.connect(self._repaint)
 
     def _make_view(self, model: QAbstractListModel, name: str, object_name: str) -> QListView:
-        view = QListView()
+        view = named(QListView(), object_name, name)
         view.setModel(model)
-        view.setAccessibleName(name)
-        view.setObjectName(object_name)
         view.setProperty("lines", True)
         view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -180,13 +179,12 @@ class RunFeed(Card):
         return view
 
     def _add_switches(self) -> None:
-        self.warnings = SecondaryButton(tr("Warnings"), tr("Show only warnings and errors."), "small")
-        self.warnings.setObjectName("log_warnings")
+        self.warnings = SecondaryButton(tr("Warnings"), tr("Show only warnings and errors."), "small",
+                                        name="log_warnings")
         self.warnings.setCheckable(True)
         self.warnings.toggled.connect(lambda on: self.log.set_level(LEVELS["warning"] if on else 0))
-        self._copy = IconButton("copy", tr("Copy the selected lines of the log, or all of them"))
-        self._copy.setObjectName("copy_log")
-        self._copy.clicked.connect(self.copy_log)
+        self._copy = IconButton("copy", tr("Copy the selected lines of the log, or all of them"), name="copy_log",
+                                clicked=self.copy_log)
         self.header.addWidget(self.warnings)
         self.header.addWidget(self._copy)
 

@@ -15,7 +15,7 @@ from slmstudio.gui.common.run_grid import scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
-from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label
 
 
@@ -36,12 +36,9 @@ class WatchPanel(Card):
         self._last_when_asked: dict[str, Any] | None = None
         self.now = SecondaryButton(tr("Sample now"),
                                    tr("Ask the fixed questions after this step, without waiting for the next "
-                                      "evaluation."), "small")
-        self.now.setObjectName("sample_now")
-        self.now.clicked.connect(self._ask)
+                                      "evaluation."), "small", name="sample_now", clicked=self._ask)
         self.header.addWidget(self.now)
-        self.waiting = text_label("", "small", wrap=True)
-        self.waiting.setObjectName("watch_waiting")
+        self.waiting = text_label("", "small", wrap=True, name="watch_waiting")
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
         # Large text needs more room than there may be.
         self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
@@ -60,12 +57,10 @@ class WatchPanel(Card):
         row.setSpacing(theme.SPACE_XS)
         self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"))
         self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
-        self.slider = Slider(Qt.Orientation.Horizontal)
-        self.slider.setObjectName("watch_slider")
-        self.slider.setAccessibleName(tr("Which evaluation's answers are shown"))
-        self.slider.setToolTip(tr("Drag to the left to see what it answered earlier."))
-        self.step = text_label("", "small")
-        self.step.setObjectName("watch_step")
+        self.slider = named(Slider(Qt.Orientation.Horizontal), "watch_slider",
+                            tr("Which evaluation's answers are shown"),
+                            tr("Drag to the left to see what it answered earlier."))
+        self.step = text_label("", "small", name="watch_step")
         for name, button, by in (("watch_earlier", self.earlier, -1), ("watch_later", self.later, 1)):
             button.setObjectName(name)
             button.clicked.connect(lambda _=False, by=by: self.slider.setValue(self.slider.value() + by))
@@ -170,9 +165,8 @@ class WatchPanel(Card):
             self._add(column, "assistant", str(each.get("answer") or "").strip() or tr("(empty answer)"),
                       self._step_text(sample))
             if each.get("reference"):
-                reference = text_label(breakable(
-                    tr("Reference: {text}", text=_cut(str(each["reference"])))), "small", wrap=True)
-                reference.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                reference = text_label(breakable(tr("Reference: {text}", text=_cut(str(each["reference"])))), "small",
+                                       wrap=True, selectable=True)
                 column.addWidget(reference)
         column.addStretch(1)
         return page

@@ -11,11 +11,9 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QDialog,
     QFileDialog,
-    QHBoxLayout,
     QHeaderView,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -26,6 +24,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.votes.texts import verdict_text
 
 if TYPE_CHECKING:
@@ -44,25 +43,20 @@ class VotesDialog(QDialog):
         self.resize(760, 400)
         self._votes: list[Vote] = []
         self._tallies: list[Tally] = []
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("votes_banner")
+        self.banner = ErrorBanner(name="votes_banner")
         self.table = QTableWidget(0, 6)
         self.table.setObjectName("votes_table")
-        self.note = text_label(tr("Reading the votes…"), "muted", wrap=True)
-        self.note.setObjectName("votes_note")
-        self.sentence = text_label("", "body", wrap=True)
-        self.sentence.setObjectName("votes_sentence")
+        self.note = text_label(tr("Reading the votes…"), "muted", wrap=True, name="votes_note")
+        self.sentence = text_label("", "body", wrap=True, name="votes_sentence")
         self.export = SecondaryButton(tr("Export these pairs…"),
                                       tr("Save the selected comparison as a preference dataset: the better answers as "
-                                         "chosen, the others as rejected."))
-        self.export.setObjectName("votes_export")
+                                         "chosen, the others as rejected."), name="votes_export",
+                                      clicked=lambda: self._choose_file(self._chosen()))
         self.export_all = SecondaryButton(tr("Export all pairs…"),
                                           tr("Save all comparisons as one preference dataset, whichever models were "
-                                             "compared."))
-        self.export_all.setObjectName("votes_export_all")
+                                             "compared."), name="votes_export_all",
+                                          clicked=lambda: self._choose_file(None))
         self._lay_out()
-        self.export.clicked.connect(lambda: self._choose_file(self._chosen()))
-        self.export_all.clicked.connect(lambda: self._choose_file(None))
         self.table.itemSelectionChanged.connect(self._show_chosen)
         self.read()
 
@@ -82,21 +76,10 @@ class VotesDialog(QDialog):
             wide = column in (0, 2)
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch if wide else
                                         QHeaderView.ResizeMode.ResizeToContents)
-        close = PrimaryButton(tr("Done"), tr("Close this list."))
-        close.setObjectName("votes_close")
-        close.clicked.connect(self.accept)
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.SPACE_S)
-        foot.addWidget(self.export)
-        foot.addWidget(self.export_all)
-        foot.addStretch(1)
-        foot.addWidget(close)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        for widget in (self.banner, self.table, self.sentence, self.note):
-            column.addWidget(widget)
-        column.addLayout(foot)
+        close = PrimaryButton(tr("Done"), tr("Close this list."), name="votes_close", clicked=self.accept)
+        column = column_in(self, self.banner, self.table, self.sentence, self.note,
+                           row_of(self.export, self.export_all, STRETCH, close), spacing=theme.SPACE_M,
+                           margins=theme.SPACE_L)
 
     def read(self) -> None:
         """Read the votes from the disk."""

@@ -24,7 +24,7 @@ def run(studio_home, tiny_model):
 def button(qtbot, session, run):
     window = QWidget()
     qtbot.addWidget(window)
-    made = ReportButton(window)
+    made = ReportButton()
     column = QVBoxLayout(window)
     for part in (made, made.strip, made.line):
         column.addWidget(part)

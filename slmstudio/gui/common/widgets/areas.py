@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 STATE_WIDTH, STATE_PADDING = 620, 36
 
@@ -79,8 +80,7 @@ class DropArea(QFrame):
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(*[theme.CARD_PADDING] * 4)
         if text:
-            label = text_label(text, "small", wrap=True)
-            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            label = text_label(text, "small", wrap=True, centred=True)
             self.column.addWidget(label)
 
     def set_highlighted(self, on: bool) -> None:
@@ -144,8 +144,7 @@ class EmptyState(DropArea):
             self.setFixedWidth(max(theme.scaled(STATE_WIDTH), self._row.minimumSize().width() + 2 * STATE_PADDING))
 
     def _line(self, text: str, role: str) -> QLabel:
-        label = text_label(text, role, wrap=True)
-        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        label = text_label(text, role, wrap=True, centred=True)
         self.column.addWidget(label)
         return label
 
@@ -154,12 +153,5 @@ class EmptyState(DropArea):
         """An empty state, or what is in its place, in the middle of a page."""
         page = QWidget()
         # Stretches instead of an alignment, which wouldn't ask wrapped text for its height.
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(state)
-        row.addStretch(1)
-        column = QVBoxLayout(page)
-        column.addStretch(1)
-        column.addLayout(row)
-        column.addStretch(1)
+        column_in(page, STRETCH, row_of(STRETCH, state, STRETCH, spacing=None), STRETCH, spacing=None, margins=None)
         return page

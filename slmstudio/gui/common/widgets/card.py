@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.layouts import STRETCH, row_of
 
 
 class Card(QFrame):
@@ -26,11 +27,8 @@ class Card(QFrame):
         padding = theme.CARD_PADDING
         layout.setContentsMargins(padding, padding, padding, padding)
         layout.setSpacing(theme.SPACE_M)
-        self.header = QHBoxLayout()
-        self.header.setSpacing(theme.SPACE_S)
         self.title = ElidedLabel(title, "heading")
-        self.header.addWidget(self.title)
-        self.header.addStretch(1)
+        self.header = row_of(self.title, STRETCH)
         for action in actions:
             self.header.addWidget(action)
         self.body = QVBoxLayout()

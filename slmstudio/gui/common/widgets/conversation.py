@@ -13,6 +13,7 @@ from slmstudio.core.data.record import call_line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
     from slmstudio.core.data.conversations import Message
@@ -48,9 +49,8 @@ class Bubble(QFrame):
         for label in self._calls:
             frame = QFrame()
             frame.setProperty("code", True)
-            inside = QVBoxLayout(frame)
-            inside.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
-            inside.addWidget(label)
+            column_in(frame, label, spacing=None,
+                      margins=(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS))
             column.addWidget(frame, 0, Qt.AlignmentFlag.AlignLeft)
 
     def fit(self, available: int) -> None:
@@ -159,8 +159,8 @@ class ConversationView(BubbleArea):
     def _offered(self, record: Record) -> ElidedLabel:
         """One line with the names of what may be called; all of them are its tooltip where there is no room."""
         names = ", ".join(tool["function"]["name"] for tool in record.tools)
-        label = ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight)
-        label.setObjectName("conversation_tools")
+        label = ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight,
+                            name="conversation_tools")
         return label
 
     def _said(self, record: Record) -> list[_Part]:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.fields import TimeEdit, number_field
+from slmstudio.gui.common.widgets.fields import TimeEdit, named, number_field
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
@@ -41,18 +41,16 @@ class HoursEdit(QWidget):
         for widget in (self.start, text_label(tr("to"), "small"), self.end):
             line.addWidget(widget)
         line.addStretch(1)
-        column = column_in(self, theme.SPACE_XS)
+        column = column_in(self, spacing=theme.SPACE_XS)
         if not in_one_line:
             column.addWidget(self.check)
         column.addLayout(line)
         self.set_value(None)
 
     def _time(self, name: str, accessible: str) -> TimeEdit:
-        field = number_field(TimeEdit())
-        field.setObjectName(f"hours_{name}")
+        field = named(number_field(TimeEdit()), f"hours_{name}", accessible,
+                      tr("By this machine's clock. The end may be on the next day."))
         field.setDisplayFormat(FORM)
-        field.setAccessibleName(accessible)
-        field.setToolTip(tr("By this machine's clock. The end may be on the next day."))
         field.setKeyboardTracking(False)
         field.timeChanged.connect(self._changed)
         return field

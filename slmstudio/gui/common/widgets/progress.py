@@ -11,7 +11,7 @@ from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, Slot
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.common.widgets.layouts import row_in
 
@@ -44,25 +44,25 @@ class ProgressStrip(QWidget):
 
     cancelled = Signal()
 
-    def __init__(self, parent: QWidget | None = None, *, cancellable: bool = True):
-        super().__init__(parent)
-        row = row_in(self, theme.SPACE_S)
+    def __init__(self, *, cancellable: bool = True, name: str = "", tip: str = "", cancelled: Slot | None = None):
+        """
+        Args:
+            tip: what Cancel does.
+            cancelled: is called then.
+        """
+        super().__init__()
+        self.setObjectName(name)
         self.label = ElidedLabel("", "small")
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Progress"))
         self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.cancel = SecondaryButton(tr("Cancel"), tr("End this work. Nothing is changed."), "small")
-        self.cancel.setObjectName("cancel")
-        self.cancel.clicked.connect(self.cancelled)
-        row.addWidget(self.label)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.detail)
-        row.addWidget(self.cancel)
+        self.cancel = SecondaryButton(tr("Cancel"), tip or tr("End this work. Nothing is changed."), "small",
+                                      name="cancel", clicked=self.cancelled)
+        row_in(self, self.label, (self.bar, 1), self.detail, self.cancel)
         self.cancel.setVisible(cancellable)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(SOON_MS)
-        self._soon.timeout.connect(self.show)
+        if cancelled is not None:
+            self.cancelled.connect(cancelled)
+        self._soon = QTimer(self, interval=SOON_MS, singleShot=True, timeout=self.show)
         self.start("")
 
     def start(self, text: str) -> None:

@@ -45,15 +45,12 @@ class HandEdits(QObject):
         self._records: Sequence[Record] = ()
         self._key: int | None = None
         self._writing: DataEntry | None = None
-        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change (Ctrl+Z)."), "small")
-        self.undo.setObjectName("changes_undo")
+        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change (Ctrl+Z)."), "small", name="changes_undo",
+                                    clicked=self._undo)
         self.undo.setShortcut("Ctrl+Z")
-        self.undo.clicked.connect(self._undo)
         self.write = SecondaryButton(tr("Save a new version"),
                                      tr("Save all rows with these changes in a new file, and open it. Your file isn't "
-                                        "changed."), "small")
-        self.write.setObjectName("changes_write")
-        self.write.clicked.connect(self._write)
+                                        "changed."), "small", name="changes_write", clicked=self._write)
         self.bar = NoteBar("changes_text", "warn", (self.undo, self.write))
         rows.edit_wanted.connect(self._open)
         rows.delete_wanted.connect(self._delete)

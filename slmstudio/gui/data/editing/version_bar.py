@@ -41,9 +41,7 @@ class VersionBar(QObject):
         self._task: Task | None = None
         self.undo = SecondaryButton(tr("Undo"),
                                     tr("Go back to the file this was made from. This version moves to the trash."),
-                                    "small")
-        self.undo.setObjectName("version_undo")
-        self.undo.clicked.connect(self._undo)
+                                    "small", name="version_undo", clicked=self._undo)
         self.bar = NoteBar("version_text", "ok", (self.undo,))
 
     def show_entry(self, entry: DataEntry) -> None:

@@ -15,6 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ class FindingRow(QFrame):
         chip = Chip(number_text(finding.count), CHIPS[finding.severity])
         name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
         sentence = text_label(finding.sentence, "small", wrap=True)
-        show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small")
-        show.setObjectName(f"health_show_{finding.kind}")
+        show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small",
+                               name=f"health_show_{finding.kind}", clicked=lambda: card.rows_wanted.emit(finding))
         show.setAccessibleName(tr("Show rows: {title}", title=title))
-        show.clicked.connect(lambda: card.rows_wanted.emit(finding))
         top, buttons = QHBoxLayout(), QHBoxLayout()
         for row, widgets in ((top, (chip,)), (buttons, (show,))):
             row.setSpacing(theme.SPACE_S)
@@ -47,20 +47,14 @@ class FindingRow(QFrame):
         if finding.fix is not None:
             buttons.addWidget(self._mend_button(finding, title, card))
         buttons.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, theme.SPACE_XS, 0, theme.SPACE_XS)
-        column.setSpacing(theme.SPACE_XS)
-        column.addLayout(top)
-        column.addWidget(sentence)
-        column.addLayout(buttons)
+        column_in(self, top, sentence, buttons, spacing=theme.SPACE_XS, margins=(0, theme.SPACE_XS, 0, theme.SPACE_XS))
 
     @staticmethod
     def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
         tip = " ".join((finding.fix or "", tr("You see the changes first.")))
-        mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small")
-        mend.setObjectName(f"health_mend_{finding.kind}")
+        mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small", name=f"health_mend_{finding.kind}",
+                               clicked=lambda: card.mend_wanted.emit(finding.kind))
         mend.setAccessibleName(tr("Fix: {title}", title=title))
-        mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
         return mend
 
 
@@ -81,19 +75,14 @@ class HealthCard(Card):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(ptr("of a dataset", "Health"), parent=parent)
-        self.chip = Chip()
-        self.chip.setObjectName("health_chip")
+        self.chip = Chip(name="health_chip")
         self.header.addWidget(self.chip)
-        self.about = text_label("", "small", wrap=True)
-        self.about.setObjectName("health_about")
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.cancelled)
+        self.about = text_label("", "small", wrap=True, name="health_about")
+        self.strip = ProgressStrip(cancelled=self.cancelled)
         self.banner = ErrorBanner(closable=False)
-        self.words = text_label("", "muted", wrap=True)
-        self.words.setObjectName("health_words")
-        self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small")
-        self.again.setObjectName("health_again")
-        self.again.clicked.connect(self.check_wanted)
+        self.words = text_label("", "muted", wrap=True, name="health_words")
+        self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small",
+                                     name="health_again", clicked=self.check_wanted)
         self.body.addWidget(self.banner)
         self.body.addWidget(self.words)
         self.body.addWidget(self.strip)

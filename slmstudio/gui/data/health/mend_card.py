@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, tr
@@ -15,9 +15,10 @@ from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.changes_view import ChangesView
@@ -49,23 +50,15 @@ class MendCard(Card):
         self.kinds: dict[str, QCheckBox] = {}
         self.banner = ErrorBanner()
         self._holder = QWidget()
-        self._boxes = QGridLayout(self._holder)
-        self._boxes.setContentsMargins(0, 0, 0, 0)
-        self._boxes.setHorizontalSpacing(theme.SPACE_L)
-        self._boxes.setVerticalSpacing(theme.SPACE_S)
-        self._boxes.setColumnStretch(1, 1)
-        self.summary = text_label("", "strong", wrap=True)
-        self.summary.setObjectName("mend_summary")
-        self.more = text_label("", "small", wrap=True)
-        self.more.setObjectName("mend_more")
+        self._boxes = grid_in(self._holder, theme.SPACE_L, theme.SPACE_S, stretch=1)
+        self.summary = text_label("", "strong", wrap=True, name="mend_summary")
+        self.more = text_label("", "small", wrap=True, name="mend_more")
         self.view = ChangesView()
         self.view.setObjectName("mend_changes")
         inset = QFrame()
         inset.setProperty("inset", True)
-        inside = column_in(inset)
-        inside.addWidget(self.view)
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.close_card)
+        column_in(inset, self.view, spacing=None)
+        self.strip = ProgressStrip(cancelled=self.close_card)
         self.strip.end()
         for widget, stretch in ((self.banner, 0), (ScrolledIfNeeded(self._holder, LIST_HEIGHT), 0), (self.summary, 0),
                                 (self.more, 0), (self.strip, 0), (inset, 1)):
@@ -78,18 +71,10 @@ class MendCard(Card):
     def _make_buttons(self) -> None:
         self.write = PrimaryButton(tr("Save a new version"),
                                    tr("Save the rows as shown here in a new file, and open it. Your file isn't "
-                                      "changed."))
-        self.write.setObjectName("mend_write")
-        self.write.clicked.connect(self._write)
-        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."))
-        cancel.setObjectName("mend_cancel")
-        cancel.clicked.connect(self.close_card)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(tr("Your file is never changed."), "small"), 1)
-        row.addWidget(cancel)
-        row.addWidget(self.write)
-        self.body.addLayout(row)
+                                      "changed."), name="mend_write", clicked=self._write)
+        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."), name="mend_cancel",
+                                 clicked=self.close_card)
+        self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.write))
 
     def open_report(self, report: work.Report, kind: str) -> None:
         """Preview the fix of one kind; others can be ticked too."""
@@ -103,11 +88,10 @@ class MendCard(Card):
         for finding in report.made.findings:
             if finding.fix is None:
                 continue
-            box = QCheckBox(" · ".join((KINDS[finding.kind].title,
-                                        ntr("{n:,} row", "{n:,} rows", finding.count))))
+            box = named(QCheckBox(" · ".join((KINDS[finding.kind].title,
+                                              ntr("{n:,} row", "{n:,} rows", finding.count)))), f"mend_{finding.kind}",
+                        tip=plain_tip(f"{finding.sentence} {finding.fix}"))
             box.setAccessibleDescription(finding.fix)
-            box.setObjectName(f"mend_{finding.kind}")
-            box.setToolTip(plain_tip(f"{finding.sentence} {finding.fix}"))
             box.setChecked(finding.kind == kind)
             box.toggled.connect(self._later.start)
             place = len(self.kinds)

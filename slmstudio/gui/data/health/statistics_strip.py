@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, row_in
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 
 if TYPE_CHECKING:
@@ -37,16 +37,9 @@ class StatisticsStrip(QWidget):
         self.scripts.setObjectName("statistics_scripts")
         self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best in scripts that it saw "
                                    "often in its own training."))
-        self.figures = text_label("", "small", wrap=True)
-        self.figures.setObjectName("statistics_figures")
-        left = QVBoxLayout()
-        left.setSpacing(theme.SPACE_S)
-        left.addWidget(text_label(tr("Scripts"), "section"))
-        left.addWidget(self.scripts)
-        left.addStretch(1)
-        row = row_in(self, theme.SPACE_L)
-        row.addLayout(left, 1)
-        row.addWidget(self.figures, 1)
+        self.figures = text_label("", "small", wrap=True, name="statistics_figures")
+        row_in(self, (column_of(text_label(tr("Scripts"), "section"), self.scripts, STRETCH), 1), (self.figures, 1),
+               spacing=theme.SPACE_L)
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Show the figures of another dataset."""

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QWidget
+from PySide6.QtWidgets import QLineEdit, QTextBrowser, QWidget
 
 from slmstudio.core.data.record import message_text
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_in, row_of
 from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
@@ -63,10 +64,8 @@ class RowDetail(QWidget):
         self._tagged: tuple[int, str, str] | None = None
         self._evaluation = Path()
         self._drafts: dict[tuple[Path, int], str] = {}
-        self.question = QTextBrowser()
-        self.question.setObjectName("row_question")
+        self.question = named(QTextBrowser(), "row_question", tr("Question"))
         self.question.setProperty("bare", True)
-        self.question.setAccessibleName(tr("Question"))
         self.question.document().setDocumentMargin(0)
         self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
         self.first, self.second = TextPane("row_first"), TextPane("row_second")
@@ -93,41 +92,27 @@ class RowDetail(QWidget):
             field.setToolTip(tr("Scores are grouped by it. Enter saves it, in this evaluation and in the test file."))
             field.editingFinished.connect(self._tag)
         self.correct = SecondaryButton(tr("Correct this…"),
-                                       tr("Write the answer as it should have been, for the next training."))
-        self.correct.setObjectName("row_correct")
-        self.test = SecondaryButton(tr("Add to test set…"), tr("Add the question to a test set."))
-        self.test.setObjectName("row_test")
-        self.remove = IconButton("trash", tr("Remove this row from the test set (Undo brings it back)"))
-        self.remove.setObjectName("row_remove")
-        self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
-        self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
-        self.test.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, True))
+                                       tr("Write the answer as it should have been, for the next training."),
+                                       name="row_correct",
+                                       clicked=lambda: self._row and self.correct_wanted.emit(self._row, False))
+        self.test = SecondaryButton(tr("Add to test set…"), tr("Add the question to a test set."), name="row_test",
+                                    clicked=lambda: self._row and self.correct_wanted.emit(self._row, True))
+        self.remove = IconButton("trash", tr("Remove this row from the test set (Undo brings it back)"),
+                                 name="row_remove", clicked=lambda: self._row and self.remove_wanted.emit(self._row))
         self.fixed = ""
         self._tips = {widget: widget.toolTip() for widget in (self.category, self.language, self.remove, self.correct)}
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_S)
-        head.addWidget(self.place, 1)
-        head.addWidget(self.trained)
-        panes = QHBoxLayout()
-        panes.setSpacing(theme.SPACE_S)
-        for pane in (self.first, self.second, self.reference):
-            panes.addWidget(pane, 1)
         self.foot = QWidget()
-        foot = row_in(self.foot, theme.SPACE_S)
+        foot = row_in(self.foot)
         for widget in (self.category, self.language):
             foot.addWidget(text_label(widget.accessibleName(), "small"))
             foot.addWidget(widget)
         foot.addStretch(1)
         for button in (self.remove, self.test, self.correct):
             foot.addWidget(button)
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(head)
-        column.addWidget(self.question)
-        column.addLayout(panes, 1)
-        column.addWidget(self.legend)
-        column.addWidget(self.foot)
+        column_in(self, row_of((self.place, 1), self.trained), self.question,
+                  (row_of((self.first, 1), (self.second, 1), (self.reference, 1)), 1), self.legend, self.foot)
 
     def begin(self, evaluation: Path) -> None:
         """Show rows of another evaluation from now on."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, tr
@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, pages_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
@@ -73,12 +73,10 @@ class RowsPage(Card):
         self._reading = self._opening = self._closed = False
         self._keep_row: int | None = None
         self._said = ""
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("rows_banner")
+        self.banner = ErrorBanner(name="rows_banner")
         self.table, self.detail, self.correct = RowsTable(), RowDetail(), CorrectPanel(session)
         self.filters, self.edits, self.foot = RowsFilters(), RowEdits(self), RowsFoot()
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.close_page)
+        self.strip = ProgressStrip(cancelled=self.close_page)
         self.count, self.undo = self.foot.count, self.foot.undo
         self._make_buttons()
         self._lay_out(session)
@@ -99,21 +97,15 @@ class RowsPage(Card):
     def _lay_out(self, session: Session) -> None:
         self.header.insertWidget(0, self.back)
         left = QWidget()
-        column = column_in(left, theme.SPACE_XS)
-        column.addWidget(self.table, 1)
-        column.addWidget(self.foot)
+        column_in(left, (self.table, 1), self.foot, spacing=theme.SPACE_XS)
         halves = Panes(session, "answers", (left, self.detail), (1, 2))
         halves.restore((LIST_WIDTH, 710))
         working = QWidget()
-        inner = QVBoxLayout(working)
-        inner.addWidget(self.strip)
-        inner.addStretch(1)
+        column_in(working, self.strip, STRETCH, spacing=None, margins=None)
         self._empty = EmptyState(tr("No row matches"),
                                  tr("Shorten the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)
-        self._pages = QStackedWidget()
-        for page in (working, EmptyState.centred(self._empty), halves):
-            self._pages.addWidget(page)
+        self._pages = pages_of(working, EmptyState.centred(self._empty), halves)
         self.body.addWidget(self.banner)
         self.body.addWidget(self.filters)
         self.body.addWidget(self._pages, 1)

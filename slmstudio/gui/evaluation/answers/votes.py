@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, tr
@@ -19,6 +19,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in
@@ -65,19 +66,15 @@ class VoteDialog(QDialog):
         self.banner = ErrorBanner()
         self.intro = text_label(tr("Which answer is better? You don't see which model gave it. Ten votes say little; "
                                    "thirty say more."), "small", wrap=True)
-        self.question = QTextBrowser()
-        self.question.setObjectName("vote_question")
-        self.question.setAccessibleName(tr("Question"))
+        self.question = named(QTextBrowser(), "vote_question", tr("Question"))
         self.question.setProperty("bare", True)
         self.question.document().setDocumentMargin(0)
         self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
         self.sides = TextPane("vote_left"), TextPane("vote_right")
         for pane, name in zip(self.sides, (tr("Left"), tr("Right")), strict=True):
             pane.show_head(name, "", "")
-        self.count = text_label("", "small")
-        self.count.setObjectName("vote_count")
-        self.result = text_label("", "body", wrap=True)
-        self.result.setObjectName("vote_result")
+        self.count = text_label("", "small", name="vote_count")
+        self.result = text_label("", "body", wrap=True, name="vote_result")
         self._make_buttons()
         self._lay_out()
         self._add_keys()
@@ -89,36 +86,30 @@ class VoteDialog(QDialog):
         for name, text in (("left", tr("Left is better")), ("good", tr("Both good")),
                            ("bad", tr("Both bad")), ("right", tr("Right is better")),
                            ("skip", tr("Skip"))):
-            button = SecondaryButton(text, f"{text} ({KEYS[name]})")
-            button.setObjectName(f"vote_{name}")
+            button = SecondaryButton(text, f"{text} ({KEYS[name]})", name=f"vote_{name}",
+                                     clicked=partial(self.vote, name))
             button.setAutoDefault(False)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys keep voting after a click
             button.setEnabled(False)
-            button.clicked.connect(partial(self.vote, name))
             self.buttons[name] = button
         self.undo = SecondaryButton(tr("Undo"),
-                                    tr("Go back to the previous question and undo your vote on it (Ctrl+Z)"),
-                                    "small")
-        self.undo.setObjectName("vote_undo")
-        self.undo.clicked.connect(self.take_back)
+                                    tr("Go back to the previous question and undo your vote on it (Ctrl+Z)"), "small",
+                                    name="vote_undo", clicked=self.take_back)
         self.undo.hide()
         self.show_result = SecondaryButton(tr("Result"),
                                            tr("Show the result of your votes so far, and how often a judge agrees with "
-                                              "you (R)"), "small")
-        self.show_result.setObjectName("vote_show_result")
-        self.show_result.clicked.connect(self._read_result)
+                                              "you (R)"), "small", name="vote_show_result", clicked=self._read_result)
         self.list = SecondaryButton(tr("All votes…"),
                                     tr("See the results of all comparisons, and export them as preference pairs. Shows "
-                                       "the names of the models."), "small")
-        self.list.setObjectName("vote_list")
-        self.list.clicked.connect(partial(show_votes, self))
+                                       "the names of the models."), "small", name="vote_list",
+                                    clicked=partial(show_votes, self))
         for button in (self.undo, self.show_result, self.list):
             button.setAutoDefault(False)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def _lay_out(self) -> None:
         self._ballot = QWidget()
-        ballot = column_in(self._ballot, theme.SPACE_S)
+        ballot = column_in(self._ballot)
         panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         for pane in self.sides:
             panes.addWidget(pane, 1)
@@ -132,15 +123,7 @@ class VoteDialog(QDialog):
         foot.addWidget(self.undo)
         foot.addWidget(self.show_result)
         foot.addWidget(self.list)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.banner)
-        column.addWidget(self.intro)
-        column.addWidget(self._ballot, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.result)
-        column.addLayout(foot)
+        column_in(self, self.banner, self.intro, (self._ballot, 1), buttons, self.result, foot, margins=theme.SPACE_L)
 
     def _add_keys(self) -> None:
         for name, key in KEYS.items():

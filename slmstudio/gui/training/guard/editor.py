@@ -15,7 +15,7 @@ from slmstudio.core.run.fields.choices import GUARDS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import choice_label, label, write
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
@@ -41,10 +41,8 @@ class GuardEditor(QFrame):
         self.mode.setObjectName("guard_mode")
         for value in GUARDS.words:
             self.mode.addItem(choice_label("heat_guard", value), value)
-        self.limit = QLineEdit()
-        self.limit.setObjectName("guard_limit")
+        self.limit = named(QLineEdit(placeholderText=tr("automatic")), "guard_limit")
         theme.grow(self.limit, "setFixedWidth", LIMIT_WIDTH)
-        self.limit.setPlaceholderText(tr("automatic"))
         self.limit.returnPressed.connect(self._apply)
         self.mode.currentIndexChanged.connect(lambda: self.limit.setEnabled(self.mode.currentData() != "off"))
         self.battery = QCheckBox(label("pause_on_battery"))
@@ -55,19 +53,14 @@ class GuardEditor(QFrame):
                              ("pause_on_battery", self.battery), ("train_hours", self.hours.check)):
             widget.setAccessibleName(label(name))
             widget.setToolTip(plain_tip(FIELDS[name].help))
-        self.problem = text_label("", "small", wrap=True)
-        self.problem.setObjectName("guard_problem")
-        self.problem.setProperty("tone", "bad")
+        self.problem = text_label("", "small", wrap=True, name="guard_problem", tone="bad")
         self._lay_out()
         self.hide()
 
     def _lay_out(self) -> None:
-        self.apply = SecondaryButton(tr("Apply"), tr("Takes effect now, and whenever this run is resumed."), "small")
-        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
-        self.apply.setObjectName("guard_apply")
-        cancel.setObjectName("guard_cancel")
-        self.apply.clicked.connect(self._apply)
-        cancel.clicked.connect(self.hide)
+        self.apply = SecondaryButton(tr("Apply"), tr("Takes effect now, and whenever this run is resumed."), "small",
+                                     name="guard_apply", clicked=self._apply)
+        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small", name="guard_cancel", clicked=self.hide)
         add_key(self, QKeySequence(Qt.Key.Key_Escape), self.hide, inside=True)
         column = QVBoxLayout(self)
         column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
