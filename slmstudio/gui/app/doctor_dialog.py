@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 SIZE = (820, 640)
@@ -132,6 +132,5 @@ def _visit(task: Task) -> list[Line]:
 
 def _card(title: str, lines: list[Line]) -> Card:
     card = Card()
-    card.body.addWidget(text_label(title, "section"))
-    card.body.addWidget(Rows(lines))
+    fill(card.body, text_label(title, "section"), Rows(lines))
     return card

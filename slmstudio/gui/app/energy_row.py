@@ -14,7 +14,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
 
 NOT_SET = -0.01
 """The lowest value of a field stands for no figure of one's own."""
@@ -55,8 +55,7 @@ class EnergyRow(QWidget):
             if label:
                 row.addWidget(text_label(label))
             row.addWidget(field)
-        row.addStretch(1)
-        row.addWidget(self.usual)
+        fill(row, STRETCH, self.usual)
         column_in(self, row, self.note)
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own

@@ -10,7 +10,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_in
 
 NARROW = 800
 """Below this width there is room for the tabs and the settings alone."""
@@ -78,8 +78,7 @@ class Header(QFrame):
                      margins=(theme.SPACE_L, 0, theme.SPACE_M, 0))
         self._brand, self._chips = brand, QWidget()
         row_in(self._chips, self.device, self.temperature, self.network)
-        row.addWidget(self._chips)
-        row.addWidget(gear)
+        fill(row, self._chips, gear)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Where there is little room, the tabs and the settings come first."""

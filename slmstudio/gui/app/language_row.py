@@ -12,7 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import ComboBox
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 
 
 class LanguageChoice(ComboBox):
@@ -57,8 +57,7 @@ class LanguageChoice(ComboBox):
         code, why = self.currentData(), ""
         if code != self._session.settings.language:
             why = self._why_not_now()
-        self.note.setText(why)
-        self.note.setVisible(bool(why))
+        show_text(self.note, why)
         if why:
             self._show()
             announce(self, why)

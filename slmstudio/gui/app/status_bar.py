@@ -10,7 +10,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressBar
 
 BAR_WIDTHS = (40, 180)
@@ -58,9 +58,7 @@ class StatusBar(QFrame):
         row.setSpacing(theme.SPACE_L)
         for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
             row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
-        row.addStretch(1)
-        row.addWidget(self.server)
-        row.addLayout(row_of(self.gauges, self.right, spacing=theme.SPACE_XS))
+        fill(row, STRETCH, self.server, row_of(self.gauges, self.right, spacing=theme.SPACE_XS))
         session.job_changed.connect(self._show_job)
         session.machine_changed.connect(self._show_machine)
         session.reading_changed.connect(self._show_reading)

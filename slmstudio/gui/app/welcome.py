@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, Seco
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, column_of, grid_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -70,21 +70,14 @@ class Welcome(QWidget):
         card = Card()
         theme.grow(card, "setFixedWidth", CARD_WIDTH)
         card.layout().setContentsMargins(*[2 * theme.CARD_PADDING] * 4)
-        card.body.addLayout(self._head())
-        card.body.addWidget(text_label(tr("Train a small language model on your own data, then talk to it, all on "
-                                          "this machine."), "muted", wrap=True))
-        card.body.addSpacing(theme.SPACE_XS)
-        card.body.addWidget(text_label(tr("What was found"), "section"))
-        card.body.addWidget(self._facts)
-        card.body.addLayout(self._trouble())
-        card.body.addWidget(_rule())
-        card.body.addWidget(text_label(tr("Where things are kept: runs, models and chats"), "section"))
-        card.body.addWidget(self.place)
-        card.body.addWidget(_rule())
+        fill(card.body, self._head(),
+             text_label(tr("Train a small language model on your own data, then talk to it, all on this machine."),
+                        "muted", wrap=True), theme.SPACE_XS, text_label(tr("What was found"), "section"), self._facts,
+             self._trouble(), _rule(), text_label(tr("Where things are kept: runs, models and chats"), "section"),
+             self.place, _rule())
         self.starter = ProgressStrip(name="welcome_starter")
         self.starter.hide()
-        card.body.addWidget(self.starter)
-        card.body.addLayout(self._buttons())
+        fill(card.body, self.starter, self._buttons())
         return card
 
     def _head(self) -> QHBoxLayout:

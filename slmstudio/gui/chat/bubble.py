@@ -15,7 +15,7 @@ from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
@@ -92,8 +92,7 @@ class ChatBubble(QWidget):
             row.addStretch(1)
         foot = self._foot = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         foot.setSpacing(2)
-        foot.addLayout(row, int(self.role == "user"))
-        foot.addWidget(self.figures, int(self.role != "user"))
+        fill(foot, (row, int(self.role == "user")), (self.figures, int(self.role != "user")))
         self.set_branches(1, 1)
         self._show_buttons(False)
         return foot

@@ -14,7 +14,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in
 
 REST = 4
@@ -65,8 +65,7 @@ class ChatBubbles(QScrollArea):
 
     def show_turn(self, text: str) -> None:
         """Say below the messages what the next answer waits for; "" for nothing."""
-        self.turn.setText(text)
-        self.turn.setVisible(bool(text))
+        show_text(self.turn, text)
 
     def add_action(self, action: Action) -> None:
         """Put one more button below the messages that come from now on."""

@@ -13,7 +13,7 @@ from slmstudio.gui.chat.bubble import Action
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
 
 
@@ -39,8 +39,7 @@ class ChatLane(QWidget):
 
     def mask(self, name: str) -> None:
         """Hide which model this is behind a name; "" shows it again."""
-        self.mask_name.setText(name)
-        self.mask_name.setVisible(bool(name))
+        show_text(self.mask_name, name)
         self.choice.setVisible(not name)
         self.pane.set_masked(bool(name))
         self.hold("")

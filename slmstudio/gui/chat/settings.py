@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -174,11 +174,9 @@ class ChatSettings(Card):
         self._strengths: list[AdapterStrength] = []
         self._strength_title = text_label(tr("Adapter strength"), "small")
         self._strength_title.hide()
-        for widget in (text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
-                       self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
-                       self.more, self._seldom):
-            column.addWidget(widget)
-        column.addStretch(1)
+        fill(column, text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
+             self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title, self.more, self._seldom,
+             STRETCH)
         for widget in (self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
                        text_label(tr("Seed"), "small"), self.seed, text_label(tr("Stop strings"), "small"),
                        self.stop):

@@ -33,7 +33,7 @@ from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import fill, row_in
 from slmstudio.gui.corrections.panel import CorrectPanel
 from slmstudio.gui.corrections.texts import Answered
 from slmstudio.gui.votes.dialog import show_votes
@@ -77,11 +77,7 @@ class ChatTab(QWidget):
 
     def _lay_out(self) -> None:
         self.middle = Card(tr("Chat"), actions=[self.compare, self.save])
-        for widget in (self.banner, self.opening):
-            self.middle.body.addWidget(widget)
-        self.middle.body.addWidget(self.lanes, 1)
-        for widget in (self.votes, self.correct, self.input):
-            self.middle.body.addWidget(widget)
+        fill(self.middle.body, self.banner, self.opening, (self.lanes, 1), self.votes, self.correct, self.input)
         self.off = EmptyState(tr("Chat is switched off"), "",
                               note=tr("Training, evaluation, exports for other programs and chatting with a finished "
                                       "run work without it."))

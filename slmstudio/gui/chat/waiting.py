@@ -9,7 +9,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 
 class ChatWaiting(QWidget):
@@ -31,8 +31,7 @@ class ChatWaiting(QWidget):
         for label in (self.title, self.text):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             column.addWidget(label)
-        column.addLayout(row_of(STRETCH, self.choose, STRETCH, spacing=None))
-        column.addStretch(1)
+        fill(column, row_of(STRETCH, self.choose, STRETCH, spacing=None), STRETCH)
 
     def show_state(self, state: str, name: str, completion: bool) -> None:
         """Say what a model's state means, one of `ChatPane.state`.

@@ -12,6 +12,7 @@ from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import fill
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 
@@ -87,8 +88,7 @@ class Grid(QGridLayout):
                 line.setSpacing(2)
                 if figures:
                     line.addStretch(1)
-                line.addWidget(label)
-                line.addWidget(MeaningButton(term))
+                fill(line, label, MeaningButton(term))
                 if not figures:
                     line.addStretch(1)
                 # Beside a sentence of several lines, both stay on the first.

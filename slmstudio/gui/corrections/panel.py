@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import grid_of, row_of
+from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of
 from slmstudio.gui.corrections.target_file import RowTarget, known_files
 from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, not_added, shortened
 
@@ -101,11 +101,8 @@ class CorrectPanel(Card):
         self._grid.addWidget(self.language, 2, 3)
         self._grid.setColumnStretch(4, 1)
         self.body.setSpacing(theme.SPACE_S)
-        self.body.addWidget(self.question)
-        self.body.addWidget(self.answer)
-        self.body.addLayout(self._grid)
-        self.body.addWidget(self.banner)
-        self.body.addLayout(row_of((self.note, 1), self.open_data, self.undo, self.add))
+        fill(self.body, self.question, self.answer, self._grid, self.banner,
+             row_of((self.note, 1), self.open_data, self.undo, self.add))
 
     def _connect(self) -> None:
         self._close.clicked.connect(self.close_panel)

@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import row_of
+from slmstudio.gui.common.widgets.layouts import fill, row_of
 
 
 class FindingsCard(Card):
@@ -45,9 +45,8 @@ class FindingsCard(Card):
         self.copy.clicked.connect(self.copy_all)
         add_key(self.list, QKeySequence.StandardKey.Copy, self._copy_current, inside=True)
         self._hint = text_label(tr("These rows are skipped. Your file is never changed."), "small", wrap=True)
-        self.body.addWidget(self.good)
-        self.body.addWidget(self.list, 1)
-        self.body.addLayout(row_of((self._hint, 1), (self.copy, 0, Qt.AlignmentFlag.AlignBottom), spacing=None))
+        fill(self.body, self.good, (self.list, 1),
+             row_of((self._hint, 1), (self.copy, 0, Qt.AlignmentFlag.AlignBottom), spacing=None))
         self.body.addStretch()
         theme.THEME.changed.connect(self.list.viewport().update)
 

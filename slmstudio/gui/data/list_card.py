@@ -11,6 +11,7 @@ from slmstudio.gui.common.widgets.areas import DropArea
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.layouts import fill
 from slmstudio.gui.common.widgets.two_line import TwoLineList
 from slmstudio.gui.data.recent import RecentButton
 
@@ -47,9 +48,7 @@ class ListCard(Card):
         self.mix = SecondaryButton(tr("Mix datasets…"),
                                    tr("Combine several datasets into one, with a weight for each."), "small",
                                    name="data_mix", clicked=self.mix_wanted)
-        self.body.addWidget(self.list, 1)
-        self.body.addWidget(self.mix)
-        self.body.addWidget(self._drop_area())
+        fill(self.body, (self.list, 1), self.mix, self._drop_area())
 
     def _drop_area(self) -> DropArea:
         drop = DropArea(tr("Drop files or a folder here"))

@@ -15,6 +15,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import fill
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -80,30 +81,23 @@ class SplitCard(Card):
 
     def _lay_out(self) -> None:
         self.body.setSpacing(theme.SPACE_S)
-        self.body.addWidget(text_label(tr("Evaluation rows"), "section"))
-        self.body.addWidget(self.split)
+        fill(self.body, text_label(tr("Evaluation rows"), "section"), self.split)
         figures = QHBoxLayout()
         figures.setContentsMargins(INDENT, 0, 0, 0)
         figures.setSpacing(theme.SPACE_S)
         for name, field, stretch in ((tr("Share"), self.share, 3), (tr("Seed"), self.seed, 2)):
             field.setMinimumWidth(40)
-            figures.addWidget(text_label(name, "small"))
-            figures.addWidget(field, stretch)
+            fill(figures, text_label(name, "small"), (field, stretch))
         self.body.addLayout(figures)
         of = QHBoxLayout()
         of.setContentsMargins(INDENT, 0, 0, 0)
         of.setSpacing(theme.SPACE_S)
-        of.addWidget(text_label(tr("Taken from"), "small"))
-        of.addWidget(self.by_box, 1)
-        self.body.addLayout(of)
-        self.body.addWidget(self.own)
+        fill(of, text_label(tr("Taken from"), "small"), (self.by_box, 1))
+        fill(self.body, of, self.own)
         row = QHBoxLayout()
         row.setContentsMargins(INDENT, 0, 0, 0)
-        row.addWidget(self.file, 1)
-        row.addWidget(self.choose)
-        row.addWidget(self.remove)
-        self.body.addLayout(row)
-        self.body.addWidget(self.counts)
+        fill(row, (self.file, 1), self.choose, self.remove)
+        fill(self.body, row, self.counts)
 
     def show_split(self, dataset: Dataset, eval_dataset: Dataset | None, share: float, seed: int, by: str) -> None:
         """Show the split of a dataset. `share` is a fraction from 0 to 0.5."""

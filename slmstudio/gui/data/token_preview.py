@@ -14,7 +14,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
 from slmstudio.gui.data.token_view import Piece, TokenView, pieces
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class TokenPreview(QWidget):
             column.addWidget(label)
         button = SecondaryButton(tr("Choose a model"), tr("Go to the Model tab. You can come back."),
                                  name="token_choose_model", clicked=self.model_wanted)
-        column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addStretch(1)
+        fill(column, (button, 0, Qt.AlignmentFlag.AlignHCenter), STRETCH)
         return page
 
     def set_model(self, model: ModelFacts | None, fallback: Path | None = None, chat_template: str = "") -> None:

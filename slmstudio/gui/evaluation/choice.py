@@ -15,7 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, named
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.evaluation.judge import JudgeFields
 from slmstudio.gui.evaluation.models import ModelBoxes
@@ -151,8 +151,7 @@ class EvaluationChoice(QWidget):
 
     def set_found(self, text: str, rows: int | None = None) -> None:
         """Say what was found in the test set."""
-        self.found.setText(text)
-        self.found.setVisible(bool(text))
+        show_text(self.found, text)
         self.limit_label.setText(tr("per subject") if self.is_benchmark() else
                                  "" if rows is None else tr("of {rows:,}", rows=rows))
 
@@ -188,8 +187,7 @@ class EvaluationChoice(QWidget):
         path = self.data if benchmark else self.test
         self._file.setVisible(self.source.current() != HELD_OUT)
         self.task.setVisible(benchmark and not self.benchmark.currentData())
-        self.name.setText(str(path) if path else self._fetched if benchmark else tr("No file yet. Drop one here."))
-        self.name.setVisible(bool(self.name.text()))
+        show_text(self.name, str(path) if path else self._fetched if benchmark else tr("No file yet. Drop one here."))
         self.download.setVisible(benchmark and not path and not self._fetched)
         self.download.setEnabled(bool(self.benchmark_name()))
         for widget in (self.benchmark, self.shots, self.shots_label):

@@ -16,8 +16,8 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.figures import FigureTable
-from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import Said, votes_said
@@ -116,13 +116,8 @@ class ScoresView(QWidget):
         for button in self.buttons.values():
             rows.addWidget(button)
         rows.addStretch(1)
-        inner.addWidget(self.verdict)
-        inner.addLayout(row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None))
-        inner.addLayout(rows)
-        inner.addLayout(row_of(self.groups, STRETCH, self.save, spacing=None))
-        inner.addWidget(self.table)
-        inner.addWidget(self.group_verdicts)
-        inner.addWidget(self.remarks)
+        fill(inner, self.verdict, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
+             rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
         self._ended = QWidget()
         column_in(self._ended, self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft), spacing=None)
         column_in(self, self.which, self.empty, self._ended, self._body)
@@ -223,8 +218,7 @@ class ScoresView(QWidget):
         key = GROUPS.get(which, "")
         self.meaning.set_terms([*map(of_metric, metrics_of(evaluation)), "interval"])
         self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
-        self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
-        self.group_verdicts.setVisible(bool(self.group_verdicts.text()))
+        show_text(self.group_verdicts, "" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
 
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""

@@ -15,7 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, grid_of, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill, grid_of, row_in
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
@@ -74,8 +74,7 @@ class ExportChoice(QWidget):
         for number, other in enumerate(OTHER_FORMATS, len(QUANT_TYPES)):
             self._add(grid, number, other.name, names[other.name], other.description,
                       text_label(other.description, "small", wrap=True))
-        column.addLayout(grid)
-        column.addWidget(self.note)
+        fill(column, grid, self.note)
         self.engine = text_label(str(self._missing or ""), "small", wrap=True, name="export_no_engine", tone="warn")
         self.engine.setVisible(self._missing is not None)
         column.addWidget(self.engine)

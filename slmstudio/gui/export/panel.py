@@ -25,7 +25,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.choice import ExportChoice
 
@@ -82,8 +82,7 @@ class ExportPanel(QFrame):
         self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."),
                                     name="export_start", clicked=self.start)
         inner.addLayout(row_of(STRETCH, close, self.button, spacing=None))
-        column.addWidget(self._choice)
-        column.addWidget(self.strip)
+        fill(column, self._choice, self.strip)
 
     def is_running(self) -> bool:
         return self.followed.job is not None

@@ -12,7 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
 Index = QModelIndex | QPersistentModelIndex
@@ -119,8 +119,7 @@ class ParityTable(QWidget):
         """Show what is beside an export; nothing where it has no checks, as files of older versions."""
         checks = [check for check in parity.get("checks") or [] if isinstance(check, dict)]
         self.checks.set_checks(checks)
-        self.remedy.setText("\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
-        self.remedy.setVisible(bool(self.remedy.text()))
+        show_text(self.remedy, "\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
         height = self.table.horizontalHeader().sizeHint().height() + theme.scaled(ROW_HEIGHT) * len(checks)
         self.table.setFixedHeight(height + 2 * theme.FOCUS_RING)
         self.setVisible(bool(checks))

@@ -16,7 +16,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 
@@ -110,8 +110,7 @@ class OllamaPage(RecipePage):
         self.create = SecondaryButton(tr("Create in Ollama"), "", "small", name="ollama_create", clicked=self._create)
         self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small",
                                     name="ollama_save", clicked=self._save)
-        self.text.row.addWidget(self.save)
-        self.text.row.addWidget(self.create)
+        fill(self.text.row, self.save, self.create)
 
     def _update(self) -> None:
         from slmstudio.core.export import ollama
@@ -160,8 +159,7 @@ class LmStudioPage(RecipePage):
                                    "small", name="lm_studio_put", clicked=self._put)
         self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small",
                                     name="lm_studio_open", clicked=self._open)
-        self.text.row.addWidget(self.open)
-        self.text.row.addWidget(self.put)
+        fill(self.text.row, self.open, self.put)
 
     def _update(self) -> None:
         self.put.setEnabled(self.recipe is not None and not self.is_at_work())

@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.model.entry import ModelEntry
 
@@ -68,11 +68,7 @@ class ModelListCard(Card):
         self.list.currentItemChanged.connect(self._choose_row)
         add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
         self.nothing = text_label("", "small", wrap=True, name="model_nothing", centred=True)
-        self.body.addWidget(self._search_line())
-        self.body.addLayout(self._filters())
-        self.body.addWidget(self.list, 1)
-        self.body.addWidget(self.nothing, 1)
-        self.body.addLayout(self._buttons())
+        fill(self.body, self._search_line(), self._filters(), (self.list, 1), (self.nothing, 1), self._buttons())
         session.model_changed.connect(self._show_chips)
 
     def _search_line(self) -> QLineEdit:

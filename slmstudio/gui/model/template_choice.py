@@ -14,7 +14,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.fields import ComboBox, named
-from slmstudio.gui.common.widgets.labels import breakable, text_label
+from slmstudio.gui.common.widgets.labels import breakable, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ class TemplateChoice(QWidget):
         self._warn(fit.warning)
 
     def _warn(self, text: str) -> None:
-        self.warning.setText(text)
-        self.warning.setVisible(bool(text))
+        show_text(self.warning, text)
 
     def _show_error(self, error: Exception) -> None:
         for widget in (self.names, self.reason, self.preview, self.warning):

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.plots.axis import Form, NumberAxis, plain
 from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve
@@ -63,8 +63,7 @@ class Plot(QWidget):
         self.header.addStretch(1)
         self.limit = text_label("", "small")
         self.limit.hide()
-        self.header.addWidget(self.limit)
-        self.header.addWidget(self.value)
+        fill(self.header, self.limit, self.value)
         self.bottom = NumberAxis("bottom", unit=x_unit, whole=True)
         self.left = NumberAxis("left", form)
         self.canvas = Canvas(

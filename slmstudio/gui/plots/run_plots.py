@@ -18,7 +18,7 @@ from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.plots.axis import rate
 from slmstudio.gui.plots.heat_levels import heat_levels
@@ -142,8 +142,7 @@ class RunPlots(QScrollArea):
 
     def set_note(self, note: str) -> None:
         """Say something below the plots, as why there is no temperature."""
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
+        show_text(self.note, note)
 
     def refresh(self) -> None:
         """The history has more to show. Cheap: drawing is throttled, and waits until the plots are visible."""

@@ -17,7 +17,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.jobs import Evaluation
@@ -130,8 +130,7 @@ class ComparedScores(QWidget):
 
     def _show_state(self) -> None:
         found = self.paired
-        self.verdicts.setText("\n".join(verdicts(found) if found else []))
-        self.verdicts.setVisible(bool(self.verdicts.text()))
+        show_text(self.verdicts, "\n".join(verdicts(found) if found else []))
         remarks = found.remarks if found else []
         self.remarks.setText("\n".join(_limited(remarks, MOST_REMARKS)))
         self.remarks.setToolTip(plain_tip("\n".join(remarks)) if len(remarks) > MOST_REMARKS else "")

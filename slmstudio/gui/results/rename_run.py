@@ -12,7 +12,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
 
 WIDTH = 420
 
@@ -44,11 +44,8 @@ class RenameDialog(QDialog):
         cancel.setAutoDefault(False)
         self.free.setAutoDefault(False)
         told, buttons = QHBoxLayout(), QHBoxLayout()
-        told.addWidget(self.note, 1)
-        told.addWidget(self.free)
-        buttons.addStretch(1)
-        buttons.addWidget(cancel)
-        buttons.addWidget(self.rename)
+        fill(told, (self.note, 1), self.free)
+        fill(buttons, STRETCH, cancel, self.rename)
         column_in(self, text_label(tr("Name of the run"), "section"), self.field, told, buttons, spacing=theme.SPACE_M,
                   margins=theme.SPACE_L)
         self.field.textChanged.connect(lambda: self._check())

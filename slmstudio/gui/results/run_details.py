@@ -20,8 +20,8 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, row_of
+from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.export.exports_table import Export, ExportsTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.parity_table import ParityTable
@@ -85,8 +85,7 @@ class RunDetails(Card):
                                        clicked=lambda: self.open_folder.emit(self._run))
         self._delete = SecondaryButton(tr("Delete…"), tr("Move the run and its exports to the trash."), "small",
                                        name="delete_run", clicked=lambda: self.delete.emit(self._run))
-        self.header.addWidget(self._folder)
-        self.header.addWidget(self._delete)
+        fill(self.header, self._folder, self._delete)
 
     def _make_parts(self, session: Session) -> None:
         self.export = ExportPanel(session)
@@ -121,17 +120,14 @@ class RunDetails(Card):
         self._area = scrolled(self._make_overview())
         self._views.addWidget(self._area)
         scores, inner = page_and_column()
-        inner.addWidget(self.evaluation)
-        inner.addStretch(1)
+        fill(inner, self.evaluation, STRETCH)
         self._views.addWidget(scrolled(scores))
         self._make_tabs()
-        self.body.addWidget(self.report.strip)
-        self.body.addWidget(self.report.line)
+        fill(self.body, self.report.strip, self.report.line)
         # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
         self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self._views.setMinimumHeight(LEAST_VIEW)
-        self.body.addWidget(self._views, 1)
-        self.body.addWidget(self.export)
+        fill(self.body, (self._views, 1), self.export)
         self._make_actions()
 
     def _make_overview(self) -> QWidget:
@@ -140,15 +136,8 @@ class RunDetails(Card):
         self.verdict = text_label("", "strong", wrap=True, name="overview_verdict")
         column.addWidget(self.verdict)
         self.overview = RunOverview()
-        column.addWidget(self.overview)
-        column.addWidget(text_label(tr("Exports"), "section"))
-        column.addWidget(self.exports)
-        column.addWidget(self.parity)
-        column.addWidget(self.no_exports)
-        column.addWidget(self.serve)
-        column.addWidget(text_label(tr("Notes"), "section"))
-        column.addWidget(self.notes)
-        column.addStretch(1)
+        fill(column, self.overview, text_label(tr("Exports"), "section"), self.exports, self.parity, self.no_exports,
+             self.serve, text_label(tr("Notes"), "section"), self.notes, STRETCH)
         return page
 
     def _make_tabs(self) -> None:
@@ -185,8 +174,7 @@ class RunDetails(Card):
         self.notes.show_notes(run.folder, facts.notes)
         self.report.show_run(run.folder)
         self.evaluation.show_run(facts)
-        self.verdict.setText(self.evaluation.verdict())
-        self.verdict.setVisible(bool(self.verdict.text()))
+        show_text(self.verdict, self.evaluation.verdict())
         self.overview.show_run(run, tariff(self._session.settings))
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])

@@ -15,7 +15,7 @@ from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import Grid, number_text, perplexity_text
 from slmstudio.gui.common.run_texts import method_text, steps_text
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
 
@@ -49,8 +49,7 @@ class RunOverview(QWidget):
              number_text(run.train_loss if last is None else last)),
         ], strong_row=2, terms={tr("Eval loss"): "eval_loss", tr("Perplexity"): "perplexity",
                                 tr("Train loss"): "train_loss"})
-        self.advice.setText(self._judge(before, after))
-        self.advice.setVisible(bool(self.advice.text()))
+        show_text(self.advice, self._judge(before, after))
 
     def _judge(self, before: float | None, after: float | None) -> str:
         if before is None or after is None or not math.isfinite(before):

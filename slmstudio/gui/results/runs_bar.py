@@ -14,7 +14,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.runs_table import RunsTable
@@ -101,8 +101,7 @@ class RunsBar(QWidget):
             text = tr("{shown} of {all} runs", shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
         else:
             text = ""
-        self.note.setText(text)
-        self.note.setVisible(bool(text))
+        show_text(self.note, text)
         if line != self._session.settings.runs_filter:
             self._session.settings.runs_filter = line
             self._save_settings()

@@ -31,7 +31,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, fill, pages_of, row_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
@@ -104,8 +104,7 @@ class ResultsTab(QWidget):
         column_in(upper, self.bar.note, (self.table, 1))
         halves = Panes(self._session, "runs", (upper, self.curves), (2, 3), Qt.Orientation.Vertical)
         halves.restore((220, 330))
-        runs.body.addLayout(row_of(text_label(tr("Runs"), "heading"), (self.bar, 1), spacing=theme.SPACE_M))
-        runs.body.addWidget(halves, 1)
+        fill(runs.body, row_of(text_label(tr("Runs"), "heading"), (self.bar, 1), spacing=theme.SPACE_M), (halves, 1))
         return runs
 
     def _connect(self) -> None:

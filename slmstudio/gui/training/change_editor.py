@@ -16,7 +16,7 @@ from slmstudio.gui.common.plan_fields import write
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 RATE_WIDTH, LENGTH_WIDTH = 72, 64
@@ -116,5 +116,4 @@ class ChangeEditor(QFrame):
                 self.apply_wanted.emit(values)
 
     def _say(self, problem: str) -> None:
-        self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
+        show_text(self.problem, problem)

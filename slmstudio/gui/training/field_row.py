@@ -17,8 +17,8 @@ from slmstudio.gui.common.plan_fields import FIXED, MEANINGS, choice_label, labe
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.hours import HoursEdit
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import row_of
+from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 LINES = 4
@@ -105,20 +105,17 @@ class FieldRow(QWidget):
         if self.name in MEANINGS:
             head.addWidget(MeaningButton(*MEANINGS[self.name]))
         theme.grow(self.label, "setMinimumHeight", MEANING_HEIGHT)
-        head.addStretch(1)
-        head.addWidget(self._reset)
+        fill(head, STRETCH, self._reset)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         if not isinstance(self.editor, QCheckBox | HoursEdit):
-            column.addLayout(head)
-            column.addWidget(self.editor)
+            fill(column, head, self.editor)
         else:
             self.label.setParent(self)
             self.label.hide()
             column.addLayout(row_of((self.editor, 1), (self._reset, 0, Qt.AlignmentFlag.AlignTop), spacing=None))
-        column.addWidget(self.problem)
-        column.addWidget(self.reason)
+        fill(column, self.problem, self.reason)
 
     def _make_editor(self) -> QWidget:
         if self.name in FIXED:
@@ -194,8 +191,7 @@ class FieldRow(QWidget):
             self.editor.setText(text)
 
     def show_problem(self, text: str) -> None:
-        self.problem.setText(text)
-        self.problem.setVisible(bool(text))
+        show_text(self.problem, text)
         if text:
             self.reason.hide()
         self.editor.setProperty("invalid", bool(text))

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
 
@@ -106,5 +106,4 @@ class PlanButtons(QWidget):
         self.other.setToolTip(tooltip)
 
     def say(self, note: str) -> None:
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
+        show_text(self.note, note)

@@ -16,7 +16,7 @@ from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_of, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.text import guard_text
@@ -57,9 +57,7 @@ class PlanPanel(Card):
         self.header.addWidget(self._mode)
         self.fit, self.buttons = FitLine(), PlanButtons()
         self.start = self.buttons.start
-        self.body.addWidget(self._make_form(), 1)
-        self.body.addWidget(self.fit)
-        self.body.addWidget(self.buttons)
+        fill(self.body, (self._make_form(), 1), self.fit, self.buttons)
         self._show_rows()
         planning.active_changed.connect(self._set_editable)
         planning.planned.connect(self._planned)
@@ -89,8 +87,7 @@ class PlanPanel(Card):
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)
-        self._form.addWidget(self.cards)
-        self._form.addStretch(1)
+        fill(self._form, self.cards, STRETCH)
         area = QScrollArea()
         area.setObjectName("plan_form")
         area.setWidgetResizable(True)

@@ -18,6 +18,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import fill
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
 Index = QModelIndex | QPersistentModelIndex
@@ -160,9 +161,7 @@ class RunFeed(Card):
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._add_copy()
         self._add_switches()
-        self.body.addWidget(self._nothing_area, 1)
-        self.body.addWidget(self.feed_view, 1)
-        self.body.addWidget(self.log_view, 1)
+        fill(self.body, (self._nothing_area, 1), (self.feed_view, 1), (self.log_view, 1))
         self.mode.changed.connect(self._show_mode)
         self._show_mode()
         theme.THEME.changed.connect(self._repaint)
@@ -185,8 +184,7 @@ class RunFeed(Card):
         self.warnings.toggled.connect(lambda on: self.log.set_level(LEVELS["warning"] if on else 0))
         self._copy = IconButton("copy", tr("Copy the selected lines of the log, or all of them"), name="copy_log",
                                 clicked=self.copy_log)
-        self.header.addWidget(self.warnings)
-        self.header.addWidget(self._copy)
+        fill(self.header, self.warnings, self._copy)
 
     def _show_mode(self) -> None:
         log = self.mode.current() == 1

@@ -19,8 +19,8 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import pages_of, row_in
+from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import fill, pages_of, row_in
 from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.training.change_editor import ChangeEditor
 from slmstudio.gui.training.guard.section import GuardSection, is_resting
@@ -73,9 +73,8 @@ class RunPanel(Card):
         self.remark.hide()
         self._waiting = text_label("", "muted", wrap=True, name="run_waiting", centred=True)
         self._pages = pages_of(self._waiting)
-        for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark):
-            self.body.addWidget(widget)
-        self.body.addWidget(self._pages, 1)
+        fill(self.body, self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark,
+             (self._pages, 1))
 
     def minimumSizeHint(self) -> QSize:
         """Long sentences above the plots are never cut: in a lower window the page scrolls."""
@@ -202,8 +201,7 @@ class RunPanel(Card):
         if history.change_refused and self._live:
             parts.append(history.change_refused)
         text = " ".join(_sentence(part) for part in parts)
-        self.remark.setText(text)
-        self.remark.setVisible(bool(text))
+        show_text(self.remark, text)
 
     def _show_steps(self, history: RunHistory) -> None:
         total = history.total_steps

@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label
+from slmstudio.gui.common.widgets.layouts import fill
 
 
 class WatchPanel(Card):
@@ -42,8 +43,7 @@ class WatchPanel(Card):
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
         # Large text needs more room than there may be.
         self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
-        self.body.addWidget(self._waiting_area, 1)
-        self.body.addWidget(self._make_steps())
+        fill(self.body, (self._waiting_area, 1), self._make_steps())
         self._area = BubbleArea(theme.SPACE_S)
         self._area.setObjectName("watch_answers")
         self._area.setAccessibleName(tr("Answers of the model"))
@@ -65,10 +65,7 @@ class WatchPanel(Card):
             button.setObjectName(name)
             button.clicked.connect(lambda _=False, by=by: self.slider.setValue(self.slider.value() + by))
         self.slider.valueChanged.connect(self._show_at)
-        row.addWidget(self.earlier)
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.later)
-        row.addWidget(self.step)
+        fill(row, self.earlier, (self.slider, 1), self.later, self.step)
         return self._steps
 
     def show_none(self) -> None:

@@ -18,7 +18,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_in, pages_of, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, grid_in, pages_of, row_of
 
 SIZE = (720, 560)
 MARGIN = 40
@@ -79,8 +79,7 @@ class Glossary(QWidget):
             entry = _entry(name, what, so)
             self.entries.append((f"{name} {what} {so}".lower(), entry))
             lines.addWidget(entry)
-        lines.addWidget(self._none)
-        lines.addStretch(1)
+        fill(lines, self._none, STRETCH)
         column_in(self, self.search, (_scrolled(page, tr("Words and their meanings")), 1), spacing=theme.SPACE_M)
         self._narrow("")
 

@@ -9,7 +9,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import TimeEdit, named, number_field
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
 
 USUAL = ("22:00", "06:00")
 FORM = "HH:mm"
@@ -38,9 +38,7 @@ class HoursEdit(QWidget):
         line.setSpacing(theme.SPACE_XS)
         if in_one_line:
             line.addWidget(self.check)
-        for widget in (self.start, text_label(tr("to"), "small"), self.end):
-            line.addWidget(widget)
-        line.addStretch(1)
+        fill(line, self.start, text_label(tr("to"), "small"), self.end, STRETCH)
         column = column_in(self, spacing=theme.SPACE_XS)
         if not in_one_line:
             column.addWidget(self.check)

@@ -44,6 +44,12 @@ def text_label(text: str = "", role: str = "body", *, wrap: bool = False, name: 
     return label
 
 
+def show_text(label: QLabel, text: str) -> None:
+    """Show this text; an empty one hides the label."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
 def breakable(text: str) -> str:
     """`text` with places to break in runs that are too long for a line, which a label would cut off.
 

@@ -46,6 +46,20 @@ def column_in(widget: QWidget, *parts: Part, spacing: int | None = theme.SPACE_S
     return _filled(_with_margins(QVBoxLayout(widget), margins), parts, spacing)
 
 
+def fill(layout: _Layout, *parts: Part) -> _Layout:
+    """Add parts to a row or a column that is there already."""
+    for part in parts:
+        if isinstance(part, str):
+            layout.addStretch(1)
+        elif isinstance(part, int):
+            layout.addSpacing(part)
+        else:
+            item, *how = part if isinstance(part, tuple) else (part,)
+            add = layout.addLayout if isinstance(item, QLayout) else layout.addWidget
+            add(item, *how)
+    return layout
+
+
 def grid_of(across: int, down: int, stretch: int | None = None) -> QGridLayout:
     """An empty grid.
 
@@ -88,13 +102,4 @@ def _with_margins(layout: _Layout, margins: int | tuple[int, int, int, int] | No
 def _filled(layout: _Layout, parts: Sequence[Part], spacing: int | None) -> _Layout:
     if spacing is not None:
         layout.setSpacing(spacing)
-    for part in parts:
-        if isinstance(part, str):
-            layout.addStretch(1)
-        elif isinstance(part, int):
-            layout.addSpacing(part)
-        else:
-            item, *how = part if isinstance(part, tuple) else (part,)
-            add = layout.addLayout if isinstance(item, QLayout) else layout.addWidget
-            add(item, *how)
-    return layout
+    return fill(layout, *parts)

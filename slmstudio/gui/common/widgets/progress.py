@@ -12,7 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, Slot
-from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text
 from slmstudio.gui.common.widgets.layouts import row_in
 
 TOLD_AFTER_SECONDS = 2.0
@@ -69,8 +69,7 @@ class ProgressStrip(QWidget):
         """Begin a piece of work whose length isn't known yet."""
         self._started = time.monotonic()
         self._left = ProgressLeft(self._started)
-        self.label.setText(text)
-        self.label.setVisible(bool(text))
+        show_text(self.label, text)
         self.detail.setText("")
         self.detail.hide()
         self.bar.setRange(0, 0)
@@ -97,8 +96,7 @@ class ProgressStrip(QWidget):
         else:
             self.bar.setRange(0, 1000)
             self.bar.setValue(int(1000 * min(done, total) / total))
-        self.detail.setText(self._time_left(done, total) if text is None else text)
-        self.detail.setVisible(bool(self.detail.text()))
+        show_text(self.detail, self._time_left(done, total) if text is None else text)
 
     def _time_left(self, done: int, total: int) -> str:
         if total <= 0:

@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.data.health import work
 
 if TYPE_CHECKING:
@@ -56,12 +56,8 @@ class MixCard(Card):
         self.sum = text_label("", "strong", name="mix_sum")
         words = text_label(tr("A weight of 0.5 takes every other row, 1 takes all rows, 2 takes each row twice."),
                            "muted", wrap=True)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(words)
-        self.body.addWidget(ScrolledIfNeeded(self._holder, LIST_HEIGHT))
-        self.body.addLayout(row_of(text_label(tr("Seed"), "small"), self.seed, STRETCH))
-        self.body.addWidget(self.sum)
-        self.body.addStretch(1)
+        fill(self.body, self.banner, words, ScrolledIfNeeded(self._holder, LIST_HEIGHT),
+             row_of(text_label(tr("Seed"), "small"), self.seed, STRETCH), self.sum, STRETCH)
         self._make_buttons()
         add_key(self, "Escape", self._close, inside=True)
 

@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import row_of
+from slmstudio.gui.common.widgets.layouts import fill, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.data.record import Record
@@ -45,8 +45,7 @@ class RowEditor(Card):
         self.banner = ErrorBanner()
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self._area, 1)
+        fill(self.body, self.banner, (self._area, 1))
         self.save = PrimaryButton(tr("Save row"),
                                   tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
                                   name="editor_save", clicked=self._save)
@@ -76,9 +75,8 @@ class RowEditor(Card):
             field.setTabChangesFocus(True)
             lines = QFontMetrics(field.font()).lineSpacing() * LINES.get(role, USUAL_LINES)
             field.setMinimumHeight(lines + 2 * theme.SPACE_L)
-            column.addWidget(text_label(names.get(role, role), "section"))
-            column.addWidget(field, LINES.get(role, USUAL_LINES))
-            column.addSpacing(theme.SPACE_S)
+            fill(column, text_label(names.get(role, role), "section"), (field, LINES.get(role, USUAL_LINES)),
+                 theme.SPACE_S)
             self.fields.append(field)
         self._area.setWidget(holder)
         if self.fields:

@@ -14,8 +14,8 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ class HealthCard(Card):
         self.words = text_label("", "muted", wrap=True, name="health_words")
         self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small",
                                      name="health_again", clicked=self.check_wanted)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self.words)
-        self.body.addWidget(self.strip)
-        self.body.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
+        fill(self.body, self.banner, self.words, self.strip, (self.again, 0, Qt.AlignmentFlag.AlignLeft))
         self._make_list()
         self.body.addWidget(self.about)
         self.body.addStretch()
@@ -106,11 +103,9 @@ class HealthCard(Card):
                    about: str = "") -> None:
         self.chip.set(chip, kind)
         self.chip.setVisible(bool(chip))
-        self.words.setText(words)
-        self.words.setVisible(bool(words))
+        show_text(self.words, words)
         self.again.setVisible(again)
-        self.about.setText(about)
-        self.about.setVisible(bool(about))
+        show_text(self.about, about)
         self.area.hide()
         self.banner.clear()
         self.strip.end()

@@ -12,7 +12,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import keep_room
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill
 
 if TYPE_CHECKING:
     from slmstudio.core.run.token_counts import TokenCounts
@@ -36,8 +36,7 @@ class LengthStrip(QWidget):
         row = self._row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_L)
-        row.addLayout(self._left, 1)
-        row.addLayout(column_of(self.figures, self.steps, STRETCH, spacing=theme.SPACE_XS), 1)
+        fill(row, (self._left, 1), (column_of(self.figures, self.steps, STRETCH, spacing=theme.SPACE_XS), 1))
         self.show_steps(None)
 
     @cached_property

@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
@@ -145,9 +145,8 @@ class MendCard(Card):
         left = ntr("{n:,} row is left", "{n:,} rows are left", len(found.fixed.records))
         self.summary.setText(" · ".join((rewritten, removed, left)))
         shown = len(found.first)
-        self.more.setText(tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes)
-                          if shown < found.changes else "")
-        self.more.setVisible(bool(self.more.text()))
+        some = shown < found.changes
+        show_text(self.more, tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes) if some else "")
         self.view.show_changes(found.first)
         self.write.setEnabled(bool(found.changes) and bool(found.fixed.records))
 

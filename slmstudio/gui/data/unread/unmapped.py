@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import breakable, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 from slmstudio.gui.data.reading import Unmapped, Wanted
 from slmstudio.gui.data.unread.raw_rows import RawTable
@@ -43,12 +43,8 @@ class UnmappedPage(QWidget):
         self.panel.changed.connect(self._changed)
         self.error = ErrorBanner(closable=False, name="unmapped_error")
         self.table = RawTable("unmapped_rows")
-        self._card.body.addWidget(why)
-        self._card.body.addWidget(self.panel)
-        self._card.body.addWidget(self.error)
-        self._card.body.addWidget(text_label(tr("The first rows"), "section"))
-        self._card.body.addWidget(self.table, 1)
-        self._card.body.addLayout(self._buttons())
+        fill(self._card.body, why, self.panel, self.error, text_label(tr("The first rows"), "section"), (self.table, 1),
+             self._buttons())
         column_in(self, self._card, spacing=None)
 
     def _buttons(self) -> QHBoxLayout:

@@ -16,7 +16,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_in, row_of
 from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
@@ -106,11 +106,8 @@ class RowDetail(QWidget):
         self.foot = QWidget()
         foot = row_in(self.foot)
         for widget in (self.category, self.language):
-            foot.addWidget(text_label(widget.accessibleName(), "small"))
-            foot.addWidget(widget)
-        foot.addStretch(1)
-        for button in (self.remove, self.test, self.correct):
-            foot.addWidget(button)
+            fill(foot, text_label(widget.accessibleName(), "small"), widget)
+        fill(foot, STRETCH, self.remove, self.test, self.correct)
         column_in(self, row_of((self.place, 1), self.trained), self.question,
                   (row_of((self.first, 1), (self.second, 1), (self.reference, 1)), 1), self.legend, self.foot)
 

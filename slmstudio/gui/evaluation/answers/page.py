@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, pages_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, pages_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
@@ -106,10 +106,7 @@ class RowsPage(Card):
                                  tr("Shorten the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)
         self._pages = pages_of(working, EmptyState.centred(self._empty), halves)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self.filters)
-        self.body.addWidget(self._pages, 1)
-        self.body.addWidget(self.correct)
+        fill(self.body, self.banner, self.filters, (self._pages, 1), self.correct)
 
     def _connect(self) -> None:
         self.back.clicked.connect(self.close_page)

@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
@@ -113,16 +113,12 @@ class VoteDialog(QDialog):
         panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         for pane in self.sides:
             panes.addWidget(pane, 1)
-        ballot.addWidget(self.question)
-        ballot.addLayout(panes, 1)
+        fill(ballot, self.question, (panes, 1))
         buttons.addStretch(1)
         for button in self.buttons.values():
             buttons.addWidget(button)
         buttons.addStretch(1)
-        foot.addWidget(self.count, 1)
-        foot.addWidget(self.undo)
-        foot.addWidget(self.show_result)
-        foot.addWidget(self.list)
+        fill(foot, (self.count, 1), self.undo, self.show_result, self.list)
         column_in(self, self.banner, self.intro, (self._ballot, 1), buttons, self.result, foot, margins=theme.SPACE_L)
 
     def _add_keys(self) -> None:

@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
 
 LIMIT_WIDTH = 96
 
@@ -91,8 +91,7 @@ class GuardEditor(QFrame):
 
     def show_problem(self, text: str) -> None:
         """Say why it can't be as it was typed."""
-        self.problem.setText(text)
-        self.problem.setVisible(bool(text))
+        show_text(self.problem, text)
         self.apply.setEnabled(True)
 
     def refused(self, error: UserError) -> None:
