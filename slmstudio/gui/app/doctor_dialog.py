@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.app.doctor_rows import Rows
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -74,11 +75,8 @@ class DoctorDialog(QDialog):
         self.lines = lines
         self._set_working(False)
         self.summary.setText(self._summed_up())
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(*[theme.FOCUS_RING] * 4)
-        column.setSpacing(theme.CARD_GAP)
+        page = plain_page()
+        column = column_in(page, spacing=theme.CARD_GAP, margins=theme.FOCUS_RING)
         wrong = [line for state in ("problem", "warning") for line in lines if line.state == state]
         if wrong:
             column.addWidget(_card(tr("Needs attention"), wrong))

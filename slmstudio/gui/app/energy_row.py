@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.money import CURRENCIES, format_price
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 NOT_SET = -0.01
 """The lowest value of a field stands for no figure of one's own."""
@@ -49,8 +48,7 @@ class EnergyRow(QWidget):
                                      name="settings_energy_usual", clicked=self._forget)
         self.note = text_label("", "small", wrap=True, name="settings_energy_note")
         self.note.setMinimumHeight(3 * self.note.fontMetrics().lineSpacing())  # what is below stays in its place
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
+        row = row_of()
         for label, field in ((tr("Per kWh"), self.price), ("", self.currency), (tr("CO₂"), self.grams)):
             if label:
                 row.addWidget(text_label(label))

@@ -18,7 +18,7 @@ from slmstudio.gui.app.hub_address import HubAddress
 from slmstudio.gui.app.language_row import LanguageChoice
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
@@ -61,8 +61,7 @@ class SettingsDialog(QDialog):
         session.settings_changed.connect(self._show_theme)  # another folder has settings of its own
         self.scheme.changed.connect(self._set_theme)
         self.banner = ErrorBanner()
-        page = QWidget()
-        page.setProperty("plain", True)
+        page = plain_page()
         page.setMinimumWidth(520)
         column = column_in(page, self.banner, margins=(0, 0, theme.SPACE_S, 0))
         self.language = LanguageChoice(session, why_no_language_now)

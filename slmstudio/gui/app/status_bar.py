@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressBar
 
 BAR_WIDTHS = (40, 180)
@@ -53,9 +53,7 @@ class StatusBar(QFrame):
         self.gauges.hide()
         self.server = text_label("", "small", name="status_server")
         self.server.setToolTip(tr("The server that other programs can talk to. Stop it in the Results tab."))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_L, 0)
-        row.setSpacing(theme.SPACE_L)
+        row = row_in(self, spacing=theme.SPACE_L, margins=(theme.SPACE_L, 0, theme.SPACE_L, 0))
         for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
             row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
         fill(row, STRETCH, self.server, row_of(self.gauges, self.right, spacing=theme.SPACE_XS))

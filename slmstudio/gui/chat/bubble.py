@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from PySide6.QtCore import QRect, Qt, Signal
-from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Stream
@@ -15,7 +15,7 @@ from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
@@ -82,8 +82,7 @@ class ChatBubble(QWidget):
             step.setObjectName(f"{name}_branch")
             step.clicked.connect(partial(self.acted.emit, name))
         self.buttons = [self._make_button(action) for action in self._actions if action.role in ("", self.role)]
-        row = QHBoxLayout()
-        row.setSpacing(2)
+        row = row_of(spacing=2)
         if self.role == "user":
             row.addStretch(1)
         for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons):

@@ -7,15 +7,16 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollArea, QWidget
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of
 
 REST = 4
 """Drawing an answer may take one part in this many of the window's time."""
@@ -46,10 +47,8 @@ class ChatBubbles(QScrollArea):
         # The width changes many times in one resize; laying out once at its end is enough.
         self._later = QTimer(self, interval=0, singleShot=True)
         self._later.timeout.connect(self._fit_all)
-        page = QWidget()
-        page.setProperty("plain", True)
-        self._column = QVBoxLayout()
-        self._column.setSpacing(theme.SPACE_M)
+        page = plain_page()
+        self._column = column_of(spacing=theme.SPACE_M)
         self.turn = text_label("", "muted", wrap=True, name="chat_turn")
         self.turn.hide()
         column_in(page, self._column, self.turn, STRETCH, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))

@@ -8,17 +8,18 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QIntValidator, QTextCursor
-from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.chat.adapter_strength import SETTLE_MS, AdapterStrength
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -162,33 +163,20 @@ class ChatSettings(Card):
                                     name="more_sampling")
         self.more.setCheckable(True)
         self._seldom = QWidget()
-        seldom = QVBoxLayout(self._seldom)
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        for layout in (seldom, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.setSpacing(theme.SPACE_M)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        self._column = column
         self._strengths: list[AdapterStrength] = []
         self._strength_title = text_label(tr("Adapter strength"), "small")
         self._strength_title.hide()
-        fill(column, text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
-             self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title, self.more, self._seldom,
-             STRETCH)
-        for widget in (self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
-                       text_label(tr("Seed"), "small"), self.seed, text_label(tr("Stop strings"), "small"),
-                       self.stop):
-            seldom.addWidget(widget)
+        column_in(self._seldom, self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
+                  text_label(tr("Seed"), "small"), self.seed, text_label(tr("Stop strings"), "small"), self.stop,
+                  spacing=theme.SPACE_M)
+        page = QWidget()
+        self._column = column_in(page, text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
+                                 self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
+                                 self.more, self._seldom, STRETCH, spacing=theme.SPACE_M,
+                                 margins=(0, 0, theme.SPACE_S, 0))
         self._seldom.hide()
         self.more.toggled.connect(self._seldom.setVisible)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(page)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.body.addWidget(area, 1)
+        self.body.addWidget(scrolled(page), 1)
 
     def add_strength(self, strength: AdapterStrength) -> None:
         """Put the strength of one more model's adapter above what is changed more seldom."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
@@ -53,8 +53,7 @@ class VoteBar(QFrame):
                                     tr("See how all comparisons stand, and export them as preference pairs."), "small",
                                     name="all_votes", clicked=self.list_wanted)
         self._buttons: list[QPushButton] = []
-        self._row = QHBoxLayout()
-        self._row.setSpacing(theme.SPACE_S)
+        self._row = row_of()
         column = column_in(self, self._row, spacing=theme.SPACE_XS,
                            margins=(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS))
         column.addLayout(row_of((self.text, 1), (self.more, 0, Qt.AlignmentFlag.AlignTop), spacing=None))

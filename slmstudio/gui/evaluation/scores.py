@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -111,8 +110,7 @@ class ScoresView(QWidget):
     def _lay_out(self) -> None:
         self._body = QWidget()
         inner = column_in(self._body)
-        rows = QHBoxLayout()
-        rows.setSpacing(theme.SPACE_S)
+        rows = row_of()
         for button in self.buttons.values():
             rows.addWidget(button)
         rows.addStretch(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -17,7 +17,7 @@ from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.areas import EmptyState, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -84,9 +84,11 @@ class ModelCard(Card):
                                  clicked=lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.template = TemplateChoice()
         self.template.chosen.connect(self._choose_template)
-        page = QWidget()
-        column_in(page, (_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1),
-                  self.get_page.actions, (self.use, 0, Qt.AlignmentFlag.AlignRight), spacing=theme.SPACE_M)
+        page, inner = QWidget(), QWidget()
+        column_in(inner, self.facts, self.template, self.banner_ready, self.get_page, self.fit, STRETCH,
+                  spacing=theme.SPACE_L, margins=(0, 0, theme.SPACE_M, 0))  # the scroll bar isn't on the text
+        column_in(page, (scrolled(inner), 1), self.get_page.actions, (self.use, 0, Qt.AlignmentFlag.AlignRight),
+                  spacing=theme.SPACE_M)
         return page
 
     def _prepare_page(self) -> QWidget:
@@ -286,22 +288,3 @@ class ModelCard(Card):
         else:
             page = self.get_page if self._work.kind == FETCH else self.fit
             page.show_progress(text, done, total)
-
-
-def _scrolled(*widgets: QWidget) -> QScrollArea:
-    """Widgets from the top, which scroll where there is too little room."""
-    inner = QWidget()
-    inner.setProperty("plain", True)
-    column = QVBoxLayout(inner)
-    column.setContentsMargins(0, 0, theme.SPACE_M, 0)  # the scroll bar is beside the text, not on it
-    column.setSpacing(theme.SPACE_L)
-    for widget in widgets:
-        column.addWidget(widget)
-    column.addStretch(1)
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setWidget(inner)
-    return area

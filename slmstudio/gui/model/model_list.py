@@ -92,8 +92,7 @@ class ModelListCard(Card):
         for label, value in ((tr("Any licence"), ""), (tr("Commercial use"), "commercial"),
                              (tr("Not gated"), "open")):
             self.licence.addItem(label, value)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
+        row = row_of()
         for box in (self.language, self.licence):
             box.currentIndexChanged.connect(self._fill)
             row.addWidget(box, 1)

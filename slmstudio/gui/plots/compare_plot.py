@@ -12,6 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -53,8 +54,7 @@ class ComparePlot(QWidget):
 
     def _scrolled(self) -> QWidget:
         """The names of many runs are scrolled, so that none is left out and the window grows no wider."""
-        inner = QWidget()
-        inner.setProperty("plain", True)
+        inner = plain_page()
         inner.setLayout(self._legend)
         area = QScrollArea()
         area.setFrameShape(QFrame.Shape.NoFrame)

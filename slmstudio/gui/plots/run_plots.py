@@ -18,6 +18,7 @@ from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.plots.axis import rate
@@ -54,8 +55,7 @@ class RunPlots(QScrollArea):
         self._stale = False
         self._clock_unit = 60.0
         self._throttle = Throttle(self._begin_drawing, self)
-        self._page = QWidget()
-        self._page.setProperty("plain", True)
+        self._page = plain_page()
         self.setWidget(self._page)
         self.loss = LossPlot()
         self.loss.setMinimumHeight(LOSS_HEIGHT)

@@ -13,10 +13,11 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
-from slmstudio.gui.common.run_grid import page_and_column, scrolled
+from slmstudio.gui.common.run_grid import page_and_column
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFocusEvent
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 LINES = 4
@@ -106,9 +106,7 @@ class FieldRow(QWidget):
             head.addWidget(MeaningButton(*MEANINGS[self.name]))
         theme.grow(self.label, "setMinimumHeight", MEANING_HEIGHT)
         fill(head, STRETCH, self._reset)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
+        column = column_in(self, spacing=2)
         if not isinstance(self.editor, QCheckBox | HoursEdit):
             fill(column, head, self.editor)
         else:

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.text import guard_text
@@ -66,10 +68,7 @@ class PlanPanel(Card):
 
     def _make_form(self) -> QWidget:
         page = QWidget()
-        page.setProperty("plain", True)
-        self._form = QVBoxLayout(page)
-        self._form.setContentsMargins(0, 0, theme.SPACE_M, 0)
-        self._form.setSpacing(theme.SPACE_M)
+        self._form = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_M, 0))
         shared = set(plan_fields.PAIRS.values())
         for heading, names in in_groups().items():
             title = text_label(heading, "section")
@@ -88,13 +87,7 @@ class PlanPanel(Card):
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)
         fill(self._form, self.cards, STRETCH)
-        area = QScrollArea()
-        area.setObjectName("plan_form")
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(page)
-        return area
+        return named(scrolled(page), "plan_form")
 
     def _add_line(self, name: str) -> None:
         """One field, or two that belong together, such as micro-batch × accumulation."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import row_in, row_of
 
 
 class RunControls(QWidget):
@@ -51,8 +51,7 @@ class RunControls(QWidget):
         self.hide()
 
     def _lay_out(self) -> None:
-        pausing = QHBoxLayout()
-        pausing.setSpacing(2)
+        pausing = row_of(spacing=2)
         row = row_in(self, pausing)
         for name, button in (("pause", self.pause_button), ("pause_more", self.more),
                              ("checkpoint", self.checkpoint_button), ("end_now", self.end_button),

@@ -17,6 +17,7 @@ from slmstudio.core.run.queue import Entry
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
@@ -148,8 +149,7 @@ class QueueCard(Card):
 
     def _show(self) -> None:
         entries = self._runs.entries
-        page = QWidget()
-        page.setProperty("plain", True)
+        page = plain_page()
         column = column_in(page, spacing=0)
         for index, entry in enumerate(entries):
             column.addWidget(self._line(entry, index, len(entries)))

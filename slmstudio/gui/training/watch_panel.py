@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_grid import scrolled
+from slmstudio.gui.common.widgets.areas import plain_page, scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label
-from slmstudio.gui.common.widgets.layouts import fill
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
 
 
 class WatchPanel(Card):
@@ -52,9 +52,7 @@ class WatchPanel(Card):
 
     def _make_steps(self) -> QWidget:
         self._steps = QWidget()
-        row = QHBoxLayout(self._steps)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_XS)
+        row = row_in(self._steps, spacing=theme.SPACE_XS)
         self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"))
         self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
         self.slider = named(Slider(Qt.Orientation.Horizontal), "watch_slider",
@@ -151,11 +149,8 @@ class WatchPanel(Card):
         return tr("step {step:,}", step=sample['global_step'])
 
     def _make_page(self, sample: dict[str, Any]) -> QWidget:
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_S)
+        page = plain_page()
+        column = column_in(page, margins=(0, 0, theme.SPACE_S, 0))
         self._area.bubbles = []
         for each in sample["samples"]:
             self._add(column, "user", str(each.get("prompt") or ""), tr("Question"))

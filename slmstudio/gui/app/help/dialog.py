@@ -6,7 +6,7 @@ import platform
 
 from PySide6.QtCore import QCollator, QSize, Qt, Signal, qVersion
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
 import slmstudio
 from slmstudio.core.i18n import tr
@@ -15,6 +15,7 @@ from slmstudio.gui.app.header import Logo
 from slmstudio.gui.app.help.keys import shortcuts
 from slmstudio.gui.common import term_words, theme
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
@@ -67,10 +68,7 @@ class Glossary(QWidget):
         self.search.textChanged.connect(self._narrow)
         self._none = text_label(tr("No matches."), "muted")
         page = QWidget()
-        page.setProperty("plain", True)
-        lines = QVBoxLayout(page)
-        lines.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        lines.setSpacing(theme.SPACE_M)
+        lines = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
         self.entries: list[tuple[str, QWidget]] = []
         alphabet = QCollator()
         alphabet.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -80,7 +78,7 @@ class Glossary(QWidget):
             self.entries.append((f"{name} {what} {so}".lower(), entry))
             lines.addWidget(entry)
         fill(lines, self._none, STRETCH)
-        column_in(self, self.search, (_scrolled(page, tr("Words and their meanings")), 1), spacing=theme.SPACE_M)
+        column_in(self, self.search, (scrolled(page, tr("Words and their meanings")), 1), spacing=theme.SPACE_M)
         self._narrow("")
 
     def _narrow(self, text: str) -> None:
@@ -143,21 +141,9 @@ def _entry(name: str, what: str, so: str) -> QWidget:
 
 def _keys_page() -> QWidget:
     page = QWidget()
-    page.setProperty("plain", True)
     grid = grid_in(page, theme.SPACE_L, theme.SPACE_S, stretch=1)
     for row, (keys, does) in enumerate(shortcuts()):
         grid.addWidget(text_label(keys, "mono"), row, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(text_label(does, wrap=True), row, 1)
     grid.setRowStretch(grid.rowCount(), 1)
-    return _scrolled(page, tr("Keys and what they do"))
-
-
-def _scrolled(page: QWidget, name: str) -> QScrollArea:
-    """A page that the arrow keys scroll."""
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setAccessibleName(name)
-    area.setWidget(page)
-    return area
+    return scrolled(page, tr("Keys and what they do"))

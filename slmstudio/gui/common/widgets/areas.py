@@ -30,6 +30,29 @@ def local_paths(mime: QMimeData) -> list[Path]:
     return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
 
 
+def plain_page() -> QWidget:
+    """A page on the ground of what scrolls it, or is around it."""
+    page = QWidget()
+    page.setProperty("plain", True)
+    return page
+
+
+def scrolled(page: QWidget, name: str = "") -> QScrollArea:
+    """A page that is scrolled where it is too high.
+
+    Args:
+        name: of a page that is only read: the Tab key leads to it, and the arrow keys scroll it.
+    """
+    page.setProperty("plain", True)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFocusPolicy(Qt.FocusPolicy.StrongFocus if name else Qt.FocusPolicy.NoFocus)
+    area.setAccessibleName(name)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
+
+
 class ScrolledIfNeeded(QScrollArea):
     """As high as what it holds, as long as there is room for that; else it scrolls.
 

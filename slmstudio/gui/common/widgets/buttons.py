@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QBoxLayout,
     QButtonGroup,
     QFrame,
-    QHBoxLayout,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -19,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.layouts import row_in
 
 ICON_SIZE = 16
 Slot = Callable[..., object] | SignalInstance
@@ -120,9 +120,7 @@ class SegmentedControl(QFrame):
         self.setObjectName(name)
         self.setProperty("segmented", True)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(1, 1, 1, 1)
-        row.setSpacing(0)
+        row = row_in(self, spacing=0, margins=1)
         self._group = QButtonGroup(self)
         for index, label in enumerate(labels):
             button = QPushButton(label)

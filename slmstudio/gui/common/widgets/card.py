@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel
-from slmstudio.gui.common.widgets.layouts import STRETCH, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, row_of
 
 
 class Card(QFrame):
@@ -31,8 +31,7 @@ class Card(QFrame):
         self.header = row_of(self.title, STRETCH)
         for action in actions:
             self.header.addWidget(action)
-        self.body = QVBoxLayout()
-        self.body.setSpacing(theme.SPACE_M)
+        self.body = column_of(spacing=theme.SPACE_M)
         if title or actions:
             layout.addLayout(self.header)
         layout.addLayout(self.body, 1)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from slmstudio.core.data.record import call_line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
@@ -35,9 +36,7 @@ class Bubble(QFrame):
                  parent: QWidget | None = None):
         super().__init__(parent)
         self.setProperty("bubble", role)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(12, 8, 12, 8)
-        column.setSpacing(2)
+        column = column_in(self, spacing=2, margins=(12, 8, 12, 8))
         self._caption = text_label(caption, "small")
         self.text = _selectable(text, "body", caption or role)
         if calls and not text:
@@ -143,11 +142,8 @@ class ConversationView(BubbleArea):
 
     def show_record(self, record: Record | None) -> None:
         """Show this row, or nothing."""
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(*[theme.CARD_PADDING] * 4)
-        column.setSpacing(theme.SPACE_M)
+        page = plain_page()
+        column = column_in(page, spacing=theme.SPACE_M, margins=theme.CARD_PADDING)
         self.bubbles = []
         if record is not None and record.tools:
             column.addWidget(self._offered(record))

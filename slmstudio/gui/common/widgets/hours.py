@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QTime, Signal
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import TimeEdit, named, number_field
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 USUAL = ("22:00", "06:00")
 FORM = "HH:mm"
@@ -34,8 +34,7 @@ class HoursEdit(QWidget):
         self.start = self._time("start", tr("Start of the hours"))
         self.end = self._time("end", tr("End of the hours"))
         self.check.clicked.connect(self._changed)
-        line = QHBoxLayout()
-        line.setSpacing(theme.SPACE_XS)
+        line = row_of(spacing=theme.SPACE_XS)
         if in_one_line:
             line.addWidget(self.check)
         fill(line, self.start, text_label(tr("to"), "small"), self.end, STRETCH)

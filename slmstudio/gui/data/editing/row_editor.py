@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QScrollArea, QWidget
 
 from slmstudio.core.data.versions import edits
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import fill, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.data.record import Record
@@ -63,11 +64,8 @@ class RowEditor(Card):
         self.banner.clear()
         names = {"user": tr("User"), "assistant": tr("Assistant"), "system": tr("System"),
                  "tool": tr("Tool"), edits.TEXT: tr("Text"), edits.REJECTED: tr("Rejected answer")}
-        holder = QWidget()
-        holder.setProperty("plain", True)
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(theme.FOCUS_RING, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_XS)
+        holder = plain_page()
+        column = column_in(holder, spacing=theme.SPACE_XS, margins=(theme.FOCUS_RING, 0, theme.SPACE_S, 0))
         self.fields = []
         for role, text in edits.texts_of(record):
             field = named(QPlainTextEdit(text), f"editor_{len(self.fields)}", names.get(role, role),

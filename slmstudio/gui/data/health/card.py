@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -136,11 +137,8 @@ class HealthCard(Card):
             self._set_state(chip=tr("healthy"), kind="ok", about=about,
                             words=ntr("✓ No problems were found in the only row.",
                                       "✓ No problems were found in {n:,} rows.", rows))
-        holder = QWidget()
-        holder.setProperty("plain", True)
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_S)
+        holder = plain_page()
+        column = column_in(holder, margins=(0, 0, theme.SPACE_S, 0))
         self._rows = [FindingRow(finding, self) for finding in findings]
         for row in self._rows:
             column.addWidget(row)

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QLineEdit, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -19,6 +19,7 @@ from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 LIMIT_WIDTH = 96
 
@@ -62,13 +63,10 @@ class GuardEditor(QFrame):
                                      name="guard_apply", clicked=self._apply)
         cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small", name="guard_cancel", clicked=self.hide)
         add_key(self, QKeySequence(Qt.Key.Key_Escape), self.hide, inside=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
         for widgets in ((self.mode, text_label(tr("Limit"), "small"), self.limit, text_label("°C", "small"), None),
                         (self.hours, None), (self.battery, None, cancel, self.apply)):
-            row = QHBoxLayout()
-            row.setSpacing(theme.SPACE_S)
+            row = row_of()
             for widget in widgets:
                 row.addStretch(1) if widget is None else row.addWidget(widget)
             column.addLayout(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.hardware.describe import short_gpu_name
 from slmstudio.core.hardware.gpu_order import visible
@@ -14,7 +14,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_of
 
 SHARES = ("ddp", "fsdp")
 
@@ -37,8 +37,7 @@ class CardsSection(QWidget):
         self._showing = self._editable = self._windows = False
         self._config: RunConfig | None = None
         self._title = text_label(tr("Cards that train together"), "small")
-        self._ticks = QVBoxLayout()
-        self._ticks.setSpacing(theme.SPACE_XS)
+        self._ticks = column_of(spacing=theme.SPACE_XS)
         self.share = SegmentedControl([tr("Faster"), tr("Bigger")],
                                       tooltips=[tr("Each card holds the whole model and learns from its share of each "
                                                    "batch (DDP)."),

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QWidget
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.launch.invitation import PORT, Invitation, own_addresses
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
@@ -43,8 +44,7 @@ class MachinesDialog(QDialog):
         self.ask()
 
     def _make_question(self) -> QWidget:
-        page = QWidget()
-        page.setProperty("plain", True)
+        page = plain_page()
         self.count = named(SpinBox(), "machines_count", tip=tr("How many machines train together, including this one."))
         self.count.setRange(2, MOST)
         self.address = named(ComboBox(), "machines_address",
@@ -69,8 +69,7 @@ class MachinesDialog(QDialog):
         return page
 
     def _make_waiting(self) -> QWidget:
-        page = QWidget()
-        page.setProperty("plain", True)
+        page = plain_page()
         self.state = text_label("", "section", wrap=True, name="machines_state")
         self.command = CopyText(tr("Command for the other machines"), 4, wrap=True)
         self.command.field.setObjectName("machines_command")
