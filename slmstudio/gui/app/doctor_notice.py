@@ -31,18 +31,14 @@ class DoctorNotice(NoteBar):
     def __init__(self, session: Session, parent: QWidget | None = None):
         self._session = session
         self._codes: list[str] = []
-        more = SecondaryButton("", "", "small", name="notice_doctor")
-        close = IconButton("close", "", name="notice_close")
+        more = SecondaryButton(tr("What to do"), tr("Checks this machine and shows how to fix what is wrong (F9)."),
+                               "small", name="notice_doctor")
+        close = IconButton("close", tr("Hide this message. F9 shows it again."), name="notice_close")
         super().__init__("notice_text", "warn", (more, close), parent)
         self.setObjectName("window_notice")
-        more.setText(tr("What to do"))
-        more.setToolTip(tr("Checks this machine and shows how to fix what is wrong (F9)."))
-        more.clicked.connect(self._seen)
+        for button in (more, close):
+            button.clicked.connect(self._seen)
         more.clicked.connect(self.doctor_wanted)
-        hide = tr("Hide this message. F9 shows it again.")
-        close.setToolTip(hide)
-        close.setAccessibleName(hide)
-        close.clicked.connect(self._seen)
 
     def look(self) -> None:
         """Look at the machine off the UI thread; a tenth of a second, and no child process."""

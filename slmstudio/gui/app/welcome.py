@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.app.header import Logo
@@ -15,7 +15,7 @@ from slmstudio.gui.app.welcome_facts import Fact, Found, facts, names, read
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.areas import EmptyState, local_paths, rule
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -73,8 +73,8 @@ class Welcome(QWidget):
         fill(card.body, self._head(),
              text_label(tr("Train a small language model on your own data, then talk to it, all on this machine."),
                         "muted", wrap=True), theme.SPACE_XS, text_label(tr("What was found"), "section"), self._facts,
-             self._trouble(), _rule(), text_label(tr("Where things are kept: runs, models and chats"), "section"),
-             self.place, _rule())
+             self._trouble(), rule(), text_label(tr("Where things are kept: runs, models and chats"), "section"),
+             self.place, rule())
         self.starter = ProgressStrip(name="welcome_starter")
         self.starter.hide()
         fill(card.body, self.starter, self._buttons())
@@ -183,9 +183,3 @@ class FactsGrid(QWidget):
         grid.addWidget(mark, row, 0, top)
         grid.addWidget(name, row, 1, top)
         grid.addLayout(text, row, 2)
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("rule", True)
-    return rule

@@ -59,9 +59,9 @@ class ChatList(Card):
     failed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
-        new = IconButton("plus", tr("Start a new conversation with the same models"), name="new_chat")
-        super().__init__(tr("Chats"), actions=[new], parent=parent)
-        new.clicked.connect(self.new_wanted)
+        super().__init__(tr("Chats"), parent=parent)
+        self.header.addWidget(IconButton("plus", tr("Start a new conversation with the same models"), name="new_chat",
+                                         clicked=self.new_wanted))
         theme.grow(self, "setFixedWidth", WIDTH)
         self._found: list[tuple[Path, Conversation]] = []
         self._damaged: list[tuple[Path, UserError]] = []

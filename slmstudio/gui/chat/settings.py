@@ -79,11 +79,11 @@ class ChatSettings(Card):
     system_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        self._reset = IconButton("undo",
-                                 tr("Reset everything in this column, including the system prompt. Ctrl+Z in its field "
-                                    "brings the prompt back."), name="reset_sampling")
-        super().__init__(tr("How it answers"), actions=[self._reset], parent=parent)
-        self._reset.clicked.connect(self.reset)
+        super().__init__(tr("How it answers"), parent=parent)
+        self.header.addWidget(IconButton("undo",
+                                         tr("Reset everything in this column, including the system prompt. Ctrl+Z in "
+                                            "its field brings the prompt back."), name="reset_sampling",
+                                         clicked=self.reset))
         theme.grow(self, "setFixedWidth", WIDTH)
         self._make_system()
         self.rows = self._make_rows()

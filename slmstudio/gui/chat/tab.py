@@ -76,7 +76,8 @@ class ChatTab(QWidget):
                                     "small", name="save_chat")
 
     def _lay_out(self) -> None:
-        self.middle = Card(tr("Chat"), actions=[self.compare, self.save])
+        self.middle = Card(tr("Chat"))
+        fill(self.middle.header, self.compare, self.save)
         fill(self.middle.body, self.banner, self.opening, (self.lanes, 1), self.votes, self.correct, self.input)
         self.off = EmptyState(tr("Chat is switched off"), "",
                               note=tr("Training, evaluation, exports for other programs and chatting with a finished "

@@ -43,8 +43,9 @@ class CorrectPanel(Card):
     failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(tr("Correct this answer"), parent=parent)
         self._close = IconButton("close", tr("Close without adding anything (Esc)"))
-        super().__init__(tr("Correct this answer"), actions=[self._close], parent=parent)
+        self.header.addWidget(self._close)
         self._session = session
         self._answered = Answered((), "", ())
         self._test = self._confirmed = self._at_work = False

@@ -28,7 +28,6 @@ class FindingsCard(Card):
     line_wanted = Signal(int, str)
 
     def __init__(self, parent: QWidget | None = None):
-        self.copy = SecondaryButton("", kind="small", name="findings_copy")
         super().__init__(tr("Rows that can't be used"), parent=parent)
         self.chip = Chip(name="findings_chip")
         self.header.addWidget(self.chip)
@@ -40,9 +39,9 @@ class FindingsCard(Card):
         self.problems = ProblemsModel(self)
         self.list.setModel(self.problems)
         self.list.doubleClicked.connect(self._activated)
-        self.copy.setText(tr("Copy all"))
-        self.copy.setToolTip(tr("Copy every problem with its line, so that you can fix the file in an editor."))
-        self.copy.clicked.connect(self.copy_all)
+        self.copy = SecondaryButton(tr("Copy all"),
+                                    tr("Copy every problem with its line, so that you can fix the file in an editor."),
+                                    "small", name="findings_copy", clicked=self.copy_all)
         add_key(self.list, QKeySequence.StandardKey.Copy, self._copy_current, inside=True)
         self._hint = text_label(tr("These rows are skipped. Your file is never changed."), "small", wrap=True)
         fill(self.body, self.good, (self.list, 1),

@@ -34,12 +34,10 @@ class ListCard(Card):
     dropped = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
-        add = SecondaryButton("", kind="small", name="data_add")
+        super().__init__(tr("Datasets"), parent=parent)
         self.recent = RecentButton()
-        super().__init__(tr("Datasets"), actions=(add, self.recent), parent=parent)
-        add.setText(tr("+ Add"))
-        add.setToolTip(tr("Choose more files with rows (Ctrl+O)."))
-        add.clicked.connect(self.add_wanted)
+        fill(self.header, SecondaryButton(tr("+ Add"), tr("Choose more files with rows (Ctrl+O)."), "small",
+                                          name="data_add", clicked=self.add_wanted), self.recent)
         self.list = TwoLineList(tr("Datasets"))
         self.list.setObjectName("data_list")
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)

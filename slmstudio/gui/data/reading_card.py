@@ -16,7 +16,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.data import mapping_words as words
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 
@@ -37,17 +37,16 @@ class ReadingCard(Card):
     reread = Signal(str)
 
     def __init__(self, parent: QWidget | None = None):
-        self.reset = SecondaryButton(kind="small", name="reading_reset")
-        self.change = SecondaryButton(kind="small", name="reading_change")
-        super().__init__(tr("How this file was read"), actions=(self.reset, self.change), parent=parent)
+        super().__init__(tr("How this file was read"), parent=parent)
         self._dataset: Dataset | None = None
         self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_facts")
         self.header.insertWidget(1, self.facts)
-        self.reset.setText(tr("Reset"))
-        self.reset.setToolTip(tr("Discard your choices, and read the file by its column names."))
-        self.reset.clicked.connect(self._read_by_guess)
-        self.change.setText(tr("Change"))
-        self.change.setToolTip(tr("Choose what the columns hold, which sheet to read, or how to split a text."))
+        self.reset = SecondaryButton(tr("Reset"), tr("Discard your choices, and read the file by its column names."),
+                                     "small", name="reading_reset", clicked=self._read_by_guess)
+        self.change = SecondaryButton(tr("Change"),
+                                      tr("Choose what the columns hold, which sheet to read, or how to split a text."),
+                                      "small", name="reading_change")
+        fill(self.header, self.reset, self.change)
         self.change.setCheckable(True)
         self.change.toggled.connect(lambda _: self._show_parts())
         self._make_body()

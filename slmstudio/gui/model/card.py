@@ -282,9 +282,7 @@ class ModelCard(Card):
         if self._entry is None or self._work.target != self._entry.folder:
             return
         if self._work.kind == PREPARE:
-            self.strip.label.setText(text)
-            self.strip.label.show()
-            self.strip.set_progress(done, total)
+            strip = self.strip
         else:
-            page = self.get_page if self._work.kind == FETCH else self.fit
-            page.show_progress(text, done, total)
+            strip = (self.get_page if self._work.kind == FETCH else self.fit).strip
+        strip.show_phase(text, done, total)

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import grid_in
-from slmstudio.gui.model.fit_view import rule
 
 if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry

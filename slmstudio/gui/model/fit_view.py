@@ -12,6 +12,7 @@ from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, grid_of, row_of
@@ -93,12 +94,6 @@ class FitView(QWidget):
         self.measure.setToolTip(why_not if not on else tr("Try your data's longest rows with this model for a few "
                                                           "seconds, to see whether they fit in memory and how long a "
                                                           "step takes. Nothing is learned or changed."))
-
-    def show_progress(self, text: str, done: int, total: int) -> None:
-        """How far the measuring is."""
-        self.strip.label.setText(text)
-        self.strip.label.show()
-        self.strip.set_progress(done, total)
 
     def set_measuring(self, on: bool) -> None:
         self.strip.setVisible(on)
@@ -232,11 +227,4 @@ class Lines(QWidget):
                 self._grid.addWidget(label, line, place)
             self._grid.addWidget(rule(), line + 1, 0, 1, width)
             line += 2
-
-
-def rule() -> QFrame:
-    """A thin line."""
-    line = QFrame()
-    line.setProperty("rule", True)
-    return line
 

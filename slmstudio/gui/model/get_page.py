@@ -126,11 +126,6 @@ class GetPage(QWidget):
         self._working, self._can_start = on, can_start
         self._show()
 
-    def show_progress(self, text: str, done: int, total: int) -> None:
-        self.strip.label.setText(text)
-        self.strip.label.show()
-        self.strip.set_progress(done, total)
-
     def _know(self, entry: ModelEntry, state: Fetching) -> None:
         if entry is self._entry:
             self._state = state

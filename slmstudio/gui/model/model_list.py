@@ -48,12 +48,13 @@ class ModelListCard(Card):
     forget_wanted = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(tr("Models"), parent=parent)
         self.view = SegmentedControl((tr("Fits"), tr("On disk"), tr("All")),
                                      tooltips=(tr("Models that can be trained on this machine, and those on disk."),
                                                tr("Models that are already on this machine."),
                                                tr("Every model of the catalogue, and those on disk.")),
                                      name="model_view")
-        super().__init__(tr("Models"), actions=(self.view,), parent=parent)
+        self.header.addWidget(self.view)
         self._session = session
         self._entries: list[ModelEntry] = []
         self._english_names: dict[str, str] = {}

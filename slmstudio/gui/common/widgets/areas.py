@@ -37,6 +37,13 @@ def plain_page() -> QWidget:
     return page
 
 
+def rule() -> QFrame:
+    """A thin line."""
+    line = QFrame()
+    line.setProperty("rule", True)
+    return line
+
+
 def scrolled(page: QWidget, name: str = "") -> QScrollArea:
     """A page that is scrolled where it is too high.
 

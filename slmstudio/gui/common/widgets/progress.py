@@ -98,6 +98,12 @@ class ProgressStrip(QWidget):
             self.bar.setValue(int(1000 * min(done, total) / total))
         show_text(self.detail, self._time_left(done, total) if text is None else text)
 
+    def show_phase(self, text: str, done: int, total: int) -> None:
+        """Show what is being done, and how far it is."""
+        self.label.setText(text)
+        self.label.show()
+        self.set_progress(done, total)
+
     def _time_left(self, done: int, total: int) -> str:
         if total <= 0:
             return ""

@@ -63,10 +63,7 @@ class RowsPage(Card):
     failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
-        self.back = SecondaryButton("←", "", "small")
-        self.save = IconButton("save", "")
-        self.vote = SecondaryButton("", "", "small")
-        super().__init__(" ", actions=[self.vote, self.save], parent=parent)
+        super().__init__(" ", parent=parent)
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
         self._task: Task | None = None
@@ -83,16 +80,11 @@ class RowsPage(Card):
         self._connect()
 
     def _make_buttons(self) -> None:
-        self.back.setText(tr("← Runs"))
-        self.back.setToolTip(tr("Back to the runs (Esc)"))
-        self.back.setObjectName("rows_back")
-        self.save.setToolTip(tr("Save the rows shown here as CSV"))
-        self.save.setAccessibleName(self.save.toolTip())
-        self.save.setObjectName("rows_csv")
-        self.vote.setText(tr("Vote blind…"))
-        self.vote.setToolTip(self._vote_tip())
-        self.vote.setObjectName("rows_vote")
-        self.vote.clicked.connect(self._vote)
+        self.back = SecondaryButton(tr("← Runs"), tr("Back to the runs (Esc)"), "small", name="rows_back",
+                                    clicked=self.close_page)
+        self.save = IconButton("save", tr("Save the rows shown here as CSV"), name="rows_csv", clicked=self._save)
+        self.vote = SecondaryButton(tr("Vote blind…"), self._vote_tip(), "small", name="rows_vote", clicked=self._vote)
+        fill(self.header, self.vote, self.save)
 
     def _lay_out(self, session: Session) -> None:
         self.header.insertWidget(0, self.back)
@@ -109,7 +101,6 @@ class RowsPage(Card):
         fill(self.body, self.banner, self.filters, (self._pages, 1), self.correct)
 
     def _connect(self) -> None:
-        self.back.clicked.connect(self.close_page)
         add_key(self, "Escape", self._escape, inside=True)
         add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
         self.filters.changed.connect(self.apply)
@@ -132,7 +123,6 @@ class RowsPage(Card):
         self.correct.failed.connect(self._show_error)
         self.correct.closed.connect(self.table.setFocus)
         self.correct.closed.connect(lambda: self.detail.set_narrow(False))
-        self.save.clicked.connect(self._save)
         self.foot.export.clicked.connect(self._export)
 
     # -- opening and closing ---------------------------------------------------------------------------------
