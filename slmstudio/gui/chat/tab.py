@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation, Lane
@@ -27,6 +27,7 @@ from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice, chat_models
 from slmstudio.gui.common.run_texts import editing_text, starting_text
+from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
@@ -287,12 +288,7 @@ class ChatTab(QWidget):
             self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self, tr("Save the conversation"), "", tr("Conversation (*.json)"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("json")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.chat.export(Path(name)))
-        dialog.open()
+        choose_file(self, tr("Save the conversation"), "", tr("Conversation (*.json)"), self.chat.export)
 
     def _show_exported(self, path: Path) -> None:
         self.input.note.setText(tr("saved as {json} and {markdown}", json=path.with_suffix(".json").name,

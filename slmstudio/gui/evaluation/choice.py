@@ -8,10 +8,11 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, named
@@ -203,11 +204,7 @@ class EvaluationChoice(QWidget):
         folder = self.is_benchmark()
         title = tr("Choose the benchmark's folder") if folder else tr("Choose a test set")
         kinds = "" if folder else tr("Test sets") + " (*.jsonl *.json *.ndjson *.csv *.tsv)"
-        dialog = QFileDialog(self, title, "", kinds)
-        dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.set_path(Path(name)))
-        dialog.open()
+        open_path(self, title, self.set_path, kinds, folder=folder)
 
     def set_path(self, path: Path) -> None:
         """Take a test file, or a benchmark's folder where that is asked for."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.known_models import known_models
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -107,11 +108,7 @@ class ModelPicker(ComboBox):
 
     def _ask(self, folder: bool) -> None:
         title = tr("Choose the folder of a model or a run") if folder else tr("Open a GGUF file")
-        dialog = QFileDialog(self, title, "", "" if folder else tr("GGUF models") + " (*.gguf)")
-        dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.pick(Path(name)))
-        dialog.open()
+        open_path(self, title, self.pick, "" if folder else tr("GGUF models") + " (*.gguf)", folder=folder)
 
 
 class ModelBoxes(QWidget):

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
@@ -83,20 +84,11 @@ class ModelTab(QWidget):
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""
-        dialog = QFileDialog(self, tr("Choose the folder of a model"))
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        self._open_dialog(dialog)
+        open_path(self, tr("Choose the folder of a model"), lambda path: self.open_paths([path]), folder=True)
 
     def _choose_gguf(self) -> None:
-        dialog = QFileDialog(self, tr("Choose a GGUF file"))
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([tr("GGUF models (*.gguf)"), tr("All files (*)")])
-        self._open_dialog(dialog)
-
-    def _open_dialog(self, dialog: QFileDialog) -> None:
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.open_paths([Path(name)]))
-        dialog.open()
+        open_path(self, tr("Choose a GGUF file"), lambda path: self.open_paths([path]),
+                  ";;".join((tr("GGUF models (*.gguf)"), tr("All files (*)"))))
 
     def open_paths(self, chosen: list[Path]) -> None:
         """Open model folders, and offer to unpack GGUF files. A file inside a model's folder stands for its folder."""

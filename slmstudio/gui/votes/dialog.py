@@ -7,19 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QDialog,
-    QFileDialog,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from PySide6.QtWidgets import QAbstractItemView, QDialog, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -122,13 +115,8 @@ class VotesDialog(QDialog):
         self.export_all.setEnabled(any(each.decided for each in self._tallies))
 
     def _choose_file(self, between: Tally | None) -> None:
-        dialog = QFileDialog(self, tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
-                             tr("Datasets") + " (*.jsonl)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("jsonl")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.export_to(Path(name), between))
-        dialog.open()
+        choose_file(self, tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
+                    tr("Datasets") + " (*.jsonl)", lambda path: self.export_to(path, between))
 
     def export_to(self, path: Path, between: Tally | None) -> None:
         """Write the pairs of one comparison, or of all."""
