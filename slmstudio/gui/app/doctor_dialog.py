@@ -10,7 +10,7 @@ from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.app.doctor_rows import Rows
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -31,7 +31,7 @@ class DoctorDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Check of this machine"))
         self.lines: list[Line] = []
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.summary = text_label("", "heading", wrap=True, name="doctor_summary")
         self.progress = ProgressStrip(cancelled=self.reject)
         self.banner = ErrorBanner(closable=False)
@@ -42,7 +42,7 @@ class DoctorDialog(QDialog):
                   spacing=theme.SPACE_M, margins=theme.SPACE_L)
         room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
         self.resize(QSize(*SIZE).boundedTo(room))
-        self.finished.connect(self._end)
+        self.finished.connect(lambda: self._task.cancel())
 
     def _buttons(self) -> QHBoxLayout:
         self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a fix."),
@@ -64,7 +64,7 @@ class DoctorDialog(QDialog):
         self._set_working(True)
         self.summary.setText(tr("Checking graphics card, libraries, memory and disk. Nothing is changed."))
         self.progress.start(tr("Checking"))
-        self._task = run_task(self, _visit, self._show, self._failed, self._show_progress)
+        self._task.run(self, _visit, self._show, self._failed, self._show_progress)
 
     def _show_progress(self, done: int, total: int) -> None:
         from slmstudio.core import checkup
@@ -116,10 +116,6 @@ class DoctorDialog(QDialog):
 
         QGuiApplication.clipboard().setText(checkup.report(self.lines))
         self._copied.setText(tr("Copied, without personal data."))
-
-    def _end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
 
 def _visit(task: Task) -> list[Line]:

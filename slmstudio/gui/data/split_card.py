@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, named, number_field
@@ -43,7 +43,7 @@ class SplitCard(Card):
         super().__init__("", parent=parent)
         self._dataset: Dataset | None = None
         self._eval: Dataset | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._later = QTimer(self, interval=150, singleShot=True)
         self._later.timeout.connect(self._count)
         self._make_controls()
@@ -157,15 +157,14 @@ class SplitCard(Card):
     def _count(self) -> None:
         """Make the split as training will, and show how many rows are on each side."""
         dataset, fraction, seed, by = self._dataset, self.fraction, self.seed.value(), self.by
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         if dataset is None:
             return
         if self._eval is not None:
             self._show_counts((len(dataset.records), len(self._eval.records)))
         else:
-            self._task = run_task(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts,
-                                  self.failed.emit)
+            self._task.run(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts,
+                           self.failed.emit)
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
         learned, kept = counts

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -43,7 +43,7 @@ class TokenPreview(QWidget):
         self._name = self._template = ""
         self._loaded: _Loaded | None = None
         self._record: Record | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.view = TokenView()
         self.view.setObjectName("token_view")
         self.banner = ErrorBanner()
@@ -90,12 +90,11 @@ class TokenPreview(QWidget):
         self._encode()
 
     def _encode(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         if self._model is None or self._record is None or not self.isVisible():
             return
         folder, record, loaded, name = self._model, self._record, self._loaded, self._template
-        self._task = run_task(self, lambda task: _encode(folder, record, loaded, name), self._show, self._failed)
+        self._task.run(self, lambda task: _encode(folder, record, loaded, name), self._show, self._failed)
 
     def _show(self, answer: tuple[_Loaded, list[Piece], int, int, float]) -> None:
         self._loaded, shown, tokens, learned, per_word = answer

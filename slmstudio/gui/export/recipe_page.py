@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.export.recipes import Recipe
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
@@ -31,7 +31,7 @@ class RecipePage(QWidget):
 
     def __init__(self, lead: str, name: str, *, wrap: bool = True, parent: QWidget | None = None):
         super().__init__(parent)
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._gguf: Path | None = None
         self.recipe: Recipe | None = None
         self.banner = ErrorBanner()
@@ -68,17 +68,17 @@ class RecipePage(QWidget):
         """Buttons and texts that depend on the recipe and on whether something is running."""
 
     def is_at_work(self) -> bool:
-        return self._task is not None
+        return self._task.is_busy()
 
     def work(self, saying: str, func: Any) -> None:
         """Do something off the UI thread; its answer is a sentence."""
-        if self._task is not None:
+        if self._task.is_busy():
             return
         self.banner.clear()
         self.done.hide()
         self.strip.show()
         self.strip.start(saying)
-        self._task = run_task(self, func, self._worked, self._failed, self.strip.set_progress)
+        self._task.run(self, func, self._worked, self._failed, self.strip.set_progress)
         self._update()
 
     def _worked(self, sentence: str) -> None:
@@ -91,12 +91,10 @@ class RecipePage(QWidget):
         self.banner.show_error(error)
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         self._rest()
 
     def _rest(self) -> None:
-        self._task = None
         self.strip.hide()
         self._update()
 

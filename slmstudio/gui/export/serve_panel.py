@@ -11,7 +11,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
@@ -35,7 +35,7 @@ class ServePanel(QFrame):
         self.setProperty("inset", True)
         self._session = session
         self._shown: tuple[RunSummary, Export] | None = None
-        self._reading: Task | None = None
+        self._reading = TaskSlot()
         self.server = ModelServer(self)
         self.server.changed.connect(self._tell_session)
         self.banner = ErrorBanner(name="serve_banner")
@@ -83,21 +83,14 @@ class ServePanel(QFrame):
         self.server_page.show_file(export.path if export is not None else None)
         if shown is None:
             return
-        if self._reading is not None:
-            self._reading.cancel()
         self.banner.clear()
         chosen_run, chosen = shown
-        self._reading = run_task(self, lambda task: recipes.recipes(recipes.find(chosen.path, chosen_run)),
-                                 lambda found: self._show_recipes(chosen, found), self._failed)
+        self._reading.run(self, lambda task: recipes.recipes(recipes.find(chosen.path, chosen_run)),
+                          lambda found: self._show_recipes(chosen, found), self.banner.show_error)
 
     def _show_recipes(self, export: Export, found: list[Recipe]) -> None:
-        self._reading = None
         for recipe in found:
             self.recipe_pages[recipe.program].show_recipe(export.path, recipe)
-
-    def _failed(self, error: Exception) -> None:
-        self._reading = None
-        self.banner.show_error(error)
 
     def _tell_session(self) -> None:
         serving = self.server.serving if self.server.state == SERVING else None

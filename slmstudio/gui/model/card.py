@@ -16,7 +16,7 @@ from slmstudio.core.model.facts import refusal
 from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
@@ -53,7 +53,7 @@ class ModelCard(Card):
         self._session, self._work = session, work
         self._entry: ModelEntry | None = None
         self._fit: fit.Fit | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.title.setObjectName("model_name")
         self.chip = Chip(name="model_chip")
         self.header.insertWidget(1, self.chip)
@@ -114,9 +114,7 @@ class ModelCard(Card):
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show another model, or what is new of this one."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self._entry, self._fit = entry, None
         self.title.setText(entry.name)
         self.fit.hide()
@@ -194,18 +192,16 @@ class ModelCard(Card):
         sizes = entry.sizes if entry is not None else None
         if session.machine is None or entry is None or sizes is None:
             return
-        if self._task is not None:
-            self._task.cancel()
         machine, dataset, evaluation = session.machine, session.dataset, session.eval_dataset
         if dataset is None or entry.facts is None:
-            self._task = run_task(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
+            self._task.run(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
             return
         chosen: dict[str, object] = {} if evaluation is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         if name := session.chat_template_of(sizes.path):
             chosen["chat_template"] = name
-        self._task = run_task(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen),
-                              self._show_fit, self._no_fit)
+        self._task.run(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
+                       self._no_fit)
 
     def _show_fit(self, found: fit.Fit) -> None:
         self._fit = found

@@ -15,7 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, is_busy, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
@@ -43,7 +43,7 @@ class ModelTab(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        self._reading: Task | None = None
+        self._reading = TaskSlot()
         self.setAcceptDrops(True)
         self.banner = ErrorBanner(name="model_banner")
         self.work = ModelWork(session, self)
@@ -77,10 +77,7 @@ class ModelTab(QWidget):
     def refresh(self) -> None:
         """Read which models there are, off the UI thread."""
         machine = self._session.machine
-        if self._reading is not None:
-            self._reading.cancel()
-        self._reading = run_task(self, lambda task: known.known_entries(machine), self._show_list,
-                                 self.banner.show_error)
+        self._reading.run(self, lambda task: known.known_entries(machine), self._show_list, self.banner.show_error)
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import breakable, show_text, text_label
@@ -49,7 +49,7 @@ class TemplateChoice(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._found: _Found | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.title = text_label(tr("No chat template: choose how conversations are written"), "section")
         self.names = named(ComboBox(), "template_names", tr("Chat template"),
                            tr("This model was never taught to chat. It learns the template that you choose, which then "
@@ -67,9 +67,7 @@ class TemplateChoice(QWidget):
 
     def forget(self) -> None:
         """Look at no model."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self.hide()
 
     def show_model(self, facts: ModelFacts, name: str) -> None:
@@ -85,8 +83,8 @@ class TemplateChoice(QWidget):
                 {"role": "assistant", "content": tr("From ten to five.")},
                 {"role": "user", "content": tr("Also on Saturdays?")},
                 {"role": "assistant", "content": tr("No.")}]
-        self._task = run_task(self, lambda task: _look(folder, own, talk), lambda found: self._show(found, name),
-                              self._show_error)
+        self._task.run(self, lambda task: _look(folder, own, talk), lambda found: self._show(found, name),
+                       self._show_error)
 
     def _show(self, found: _Found, name: str) -> None:
         self._found = found

@@ -12,7 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
@@ -45,7 +45,7 @@ class ComparedRows(QDialog):
         self.setWindowTitle(title)
         self.resize(*SIZE)
         self._rows: list[Row] = []
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.banner = ErrorBanner()
         self.table, self.detail, self.filters = RowsTable(), _Shown(), RowsFilters()
         self.table.setObjectName("compared_rows")
@@ -64,10 +64,9 @@ class ComparedRows(QDialog):
         self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
         add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
         self._lay_out()
-        self.finished.connect(lambda: self._stop())
+        self.finished.connect(lambda: self._task.cancel())
         self.strip.start(tr("Scoring each row"))
-        self._task = run_task(self, lambda task: _scored(rows, task), self._show, self._failed,
-                              self.strip.set_progress)
+        self._task.run(self, lambda task: _scored(rows, task), self._show, self._failed, self.strip.set_progress)
 
     def _lay_out(self) -> None:
         left = QWidget()
@@ -82,13 +81,7 @@ class ComparedRows(QDialog):
         column_in(self, self.banner, self.strip, row_of((self.filters, 1), self.save, spacing=None), (halves, 1),
                   margins=None)
 
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
     def _failed(self, error: Exception) -> None:
-        self._task = None
         self.strip.end()
         self.banner.show_error(error)
 
@@ -102,13 +95,11 @@ class ComparedRows(QDialog):
         """Show the rows that the fields ask for, in their order."""
         if not self._rows:
             return
-        self._stop()
         rows, view = self._rows, self.filters.view()
-        self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
-                              lambda shown: self._show_arranged(shown, view), self._failed)
+        self._task.run(self, lambda task: arrange(rows, view, task.cancelled),
+                       lambda shown: self._show_arranged(shown, view), self._failed)
 
     def _show_arranged(self, shown: list[int], view: View) -> None:
-        self._task = None
         self.table.rows.show_rows(self._rows, shown, view)
         every = len(self._rows)
         self.count.setText(

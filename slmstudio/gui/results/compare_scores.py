@@ -14,7 +14,7 @@ from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import Side
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
@@ -49,7 +49,7 @@ class ComparedScores(QWidget):
         self._tests: list[Side] = []
         self._benchmarks: dict[str, list[Side]] = {}
         self._key: object = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._given_up = False
         self.paired: Paired | None = None
         self.table = FigureTable(tr("Scores of the runs"))
@@ -94,12 +94,12 @@ class ComparedScores(QWidget):
 
     def start(self, *, asked: bool = False) -> None:
         """Begin the paired test, unless it is done, or there is nothing to pair, or it was given up and nobody asks."""
-        if self.paired is not None or self._task is not None or not self._can() or (self._given_up and not asked):
+        if self.paired is not None or self._task.is_busy() or not self._can() or (self._given_up and not asked):
             return
         tests, benchmarks = self._tests, self._benchmarks
         self.strip.start_soon(tr("Comparing the answers row by row"))
-        self._task = run_task(self, lambda task: _compared(tests, benchmarks, task), self._show_paired,
-                              self._not_paired, self.strip.set_progress)
+        self._task.run(self, lambda task: _compared(tests, benchmarks, task), self._show_paired, self._not_paired,
+                       self.strip.set_progress)
         self._show_state()
 
     def _can(self) -> bool:
@@ -108,9 +108,7 @@ class ComparedScores(QWidget):
 
     def cancel(self) -> None:
         """Give the paired test up; it can be begun again."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self.strip.end()
         self._show_state()
 
@@ -119,7 +117,6 @@ class ComparedScores(QWidget):
         self.cancel()
 
     def _show_paired(self, found: Paired) -> None:
-        self._task = None
         self.paired = found
         self.strip.end()
         self._show_state()
@@ -135,7 +132,7 @@ class ComparedScores(QWidget):
         self.remarks.setText("\n".join(_limited(remarks, MOST_REMARKS)))
         self.remarks.setToolTip(plain_tip("\n".join(remarks)) if len(remarks) > MOST_REMARKS else "")
         self.remarks.setVisible(bool(self.remarks.text()))
-        self.again.setVisible(found is None and self._task is None and self._can())
+        self.again.setVisible(found is None and not self._task.is_busy() and self._can())
         self.rows.setVisible(found is not None and found.rows is not None)
 
     def _show_rows(self) -> None:

@@ -25,7 +25,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, is_busy, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
@@ -68,9 +68,9 @@ class ResultsTab(QWidget):
         self._session = session
         self._shown_run: Path | None = None
         self._select: Path | None = None
-        self._reading: Task | None = None
+        self._reading = TaskSlot()
         self._stopped, self._read_so_far = False, 0
-        self._loading: Task | None = None
+        self._loading = TaskSlot()
         self._facts = FactsReader()
         self._told: dict[str, str] = {}
         self.banner = ErrorBanner(name="results_banner")
@@ -154,7 +154,7 @@ class ResultsTab(QWidget):
             self._read()
 
     def _read(self) -> None:
-        if self._reading is not None:
+        if self._reading.is_busy():
             return
         self._stopped, self._read_so_far = False, 0
         parent = paths.runs_dir()
@@ -162,8 +162,8 @@ class ResultsTab(QWidget):
             self._watcher.addPath(str(parent))
         if self._pages.currentWidget() is self.reading:
             self.reading.start()
-        self._reading = run_task(self, lambda task: self._facts.read(parent, task.progress, task.cancelled),
-                                 self._show_runs, self._not_read, self._show_progress)
+        self._reading.run(self, lambda task: self._facts.read(parent, task.progress, task.cancelled), self._show_runs,
+                          self._not_read, self._show_progress)
 
     def _show_progress(self, done: int, total: int) -> None:
         self._read_so_far = done
@@ -171,18 +171,15 @@ class ResultsTab(QWidget):
 
     def _stop_reading(self) -> None:
         """The user pressed Cancel: nothing is read until they say so, or come back to the tab."""
-        if self._reading is not None:
-            self._reading.cancel()
-        self._reading, self._stopped = None, True
+        self._reading.cancel()
+        self._stopped = True
         self.reading.show_cancelled(self._read_so_far)
 
     def _not_read(self, error: Exception) -> None:
-        self._reading = None
         self.reading.show_stopped(tr("The message above says why."))
         self.banner.show_error(error)
 
     def _show_runs(self, runs: list[RunFacts]) -> None:
-        self._reading = None
         self.reading.end()
         if self._pages.currentWidget() is not self.rows:
             self._pages.setCurrentIndex(2 if runs else 1)
@@ -210,23 +207,16 @@ class ResultsTab(QWidget):
         facts = self.table.selected_facts()
         self.curves.begin(len(facts))
         facts = facts[:MOST_COMPARED]
-        if self._loading is not None:
-            self._loading.cancel()
-            self._loading = None
+        self._loading.cancel()
         self.details.setEnabled(bool(facts))
         if not facts:
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
-        self._loading = run_task(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
-                                 self._not_loaded)
-
-    def _not_loaded(self, error: Exception) -> None:
-        self._loading = None
-        self.banner.show_error(error)
+        self._loading.run(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
+                          self.banner.show_error)
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
-        self._loading = None
         self.details.show_run(loaded.run, loaded.exports)
         if loaded.exporting is not None and not self.details.export.is_running():
             self.details.open_export()

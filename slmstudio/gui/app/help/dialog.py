@@ -93,7 +93,6 @@ class AboutPage(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._task: Task | None = None
         self.version = text_label(tr("Version {version} · Python {python} · Qt {qt} · {system}",
                                      version=slmstudio.__version__, python=platform.python_version(), qt=qVersion(),
                                      system=f"{platform.system()} {platform.machine()}"), "muted", wrap=True,
@@ -111,7 +110,7 @@ class AboutPage(QWidget):
     def _check(self) -> None:
         self.copy.setEnabled(False)
         self._said.setText(tr("Checking this machine. It takes up to 20 seconds."))
-        self._task = run_task(self, _report, self._copied, self._failed)
+        run_task(self, _report, self._copied, self._failed)
 
     def _copied(self, report: str) -> None:
         QGuiApplication.clipboard().setText(f"{self.version.text()}\n\n{report}")

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QWidget
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -45,7 +45,7 @@ class MendCard(Card):
         super().__init__(" ", parent=parent)
         self._report: work.Report | None = None
         self._preview: work.Preview | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._writing = False
         self.kinds: dict[str, QCheckBox] = {}
         self.banner = ErrorBanner()
@@ -112,9 +112,7 @@ class MendCard(Card):
         self.closed.emit()
 
     def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self._later.stop()
         self.strip.end()
 
@@ -134,10 +132,9 @@ class MendCard(Card):
             return
         self.summary.setText(tr("Checking what would change…"))
         self.strip.start_soon("")
-        self._task = run_task(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
+        self._task.run(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
 
     def _show(self, found: work.Preview) -> None:
-        self._task = None
         self._preview = found
         self.strip.end()
         rewritten = ntr("{n:,} row is rewritten", "{n:,} rows are rewritten", found.rewritten)
@@ -151,7 +148,6 @@ class MendCard(Card):
         self.write.setEnabled(bool(found.changes) and bool(found.fixed.records))
 
     def _failed(self, error: Exception) -> None:
-        self._task, self._writing = None, False
         self.strip.end()
         self.summary.setText("")
         self.banner.show_error(error)
@@ -172,11 +168,10 @@ class MendCard(Card):
         dataset = report.asked.dataset
         self._set_writing(True)
         self.strip.start_soon(tr("Saving a new version"))
-        self._task = run_task(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
-                              lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
+        self._task.run(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
+                       lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
 
     def _was_written(self, dataset: Dataset, made: Dataset) -> None:
-        self._task = None
         self._set_writing(False)
         self._stop()
         self._report = self._preview = None

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, row_in
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
@@ -32,7 +32,7 @@ class StatisticsStrip(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.scripts = ShareBar(height=10)
         self.scripts.setObjectName("statistics_scripts")
         self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best in scripts that it saw "
@@ -43,11 +43,9 @@ class StatisticsStrip(QWidget):
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Show the figures of another dataset."""
-        if self._task is not None:
-            self._task.cancel()
         self.scripts.show_shares((), 1)
         self.figures.setText(tr("Counting…"))
-        self._task = run_task(self, lambda task: _count(dataset), self._show, self.failed.emit)
+        self._task.run(self, lambda task: _count(dataset), self._show, self.failed.emit)
 
     def _show(self, counted: Statistics) -> None:
         main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLineEdit, QTextBrowser, QWidget
 from slmstudio.core.data.record import message_text
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
@@ -59,7 +59,7 @@ class RowDetail(QWidget):
         super().__init__(parent)
         self._row: Row | None = None
         self._models = ("base", "tuned")
-        self._marking: Task | None = None
+        self._marking = TaskSlot()
         self._busy = False
         self._tagged: tuple[int, str, str] | None = None
         self._evaluation = Path()
@@ -215,12 +215,10 @@ class RowDetail(QWidget):
         row = self._row
         if row is None:
             return
-        if self._marking is not None:
-            self._marking.cancel()
         first, second = self._models
         style = _style("warn")
-        self._marking = run_task(self, lambda task: _marked(row, first, second, style, _style("ok")), self._show,
-                                 self._not_marked)
+        self._marking.run(self, lambda task: _marked(row, first, second, style, _style("ok")), self._show,
+                          self._not_marked)
 
     def _not_marked(self, error: Exception) -> None:
         """Without marks the texts can still be read."""
@@ -230,7 +228,6 @@ class RowDetail(QWidget):
             self._show(_Marked(first, second, diff.escaped("\n\n".join(row.references))))
 
     def _show(self, texts: _Marked) -> None:
-        self._marking = None
         row = self._row
         if row is None:
             return
