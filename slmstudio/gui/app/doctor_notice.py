@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
@@ -28,13 +27,13 @@ class DoctorNotice(NoteBar):
     doctor_wanted = Signal()
     looked = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
+    def __init__(self, session: Session):
         self._session = session
         self._codes: list[str] = []
         more = SecondaryButton(tr("What to do"), tr("Checks this machine and shows how to fix what is wrong (F9)."),
                                "small", name="notice_doctor")
         close = IconButton("close", tr("Hide this message. F9 shows it again."), name="notice_close")
-        super().__init__("notice_text", "warn", (more, close), parent)
+        super().__init__("notice_text", "warn", (more, close))
         self.setObjectName("window_notice")
         for button in (more, close):
             button.clicked.connect(self._seen)

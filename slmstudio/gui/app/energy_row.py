@@ -29,8 +29,8 @@ class EnergyRow(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.price = self._field("settings_price", tr("Price of a kilowatt-hour"),
                                  tr("What you pay for a kilowatt-hour, according to your bill. Set it to see what a "

@@ -19,8 +19,8 @@ NARROW = 800
 class Logo(QWidget):
     """The program's mark: a loss that falls. resources/icons/slmstudio.svg is the same drawing."""
 
-    def __init__(self, size: int = 18, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, size: int = 18):
+        super().__init__()
         self.setFixedSize(size, size)
         theme.THEME.changed.connect(self.update)
 

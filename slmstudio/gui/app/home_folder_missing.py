@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout
 
 from slmstudio.core import home_folder, paths
 from slmstudio.core.errors import UserError
@@ -21,8 +21,8 @@ class PlaceMissing(QDialog):
     folders would look as if the work were lost.
     """
 
-    def __init__(self, error: UserError, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, error: UserError):
+        super().__init__()
         self.setWindowTitle("SLM Studio")
         self.setMinimumWidth(620)
         self.what = text_label("", "heading", wrap=True, name="missing_what", selectable=True)

@@ -146,8 +146,8 @@ class PlaceRow(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.path = ElidedLabel(str(paths.home()), name="place_path")
         self.path.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no long path widens a dialog
         self.path.setAccessibleName(tr("The folder with runs, models and chats"))

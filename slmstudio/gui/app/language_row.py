@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
@@ -27,12 +26,12 @@ class LanguageChoice(ComboBox):
 
     language_chosen = Signal(str)
 
-    def __init__(self, session: Session, why_not_now: Callable[[], str], parent: QWidget | None = None):
+    def __init__(self, session: Session, why_not_now: Callable[[], str]):
         """
         Args:
             why_not_now: why the language can't be changed now; "" where it can.
         """
-        super().__init__(parent)
+        super().__init__()
         self._session, self._why_not_now = session, why_not_now
         self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
         self.note.hide()

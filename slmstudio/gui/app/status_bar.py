@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QLabel, QWidget
+from PySide6.QtWidgets import QFrame, QLabel
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -32,8 +32,8 @@ class _Gauges(ElidedLabel):
 class StatusBar(QFrame):
     """Shows `session.job`; without one, the memory that is free; and at the right end `session.reading`."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setObjectName("status_bar")
         theme.grow(self, "setFixedHeight", theme.STATUS_HEIGHT)
         self._session = session

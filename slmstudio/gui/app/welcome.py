@@ -50,8 +50,8 @@ class Welcome(QWidget):
     left = Signal()
     found = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setAcceptDrops(True)
         self._facts = FactsGrid()
         self.banner = ErrorBanner(closable=False, name="welcome_banner")
@@ -142,8 +142,8 @@ class Welcome(QWidget):
 class FactsGrid(QWidget):
     """Lines of a mark, a name, and what was found, with a note below where there is something to do."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._lines = QWidget()
         self._outer = column_in(self, self._lines, spacing=None)
         self.show_working()

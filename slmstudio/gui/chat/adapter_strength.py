@@ -35,8 +35,8 @@ class AdapterStrength(QWidget):
 
     offered = Signal()
 
-    def __init__(self, pane: ChatPane, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, pane: ChatPane):
+        super().__init__()
         self._pane = pane
         self._model, self._loaded = "", False
         self.loras: list[LoraFacts] = []

@@ -52,8 +52,8 @@ class ChatBubble(QWidget):
 
     acted = Signal(str)
 
-    def __init__(self, role: str, who: str, actions: list[Action], parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, role: str, who: str, actions: list[Action]):
+        super().__init__()
         self.role, self.content = role, ""
         self.message: Message | None = None
         self._writing = False

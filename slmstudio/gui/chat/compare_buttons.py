@@ -22,8 +22,8 @@ class CompareButtons(QWidget):
     count_wanted = Signal(int)
     blind_changed = Signal(bool)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._count = 1
         self.compare = SecondaryButton(tr("Side by side"),
                                        tr("Ask two models each question, such as the base and the one you trained."),

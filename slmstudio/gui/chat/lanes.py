@@ -24,8 +24,8 @@ class ChatLane(QWidget):
         choice: which model; the tab puts it into its header while there is only one lane.
     """
 
-    def __init__(self, name: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str):
+        super().__init__()
         self.choice, self.pane = ModelChoice(name), ChatPane()
         for name, icon, tooltip in (("correct", "correct", tr("Correct this answer, for the next training")),
                                     ("test", "flask", tr("Add the question to a test set"))):
@@ -66,8 +66,8 @@ class ChatLanes(QWidget):
     made = Signal(object)
     count_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._names = (tr("Model"), tr("Second model"), tr("Third model"), tr("Fourth model"))
         self._row = row_in(self)
         self.lanes: list[ChatLane] = []

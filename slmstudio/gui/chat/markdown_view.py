@@ -132,8 +132,8 @@ class CodeBlock(QFrame):
 class MarkdownView(QWidget):
     """The pieces of one message, top to bottom."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.blocks: list[TextBlock | CodeBlock] = []
         self._pieces: list[Piece] = []
         self._width = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
@@ -70,8 +70,8 @@ class ChatPane(QFrame):
     acted = Signal(str, object)
     adapter_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("card", "true")
         self.lane = Lane("")
         self.state = "empty"

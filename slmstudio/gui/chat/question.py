@@ -55,8 +55,8 @@ class ChatInput(QWidget):
     recalled = Signal()
     edit_cancelled = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._answering = self._ready = self.editing = False
         self.editor = _Editor()
         self.editor.setObjectName("chat_input")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QLineEdit, QListWidgetItem, QMenu, QWidget
+from PySide6.QtWidgets import QLineEdit, QListWidgetItem, QMenu
 
 from slmstudio.core import paths
 from slmstudio.core.chat import store
@@ -58,8 +58,8 @@ class ChatList(Card):
     renamed = Signal(object, str)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Chats"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Chats"))
         self.header.addWidget(IconButton("plus", tr("Start a new conversation with the same models"), name="new_chat",
                                          clicked=self.new_wanted))
         theme.grow(self, "setFixedWidth", WIDTH)

@@ -39,8 +39,8 @@ class SliderRow(QWidget):
     changed = Signal()
 
     def __init__(self, name: str, tooltip: str, low: int, high: int, value: int, scale: float,
-                 form: Callable[[float], str], parent: QWidget | None = None):
-        super().__init__(parent)
+                 form: Callable[[float], str]):
+        super().__init__()
         self._scale, self._form = scale, form
         self.figure = text_label("", "strong")
         self.slider = Slider(Qt.Orientation.Horizontal)
@@ -78,8 +78,8 @@ class ChatSettings(Card):
     context_changed = Signal()
     system_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("How it answers"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("How it answers"))
         self.header.addWidget(IconButton("undo",
                                          tr("Reset everything in this column, including the system prompt. Ctrl+Z in "
                                             "its field brings the prompt back."), name="reset_sampling",

@@ -43,8 +43,8 @@ from slmstudio.gui.votes.dialog import show_votes
 class ChatTab(QWidget):
     """Saved conversations at the left, the models and their answers in the middle, settings at the right."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setAcceptDrops(True)
         self._session = session
         self.banner = ErrorBanner(name="chat_tab_banner")

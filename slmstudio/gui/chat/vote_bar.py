@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
@@ -45,8 +45,8 @@ class VoteBar(QFrame):
     voted = Signal(str, object)
     list_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("inset", "true")
         self.text = text_label("", "body", wrap=True, name="vote_text")
         self.more = SecondaryButton(tr("All votes…"),

@@ -21,8 +21,8 @@ class ChatWaiting(QWidget):
 
     choose_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.title = text_label(tr("Talk to a model"), "title", wrap=True)
         self.text = text_label("", "muted", wrap=True)
         self.choose = PrimaryButton(tr("Choose a model"), tr("Show the models you can talk to."), name="chat_choose",

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import Signal
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, os_errors_as
@@ -47,9 +47,8 @@ class JobThread(LivingThread):
     caught_up = Signal(object)
     ended = Signal(object)
 
-    def __init__(self, job: Job, parent: QObject | None = None, *, start_worker: bool = False,
-                 grace_seconds: float = GRACE_SECONDS):
-        super().__init__(parent)
+    def __init__(self, job: Job, *, start_worker: bool = False, grace_seconds: float = GRACE_SECONDS):
+        super().__init__()
         self.job, self.was_over = job, False
         self._start_worker, self._grace = start_worker, grace_seconds
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()

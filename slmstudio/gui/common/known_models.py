@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import jobs, llama, paths
 from slmstudio.core.i18n import tr
@@ -49,8 +48,8 @@ class ModelChoice(ComboBox):
 
     chosen = Signal(object)
 
-    def __init__(self, name: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str):
+        super().__init__()
         self.setAccessibleName(name)
         self._what = tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped here.")
         self.setPlaceholderText(tr("Choose a model…"))

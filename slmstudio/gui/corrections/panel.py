@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -42,8 +42,8 @@ class CorrectPanel(Card):
     stored = Signal()
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(tr("Correct this answer"), parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(tr("Correct this answer"))
         self._close = IconButton("close", tr("Close without adding anything (Esc)"))
         self.header.addWidget(self._close)
         self._session = session

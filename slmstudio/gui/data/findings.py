@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeySequence, QPainter, QTextLayout
-from PySide6.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QToolTip, QWidget
+from PySide6.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QToolTip
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -27,8 +27,8 @@ class FindingsCard(Card):
 
     line_wanted = Signal(int, str)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Rows that can't be used"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Rows that can't be used"))
         self.chip = Chip(name="findings_chip")
         self.header.addWidget(self.chip)
         self.good = text_label("", "muted", wrap=True, name="findings_good")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QMenu
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import DropArea
@@ -33,8 +33,8 @@ class ListCard(Card):
     remove_wanted = Signal()
     dropped = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Datasets"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Datasets"))
         self.recent = RecentButton()
         fill(self.header, SecondaryButton(tr("+ Add"), tr("Choose more files with rows (Ctrl+O)."), "small",
                                           name="data_add", clicked=self.add_wanted), self.recent)

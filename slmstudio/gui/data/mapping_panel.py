@@ -84,8 +84,8 @@ class MappingPanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._shown = Columns((), {})
         self._choices = NO_CHOICES
         self._columns_said = True

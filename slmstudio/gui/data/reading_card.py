@@ -36,8 +36,8 @@ class ReadingCard(Card):
 
     reread = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("How this file was read"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("How this file was read"))
         self._dataset: Dataset | None = None
         self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_facts")
         self.header.insertWidget(1, self.facts)

@@ -67,8 +67,8 @@ class RecentList(QWidget):
     chosen = Signal(object)
     removed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.rows: list[_Row] = []
         title = text_label(tr("Recent files"), "section")
         title.setContentsMargins(theme.SPACE_S, 0, 0, theme.SPACE_XS)

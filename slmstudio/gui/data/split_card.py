@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QRadioButton
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
@@ -39,8 +39,8 @@ class SplitCard(Card):
     counted = Signal(int, int)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", parent=parent)
+    def __init__(self) -> None:
+        super().__init__("")
         self._dataset: Dataset | None = None
         self._eval: Dataset | None = None
         self._task = TaskSlot()

@@ -45,8 +45,8 @@ class DataTab(QWidget):
 
     idle = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.queue = ReadingQueue(session, self)
         self.queue.begun.connect(self._show_progress)

@@ -37,8 +37,8 @@ class TokenPreview(QWidget):
 
     model_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._model: Path | None = None
         self._name = self._template = ""
         self._loaded: _Loaded | None = None

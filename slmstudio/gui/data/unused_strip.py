@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
@@ -25,8 +25,8 @@ class UnusedStrip(QFrame):
     accepted = Signal()
     choose_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("banner", "warn")
         self.setObjectName("unused_strip")
         self.text = text_label("", "strong", wrap=True, name="unused_text")

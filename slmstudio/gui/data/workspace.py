@@ -65,8 +65,8 @@ class DataWorkspace(QWidget):
     changed = Signal()
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.strip = UnusedStrip()
         self.strip.accepted.connect(self._use_all_the_same)

@@ -48,8 +48,8 @@ class EvaluationChoice(QWidget):
     model_wanted = Signal(object)
     download_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setAcceptDrops(True)
         self.test: Path | None = None
         self._folders: dict[str, Path] = {}

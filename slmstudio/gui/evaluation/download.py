@@ -35,8 +35,8 @@ class BenchmarkDownload(QWidget):
 
     fetched = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.followed = FollowedJob(self)
         self.followed.moved.connect(self._show_events)
         self.followed.ended.connect(self._ended)

@@ -27,8 +27,8 @@ class JudgeFields(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._votes = 0
         self.wanted = named(QCheckBox(tr("Let another model judge the answers")), "evaluation_judged",
                             tip=tr("A model on this machine reads each pair of answers in both orders, and says which "

@@ -55,8 +55,8 @@ class ModelPicker(ComboBox):
 
     picked = Signal(object)
 
-    def __init__(self, name: str, placeholder: str, tooltip: str, *, keeps: bool, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, placeholder: str, tooltip: str, *, keeps: bool):
+        super().__init__()
         self._keeps = keeps
         self._path: Path | None = None
         self.setAccessibleName(name)
@@ -122,8 +122,8 @@ class ModelBoxes(QWidget):
     changed = Signal()
     wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes: dict[str, QCheckBox] = {}
         self.added: list[dict[str, Any]] = []
         self._run: Path | None = None

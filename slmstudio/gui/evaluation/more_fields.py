@@ -26,8 +26,8 @@ class MoreFields(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.longest = spin_box("evaluation_longest", tr("Maximum answer length, tokens"),
                                 tr("Longer answers are cut here. The time grows with the length of the answers."), 1,
                                 LONGEST)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -64,8 +64,8 @@ class EvaluationPanel(QFrame):
     made = Signal(object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("inset", True)
         self._folder: Path | None = None
         self._longest: int | None = None
@@ -234,8 +234,8 @@ class EvaluationPanel(QFrame):
 class Warnings(QFrame):
     """What should be known before the start, a sentence a line."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("banner", "warn")
         self.text = text_label("", "body", wrap=True, name="evaluation_known")
         column_in(self, self.text, spacing=None, margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -38,8 +38,8 @@ class EvaluationRun(QFrame):
 
     ended = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setProperty("inset", True)
         self._session, self.name = session, ""
         self.followed = FollowedJob(self, session)

@@ -55,8 +55,8 @@ class ScoresView(QWidget):
     go_on = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._all: list[Evaluation] = []
         self._remarks: list[str] = []
         self._said: Said | None = None

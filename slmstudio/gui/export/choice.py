@@ -37,8 +37,8 @@ class ExportChoice(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._facts: ModelFacts | None = None
         self._missing = llama.trouble()
         self._targets = list(advice.TARGETS)

@@ -119,8 +119,8 @@ class ExportsModel(QAbstractTableModel):
 class ExportsTable(QTableView):
     """The files of one run; one of them is selected."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("exports")
         self.exports = ExportsModel(self)
         self.setModel(self.exports)

@@ -51,8 +51,8 @@ class ExportPanel(QFrame):
     finished = Signal()
     closed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setProperty("inset", True)
         self._session = session
         self._run: RunSummary | None = None

@@ -101,8 +101,8 @@ def _meaning(name: str) -> str:
 class ParityTable(QWidget):
     """The checks of one file, and below them what to do about those that failed."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.checks = ChecksModel(self)
         self.table = QTableView()
         self.table.setObjectName("parity")

@@ -29,8 +29,8 @@ class RecipePage(QWidget):
         wrap: break long lines, as of commands.
     """
 
-    def __init__(self, lead: str, name: str, *, wrap: bool = True, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, lead: str, name: str, *, wrap: bool = True):
+        super().__init__()
         self._task = TaskSlot()
         self._gguf: Path | None = None
         self.recipe: Recipe | None = None
@@ -102,8 +102,8 @@ class RecipePage(QWidget):
 class OllamaPage(RecipePage):
     """The Modelfile, and "Create in Ollama" where Ollama is installed."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", tr("Modelfile"), wrap=False, parent=parent)
+    def __init__(self) -> None:
+        super().__init__("", tr("Modelfile"), wrap=False)
         self.lead.setText(tr("A Modelfile that contains the chat template and the stop tokens."))
         self.create = SecondaryButton(tr("Create in Ollama"), "", "small", name="ollama_create", clicked=self._create)
         self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small",
@@ -149,8 +149,8 @@ class OllamaPage(RecipePage):
 class LmStudioPage(RecipePage):
     """Where the file goes, and a button that puts it there."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", tr("Location in LM Studio's folder"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__("", tr("Location in LM Studio's folder"))
         self.lead.setText(tr("LM Studio finds models in its own folder. The file goes here:"))
         self.put = SecondaryButton(tr("Add to LM Studio"),
                                    tr("Link the file into LM Studio's folder, or copy it if it's on another disk."),

@@ -30,8 +30,8 @@ class ServePanel(QFrame):
 
     closed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setProperty("inset", True)
         self._session = session
         self._shown: tuple[RunSummary, Export] | None = None

@@ -30,8 +30,8 @@ class ServerPage(QWidget):
         server: may serve another file than the selected one.
     """
 
-    def __init__(self, server: ModelServer, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, server: ModelServer):
+        super().__init__()
         self._server = server
         self._path: Path | None = None
         self.banner = ErrorBanner(name="server_banner")

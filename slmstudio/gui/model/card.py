@@ -48,8 +48,8 @@ class ModelCard(Card):
 
     use_wanted = Signal(object)
 
-    def __init__(self, session: Session, work: ModelWork, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self, session: Session, work: ModelWork):
+        super().__init__(" ")
         self._session, self._work = session, work
         self._entry: ModelEntry | None = None
         self._fit: fit.Fit | None = None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class FactsTable(QWidget):
     """One row of figures under their names, and a line below: the folder, or the name on the hub."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         names = (tr("Family"), tr("Parameters"), tr("Context"), tr("Vocabulary"), tr("Layers"),
                  tr("Disk"), tr("Licence"))
         grid = grid_in(self, theme.SPACE_L, theme.SPACE_S)

@@ -41,8 +41,8 @@ class FitView(QWidget):
     measure_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.title = text_label("", "section")
         self.bar = ShareBar()
         self.bar.setObjectName("fit_bar")
@@ -192,8 +192,8 @@ class Lines(QWidget):
         figures: the column with figures, which the last column explains; with 0, all columns are as wide as each other.
     """
 
-    def __init__(self, title: str, figures: int, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, title: str, figures: int):
+        super().__init__()
         self.setAccessibleName(title)
         self._figures = figures
         self._grid = grid_of(theme.SPACE_L, theme.SPACE_S)

@@ -55,8 +55,8 @@ class GetPage(QWidget):
     pause_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._entry: ModelEntry | None = None
         self._state: Fetching | None = None
         self._working = self._can_start = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit
 
 from slmstudio.core import units
 from slmstudio.core.i18n import ntr, tr
@@ -47,8 +47,8 @@ class ModelListCard(Card):
     repo_typed = Signal(str)
     forget_wanted = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(tr("Models"), parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(tr("Models"))
         self.view = SegmentedControl((tr("Fits"), tr("On disk"), tr("All")),
                                      tooltips=(tr("Models that can be trained on this machine, and those on disk."),
                                                tr("Models that are already on this machine."),

@@ -40,8 +40,8 @@ class ModelTab(QWidget):
     refreshed = Signal()
     opened = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self._reading = TaskSlot()
         self.setAcceptDrops(True)

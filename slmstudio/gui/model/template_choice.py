@@ -46,8 +46,8 @@ class TemplateChoice(QWidget):
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._found: _Found | None = None
         self._task = TaskSlot()
         self.title = text_label(tr("No chat template: choose how conversations are written"), "section")

@@ -30,8 +30,8 @@ BOTH, EVAL, TRAIN = range(3)
 class ComparePlot(QWidget):
     """One colour a run, named below: eval loss as a thick line with dots, train loss as a thin one."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.plot = Plot(tr("Loss"), x_unit=tr("steps"),
                          x_form=lambda x: tr("step {x:,.0f}", x=x),
                          value_form=lambda value: f"{value:.3f}", empty=tr("None of these runs has a loss yet."),

@@ -43,8 +43,8 @@ class Histogram(QWidget):
         cut: names the line where rows are cut, with {length}.
     """
 
-    def __init__(self, name: str, unit: str, cut: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, unit: str, cut: str):
+        super().__init__()
         self._cut_text = cut
         self._lengths: Sequence[int] = ()
         self._cut: int | None = None

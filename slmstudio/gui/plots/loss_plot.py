@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QWidget
+from PySide6.QtWidgets import QCheckBox
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
@@ -29,11 +29,11 @@ class LossPlot(Plot):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
+    def __init__(self) -> None:
         super().__init__(tr("Loss"), x_unit=tr("steps"),
                          x_form=lambda x: tr("step {x:,.0f}", x=x),
                          value_form=lambda value: f"{value:.3f}",
-                         empty=tr("The loss appears with the first step."), term="eval_loss", parent=parent)
+                         empty=tr("The loss appears with the first step."), term="eval_loss")
         self.add_curve("raw", "train", label=tr("train"), width=1, alpha=0.35)
         self.add_curve("smooth", "train", label=tr("train, smoothed"))
         self.add_curve("eval", "eval", label=tr("eval"), dots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QScrollArea, QWidget
+from PySide6.QtWidgets import QScrollArea
 
 from slmstudio.core import units
 from slmstudio.core.hardware.describe import short_gpu_name
@@ -47,8 +47,8 @@ class RunPlots(QScrollArea):
     stands still for all of them; and drawing takes no more than a quarter of the time.
     """
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._history = RunHistory()
         self._config: RunConfig | None = None
         self._drawn: dict[str, tuple[str, ...]] = {}

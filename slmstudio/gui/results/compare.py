@@ -40,8 +40,8 @@ class ComparePanel(QWidget):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._runs: list[RunFacts] = []
         self.curves: ComparePlot | None = None
         self.tabs = SegmentedControl([tr("Losses"), tr("Settings"), tr("Scores")], tooltips=[

@@ -124,8 +124,8 @@ class ComparedRows(QDialog):
 class _Shown(RowDetail):
     """A row that can't be changed: it belongs to several evaluations."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.foot.hide()
 
     def show_row(self, row: Row | None, first: str, second: str) -> None:

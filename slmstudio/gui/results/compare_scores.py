@@ -42,8 +42,8 @@ class ComparedScores(QWidget):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._runs: list[RunFacts] = []
         self._shown: Shown = {}
         self._tests: list[Side] = []

@@ -42,8 +42,8 @@ class EvaluationSection(QWidget):
     proposal_wanted = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self._run: RunFacts | None = None
         self.panel, self.scores = EvaluationPanel(), ScoresView()

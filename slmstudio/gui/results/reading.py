@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -24,8 +24,8 @@ class ReadingPage(QStackedWidget):
     cancelled = Signal()
     go_on = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.strip = ProgressStrip(name="runs_progress",
                                    tip=tr("Stop reading. What has been read is kept until you close the program."),
                                    cancelled=self.cancelled)

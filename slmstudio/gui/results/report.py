@@ -20,8 +20,8 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 class ReportLine(QWidget):
     """Below the button: where the report is, and how to get there when nothing opens it."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._path = Path()
         self.said, self.place = text_label("", "small"), ElidedLabel("", "small")
         self.said.setObjectName("report_said")

@@ -64,8 +64,8 @@ class RunDetails(Card):
     rows_wanted = Signal(object, str)
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(" ")
         self._session = session
         self._run: RunSummary | None = None
         self._reads_exports = False

@@ -46,8 +46,8 @@ class NotesEditor(QWidget):
     saved = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._folder: Path | None = None
         self._kept = Notes()
         self._unsaved: dict[Path, Notes] = {}

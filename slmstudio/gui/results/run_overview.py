@@ -22,8 +22,8 @@ from slmstudio.gui.common.widgets.layouts import column_in
 class RunOverview(QWidget):
     """Losses before and after with a sentence on them, and the run's facts."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.scores, self.facts = Grid(3), Grid(1)
         self.advice = text_label("", "small", wrap=True, name="overview_advice")
         column_in(self, text_label(tr("What it learned"), "section"), self.scores, self.advice,

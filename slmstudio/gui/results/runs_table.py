@@ -166,8 +166,8 @@ class RunsTable(QTableView):
     open_folder = Signal(object)
     delete = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("runs")
         self.runs = RunsModel(self)
         self.setModel(self.runs)

@@ -63,8 +63,8 @@ class _Loaded:
 class ResultsTab(QWidget):
     """Reads the run folders whenever they may have changed; they are the only store."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self._shown_run: Path | None = None
         self._select: Path | None = None

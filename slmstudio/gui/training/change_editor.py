@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QFrame, QLineEdit, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig
@@ -31,8 +31,8 @@ class ChangeEditor(QFrame):
 
     apply_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("change_editor")
         self.setProperty("bar", True)
         self._config: RunConfig | None = None

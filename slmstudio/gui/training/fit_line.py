@@ -33,8 +33,8 @@ class FitLine(QWidget):
     measure_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._outlook: Outlook | None = None
         self._measuring = self._can_measure = False
         self.line = text_label("", "small", wrap=True, name="plan_fit", selectable=True)

@@ -29,8 +29,8 @@ class PlanButtons(QWidget):
     other_wanted = Signal()
     afresh_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._ready = self._running = self._showed_plan = False
         self._going_on = ""
         self.note = text_label("", "small", wrap=True, name="plan_note", selectable=True)

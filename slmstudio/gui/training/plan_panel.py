@@ -42,8 +42,8 @@ class PlanPanel(Card):
         buttons: what to do with it.
     """
 
-    def __init__(self, planning: Planning, parent: QWidget | None = None):
-        super().__init__(tr("Plan"), parent=parent)
+    def __init__(self, planning: Planning):
+        super().__init__(tr("Plan"))
         self.planning = planning
         self.config: RunConfig | None = None
         self.rows: dict[str, FieldRow] = {}

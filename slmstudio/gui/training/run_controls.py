@@ -25,8 +25,8 @@ class RunControls(QWidget):
     stop = Signal()
     end_now = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._paused = self.stopping = False
         self.freeing = False
         self.pause_button = SecondaryButton(tr("Pause"),

@@ -40,8 +40,8 @@ class RunEnd(QWidget):
     export_wanted = Signal()
     chat_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._details = ""
         self._asked: dict[str, Any] = {}
         self.result = text_label("", "strong", wrap=True, name="run_result")

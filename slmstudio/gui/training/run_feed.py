@@ -139,8 +139,8 @@ class _WrappedLines(QStyledItemDelegate):
 class RunFeed(Card):
     """What happened, or the log: one of the two."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self.title.hide()
         self.feed, self.log = FeedModel(self), LogModel(self)
         self.mode = SegmentedControl([tr("Events"), tr("Log")],

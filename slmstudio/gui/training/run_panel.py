@@ -53,8 +53,8 @@ class RunPanel(Card):
     change_wanted = Signal()
     guard_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self.title.setText(tr("No run yet"))
         self.chip = Chip(name="run_state")
         self.chip.hide()

@@ -127,8 +127,8 @@ class QueueCard(Card):
 
     start_wanted = Signal()
 
-    def __init__(self, runs: RunQueue, parent: QWidget | None = None):
-        super().__init__(parent=parent, title=tr("Queue"))
+    def __init__(self, runs: RunQueue):
+        super().__init__(title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
         self.start = SecondaryButton(tr("Start next"), tr("Start the first waiting run."), "small", name="queue_start",

@@ -41,8 +41,8 @@ from slmstudio.gui.training.watch_panel import WatchPanel
 class TrainingTab(QWidget):
     """Plans a run, starts it, follows it, and shows how it ended."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.followed = FollowedRun(session, self)
         self._planning_next = False

@@ -29,8 +29,8 @@ class WatchPanel(Card):
 
     sample_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Watch it learn"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Watch it learn"))
         self._samples: list[dict[str, Any]] = []
         self._shown: dict[str, Any] | None = None
         self._asking = False

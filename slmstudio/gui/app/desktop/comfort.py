@@ -26,8 +26,8 @@ class ComfortRows(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self._make_text_size()
         self.still = named(QCheckBox(tr("Show no animations")), "settings_still",

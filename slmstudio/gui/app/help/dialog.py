@@ -61,8 +61,8 @@ class HelpDialog(QDialog):
 class Glossary(QWidget):
     """All terms in alphabetical order, with a field that narrows them down."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.search = named(QLineEdit(placeholderText=tr("Find a word")), "glossary_search", tr("Find a word"),
                             tr("Shows the words that have this in their name or meaning."))
         self.search.textChanged.connect(self._narrow)
@@ -91,8 +91,8 @@ class Glossary(QWidget):
 class AboutPage(QWidget):
     """The version, and everything that a bug report needs, to be copied."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.version = text_label(tr("Version {version} · Python {python} · Qt {qt} · {system}",
                                      version=slmstudio.__version__, python=platform.python_version(), qt=qVersion(),
                                      system=f"{platform.system()} {platform.machine()}"), "muted", wrap=True,

@@ -103,8 +103,8 @@ class DropArea(QFrame):
 
     dropped = Signal(object)
 
-    def __init__(self, text: str = "", parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, text: str = ""):
+        super().__init__()
         self.setAcceptDrops(True)
         self._over = False
         self.column = QVBoxLayout(self)
@@ -147,9 +147,8 @@ class EmptyState(DropArea):
     It takes files like any DropArea; a view that wants none calls `setAcceptDrops(False)`.
     """
 
-    def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = "",
-                 parent: QWidget | None = None):
-        super().__init__("", parent)
+    def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = ""):
+        super().__init__("")
         theme.grow(self, "setFixedWidth", STATE_WIDTH)
         self.column.setContentsMargins(*[STATE_PADDING] * 4)
         self.column.setSpacing(theme.SPACE_L)

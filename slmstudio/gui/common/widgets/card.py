@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel
@@ -19,8 +19,8 @@ class Card(QFrame):
         title: the heading's label.
     """
 
-    def __init__(self, title: str = "", *, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, title: str = ""):
+        super().__init__()
         self.setProperty("card", True)
         layout = column_in(self, spacing=theme.SPACE_M, margins=theme.CARD_PADDING)
         self.title = ElidedLabel(title, "heading")

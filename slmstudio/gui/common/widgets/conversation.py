@@ -32,9 +32,8 @@ class Bubble(QFrame):
         calls: what the message calls, each in a frame of its own below the text.
     """
 
-    def __init__(self, role: str, text: str, caption: str = "", calls: Sequence[str] = (),
-                 parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, role: str, text: str, caption: str = "", calls: Sequence[str] = ()):
+        super().__init__()
         self.setProperty("bubble", role)
         column = column_in(self, spacing=2, margins=(12, 8, 12, 8))
         self._caption = text_label(caption, "small")
@@ -83,8 +82,8 @@ class BubbleArea(QScrollArea):
         margin: what is beside them, in pixels.
     """
 
-    def __init__(self, margin: int, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, margin: int):
+        super().__init__()
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._margin = margin
@@ -136,8 +135,8 @@ class _Part(NamedTuple):
 class ConversationView(BubbleArea):
     """The messages of one row, top to bottom; or its text."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(2 * theme.CARD_PADDING, parent)
+    def __init__(self) -> None:
+        super().__init__(2 * theme.CARD_PADDING)
         self.setAccessibleName(tr("Conversation"))
 
     def show_record(self, record: Record | None) -> None:

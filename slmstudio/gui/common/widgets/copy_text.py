@@ -37,8 +37,8 @@ class CopyText(QFrame):
         wrap: break long lines, as of commands; a program is scrolled.
     """
 
-    def __init__(self, name: str, most_lines: int = 9, *, wrap: bool = False, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, most_lines: int = 9, *, wrap: bool = False):
+        super().__init__()
         self._copied, self._most = "", most_lines
         self.field = _Field()
         self.field.setReadOnly(True)
@@ -91,8 +91,8 @@ class CopyLine(QWidget):
         secret: hide it at first.
     """
 
-    def __init__(self, name: str, *, secret: bool = False, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, *, secret: bool = False):
+        super().__init__()
         self.field = QLineEdit()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)

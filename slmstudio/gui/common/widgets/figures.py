@@ -156,8 +156,8 @@ class FigureTable(QTableView):
         grows: the table is as high as its rows, up to `most`; else it takes the room it is given, and scrolls.
     """
 
-    def __init__(self, name: str, *, grows: bool = False, most: int = 12, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, *, grows: bool = False, most: int = 12):
+        super().__init__()
         self.figures = FigureModel(self)
         self.setModel(self.figures)
         self._grows, self._most = grows, most

@@ -28,8 +28,8 @@ class HoursEdit(QWidget):
 
     edited = Signal(str)
 
-    def __init__(self, text: str, *, in_one_line: bool = False, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, text: str, *, in_one_line: bool = False):
+        super().__init__()
         self.check = QCheckBox(text)
         self.start = self._time("start", tr("Start of the hours"))
         self.end = self._time("end", tr("End of the hours"))

@@ -23,8 +23,8 @@ SOON_MS = 300
 class ProgressBar(QProgressBar):
     """A bar without a text. Where nothing is to move, a bar whose end nobody knows stays empty."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setTextVisible(False)
 
     def setRange(self, least: int, most: int) -> None:

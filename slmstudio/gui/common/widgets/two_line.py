@@ -21,9 +21,8 @@ class TwoLineList(QListWidget):
         elide: what a name loses that is too long: its middle, as with files, or its end, as with sentences.
     """
 
-    def __init__(self, name: str, parent: QWidget | None = None,
-                 elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle):
-        super().__init__(parent)
+    def __init__(self, name: str, elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle):
+        super().__init__()
         self.setAccessibleName(name)
         self.setItemDelegate(_TwoLineDelegate(self, elide))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

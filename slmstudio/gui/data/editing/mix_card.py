@@ -41,8 +41,8 @@ class MixCard(Card):
     made = Signal(object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Mix datasets"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Mix datasets"))
         self._rows: list[tuple[Dataset, QCheckBox, DoubleSpinBox]] = []
         self._writing = False
         self.banner = ErrorBanner()

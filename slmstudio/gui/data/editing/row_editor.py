@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QPlainTextEdit, QScrollArea, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QScrollArea
 
 from slmstudio.core.data.versions import edits
 from slmstudio.core.errors import UserError
@@ -39,8 +39,8 @@ class RowEditor(Card):
     saved = Signal(object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self._record: Record | None = None
         self.fields: list[QPlainTextEdit] = []
         self.banner = ErrorBanner()

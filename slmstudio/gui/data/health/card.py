@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
@@ -74,8 +74,8 @@ class HealthCard(Card):
     cancelled = Signal()
     check_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(ptr("of a dataset", "Health"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(ptr("of a dataset", "Health"))
         self.chip = Chip(name="health_chip")
         self.header.addWidget(self.chip)
         self.about = text_label("", "small", wrap=True, name="health_about")

@@ -25,8 +25,8 @@ MOST_SCRIPTS = 3
 class LengthStrip(QWidget):
     """A histogram of tokens per row on the left, figures on the right."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._flat = self._drawn = False
         self._counts: tuple[TokenCounts, int, str, bool] | None = None
         self.title = text_label(tr("Tokens per row"), "section")

@@ -41,8 +41,8 @@ class MendCard(Card):
     written = Signal(object, object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self._report: work.Report | None = None
         self._preview: work.Preview | None = None
         self._task = TaskSlot()

@@ -30,8 +30,8 @@ class StatisticsStrip(QWidget):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._task = TaskSlot()
         self.scripts = ShareBar(height=10)
         self.scripts.setObjectName("statistics_scripts")

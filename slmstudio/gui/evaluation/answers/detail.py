@@ -55,8 +55,8 @@ class RowDetail(QWidget):
     references_wanted = Signal(object, list)
     remove_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._row: Row | None = None
         self._models = ("base", "tuned")
         self._marking = TaskSlot()

@@ -23,8 +23,8 @@ class RowsFilters(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.search = named(QLineEdit(placeholderText=tr("Search questions and answers"), clearButtonEnabled=True),
                             "rows_search", tr("Search questions and answers"),
                             tr("Show rows whose question, answers or reference contain this (Ctrl+F)."))

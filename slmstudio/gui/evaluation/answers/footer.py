@@ -16,8 +16,8 @@ NAMED = 3
 
 
 class RowsFoot(QWidget):
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._counted = self._begun = ""
         self._at_work = False
         self.count = text_label("", "small", wrap=True, name="rows_count")

@@ -62,8 +62,8 @@ class RowsPage(Card):
     changed = Signal()
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(" ")
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
         self._task: Task | None = None

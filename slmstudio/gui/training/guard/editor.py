@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QCheckBox, QFrame, QLineEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QLineEdit
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -33,8 +33,8 @@ class GuardEditor(QFrame):
 
     apply_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("guard_editor")
         self.setProperty("bar", True)
         self._config: RunConfig | None = None

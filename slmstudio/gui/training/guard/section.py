@@ -38,8 +38,8 @@ class GuardSection(QWidget):
 
     wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._resting: dict[str, Any] | None = None
         self._advice: dict[str, Any] | None = None
         self.editor = GuardEditor()

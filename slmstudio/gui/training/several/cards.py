@@ -30,8 +30,8 @@ class CardsSection(QWidget):
     chosen = Signal(str, object)
     machines_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes: list[QCheckBox] = []
         self._cards: tuple[str, ...] = ()
         self._showing = self._editable = self._windows = False
