@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QSizePolicy, QTabBar, QWidget
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_in
 
@@ -54,13 +55,11 @@ class Header(QFrame):
         self.setObjectName("header")
         theme.grow(self, "setFixedHeight", theme.HEADER_HEIGHT)
         brand = text_label("SLM Studio", name="brand")
-        self.tabs = QTabBar()
-        self.tabs.setObjectName("tabs")
+        self.tabs = named(QTabBar(), "tabs", tr("Steps"))
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setElideMode(Qt.TextElideMode.ElideNone)
         self.tabs.setUsesScrollButtons(False)
-        self.tabs.setAccessibleName(tr("Steps"))
         self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         for number, label in enumerate(labels, 1):
             self.tabs.setTabToolTip(self.tabs.addTab(label), tr("{tab} (Ctrl+{number})", tab=label, number=number))

@@ -10,7 +10,7 @@ from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 
 
@@ -35,10 +35,8 @@ class LanguageChoice(ComboBox):
         self._session, self._why_not_now = session, why_not_now
         self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
         self.note.hide()
-        self.setObjectName("settings_language")
-        self.setAccessibleName(tr("Language"))
-        self.setToolTip(tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps "
-                           "running."))
+        named(self, "settings_language", tr("Language"),
+              tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps running."))
         names = i18n.available()
         system = i18n.system_language()
         self.addItem(tr("Same as the system ({language})", language=names.get(system, system)), "")

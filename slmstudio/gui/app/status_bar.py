@@ -9,6 +9,7 @@ from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressBar
@@ -47,9 +48,8 @@ class StatusBar(QFrame):
         self.memory = text_label("", "small", name="status_memory")
         self.memory.setToolTip(tr("Memory that is free for training now. Close other programs to have more."))
         self.right = text_label("", "small", name="status_right")
-        self.gauges = _Gauges("", "small", Qt.TextElideMode.ElideRight)
-        self.gauges.setObjectName("status_gauges")
-        self.gauges.setAccessibleName(tr("What the machine's sensors say"))
+        self.gauges = named(_Gauges("", "small", Qt.TextElideMode.ElideRight), "status_gauges",
+                            tr("What the machine's sensors say"))
         self.gauges.hide()
         self.server = text_label("", "small", name="status_server")
         self.server.setToolTip(tr("The server that other programs can talk to. Stop it in the Results tab."))

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QWidget
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
@@ -58,12 +59,10 @@ class ChatInput(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._answering = self._ready = self.editing = False
-        self.editor = _Editor()
-        self.editor.setObjectName("chat_input")
+        self.editor = named(_Editor(), "chat_input", tr("Your question"),
+                            tr("Enter sends it, Shift+Enter adds a new line, Esc stops the answer, and Up in the empty "
+                               "field edits your last question."))
         self.editor.setPlaceholderText(tr("Ask something · Enter sends, Shift+Enter adds a line"))
-        self.editor.setAccessibleName(tr("Your question"))
-        self.editor.setToolTip(tr("Enter sends it, Shift+Enter adds a new line, Esc stops the answer, and Up in the "
-                                  "empty field edits your last question."))
         theme.grow(self.editor, "setFixedHeight", HEIGHT)
         self.editor.setTabChangesFocus(True)
         self.send_button = PrimaryButton(tr("Send"), tr("Send the question (Enter)."), name="chat_send")

@@ -82,20 +82,17 @@ class ChatList(Card):
                             tr("Search the conversations"),
                             tr("Shows the conversations where you or a model said this."))
         self.search.textChanged.connect(self._show)
-        self.name = _Name()
-        self.name.setObjectName("rename_chat")
-        self.name.setAccessibleName(tr("Name of the conversation"))
-        self.name.setToolTip(tr("Enter saves the name, Esc cancels. If the name is empty, the first question is shown "
-                                "instead."))
+        self.name = named(_Name(), "rename_chat", tr("Name of the conversation"),
+                          tr("Enter saves the name, Esc cancels. If the name is empty, the first question is shown "
+                             "instead."))
         self.name.returnPressed.connect(self._rename)
         self.name.left.connect(self.name.hide)
         self.name.hide()
 
     def _make_list(self) -> None:
         self._none = text_label("", "small", wrap=True)
-        self.list = TwoLineList(tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
-        self.list.setObjectName("chats")
-        self.list.setToolTip(tr("F2 renames a conversation, Delete moves it to the trash."))
+        self.list = named(TwoLineList(tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight), "chats",
+                          tip=tr("F2 renames a conversation, Delete moves it to the trash."))
         self.list.itemClicked.connect(self._open)
         self.list.itemActivated.connect(self._open)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)

@@ -13,6 +13,7 @@ from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
@@ -36,11 +37,9 @@ class _Row(QWidget):
 
     def __init__(self, path: Path, missing: Missing | None, parent: QWidget | None = None):
         super().__init__(parent)
-        self.button = QPushButton()
-        self.button.setObjectName("recent_file")
+        self.button = named(QPushButton(), "recent_file", path.name if missing is None else f"{path.name}. {missing}",
+                            plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
         self.button.setProperty("kind", "row")
-        self.button.setAccessibleName(path.name if missing is None else f"{path.name}. {missing}")
-        self.button.setToolTip(plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
         self.name, self.where = ElidedLabel(path.name), ElidedLabel("", "small")
         self.where.setText(str(path.parent) if missing is None else _short(missing))
         theme.grow(self.name, "setFixedWidth", NAME_WIDTH)

@@ -44,9 +44,7 @@ class WatchPanel(Card):
         # Large text needs more room than there may be.
         self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
         fill(self.body, (self._waiting_area, 1), self._make_steps())
-        self._area = BubbleArea(theme.SPACE_S)
-        self._area.setObjectName("watch_answers")
-        self._area.setAccessibleName(tr("Answers of the model"))
+        self._area = named(BubbleArea(theme.SPACE_S), "watch_answers", tr("Answers of the model"))
         self.body.addWidget(self._area, 1)
         self.show_none()
 

@@ -15,6 +15,7 @@ from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.common.widgets.progress import ProgressStrip
@@ -91,9 +92,7 @@ class HealthCard(Card):
         self.show_nothing()
 
     def _make_list(self) -> None:
-        self.area = QScrollArea()
-        self.area.setObjectName("health_list")
-        self.area.setAccessibleName(tr("Findings"))
+        self.area = named(QScrollArea(), "health_list", tr("Findings"))
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

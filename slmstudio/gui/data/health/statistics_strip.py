@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import TaskSlot
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, row_in
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
@@ -33,10 +34,9 @@ class StatisticsStrip(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._task = TaskSlot()
-        self.scripts = ShareBar(height=10)
-        self.scripts.setObjectName("statistics_scripts")
-        self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best in scripts that it saw "
-                                   "often in its own training."))
+        self.scripts = named(ShareBar(height=10), "statistics_scripts",
+                             tip=tr("Share of each script among the letters. A model learns best in scripts that it "
+                                    "saw often in its own training."))
         self.figures = text_label("", "small", wrap=True, name="statistics_figures")
         row_in(self, (column_of(text_label(tr("Scripts"), "section"), self.scripts, STRETCH), 1), (self.figures, 1),
                spacing=theme.SPACE_L)
