@@ -167,9 +167,9 @@ class ModelBoxes(QWidget):
         if same is not None:
             self.boxes[same["name"]].setChecked(True)
             return
-        named = with_own_name(model, self.boxes)
-        self.added.append(named)
-        self._others.addWidget(self._box(named["name"], place, True))
+        own = with_own_name(model, self.boxes)
+        self.added.append(own)
+        self._others.addWidget(self._box(own["name"], place, True))
         self.changed.emit()
 
     def _box(self, name: str, tooltip: str, on: bool) -> QCheckBox:

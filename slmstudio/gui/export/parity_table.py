@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
@@ -14,9 +14,8 @@ from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
 from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 CHECK, FOUND, RIGHT, RESULT = range(4)
 ROW_HEIGHT = 40
 

@@ -202,8 +202,8 @@ class Plot(QWidget):
             return
         first, last = ends
         heights = [value for value in (self._floor, self._limit) if value is not None]
-        if self.levels.levels:
-            highest = max(level.y for level in self.levels.levels)
+        if self.levels.shown:
+            highest = max(level.y for level in self.levels.shown)
             lowest = min(float(np.nanmin(curve.y)) for curve in self._curves.values() if len(curve.y))
             heights.append(highest + HEAD_ROOM * max(0.0, highest - lowest))
         self._frame.setData([first] * len(heights), heights)

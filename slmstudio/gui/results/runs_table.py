@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal, SignalInstance
+from PySide6.QtCore import QAbstractTableModel, Qt, Signal, SignalInstance
 from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -16,11 +16,10 @@ from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import TightDelegate
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 from slmstudio.gui.results import columns, run_filter
 from slmstudio.gui.results.run_facts import RunFacts
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 ROW_HEIGHT = 50  # Devanagari is higher than Latin
 NAME_WIDTH, WIDEST, NARROW = 160, 240, 128
 """Pixels: of the name at least, of another column at most, and at most where there is little room."""
