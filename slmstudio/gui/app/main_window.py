@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWi
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
-from slmstudio.gui.app.doctor_notice import DoctorNotice
+from slmstudio.gui.app.doctor.notice import DoctorNotice
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.app.status_bar import StatusBar
 from slmstudio.gui.common import theme
@@ -26,7 +26,7 @@ from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
-    from slmstudio.gui.app.settings_dialog import SettingsDialog
+    from slmstudio.gui.app.settings.dialog import SettingsDialog
     from slmstudio.gui.app.welcome import Welcome
     from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.model.tab import ModelTab
@@ -160,7 +160,7 @@ class MainWindow(QMainWindow):
         self.banner.show_error(error)
 
     def open_settings(self) -> SettingsDialog:
-        from slmstudio.gui.app.settings_dialog import SettingsDialog
+        from slmstudio.gui.app.settings.dialog import SettingsDialog
 
         dialog = SettingsDialog(self._session, self, self.why_not_now)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -173,7 +173,7 @@ class MainWindow(QMainWindow):
 
     def open_doctor(self) -> None:
         """Check this machine, and show what is wrong with it (F9)."""
-        from slmstudio.gui.app.doctor_dialog import DoctorDialog
+        from slmstudio.gui.app.doctor.dialog import DoctorDialog
 
         dialog = DoctorDialog(self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

@@ -23,7 +23,7 @@ from shiboken6 import isValid
 from support import evaluated_runs
 
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
 from slmstudio.gui.common.widgets.buttons import SegmentedControl

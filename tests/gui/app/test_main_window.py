@@ -14,7 +14,7 @@ from slmstudio.core import settings
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
 

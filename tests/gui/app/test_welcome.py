@@ -22,7 +22,7 @@ from slmstudio.gui.app import welcome_facts
 from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.home_folder_missing import PlaceMissing
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.app.welcome_facts import Found
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session

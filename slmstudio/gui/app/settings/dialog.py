@@ -11,11 +11,11 @@ from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import THEMES
-from slmstudio.gui.app.desktop.comfort import ComfortRows
-from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
-from slmstudio.gui.app.hub_address import HubAddress
-from slmstudio.gui.app.language_row import LanguageChoice
+from slmstudio.gui.app.settings.comfort import ComfortRows
+from slmstudio.gui.app.settings.energy_row import EnergyRow
+from slmstudio.gui.app.settings.hub_address import HubAddress
+from slmstudio.gui.app.settings.language_row import LanguageChoice
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.app.doctor_rows import Rows
+from slmstudio.gui.app.doctor.rows import Rows
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import plain_page
