@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QLabel, QPushButton, QTextEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QPushButton, QTextEdit, QToolButton, QWidget
+from support.data_window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.versions import store
@@ -27,10 +28,6 @@ PLANTED += [dict(PLANTED[0]), dict(PLANTED[1])]
 def tab(new_tab, monkeypatch, tmp_path: Path) -> DataTab:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
     return new_tab(height=720)
-
-
-def text(tab: QWidget, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
 
 
 def press(qtbot, tab: QWidget, name: str, kind: type = QPushButton) -> None:
