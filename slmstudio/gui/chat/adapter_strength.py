@@ -42,8 +42,7 @@ class AdapterStrength(QWidget):
         self.loras: list[LoraFacts] = []
         self.name = ElidedLabel("", "small")
         self.adapter, self.slider, self.percent = ComboBox(), Slider(Qt.Orientation.Horizontal), SpinBox()
-        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True)
-        self._timer.timeout.connect(self._tell)
+        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self._tell)
         self._make()
         self._lay_out()
         pane.state_changed.connect(self._look)

@@ -45,8 +45,7 @@ class ChatBubbles(QScrollArea):
         self._writing: ChatBubble | None = None
         self._throttle = Throttle(self._draw_writing, self)
         # The width changes many times in one resize; laying out once at its end is enough.
-        self._later = QTimer(self, interval=0, singleShot=True)
-        self._later.timeout.connect(self._fit_all)
+        self._later = QTimer(self, interval=0, singleShot=True, timeout=self._fit_all)
         page = plain_page()
         self._column = column_of(spacing=theme.SPACE_M)
         self.turn = text_label("", "muted", wrap=True, name="chat_turn")

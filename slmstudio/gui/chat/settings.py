@@ -19,7 +19,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -90,8 +90,7 @@ class ChatSettings(Card):
         self.context = SliderRow(tr("Context, tokens"),
                                  tr("How much of the conversation the model sees. A longer context takes more memory. "
                                     "Changing it reloads the model."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
-        self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
-        self._settled.timeout.connect(self.context_changed)
+        self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self.context_changed)
         self.context.changed.connect(self._context_moved)
         self.context.slider.sliderReleased.connect(self._settled.start)
         self.seed, self.stop = QLineEdit(), QPlainTextEdit()
@@ -162,13 +161,12 @@ class ChatSettings(Card):
         self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small",
                                     name="more_sampling")
         self.more.setCheckable(True)
-        self._seldom = QWidget()
         self._strengths: list[AdapterStrength] = []
         self._strength_title = text_label(tr("Adapter strength"), "small")
         self._strength_title.hide()
-        column_in(self._seldom, self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
-                  text_label(tr("Seed"), "small"), self.seed, text_label(tr("Stop strings"), "small"), self.stop,
-                  spacing=theme.SPACE_M)
+        self._seldom = column_widget(self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
+                                     text_label(tr("Seed"), "small"), self.seed,
+                                     text_label(tr("Stop strings"), "small"), self.stop, spacing=theme.SPACE_M)
         page = QWidget()
         self._column = column_in(page, text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
                                  self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.errors import UserError
@@ -16,7 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill
+from slmstudio.gui.common.widgets.layouts import column_widget, fill
 from slmstudio.gui.data import mapping_words as words
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 
@@ -61,8 +60,7 @@ class ReadingCard(Card):
         self.hint = text_label("", "small", wrap=True, name="reading_hint", tone="warn")
         self.unused = text_label("", "small", wrap=True, name="reading_unused")
         self.notes = text_label("", "small", wrap=True, name="reading_notes")
-        inner = QWidget()
-        column_in(inner, self.panel, self.unused, self.notes, margins=(0, 0, theme.SPACE_S, 0))
+        inner = column_widget(self.panel, self.unused, self.notes, margins=(0, 0, theme.SPACE_S, 0))
         self._opened = ScrolledIfNeeded(inner, LEAST_HEIGHT)
         self.error = ErrorBanner(name="reading_error")
         for part in (self.summary, self._opened, self.hint, self.matter, self.error):

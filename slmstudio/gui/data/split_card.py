@@ -44,8 +44,7 @@ class SplitCard(Card):
         self._dataset: Dataset | None = None
         self._eval: Dataset | None = None
         self._task = TaskSlot()
-        self._later = QTimer(self, interval=150, singleShot=True)
-        self._later.timeout.connect(self._count)
+        self._later = QTimer(self, interval=150, singleShot=True, timeout=self._count)
         self._make_controls()
         self._lay_out()
         self.own.toggled.connect(self._kind_toggled)

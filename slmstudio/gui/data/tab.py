@@ -64,8 +64,7 @@ class DataTab(QWidget):
         self.progress = ReadingProgress(self.queue, self.cancel)
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
-        self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
-        self._look_soon.timeout.connect(lambda: self.memory.look())
+        self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True, timeout=lambda: self.memory.look())
         column_in(self, self.banner, self.progress, (self.pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._show_progress()
 

@@ -14,7 +14,7 @@ from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill
 from slmstudio.gui.data.token_view import Piece, TokenView, pieces
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class TokenPreview(QWidget):
         self.banner = ErrorBanner()
         self.counts = text_label("", "small", wrap=True, name="token_counts")
         self.counts.setContentsMargins(theme.CARD_PADDING, 0, theme.CARD_PADDING, theme.SPACE_S)
-        shown = QWidget()
-        column_in(shown, self.banner, (self.view, 1), self.counts, spacing=None)
+        shown = column_widget(self.banner, (self.view, 1), self.counts, spacing=None)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._no_model())
         self._stack.addWidget(shown)

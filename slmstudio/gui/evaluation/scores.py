@@ -16,7 +16,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.figures import FigureTable
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import Said, votes_said
@@ -116,8 +116,8 @@ class ScoresView(QWidget):
         rows.addStretch(1)
         fill(inner, self.verdict, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
              rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
-        self._ended = QWidget()
-        column_in(self._ended, self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft), spacing=None)
+        self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),
+                                    spacing=None)
         column_in(self, self.which, self.empty, self._ended, self._body)
 
     # -- showing ---------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedContr
 from slmstudio.gui.common.widgets.copy_text import CopyLine, CopyText
 from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED, STOPPING, ModelServer, Serving
 
@@ -58,12 +58,11 @@ class ServerPage(QWidget):
         column.addLayout(row_of(text_label(tr("Port"), "small"), self.port, STRETCH, self.start_button))
 
     def _make_elsewhere(self) -> None:
-        self._elsewhere = QWidget()
         self.elsewhere = text_label("", "small", wrap=True, name="server_elsewhere")
         stop = SecondaryButton(tr("Stop it"),
                                tr("Stop the other run's server, so that a file of this run can be served."), "small",
                                name="server_stop_other", clicked=self._server.stop)
-        row_in(self._elsewhere, (self.elsewhere, 1), stop)
+        self._elsewhere = row_widget((self.elsewhere, 1), stop)
 
     def _make_running(self) -> None:
         self._running = QWidget()

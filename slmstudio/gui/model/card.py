@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, pages_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model import fit
 from slmstudio.gui.model.facts import FactsTable
@@ -108,9 +108,7 @@ class ModelCard(Card):
 
     def _damaged_page(self) -> QWidget:
         self.banner = ErrorBanner(closable=False, name="model_error")
-        page = QWidget()
-        column_in(page, self.banner, STRETCH, spacing=None)
-        return page
+        return column_widget(self.banner, STRETCH, spacing=None)
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show another model, or what is new of this one."""

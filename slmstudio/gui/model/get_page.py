@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -91,10 +91,8 @@ class GetPage(QWidget):
                                     name="hub_token_keep", clicked=self._keep_token)
         self.token.textChanged.connect(lambda text: self.keep.setEnabled(bool(text.strip())))
         self.keep.setEnabled(False)
-        self.gated = QWidget()
-        row_in(self.gated, (self.token, 1), self.keep)
-        self.actions = QWidget()
-        row_in(self.actions, (self.strip, 1), (self.get, 0, Qt.AlignmentFlag.AlignRight), spacing=None)
+        self.gated = row_widget((self.token, 1), self.keep)
+        self.actions = row_widget((self.strip, 1), (self.get, 0, Qt.AlignmentFlag.AlignRight), spacing=None)
         column_in(self, self.frame, self.banner, self.gated, self.note, spacing=theme.SPACE_M)
 
     def show_entry(self, entry: ModelEntry) -> None:

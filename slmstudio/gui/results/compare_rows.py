@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, column_widget, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.filters import RowsFilters
@@ -69,8 +69,7 @@ class ComparedRows(QDialog):
         self._task.run(self, lambda task: _scored(rows, task), self._show, self._failed, self.strip.set_progress)
 
     def _lay_out(self) -> None:
-        left = QWidget()
-        column_in(left, (self.table, 1), self.count, spacing=theme.SPACE_XS)
+        left = column_widget((self.table, 1), self.count, spacing=theme.SPACE_XS)
         halves = QSplitter()
         halves.setChildrenCollapsible(False)
         halves.setHandleWidth(theme.SPACE_M)

@@ -15,7 +15,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_widget
 from slmstudio.gui.results.compare import ComparePanel
 from slmstudio.gui.results.run_facts import RunFacts
 
@@ -45,8 +45,7 @@ class RunCurves(QWidget):
         self.compare.failed.connect(self.failed)
         hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
         save = IconButton("save", tr("Save these plots as PNG or SVG"), name="plots_save", clicked=self._save)
-        self._single = QWidget()
-        row_in(self._single, (hint, 1), save, spacing=None)
+        self._single = row_widget((hint, 1), save, spacing=None)
         self.too_many = text_label("", "small", wrap=True, name="compare_limit")
         self.too_many.hide()
         self.pages = pages_of(QWidget(), self.compare)

@@ -31,7 +31,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill, pages_of, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, column_widget, fill, pages_of, row_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
@@ -100,8 +100,7 @@ class ResultsTab(QWidget):
     def _runs_card(self) -> Card:
         runs = Card()
         self.bar = RunsBar(self._session, self.table, runs)
-        upper = QWidget()
-        column_in(upper, self.bar.note, (self.table, 1))
+        upper = column_widget(self.bar.note, (self.table, 1))
         halves = Panes(self._session, "runs", (upper, self.curves), (2, 3), Qt.Orientation.Vertical)
         halves.restore((220, 330))
         fill(runs.body, row_of(text_label(tr("Runs"), "heading"), (self.bar, 1), spacing=theme.SPACE_M), (halves, 1))

@@ -11,7 +11,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_widget
 
 SIDE_WIDTHS = (270, 420)
 """Least and greatest width of the column at the right."""
@@ -29,11 +29,10 @@ class TrainingPages(QStackedWidget):
         super().__init__()
         self._session = session
         self.addWidget(self._make_empty())
-        page = QWidget()
         side = _column(right, (5, 4))
         side.setMinimumWidth(SIDE_WIDTHS[0])
         side.setMaximumWidth(SIDE_WIDTHS[1])
-        row_in(page, _column(left, (1, 0)), (middle, 3), (side, 1), spacing=theme.CARD_GAP)
+        page = row_widget(_column(left, (1, 0)), (middle, 3), (side, 1), spacing=theme.CARD_GAP)
         self.addWidget(page)
 
     def _make_empty(self) -> QWidget:

@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import fill, pages_of, row_in
+from slmstudio.gui.common.widgets.layouts import fill, pages_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.training.change_editor import ChangeEditor
 from slmstudio.gui.training.guard.section import GuardSection, is_resting
@@ -87,7 +87,6 @@ class RunPanel(Card):
         self.updateGeometry()
 
     def _make_progress(self) -> QWidget:
-        self._progress = QWidget()
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Progress of the run"))
         self.count = text_label("", "strong", name="run_count")
@@ -97,7 +96,7 @@ class RunPanel(Card):
                                              "small", name="change", clicked=self._toggle_change)
         self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run pauses: temperature, battery, hours."),
                                             "small", name="change_guard", clicked=self.guard_wanted)
-        row_in(self._progress, (self.bar, 1), self.count, self.clock, self.change_button, self.guard_button)
+        self._progress = row_widget((self.bar, 1), self.count, self.clock, self.change_button, self.guard_button)
         self._progress.hide()
         return self._progress
 

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, row_of
 
 STATE_WIDTH, STATE_PADDING = 620, 36
 
@@ -180,7 +180,6 @@ class EmptyState(DropArea):
     @staticmethod
     def centred(state: QWidget) -> QWidget:
         """An empty state, or what is in its place, in the middle of a page."""
-        page = QWidget()
         # Stretches instead of an alignment, which wouldn't ask wrapped text for its height.
-        column_in(page, STRETCH, row_of(STRETCH, state, STRETCH, spacing=None), STRETCH, spacing=None, margins=None)
-        return page
+        return column_widget(STRETCH, row_of(STRETCH, state, STRETCH, spacing=None), STRETCH, spacing=None,
+                             margins=None)

@@ -89,8 +89,7 @@ class BubbleArea(QScrollArea):
         self._margin = margin
         self.bubbles: list[Bubble] = []
         # The width changes many times in one resize; laying out once at its end is enough.
-        self._later = QTimer(self, interval=0, singleShot=True)
-        self._later.timeout.connect(self._fit)
+        self._later = QTimer(self, interval=0, singleShot=True, timeout=self._fit)
 
     def add(self, column: QVBoxLayout, role: str, text: str, caption: str, calls: Sequence[str] = ()) -> Bubble:
         """A bubble below the others of a column: the user's at the right, others at the left."""

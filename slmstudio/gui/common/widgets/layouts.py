@@ -11,6 +11,8 @@ from slmstudio.gui.common import theme
 
 STRETCH = "stretch"
 """The room that is left."""
+Margins = int | tuple[int, int, int, int] | None
+"""Around all parts, or at the left, the top, the right and the bottom; None takes the style's own."""
 Part = QWidget | QLayout | tuple[Any, ...] | int | str
 """A widget or a layout, alone or as (it, its share of the room, its alignment); pixels that stay empty; or STRETCH."""
 _Layout = TypeVar("_Layout", bound=QBoxLayout)
@@ -30,20 +32,28 @@ def column_of(*parts: Part, spacing: int | None = theme.SPACE_S) -> QVBoxLayout:
     return _filled(QVBoxLayout(), parts, spacing)
 
 
-def row_in(widget: QWidget, *parts: Part, spacing: int | None = theme.SPACE_S,
-           margins: int | tuple[int, int, int, int] | None = 0) -> QHBoxLayout:
-    """Side by side, filling a widget.
-
-    Args:
-        margins: around all parts, or at the left, the top, the right and the bottom; None takes the style's own.
-    """
+def row_in(widget: QWidget, *parts: Part, spacing: int | None = theme.SPACE_S, margins: Margins = 0) -> QHBoxLayout:
+    """Side by side, filling a widget."""
     return _filled(_with_margins(QHBoxLayout(widget), margins), parts, spacing)
 
 
-def column_in(widget: QWidget, *parts: Part, spacing: int | None = theme.SPACE_S,
-              margins: int | tuple[int, int, int, int] | None = 0) -> QVBoxLayout:
+def column_in(widget: QWidget, *parts: Part, spacing: int | None = theme.SPACE_S, margins: Margins = 0) -> QVBoxLayout:
     """As `row_in`, from top to bottom."""
     return _filled(_with_margins(QVBoxLayout(widget), margins), parts, spacing)
+
+
+def row_widget(*parts: Part, spacing: int | None = theme.SPACE_S, margins: Margins = 0) -> QWidget:
+    """Side by side, as one widget."""
+    widget = QWidget()
+    row_in(widget, *parts, spacing=spacing, margins=margins)
+    return widget
+
+
+def column_widget(*parts: Part, spacing: int | None = theme.SPACE_S, margins: Margins = 0) -> QWidget:
+    """As `row_widget`, from top to bottom."""
+    widget = QWidget()
+    column_in(widget, *parts, spacing=spacing, margins=margins)
+    return widget
 
 
 def fill(layout: _Layout, *parts: Part) -> _Layout:
@@ -93,7 +103,7 @@ def _spaced(grid: QGridLayout, across: int, down: int, stretch: int | None) -> Q
     return grid
 
 
-def _with_margins(layout: _Layout, margins: int | tuple[int, int, int, int] | None) -> _Layout:
+def _with_margins(layout: _Layout, margins: Margins) -> _Layout:
     if margins is not None:
         layout.setContentsMargins(*([margins] * 4 if isinstance(margins, int) else margins))
     return layout

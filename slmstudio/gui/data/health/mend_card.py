@@ -64,8 +64,7 @@ class MendCard(Card):
                                 (self.more, 0), (self.strip, 0), (inset, 1)):
             self.body.addWidget(widget, stretch)
         self._make_buttons()
-        self._later = QTimer(self, interval=SOON_MS, singleShot=True)
-        self._later.timeout.connect(self._look)
+        self._later = QTimer(self, interval=SOON_MS, singleShot=True, timeout=self._look)
         add_key(self, "Escape", self.close_card, inside=True)
 
     def _make_buttons(self) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, tr
@@ -21,7 +20,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, pages_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, pages_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
@@ -88,12 +87,10 @@ class RowsPage(Card):
 
     def _lay_out(self, session: Session) -> None:
         self.header.insertWidget(0, self.back)
-        left = QWidget()
-        column_in(left, (self.table, 1), self.foot, spacing=theme.SPACE_XS)
+        left = column_widget((self.table, 1), self.foot, spacing=theme.SPACE_XS)
         halves = Panes(session, "answers", (left, self.detail), (1, 2))
         halves.restore((LIST_WIDTH, 710))
-        working = QWidget()
-        column_in(working, self.strip, STRETCH, spacing=None, margins=None)
+        working = column_widget(self.strip, STRETCH, spacing=None, margins=None)
         self._empty = EmptyState(tr("No row matches"),
                                  tr("Shorten the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)

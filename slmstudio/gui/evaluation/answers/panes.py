@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QPlainTextEdit, QTextBrowser, QWidget
+from PySide6.QtWidgets import QFrame, QPlainTextEdit, QTextBrowser
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -14,7 +14,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, Seco
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 
 BETWEEN = "\n---\n"
 _BETWEEN = re.compile(r"(?m)^[ \t]*---[ \t]*$")
@@ -79,8 +79,7 @@ class ReferencePane(TextPane):
                                      "(Ctrl+Enter)."), name="reference_keep", clicked=self._keep)
         self._leave = leave = SecondaryButton(tr("Cancel"), tr("Leave the reference as it was (Esc)."),
                                               name="reference_leave", clicked=self.leave)
-        self._field = QWidget()
-        column_in(self._field, (self.editor, 1), row_of(STRETCH, leave, self.keep), spacing=theme.SPACE_XS)
+        self._field = column_widget((self.editor, 1), row_of(STRETCH, leave, self.keep), spacing=theme.SPACE_XS)
         self.column.addWidget(self._field, 1)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             add_key(self.editor, keys, self._keep, inside=True)
