@@ -62,7 +62,7 @@ def places(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:
         yield f"data, {mode}", window
     window.go_to("results")
     results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
     for page in range(2):
         results.details.tabs.set_current(page)
         QApplication.processEvents()

@@ -158,7 +158,7 @@ def test_the_focus_is_seen_on_every_control(qtbot, qapp, window, studio_home, tm
         data.open_sample()
     window.go_to("results")
     results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
     unseen: list[tuple[str, ...]] = []
     looked_at: set[tuple[str, ...]] = set()
     for scheme in ("light", "dark"):

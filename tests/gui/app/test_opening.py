@@ -50,7 +50,7 @@ def test_a_run_is_selected_in_results(qtbot, window, session, studio_home, tiny_
     for run, argument in ((first, first / "run.json"), (second, second), (first, first)):
         opening.open_files([argument], session, window)
         qtbot.waitUntil(lambda run=run: [each.folder for each in results.table.selected()] == [run]
-                        and results._loading is None and results._reading is None, timeout=LIMIT)
+                        and not results._loading.is_busy() and not results._reading.is_busy(), timeout=LIMIT)
         assert tab(window) == "results" and results.details.shows(run)
 
 

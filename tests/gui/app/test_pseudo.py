@@ -93,7 +93,7 @@ def states(qtbot, window: MainWindow, tiny_model: Path) -> Iterator[tuple[str, Q
     evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
     window.go_to("results")
     results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None, timeout=20_000)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy(), timeout=20_000)
     for page in range(2):
         results.details.tabs.set_current(page)
         settle()

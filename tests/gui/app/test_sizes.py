@@ -41,7 +41,7 @@ def window(qtbot, bare: MainWindow, tiny_model: Path) -> MainWindow:
         data.open_sample()
     bare.go_to("results")
     results = bare.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
     return bare
 
 

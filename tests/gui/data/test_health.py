@@ -41,7 +41,7 @@ def checked(qtbot, tab: DataTab):
     """The report of the dataset that is shown, once it is there."""
     page = tab.workspace()
     qtbot.waitUntil(lambda: page.entry.report is not None and page.entry.report.asked.dataset is page.entry.dataset
-                    and page.desk._task is None)
+                    and not page.desk._task.is_busy())
     return page.entry.report
 
 
@@ -141,7 +141,7 @@ def test_a_healthy_file_says_so_and_going_back_is_instant(qtbot, planted: DataTa
     page = planted.workspace()
     report = page.entries[0].report
     page.list.setCurrentRow(0)
-    assert page.entry.report is report and page.desk._task is None
+    assert page.entry.report is report and not page.desk._task.is_busy()
     assert text(planted, "health_chip").endswith("findings")
 
 

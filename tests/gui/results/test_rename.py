@@ -20,7 +20,7 @@ def names(tab) -> list[str]:
 def select(qtbot, tab, name: str) -> None:
     tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name == name})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None)
+    qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy())
 
 
 def dialog(qtbot, tab) -> RenameDialog:
