@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
@@ -130,9 +130,8 @@ class AdapterStrength(QWidget):
 
     def _set_percent(self, percent: int) -> None:
         for widget in (self.slider, self.percent):
-            widget.blockSignals(True)
-            widget.setValue(percent)
-            widget.blockSignals(False)
+            with QSignalBlocker(widget):
+                widget.setValue(percent)
 
     def _tell(self) -> None:
         if self.loras:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QScrollArea
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QGuiApplication
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
@@ -15,6 +14,7 @@ from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.conversation import BubbleArea
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of
 
@@ -22,7 +22,7 @@ REST = 4
 """Drawing an answer may take one part in this many of the window's time."""
 
 
-class ChatBubbles(QScrollArea):
+class ChatBubbles(BubbleArea):
     """Messages, top to bottom; it stays at the end while the reader is there.
 
     Signals:
@@ -32,11 +32,8 @@ class ChatBubbles(QScrollArea):
     acted = Signal(str, object)
 
     def __init__(self) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        super().__init__(theme.SPACE_S)
         self.setAccessibleName(tr("Conversation"))
-        self.bubbles: list[ChatBubble] = []
         self.actions_below = [
             Action("copy", "copy", tr("Copy the whole message")),
             Action("edit", "edit", tr("Ask something else here; both versions are kept"), "user"),
@@ -44,8 +41,6 @@ class ChatBubbles(QScrollArea):
         self._at_end = True
         self._writing: ChatBubble | None = None
         self._throttle = Throttle(self._draw_writing, self)
-        # The width changes many times in one resize; laying out once at its end is enough.
-        self._later = QTimer(self, interval=0, singleShot=True, timeout=self._fit_all)
         page = plain_page()
         self._column = column_of(spacing=theme.SPACE_M)
         self.turn = text_label("", "muted", wrap=True, name="chat_turn")
@@ -95,7 +90,7 @@ class ChatBubbles(QScrollArea):
         bubble.acted.connect(lambda name: self._act(name, bubble))
         self._column.addWidget(bubble)
         self.bubbles.append(bubble)
-        bubble.fit(self._available())
+        bubble.fit(self.room())
         self._at_end = True
         return bubble
 
@@ -149,17 +144,6 @@ class ChatBubbles(QScrollArea):
         while self.bubbles:
             self._remove_last()
         self.set_dropped(0)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._later.start()
-
-    def _fit_all(self) -> None:
-        for bubble in self.bubbles:
-            bubble.fit(self._available())
-
-    def _available(self) -> int:
-        return self.viewport().width() - theme.SPACE_S
 
     def _draw_writing(self) -> None:
         if self._writing is not None:

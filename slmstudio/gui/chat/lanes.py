@@ -55,7 +55,6 @@ class ChatLanes(QWidget):
 
     Signals:
         made(ChatLane): there is one more lane; those of the beginning aren't told.
-        count_changed: more or fewer of them are shown.
 
     Attributes:
         lanes: all that were ever needed, by number.
@@ -64,7 +63,6 @@ class ChatLanes(QWidget):
     """
 
     made = Signal(object)
-    count_changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +88,7 @@ class ChatLanes(QWidget):
         """Show this many, in their usual order; the models of the others leave the memory."""
         count = max(1, min(count, MOST_ANSWERS))
         self._grow(count)
-        changed, self.count = count != self.count, count
+        self.count = count
         self.set_order(tuple(range(count)))
         for number, lane in enumerate(self.lanes):
             lane.setVisible(number < count)
@@ -98,8 +96,6 @@ class ChatLanes(QWidget):
                 lane.pane.close_worker()
             if number > 0 or count > 1:
                 lane.column.insertWidget(0, lane.choice)
-        if changed:
-            self.count_changed.emit()
 
     def set_order(self, order: tuple[int, ...]) -> None:
         """Put the lanes in another order, those that aren't shown behind them."""

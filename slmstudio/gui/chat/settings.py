@@ -43,14 +43,12 @@ class SliderRow(QWidget):
         super().__init__()
         self._scale, self._form = scale, form
         self.figure = text_label("", "strong")
-        self.slider = Slider(Qt.Orientation.Horizontal)
+        self.slider = named(Slider(Qt.Orientation.Horizontal), "", name, tooltip)
         self.slider.setRange(low, high)
         self.slider.setPageStep(max(1, (high - low) // 10))
         self.slider.setValue(value)
         self.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.slider.setAccessibleName(name)
         self.setToolTip(tooltip)
-        self.slider.setToolTip(tooltip)
         self.slider.valueChanged.connect(self._show)
         column_in(self, row_of(text_label(name, "small"), STRETCH, self.figure, spacing=None), self.slider,
                   spacing=theme.SPACE_XS)
@@ -93,7 +91,6 @@ class ChatSettings(Card):
         self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self.context_changed)
         self.context.changed.connect(self._context_moved)
         self.context.slider.sliderReleased.connect(self._settled.start)
-        self.seed, self.stop = QLineEdit(), QPlainTextEdit()
         self._make_seed_and_stops()
         self._lay_out()
         self.reset()
@@ -141,23 +138,20 @@ class ChatSettings(Card):
         }
 
     def _make_seed_and_stops(self) -> None:
+        self.seed = named(QLineEdit(placeholderText=tr("a new one each time")), "seed", tr("Seed"),
+                          tr("The same seed, question and settings give the same answer. If it is empty, each answer "
+                             "gets a new seed."))
         self.seed.setValidator(QIntValidator(0, 2**31 - 1, self))
-        self.seed.setPlaceholderText(tr("a new one each time"))
-        self.seed.setAccessibleName(tr("Seed"))
-        self.seed.setToolTip(tr("The same seed, question and settings give the same answer. If it is empty, each "
-                                "answer gets a new seed."))
-        self.stop.setPlaceholderText(tr("one per line; \\n means a line break"))
-        self.stop.setAccessibleName(tr("Stop strings"))
-        self.stop.setToolTip(tr("An answer ends just before any of these texts. Use them when a model writes the next "
-                                "question itself."))
+        self.stop = named(QPlainTextEdit(placeholderText=tr("one per line; \\n means a line break")), "stop_strings",
+                          tr("Stop strings"),
+                          tr("An answer ends just before any of these texts. Use them when a model writes the next "
+                             "question itself."))
         self.stop.setTabChangesFocus(True)
         theme.grow(self.stop, "setFixedHeight", 56)
 
     def _lay_out(self) -> None:
-        widgets = {**{name: row.slider for name, row in self.rows.items()}, "context": self.context.slider,
-                   "seed": self.seed, "stop_strings": self.stop}
-        for name, widget in widgets.items():
-            widget.setObjectName(name)
+        for name, row in {**self.rows, "context": self.context}.items():
+            row.slider.setObjectName(name)
         self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small",
                                     name="more_sampling")
         self.more.setCheckable(True)

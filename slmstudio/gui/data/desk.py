@@ -16,7 +16,7 @@ from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.layouts import pages_of
 from slmstudio.gui.data.editing.hand import HandEdits
 from slmstudio.gui.data.editing.mix_card import MixCard
@@ -61,7 +61,7 @@ class DataDesk(QObject):
         self._model: tuple[Path | None, str] | None = None
         self._learned: int | None = None
         self._asked: work.Asked | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._refused: work.Asked | None = None
         self._shown: tuple[work.Report, bool, str] | None = None
         self.health = HealthCard()
@@ -156,25 +156,23 @@ class DataDesk(QObject):
             return
         if any(each is not None and each.is_same(asked) for each in (self._asked, self._refused)):
             return
-        self._stop()
         self._asked, self._refused, self._shown = asked, None, None
         before = entry.report
         self.health.show_working(len(entry.dataset.records), "")
         self.lengths.show_words(tr("Counting tokens…") if asked.model is not None else self._no_model())
 
         def done(report: work.Report) -> None:
-            self._task = self._asked = None
+            self._asked = None
             entry.report = report
             self._show(report)
             self.checked.emit()
 
-        self._task = run_task(self, lambda task: work.make(asked, before, task), done, self._check_failed,
-                              self.health.strip.set_progress)
+        self._task.run(self, lambda task: work.make(asked, before, task), done, self._check_failed,
+                       self.health.strip.set_progress)
 
     def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = self._asked = None
+        self._task.cancel()
+        self._asked = None
 
     def _check_again(self) -> None:
         self._refused = None
@@ -187,7 +185,7 @@ class DataDesk(QObject):
         self.lengths.show_words("")
 
     def _check_failed(self, error: Exception) -> None:
-        self._refused, self._task, self._asked = self._asked, None, None
+        self._refused, self._asked = self._asked, None
         self.health.show_failed(error)
         self.lengths.show_words("")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
@@ -127,15 +127,13 @@ class ScoresView(QWidget):
         chosen = self.current()
         kept = chosen.folder if chosen else None
         self._all = [each for each in evaluations if each.state not in ("running", "new")]
-        blocked = self.which.blockSignals(True)
-        self.which.clear()
-        for each in self._all:
-            self.which.addItem(title(each))
         folders = [each.folder for each in self._all]
         if self._ended_now in folders:
             kept, self._ended_now = self._ended_now, None
-        self.which.setCurrentIndex(folders.index(kept) if kept in folders else 0)
-        self.which.blockSignals(blocked)
+        with QSignalBlocker(self.which):
+            self.which.clear()
+            self.which.addItems([title(each) for each in self._all])
+            self.which.setCurrentIndex(folders.index(kept) if kept in folders else 0)
         self.which.setVisible(len(self._all) > 1)
         self._show()
 

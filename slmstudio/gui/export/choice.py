@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from slmstudio.core import llama, units
@@ -120,11 +120,10 @@ class ExportChoice(QWidget):
         names = {"laptop-8": tr("8 GB laptop, CPU"), "laptop-16": tr("16 GB laptop, CPU"),
                  "gpu-8": tr("GPU with 8 GB"), "gpu-12": tr("GPU with 12 GB"),
                  "gpu-24": tr("GPU with 24 GB")}
-        self.target.blockSignals(True)
-        self.target.clear()
-        for target in self._targets:
-            self.target.addItem(names.get(target.key, target.name), target.key)
-        self.target.blockSignals(False)
+        with QSignalBlocker(self.target):
+            self.target.clear()
+            for target in self._targets:
+                self.target.addItem(names.get(target.key, target.name), target.key)
 
     def show_facts(self, facts: ModelFacts, has_adapter: bool) -> None:
         """Show sizes and memory of this model, and mark the proposal where nothing was marked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit
 
@@ -163,26 +163,23 @@ class ModelListCard(Card):
 
     def _show_all(self) -> None:
         """Nothing is filtered: what was just opened must be seen."""
-        for widget in (self.search, self.language, self.licence, self.view):
-            widget.blockSignals(True)
-        self.search.clear()
         self._wanted_language = ""
-        self.language.setCurrentIndex(0)
-        self.licence.setCurrentIndex(0)
-        self.view.set_current(ALL)
-        for widget in (self.search, self.language, self.licence, self.view):
-            widget.blockSignals(False)
+        with (QSignalBlocker(self.search), QSignalBlocker(self.language), QSignalBlocker(self.licence),
+              QSignalBlocker(self.view)):
+            self.search.clear()
+            self.language.setCurrentIndex(0)
+            self.licence.setCurrentIndex(0)
+            self.view.set_current(ALL)
 
     def _fill(self) -> None:
         """Show the entries that the filters let through. What is looked at stays so as long as it is among them."""
         shown = sorted(filter(self._is_shown, self._entries), key=_order)
-        self.list.blockSignals(True)
-        self.list.clear()
-        for entry in shown:
-            self.list.add(entry.name, self._detail(entry), entry, tooltip=entry.repo or str(entry.folder))
         row = shown.index(self._current) if self._current in shown else 0
-        self.list.setCurrentRow(row if shown else -1)
-        self.list.blockSignals(False)
+        with QSignalBlocker(self.list):
+            self.list.clear()
+            for entry in shown:
+                self.list.add(entry.name, self._detail(entry), entry, tooltip=entry.repo or str(entry.folder))
+            self.list.setCurrentRow(row if shown else -1)
         self._show_chips()
         self.list.setVisible(bool(shown))
         self.nothing.setVisible(not shown)

@@ -55,10 +55,9 @@ class ComparedRows(QDialog):
             header.resizeSection(column, NAME_WIDTH)
         self.strip = ProgressStrip(cancelled=self.reject)
         self.count = text_label("", "small", name="compared_count")
-        self.save = IconButton("save", tr("Save the rows that are shown as CSV"))
-        self.save.setObjectName("compared_csv")
-        self.save.clicked.connect(lambda: choose_file(
-            self, tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table))
+        self.save = IconButton("save", tr("Save the rows that are shown as CSV"), name="compared_csv",
+                               clicked=lambda: choose_file(self, tr("Save the rows"), "answers.csv", csv_kinds(),
+                                                           self.save_table))
         self.filters.begin(rows.names, GAINS)
         self.filters.changed.connect(self.apply)
         self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())

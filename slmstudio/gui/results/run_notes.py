@@ -14,6 +14,7 @@ from slmstudio.core.run import notes
 from slmstudio.core.run.notes import Notes
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import grid_in
 
@@ -54,15 +55,10 @@ class NotesEditor(QWidget):
         self._writing: set[Path] = set()
         self._hand_over = threading.Lock()
         self._written: dict[Path, tuple[Notes, Notes]] = {}
-        self.tags, self.text = QLineEdit(), _Text()
-        self.tags.setObjectName("run_tags")
-        self.tags.setAccessibleName(tr("Tags"))
-        self.tags.setPlaceholderText(tr("Separated by commas: best, for the demo"))
-        self.tags.setToolTip(tr("Words to find the run by. In the search line, type tag=best, for example."))
-        self.text.setObjectName("run_note")
-        self.text.setAccessibleName(tr("Note"))
-        self.text.setPlaceholderText(tr("What you want to remember about this run"))
-        self.text.setToolTip(tr("Kept in the run's folder. The search finds it."))
+        self.tags = named(QLineEdit(placeholderText=tr("Separated by commas: best, for the demo")), "run_tags",
+                          tr("Tags"), tr("Words to find the run by. In the search line, type tag=best, for example."))
+        self.text = named(_Text(placeholderText=tr("What you want to remember about this run")), "run_note", tr("Note"),
+                          tr("Kept in the run's folder. The search finds it."))
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(LINES * self.text.fontMetrics().lineSpacing() + 2 * theme.SPACE_M)
         grid = grid_in(self, theme.SPACE_L, theme.SPACE_S, stretch=1)

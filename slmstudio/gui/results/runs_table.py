@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, Qt, Signal, SignalInstance
+from PySide6.QtCore import QAbstractTableModel, QSignalBlocker, Qt, Signal, SignalInstance
 from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -242,10 +242,9 @@ class RunsTable(QTableView):
         key, falling = self.runs.sorted_by
         key = columns.NAME if key == "created" else key
         header = self.horizontalHeader()
-        blocked = header.blockSignals(True)
         at = self.runs.columns.index(key) if key in self.runs.columns else -1
-        header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
-        header.blockSignals(blocked)
+        with QSignalBlocker(header):
+            header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
 
     # -- selection -------------------------------------------------------------------------------------------
 

@@ -61,14 +61,12 @@ class ComfortRows(QWidget):
 
     def _show(self) -> None:
         known = self._session.settings
-        parts = (self.size, self.still, self.notices, self.chat)
-        blocked = [QSignalBlocker(each) for each in parts]
-        self.size.setValue(known.text_size)
-        self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
-        self.notices.setChecked(known.notifications)
-        self.chat.set_current(CHAT_WITH.index(known.chat_with))
-        for each in blocked:
-            each.unblock()
+        with (QSignalBlocker(self.size), QSignalBlocker(self.still), QSignalBlocker(self.notices),
+              QSignalBlocker(self.chat)):
+            self.size.setValue(known.text_size)
+            self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
+            self.notices.setChecked(known.notifications)
+            self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
     def _set_size(self, percent: int) -> None:
         self._session.settings.text_size = percent

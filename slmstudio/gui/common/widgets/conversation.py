@@ -108,9 +108,13 @@ class BubbleArea(QScrollArea):
         self.setWidget(page)
         self._fit()
 
+    def room(self) -> int:
+        """How wide a bubble and what is beside it may be together."""
+        return self.viewport().width() - self._margin
+
     def _fit(self) -> None:
         for bubble in self.bubbles:
-            bubble.fit(self.viewport().width() - self._margin)
+            bubble.fit(self.room())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTime, Signal
+from PySide6.QtCore import QSignalBlocker, QTime, Signal
 from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.i18n import tr
@@ -62,9 +62,8 @@ class HoursEdit(QWidget):
         """Show these hours; None or "" is all day, and keeps the times that are there."""
         times = value.split("-") if value else USUAL if self.start.time() == self.end.time() else ()
         for field, text in zip((self.start, self.end), times, strict=False):
-            field.blockSignals(True)
-            field.setTime(QTime.fromString(text, FORM))
-            field.blockSignals(False)
+            with QSignalBlocker(field):
+                field.setTime(QTime.fromString(text, FORM))
         self.check.setChecked(bool(value))
         self._show_times()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QLineEdit, QTextBrowser, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 
 from slmstudio.core.data.record import message_text
 from slmstudio.core.i18n import tr
@@ -18,14 +18,13 @@ from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_in, row_of
 from slmstudio.gui.evaluation.answers import diff
-from slmstudio.gui.evaluation.answers.panes import ReferencePane, TextPane, stands_for
+from slmstudio.gui.evaluation.answers.panes import QuestionView, ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
 
-QUESTION_HEIGHT = 92
 LONGEST_SHOWN = 200_000
 """Characters of a text that are laid out."""
 
@@ -64,10 +63,7 @@ class RowDetail(QWidget):
         self._tagged: tuple[int, str, str] | None = None
         self._evaluation = Path()
         self._drafts: dict[tuple[Path, int], str] = {}
-        self.question = named(QTextBrowser(), "row_question", tr("Question"))
-        self.question.setProperty("bare", True)
-        self.question.document().setDocumentMargin(0)
-        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.question = QuestionView("row_question")
         self.first, self.second = TextPane("row_first"), TextPane("row_second")
         self.reference = ReferencePane("row_reference")
         self.reference.references_wanted.connect(self._want_references)
@@ -85,11 +81,10 @@ class RowDetail(QWidget):
         self.category, self.language = QLineEdit(), QLineEdit()
         for field, name, label in ((self.category, "row_category", tr("Category")),
                                    (self.language, "row_language", tr("Language"))):
-            field.setObjectName(name)
-            field.setAccessibleName(label)
+            named(field, name, label,
+                  tr("Scores are grouped by it. Enter saves it, in this evaluation and in the test file."))
             field.setPlaceholderText(label)
             field.setMaximumWidth(130)
-            field.setToolTip(tr("Scores are grouped by it. Enter saves it, in this evaluation and in the test file."))
             field.editingFinished.connect(self._tag)
         self.correct = SecondaryButton(tr("Correct this…"),
                                        tr("Write the answer as it should have been, for the next training."),
@@ -204,11 +199,6 @@ class RowDetail(QWidget):
         if self._row is not None:
             self._keep_draft()  # it may be refused
             self.references_wanted.emit(self._row, written)
-
-    def _fit_question(self) -> None:
-        """As high as its text, up to the limit."""
-        height = round(self.question.document().size().height()) + theme.SPACE_XS
-        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
 
     def _mark(self) -> None:
         """Mark what differs, off the UI thread: comparing two long texts takes a while."""

@@ -14,7 +14,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -65,7 +65,7 @@ class RowsPage(Card):
         super().__init__(" ")
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._reading = self._opening = self._closed = False
         self._keep_row: int | None = None
         self._said = ""
@@ -148,19 +148,13 @@ class RowsPage(Card):
         evaluation = self._evaluation
         if evaluation is None:
             return
-        self._stop()
         self._reading = True
         self.edits.hold(True)
         self._pages.setCurrentIndex(WORKING)
         self.strip.start(tr("Reading the answers"))
         folder, known = evaluation.folder, self._rows
-        self._task = run_task(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
-                              self.strip.set_progress)
-
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.run(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
+                       self.strip.set_progress)
 
     def _read_ended(self) -> None:
         self._reading = False
@@ -178,7 +172,7 @@ class RowsPage(Card):
         if self.correct.isVisible():
             self.correct.close_panel()
             return
-        self._stop()
+        self._task.cancel()
         self._closed = True
         self.edits.begin(Path(), "")  # what is still running belongs to an evaluation that isn't open
         self._read_ended()
@@ -188,7 +182,6 @@ class RowsPage(Card):
         self.closed.emit()
 
     def _not_read(self, error: Exception) -> None:
-        self._task = None
         self._read_ended()
         self._pages.setCurrentIndex(EMPTY)
         self._empty.title.setText(tr("No answers to show"))
@@ -208,16 +201,14 @@ class RowsPage(Card):
         """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
         if self._reading:
             return  # what is asked for then is shown when they are read
-        self._stop()
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
             self._keep_row = row.id  # the user is working on it
         rows, view = self._rows, self.filters.view()
-        self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
-                              lambda shown: self._show_arranged(rows, shown, view), self._not_read)
+        self._task.run(self, lambda task: arrange(rows, view, task.cancelled),
+                       lambda shown: self._show_arranged(rows, shown, view), self._not_read)
 
     def _show_arranged(self, rows: list[Row], shown: list[int], view: View) -> None:
-        self._task = None
         kept = self._keep_row
         self._keep_row = None
         self.table.rows.show_rows(rows, shown, view)

@@ -18,6 +18,21 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widg
 
 BETWEEN = "\n---\n"
 _BETWEEN = re.compile(r"(?m)^[ \t]*---[ \t]*$")
+QUESTION_HEIGHT = 92
+
+
+class QuestionView(QTextBrowser):
+    """As high as its text, up to a limit."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        named(self, name, tr("Question"))
+        self.setProperty("bare", True)
+        self.document().setDocumentMargin(0)
+        self.document().documentLayout().documentSizeChanged.connect(self._fit)
+
+    def _fit(self) -> None:
+        self.setFixedHeight(min(QUESTION_HEIGHT, round(self.document().size().height()) + theme.SPACE_XS))
 
 
 class TextPane(QFrame):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QWidget
+from PySide6.QtWidgets import QDialog, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, tr
@@ -19,12 +19,11 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 from slmstudio.gui.evaluation.answers import diff
-from slmstudio.gui.evaluation.answers.panes import TextPane
+from slmstudio.gui.evaluation.answers.panes import QuestionView, TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
 from slmstudio.gui.votes.dialog import show_votes
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from slmstudio.core.evaluation.answer_rows import Row
     from slmstudio.core.evaluation.ballots import Ballot
 
-QUESTION_HEIGHT = 92
 KEYS = {"left": "Left", "good": "Space", "bad": "X", "right": "Right", "skip": "S"}
 SIZE = 860, 560
 
@@ -66,10 +64,7 @@ class VoteDialog(QDialog):
         self.banner = ErrorBanner()
         self.intro = text_label(tr("Which answer is better? You don't see which model gave it. Ten votes say little; "
                                    "thirty say more."), "small", wrap=True)
-        self.question = named(QTextBrowser(), "vote_question", tr("Question"))
-        self.question.setProperty("bare", True)
-        self.question.document().setDocumentMargin(0)
-        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.question = QuestionView("vote_question")
         self.sides = TextPane("vote_left"), TextPane("vote_right")
         for pane, name in zip(self.sides, (tr("Left"), tr("Right")), strict=True):
             pane.show_head(name, "", "")
@@ -108,17 +103,10 @@ class VoteDialog(QDialog):
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def _lay_out(self) -> None:
-        self._ballot = QWidget()
-        ballot = column_in(self._ballot)
-        panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
-        for pane in self.sides:
-            panes.addWidget(pane, 1)
-        fill(ballot, self.question, (panes, 1))
-        buttons.addStretch(1)
-        for button in self.buttons.values():
-            buttons.addWidget(button)
-        buttons.addStretch(1)
-        fill(foot, (self.count, 1), self.undo, self.show_result, self.list)
+        panes = row_of(*((pane, 1) for pane in self.sides), spacing=None)
+        buttons = row_of(STRETCH, *self.buttons.values(), STRETCH, spacing=None)
+        foot = row_of((self.count, 1), self.undo, self.show_result, self.list, spacing=None)
+        self._ballot = column_widget(self.question, (panes, 1))
         column_in(self, self.banner, self.intro, (self._ballot, 1), buttons, self.result, foot, margins=theme.SPACE_L)
 
     def _add_keys(self) -> None:
@@ -132,11 +120,6 @@ class VoteDialog(QDialog):
                 QShortcut(QKeySequence(key), button).setContext(Qt.ShortcutContext.WidgetShortcut)
         add_key(self, QKeySequence.StandardKey.Undo, self.take_back)
         add_key(self, "R", self._read_result)
-
-    def _fit_question(self) -> None:
-        """As high as its text, up to the limit."""
-        height = round(self.question.document().size().height()) + theme.SPACE_XS
-        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
 
     def _begin(self, found: tuple[list[Ballot], int]) -> None:
         self._left, self._votes = found
