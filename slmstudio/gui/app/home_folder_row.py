@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QUrl, Signal
@@ -104,8 +103,9 @@ class PlaceChanger(QObject):
 
     def _change(self) -> None:
         self.question.hide()
-        self._begin(tr("Changing to {folder}", folder=self._folder))
-        run_task(self, partial(_change_to, self._folder), self._changed, self._failed)
+        folder = self._folder
+        self._begin(tr("Changing to {folder}", folder=folder))
+        run_task(self, lambda task: home_folder.change(folder), self._changed, self._failed)
 
     def _changed(self, stays: str) -> None:
         self._end()
@@ -173,7 +173,3 @@ class PlaceRow(QWidget):
         self.note.setText(" ".join(filter(None, (tr("New work is kept here from now on."), stays))))
         self.note.show()
         self.changed.emit()
-
-
-def _change_to(folder: Path, task: object) -> str:
-    return home_folder.change(folder)

@@ -44,7 +44,6 @@ class EvaluationSection(QWidget):
 
     def __init__(self, session: Session):
         super().__init__()
-        self._session = session
         self._run: RunFacts | None = None
         self.panel, self.scores = EvaluationPanel(), ScoresView()
         self.running = EvaluationRun(session)

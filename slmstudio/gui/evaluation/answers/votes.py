@@ -56,7 +56,7 @@ class VoteDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(tr("Vote blind"))
         self.resize(*SIZE)
-        self._folder, self._rows, self._models = folder, rows, (of, with_)
+        self._folder, self._models = folder, (of, with_)
         self._left: list[Ballot] = []
         self._cast: list[tuple[Ballot, bool]] = []  # what was passed here, and whether it was voted on
         self._votes = 0
