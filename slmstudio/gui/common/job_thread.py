@@ -64,17 +64,13 @@ class JobThread(LivingThread):
         self._replay: RunHistory | None = RunHistory()
 
     def send(self, command: str) -> None:
-        """Hand a command to the worker; it obeys at its next step boundary."""
+        """Hand a command to the worker; it obeys at its next step boundary.
+
+        "stop" asks it to finish its step, save and end; "cancel" to end and keep nothing. One that shows no sign of
+        work then is ended.
+        """
         self._commands.put(command)
         self._wake.set()
-
-    def stop(self) -> None:
-        """Ask the worker to finish its step, save and end. One that shows no sign of work is ended."""
-        self.send("stop")
-
-    def cancel(self) -> None:
-        """Ask the worker to end and keep nothing. One that shows no sign of work is ended."""
-        self.send("cancel")
 
     def end_now(self) -> None:
         """End the worker's process tree without waiting for its answer."""

@@ -95,8 +95,9 @@ class TrainingTab(QWidget):
         run, controls = self.followed, self.run.controls
         for signal, name in ((controls.pause, "pause"), (controls.resume, "resume"), (controls.free, "free"),
                              (controls.checkpoint, "checkpoint"), (controls.stop, "stop"),
-                             (controls.end_now, "end_now"), (self.watch.sample_wanted, "sample")):
+                             (self.watch.sample_wanted, "sample")):
             signal.connect(partial(run.ask, name))
+        controls.end_now.connect(run.end_now)
         self.run.change_wanted.connect(lambda: self.run.open_change(run.now()))
         self.run.change.apply_wanted.connect(run.change)
         self.run.guard_wanted.connect(lambda: self.run.guard.toggle_editor(run.now()))
