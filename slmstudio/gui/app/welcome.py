@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.i18n import tr
@@ -15,7 +16,7 @@ from slmstudio.gui.app.welcome_facts import Fact, Found, facts, names, read
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths, rule
+from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles, rule
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -33,7 +34,7 @@ MARK_WIDTH, MARK_PADDING = 32, 1
 _MARKS = {"ok": "✓", "plain": "–", "warn": "!"}
 
 
-class Welcome(QWidget):
+class Welcome(TakesFiles, QWidget):
     """A page over the tabs. It reads the machine when `look` is called.
 
     Signals:
@@ -52,7 +53,6 @@ class Welcome(QWidget):
 
     def __init__(self, session: Session):
         super().__init__()
-        self.setAcceptDrops(True)
         self._facts = FactsGrid()
         self.banner = ErrorBanner(closable=False, name="welcome_banner")
         self.place = PlaceRow(session)
@@ -130,13 +130,8 @@ class Welcome(QWidget):
         self.banner.show_error(error)
         self.again.show()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.dropped.emit(local_paths(event.mimeData()))
+    def take_files(self, files: list[Path]) -> None:
+        self.dropped.emit(files)
 
 
 class FactsGrid(QWidget):

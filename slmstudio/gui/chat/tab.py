@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
@@ -30,7 +30,7 @@ from slmstudio.gui.common.run_texts import editing_text, starting_text
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -40,12 +40,11 @@ from slmstudio.gui.corrections.texts import Answered
 from slmstudio.gui.votes.dialog import show_votes
 
 
-class ChatTab(QWidget):
+class ChatTab(TakesFiles, QWidget):
     """Saved conversations at the left, the models and their answers in the middle, settings at the right."""
 
     def __init__(self, session: Session):
         super().__init__()
-        self.setAcceptDrops(True)
         self._session = session
         self.banner = ErrorBanner(name="chat_tab_banner")
         self.lanes, self.votes = ChatLanes(), VoteBar()
@@ -296,13 +295,10 @@ class ChatTab(QWidget):
 
     # -- dropped files ---------------------------------------------------------------------------------------
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(path.suffix.lower() == ".gguf" for path in local_paths(event.mimeData())):
-            event.acceptProposedAction()
+    def wanted_files(self, files: list[Path]) -> list[Path]:
+        return [path for path in files if path.suffix.lower() == ".gguf"]
 
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        files = [path for path in local_paths(event.mimeData()) if path.suffix.lower() == ".gguf"]
+    def take_files(self, files: list[Path]) -> None:
         if len(files) == 1:
             self._load(0, files[0])
         elif files:

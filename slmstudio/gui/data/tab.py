@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import paths
@@ -15,7 +15,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.areas import local_paths
+from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.entry import DataEntry
@@ -36,7 +36,7 @@ LOOK_AFTER_MS = 50
 """After the tab is shown, it looks whether the recent files are there; by then the window is painted."""
 
 
-class DataTab(QWidget):
+class DataTab(TakesFiles, QWidget):
     """Reads datasets one after another, off the UI thread, and shows them.
 
     Signals:
@@ -59,7 +59,6 @@ class DataTab(QWidget):
         self._workspace: DataWorkspace | None = None
         session.data_requested.connect(self.open_files)
         session.rows_written.connect(self._read_again)
-        self.setAcceptDrops(True)
         self.banner = ErrorBanner(name="data_banner")
         self.progress = ReadingProgress(self.queue, self.cancel)
         self.pages = DataPages(self.progress.strips[1])
@@ -349,11 +348,6 @@ class DataTab(QWidget):
         """No other file was chosen or read: show the current one."""
         self.workspace().set_eval_dataset(entry, entry.eval_dataset)
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.open_files(local_paths(event.mimeData()))
+    def take_files(self, files: list[Path]) -> None:
+        self.open_files(files)
 

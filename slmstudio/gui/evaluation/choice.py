@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
-from slmstudio.gui.common.widgets.areas import local_paths
+from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
@@ -33,7 +32,7 @@ OWN_SHOTS = -1
 """As many examples as the benchmark itself takes."""
 
 
-class EvaluationChoice(QWidget):
+class EvaluationChoice(TakesFiles, QWidget):
     """The fields.
 
     Signals:
@@ -50,7 +49,6 @@ class EvaluationChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAcceptDrops(True)
         self.test: Path | None = None
         self._folders: dict[str, Path] = {}
         self._fetched = ""
@@ -221,14 +219,9 @@ class EvaluationChoice(QWidget):
         self.test = None
         self._show_state()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
+    def take_files(self, files: list[Path]) -> None:
         """A file is a test set, a GGUF file or a folder one more model; for a benchmark, a folder holds its data."""
-        event.acceptProposedAction()
-        path = local_paths(event.mimeData())[0]
+        path = files[0]
         if path.suffix.lower() == ".gguf" or (path.is_dir() and not self.is_benchmark()):
             self.model_wanted.emit(path)
         else:

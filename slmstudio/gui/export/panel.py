@@ -100,16 +100,13 @@ class ExportPanel(QFrame):
         if not self.is_running():
             self.banner.clear()
         self.choice.clear()
-        run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self._no_sizes)
+        # Without the base model nothing can be exported: that is said before the user tries.
+        run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self.banner.show_error)
 
     def _show_sizes(self, run: RunSummary, facts: ModelFacts) -> None:
         if self._run is not run:
             return
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
-
-    def _no_sizes(self, error: Exception) -> None:
-        """Without the base model nothing can be exported: say so before the user tries."""
-        self.banner.show_error(error)
 
     def _show_choice(self) -> None:
         self.button.setEnabled(bool(self.choice.names()))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
@@ -16,7 +15,7 @@ from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.model import known
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
 
 
-class ModelTab(QWidget):
+class ModelTab(TakesFiles, QWidget):
     """The list of base models, and the one that is looked at.
 
     Signals:
@@ -44,7 +43,6 @@ class ModelTab(QWidget):
         super().__init__()
         self._session = session
         self._reading = TaskSlot()
-        self.setAcceptDrops(True)
         self.banner = ErrorBanner(name="model_banner")
         self.work = ModelWork(session, self)
         self.work.finished.connect(self._done)
@@ -186,10 +184,5 @@ class ModelTab(QWidget):
         self.work.leave()
         return True
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.open_paths(local_paths(event.mimeData()))
+    def take_files(self, files: list[Path]) -> None:
+        self.open_paths(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QEvent, QMimeData, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen, QShowEvent
@@ -94,7 +95,30 @@ class ScrolledIfNeeded(QScrollArea):
         return super().event(event)
 
 
-class DropArea(QFrame):
+class TakesFiles:
+    """Mixed into a widget: files and folders can be let go over it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setAcceptDrops(True)  # type: ignore[attr-defined]
+
+    def wanted_files(self, files: list[Path]) -> list[Path]:
+        """Those that it takes; where there are none, nothing can be let go."""
+        return files
+
+    def take_files(self, files: list[Path]) -> None:
+        raise NotImplementedError
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self.wanted_files(local_paths(event.mimeData())):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.take_files(self.wanted_files(local_paths(event.mimeData())))
+
+
+class DropArea(TakesFiles, QFrame):
     """A dashed field that takes files.
 
     Signals:
@@ -105,7 +129,6 @@ class DropArea(QFrame):
 
     def __init__(self, text: str = ""):
         super().__init__()
-        self.setAcceptDrops(True)
         self._over = False
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(*[theme.CARD_PADDING] * 4)
@@ -128,17 +151,15 @@ class DropArea(QFrame):
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), theme.RADIUS, theme.RADIUS)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-            self.set_highlighted(True)
+        super().dragEnterEvent(event)
+        self.set_highlighted(bool(local_paths(event.mimeData())))
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
         self.set_highlighted(False)
 
-    def dropEvent(self, event: QDropEvent) -> None:
+    def take_files(self, files: list[Path]) -> None:
         self.set_highlighted(False)
-        event.acceptProposedAction()
-        self.dropped.emit(local_paths(event.mimeData()))
+        self.dropped.emit(files)
 
 
 class EmptyState(DropArea):
