@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from slmstudio.gui.data.tab import DataTab
@@ -21,10 +21,6 @@ SWAPPED = "instruction=उत्तर,output=प्रश्न"
 def open_files(qtbot: QtBot, tab: DataTab, *files: Path) -> None:
     with qtbot.waitSignal(tab.idle):
         tab.open_files(list(files))
-
-
-def text(place: QWidget, name: str) -> str:
-    return place.findChild(QLabel, name).text()
 
 
 def press(qtbot: QtBot, place: QWidget, name: str, kind: type[QAbstractButton] = QPushButton) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 from support import evaluated_runs
 from support.shown_texts import cut, untranslated
+from support.window import settle
 
 from slmstudio.core import i18n, paths
 from slmstudio.core.hardware.machine import read_machine
@@ -42,12 +42,6 @@ def nobodys_language(qapp) -> Iterator[None]:
     yield
     i18n.use("en")
     qt_texts.speak(qapp)
-
-
-def settle() -> None:
-    QThreadPool.globalInstance().waitForDone()
-    for _ in range(3):
-        QApplication.processEvents()
 
 
 def dialogs(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:

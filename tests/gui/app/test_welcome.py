@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
+from support.window import texts
 
 from slmstudio.core import home_folder, paths, settings
 from slmstudio.core.errors import UserError
@@ -62,10 +63,6 @@ def window(qtbot: QtBot, fresh: Session) -> MainWindow:
 def look(qtbot: QtBot, window: MainWindow) -> None:
     with qtbot.waitSignal(window.welcome.found, timeout=LONG):
         window.welcome.look()
-
-
-def texts(widget: QWidget) -> str:
-    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisibleTo(widget))
 
 
 def press(qtbot: QtBot, widget: QWidget, name: str) -> None:

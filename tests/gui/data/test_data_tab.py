@@ -8,8 +8,9 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPushButton, QRadioButton, QToolButton, QWidget
-from support.data_window import press, text
+from support.data_window import press
 from support.tiers import first_fast
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data import reader, split

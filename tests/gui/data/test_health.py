@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QPushButton, QTextEdit, QToolButton, QWidget
-from support.data_window import text
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.versions import store

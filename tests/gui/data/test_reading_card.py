@@ -7,7 +7,8 @@ import zipfile
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton
-from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap, text
+from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap
+from support.window import text
 
 
 def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):

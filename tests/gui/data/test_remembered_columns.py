@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QFileDialog
-from support.data_window import HEAD, HINDI, ODD, SWAPPED, first, open_files, pick, press, swap, text
+from support.data_window import HEAD, HINDI, ODD, SWAPPED, first, open_files, pick, press, swap
+from support.window import text
 from support.workbooks import write_xlsx
 
 from slmstudio.core import settings

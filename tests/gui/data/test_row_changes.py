@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QPlainTextEdit, QPushButton, QToolButton
-from support.data_window import press, text
+from support.data_window import press
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton
-from support.data_window import ODD, first, names, open_files, pick, pick_and_read, press, text
+from support.data_window import ODD, first, names, open_files, pick, pick_and_read, press
+from support.window import text
 
 
 def test_columns_that_tell_nothing_are_asked_for(qtbot, tab, odd, write_rows):

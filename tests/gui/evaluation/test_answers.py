@@ -11,7 +11,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from support import evaluated_runs
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import item_edits

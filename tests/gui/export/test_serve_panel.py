@@ -15,9 +15,10 @@ import psutil
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QToolButton
+from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton
 from support import model_files
 from support import starter as starter_model
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
@@ -76,11 +77,6 @@ def open_panel(qtbot, tab):
     panel = tab.details.serve
     qtbot.waitUntil(lambda: not panel._reading.is_busy(), timeout=10_000)
     return panel
-
-
-def press(qtbot, parent, name: str) -> None:
-    button = parent.findChild(QPushButton, name) or parent.findChild(QToolButton, name)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def start(qtbot, panel, port: int = 0) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from support import evaluated_runs
-from support.results_window import press, show
+from support.results_window import show
 from support.tiers import first_fast
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation.paired import Paired

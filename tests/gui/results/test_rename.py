@@ -5,7 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QToolButton
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import jobs
 from slmstudio.core.run import folder

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from support import evaluated_runs
-from support.results_window import press
+from support.window import press
 
 from slmstudio.core.report import pdf
 from slmstudio.gui.results.report import ReportButton

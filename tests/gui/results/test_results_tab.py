@@ -8,6 +8,8 @@ import shutil
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtWidgets import QApplication, QCheckBox, QPushButton
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job
@@ -45,19 +47,6 @@ def tab(qtbot, session, studio_home):
     if made.details.export.followed.thread is not None:
         made.details.export.followed.thread.end_now()
         made.details.export.followed.thread.wait()
-
-
-def show(qtbot, tab, runs: int) -> None:
-    tab.show()
-    tab.refresh()
-    qtbot.waitUntil(
-        lambda: len(tab.table.runs.runs) == runs and not tab._loading.is_busy() and tab.details._run is not None,
-        timeout=10_000,
-    )
-
-
-def press(qtbot, tab, name: str) -> None:
-    qtbot.mouseClick(tab.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
 
 
 def choose(tab, *names: str) -> None:

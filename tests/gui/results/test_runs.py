@@ -10,7 +10,8 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QTextDocument
 from PySide6.QtWidgets import QLabel, QMenu, QPushButton
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs.outcome import Outcome

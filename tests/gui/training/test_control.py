@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from PySide6.QtWidgets import QLineEdit
 from support import training_window
-from support.training_window import ENDLESS, button, chip, commands, feed, press, wait_for_steps
+from support.training_window import ENDLESS, button, chip, commands, feed, wait_for_steps
+from support.window import press
 
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust

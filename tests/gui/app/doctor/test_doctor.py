@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel, QPushButton, QScrollArea, QWidget
+from PySide6.QtWidgets import QScrollArea
 from pytestqt.qtbot import QtBot
 from support import healthy_machines
+from support.window import press, texts
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.doctor.examine import examine
@@ -60,14 +61,6 @@ def dialog(qtbot: QtBot) -> DoctorDialog:
     qtbot.addWidget(made)
     made.show()
     return made
-
-
-def press(qtbot: QtBot, widget: QWidget, name: str) -> None:
-    qtbot.mouseClick(widget.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
-
-
-def texts(widget: QWidget) -> str:
-    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisibleTo(widget))
 
 
 def test_f9_checks_this_machine_and_shows_every_line(qtbot: QtBot, window: MainWindow):
