@@ -55,7 +55,7 @@ def test_from_a_dropped_file_to_a_reply(request, qtbot, window, small_dataset, t
     drop(window.page("data"), [small_dataset])
     press(qtbot, window, "data_use")
     if model == "tiny":
-        window._session.set_model(read_model(tiny_model))
+        window.session.set_model(read_model(tiny_model))
         window.go_to("training")
     else:
         press(qtbot, window, "model_use")

@@ -233,7 +233,7 @@ class DataDesk(QObject):
         entry = self._entry
         if entry is None or entry.report is None:
             return
-        if entry.edits is not None and entry.edits.changes:
+        if entry.changes:
             self.hand.ask_to_write()
             return
         self.mend.open_report(entry.report, kind)
@@ -241,7 +241,7 @@ class DataDesk(QObject):
 
     def open_mix(self, entries: Sequence[DataEntry]) -> None:
         """Let the user mix the datasets of these entries."""
-        if any(entry.edits is not None and entry.edits.changes for entry in entries):
+        if any(entry.changes for entry in entries):
             self.hand.ask_to_write()
             return
         self.mix.open_datasets([entry.dataset for entry in entries])

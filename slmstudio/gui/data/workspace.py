@@ -144,7 +144,6 @@ class DataWorkspace(QWidget):
 
     @property
     def entry(self) -> DataEntry | None:
-        """The entry that is shown."""
         value = self.list.value()
         return value if isinstance(value, DataEntry) else None
 
@@ -153,7 +152,6 @@ class DataWorkspace(QWidget):
         return [self.list.item(row).data(VALUE) for row in range(self.list.count())]
 
     def find(self, path: Path) -> DataEntry | None:
-        """The entry of this file."""
         return next((entry for entry in self.entries if entry.dataset.path == path), None)
 
     def add(self, entry: DataEntry, *, show: bool = True) -> None:
@@ -195,9 +193,9 @@ class DataWorkspace(QWidget):
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
         if known.edits is not None:
-            count = len(known.edits.changes)
+            had_changes = bool(known.changes)
             known.edits = known.edits.rebased(entry.dataset.records)
-            if known.edits is None and count:
+            if known.edits is None and had_changes:
                 self.failed.emit(UserError(tr("{name} has changed, so your unsaved changes no longer fit it.",
                                               name=known.dataset.name)))
         known.take_rows(entry.dataset)
@@ -294,7 +292,7 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
-        if entry.edits is not None and entry.edits.changes:
+        if entry.changes:
             self.desk.hand.ask_to_write()
             return
         if entry.dataset.unused_that_matter and entry.accepted != entry.reading:

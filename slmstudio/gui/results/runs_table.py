@@ -48,7 +48,6 @@ class RunsModel(QAbstractTableModel):
 
     @property
     def runs(self) -> list[RunSummary]:
-        """The runs in the table."""
         return [facts.summary for facts in self.shown]
 
     def set_facts(self, facts: list[RunFacts]) -> None:

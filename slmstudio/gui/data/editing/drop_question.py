@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:
     """Whether these may be closed: nothing in them is unwritten, or the user says that it may go."""
-    unwritten = {entry.dataset.name: len(entry.edits.changes) for entry in entries
-                 if entry.edits is not None and entry.edits.changes}
+    unwritten = {entry.dataset.name: len(entry.changes) for entry in entries if entry.changes}
     if not unwritten:
         return True
     box = question(parent, tr("Unsaved changes"),

@@ -76,12 +76,12 @@ class HandEdits(QObject):
         """Work out the rows with their changes, and say how many there are."""
         entry = self._entry
         assert entry is not None
-        changes = entry.edits.changes if entry.edits is not None else []
-        if entry.edits is None or not changes:
-            self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
-        else:
+        if entry.edits is not None and entry.changes:
             self._keys, self._records = entry.edits.rows()
-        self.bar.say(ntr("{n:,} unsaved change", "{n:,} unsaved changes", len(changes)) if changes else "")
+        else:
+            self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
+        count = len(entry.changes)
+        self.bar.say(ntr("{n:,} unsaved change", "{n:,} unsaved changes", count) if count else "")
         # What is changed while a version is written would be lost when that takes the place of these rows.
         for button in (self.write, self.undo):
             button.setEnabled(entry is not self._writing)

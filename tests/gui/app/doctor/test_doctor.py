@@ -174,5 +174,5 @@ def test_a_start_names_a_problem_until_it_was_seen(qtbot: QtBot, window: MainWin
     with qtbot.waitSignal(window.notice.looked):
         window.notice.look()
     assert window.notice.isHidden()
-    assert window._session.settings.told == ["torch"]
+    assert window.session.settings.told == ["torch"]
     qtbot.waitUntil(lambda: bool(window.findChild(DoctorDialog).lines))
