@@ -166,6 +166,10 @@ class ChatLanes(QWidget):
             pane.bubbles.show_turn(tr("Waiting for {model} to finish", model=at_work.name)
                                    if at_work is not None and pane.state == "waiting" else "")
 
+    def are_at_work(self) -> bool:
+        """Whether any answers, or waits for its turn."""
+        return any(pane.is_at_work() for pane in self.panes())
+
     def stop(self) -> None:
         """End all answers, those that wait first, so that they don't begin now."""
         for pane in reversed(self.in_order()):

@@ -149,8 +149,12 @@ class ChatPane(QFrame):
         """Hide what would tell which model this is: its name and its speed."""
         self._masked = on
         self.line.setVisible(not on)
-        if self.state not in ("waiting", "answering"):
+        if not self.is_at_work():
             self._show_messages()
+
+    def is_at_work(self) -> bool:
+        """Whether it answers, or waits for its turn."""
+        return self.state in ("waiting", "answering")
 
     @property
     def name(self) -> str:
@@ -251,7 +255,7 @@ class ChatPane(QFrame):
         step = {"previous": -1, "next": 1}.get(name)
         if step is None:
             self.acted.emit(name, message)
-        elif self.state not in ("waiting", "answering"):
+        elif not self.is_at_work():
             versions = self.lane.tree.siblings(message)
             self.show_version(versions[(versions.index(message) + step) % len(versions)])
 

@@ -181,7 +181,7 @@ class ChatTab(TakesFiles, QWidget):
 
     def why_not_now(self) -> str:
         """Why another tab can't take over now; "" where it can."""
-        if {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
+        if self.lanes.are_at_work():
             return tr("Wait until the answer is written, or stop it.")
         if self.correct.is_editing() or self.talk.is_editing():
             return editing_text()
@@ -227,8 +227,8 @@ class ChatTab(TakesFiles, QWidget):
 
     def _show_state(self) -> None:
         self.lanes.let_next_answer()
-        states = {pane.state for pane in self.lanes.panes()}
-        self.input.set_state(ready=states == {"ready"}, answering=bool(states & {"answering", "waiting"}))
+        ready = all(pane.state == "ready" for pane in self.lanes.panes())
+        self.input.set_state(ready=ready, answering=self.lanes.are_at_work())
         self.save.setEnabled(any(pane.lane.turns for pane in self.lanes.panes()))
         self.comparison.check()
 
@@ -255,7 +255,7 @@ class ChatTab(TakesFiles, QWidget):
 
     def _answered(self) -> None:
         self.input.recount()
-        if not {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
+        if not self.lanes.are_at_work():
             self.chat.keep()
 
     def _show_kept(self) -> None:
