@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -22,7 +21,7 @@ class DataEmpty(EmptyState):
     folder_wanted = Signal()
     sample_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
+    def __init__(self) -> None:
         choose = PrimaryButton(tr("Choose files…"), tr("Choose files with training rows (Ctrl+O)."), name="data_choose")
         folder = SecondaryButton(tr("Choose a folder…"), tr("Read all files with rows in a folder as one dataset."),
                                  name="data_folder")
@@ -32,7 +31,7 @@ class DataEmpty(EmptyState):
         self.buttons = (choose, folder, sample)
         super().__init__(tr("What should the model learn?"),
                          tr("Drop a file or a folder with questions and answers, conversations, better and worse "
-                            "answers, or plain text. It stays on this machine."), self.buttons, kinds(), parent)
+                            "answers, or plain text. It stays on this machine."), self.buttons, kinds())
         for button, signal in zip(self.buttons, (self.files_wanted, self.folder_wanted, self.sample_wanted),
                                   strict=True):
             button.clicked.connect(signal)
