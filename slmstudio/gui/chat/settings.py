@@ -88,7 +88,8 @@ class ChatSettings(Card):
         self.context = SliderRow(tr("Context, tokens"),
                                  tr("How much of the conversation the model sees. A longer context takes more memory. "
                                     "Changing it reloads the model."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
-        self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self.context_changed)
+        self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
+        self._settled.timeout.connect(self.context_changed)
         self.context.changed.connect(self._context_moved)
         self.context.slider.sliderReleased.connect(self._settled.start)
         self._make_seed_and_stops()

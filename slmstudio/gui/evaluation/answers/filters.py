@@ -38,7 +38,8 @@ class RowsFilters(QWidget):
         for order in ORDERS:
             self.order.addItem(order_label(order), order)
         self._against = text_label(ptr("two models", "against"), "small")
-        self._wait = QTimer(self, interval=SEARCH_AFTER_MS, singleShot=True, timeout=self.changed)
+        self._wait = QTimer(self, interval=SEARCH_AFTER_MS, singleShot=True)
+        self._wait.timeout.connect(self.changed)
         self.search.textChanged.connect(lambda: self._wait.start())
         row = row_in(self, (self.search, 1))
         for widget in (self.order, self.category, self.language, self.second, self._against, self.first):
