@@ -52,10 +52,10 @@ def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
 def test_from_a_dropped_file_to_a_reply(request, qtbot, window, small_dataset, tiny_model, model):
     if model == "starter":
         request.getfixturevalue("all_threads")
-    drop(window.page("data"), small_dataset)
+    drop(window.page("data"), [small_dataset])
     press(qtbot, window, "data_use")
     if model == "tiny":
-        window._session.set_model(read_model(tiny_model))
+        window.session.set_model(read_model(tiny_model))
         window.go_to("training")
     else:
         press(qtbot, window, "model_use")

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -21,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 from pytestqt.qtbot import QtBot
-from support import evaluated_runs
+from support import clicks, evaluated_runs
 
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
@@ -114,20 +112,8 @@ def unexplained() -> Callable[[QWidget], list[str]]:
 
 
 @pytest.fixture
-def drop() -> Callable[..., None]:
-    """`drop(widget, [path, ...])`: let files go over a widget, as the window system would tell it."""
-
-    def let_go(widget: QWidget, files: list[Path]) -> None:
-        mime = QMimeData()
-        mime.setUrls([QUrl.fromLocalFile(str(file)) for file in files])
-        place, action, buttons = QPointF(widget.rect().center()), Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
-        none = Qt.KeyboardModifier.NoModifier
-        entering = QDragEnterEvent(place.toPoint(), action, mime, buttons, none)
-        QApplication.sendEvent(widget, entering)
-        assert entering.isAccepted()
-        QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, none))
-
-    return let_go
+def drop() -> Callable[[QWidget, list[Path]], None]:
+    return clicks.drop
 
 
 @pytest.fixture

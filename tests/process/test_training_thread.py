@@ -85,14 +85,14 @@ def test_pause_checkpoint_resume_stop(qtbot, follow, play, job):
     play("start plan:100000 steps:100000@1")
     thread, listener = follow()
     qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
-    thread.pause()
+    thread.send("pause")
     qtbot.waitUntil(lambda: bool(listener.events("paused")), timeout=5000)
-    thread.resume()
+    thread.send("resume")
     qtbot.waitUntil(lambda: bool(listener.events("resumed")), timeout=5000)
-    thread.checkpoint()
+    thread.send("checkpoint")
     qtbot.waitUntil(lambda: any(e["reason"] == "requested" for e in listener.events("checkpoint_saved")),
                     timeout=5000)
-    thread.stop()
+    thread.send("stop")
     assert ended(qtbot, listener).state == "stopped"
     sent = [command["command"] for command in files.LineReader(job.folder / jobs.COMMANDS).read()]
     assert sent == ["pause", "resume", "checkpoint", "stop"]
@@ -133,7 +133,7 @@ def test_garbage_and_half_lines_hide_nothing(qtbot, follow, play, job):
     thread, listener = follow()
     qtbot.waitUntil(lambda: len(listener.events("step")) == 10, timeout=10_000)
     assert not listener.events("log"), "half an event was taken for one"
-    thread.checkpoint()
+    thread.send("checkpoint")
     assert ended(qtbot, listener).state == "finished"
     assert [event["message"] for event in listener.events("log")] == ["पूरी पंक्ति"]
     assert len(listener.events("step")) == 20
@@ -154,7 +154,7 @@ def test_a_worker_that_ignores_stop_is_ended(qtbot, follow, play, job, in_haste)
     play("start steps:3 hang")
     thread, listener = follow(grace_seconds=0.3)
     qtbot.waitUntil(lambda: bool(listener.events("log")), timeout=10_000)
-    thread.stop()
+    thread.send("stop")
     outcome = ended(qtbot, listener)
     assert outcome.state == "failed"
     assert "Resume" in outcome.user_error().remedy
@@ -173,7 +173,7 @@ def test_end_now_does_not_wait_for_the_grace_period(qtbot, follow, play, job, in
 def test_stop_pressed_before_the_worker_listens_is_not_lost(qtbot, follow, play):
     play("start plan:100000 steps:100000@1")
     thread, listener = follow()
-    thread.stop()
+    thread.send("stop")
     assert ended(qtbot, listener).state == "stopped"
 
 
@@ -184,7 +184,7 @@ def test_a_second_window_is_told_and_follows(qtbot, follow, play, job):
     second, also_heard = follow(Job(job.folder))
     qtbot.waitUntil(lambda: len(also_heard.events("step")) > 5, timeout=10_000)
     assert "already running" in str(also_heard.of("failed")[0])
-    second.stop()
+    second.send("stop")
     assert ended(qtbot, heard).state == ended(qtbot, also_heard).state == "stopped"
 
 
@@ -196,7 +196,7 @@ def test_detach_leaves_the_worker_and_attach_replays_everything(qtbot, follow, p
     assert thread.isFinished() and job.is_alive() and not listener.of("ended")
     again, heard = follow(Job(job.folder), start_worker=False)
     qtbot.waitUntil(lambda: len(heard.events("step")) > len(listener.events("step")) + 5, timeout=10_000)
-    again.stop()
+    again.send("stop")
     assert ended(qtbot, heard).state == "stopped"
     steps = [event["global_step"] for event in heard.events("step")]
     assert steps == list(range(1, len(steps) + 1))
@@ -255,7 +255,7 @@ def test_a_link_where_the_commands_belong_is_said_and_the_run_followed(qtbot, fo
     qtbot.waitUntil(lambda: bool(listener.events("step")), timeout=10_000)
     (job.folder / jobs.COMMANDS).unlink(missing_ok=True)
     (job.folder / jobs.COMMANDS).symlink_to(tmp_path / "elsewhere")
-    thread.checkpoint()
+    thread.send("checkpoint")
     thread.change({"learning_rate": 1e-4})
     qtbot.waitUntil(lambda: len(listener.of("failed")) == 2, timeout=10_000)
     assert all("There is a link in its place" in str(error) for error in listener.of("failed"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QPlainTextEdit
+from PySide6.QtWidgets import QPlainTextEdit
 
 from slmstudio.gui.chat.tab import ChatTab
 
@@ -33,10 +33,6 @@ def ask(qtbot, tab, question: str) -> None:
     editor = tab.findChild(QPlainTextEdit, "chat_input")
     editor.setPlainText(question)
     qtbot.keyClick(editor, Qt.Key.Key_Return)
-
-
-def press(qtbot, tab, name: str) -> None:
-    qtbot.mouseClick(tab.findChild(QAbstractButton, name), Qt.MouseButton.LeftButton)
 
 
 def said(pane) -> list[str]:

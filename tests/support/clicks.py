@@ -15,10 +15,10 @@ from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import TABS
 
 
-def drop(widget: QWidget, file: Path) -> None:
-    """Let a file go over a widget, as the window system would tell it."""
+def drop(widget: QWidget, files: list[Path]) -> None:
+    """Let files go over a widget, as the window system would tell it."""
     mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(file))])
+    mime.setUrls([QUrl.fromLocalFile(str(file)) for file in files])
     place, action = QPointF(widget.rect().center()), Qt.DropAction.CopyAction
     button, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     entering = QDragEnterEvent(place.toPoint(), action, mime, button, keys)
@@ -74,7 +74,7 @@ class Person:
     def drop(self, widget: QWidget, file: Path) -> None:
         """Let a file go over a widget."""
         self.clicks.append(f"drop {file.name}")
-        drop(widget, file)
+        drop(widget, [file])
 
     def ask(self, question: str) -> None:
         """Type a question in Chat and press Enter."""

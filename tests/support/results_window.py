@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton, QWidget
-
 from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -14,12 +11,5 @@ def show(qtbot: Any, tab: ResultsTab, runs: int) -> None:
     """Show the tab, and wait until it has read so many runs."""
     tab.show()
     tab.refresh()
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == runs and tab._loading is None and (
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == runs and not tab._loading.is_busy() and (
         tab.details._run is not None), timeout=60_000)
-
-
-def press(qtbot: Any, widget: QWidget, name: str) -> None:
-    """Click on the button of this name."""
-    button = widget.findChild(QPushButton, name)
-    assert button is not None, name
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)

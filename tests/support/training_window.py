@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QPushButton
 
 from slmstudio.core import files, jobs
@@ -55,10 +54,6 @@ def run(studio_home) -> Callable[..., Job]:
 
 def button(tab: TrainingTab, name: str) -> QPushButton:
     return tab.findChild(QPushButton, name)
-
-
-def press(qtbot, tab: TrainingTab, name: str) -> None:
-    qtbot.mouseClick(button(tab, name), Qt.MouseButton.LeftButton)
 
 
 def choose(tab: TrainingTab, field: str, value: str) -> None:

@@ -138,13 +138,15 @@ def speak(app: QApplication, old: MainWindow, code: str, garbage: GarbageCollect
     if garbage is not None:
         garbage.let_go_of_it()
     window = again.made_from(old)
-    window.painted.connect(lambda: _after_another_language(window))
+    window.painted.connect(lambda: _watch(window))
+    window.painted.connect(window.notice.look)
     if settings_were_open:
         window.painted.connect(lambda: window.open_settings().language.setFocus())
     return window
 
 
-def _after_another_language(window: MainWindow) -> None:
+def _watch(window: MainWindow) -> None:
+    """Watch the network and what ends, and look at the machine for the welcome page."""
     from slmstudio.gui.app.desktop.notices import DesktopNotices
     from slmstudio.gui.app.network_lock import NetworkLock
 
@@ -153,7 +155,6 @@ def _after_another_language(window: MainWindow) -> None:
     if window.welcome is not None:
         window.welcome.look()
     prepare_starter(window.session, window)
-    window.notice.look()
 
 
 def _after_paint(app: QApplication, session: Session, window: MainWindow, files: Sequence[Path]) -> None:
@@ -161,18 +162,12 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     from PySide6.QtGui import QIcon
 
     from slmstudio.gui.app import opening
-    from slmstudio.gui.app.desktop.notices import DesktopNotices
-    from slmstudio.gui.app.network_lock import NetworkLock
     from slmstudio.gui.app.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
-    Sensors(session, window.header, window)
-    NetworkLock(window.header, window)
-    DesktopNotices(session, window)
     theme.set_still(app, session.settings.reduce_motion)
-    if window.welcome is not None:
-        window.welcome.look()
-    prepare_starter(session, window)
+    Sensors(session, window.header, window)
+    _watch(window)
     if session.settings.datasets:
         cast("DataTab", window.page("data")).restore()
     look_for_runs(session, window)

@@ -32,9 +32,7 @@ class GarbageCollector(QObject):
         gc.disable()
         self._young = self._middle = 0
         self._next_full = 0.0
-        self._timer = QTimer(self)
-        self._timer.setInterval(interval)
-        self._timer.timeout.connect(self.look)
+        self._timer = QTimer(self, interval=interval, timeout=self.look)
         self._timer.start()
 
     def look(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QTabBar, QWidget
+from PySide6.QtWidgets import QFrame, QSizePolicy, QTabBar, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_in
 
 NARROW = 800
 """Below this width there is room for the tabs and the settings alone."""
@@ -19,8 +20,8 @@ NARROW = 800
 class Logo(QWidget):
     """The program's mark: a loss that falls. resources/icons/slmstudio.svg is the same drawing."""
 
-    def __init__(self, size: int = 18, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, size: int = 18):
+        super().__init__()
         self.setFixedSize(size, size)
         theme.THEME.changed.connect(self.update)
 
@@ -53,15 +54,12 @@ class Header(QFrame):
         super().__init__(parent)
         self.setObjectName("header")
         theme.grow(self, "setFixedHeight", theme.HEADER_HEIGHT)
-        brand = text_label("SLM Studio")
-        brand.setObjectName("brand")
-        self.tabs = QTabBar()
-        self.tabs.setObjectName("tabs")
+        brand = text_label("SLM Studio", name="brand")
+        self.tabs = named(QTabBar(), "tabs", tr("Steps"))
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setElideMode(Qt.TextElideMode.ElideNone)
         self.tabs.setUsesScrollButtons(False)
-        self.tabs.setAccessibleName(tr("Steps"))
         self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         for number, label in enumerate(labels, 1):
             self.tabs.setTabToolTip(self.tabs.addTab(label), tr("{tab} (Ctrl+{number})", tab=label, number=number))
@@ -74,23 +72,12 @@ class Header(QFrame):
         self.network.setObjectName("chip_network")
         for chip in (self.device, self.temperature):
             chip.hide()
-        gear = IconButton("settings", tr("Settings (Ctrl+,)"))
-        gear.setObjectName("open_settings")
-        gear.clicked.connect(self.settings_wanted)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_M, 0)
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(Logo())
-        row.addWidget(brand)
-        row.addSpacing(theme.SPACE_M)
-        row.addWidget(self.tabs)
-        row.addStretch(1)
+        gear = IconButton("settings", tr("Settings (Ctrl+,)"), name="open_settings", clicked=self.settings_wanted)
+        row = row_in(self, Logo(), brand, theme.SPACE_M, self.tabs, STRETCH,
+                     margins=(theme.SPACE_L, 0, theme.SPACE_M, 0))
         self._brand, self._chips = brand, QWidget()
-        chips = row_in(self._chips, theme.SPACE_S)
-        for chip in (self.device, self.temperature, self.network):
-            chips.addWidget(chip)
-        row.addWidget(self._chips)
-        row.addWidget(gear)
+        row_in(self._chips, self.device, self.temperature, self.network)
+        fill(row, self._chips, gear)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Where there is little room, the tabs and the settings come first."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout
 
 from slmstudio.core import home_folder, paths
 from slmstudio.core.errors import UserError
@@ -12,6 +11,7 @@ from slmstudio.gui.app.home_folder_row import PlaceChanger
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 
 class PlaceMissing(QDialog):
@@ -21,46 +21,33 @@ class PlaceMissing(QDialog):
     folders would look as if the work were lost.
     """
 
-    def __init__(self, error: UserError, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, error: UserError):
+        super().__init__()
         theme.dress(self)
         self.setWindowTitle("SLM Studio")
         self.setMinimumWidth(620)
-        self.what = text_label("", "heading", wrap=True)
-        self.what.setObjectName("missing_what")
+        self.what = text_label("", "heading", wrap=True, name="missing_what", selectable=True)
         self.why = text_label("", "body", wrap=True)
-        self.what.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.changer = PlaceChanger(self)
         self.changer.changed.connect(self.accept)
         hint = text_label(tr("Connect the disk and press Try again. With another folder you start fresh; what is on "
                              "the missing disk stays there, and you can come back to it in Settings."), "muted",
                           wrap=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        for widget in (self.what, self.why, hint, *self.changer.parts):
-            column.addWidget(widget)
-        column.addStretch(1)
-        column.addLayout(self._buttons())
+        column_in(self, self.what, self.why, hint, *self.changer.parts, STRETCH, self._buttons(), spacing=theme.SPACE_M,
+                  margins=theme.SPACE_L)
         self._show(error)
         self._again.setFocus()
 
     def _buttons(self) -> QHBoxLayout:
-        again = self._again = PrimaryButton(tr("Try again"), tr("Look for the folder again."))
-        again.setObjectName("missing_again")
+        again = self._again = PrimaryButton(tr("Try again"), tr("Look for the folder again."), name="missing_again",
+                                            clicked=self.look_again)
         again.setDefault(True)
-        again.clicked.connect(self.look_again)
-        other = SecondaryButton(tr("Choose another…"),
-                                tr("Keep everything in another folder from now on."))
-        other.setObjectName("missing_other")
-        other.clicked.connect(self.changer.choose)
+        other = SecondaryButton(tr("Choose another…"), tr("Keep everything in another folder from now on."),
+                                name="missing_other", clicked=self.changer.choose)
         usual = SecondaryButton(tr("Use the usual place"),
-                                tr("Keep everything in {folder} from now on.", folder=paths.usual_home()))
-        usual.setObjectName("missing_usual")
-        usual.clicked.connect(self.use_usual)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addStretch(1)
+                                tr("Keep everything in {folder} from now on.", folder=paths.usual_home()),
+                                name="missing_usual", clicked=self.use_usual)
+        row = row_of(STRETCH)
         for button in (usual, other, again):
             row.addWidget(button)
             self.changer.working.connect(button.setDisabled)

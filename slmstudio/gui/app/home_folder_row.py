@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QFrame, QSizePolicy, QWidget
 
 from slmstudio.core import home_folder, paths, settings
 from slmstudio.core.errors import UserError
@@ -18,7 +17,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 
@@ -40,8 +39,7 @@ class PlaceChanger(QObject):
         super().__init__(owner)
         self._owner, self._session = owner, session
         self._folder = Path()
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("place_banner")
+        self.banner = ErrorBanner(name="place_banner")
         self.strip = ProgressStrip(cancellable=False)
         self.question = self._make_question()
         self.parts = (self.banner, self.question, self.strip)
@@ -53,24 +51,13 @@ class PlaceChanger(QObject):
         question.setObjectName("place_question")
         question.setProperty("banner", "warn")
         self.doubts = text_label("", wrap=True)
-        use = SecondaryButton(tr("Use it anyway"), tr("Keep everything in this folder from now on."), "small")
-        use.setObjectName("place_anyway")
-        use.clicked.connect(lambda: self._change())
-        other = SecondaryButton(tr("Choose another…"), tr("Look for a better folder."), "small")
-        other.setObjectName("place_other")
-        other.clicked.connect(self.choose)
-        keep = SecondaryButton(tr("Keep the current one"), tr("Change nothing."), "small")
-        keep.setObjectName("place_keep")
-        keep.clicked.connect(question.hide)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        for button in (use, other, keep):
-            row.addWidget(button)
-        row.addStretch(1)
-        column = QVBoxLayout(question)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.addWidget(self.doubts)
-        column.addLayout(row)
+        use = SecondaryButton(tr("Use it anyway"), tr("Keep everything in this folder from now on."), "small",
+                              name="place_anyway", clicked=lambda: self._change())
+        other = SecondaryButton(tr("Choose another…"), tr("Look for a better folder."), "small", name="place_other",
+                                clicked=self.choose)
+        keep = SecondaryButton(tr("Keep the current one"), tr("Change nothing."), "small", name="place_keep",
+                               clicked=question.hide)
+        column_in(question, self.doubts, row_of(use, other, keep, STRETCH), spacing=None, margins=theme.SPACE_M)
         return question
 
     def choose(self) -> None:
@@ -116,8 +103,9 @@ class PlaceChanger(QObject):
 
     def _change(self) -> None:
         self.question.hide()
-        self._begin(tr("Changing to {folder}", folder=self._folder))
-        run_task(self, partial(_change_to, self._folder), self._changed, self._failed)
+        folder = self._folder
+        self._begin(tr("Changing to {folder}", folder=folder))
+        run_task(self, lambda task: home_folder.change(folder), self._changed, self._failed)
 
     def _changed(self, stays: str) -> None:
         self._end()
@@ -158,10 +146,9 @@ class PlaceRow(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.path = ElidedLabel(str(paths.home()))
-        self.path.setObjectName("place_path")
+    def __init__(self, session: Session):
+        super().__init__()
+        self.path = ElidedLabel(str(paths.home()), name="place_path")
         self.path.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no long path widens a dialog
         self.path.setAccessibleName(tr("The folder with runs, models and chats"))
         self.show_folder = SecondaryButton(tr("Show folder"), tr("Open this folder in the file manager."),
@@ -169,34 +156,20 @@ class PlaceRow(QWidget):
         self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home()))))
         self.change = SecondaryButton(tr("Change…"),
                                       tr("Choose another folder, for example on a larger disk. What is kept already "
-                                         "stays where it is."), "small")
-        self.change.setObjectName("place_change")
+                                         "stays where it is."), "small", name="place_change")
         self.changer = PlaceChanger(self, session)
         self.change.clicked.connect(self.changer.choose)
         self.changer.working.connect(self.change.setDisabled)
         self.changer.changed.connect(self._changed)
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("place_note")
+        self.note = text_label("", "small", wrap=True, name="place_note")
         if home_folder.is_fixed():
             self.change.setEnabled(False)
             self.note.setText(tr("Set by SLMSTUDIO_HOME. To choose a folder here, start without that variable."))
         self.note.setVisible(bool(self.note.text()))
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.path, 1)
-        row.addWidget(self.show_folder)
-        row.addWidget(self.change)
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(row)
-        for part in (*self.changer.parts, self.note):
-            column.addWidget(part)
+        column_in(self, row_of((self.path, 1), self.show_folder, self.change), *self.changer.parts, self.note)
 
     def _changed(self, stays: str) -> None:
         self.path.setText(str(paths.home()))
         self.note.setText(" ".join(filter(None, (tr("New work is kept here from now on."), stays))))
         self.note.show()
         self.changed.emit()
-
-
-def _change_to(folder: Path, task: object) -> str:
-    return home_folder.change(folder)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWi
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
-from slmstudio.gui.app.doctor_notice import DoctorNotice
+from slmstudio.gui.app.doctor.notice import DoctorNotice
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.app.status_bar import StatusBar
 from slmstudio.gui.common import theme
@@ -26,7 +26,7 @@ from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
-    from slmstudio.gui.app.settings_dialog import SettingsDialog
+    from slmstudio.gui.app.settings.dialog import SettingsDialog
     from slmstudio.gui.app.welcome import Welcome
     from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.model.tab import ModelTab
@@ -80,7 +80,7 @@ class MainWindow(QMainWindow):
     def __init__(self, session: Session):
         super().__init__()
         theme.dress(self)
-        self.session = self._session = session
+        self.session = session
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}
         self.welcome: Welcome | None = None
@@ -91,8 +91,7 @@ class MainWindow(QMainWindow):
         self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
         self.header.network.setToolTip(tr("Testing whether the system keeps processes off the network."))
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("window_banner")
+        self.banner = ErrorBanner(name="window_banner")
         self.notice = DoctorNotice(session)
         self.notice.doctor_wanted.connect(self.open_doctor)
         self._stack = QStackedWidget()
@@ -109,12 +108,7 @@ class MainWindow(QMainWindow):
     def _lay_out(self, status: StatusBar) -> None:
         page = QWidget()
         page.setObjectName("page")
-        column = column_in(page, 0)
-        column.addWidget(self.header)
-        column.addWidget(self.banner)
-        column.addWidget(self.notice)
-        column.addWidget(self._scrolled(), 1)
-        column.addWidget(status)
+        column_in(page, self.header, self.banner, self.notice, (self._scrolled(), 1), status, spacing=0)
         self.status = status
         self.setCentralWidget(page)
         page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them
@@ -142,7 +136,7 @@ class MainWindow(QMainWindow):
         """The page of a tab; it is made when it is first asked for."""
         if tab not in self._pages:
             module = importlib.import_module(f"slmstudio.gui.{tab}.tab")
-            page = getattr(module, f"{tab.capitalize()}Tab")(self._session)
+            page = getattr(module, f"{tab.capitalize()}Tab")(self.session)
             self._pages[tab] = page
             self._stack.addWidget(page)
         return self._pages[tab]
@@ -167,9 +161,9 @@ class MainWindow(QMainWindow):
         self.banner.show_error(error)
 
     def open_settings(self) -> SettingsDialog:
-        from slmstudio.gui.app.settings_dialog import SettingsDialog
+        from slmstudio.gui.app.settings.dialog import SettingsDialog
 
-        dialog = SettingsDialog(self._session, self, self.why_not_now)
+        dialog = SettingsDialog(self.session, self, self.why_not_now)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.welcome_wanted.connect(self.open_welcome)
         dialog.doctor_wanted.connect(self.open_doctor)
@@ -180,7 +174,7 @@ class MainWindow(QMainWindow):
 
     def open_doctor(self) -> None:
         """Check this machine, and show what is wrong with it (F9)."""
-        from slmstudio.gui.app.doctor_dialog import DoctorDialog
+        from slmstudio.gui.app.doctor.dialog import DoctorDialog
 
         dialog = DoctorDialog(self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -198,11 +192,11 @@ class MainWindow(QMainWindow):
 
     def _change_text_size(self, step: int) -> None:
         """Make the text larger or smaller by this many percent; 0 gives it its usual size."""
-        now = self._session.settings.text_size
-        self._session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
-        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme,
-                    self._session.settings.text_size)
-        self._session.settings_changed.emit()
+        now = self.session.settings.text_size
+        self.session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
+        theme.apply(cast("QApplication", QApplication.instance()), self.session.settings.theme,
+                    self.session.settings.text_size)
+        self.session.settings_changed.emit()
 
     def open_welcome(self) -> None:
         """Show over the open tab what this machine has, where things are kept, and how to begin.
@@ -212,7 +206,7 @@ class MainWindow(QMainWindow):
         if self.welcome is None:
             from slmstudio.gui.app.welcome import Welcome
 
-            page = self.welcome = Welcome(self._session)
+            page = self.welcome = Welcome(self.session)
             page.left.connect(self._leave_welcome)
             page.own_wanted.connect(lambda: self._leave_welcome("data"))
             page.sample_wanted.connect(self._open_sample)
@@ -228,7 +222,7 @@ class MainWindow(QMainWindow):
 
     def _leave_welcome(self, tab: str = "") -> None:
         """Go to a tab, or back to the one that was open. It doesn't come by itself again."""
-        self._session.settings.welcomed = True
+        self.session.settings.welcomed = True
         self._save_settings()
         self.go_to(tab or TABS[self.header.tabs.currentIndex()])
 
@@ -247,7 +241,7 @@ class MainWindow(QMainWindow):
 
     def _place_changed(self) -> None:
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
-        app, known = cast("QApplication", QApplication.instance()), self._session.settings
+        app, known = cast("QApplication", QApplication.instance()), self.session.settings
         theme.apply(app, known.theme, known.text_size)
         theme.set_still(app, known.reduce_motion)
         model = self._pages.get("model")
@@ -255,7 +249,7 @@ class MainWindow(QMainWindow):
             model.refresh()  # type: ignore[attr-defined]
 
     def _show_tab(self, index: int) -> None:
-        self._session.settings.last_tab = TABS[index]
+        self.session.settings.last_tab = TABS[index]
         if self._was_painted or TABS[index] == TABS[0]:
             self._stack.setCurrentWidget(self.page(TABS[index]))
 
@@ -269,12 +263,12 @@ class MainWindow(QMainWindow):
 
     def _show_done(self) -> None:
         for index, tab in enumerate(TABS):
-            self.header.set_done(index, tab in self._session.done)
+            self.header.set_done(index, tab in self.session.done)
 
     def _show_machine(self) -> None:
         from slmstudio.core.hardware import describe
 
-        machine = self._session.machine
+        machine = self.session.machine
         assert machine is not None
         tooltip = tr("{machine}\n{reason}", machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
         self.header.device.set(describe.gpu_chip(machine), tooltip=tooltip.strip())
@@ -283,11 +277,11 @@ class MainWindow(QMainWindow):
     def _restore(self) -> None:
         self.resize(1280, 720)
         self._fit_screen()
-        geometry = self._session.settings.geometry
+        geometry = self.session.settings.geometry
         if geometry and not self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore"))):
             _log.warning("The window's remembered place could not be restored.")
         self._fit_screen()
-        tab = self._session.settings.last_tab
+        tab = self.session.settings.last_tab
         self.go_to(tab if tab in TABS else TABS[0])
 
     def _fit_screen(self) -> None:
@@ -301,7 +295,7 @@ class MainWindow(QMainWindow):
 
     def _save_settings(self) -> None:
         try:
-            self._session.settings.save()
+            self.session.settings.save()
         except UserError as error:
             self.show_error(error)
 
@@ -325,9 +319,9 @@ class MainWindow(QMainWindow):
             if page is not None and not page.confirm_close():
                 event.ignore()
                 return
-        self._session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
+        self.session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
         try:
-            self._session.settings.save()
+            self.session.settings.save()
         except UserError as error:
             _log.warning("%s", error)
         super().closeEvent(event)

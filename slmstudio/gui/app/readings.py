@@ -55,9 +55,7 @@ def tip(reading: MachineReading) -> str:
 def _of_a_card(card: GpuReading) -> str:
     if card.lost:
         return tr("doesn't answer")
-    parts = [describe.memory_of(card.memory_used, card.memory_total)
-             if card.memory_used is not None and card.memory_total is not None else "",
-             tr("{watts:.0f} W", watts=card.power_w) if card.power_w is not None else "", trouble(card)]
+    parts = [_memory(card), tr("{watts:.0f} W", watts=card.power_w) if card.power_w is not None else "", trouble(card)]
     return " · ".join(filter(None, parts)) or tr("reports nothing")
 
 
@@ -66,9 +64,12 @@ def _of_the_processor(reading: MachineReading) -> str:
     parts = [tr("{degrees:.0f} °C", degrees=cpu.temperature_c) if cpu.temperature_c is not None else "",
              tr("{percent:.0f}% busy", percent=cpu.percent) if cpu.percent is not None else ""]
     told = tr("CPU {gauges}", gauges=" · ".join(filter(None, parts))) if any(parts) else ""
-    memory = describe.memory_of(reading.memory_used, reading.memory_total) \
-        if reading.memory_used is not None and reading.memory_total is not None else ""
-    return " · ".join(filter(None, [told, memory]))
+    return " · ".join(filter(None, [told, _memory(reading)]))
+
+
+def _memory(of: GpuReading | MachineReading, unknown: str = "") -> str:
+    known = of.memory_used is not None and of.memory_total is not None
+    return describe.memory_of(of.memory_used, of.memory_total) if known else unknown
 
 
 def _sum(values: list[float | None]) -> float | None:
@@ -89,15 +90,13 @@ def _card_tip(card: GpuReading) -> str:
               "hardware protection": tr("its own protection")}
     held = tr("not reported") if card.slowed_by is None else ", ".join(
         causes.get(cause, cause) for cause in card.slowed_by) or tr("nothing")
-    memory = describe.memory_of(card.memory_used, card.memory_total) \
-        if card.memory_used is not None and card.memory_total is not None else tr("not reported")
     return "\n".join([name, *(f"{label}: {text}" for label, text in (
         (ptr("how hot it is", "Temperature"), _told(card.temperature_c, "°C")),
         (tr("Slows itself down at"), _told(card.slowdown_c, "°C")),
         (tr("Switches itself off at"), _told(card.shutdown_c, "°C")),
         (tr("Temperature of its memory"), _told(card.memory_temperature_c, "°C")),
         (tr("Power"), _told(card.power_w, "W")), (tr("Power limit"), _told(card.power_limit_w, "W")),
-        (tr("Memory in use"), memory),
+        (tr("Memory in use"), _memory(card, tr("not reported"))),
         (tr("Busy"), _told(card.utilisation, "%")),
         (tr("Its memory busy"), _told(card.memory_utilisation, "%")),
         (tr("Clock"), _told(card.clock_mhz, "MHz")),
@@ -107,11 +106,9 @@ def _card_tip(card: GpuReading) -> str:
 
 def _machine_tip(reading: MachineReading) -> str:
     cpu = reading.cpu
-    memory = describe.memory_of(reading.memory_used, reading.memory_total) \
-        if reading.memory_used is not None and reading.memory_total is not None else tr("not reported")
     return "\n".join([tr("Processor and memory"), *(f"{label}: {text}" for label, text in (
         (ptr("how hot it is", "Temperature"), _told(cpu.temperature_c, "°C")), (tr("Busy"), _told(cpu.percent, "%")),
-        (tr("Clock"), _told(cpu.clock_mhz, "MHz")), (tr("Memory in use"), memory),
+        (tr("Clock"), _told(cpu.clock_mhz, "MHz")), (tr("Memory in use"), _memory(reading, tr("not reported"))),
         (tr("Free on the disk of the runs"),
          tr("not reported") if reading.disk_free is None else units.format_bytes(reading.disk_free)),
         (tr("Battery"), _battery(reading))))])

@@ -29,10 +29,7 @@ class Sensors(QObject):
         super().__init__(parent)
         self._session, self._header = session, header
         self._reader: MachineReader | None = None
-        self._timer = QTimer(self)
-        self._timer.setInterval(EVERY_MS)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._read)
+        self._timer = QTimer(self, interval=EVERY_MS, singleShot=True, timeout=self._read)
         session.job_changed.connect(self._show_heat)
         session.plan_changed.connect(self._show_heat)
         run_task(self, lambda task: _read_machine(), self._machine_read, self._failed)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QFrame, QLabel
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressBar
 
 BAR_WIDTHS = (40, 180)
@@ -31,44 +33,30 @@ class _Gauges(ElidedLabel):
 class StatusBar(QFrame):
     """Shows `session.job`; without one, the memory that is free; and at the right end `session.reading`."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setObjectName("status_bar")
         theme.grow(self, "setFixedHeight", theme.STATUS_HEIGHT)
         self._session = session
-        self.job = ElidedLabel(tr("Ready"), "small", Qt.TextElideMode.ElideRight)
-        self.job.setObjectName("status_job")
+        self.job = ElidedLabel(tr("Ready"), "small", Qt.TextElideMode.ElideRight, name="status_job")
         self.bar = ProgressBar()
         self.bar.setMinimumWidth(BAR_WIDTHS[0])
         self.bar.setMaximumWidth(BAR_WIDTHS[1])
         self.bar.setAccessibleName(tr("Progress of the running job"))
-        self.progress = text_label("", "small")
-        self.progress.setObjectName("status_progress")
+        self.progress = text_label("", "small", name="status_progress")
         self._dot = text_label("·", "small")
-        self.memory = text_label("", "small")
-        self.memory.setObjectName("status_memory")
+        self.memory = text_label("", "small", name="status_memory")
         self.memory.setToolTip(tr("Memory that is free for training now. Close other programs to have more."))
-        self.right = text_label("", "small")
-        self.right.setObjectName("status_right")
-        self.gauges = _Gauges("", "small", Qt.TextElideMode.ElideRight)
-        self.gauges.setObjectName("status_gauges")
-        self.gauges.setAccessibleName(tr("What the machine's sensors say"))
+        self.right = text_label("", "small", name="status_right")
+        self.gauges = named(_Gauges("", "small", Qt.TextElideMode.ElideRight), "status_gauges",
+                            tr("What the machine's sensors say"))
         self.gauges.hide()
-        self.server = text_label("", "small")
-        self.server.setObjectName("status_server")
+        self.server = text_label("", "small", name="status_server")
         self.server.setToolTip(tr("The server that other programs can talk to. Stop it in the Results tab."))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_L, 0)
-        row.setSpacing(theme.SPACE_L)
+        row = row_in(self, spacing=theme.SPACE_L, margins=(theme.SPACE_L, 0, theme.SPACE_L, 0))
         for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
             row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
-        row.addStretch(1)
-        row.addWidget(self.server)
-        right = QHBoxLayout()
-        right.setSpacing(theme.SPACE_XS)
-        right.addWidget(self.gauges)
-        right.addWidget(self.right)
-        row.addLayout(right)
+        fill(row, STRETCH, self.server, row_of(self.gauges, self.right, spacing=theme.SPACE_XS))
         session.job_changed.connect(self._show_job)
         session.machine_changed.connect(self._show_machine)
         session.reading_changed.connect(self._show_reading)

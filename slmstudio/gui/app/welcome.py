@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.app.header import Logo
@@ -15,13 +16,13 @@ from slmstudio.gui.app.welcome_facts import Fact, Found, facts, names, read
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles, rule
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ MARK_WIDTH, MARK_PADDING = 32, 1
 _MARKS = {"ok": "✓", "plain": "–", "warn": "!"}
 
 
-class Welcome(QWidget):
+class Welcome(TakesFiles, QWidget):
     """A page over the tabs. It reads the machine when `look` is called.
 
     Signals:
@@ -50,12 +51,10 @@ class Welcome(QWidget):
     left = Signal()
     found = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setAcceptDrops(True)
+    def __init__(self, session: Session):
+        super().__init__()
         self._facts = FactsGrid()
-        self.banner = ErrorBanner(closable=False)
-        self.banner.setObjectName("welcome_banner")
+        self.banner = ErrorBanner(closable=False, name="welcome_banner")
         self.place = PlaceRow(session)
         self.place.changed.connect(self.look)
         page = EmptyState.centred(self._card())
@@ -64,70 +63,44 @@ class Welcome(QWidget):
         self.area.setWidgetResizable(True)
         self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.area.setWidget(page)
-        column = column_in(self)
-        column.addWidget(self.area)
+        column_in(self, self.area, spacing=None)
         add_key(self, QKeySequence.StandardKey.Cancel, self.left.emit, inside=True)
 
     def _card(self) -> Card:
         card = Card()
         theme.grow(card, "setFixedWidth", CARD_WIDTH)
         card.layout().setContentsMargins(*[2 * theme.CARD_PADDING] * 4)
-        card.body.addLayout(self._head())
-        card.body.addWidget(text_label(tr("Train a small language model on your own data, then talk to it, all on "
-                                          "this machine."), "muted", wrap=True))
-        card.body.addSpacing(theme.SPACE_XS)
-        card.body.addWidget(text_label(tr("What was found"), "section"))
-        card.body.addWidget(self._facts)
-        card.body.addLayout(self._trouble())
-        card.body.addWidget(_rule())
-        card.body.addWidget(text_label(tr("Where things are kept: runs, models and chats"), "section"))
-        card.body.addWidget(self.place)
-        card.body.addWidget(_rule())
-        self.starter = ProgressStrip()
-        self.starter.setObjectName("welcome_starter")
+        fill(card.body, self._head(),
+             text_label(tr("Train a small language model on your own data, then talk to it, all on this machine."),
+                        "muted", wrap=True), theme.SPACE_XS, text_label(tr("What was found"), "section"), self._facts,
+             self._trouble(), rule(), text_label(tr("Where things are kept: runs, models and chats"), "section"),
+             self.place, rule())
+        self.starter = ProgressStrip(name="welcome_starter")
         self.starter.hide()
-        card.body.addWidget(self.starter)
-        card.body.addLayout(self._buttons())
+        fill(card.body, self.starter, self._buttons())
         return card
 
     def _head(self) -> QHBoxLayout:
-        close = IconButton("close", tr("Close this page (Esc). The help (F1) opens it again."))
-        close.setObjectName("welcome_close")
-        close.clicked.connect(self.left)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_M)
-        row.addWidget(Logo(LOGO_SIZE))
-        row.addWidget(text_label(tr("Welcome to SLM Studio"), "title"), 1)
-        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
-        return row
+        close = IconButton("close", tr("Close this page (Esc). The help (F1) opens it again."), name="welcome_close",
+                           clicked=self.left)
+        return row_of(Logo(LOGO_SIZE), (text_label(tr("Welcome to SLM Studio"), "title"), 1),
+                      (close, 0, Qt.AlignmentFlag.AlignTop), spacing=theme.SPACE_M)
 
     def _trouble(self) -> QHBoxLayout:
-        self.again = SecondaryButton(tr("Look again"), tr("Read this machine again."), "small")
-        self.again.setObjectName("welcome_again")
-        self.again.clicked.connect(self.look)
+        self.again = SecondaryButton(tr("Look again"), tr("Read this machine again."), "small", name="welcome_again",
+                                     clicked=self.look)
         self.again.hide()
-        row = QHBoxLayout()
-        row.addWidget(self.banner, 1)
-        row.addWidget(self.again, 0, Qt.AlignmentFlag.AlignTop)
-        return row
+        return row_of((self.banner, 1), (self.again, 0, Qt.AlignmentFlag.AlignTop), spacing=None)
 
     def _buttons(self) -> QHBoxLayout:
         self.sample = PrimaryButton(tr("Try the sample"),
                                     tr("Opens questions and answers of a city's help desk, in English and Hindi. They "
-                                       "come with the program."))
-        self.sample.setObjectName("welcome_sample")
-        self.sample.clicked.connect(self.sample_wanted)
-        own = SecondaryButton(tr("Use my own data"), tr("Goes to the Data tab, where you choose your files."))
-        own.setObjectName("welcome_own")
-        own.clicked.connect(self.own_wanted)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.sample)
-        row.addWidget(own)
-        row.addSpacing(theme.SPACE_XS)
-        row.addWidget(text_label(tr("The sample and a small model are included; nothing is downloaded."),
-                                 "small", wrap=True), 1)
-        return row
+                                       "come with the program."), name="welcome_sample", clicked=self.sample_wanted)
+        own = SecondaryButton(tr("Use my own data"), tr("Goes to the Data tab, where you choose your files."),
+                              name="welcome_own", clicked=self.own_wanted)
+        return row_of(self.sample, own, theme.SPACE_XS,
+                      (text_label(tr("The sample and a small model are included; nothing is downloaded."), "small",
+                                  wrap=True), 1))
 
     def show_preparation(self, preparation: StarterPreparation) -> None:
         """Show how far the starter model is, and let the user cancel it."""
@@ -157,23 +130,17 @@ class Welcome(QWidget):
         self.banner.show_error(error)
         self.again.show()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.dropped.emit(local_paths(event.mimeData()))
+    def take_files(self, files: list[Path]) -> None:
+        self.dropped.emit(files)
 
 
 class FactsGrid(QWidget):
     """Lines of a mark, a name, and what was found, with a note below where there is something to do."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self._outer = column_in(self)
+    def __init__(self) -> None:
+        super().__init__()
         self._lines = QWidget()
-        self._outer.addWidget(self._lines)
+        self._outer = column_in(self, self._lines, spacing=None)
         self.show_working()
 
     def show_working(self) -> None:
@@ -184,11 +151,7 @@ class FactsGrid(QWidget):
         """Show these lines in the place of those before."""
         self.setVisible(bool(lines))
         before, self._lines = self._lines, QWidget(self)
-        grid = QGridLayout(self._lines)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(2, 1)
+        grid = grid_in(self._lines, theme.SPACE_M, theme.SPACE_S, stretch=2)
         for row, fact in enumerate(lines):
             self._add(grid, row, fact)
         self._outer.replaceWidget(before, self._lines)
@@ -207,20 +170,11 @@ class FactsGrid(QWidget):
         found = text_label(fact.text, "body" if fact.kind else "muted", wrap=True)
         for label in (name, found):
             label.setContentsMargins(0, MARK_PADDING, 0, 0)  # so that the first line is beside the mark's
-        text = QVBoxLayout()
-        text.setSpacing(0)
-        text.addWidget(found)
+        text = column_of(found, spacing=0)
         if fact.note:
-            note = text_label(fact.note, "small", wrap=True)
-            note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            note = text_label(fact.note, "small", wrap=True, selectable=True)
             text.addWidget(note)
         text.addStretch(1)
         grid.addWidget(mark, row, 0, top)
         grid.addWidget(name, row, 1, top)
         grid.addLayout(text, row, 2)
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("rule", True)
-    return rule

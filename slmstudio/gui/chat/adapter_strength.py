@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -16,7 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.fields import ComboBox, Slider, SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.model.gguf.lora import LoraFacts
@@ -35,15 +35,14 @@ class AdapterStrength(QWidget):
 
     offered = Signal()
 
-    def __init__(self, pane: ChatPane, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, pane: ChatPane):
+        super().__init__()
         self._pane = pane
         self._model, self._loaded = "", False
         self.loras: list[LoraFacts] = []
         self.name = ElidedLabel("", "small")
         self.adapter, self.slider, self.percent = ComboBox(), Slider(Qt.Orientation.Horizontal), SpinBox()
-        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True)
-        self._timer.timeout.connect(self._tell)
+        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self._tell)
         self._make()
         self._lay_out()
         pane.state_changed.connect(self._look)
@@ -73,14 +72,8 @@ class AdapterStrength(QWidget):
         self.adapter.activated.connect(lambda _: self._timer.start())
 
     def _lay_out(self) -> None:
-        strength = QHBoxLayout()
-        strength.setSpacing(theme.SPACE_S)
-        strength.addWidget(self.slider, 1)
-        strength.addWidget(number_field(self.percent))
-        column = column_in(self, theme.SPACE_XS)
-        column.addWidget(self.name)
-        column.addLayout(strength)
-        column.addWidget(self.adapter)
+        column_in(self, self.name, row_of((self.slider, 1), number_field(self.percent)), self.adapter,
+                  spacing=theme.SPACE_XS)
 
     # -- which adapters --------------------------------------------------------------------------------------
 
@@ -137,9 +130,8 @@ class AdapterStrength(QWidget):
 
     def _set_percent(self, percent: int) -> None:
         for widget in (self.slider, self.percent):
-            widget.blockSignals(True)
-            widget.setValue(percent)
-            widget.blockSignals(False)
+            with QSignalBlocker(widget):
+                widget.setValue(percent)
 
     def _tell(self) -> None:
         if self.loras:

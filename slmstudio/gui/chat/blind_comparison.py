@@ -87,7 +87,7 @@ class Comparison(QObject):
     def check(self) -> None:
         """Look whether all have answered, and ask for the vote then. Called when a pane's state changes."""
         panes = self._lanes.panes()
-        if not self.masked or self._asked or any(pane.state in ("waiting", "answering") for pane in panes):
+        if not self.masked or self._asked or self._lanes.are_at_work():
             return
         turns = [pane.lane.turns for pane in panes]
         if not any(turns):

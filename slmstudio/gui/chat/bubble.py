@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from PySide6.QtCore import QRect, Qt, Signal
-from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Stream
@@ -15,7 +15,7 @@ from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
@@ -52,8 +52,8 @@ class ChatBubble(QWidget):
 
     acted = Signal(str)
 
-    def __init__(self, role: str, who: str, actions: list[Action], parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, role: str, who: str, actions: list[Action]):
+        super().__init__()
         self.role, self.content = role, ""
         self.message: Message | None = None
         self._writing = False
@@ -63,32 +63,26 @@ class ChatBubble(QWidget):
         self.frame = QFrame()
         self.frame.setProperty("bubble", role)
         self.frame.setAccessibleName(who)
-        inner = QVBoxLayout(self.frame)
-        inner.setContentsMargins(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S)
         self.label, self.view = text_label(wrap=True), MarkdownView()
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
                                            | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        inner.addWidget(self.label if role == "user" else self.view)
+        column_in(self.frame, self.label if role == "user" else self.view, spacing=None,
+                  margins=(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S))
         (self.view if role == "user" else self.label).setParent(self)
         (self.view if role == "user" else self.label).hide()
-        column = column_in(self, 2)
         side = Qt.AlignmentFlag.AlignRight if role == "user" else Qt.AlignmentFlag.AlignLeft
-        column.addWidget(self.frame, 0, side)
-        column.addLayout(self._make_foot())
+        column_in(self, (self.frame, 0, side), self._make_foot(), spacing=2)
 
     def _make_foot(self) -> QBoxLayout:
-        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.figures.setObjectName("answer_figures")
-        self.branch = text_label("", "small")
-        self.branch.setObjectName("branch")
+        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="answer_figures")
+        self.branch = text_label("", "small", name="branch")
         self.steps = [IconButton("chevron-left", tr("Show the earlier version")),
                       IconButton("chevron-right", tr("Show the later version"))]
         for step, name in zip(self.steps, ("previous", "next"), strict=True):
             step.setObjectName(f"{name}_branch")
             step.clicked.connect(partial(self.acted.emit, name))
         self.buttons = [self._make_button(action) for action in self._actions if action.role in ("", self.role)]
-        row = QHBoxLayout()
-        row.setSpacing(2)
+        row = row_of(spacing=2)
         if self.role == "user":
             row.addStretch(1)
         for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons):
@@ -97,17 +91,14 @@ class ChatBubble(QWidget):
             row.addStretch(1)
         foot = self._foot = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         foot.setSpacing(2)
-        foot.addLayout(row, int(self.role == "user"))
-        foot.addWidget(self.figures, int(self.role != "user"))
+        fill(foot, (row, int(self.role == "user")), (self.figures, int(self.role != "user")))
         self.set_branches(1, 1)
         self._show_buttons(False)
         return foot
 
     def _make_button(self, action: Action) -> IconButton:
-        button = IconButton(action.icon, action.tooltip)
-        button.setObjectName(f"{action.name}_message")
-        button.clicked.connect(partial(self.acted.emit, action.name))
-        return button
+        return IconButton(action.icon, action.tooltip, name=f"{action.name}_message",
+                          clicked=partial(self.acted.emit, action.name))
 
     def show_message(self, message: Message, number: int, count: int, figures: str) -> None:
         """Show a message, which is version `number` of `count` in its place."""

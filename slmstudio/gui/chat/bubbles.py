@@ -5,22 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QGuiApplication
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.conversation import BubbleArea
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of
 
 REST = 4
 """Drawing an answer may take one part in this many of the window's time."""
 
 
-class ChatBubbles(QScrollArea):
+class ChatBubbles(BubbleArea):
     """Messages, top to bottom; it stays at the end while the reader is there.
 
     Signals:
@@ -29,12 +31,9 @@ class ChatBubbles(QScrollArea):
 
     acted = Signal(str, object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    def __init__(self) -> None:
+        super().__init__(theme.SPACE_S)
         self.setAccessibleName(tr("Conversation"))
-        self.bubbles: list[ChatBubble] = []
         self.actions_below = [
             Action("copy", "copy", tr("Copy the whole message")),
             Action("edit", "edit", tr("Ask something else here; both versions are kept"), "user"),
@@ -42,26 +41,13 @@ class ChatBubbles(QScrollArea):
         self._at_end = True
         self._writing: ChatBubble | None = None
         self._throttle = Throttle(self._draw_writing, self)
-        # The width changes many times in one resize; laying out once at its end is enough.
-        self._later = QTimer(self, interval=0, singleShot=True)
-        self._later.timeout.connect(self._fit_all)
-        page = QWidget()
-        page.setProperty("plain", True)
-        self._column = QVBoxLayout()
-        self._column.setSpacing(theme.SPACE_M)
-        self.turn = text_label("", "muted", wrap=True)
-        self.turn.setObjectName("chat_turn")
+        page = plain_page()
+        self._column = column_of(spacing=theme.SPACE_M)
+        self.turn = text_label("", "muted", wrap=True, name="chat_turn")
         self.turn.hide()
-        outer = QVBoxLayout(page)
-        outer.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        outer.setSpacing(theme.SPACE_M)
-        outer.addLayout(self._column)
-        outer.addWidget(self.turn)
-        outer.addStretch(1)
+        column_in(page, self._column, self.turn, STRETCH, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
         self.setWidget(page)
-        self.dropped_line = text_label(tr("▲ no longer seen by the model"), "small")
-        self.dropped_line.setObjectName("dropped_line")
-        self.dropped_line.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.dropped_line = text_label(tr("▲ no longer seen by the model"), "small", name="dropped_line", centred=True)
         self.dropped_line.setToolTip(tr("The context is full. If answers need what was said above, load the model with "
                                         "a longer context or start a new conversation."))
         self.dropped_line.setParent(page)
@@ -72,8 +58,7 @@ class ChatBubbles(QScrollArea):
 
     def show_turn(self, text: str) -> None:
         """Say below the messages what the next answer waits for; "" for nothing."""
-        self.turn.setText(text)
-        self.turn.setVisible(bool(text))
+        show_text(self.turn, text)
 
     def add_action(self, action: Action) -> None:
         """Put one more button below the messages that come from now on."""
@@ -105,7 +90,7 @@ class ChatBubbles(QScrollArea):
         bubble.acted.connect(lambda name: self._act(name, bubble))
         self._column.addWidget(bubble)
         self.bubbles.append(bubble)
-        bubble.fit(self._available())
+        bubble.fit(self.room())
         self._at_end = True
         return bubble
 
@@ -159,17 +144,6 @@ class ChatBubbles(QScrollArea):
         while self.bubbles:
             self._remove_last()
         self.set_dropped(0)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._later.start()
-
-    def _fit_all(self) -> None:
-        for bubble in self.bubbles:
-            bubble.fit(self._available())
-
-    def _available(self) -> int:
-        return self.viewport().width() - theme.SPACE_S
 
     def _draw_writing(self) -> None:
         if self._writing is not None:

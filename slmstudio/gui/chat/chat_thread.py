@@ -6,7 +6,7 @@ import queue
 import threading
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import Signal
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
@@ -27,8 +27,8 @@ class ChatThread(LivingThread):
 
     message = Signal(dict)
 
-    def __init__(self, kind: str, before: ChatThread | None = None, parent: QObject | None = None):
-        super().__init__(parent)
+    def __init__(self, kind: str, before: ChatThread | None = None):
+        super().__init__()
         self._kind = kind
         self._before = before
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()

@@ -7,7 +7,6 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.layouts import row_in
 
@@ -23,27 +22,26 @@ class CompareButtons(QWidget):
     count_wanted = Signal(int)
     blind_changed = Signal(bool)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._count = 1
         self.compare = SecondaryButton(tr("Side by side"),
                                        tr("Ask two models each question, such as the base and the one you trained."),
-                                       "small")
+                                       "small", clicked=lambda on: self.count_wanted.emit(2 if on else 1))
         self.blind = SecondaryButton(tr("Blind"),
                                      tr("Hide which model gave which answer until you have voted. Each question then "
                                         "starts a new conversation."), "small")
         for button in (self.compare, self.blind):
             button.setCheckable(True)
-        self.more = IconButton("plus", tr("Ask one more model (up to four)"))
-        self.fewer = IconButton("minus", tr("Remove the last model"))
-        row = row_in(self, theme.SPACE_S)
+        self.more = IconButton("plus", tr("Ask one more model (up to four)"),
+                               clicked=lambda: self.count_wanted.emit(self._count + 1))
+        self.fewer = IconButton("minus", tr("Remove the last model"),
+                                clicked=lambda: self.count_wanted.emit(self._count - 1))
+        row = row_in(self)
         for name, widget in (("compare", self.compare), ("remove_lane", self.fewer), ("add_lane", self.more),
                              ("blind", self.blind)):
             widget.setObjectName(name)
             row.addWidget(widget)
-        self.compare.clicked.connect(lambda on: self.count_wanted.emit(2 if on else 1))
-        self.more.clicked.connect(lambda: self.count_wanted.emit(self._count + 1))
-        self.fewer.clicked.connect(lambda: self.count_wanted.emit(self._count - 1))
         self.blind.toggled.connect(self.blind_changed)
         self.show_count(1)
 

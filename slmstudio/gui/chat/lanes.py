@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
@@ -13,8 +13,8 @@ from slmstudio.gui.chat.bubble import Action
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice
-from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
 
 
 class ChatLane(QWidget):
@@ -24,30 +24,22 @@ class ChatLane(QWidget):
         choice: which model; the tab puts it into its header while there is only one lane.
     """
 
-    def __init__(self, name: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str):
+        super().__init__()
         self.choice, self.pane = ModelChoice(name), ChatPane()
         for name, icon, tooltip in (("correct", "correct", tr("Correct this answer, for the next training")),
                                     ("test", "flask", tr("Add the question to a test set"))):
             self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
         self.pane.waiting.choose_wanted.connect(self.choice.showPopup)
-        self.mask_name = text_label("", "heading")
-        self.mask_name.setObjectName("mask_name")
-        self._waiting = text_label("", "muted", wrap=True)
-        self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self.pane)
-        self._pages.addWidget(self._waiting)
-        self.column = column_in(self, theme.SPACE_XS)
-        self.column.addWidget(self.choice)
-        self.column.addWidget(self.mask_name)
-        self.column.addWidget(self._pages, 1)
+        self.mask_name = text_label("", "heading", name="mask_name")
+        self._waiting = text_label("", "muted", wrap=True, centred=True)
+        self._pages = pages_of(self.pane, self._waiting)
+        self.column = column_in(self, self.choice, self.mask_name, (self._pages, 1), spacing=theme.SPACE_XS)
         self.mask("")
 
     def mask(self, name: str) -> None:
         """Hide which model this is behind a name; "" shows it again."""
-        self.mask_name.setText(name)
-        self.mask_name.setVisible(bool(name))
+        show_text(self.mask_name, name)
         self.choice.setVisible(not name)
         self.pane.set_masked(bool(name))
         self.hold("")
@@ -63,7 +55,6 @@ class ChatLanes(QWidget):
 
     Signals:
         made(ChatLane): there is one more lane; those of the beginning aren't told.
-        count_changed: more or fewer of them are shown.
 
     Attributes:
         lanes: all that were ever needed, by number.
@@ -72,12 +63,11 @@ class ChatLanes(QWidget):
     """
 
     made = Signal(object)
-    count_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._names = (tr("Model"), tr("Second model"), tr("Third model"), tr("Fourth model"))
-        self._row = row_in(self, theme.SPACE_S)
+        self._row = row_in(self)
         self.lanes: list[ChatLane] = []
         self.count = 1
         self.order: tuple[int, ...] = (0,)
@@ -98,7 +88,7 @@ class ChatLanes(QWidget):
         """Show this many, in their usual order; the models of the others leave the memory."""
         count = max(1, min(count, MOST_ANSWERS))
         self._grow(count)
-        changed, self.count = count != self.count, count
+        self.count = count
         self.set_order(tuple(range(count)))
         for number, lane in enumerate(self.lanes):
             lane.setVisible(number < count)
@@ -106,8 +96,6 @@ class ChatLanes(QWidget):
                 lane.pane.close_worker()
             if number > 0 or count > 1:
                 lane.column.insertWidget(0, lane.choice)
-        if changed:
-            self.count_changed.emit()
 
     def set_order(self, order: tuple[int, ...]) -> None:
         """Put the lanes in another order, those that aren't shown behind them."""
@@ -177,6 +165,10 @@ class ChatLanes(QWidget):
         for pane in panes:
             pane.bubbles.show_turn(tr("Waiting for {model} to finish", model=at_work.name)
                                    if at_work is not None and pane.state == "waiting" else "")
+
+    def are_at_work(self) -> bool:
+        """Whether any answers, or waits for its turn."""
+        return any(pane.is_at_work() for pane in self.panes())
 
     def stop(self) -> None:
         """End all answers, those that wait first, so that they don't begin now."""

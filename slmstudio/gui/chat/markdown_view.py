@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QTextCursor, QWheelEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPlainTextEdit, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QMenu, QPlainTextEdit, QToolTip, QWidget
 
 from slmstudio.core.chat.markdown import Piece
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 SELECTABLE = (Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
               | Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard)
@@ -84,10 +84,9 @@ class CodeBlock(QFrame):
         self.setProperty("code", True)
         self.content, self.language = "", ""
         self.name = text_label("", "small")
-        self.copy = SecondaryButton(tr("Copy"), tr("Copy this code"), "small")
-        self.copy.setObjectName("copy_code")
+        self.copy = SecondaryButton(tr("Copy"), tr("Copy this code"), "small", name="copy_code",
+                                    clicked=lambda: QGuiApplication.clipboard().setText(self.content))
         self.copy.setAccessibleName(tr("Copy this code"))
-        self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.content))
         self.text = _CodeText()
         self.text.setReadOnly(True)
         self.text.setProperty("code_text", True)
@@ -97,15 +96,8 @@ class CodeBlock(QFrame):
         self.text.setTabChangesFocus(True)
         self.text.setAccessibleName(tr("Code"))
         self.text.horizontalScrollBar().rangeChanged.connect(self._set_height)
-        head = QHBoxLayout()
-        head.addWidget(self.name)
-        head.addStretch(1)
-        head.addWidget(self.copy)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS)
-        column.setSpacing(0)
-        column.addLayout(head)
-        column.addWidget(self.text)
+        column_in(self, row_of(self.name, STRETCH, self.copy, spacing=None), self.text, spacing=0,
+                  margins=(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS))
         self.set_content(content, language)
 
     def set_content(self, content: str, language: str) -> None:
@@ -140,12 +132,12 @@ class CodeBlock(QFrame):
 class MarkdownView(QWidget):
     """The pieces of one message, top to bottom."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.blocks: list[TextBlock | CodeBlock] = []
         self._pieces: list[Piece] = []
         self._width = 0
-        self._column = column_in(self, theme.SPACE_XS)
+        self._column = column_in(self, spacing=theme.SPACE_XS)
         theme.THEME.changed.connect(self._dress)
 
     def show_pieces(self, pieces: Sequence[Piece], kept: int = 0) -> None:

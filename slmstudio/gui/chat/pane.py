@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
@@ -21,6 +21,7 @@ from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.corrections.texts import Answered
 
 KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
@@ -69,8 +70,8 @@ class ChatPane(QFrame):
     acted = Signal(str, object)
     adapter_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("card", "true")
         self.lane = Lane("")
         self.state = "empty"
@@ -87,30 +88,18 @@ class ChatPane(QFrame):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.line.setObjectName("chat_model_line")
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("chat_banner")
-        self.again = SecondaryButton(tr("Start again"), tr("Start the worker again and load the model."), "small")
-        self.again.setObjectName("start_again")
-        self.again.clicked.connect(self.reload)
+        self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="chat_model_line")
+        self.banner = ErrorBanner(name="chat_banner")
+        self.again = SecondaryButton(tr("Start again"), tr("Start the worker again and load the model."), "small",
+                                     name="start_again", clicked=self.reload)
         self.again.hide()
         self.waiting = ChatWaiting()
         self.bubbles = ChatBubbles()
         self.bubbles.acted.connect(self._act)
-        self._pages = QStackedWidget()
         self._empty = ScrolledIfNeeded(self.waiting, theme.SPACE_L)
-        self._pages.addWidget(self._empty)
-        self._pages.addWidget(self.bubbles)
-        head = QHBoxLayout()
-        head.addWidget(self.line, 1)
-        head.addWidget(self.again)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addLayout(head)
-        column.addWidget(self.banner)
-        column.addWidget(self._pages, 1)
+        self._pages = pages_of(self._empty, self.bubbles)
+        column_in(self, row_of((self.line, 1), self.again, spacing=None), self.banner, (self._pages, 1),
+                  margins=theme.SPACE_M)
         self._set_state("empty")
 
     # -- the model -------------------------------------------------------------------------------------------
@@ -160,8 +149,12 @@ class ChatPane(QFrame):
         """Hide what would tell which model this is: its name and its speed."""
         self._masked = on
         self.line.setVisible(not on)
-        if self.state not in ("waiting", "answering"):
+        if not self.is_at_work():
             self._show_messages()
+
+    def is_at_work(self) -> bool:
+        """Whether it answers, or waits for its turn."""
+        return self.state in ("waiting", "answering")
 
     @property
     def name(self) -> str:
@@ -262,7 +255,7 @@ class ChatPane(QFrame):
         step = {"previous": -1, "next": 1}.get(name)
         if step is None:
             self.acted.emit(name, message)
-        elif self.state not in ("waiting", "answering"):
+        elif not self.is_at_work():
             versions = self.lane.tree.siblings(message)
             self.show_version(versions[(versions.index(message) + step) % len(versions)])
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 COUNT_AFTER_MS = 400
 HEIGHT = 56
@@ -55,34 +56,25 @@ class ChatInput(QWidget):
     recalled = Signal()
     edit_cancelled = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._answering = self._ready = self.editing = False
-        self.editor = _Editor()
-        self.editor.setObjectName("chat_input")
+        self.editor = named(_Editor(), "chat_input", tr("Your question"),
+                            tr("Enter sends it, Shift+Enter adds a new line, Esc stops the answer, and Up in the empty "
+                               "field edits your last question."))
         self.editor.setPlaceholderText(tr("Ask something · Enter sends, Shift+Enter adds a line"))
-        self.editor.setAccessibleName(tr("Your question"))
-        self.editor.setToolTip(tr("Enter sends it, Shift+Enter adds a new line, Esc stops the answer, and Up in the "
-                                  "empty field edits your last question."))
         theme.grow(self.editor, "setFixedHeight", HEIGHT)
         self.editor.setTabChangesFocus(True)
-        self.send_button = PrimaryButton(tr("Send"), tr("Send the question (Enter)."))
-        self.send_button.setObjectName("chat_send")
-        self.stop_button = SecondaryButton(tr("Stop"), tr("Stop the answer now (Esc)."), "danger")
-        self.stop_button.setObjectName("chat_stop")
-        self.note = text_label("", "small")
-        self.note.setObjectName("chat_note")
-        self.cancel_edit = IconButton("close", tr("Leave the earlier question unchanged (Esc)"))
-        self.cancel_edit.setObjectName("cancel_edit")
+        self.send_button = PrimaryButton(tr("Send"), tr("Send the question (Enter)."), name="chat_send")
+        self.stop_button = SecondaryButton(tr("Stop"), tr("Stop the answer now (Esc)."), "danger", name="chat_stop")
+        self.note = text_label("", "small", name="chat_note")
+        self.cancel_edit = IconButton("close", tr("Leave the earlier question unchanged (Esc)"), name="cancel_edit")
         self.meter = QProgressBar()
         self.meter.setTextVisible(False)
         self.meter.setFixedWidth(160)
         self.meter.setAccessibleName(tr("How full the context is"))
-        self.meter_text = text_label("", "small")
-        self.meter_text.setObjectName("context_meter")
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(COUNT_AFTER_MS)
+        self.meter_text = text_label("", "small", name="context_meter")
+        self._timer = QTimer(self, interval=COUNT_AFTER_MS, singleShot=True)
         self._lay_out()
         self._connect()
         self.set_used(0, 0)
@@ -90,21 +82,8 @@ class ChatInput(QWidget):
         self.set_editing(False)
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.editor, 1)
-        row.addWidget(self.send_button)
-        row.addWidget(self.stop_button)
-        self.below = QHBoxLayout()
-        self.below.setSpacing(theme.SPACE_S)
-        self.below.addWidget(self.meter_text)
-        self.below.addWidget(self.meter)
-        self.below.addStretch(1)
-        self.below.addWidget(self.note)
-        self.below.addWidget(self.cancel_edit)
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(row)
-        column.addLayout(self.below)
+        self.below = row_of(self.meter_text, self.meter, STRETCH, self.note, self.cancel_edit)
+        column_in(self, row_of((self.editor, 1), self.send_button, self.stop_button), self.below)
 
     def _connect(self) -> None:
         self.editor.send.connect(self.send)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.errors import UserError
@@ -32,9 +31,8 @@ class RunOpening(ProgressStrip):
     ready = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setObjectName("chat_export")
+    def __init__(self, session: Session):
+        super().__init__(name="chat_export")
         self._session = session
         self.followed = FollowedJob(self, session)
         self.followed.moved.connect(self._show_progress)

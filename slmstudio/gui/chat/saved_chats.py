@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QListWidgetItem, QMenu, QWidget
+from PySide6.QtWidgets import QLineEdit, QListWidgetItem, QMenu
 
 from slmstudio.core import paths
 from slmstudio.core.chat import store
@@ -18,7 +18,9 @@ from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import row_of
 from slmstudio.gui.common.widgets.two_line import TwoLineList
 
 WIDTH = 200
@@ -56,11 +58,10 @@ class ChatList(Card):
     renamed = Signal(object, str)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        new = IconButton("plus", tr("Start a new conversation with the same models"))
-        super().__init__(tr("Chats"), actions=[new], parent=parent)
-        new.setObjectName("new_chat")
-        new.clicked.connect(self.new_wanted)
+    def __init__(self) -> None:
+        super().__init__(tr("Chats"))
+        self.header.addWidget(IconButton("plus", tr("Start a new conversation with the same models"), name="new_chat",
+                                         clicked=self.new_wanted))
         theme.grow(self, "setFixedWidth", WIDTH)
         self._found: list[tuple[Path, Conversation]] = []
         self._damaged: list[tuple[Path, UserError]] = []
@@ -77,27 +78,21 @@ class ChatList(Card):
         self._show()
 
     def _make_fields(self) -> None:
-        self.search = QLineEdit()
-        self.search.setObjectName("search_chats")
-        self.search.setPlaceholderText(tr("Search"))
-        self.search.setAccessibleName(tr("Search the conversations"))
-        self.search.setToolTip(tr("Shows the conversations where you or a model said this."))
-        self.search.setClearButtonEnabled(True)
+        self.search = named(QLineEdit(placeholderText=tr("Search"), clearButtonEnabled=True), "search_chats",
+                            tr("Search the conversations"),
+                            tr("Shows the conversations where you or a model said this."))
         self.search.textChanged.connect(self._show)
-        self.name = _Name()
-        self.name.setObjectName("rename_chat")
-        self.name.setAccessibleName(tr("Name of the conversation"))
-        self.name.setToolTip(tr("Enter saves the name, Esc cancels. If the name is empty, the first question is shown "
-                                "instead."))
+        self.name = named(_Name(), "rename_chat", tr("Name of the conversation"),
+                          tr("Enter saves the name, Esc cancels. If the name is empty, the first question is shown "
+                             "instead."))
         self.name.returnPressed.connect(self._rename)
         self.name.left.connect(self.name.hide)
         self.name.hide()
 
     def _make_list(self) -> None:
         self._none = text_label("", "small", wrap=True)
-        self.list = TwoLineList(tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
-        self.list.setObjectName("chats")
-        self.list.setToolTip(tr("F2 renames a conversation, Delete moves it to the trash."))
+        self.list = named(TwoLineList(tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight), "chats",
+                          tip=tr("F2 renames a conversation, Delete moves it to the trash."))
         self.list.itemClicked.connect(self._open)
         self.list.itemActivated.connect(self._open)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -108,12 +103,9 @@ class ChatList(Card):
 
     def _make_undo(self) -> None:
         self._undo_text = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.undo = SecondaryButton(tr("Undo"), tr("Put the conversation back"), "small")
-        self.undo.setObjectName("undo_delete")
-        self.undo.clicked.connect(self._put_back)
-        self._undo_row = QHBoxLayout()
-        self._undo_row.addWidget(self._undo_text, 1)
-        self._undo_row.addWidget(self.undo)
+        self.undo = SecondaryButton(tr("Undo"), tr("Put the conversation back"), "small", name="undo_delete",
+                                    clicked=self._put_back)
+        self._undo_row = row_of((self._undo_text, 1), self.undo, spacing=None)
         self._show_undo()
 
     # -- what there is ---------------------------------------------------------------------------------------

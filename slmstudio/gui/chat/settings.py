@@ -8,17 +8,18 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QIntValidator, QTextCursor
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.chat.adapter_strength import SETTLE_MS, AdapterStrength
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -38,26 +39,19 @@ class SliderRow(QWidget):
     changed = Signal()
 
     def __init__(self, name: str, tooltip: str, low: int, high: int, value: int, scale: float,
-                 form: Callable[[float], str], parent: QWidget | None = None):
-        super().__init__(parent)
+                 form: Callable[[float], str]):
+        super().__init__()
         self._scale, self._form = scale, form
         self.figure = text_label("", "strong")
-        self.slider = Slider(Qt.Orientation.Horizontal)
+        self.slider = named(Slider(Qt.Orientation.Horizontal), "", name, tooltip)
         self.slider.setRange(low, high)
         self.slider.setPageStep(max(1, (high - low) // 10))
         self.slider.setValue(value)
         self.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.slider.setAccessibleName(name)
         self.setToolTip(tooltip)
-        self.slider.setToolTip(tooltip)
         self.slider.valueChanged.connect(self._show)
-        head = QHBoxLayout()
-        head.addWidget(text_label(name, "small"))
-        head.addStretch(1)
-        head.addWidget(self.figure)
-        column = column_in(self, theme.SPACE_XS)
-        column.addLayout(head)
-        column.addWidget(self.slider)
+        column_in(self, row_of(text_label(name, "small"), STRETCH, self.figure, spacing=None), self.slider,
+                  spacing=theme.SPACE_XS)
         self._show()
 
     def value(self) -> float:
@@ -82,13 +76,12 @@ class ChatSettings(Card):
     context_changed = Signal()
     system_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        self._reset = IconButton("undo",
-                                 tr("Reset everything in this column, including the system prompt. Ctrl+Z in its field "
-                                    "brings the prompt back."))
-        super().__init__(tr("How it answers"), actions=[self._reset], parent=parent)
-        self._reset.setObjectName("reset_sampling")
-        self._reset.clicked.connect(self.reset)
+    def __init__(self) -> None:
+        super().__init__(tr("How it answers"))
+        self.header.addWidget(IconButton("undo",
+                                         tr("Reset everything in this column, including the system prompt. Ctrl+Z in "
+                                            "its field brings the prompt back."), name="reset_sampling",
+                                         clicked=self.reset))
         theme.grow(self, "setFixedWidth", WIDTH)
         self._make_system()
         self.rows = self._make_rows()
@@ -99,18 +92,15 @@ class ChatSettings(Card):
         self._settled.timeout.connect(self.context_changed)
         self.context.changed.connect(self._context_moved)
         self.context.slider.sliderReleased.connect(self._settled.start)
-        self.seed, self.stop = QLineEdit(), QPlainTextEdit()
         self._make_seed_and_stops()
         self._lay_out()
         self.reset()
 
     def _make_system(self) -> None:
-        self.system = QPlainTextEdit()
-        self.system.setObjectName("system_prompt")
+        self.system = named(QPlainTextEdit(), "system_prompt", tr("System prompt"),
+                            tr("What the model is told before the conversation. Use the one it was trained with, or "
+                               "none if there was none."))
         self.system.setPlaceholderText(tr("What the model is and how it should speak (optional)"))
-        self.system.setAccessibleName(tr("System prompt"))
-        self.system.setToolTip(tr("What the model is told before the conversation. Use the one it was trained with, or "
-                                  "none if there was none."))
         self.system.setTabChangesFocus(True)
         theme.grow(self.system, "setFixedHeight", 80)
         self.system.textChanged.connect(self.system_changed)
@@ -149,56 +139,37 @@ class ChatSettings(Card):
         }
 
     def _make_seed_and_stops(self) -> None:
+        self.seed = named(QLineEdit(placeholderText=tr("a new one each time")), "seed", tr("Seed"),
+                          tr("The same seed, question and settings give the same answer. If it is empty, each answer "
+                             "gets a new seed."))
         self.seed.setValidator(QIntValidator(0, 2**31 - 1, self))
-        self.seed.setPlaceholderText(tr("a new one each time"))
-        self.seed.setAccessibleName(tr("Seed"))
-        self.seed.setToolTip(tr("The same seed, question and settings give the same answer. If it is empty, each "
-                                "answer gets a new seed."))
-        self.stop.setPlaceholderText(tr("one per line; \\n means a line break"))
-        self.stop.setAccessibleName(tr("Stop strings"))
-        self.stop.setToolTip(tr("An answer ends just before any of these texts. Use them when a model writes the next "
-                                "question itself."))
+        self.stop = named(QPlainTextEdit(placeholderText=tr("one per line; \\n means a line break")), "stop_strings",
+                          tr("Stop strings"),
+                          tr("An answer ends just before any of these texts. Use them when a model writes the next "
+                             "question itself."))
         self.stop.setTabChangesFocus(True)
         theme.grow(self.stop, "setFixedHeight", 56)
 
     def _lay_out(self) -> None:
-        widgets = {**{name: row.slider for name, row in self.rows.items()}, "context": self.context.slider,
-                   "seed": self.seed, "stop_strings": self.stop}
-        for name, widget in widgets.items():
-            widget.setObjectName(name)
-        self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small")
-        self.more.setObjectName("more_sampling")
+        for name, row in {**self.rows, "context": self.context}.items():
+            row.slider.setObjectName(name)
+        self.more = SecondaryButton(tr("More settings"), tr("Show or hide settings that are rarely changed."), "small",
+                                    name="more_sampling")
         self.more.setCheckable(True)
-        self._seldom = QWidget()
-        seldom = QVBoxLayout(self._seldom)
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        for layout in (seldom, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.setSpacing(theme.SPACE_M)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        self._column = column
         self._strengths: list[AdapterStrength] = []
         self._strength_title = text_label(tr("Adapter strength"), "small")
         self._strength_title.hide()
-        for widget in (text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
-                       self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
-                       self.more, self._seldom):
-            column.addWidget(widget)
-        column.addStretch(1)
-        for widget in (self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
-                       text_label(tr("Seed"), "small"), self.seed, text_label(tr("Stop strings"), "small"),
-                       self.stop):
-            seldom.addWidget(widget)
+        self._seldom = column_widget(self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
+                                     text_label(tr("Seed"), "small"), self.seed,
+                                     text_label(tr("Stop strings"), "small"), self.stop, spacing=theme.SPACE_M)
+        page = QWidget()
+        self._column = column_in(page, text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
+                                 self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
+                                 self.more, self._seldom, STRETCH, spacing=theme.SPACE_M,
+                                 margins=(0, 0, theme.SPACE_S, 0))
         self._seldom.hide()
         self.more.toggled.connect(self._seldom.setVisible)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(page)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.body.addWidget(area, 1)
+        self.body.addWidget(scrolled(page), 1)
 
     def add_strength(self, strength: AdapterStrength) -> None:
         """Put the strength of one more model's adapter above what is changed more seldom."""

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation, Lane
@@ -27,26 +27,26 @@ from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice, chat_models
 from slmstudio.gui.common.run_texts import editing_text, starting_text
+from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.layouts import fill, row_in
 from slmstudio.gui.corrections.panel import CorrectPanel
 from slmstudio.gui.corrections.texts import Answered
 from slmstudio.gui.votes.dialog import show_votes
 
 
-class ChatTab(QWidget):
+class ChatTab(TakesFiles, QWidget):
     """Saved conversations at the left, the models and their answers in the middle, settings at the right."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setAcceptDrops(True)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("chat_tab_banner")
+        self.banner = ErrorBanner(name="chat_tab_banner")
         self.lanes, self.votes = ChatLanes(), VoteBar()
         self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
@@ -73,29 +73,20 @@ class ChatTab(QWidget):
         self.compare = CompareButtons()
         self.save = SecondaryButton(tr("Save…"),
                                     tr("Save the conversation as JSON, to open it again, and as Markdown, to read it."),
-                                    "small")
-        self.save.setObjectName("save_chat")
+                                    "small", name="save_chat")
 
     def _lay_out(self) -> None:
-        self.middle = Card(tr("Chat"), actions=[self.compare, self.save])
-        for widget in (self.banner, self.opening):
-            self.middle.body.addWidget(widget)
-        self.middle.body.addWidget(self.lanes, 1)
-        for widget in (self.votes, self.correct, self.input):
-            self.middle.body.addWidget(widget)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self.saved)
-        row.addWidget(self.middle, 1)
-        row.addWidget(self.settings)
+        self.middle = Card(tr("Chat"))
+        fill(self.middle.header, self.compare, self.save)
+        fill(self.middle.body, self.banner, self.opening, (self.lanes, 1), self.votes, self.correct, self.input)
         self.off = EmptyState(tr("Chat is switched off"), "",
                               note=tr("Training, evaluation, exports for other programs and chatting with a finished "
                                       "run work without it."))
         self.off.setAcceptDrops(False)
         self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._off_page = EmptyState.centred(self.off)
-        row.addWidget(self._off_page, 1)
+        row_in(self, self.saved, (self.middle, 1), self.settings, (self._off_page, 1), spacing=theme.CARD_GAP,
+               margins=theme.PAGE_MARGIN)
 
     def _show_page(self) -> None:
         """Without the chat engine there may be nothing to talk to: the tab says why then, and nothing can be pressed in
@@ -190,7 +181,7 @@ class ChatTab(QWidget):
 
     def why_not_now(self) -> str:
         """Why another tab can't take over now; "" where it can."""
-        if {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
+        if self.lanes.are_at_work():
             return tr("Wait until the answer is written, or stop it.")
         if self.correct.is_editing() or self.talk.is_editing():
             return editing_text()
@@ -236,8 +227,8 @@ class ChatTab(QWidget):
 
     def _show_state(self) -> None:
         self.lanes.let_next_answer()
-        states = {pane.state for pane in self.lanes.panes()}
-        self.input.set_state(ready=states == {"ready"}, answering=bool(states & {"answering", "waiting"}))
+        ready = all(pane.state == "ready" for pane in self.lanes.panes())
+        self.input.set_state(ready=ready, answering=self.lanes.are_at_work())
         self.save.setEnabled(any(pane.lane.turns for pane in self.lanes.panes()))
         self.comparison.check()
 
@@ -264,7 +255,7 @@ class ChatTab(QWidget):
 
     def _answered(self) -> None:
         self.input.recount()
-        if not {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
+        if not self.lanes.are_at_work():
             self.chat.keep()
 
     def _show_kept(self) -> None:
@@ -296,12 +287,7 @@ class ChatTab(QWidget):
             self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self, tr("Save the conversation"), "", tr("Conversation (*.json)"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("json")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.chat.export(Path(name)))
-        dialog.open()
+        choose_file(self, tr("Save the conversation"), "", tr("Conversation (*.json)"), self.chat.export)
 
     def _show_exported(self, path: Path) -> None:
         self.input.note.setText(tr("saved as {json} and {markdown}", json=path.with_suffix(".json").name,
@@ -309,13 +295,10 @@ class ChatTab(QWidget):
 
     # -- dropped files ---------------------------------------------------------------------------------------
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(path.suffix.lower() == ".gguf" for path in local_paths(event.mimeData())):
-            event.acceptProposedAction()
+    def wanted_files(self, files: list[Path]) -> list[Path]:
+        return [path for path in files if path.suffix.lower() == ".gguf"]
 
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        files = [path for path in local_paths(event.mimeData()) if path.suffix.lower() == ".gguf"]
+    def take_files(self, files: list[Path]) -> None:
         if len(files) == 1:
             self._load(0, files[0])
         elif files:

@@ -6,13 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.tally import Tally
@@ -44,26 +45,18 @@ class VoteBar(QFrame):
     voted = Signal(str, object)
     list_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("inset", "true")
-        self.text = text_label("", "body", wrap=True)
-        self.text.setObjectName("vote_text")
+        self.text = text_label("", "body", wrap=True, name="vote_text")
         self.more = SecondaryButton(tr("All votes…"),
-                                    tr("See how all comparisons stand, and export them as preference pairs."), "small")
-        self.more.setObjectName("all_votes")
-        self.more.clicked.connect(self.list_wanted)
+                                    tr("See how all comparisons stand, and export them as preference pairs."), "small",
+                                    name="all_votes", clicked=self.list_wanted)
         self._buttons: list[QPushButton] = []
-        self._row = QHBoxLayout()
-        self._row.setSpacing(theme.SPACE_S)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
-        column.setSpacing(theme.SPACE_XS)
-        column.addLayout(self._row)
-        top = QHBoxLayout()
-        top.addWidget(self.text, 1)
-        top.addWidget(self.more, 0, Qt.AlignmentFlag.AlignTop)
-        column.addLayout(top)
+        self._row = row_of()
+        column = column_in(self, self._row, spacing=theme.SPACE_XS,
+                           margins=(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS))
+        column.addLayout(row_of((self.text, 1), (self.more, 0, Qt.AlignmentFlag.AlignTop), spacing=None))
         self.hide()
 
     def ask(self, count: int) -> None:
@@ -93,11 +86,9 @@ class VoteBar(QFrame):
             button.setEnabled(on)
 
     def _add(self, text: str, tooltip: str, name: str, verdict: str, place: int | None, shortcut: str) -> None:
-        button = SecondaryButton(text, tooltip)
-        button.setObjectName(name)
+        button = SecondaryButton(text, tooltip, name=name, clicked=partial(self._vote, verdict, place))
         if shortcut:
             button.setShortcut(shortcut)
-        button.clicked.connect(partial(self._vote, verdict, place))
         self._buttons.append(button)
         self._row.addWidget(button)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 
 class ChatWaiting(QWidget):
@@ -21,24 +21,17 @@ class ChatWaiting(QWidget):
 
     choose_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.title = text_label(tr("Talk to a model"), "title", wrap=True)
         self.text = text_label("", "muted", wrap=True)
-        self.choose = PrimaryButton(tr("Choose a model"), tr("Show the models you can talk to."))
-        self.choose.setObjectName("chat_choose")
-        self.choose.clicked.connect(self.choose_wanted)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(self.choose)
-        row.addStretch(1)
-        column = column_in(self, theme.SPACE_L)
-        column.addStretch(1)
+        self.choose = PrimaryButton(tr("Choose a model"), tr("Show the models you can talk to."), name="chat_choose",
+                                    clicked=self.choose_wanted)
+        column = column_in(self, STRETCH, spacing=theme.SPACE_L)
         for label in (self.title, self.text):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             column.addWidget(label)
-        column.addLayout(row)
-        column.addStretch(1)
+        fill(column, row_of(STRETCH, self.choose, STRETCH, spacing=None), STRETCH)
 
     def show_state(self, state: str, name: str, completion: bool) -> None:
         """Say what a model's state means, one of `ChatPane.state`.

@@ -46,7 +46,6 @@ class FollowedJob(QObject):
 
     @property
     def job(self) -> Job | None:
-        """The job that is followed."""
         return self.thread.job if self.thread is not None else None
 
     def follow(self, job: Job, *, start_worker: bool = False) -> None:

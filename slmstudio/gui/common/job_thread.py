@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import Signal
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, os_errors_as
@@ -47,9 +47,8 @@ class JobThread(LivingThread):
     caught_up = Signal(object)
     ended = Signal(object)
 
-    def __init__(self, job: Job, parent: QObject | None = None, *, start_worker: bool = False,
-                 grace_seconds: float = GRACE_SECONDS):
-        super().__init__(parent)
+    def __init__(self, job: Job, *, start_worker: bool = False, grace_seconds: float = GRACE_SECONDS):
+        super().__init__()
         self.job, self.was_over = job, False
         self._start_worker, self._grace = start_worker, grace_seconds
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -65,17 +64,13 @@ class JobThread(LivingThread):
         self._replay: RunHistory | None = RunHistory()
 
     def send(self, command: str) -> None:
-        """Hand a command to the worker; it obeys at its next step boundary."""
+        """Hand a command to the worker; it obeys at its next step boundary.
+
+        "stop" asks it to finish its step, save and end; "cancel" to end and keep nothing. One that shows no sign of
+        work then is ended.
+        """
         self._commands.put(command)
         self._wake.set()
-
-    def stop(self) -> None:
-        """Ask the worker to finish its step, save and end. One that shows no sign of work is ended."""
-        self.send("stop")
-
-    def cancel(self) -> None:
-        """Ask the worker to end and keep nothing. One that shows no sign of work is ended."""
-        self.send("cancel")
 
     def end_now(self) -> None:
         """End the worker's process tree without waiting for its answer."""

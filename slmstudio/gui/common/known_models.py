@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import jobs, llama, paths
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder as run_folder
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
 
@@ -48,8 +48,8 @@ class ModelChoice(ComboBox):
 
     chosen = Signal(object)
 
-    def __init__(self, name: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str):
+        super().__init__()
         self.setAccessibleName(name)
         self._what = tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped here.")
         self.setPlaceholderText(tr("Choose a model…"))
@@ -102,12 +102,8 @@ class ModelChoice(ComboBox):
 
     def choose_file(self) -> None:
         """Let the user choose a GGUF file."""
-        dialog = QFileDialog(self, tr("Open a GGUF file"), "", tr("GGUF models (*.gguf)"))
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self._opened)
-        dialog.open()
+        open_path(self, tr("Open a GGUF file"), self._opened, tr("GGUF models (*.gguf)"))
 
-    def _opened(self, name: str) -> None:
-        self.set_current(Path(name))
-        self.chosen.emit(Path(name))
+    def _opened(self, path: Path) -> None:
+        self.set_current(path)
+        self.chosen.emit(path)

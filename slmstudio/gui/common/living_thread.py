@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 
-from PySide6.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
+from PySide6.QtCore import QCoreApplication, QThread, Signal, Slot
 
 from slmstudio.core.errors import UserError
 
@@ -22,8 +22,8 @@ class LivingThread(QThread):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QObject | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.finished.connect(self._forget)
         app = QCoreApplication.instance()
         if app is not None:

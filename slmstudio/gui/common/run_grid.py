@@ -1,4 +1,4 @@
-"""What the page of a run is laid out with: a scrolled column, and figures that line up."""
+"""What the page of a run is laid out with: a column, and figures that line up."""
 
 from __future__ import annotations
 
@@ -6,37 +6,21 @@ import math
 from collections.abc import Mapping
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 
 def page_and_column() -> tuple[QWidget, QVBoxLayout]:
     """A page that is scrolled, and its column."""
     page = QWidget()
-    column = QVBoxLayout(page)
-    column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-    column.setSpacing(theme.SPACE_M)
+    column = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
     return page, column
-
-
-def scrolled(page: QWidget, name: str = "") -> QScrollArea:
-    """
-    Args:
-        name: of a page that is only read: the Tab key leads to it, and the arrow keys scroll it.
-    """
-    page.setProperty("plain", True)
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFocusPolicy(Qt.FocusPolicy.StrongFocus if name else Qt.FocusPolicy.NoFocus)
-    area.setAccessibleName(name)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(page)
-    return area
 
 
 class Grid(QGridLayout):
@@ -82,13 +66,10 @@ class Grid(QGridLayout):
                     self.addWidget(label, number, column)
                     continue
                 pair = QWidget()
-                line = QHBoxLayout(pair)
-                line.setContentsMargins(0, 0, 0, 0)
-                line.setSpacing(2)
+                line = row_in(pair, spacing=2)
                 if figures:
                     line.addStretch(1)
-                line.addWidget(label)
-                line.addWidget(MeaningButton(term))
+                fill(line, label, MeaningButton(term))
                 if not figures:
                     line.addStretch(1)
                 # Beside a sentence of several lines, both stay on the first.

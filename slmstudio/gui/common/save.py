@@ -106,10 +106,13 @@ def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Calla
     Args:
         kinds: as in "PNG picture (*.png);;SVG drawing (*.svg)"; the first is proposed.
     """
+    def take_suffix(kind: str) -> None:
+        dialog.setDefaultSuffix(kind.rpartition("*.")[2].rstrip(")"))
+
     dialog = QFileDialog(parent, title, name, kinds)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setDefaultSuffix(Path(name).suffix.removeprefix("."))
-    dialog.filterSelected.connect(lambda kind: dialog.setDefaultSuffix(kind.rpartition("*.")[2].rstrip(")")))
+    take_suffix(kinds.split(";;")[0])
+    dialog.filterSelected.connect(take_suffix)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.fileSelected.connect(lambda chosen: write(Path(chosen)))
     dialog.open()

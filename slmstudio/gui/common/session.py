@@ -113,8 +113,8 @@ class Session(QObject):
     plan_changed = Signal()
     place_changed = Signal()
 
-    def __init__(self, settings: Settings, parent: QObject | None = None):
-        super().__init__(parent)
+    def __init__(self, settings: Settings):
+        super().__init__()
         self.settings = settings
         self.dataset: Dataset | None = None
         self.eval_dataset: Dataset | None = None

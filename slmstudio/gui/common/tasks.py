@@ -140,6 +140,35 @@ def run_task(owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], 
     return task
 
 
+class TaskSlot:
+    """Room for one task: what begins takes the place of what is at work."""
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+
+    def is_busy(self) -> bool:
+        return self._task is not None
+
+    def run(self, owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], None],
+            failed: Callable[[Exception], None], progress: Callable[[int, int], None] | None = None) -> None:
+        """As `run_task`. The slot is free when `done` or `failed` is called."""
+        def then(act: Callable[[Any], None]) -> Callable[[Any], None]:
+            def call(answer: Any) -> None:
+                self._task = None
+                act(answer)
+
+            return call
+
+        self.cancel()
+        self._task = run_task(owner, func, then(done), then(failed), progress)
+
+    def cancel(self) -> None:
+        """Cancel what is at work, if anything is."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
 def is_busy(owner: QObject) -> bool:
     """Whether this object waits for the answer of a task."""
     return any(task._owner is owner and not task.cancelled() for task in _running)

@@ -17,9 +17,7 @@ class Throttle(QObject):
         super().__init__(parent)
         self._act = act
         self._not_before = 0.0
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._run)
+        self._timer = QTimer(self, singleShot=True, timeout=self._run)
 
     def request(self) -> None:
         if not self._timer.isActive():

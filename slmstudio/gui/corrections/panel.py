@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of
 from slmstudio.gui.corrections.target_file import RowTarget, known_files
 from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, not_added, shortened
 
@@ -41,9 +42,10 @@ class CorrectPanel(Card):
     stored = Signal()
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
+    def __init__(self, session: Session):
+        super().__init__(tr("Correct this answer"))
         self._close = IconButton("close", tr("Close without adding anything (Esc)"))
-        super().__init__(tr("Correct this answer"), actions=[self._close], parent=parent)
+        self.header.addWidget(self._close)
         self._session = session
         self._answered = Answered((), "", ())
         self._test = self._confirmed = self._at_work = False
@@ -90,9 +92,7 @@ class CorrectPanel(Card):
             widget.setObjectName(name)
 
     def _lay_out(self) -> None:
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(theme.SPACE_S)
-        self._grid.setVerticalSpacing(theme.SPACE_XS)
+        self._grid = grid_of(theme.SPACE_S, theme.SPACE_XS)
         self._test_label = text_label(tr("Test set"))
         for row, (name, target) in enumerate(((self.as_row, self.row_file), (self.as_pair, self.pair_file),
                                               (self._test_label, self.test_file))):
@@ -101,18 +101,9 @@ class CorrectPanel(Card):
         self._grid.addWidget(self.category, 2, 2)
         self._grid.addWidget(self.language, 2, 3)
         self._grid.setColumnStretch(4, 1)
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.SPACE_S)
-        foot.addWidget(self.note, 1)
-        foot.addWidget(self.open_data)
-        foot.addWidget(self.undo)
-        foot.addWidget(self.add)
         self.body.setSpacing(theme.SPACE_S)
-        self.body.addWidget(self.question)
-        self.body.addWidget(self.answer)
-        self.body.addLayout(self._grid)
-        self.body.addWidget(self.banner)
-        self.body.addLayout(foot)
+        fill(self.body, self.question, self.answer, self._grid, self.banner,
+             row_of((self.note, 1), self.open_data, self.undo, self.add))
 
     def _connect(self) -> None:
         self._close.clicked.connect(self.close_panel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import tr
@@ -28,8 +28,8 @@ class RowTarget(ComboBox):
 
     chosen = Signal(object)
 
-    def __init__(self, name: str, tooltip: str, standard: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, tooltip: str, standard: str):
+        super().__init__()
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot, run_task
+from slmstudio.gui.common.widgets.layouts import pages_of
 from slmstudio.gui.data.editing.hand import HandEdits
 from slmstudio.gui.data.editing.mix_card import MixCard
 from slmstudio.gui.data.editing.row_editor import RowEditor
@@ -60,16 +61,14 @@ class DataDesk(QObject):
         self._model: tuple[Path | None, str] | None = None
         self._learned: int | None = None
         self._asked: work.Asked | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._refused: work.Asked | None = None
         self._shown: tuple[work.Report, bool, str] | None = None
         self.health = HealthCard()
         self.lengths = LengthStrip()
         rows.body.addWidget(self.lengths)
         self.mend, self.editor, self.mix = MendCard(), RowEditor(), MixCard()
-        self.pages = QStackedWidget()
-        for page in (rows, self.mend, self.editor, self.mix):
-            self.pages.addWidget(page)
+        self.pages = pages_of(rows, self.mend, self.editor, self.mix)
         self.version = VersionBar(self)
         self.hand = HandEdits(rows, self.editor, self)
         rows.notes.insertWidget(0, self.version.bar)
@@ -157,25 +156,23 @@ class DataDesk(QObject):
             return
         if any(each is not None and each.is_same(asked) for each in (self._asked, self._refused)):
             return
-        self._stop()
         self._asked, self._refused, self._shown = asked, None, None
         before = entry.report
         self.health.show_working(len(entry.dataset.records), "")
         self.lengths.show_words(tr("Counting tokens…") if asked.model is not None else self._no_model())
 
         def done(report: work.Report) -> None:
-            self._task = self._asked = None
+            self._asked = None
             entry.report = report
             self._show(report)
             self.checked.emit()
 
-        self._task = run_task(self, lambda task: work.make(asked, before, task), done, self._check_failed,
-                              self.health.strip.set_progress)
+        self._task.run(self, lambda task: work.make(asked, before, task), done, self._check_failed,
+                       self.health.strip.set_progress)
 
     def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = self._asked = None
+        self._task.cancel()
+        self._asked = None
 
     def _check_again(self) -> None:
         self._refused = None
@@ -188,7 +185,7 @@ class DataDesk(QObject):
         self.lengths.show_words("")
 
     def _check_failed(self, error: Exception) -> None:
-        self._refused, self._task, self._asked = self._asked, None, None
+        self._refused, self._asked = self._asked, None
         self.health.show_failed(error)
         self.lengths.show_words("")
 
@@ -236,7 +233,7 @@ class DataDesk(QObject):
         entry = self._entry
         if entry is None or entry.report is None:
             return
-        if entry.edits is not None and entry.edits.changes:
+        if entry.changes:
             self.hand.ask_to_write()
             return
         self.mend.open_report(entry.report, kind)
@@ -244,7 +241,7 @@ class DataDesk(QObject):
 
     def open_mix(self, entries: Sequence[DataEntry]) -> None:
         """Let the user mix the datasets of these entries."""
-        if any(entry.edits is not None and entry.edits.changes for entry in entries):
+        if any(entry.changes for entry in entries):
             self.hand.ask_to_write()
             return
         self.mix.open_datasets([entry.dataset for entry in entries])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,11 @@ class DataEntry:
         self.dataset = dataset
         if is_usual:
             self.eval_fraction = self.usual_share
+
+    @property
+    def changes(self) -> Sequence[object]:
+        """What was changed by hand, and isn't written."""
+        return self.edits.changes if self.edits is not None else ()
 
     @property
     def reading(self) -> tuple[str | None, tuple[str, ...]]:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeySequence, QPainter, QTextLayout
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QListView,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QToolTip,
-    QWidget,
-)
+from PySide6.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QToolTip
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -20,8 +12,10 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ProblemsModel
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.layouts import fill, row_of
 
 
 class FindingsCard(Card):
@@ -33,35 +27,25 @@ class FindingsCard(Card):
 
     line_wanted = Signal(int, str)
 
-    def __init__(self, parent: QWidget | None = None):
-        self.copy = SecondaryButton("", kind="small")
-        super().__init__(tr("Rows that can't be used"), parent=parent)
-        self.chip = Chip()
-        self.chip.setObjectName("findings_chip")
+    def __init__(self) -> None:
+        super().__init__(tr("Rows that can't be used"))
+        self.chip = Chip(name="findings_chip")
         self.header.addWidget(self.chip)
-        self.good = text_label("", "muted", wrap=True)
-        self.good.setObjectName("findings_good")
-        self.list = QListView()
-        self.list.setObjectName("findings_list")
-        self.list.setAccessibleName(tr("Problems in the file"))
+        self.good = text_label("", "muted", wrap=True, name="findings_good")
+        self.list = named(QListView(), "findings_list", tr("Problems in the file"))
         self.list.setUniformItemSizes(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setItemDelegate(_ProblemDelegate(self.list))
         self.problems = ProblemsModel(self)
         self.list.setModel(self.problems)
         self.list.doubleClicked.connect(self._activated)
-        self.copy.setText(tr("Copy all"))
-        self.copy.setToolTip(tr("Copy every problem with its line, so that you can fix the file in an editor."))
-        self.copy.setObjectName("findings_copy")
-        self.copy.clicked.connect(self.copy_all)
+        self.copy = SecondaryButton(tr("Copy all"),
+                                    tr("Copy every problem with its line, so that you can fix the file in an editor."),
+                                    "small", name="findings_copy", clicked=self.copy_all)
         add_key(self.list, QKeySequence.StandardKey.Copy, self._copy_current, inside=True)
         self._hint = text_label(tr("These rows are skipped. Your file is never changed."), "small", wrap=True)
-        self.body.addWidget(self.good)
-        self.body.addWidget(self.list, 1)
-        row = QHBoxLayout()
-        row.addWidget(self._hint, 1)
-        row.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignBottom)
-        self.body.addLayout(row)
+        fill(self.body, self.good, (self.list, 1),
+             row_of((self._hint, 1), (self.copy, 0, Qt.AlignmentFlag.AlignBottom), spacing=None))
         self.body.addStretch()
         theme.THEME.changed.connect(self.list.viewport().update)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QMenu
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import DropArea
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.layouts import fill
 from slmstudio.gui.common.widgets.two_line import TwoLineList
 from slmstudio.gui.data.recent import RecentButton
 
@@ -32,35 +33,27 @@ class ListCard(Card):
     remove_wanted = Signal()
     dropped = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        add = SecondaryButton("", kind="small")
+    def __init__(self) -> None:
+        super().__init__(tr("Datasets"))
         self.recent = RecentButton()
-        super().__init__(tr("Datasets"), actions=(add, self.recent), parent=parent)
-        add.setText(tr("+ Add"))
-        add.setToolTip(tr("Choose more files with rows (Ctrl+O)."))
-        add.setObjectName("data_add")
-        add.clicked.connect(self.add_wanted)
+        fill(self.header, SecondaryButton(tr("+ Add"), tr("Choose more files with rows (Ctrl+O)."), "small",
+                                          name="data_add", clicked=self.add_wanted), self.recent)
         self.list = TwoLineList(tr("Datasets"))
         self.list.setObjectName("data_list")
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._open_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_wanted.emit, inside=True)
         self.mix = SecondaryButton(tr("Mix datasets…"),
-                                   tr("Combine several datasets into one, with a weight for each."), "small")
-        self.mix.setObjectName("data_mix")
-        self.mix.clicked.connect(self.mix_wanted)
-        self.body.addWidget(self.list, 1)
-        self.body.addWidget(self.mix)
-        self.body.addWidget(self._drop_area())
+                                   tr("Combine several datasets into one, with a weight for each."), "small",
+                                   name="data_mix", clicked=self.mix_wanted)
+        fill(self.body, (self.list, 1), self.mix, self._drop_area())
 
     def _drop_area(self) -> DropArea:
         drop = DropArea(tr("Drop files or a folder here"))
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
-        folder = SecondaryButton(tr("Choose a folder…"),
-                                 tr("Read all files with rows in a folder as one dataset."), "small")
-        folder.setObjectName("data_add_folder")
-        folder.clicked.connect(self.folder_wanted)
+        folder = SecondaryButton(tr("Choose a folder…"), tr("Read all files with rows in a folder as one dataset."),
+                                 "small", name="data_add_folder", clicked=self.folder_wanted)
         drop.column.addWidget(folder)
         return drop
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.data.mapping.look import TARGETS, needed
@@ -17,6 +17,7 @@ from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_in
 from slmstudio.gui.data import mapping_words as words
 
 if TYPE_CHECKING:
@@ -71,12 +72,7 @@ class _Cell(QWidget):
         self.name.setBuddy(self.box)
         self.example = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.example.setProperty("tone", "faint")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_XS)
-        for widget in (self.name, self.box, self.example):
-            column.addWidget(widget)
-        column.addStretch(1)
+        column_in(self, self.name, self.box, self.example, STRETCH, spacing=theme.SPACE_XS)
 
 
 class MappingPanel(QWidget):
@@ -88,8 +84,8 @@ class MappingPanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._shown = Columns((), {})
         self._choices = NO_CHOICES
         self._columns_said = True
@@ -105,10 +101,7 @@ class MappingPanel(QWidget):
         self.layout_cell.box.activated.connect(lambda: self._layout_chosen())
         self.sheet_cell.box.activated.connect(lambda: self._choose(sheet=self.sheet_cell.box.currentData()))
         self.cut_cell.box.activated.connect(lambda: self._choose(text_by=self.cut_cell.box.currentData()))
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(theme.SPACE_L)
-        self._grid.setVerticalSpacing(theme.SPACE_S)
+        self._grid = grid_in(self, theme.SPACE_L, theme.SPACE_S)
         self._beside = 0
 
     def show_columns(self, shown: Columns) -> None:

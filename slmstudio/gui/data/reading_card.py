@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.errors import UserError
@@ -16,6 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import column_widget, fill
 from slmstudio.gui.data import mapping_words as words
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 
@@ -35,50 +35,34 @@ class ReadingCard(Card):
 
     reread = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None):
-        self.reset = SecondaryButton(kind="small")
-        self.change = SecondaryButton(kind="small")
-        super().__init__(tr("How this file was read"), actions=(self.reset, self.change), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("How this file was read"))
         self._dataset: Dataset | None = None
-        self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.facts.setObjectName("reading_facts")
+        self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_facts")
         self.header.insertWidget(1, self.facts)
-        self.reset.setText(tr("Reset"))
-        self.reset.setToolTip(tr("Discard your choices, and read the file by its column names."))
-        self.reset.setObjectName("reading_reset")
-        self.reset.clicked.connect(self._read_by_guess)
-        self.change.setText(tr("Change"))
-        self.change.setToolTip(tr("Choose what the columns hold, which sheet to read, or how to split a text."))
-        self.change.setObjectName("reading_change")
+        self.reset = SecondaryButton(tr("Reset"), tr("Discard your choices, and read the file by its column names."),
+                                     "small", name="reading_reset", clicked=self._read_by_guess)
+        self.change = SecondaryButton(tr("Change"),
+                                      tr("Choose what the columns hold, which sheet to read, or how to split a text."),
+                                      "small", name="reading_change")
+        fill(self.header, self.reset, self.change)
         self.change.setCheckable(True)
         self.change.toggled.connect(lambda _: self._show_parts())
         self._make_body()
 
     def _make_body(self) -> None:
         self.body.setSpacing(theme.SPACE_S)
-        self.summary = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.summary.setObjectName("reading_summary")
-        self.matter = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.summary = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_summary")
+        self.matter = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_matter")
         self.matter.setProperty("tone", "warn")
-        self.matter.setObjectName("reading_matter")
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
-        self.hint = text_label("", "small", wrap=True)
-        self.hint.setObjectName("reading_hint")
-        self.hint.setProperty("tone", "warn")
-        self.unused = text_label("", "small", wrap=True)
-        self.unused.setObjectName("reading_unused")
-        self.notes = text_label("", "small", wrap=True)
-        self.notes.setObjectName("reading_notes")
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_S)
-        for widget in (self.panel, self.unused, self.notes):
-            column.addWidget(widget)
+        self.hint = text_label("", "small", wrap=True, name="reading_hint", tone="warn")
+        self.unused = text_label("", "small", wrap=True, name="reading_unused")
+        self.notes = text_label("", "small", wrap=True, name="reading_notes")
+        inner = column_widget(self.panel, self.unused, self.notes, margins=(0, 0, theme.SPACE_S, 0))
         self._opened = ScrolledIfNeeded(inner, LEAST_HEIGHT)
-        self.error = ErrorBanner()
-        self.error.setObjectName("reading_error")
+        self.error = ErrorBanner(name="reading_error")
         for part in (self.summary, self._opened, self.hint, self.matter, self.error):
             self.body.addWidget(part)
 

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_in
 
@@ -36,30 +37,22 @@ class _Row(QWidget):
 
     def __init__(self, path: Path, missing: Missing | None, parent: QWidget | None = None):
         super().__init__(parent)
-        self.button = QPushButton()
-        self.button.setObjectName("recent_file")
+        self.button = named(QPushButton(), "recent_file", path.name if missing is None else f"{path.name}. {missing}",
+                            plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
         self.button.setProperty("kind", "row")
-        self.button.setAccessibleName(path.name if missing is None else f"{path.name}. {missing}")
-        self.button.setToolTip(plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
         self.name, self.where = ElidedLabel(path.name), ElidedLabel("", "small")
         self.where.setText(str(path.parent) if missing is None else _short(missing))
         theme.grow(self.name, "setFixedWidth", NAME_WIDTH)
-        inner = QHBoxLayout(self.button)
-        inner.setContentsMargins(theme.SPACE_S, 0, theme.SPACE_S, 0)
-        inner.setSpacing(theme.SPACE_M)
-        inner.addWidget(self.name)
-        inner.addWidget(self.where, 1)
+        row_in(self.button, self.name, (self.where, 1), spacing=theme.SPACE_M,
+               margins=(theme.SPACE_S, 0, theme.SPACE_S, 0))
         for label in (self.name, self.where):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
             label.setEnabled(missing is None)
             label.setProperty("faint", missing is not None)
-        remove = IconButton("close", tr("Remove from recent files. The file itself stays."))
-        remove.setObjectName("recent_remove")
+        remove = IconButton("close", tr("Remove from recent files. The file itself stays."), name="recent_remove",
+                            clicked=self.removed)
         self.button.clicked.connect(self.opened)
-        remove.clicked.connect(self.removed)
-        row = row_in(self, theme.SPACE_XS)
-        row.addWidget(self.button, 1)
-        row.addWidget(remove)
+        row_in(self, (self.button, 1), remove, spacing=theme.SPACE_XS)
 
 
 class RecentList(QWidget):
@@ -73,13 +66,12 @@ class RecentList(QWidget):
     chosen = Signal(object)
     removed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.rows: list[_Row] = []
-        self._column = column_in(self, 0)
         title = text_label(tr("Recent files"), "section")
         title.setContentsMargins(theme.SPACE_S, 0, 0, theme.SPACE_XS)
-        self._column.addWidget(title)
+        self._column = column_in(self, title, spacing=0)
         self.hide()
 
     def show_files(self, recent: Sequence[Remembered], missing: dict[Path, Missing]) -> None:
@@ -106,9 +98,8 @@ class RecentButton(IconButton):
     chosen = Signal(object)
     removed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("chevron-down", tr("Open a recent file"), parent)
-        self.setObjectName("data_recent")
+    def __init__(self) -> None:
+        super().__init__("chevron-down", tr("Open a recent file"), name="data_recent")
         self.files = QMenu(self)
         self.files.setToolTipsVisible(True)
         self.clicked.connect(lambda: self.files.popup(self.mapToGlobal(self.rect().bottomLeft())))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QVBoxLayout
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -50,8 +50,8 @@ class RowsCard(Card):
     delete_wanted = Signal(object)
     new_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self._dataset: Dataset | None = None
         self._records: Sequence[Record] = ()
         self._only: Sequence[int] | None = None

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QRadioButton
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import fill
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -38,13 +39,12 @@ class SplitCard(Card):
     counted = Signal(int, int)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", parent=parent)
+    def __init__(self) -> None:
+        super().__init__("")
         self._dataset: Dataset | None = None
         self._eval: Dataset | None = None
-        self._task: Task | None = None
-        self._later = QTimer(self, interval=150, singleShot=True)
-        self._later.timeout.connect(self._count)
+        self._task = TaskSlot()
+        self._later = QTimer(self, interval=150, singleShot=True, timeout=self._count)
         self._make_controls()
         self._lay_out()
         self.own.toggled.connect(self._kind_toggled)
@@ -53,67 +53,50 @@ class SplitCard(Card):
         self.by_box.activated.connect(self._settings_changed)
 
     def _make_controls(self) -> None:
-        self.split = QRadioButton(tr("Split from this data"))
-        self.split.setObjectName("split_off")
+        self.split = named(QRadioButton(tr("Split from this data")), "split_off",
+                           tip=tr("Set some rows aside. Rows with the same question stay on one side, so that the "
+                                  "result is honest."))
         self.split.setChecked(True)
-        self.split.setToolTip(tr("Set some rows aside. Rows with the same question stay on one side, so that the "
-                                 "result is honest."))
-        self.own = QRadioButton(tr("A separate file"))
-        self.own.setObjectName("split_own")
-        self.own.setToolTip(tr("Evaluate with rows from another file. Choose this when you have a test set that "
-                               "isn't used for training."))
-        self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=2, singleStep=1, value=10))
-        self.share.setObjectName("split_share")
+        self.own = named(QRadioButton(tr("A separate file")), "split_own",
+                         tip=tr("Evaluate with rows from another file. Choose this when you have a test set that isn't "
+                                "used for training."))
+        self.share = named(number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=2, singleStep=1, value=10)),
+                           "split_share", tr("Share of rows for evaluation"),
+                           tr("Share of rows used only for evaluation, never for training. Usually 10%, and of a large "
+                              "dataset about 2,000 rows: more would only make each evaluation take longer. With 0, the "
+                              "model trains on everything and nothing is evaluated."))
         self.share.setSuffix(tr("%"))
-        self.share.setAccessibleName(tr("Share of rows for evaluation"))
-        self.share.setToolTip(tr("Share of rows used only for evaluation, never for training. Usually 10%, and of a "
-                                 "large dataset about 2,000 rows: more would only make each evaluation take longer. "
-                                 "With 0, the model trains on everything and nothing is evaluated."))
-        self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
-        self.seed.setObjectName("split_seed")
-        self.seed.setAccessibleName(tr("Seed of the split"))
-        self.seed.setToolTip(tr("The same seed always sets the same rows aside. Change it to draw others."))
-        self.by_box = ComboBox()
-        self.by_box.setObjectName("split_by")
-        self.by_box.setAccessibleName(tr("What the share is taken from"))
-        self.by_box.setToolTip(tr("Set the same share of each language or each file aside, so that small ones are "
-                                  "evaluated too. Languages are told apart by their script."))
+        self.seed = named(number_field(SpinBox(minimum=0, maximum=2**31 - 1)), "split_seed", tr("Seed of the split"),
+                          tr("The same seed always sets the same rows aside. Change it to draw others."))
+        self.by_box = named(ComboBox(), "split_by", tr("What the share is taken from"),
+                            tr("Set the same share of each language or each file aside, so that small ones are "
+                               "evaluated too. Languages are told apart by their script."))
         self.file = ElidedLabel("", "small")
-        self.choose = SecondaryButton(tr("Choose…"), tr("Choose the file with evaluation rows."), "small")
-        self.choose.setObjectName("split_choose")
-        self.choose.clicked.connect(self.file_wanted)
-        self.remove = IconButton("close", tr("Remove the evaluation file and split rows from this data instead"))
-        self.remove.setObjectName("split_remove")
-        self.remove.clicked.connect(lambda: self.split.setChecked(True))
-        self.counts = text_label("", "small", wrap=True)
-        self.counts.setObjectName("split_counts")
+        self.choose = SecondaryButton(tr("Choose…"), tr("Choose the file with evaluation rows."), "small",
+                                      name="split_choose", clicked=self.file_wanted)
+        self.remove = IconButton("close", tr("Remove the evaluation file and split rows from this data instead"),
+                                 name="split_remove", clicked=lambda: self.split.setChecked(True))
+        self.counts = text_label("", "small", wrap=True, name="split_counts")
 
     def _lay_out(self) -> None:
         self.body.setSpacing(theme.SPACE_S)
-        self.body.addWidget(text_label(tr("Evaluation rows"), "section"))
-        self.body.addWidget(self.split)
+        fill(self.body, text_label(tr("Evaluation rows"), "section"), self.split)
         figures = QHBoxLayout()
         figures.setContentsMargins(INDENT, 0, 0, 0)
         figures.setSpacing(theme.SPACE_S)
         for name, field, stretch in ((tr("Share"), self.share, 3), (tr("Seed"), self.seed, 2)):
             field.setMinimumWidth(40)
-            figures.addWidget(text_label(name, "small"))
-            figures.addWidget(field, stretch)
+            fill(figures, text_label(name, "small"), (field, stretch))
         self.body.addLayout(figures)
         of = QHBoxLayout()
         of.setContentsMargins(INDENT, 0, 0, 0)
         of.setSpacing(theme.SPACE_S)
-        of.addWidget(text_label(tr("Taken from"), "small"))
-        of.addWidget(self.by_box, 1)
-        self.body.addLayout(of)
-        self.body.addWidget(self.own)
+        fill(of, text_label(tr("Taken from"), "small"), (self.by_box, 1))
+        fill(self.body, of, self.own)
         row = QHBoxLayout()
         row.setContentsMargins(INDENT, 0, 0, 0)
-        row.addWidget(self.file, 1)
-        row.addWidget(self.choose)
-        row.addWidget(self.remove)
-        self.body.addLayout(row)
-        self.body.addWidget(self.counts)
+        fill(row, (self.file, 1), self.choose, self.remove)
+        fill(self.body, row, self.counts)
 
     def show_split(self, dataset: Dataset, eval_dataset: Dataset | None, share: float, seed: int, by: str) -> None:
         """Show the split of a dataset. `share` is a fraction from 0 to 0.5."""
@@ -173,15 +156,14 @@ class SplitCard(Card):
     def _count(self) -> None:
         """Make the split as training will, and show how many rows are on each side."""
         dataset, fraction, seed, by = self._dataset, self.fraction, self.seed.value(), self.by
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         if dataset is None:
             return
         if self._eval is not None:
             self._show_counts((len(dataset.records), len(self._eval.records)))
         else:
-            self._task = run_task(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts,
-                                  self.failed.emit)
+            self._task.run(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts,
+                           self.failed.emit)
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
         learned, kept = counts

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
@@ -17,8 +17,9 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import local_paths
+from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.file_dialogs import choose_files
 from slmstudio.gui.data.queue import ReadingQueue
@@ -37,7 +38,7 @@ LOOK_AFTER_MS = 50
 """After the tab is shown, it looks whether the recent files are there; by then the window is painted."""
 
 
-class DataTab(QWidget):
+class DataTab(TakesFiles, QWidget):
     """Reads datasets one after another, off the UI thread, and shows them.
 
     Signals:
@@ -46,8 +47,8 @@ class DataTab(QWidget):
 
     idle = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.queue = ReadingQueue(session, self)
         self.queue.begun.connect(self._show_progress)
@@ -61,20 +62,12 @@ class DataTab(QWidget):
         self._workspace: DataWorkspace | None = None
         session.data_requested.connect(self.open_files)
         session.rows_written.connect(self._read_again)
-        self.setAcceptDrops(True)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("data_banner")
+        self.banner = ErrorBanner(name="data_banner")
         self.progress = ReadingProgress(self.queue, self.cancel)
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
-        self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
-        self._look_soon.timeout.connect(lambda: self.memory.look())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addWidget(self.progress)
-        column.addWidget(self.pages, 1)
+        self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True, timeout=lambda: self.memory.look())
+        column_in(self, self.banner, self.progress, (self.pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -364,11 +357,6 @@ class DataTab(QWidget):
         """No other file was chosen or read: show the current one."""
         self.workspace().set_eval_dataset(entry, entry.eval_dataset)
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.open_files(local_paths(event.mimeData()))
+    def take_files(self, files: list[Path]) -> None:
+        self.open_files(files)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill
 from slmstudio.gui.data.token_view import Piece, TokenView, pieces
 
 if TYPE_CHECKING:
@@ -37,43 +37,33 @@ class TokenPreview(QWidget):
 
     model_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._model: Path | None = None
         self._name = self._template = ""
         self._loaded: _Loaded | None = None
         self._record: Record | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.view = TokenView()
         self.view.setObjectName("token_view")
         self.banner = ErrorBanner()
-        self.counts = text_label("", "small", wrap=True)
-        self.counts.setObjectName("token_counts")
+        self.counts = text_label("", "small", wrap=True, name="token_counts")
         self.counts.setContentsMargins(theme.CARD_PADDING, 0, theme.CARD_PADDING, theme.SPACE_S)
-        shown = QWidget()
-        column = column_in(shown)
-        column.addWidget(self.banner)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.counts)
+        shown = column_widget(self.banner, (self.view, 1), self.counts, spacing=None)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._no_model())
         self._stack.addWidget(shown)
 
     def _no_model(self) -> QWidget:
         page = QWidget()
-        column = QVBoxLayout(page)
-        column.setSpacing(theme.SPACE_M)
-        column.addStretch(1)
+        column = column_in(page, STRETCH, spacing=theme.SPACE_M, margins=None)
         for text, role in ((tr("Each model splits text into tokens in its own way."), "strong"),
                            (tr("Choose a model to see your rows as it will read them."), "muted")):
-            label = text_label(text, role, wrap=True)
-            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            label = text_label(text, role, wrap=True, centred=True)
             column.addWidget(label)
-        button = SecondaryButton(tr("Choose a model"), tr("Go to the Model tab. You can come back."))
-        button.setObjectName("token_choose_model")
-        button.clicked.connect(self.model_wanted)
-        column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addStretch(1)
+        button = SecondaryButton(tr("Choose a model"), tr("Go to the Model tab. You can come back."),
+                                 name="token_choose_model", clicked=self.model_wanted)
+        fill(column, (button, 0, Qt.AlignmentFlag.AlignHCenter), STRETCH)
         return page
 
     def set_model(self, model: ModelFacts | None, fallback: Path | None = None, chat_template: str = "") -> None:
@@ -99,12 +89,11 @@ class TokenPreview(QWidget):
         self._encode()
 
     def _encode(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         if self._model is None or self._record is None or not self.isVisible():
             return
         folder, record, loaded, name = self._model, self._record, self._loaded, self._template
-        self._task = run_task(self, lambda task: _encode(folder, record, loaded, name), self._show, self._failed)
+        self._task.run(self, lambda task: _encode(folder, record, loaded, name), self._show, self._failed)
 
     def _show(self, answer: tuple[_Loaded, list[Piece], int, int, float]) -> None:
         self._loaded, shown, tokens, learned, per_word = answer

@@ -17,7 +17,7 @@ from PySide6.QtGui import (
     QTextDocument,
     QTextFormat,
 )
-from PySide6.QtWidgets import QTextEdit, QWidget
+from PySide6.QtWidgets import QTextEdit
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -87,8 +87,8 @@ class _ChipObject(QPyTextObject):
 class TokenView(QTextEdit):
     """Shows an encoded row. What is copied from it is the exact text, special tokens included."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setReadOnly(True)
         self.setAccessibleName(tr("The row as the model sees it"))
         self.setProperty("bare", True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.data import layouts
@@ -19,7 +19,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
@@ -65,19 +65,14 @@ class DataWorkspace(QWidget):
     changed = Signal()
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.strip = UnusedStrip()
         self.strip.accepted.connect(self._use_all_the_same)
-        row = QHBoxLayout()
-        row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self._list_card())
-        row.addLayout(self._centre(), 1)
-        row.addWidget(self._right_column())
-        column = column_in(self, theme.CARD_GAP)
-        column.addWidget(self.strip)
-        column.addLayout(row, 1)
+        column_in(self, self.strip,
+                  (row_of(self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP), 1),
+                  spacing=theme.CARD_GAP)
         session.model_changed.connect(self.update_model)
         session.starter_ready.connect(self.update_model)
         session.template_changed.connect(self.update_model)
@@ -108,11 +103,7 @@ class DataWorkspace(QWidget):
         self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
         self.desk.closing.connect(self.remove)
         self.desk.failed.connect(self.failed)
-        column = QVBoxLayout()
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.reading)
-        column.addWidget(self.desk.pages, 1)
-        return column
+        return column_of(self.reading, (self.desk.pages, 1), spacing=theme.CARD_GAP)
 
     def _read_as(self, said: str) -> None:
         """Read the file in another way, unless rows were changed by hand and that is to stay."""
@@ -131,7 +122,6 @@ class DataWorkspace(QWidget):
 
     def _right_column(self) -> QWidget:
         side = self._right = QWidget()
-        column = column_in(side, theme.CARD_GAP)
         self.findings = FindingsCard()
         self.findings.line_wanted.connect(self.rows.show_line)
         self.split = SplitCard()
@@ -139,16 +129,10 @@ class DataWorkspace(QWidget):
         self.split.failed.connect(self.failed)
         self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
-        self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."))
-        self.use.setObjectName("data_use")
-        self.use.clicked.connect(self._use)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(self.use)
-        self.split.body.addLayout(row)
-        column.addWidget(self.desk.health, 2)
-        column.addWidget(self.findings, 1)
-        column.addWidget(self.split)
+        self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."),
+                                 name="data_use", clicked=self._use)
+        self.split.body.addLayout(row_of(STRETCH, self.use, spacing=None))
+        column_in(side, (self.desk.health, 2), (self.findings, 1), self.split, spacing=theme.CARD_GAP)
         return side
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -160,7 +144,6 @@ class DataWorkspace(QWidget):
 
     @property
     def entry(self) -> DataEntry | None:
-        """The entry that is shown."""
         value = self.list.value()
         return value if isinstance(value, DataEntry) else None
 
@@ -169,7 +152,6 @@ class DataWorkspace(QWidget):
         return [self.list.item(row).data(VALUE) for row in range(self.list.count())]
 
     def find(self, path: Path) -> DataEntry | None:
-        """The entry of this file."""
         return next((entry for entry in self.entries if entry.dataset.path == path), None)
 
     def add(self, entry: DataEntry, *, show: bool = True) -> None:
@@ -211,9 +193,9 @@ class DataWorkspace(QWidget):
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
         if known.edits is not None:
-            count = len(known.edits.changes)
+            had_changes = bool(known.changes)
             known.edits = known.edits.rebased(entry.dataset.records)
-            if known.edits is None and count:
+            if known.edits is None and had_changes:
                 self.failed.emit(UserError(tr("{name} has changed, so your unsaved changes no longer fit it.",
                                               name=known.dataset.name)))
         known.take_rows(entry.dataset)
@@ -310,7 +292,7 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
-        if entry.edits is not None and entry.edits.changes:
+        if entry.changes:
             self.desk.hand.ask_to_write()
             return
         if entry.dataset.unused_that_matter and entry.accepted != entry.reading:

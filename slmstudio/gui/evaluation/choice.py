@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.areas import local_paths
+from slmstudio.gui.common.dialogs import open_path
+from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import ComboBox
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.evaluation.judge import JudgeFields
 from slmstudio.gui.evaluation.models import ModelBoxes
 from slmstudio.gui.evaluation.more_fields import MOST_SHOTS, MoreFields, spin_box
@@ -32,7 +32,7 @@ OWN_SHOTS = -1
 """As many examples as the benchmark itself takes."""
 
 
-class EvaluationChoice(QWidget):
+class EvaluationChoice(TakesFiles, QWidget):
     """The fields.
 
     Signals:
@@ -47,9 +47,8 @@ class EvaluationChoice(QWidget):
     model_wanted = Signal(object)
     download_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setAcceptDrops(True)
+    def __init__(self) -> None:
+        super().__init__()
         self.test: Path | None = None
         self._folders: dict[str, Path] = {}
         self._fetched = ""
@@ -64,9 +63,8 @@ class EvaluationChoice(QWidget):
         self.longest = self.fields.longest
         self._make_file_line()
         self._make_rows_line()
-        self.more = SecondaryButton(tr("More"),
-                                    tr("The length of answers, a system prompt, and which rows are drawn."), "small")
-        self.more.setObjectName("evaluation_more")
+        self.more = SecondaryButton(tr("More"), tr("The length of answers, a system prompt, and which rows are drawn."),
+                                    "small", name="evaluation_more")
         self.more.setCheckable(True)
         self._lay_out()
         self.more.toggled.connect(self._show_state)
@@ -78,21 +76,15 @@ class EvaluationChoice(QWidget):
         self._show_state()
 
     def _make_file_line(self) -> None:
-        self.name = ElidedLabel("", "body")
-        self.name.setObjectName("evaluation_file")
+        self.name = ElidedLabel("", "body", name="evaluation_file")
         self.browse = SecondaryButton(tr("Browse…"), tr("Choose the file or folder. You can also drop a file here."),
-                                      "small")
-        self.browse.setObjectName("evaluation_browse")
-        self.browse.clicked.connect(self._ask)
+                                      "small", name="evaluation_browse", clicked=self._ask)
         self.download = SecondaryButton(tr("Download…"),
                                         tr("Download its data from the hub once. It's kept and used offline. You're "
-                                           "asked first."), "small")
-        self.download.setObjectName("evaluation_download")
-        self.download.clicked.connect(self.download_wanted)
-        self.benchmark = ComboBox()
-        self.benchmark.setObjectName("evaluation_benchmark")
-        self.benchmark.setAccessibleName(tr("Benchmark"))
-        self.benchmark.setToolTip(tr("Which questions the models are asked."))
+                                           "asked first."), "small", name="evaluation_download",
+                                        clicked=self.download_wanted)
+        self.benchmark = named(ComboBox(), "evaluation_benchmark", tr("Benchmark"),
+                               tr("Which questions the models are asked."))
         self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.benchmark.setMinimumContentsLength(LETTERS)
         for name in BENCHMARKS:
@@ -100,15 +92,12 @@ class EvaluationChoice(QWidget):
         self.benchmark.insertSeparator(self.benchmark.count())
         self.benchmark.addItem(ptr("benchmark", "Another…"), "")
         self.benchmark.currentIndexChanged.connect(self._change_source)
-        self.task = QLineEdit()
-        self.task.setObjectName("evaluation_task")
-        self.task.setAccessibleName(tr("Name of the benchmark in lm_eval"))
-        self.task.setPlaceholderText(tr("for example mmlu_anatomy"))
-        self.task.setToolTip(tr("The name of any lm_eval task or group that counts right answers."))
+        self.task = named(QLineEdit(placeholderText=tr("for example mmlu_anatomy")), "evaluation_task",
+                          tr("Name of the benchmark in lm_eval"),
+                          tr("The name of any lm_eval task or group that counts right answers."))
         self.task.editingFinished.connect(self._change_source)
         self.task.textChanged.connect(self._change_name)
-        self.found = text_label("", "small", wrap=True)
-        self.found.setObjectName("evaluation_found")
+        self.found = text_label("", "small", wrap=True, name="evaluation_found")
         self.found.hide()
 
     def _make_rows_line(self) -> None:
@@ -134,10 +123,7 @@ class EvaluationChoice(QWidget):
             line.setSpacing(theme.SPACE_S)
             for widget in widgets:
                 line.addWidget(widget, int(widget in (self.benchmark, self.name, self.limit_label)))
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_of(theme.SPACE_M, theme.SPACE_S, stretch=1)
         top = Qt.AlignmentFlag.AlignTop
         for row, (name, widget) in enumerate(((tr("Test set"), self.source), ("", self._file), ("", self.task),
                                               ("", self.found), (tr("Models"), self.models),
@@ -146,8 +132,7 @@ class EvaluationChoice(QWidget):
             if name:  # an empty label would keep the height of a line that is hidden
                 grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
             grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
-        column = column_in(self)
-        column.addLayout(grid)
+        column_in(self, grid, spacing=None)
 
     # -- what is offered -------------------------------------------------------------------------------------
 
@@ -165,8 +150,7 @@ class EvaluationChoice(QWidget):
 
     def set_found(self, text: str, rows: int | None = None) -> None:
         """Say what was found in the test set."""
-        self.found.setText(text)
-        self.found.setVisible(bool(text))
+        show_text(self.found, text)
         self.limit_label.setText(tr("per subject") if self.is_benchmark() else
                                  "" if rows is None else tr("of {rows:,}", rows=rows))
 
@@ -202,8 +186,7 @@ class EvaluationChoice(QWidget):
         path = self.data if benchmark else self.test
         self._file.setVisible(self.source.current() != HELD_OUT)
         self.task.setVisible(benchmark and not self.benchmark.currentData())
-        self.name.setText(str(path) if path else self._fetched if benchmark else tr("No file yet. Drop one here."))
-        self.name.setVisible(bool(self.name.text()))
+        show_text(self.name, str(path) if path else self._fetched if benchmark else tr("No file yet. Drop one here."))
         self.download.setVisible(benchmark and not path and not self._fetched)
         self.download.setEnabled(bool(self.benchmark_name()))
         for widget in (self.benchmark, self.shots, self.shots_label):
@@ -219,11 +202,7 @@ class EvaluationChoice(QWidget):
         folder = self.is_benchmark()
         title = tr("Choose the benchmark's folder") if folder else tr("Choose a test set")
         kinds = "" if folder else tr("Test sets") + " (*.jsonl *.json *.ndjson *.csv *.tsv)"
-        dialog = QFileDialog(self, title, "", kinds)
-        dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.set_path(Path(name)))
-        dialog.open()
+        open_path(self, title, self.set_path, kinds, folder=folder)
 
     def set_path(self, path: Path) -> None:
         """Take a test file, or a benchmark's folder where that is asked for."""
@@ -240,14 +219,9 @@ class EvaluationChoice(QWidget):
         self.test = None
         self._show_state()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
+    def take_files(self, files: list[Path]) -> None:
         """A file is a test set, a GGUF file or a folder one more model; for a benchmark, a folder holds its data."""
-        event.acceptProposedAction()
-        path = local_paths(event.mimeData())[0]
+        path = files[0]
         if path.suffix.lower() == ".gguf" or (path.is_dir() and not self.is_benchmark()):
             self.model_wanted.emit(path)
         else:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core import paths, units
@@ -14,6 +14,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.gui.common.dialogs import confirm
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.tasks import run_task
@@ -34,22 +35,18 @@ class BenchmarkDownload(QWidget):
 
     fetched = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.followed = FollowedJob(self)
         self.followed.moved.connect(self._show_events)
         self.followed.ended.connect(self._ended)
         self.followed.failed.connect(self._failed)
         self.followed.lost.connect(self._show_state)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("download_banner")
-        self.strip = ProgressStrip()
+        self.banner = ErrorBanner(name="download_banner")
+        self.strip = ProgressStrip(tip=tr("Stop the download. Files that are complete are kept."),
+                                   cancelled=self.cancel)
         self.strip.cancel.setObjectName("download_cancel")
-        self.strip.cancel.setToolTip(tr("Stop the download. Files that are complete are kept."))
-        self.strip.cancelled.connect(self.cancel)
-        column = column_in(self)
-        column.addWidget(self.banner)
-        column.addWidget(self.strip)
+        column_in(self, self.banner, self.strip, spacing=None)
         self._show_state()
 
     def is_running(self) -> bool:
@@ -57,22 +54,11 @@ class BenchmarkDownload(QWidget):
 
     def ask(self, name: str) -> None:
         """Say what would be fetched, from where, and that it takes the network; begin if the user wants it."""
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setWindowTitle(tr("Download a benchmark"))
-        box.setText(tr("Download the questions of {name}?", name=benchmark_label(name)))
-        box.setInformativeText(tr("They come from {host} over the network. None of your data is sent. Their size isn't "
-                                  "known in advance; most are smaller than 200 MB. They are kept in {folder} and used "
-                                  "offline from then on.",
-                                  host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname,
-                                  folder=paths.benchmarks_dir()))
-        box.setStandardButtons(QMessageBox.StandardButton.Cancel)
-        yes = box.addButton(tr("Download"), QMessageBox.ButtonRole.AcceptRole)
-        yes.setObjectName("confirm_download")
-        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-        box.finished.connect(lambda: self.begin(name) if box.clickedButton() is yes else None)
-        box.open()
+        confirm(self, tr("Download a benchmark"), tr("Download the questions of {name}?", name=benchmark_label(name)),
+                tr("They come from {host} over the network. None of your data is sent. Their size isn't known in "
+                   "advance; most are smaller than 200 MB. They are kept in {folder} and used offline from then on.",
+                   host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname, folder=paths.benchmarks_dir()),
+                (tr("Download"), QMessageBox.ButtonRole.AcceptRole, "confirm_download"), lambda: self.begin(name))
 
     def begin(self, name: str) -> None:
         """Start the worker that fetches."""

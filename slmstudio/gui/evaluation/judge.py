@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.models import ModelPicker
@@ -27,32 +27,26 @@ class JudgeFields(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._votes = 0
-        self.wanted = QCheckBox(tr("Let another model judge the answers"))
-        self.wanted.setObjectName("evaluation_judged")
-        self.wanted.setToolTip(tr("A model on this machine reads each pair of answers in both orders, and says which "
-                                  "is better. It should be larger than the tuned model."))
+        self.wanted = named(QCheckBox(tr("Let another model judge the answers")), "evaluation_judged",
+                            tip=tr("A model on this machine reads each pair of answers in both orders, and says which "
+                                   "is better. It should be larger than the tuned model."))
         self.wanted.toggled.connect(self._show_state)
         self.model = ModelPicker(tr("Judge"), tr("Choose the judge…"),
                                  tr("The model that judges: a GGUF file or a model's folder. If you can, take one that "
                                     "is larger than the tuned model."), keeps=True)
         self.model.setObjectName("evaluation_judge")
         self.model.picked.connect(self._show_state)
-        self.rubric = QPlainTextEdit()
-        self.rubric.setObjectName("evaluation_rubric")
-        self.rubric.setAccessibleName(tr("What the judge looks for"))
-        self.rubric.setToolTip(tr("Say what makes an answer good in your case. The judge reads this."))
+        self.rubric = named(QPlainTextEdit(), "evaluation_rubric", tr("What the judge looks for"),
+                            tr("Say what makes an answer good in your case. The judge reads this."))
         self.rubric.setPlainText(RUBRIC)
         self.rubric.setFixedHeight(RUBRIC_LINES * self.rubric.fontMetrics().lineSpacing())
         self.rubric.setTabChangesFocus(True)
         self.rubric.textChanged.connect(self.changed)
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("evaluation_votes")
-        column = column_in(self, theme.SPACE_S)
-        for widget in (self.wanted, self.model, self.rubric, self.note):
-            column.addWidget(widget)
+        self.note = text_label("", "small", wrap=True, name="evaluation_votes")
+        column_in(self, self.wanted, self.model, self.rubric, self.note)
         self._show_state()
 
     def set_votes(self, count: int) -> None:

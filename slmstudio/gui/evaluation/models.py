@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.known_models import known_models
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.evaluation.texts import model_label
 
 BOXES_A_LINE = 3
@@ -54,8 +55,8 @@ class ModelPicker(ComboBox):
 
     picked = Signal(object)
 
-    def __init__(self, name: str, placeholder: str, tooltip: str, *, keeps: bool, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, placeholder: str, tooltip: str, *, keeps: bool):
+        super().__init__()
         self._keeps = keeps
         self._path: Path | None = None
         self.setAccessibleName(name)
@@ -107,11 +108,7 @@ class ModelPicker(ComboBox):
 
     def _ask(self, folder: bool) -> None:
         title = tr("Choose the folder of a model or a run") if folder else tr("Open a GGUF file")
-        dialog = QFileDialog(self, title, "", "" if folder else tr("GGUF models") + " (*.gguf)")
-        dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.pick(Path(name)))
-        dialog.open()
+        open_path(self, title, self.pick, "" if folder else tr("GGUF models") + " (*.gguf)", folder=folder)
 
 
 class ModelBoxes(QWidget):
@@ -125,8 +122,8 @@ class ModelBoxes(QWidget):
     changed = Signal()
     wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes: dict[str, QCheckBox] = {}
         self.added: list[dict[str, Any]] = []
         self._run: Path | None = None
@@ -135,16 +132,10 @@ class ModelBoxes(QWidget):
                                      "GGUF file."), keeps=False)
         self.picker.setObjectName("evaluation_add_model")
         self.picker.picked.connect(self.wanted)
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(theme.SPACE_M)
-        self._grid.setVerticalSpacing(theme.SPACE_XS)
-        self._grid.setColumnStretch(BOXES_A_LINE, 1)
+        self._grid = grid_of(theme.SPACE_M, theme.SPACE_XS, stretch=BOXES_A_LINE)
         self._others = QVBoxLayout()  # their names are long
         self._others.setSpacing(theme.SPACE_XS)
-        column = column_in(self, theme.SPACE_XS)
-        column.addLayout(self._grid)
-        column.addLayout(self._others)
-        column.addWidget(self.picker, 0, Qt.AlignmentFlag.AlignLeft)
+        column_in(self, self._grid, self._others, (self.picker, 0, Qt.AlignmentFlag.AlignLeft), spacing=theme.SPACE_XS)
 
     def offer(self, run: Path, models: list[str]) -> None:
         """Show a run's models; the base and the result are marked. The same run's keep their marks, and what was added
@@ -176,16 +167,14 @@ class ModelBoxes(QWidget):
         if same is not None:
             self.boxes[same["name"]].setChecked(True)
             return
-        named = with_own_name(model, self.boxes)
-        self.added.append(named)
-        self._others.addWidget(self._box(named["name"], place, True))
+        own = with_own_name(model, self.boxes)
+        self.added.append(own)
+        self._others.addWidget(self._box(own["name"], place, True))
         self.changed.emit()
 
     def _box(self, name: str, tooltip: str, on: bool) -> QCheckBox:
-        box = QCheckBox(self.fontMetrics().elidedText(model_label(name), Qt.TextElideMode.ElideMiddle, WIDEST))
-        box.setObjectName(f"evaluate_{name}")
-        box.setAccessibleName(model_label(name))
-        box.setToolTip(plain_tip(tooltip))
+        box = named(QCheckBox(self.fontMetrics().elidedText(model_label(name), Qt.TextElideMode.ElideMiddle, WIDEST)),
+                    f"evaluate_{name}", model_label(name), plain_tip(tooltip))
         box.setChecked(on)
         box.toggled.connect(lambda: self.changed.emit())
         self.boxes[name] = box

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.fields import SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import grid_in
 
 LONGEST = 8192
 LARGEST_SEED = 2**31 - 1
@@ -25,26 +26,20 @@ class MoreFields(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.longest = spin_box("evaluation_longest", tr("Maximum answer length, tokens"),
                                 tr("Longer answers are cut here. The time grows with the length of the answers."), 1,
                                 LONGEST)
         self.longest.valueChanged.connect(lambda: self.changed.emit())
-        self.system = QLineEdit()
-        self.system.setObjectName("evaluation_system")
-        self.system.setAccessibleName(tr("System prompt"))
-        self.system.setPlaceholderText(ptr("system prompt", "none"))
-        self.system.setToolTip(tr("Used for every question that has none of its own. Enter the one that the model will "
-                                  "be used with."))
+        self.system = named(QLineEdit(placeholderText=ptr("system prompt", "none")), "evaluation_system",
+                            tr("System prompt"),
+                            tr("Used for every question that has none of its own. Enter the one that the model will be "
+                               "used with."))
         self.seed = spin_box("evaluation_seed", tr("Seed for drawing rows"),
                              tr("Decides which rows are drawn when not all are used. The same number draws the same "
                                 "rows, so that two evaluations can be compared."), 0, LARGEST_SEED)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_in(self, theme.SPACE_M, theme.SPACE_S, stretch=1)
         for row, field in enumerate((self.longest, self.system, self.seed)):
             grid.addWidget(text_label(field.accessibleName(), "small"), row, 0)
             if field is self.system:
@@ -60,11 +55,8 @@ class MoreFields(QWidget):
 
 def spin_box(name: str, label: str, tooltip: str, least: int, most: int) -> SpinBox:
     """A field for a whole number."""
-    box = number_field(SpinBox())
-    box.setObjectName(name)
+    box = named(number_field(SpinBox()), name, label, tooltip)
     box.setRange(least, most)
     box.setGroupSeparatorShown(True)
-    box.setAccessibleName(label)
-    box.setToolTip(tooltip)
     box.setMinimumWidth(96)
     return box

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.evaluation.choice import FILE, HELD_OUT, EvaluationChoice
 from slmstudio.gui.evaluation.download import BenchmarkDownload
 from slmstudio.gui.evaluation.models import offered_models
@@ -63,40 +64,28 @@ class EvaluationPanel(QFrame):
     made = Signal(object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("inset", True)
         self._folder: Path | None = None
         self._longest: int | None = None
         self._offer: Offer | None = None
         self._look: Look | None = None
-        self._looking: Task | None = None
+        self._looking = TaskSlot()
         self._told: tuple[str, ...] = ()
-        self._making: Task | None = None
+        self._making = TaskSlot()
         self._busy = ""
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("evaluate_banner")
+        self.banner = ErrorBanner(name="evaluate_banner")
         self.choice, self.download, self.warnings = EvaluationChoice(), BenchmarkDownload(), Warnings()
-        self.estimate = text_label("", "small", wrap=True)
-        self.estimate.setObjectName("evaluation_estimate")
-        close = SecondaryButton(tr("Not now"), tr("Close without evaluating."))
-        close.setObjectName("evaluation_close")
-        close.clicked.connect(self.give_up)
+        self.estimate = text_label("", "small", wrap=True, name="evaluation_estimate")
+        close = SecondaryButton(tr("Not now"), tr("Close without evaluating."), name="evaluation_close",
+                                clicked=self.give_up)
         close.clicked.connect(self.closed)
         self.button = PrimaryButton(tr("Evaluate"),
-                                    tr("Let the selected models answer the test rows, and compare the answers."))
-        self.button.setObjectName("evaluation_start")
-        self.button.clicked.connect(self.start)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(close)
-        buttons.addWidget(self.button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self.choice, self.download, self.warnings, self.estimate):
-            column.addWidget(widget)
-        column.addLayout(buttons)
+                                    tr("Let the selected models answer the test rows, and compare the answers."),
+                                    name="evaluation_start", clicked=self.start)
+        column_in(self, self.banner, self.choice, self.download, self.warnings, self.estimate,
+                  row_of(STRETCH, close, self.button, spacing=None), margins=theme.SPACE_M)
         self._connect()
         self._show_state()
 
@@ -134,9 +123,8 @@ class EvaluationPanel(QFrame):
 
     def give_up(self) -> None:
         """Start nothing, though it is being checked: the user has closed the panel, or looks at another run."""
-        if self._making is not None:
+        if self._making.is_busy():
             self._making.cancel()
-            self._making = None
             self._show_state()
 
     def set_busy(self, why: str) -> None:
@@ -146,7 +134,6 @@ class EvaluationPanel(QFrame):
             self._show_state()
 
     def _failed(self, error: Exception) -> None:
-        self._making = None
         self.banner.show_error(error)
         self._show_state()
 
@@ -154,28 +141,25 @@ class EvaluationPanel(QFrame):
 
     def _look_again(self) -> None:
         """Look into the rows, or the folder, that are chosen now."""
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        self._looking.cancel()
         self._look, self._told = None, ()
         offer, choice = self._offer, self.choice
         if offer is not None and choice.is_benchmark():
             name, data = choice.benchmark_name(), choice.data
-            self._looking = run_task(self, lambda task: look_at_benchmark(name, data),
-                                     lambda look: self._show_look(look, name), self._not_read)
+            self._looking.run(self, lambda task: look_at_benchmark(name, data),
+                              lambda look: self._show_look(look, name), self._not_read)
         elif offer is not None and (choice.source.current() == HELD_OUT or choice.test is not None):
             request = choice.apply(offer.request)
-            self._looking = run_task(self, lambda task: look_at_rows(request, task), self._show_look, self._not_read)
+            self._looking.run(self, lambda task: look_at_rows(request, task), self._show_look, self._not_read)
         self._show_state()
 
     def _show_look(self, look: Look, benchmark: str = "") -> None:
-        self._looking, self._look = None, look
+        self._look = look
         self.banner.clear()
         self.choice.set_fetched(benchmark, look.fetched)
         self._show_state()
 
     def _not_read(self, error: Exception) -> None:
-        self._looking = None
         self.banner.show_error(error)
         if self.choice.source.current() == FILE:
             self.choice.forget_file()
@@ -187,7 +171,8 @@ class EvaluationPanel(QFrame):
 
     def _show_state(self) -> None:
         offer, look, choice = self._offer, self._look, self.choice
-        self.button.setEnabled(offer is not None and choice.complete() and self._making is None and not self._busy)
+        hindered = bool(self._busy) or self._making.is_busy()
+        self.button.setEnabled(offer is not None and choice.complete() and not hindered)
         self.button.setText(tr("Evaluate anyway") if self._told else tr("Evaluate"))
         if offer is None:
             self.estimate.setText(tr("Looking at the run…") if self.banner.error is None else "")
@@ -211,7 +196,7 @@ class EvaluationPanel(QFrame):
 
     def _found_text(self) -> str:
         choice, look = self.choice, self._look
-        if self._looking is not None and choice.source.current() == FILE and choice.test is not None:
+        if self._looking.is_busy() and choice.source.current() == FILE and choice.test is not None:
             return tr("Reading {name}…", name=choice.test.name)
         if choice.source.current() == FILE and choice.test is None:
             return self._offer.no_test if self._offer is not None else ""
@@ -231,35 +216,29 @@ class EvaluationPanel(QFrame):
     def start(self) -> None:
         """Check what is chosen, and make the job; what the check warns of is told first, once."""
         folder, offer, told = self._folder, self._offer, self._told
-        if folder is None or offer is None or self._making is not None or not self.choice.complete():
+        if folder is None or offer is None or self._making.is_busy() or not self.choice.complete():
             return
         self.banner.clear()
         request = self.choice.apply(offer.request)
-        self._making = run_task(self, lambda task: make_job(folder, request, told, task.cancelled), self._made,
-                                self._failed)
+        self._making.run(self, lambda task: make_job(folder, request, told, task.cancelled), self._made, self._failed)
         self._show_state()
 
     def _made(self, made: Job | tuple[str, ...]) -> None:
-        self._making = None
         self._told = made if isinstance(made, tuple) else ()
         self._show_state()
         if isinstance(made, Job):
-            if self._looking is not None:
-                self._looking.cancel()
+            self._looking.cancel()
             self.made.emit(made)
 
 
 class Warnings(QFrame):
     """What should be known before the start, a sentence a line."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setProperty("banner", "warn")
-        self.text = text_label("", "body", wrap=True)
-        self.text.setObjectName("evaluation_known")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        column.addWidget(self.text)
+        self.text = text_label("", "body", wrap=True, name="evaluation_known")
+        column_in(self, self.text, spacing=None, margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
 
     def show_sentences(self, sentences: tuple[str, ...]) -> None:
         self.text.setText("\n".join(dict.fromkeys(sentences)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -19,6 +19,7 @@ from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 WARNINGS = 3
@@ -37,8 +38,8 @@ class EvaluationRun(QFrame):
 
     ended = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setProperty("inset", True)
         self._session, self.name = session, ""
         self.followed = FollowedJob(self, session)
@@ -48,29 +49,18 @@ class EvaluationRun(QFrame):
         self.followed.failed.connect(self._failed)
         self._left: float | None = None
         self._paused = False
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("evaluation_banner")
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("evaluation_progress")
+        self.banner = ErrorBanner(name="evaluation_banner")
+        self.strip = ProgressStrip(name="evaluation_progress",
+                                   tip=tr("Stop the evaluation. Finished answers are kept, so that you can continue "
+                                          "later."), cancelled=self.cancel)
         self.strip.cancel.setObjectName("evaluation_cancel")
-        self.strip.cancel.setToolTip(tr("Stop the evaluation. Finished answers are kept, so that you can continue "
-                                        "later."))
-        self.strip.cancelled.connect(self.cancel)
-        self.pause = SecondaryButton(tr("Pause"), tr("Pause after the current answers. Resume continues."),
-                                     "small")
-        self.pause.setObjectName("evaluation_pause")
-        self.pause.clicked.connect(self._pause_or_resume)
+        self.pause = SecondaryButton(tr("Pause"), tr("Pause after the current answers. Resume continues."), "small",
+                                     name="evaluation_pause", clicked=self._pause_or_resume)
         line = self.strip.layout()
         if isinstance(line, QHBoxLayout):
             line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.warnings = text_label("", "small", wrap=True)
-        self.warnings.setObjectName("evaluation_warnings")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.banner)
-        column.addWidget(self.strip)
-        column.addWidget(self.warnings)
+        self.warnings = text_label("", "small", wrap=True, name="evaluation_warnings")
+        column_in(self, self.banner, self.strip, self.warnings, margins=theme.SPACE_M)
         self._show_state()
 
     def is_running(self) -> bool:

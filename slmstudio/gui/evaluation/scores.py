@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.figures import FigureTable
-from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import Said, votes_said
@@ -56,48 +55,43 @@ class ScoresView(QWidget):
     go_on = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._all: list[Evaluation] = []
         self._remarks: list[str] = []
         self._said: Said | None = None
         self._ended_now: Path | None = None
-        self.which = ComboBox()
-        self.which.setObjectName("which_evaluation")
-        self.which.setAccessibleName(tr("Evaluation"))
-        self.which.setToolTip(tr("Which of the run's evaluations is shown."))
+        self.which = named(ComboBox(), "which_evaluation", tr("Evaluation"),
+                           tr("Which of the run's evaluations is shown."))
         self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.which.currentIndexChanged.connect(self._show)
         self.empty = text_label(tr("It isn't known yet whether this model is better. Evaluate lets the base and the "
                                    "tuned model answer rows that weren't used for training, and compares the answers."),
                                 "muted", wrap=True)
-        self.banner = ErrorBanner(closable=False)
-        self.banner.setObjectName("scores_banner")
+        self.banner = ErrorBanner(closable=False, name="scores_banner")
         self.cut_off = text_label(tr("It was stopped before every row was answered, so it has no scores yet. Finished "
                                      "answers are kept."), "muted", wrap=True)
-        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it stopped. Finished answers are kept."))
-        self.resume.setObjectName("evaluation_go_on")
-        self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
+        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it stopped. Finished answers are kept."),
+                                      name="evaluation_go_on", clicked=lambda: self.go_on.emit(self.current()))
         self.verdict = VerdictView()
         self.verdict.wanted.connect(lambda proposal: self.proposal_wanted.emit(self.current(), proposal))
         self.tested = text_label("", "small", wrap=True)
         self.table = FigureTable(tr("Scores"), grows=True, most=MOST_ROWS)
         self.table.setObjectName("scores_table")
         self.meaning = MeaningButton()
-        self.group_verdicts = text_label("", "body", wrap=True)
-        self.group_verdicts.setObjectName("group_verdicts")
+        self.group_verdicts = text_label("", "body", wrap=True, name="group_verdicts")
         self.remarks = text_label("", "small", wrap=True)
         self._make_rows()
         self._lay_out()
         self.show_evaluations([])
 
     def _make_rows(self) -> None:
-        self.groups = SegmentedControl([tr("All rows"), tr("Category"), tr("Language"),
-                                        tr("In training?")], tooltips=[
-            tr("Every score of every model."), tr("The main score in each category."),
-            tr("The main score in each language."),
-            tr("The main score of rows that the model was trained on, and of the others.")])
-        self.groups.setObjectName("score_groups")
+        self.groups = SegmentedControl([tr("All rows"), tr("Category"), tr("Language"), tr("In training?")],
+                                       tooltips=[tr("Every score of every model."),
+                                                 tr("The main score in each category."),
+                                                 tr("The main score in each language."),
+                                                 tr("The main score of rows that the model was trained on, and of the "
+                                                    "others.")], name="score_groups")
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", tr("Save the scores as CSV"))
         self.save.setObjectName("scores_csv")
@@ -115,34 +109,16 @@ class ScoresView(QWidget):
 
     def _lay_out(self) -> None:
         self._body = QWidget()
-        inner = column_in(self._body, theme.SPACE_S)
-        switch = QHBoxLayout()
-        switch.addWidget(self.groups)
-        switch.addStretch(1)
-        switch.addWidget(self.save)
-        rows = QHBoxLayout()
-        rows.setSpacing(theme.SPACE_S)
+        inner = column_in(self._body)
+        rows = row_of()
         for button in self.buttons.values():
             rows.addWidget(button)
         rows.addStretch(1)
-        inner.addWidget(self.verdict)
-        tested = QHBoxLayout()
-        tested.addWidget(self.tested, 1)
-        tested.addWidget(self.meaning, 0, Qt.AlignmentFlag.AlignTop)
-        inner.addLayout(tested)
-        inner.addLayout(rows)
-        inner.addLayout(switch)
-        inner.addWidget(self.table)
-        inner.addWidget(self.group_verdicts)
-        inner.addWidget(self.remarks)
-        self._ended = QWidget()
-        ended = column_in(self._ended)
-        ended.addWidget(self.banner)
-        ended.addWidget(self.cut_off)
-        ended.addWidget(self.resume, 0, Qt.AlignmentFlag.AlignLeft)
-        column = column_in(self, theme.SPACE_S)
-        for widget in (self.which, self.empty, self._ended, self._body):
-            column.addWidget(widget)
+        fill(inner, self.verdict, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
+             rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
+        self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),
+                                    spacing=None)
+        column_in(self, self.which, self.empty, self._ended, self._body)
 
     # -- showing ---------------------------------------------------------------------------------------------
 
@@ -151,15 +127,13 @@ class ScoresView(QWidget):
         chosen = self.current()
         kept = chosen.folder if chosen else None
         self._all = [each for each in evaluations if each.state not in ("running", "new")]
-        blocked = self.which.blockSignals(True)
-        self.which.clear()
-        for each in self._all:
-            self.which.addItem(title(each))
         folders = [each.folder for each in self._all]
         if self._ended_now in folders:
             kept, self._ended_now = self._ended_now, None
-        self.which.setCurrentIndex(folders.index(kept) if kept in folders else 0)
-        self.which.blockSignals(blocked)
+        with QSignalBlocker(self.which):
+            self.which.clear()
+            self.which.addItems([title(each) for each in self._all])
+            self.which.setCurrentIndex(folders.index(kept) if kept in folders else 0)
         self.which.setVisible(len(self._all) > 1)
         self._show()
 
@@ -240,8 +214,7 @@ class ScoresView(QWidget):
         key = GROUPS.get(which, "")
         self.meaning.set_terms([*map(of_metric, metrics_of(evaluation)), "interval"])
         self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
-        self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
-        self.group_verdicts.setVisible(bool(self.group_verdicts.text()))
+        show_text(self.group_verdicts, "" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
 
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, grid_in, row_in
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import main_comparisons, sentence
@@ -39,31 +40,16 @@ class VerdictView(QWidget):
         self.others: list[str] = []
         self.frame = QFrame()
         self.frame.setObjectName("verdict")
-        self.headline = text_label("", "strong", wrap=True)
-        self.headline.setObjectName("verdict_headline")
-        self.caveat = text_label("", "body", wrap=True)
-        self.caveat.setObjectName("verdict_caveat")
-        self.sentence = text_label("", "small", wrap=True)
-        self.sentence.setObjectName("verdict_sentence")
-        inner = QHBoxLayout(self.frame)
-        inner.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        texts = QVBoxLayout()
-        for label in (self.headline, self.caveat, self.sentence):
-            texts.addWidget(label)
-        inner.addLayout(texts, 1)
-        inner.addWidget(MeaningButton("verdict", "p_value", "interval"), 0, Qt.AlignmentFlag.AlignTop)
+        self.headline = text_label("", "strong", wrap=True, name="verdict_headline")
+        self.caveat = text_label("", "body", wrap=True, name="verdict_caveat")
+        self.sentence = text_label("", "small", wrap=True, name="verdict_sentence")
+        row_in(self.frame, (column_of(self.headline, self.caveat, self.sentence, spacing=None), 1),
+               (MeaningButton("verdict", "p_value", "interval"), 0, Qt.AlignmentFlag.AlignTop), spacing=None,
+               margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
         self.title = text_label(tr("What to try next"), "section")
         self._proposals = QWidget()
-        self._grid = QGridLayout(self._proposals)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(theme.SPACE_M)
-        self._grid.setVerticalSpacing(theme.SPACE_S)
-        self._grid.setColumnStretch(1, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
-        for widget in (self.frame, self.title, self._proposals):
-            column.addWidget(widget)
+        self._grid = grid_in(self._proposals, theme.SPACE_M, theme.SPACE_S, stretch=1)
+        column_in(self, self.frame, self.title, self._proposals)
         self.show_comparisons([])
 
     def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
@@ -88,9 +74,8 @@ class VerdictView(QWidget):
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
         for row, each in enumerate(advice.proposals if advice else ()):
-            button = SecondaryButton(each.text, each.reason, "small")
-            button.setObjectName(f"proposal_{row}")
-            button.clicked.connect(partial(self._want, each))
+            button = SecondaryButton(each.text, each.reason, "small", name=f"proposal_{row}",
+                                     clicked=partial(self._want, each))
             self._grid.addWidget(button, row, 0)
             self._grid.addWidget(text_label(each.reason, "small", wrap=True), row, 1)
         for widget in (self.title, self._proposals):

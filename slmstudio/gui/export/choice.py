@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from slmstudio.core import llama, units
@@ -13,9 +13,9 @@ from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill, grid_of, row_in
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
@@ -37,21 +37,18 @@ class ExportChoice(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._facts: ModelFacts | None = None
         self._missing = llama.trouble()
         self._targets = list(advice.TARGETS)
-        self.target = ComboBox()
-        self.target.setObjectName("export_target")
-        self.target.setAccessibleName(tr("Where the file will be used"))
-        self.target.setToolTip(tr("The proposed types fit this machine. Any type runs on any machine with enough "
-                                  "memory."))
+        self.target = named(ComboBox(), "export_target", tr("Where the file will be used"),
+                            tr("The proposed types fit this machine. Any type runs on any machine with enough memory."))
         self._show_targets()
         self.target.currentIndexChanged.connect(self._propose)
         self.more = SecondaryButton(tr("All types"),
-                                    tr("Show every type, and formats for vLLM, Ollama and further training."), "small")
-        self.more.setObjectName("export_all_types")
+                                    tr("Show every type, and formats for vLLM, Ollama and further training."), "small",
+                                    name="export_all_types")
         self.more.setCheckable(True)
         self.more.toggled.connect(self._show_rows)
         self.reason = text_label("", "small", wrap=True)
@@ -64,37 +61,26 @@ class ExportChoice(QWidget):
         self._show_rows()
 
     def _lay_out(self) -> None:
-        column = column_in(self, theme.SPACE_S)
+        column = column_in(self)
         head = QWidget()  # speaks of GGUF files alone
-        top = row_in(head)
-        top.addWidget(text_label(tr("Used on"), "small"))
-        top.addWidget(self.target, 1)
-        top.addWidget(self.more)
+        row_in(head, text_label(tr("Used on"), "small"), (self.target, 1), self.more, spacing=None)
         for widget in (head, self.reason):
             column.addWidget(widget)
             widget.setVisible(self._missing is None)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_of(theme.SPACE_M, theme.SPACE_S, stretch=1)
         for number, kind in enumerate(QUANT_TYPES):
             self._add(grid, number, kind.name, kind.name, kind.description, self._figures[kind.name])
         names = {"MERGED": tr("Merged folder"), "ADAPTER": tr("Adapter"), "LORA": tr("GGUF LoRA")}
         for number, other in enumerate(OTHER_FORMATS, len(QUANT_TYPES)):
             self._add(grid, number, other.name, names[other.name], other.description,
                       text_label(other.description, "small", wrap=True))
-        column.addLayout(grid)
-        column.addWidget(self.note)
-        self.engine = text_label(str(self._missing or ""), "small", wrap=True)
-        self.engine.setObjectName("export_no_engine")
-        self.engine.setProperty("tone", "warn")
+        fill(column, grid, self.note)
+        self.engine = text_label(str(self._missing or ""), "small", wrap=True, name="export_no_engine", tone="warn")
         self.engine.setVisible(self._missing is not None)
         column.addWidget(self.engine)
 
     def _add(self, grid: QGridLayout, row: int, key: str, name: str, description: str, figures: QWidget) -> None:
-        box = QCheckBox(name)
-        box.setObjectName(f"type_{key}")
-        box.setToolTip(description)
+        box = named(QCheckBox(name), f"type_{key}", tip=description)
         figures.setToolTip(description)
         box.toggled.connect(self.changed)
         chip = Chip()
@@ -134,11 +120,10 @@ class ExportChoice(QWidget):
         names = {"laptop-8": tr("8 GB laptop, CPU"), "laptop-16": tr("16 GB laptop, CPU"),
                  "gpu-8": tr("GPU with 8 GB"), "gpu-12": tr("GPU with 12 GB"),
                  "gpu-24": tr("GPU with 24 GB")}
-        self.target.blockSignals(True)
-        self.target.clear()
-        for target in self._targets:
-            self.target.addItem(names.get(target.key, target.name), target.key)
-        self.target.blockSignals(False)
+        with QSignalBlocker(self.target):
+            self.target.clear()
+            for target in self._targets:
+                self.target.addItem(names.get(target.key, target.name), target.key)
 
     def show_facts(self, facts: ModelFacts, has_adapter: bool) -> None:
         """Show sizes and memory of this model, and mark the proposal where nothing was marked."""

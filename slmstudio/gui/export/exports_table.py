@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core import units
@@ -15,9 +15,8 @@ from slmstudio.core.run.folder import RunSummary, proof
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 TYPE, SIZE, TOKENS, TOP1, PROOF = range(5)
 ROW_HEIGHT = 34
 
@@ -119,8 +118,8 @@ class ExportsModel(QAbstractTableModel):
 class ExportsTable(QTableView):
     """The files of one run; one of them is selected."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("exports")
         self.exports = ExportsModel(self)
         self.setModel(self.exports)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
@@ -25,7 +25,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.choice import ExportChoice
 
@@ -51,8 +51,8 @@ class ExportPanel(QFrame):
     finished = Signal()
     closed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setProperty("inset", True)
         self._session = session
         self._run: RunSummary | None = None
@@ -67,35 +67,22 @@ class ExportPanel(QFrame):
         self.choice.changed.connect(self._show_choice)
         session.machine_changed.connect(lambda: self.choice.set_machine(session.machine))
         self.choice.set_machine(session.machine)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("export_progress")
-        self.strip.cancel.setToolTip(tr("Stop the export. The unfinished file is removed; older files stay."))
-        self.strip.cancelled.connect(self.cancel)
+        self.strip = ProgressStrip(name="export_progress",
+                                   tip=tr("Stop the export. The unfinished file is removed; older files stay."),
+                                   cancelled=self.cancel)
         self.strip.hide()
         self._lay_out()
         self._show_choice()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.banner)
+        column = column_in(self, self.banner, margins=theme.SPACE_M)
         self._choice = QWidget()
-        inner = column_in(self._choice, theme.SPACE_S)
-        inner.addWidget(ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        close = SecondaryButton(tr("Not now"), tr("Close without exporting."))
-        close.setObjectName("export_close")
-        close.clicked.connect(self.closed)
-        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."))
-        self.button.setObjectName("export_start")
-        self.button.clicked.connect(self.start)
-        buttons.addWidget(close)
-        buttons.addWidget(self.button)
-        inner.addLayout(buttons)
-        column.addWidget(self._choice)
-        column.addWidget(self.strip)
+        inner = column_in(self._choice, ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
+        close = SecondaryButton(tr("Not now"), tr("Close without exporting."), name="export_close", clicked=self.closed)
+        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."),
+                                    name="export_start", clicked=self.start)
+        inner.addLayout(row_of(STRETCH, close, self.button, spacing=None))
+        fill(column, self._choice, self.strip)
 
     def is_running(self) -> bool:
         return self.followed.job is not None
@@ -113,16 +100,13 @@ class ExportPanel(QFrame):
         if not self.is_running():
             self.banner.clear()
         self.choice.clear()
-        run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self._no_sizes)
+        # Without the base model nothing can be exported: that is said before the user tries.
+        run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self.banner.show_error)
 
     def _show_sizes(self, run: RunSummary, facts: ModelFacts) -> None:
         if self._run is not run:
             return
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
-
-    def _no_sizes(self, error: Exception) -> None:
-        """Without the base model nothing can be exported: say so before the user tries."""
-        self.banner.show_error(error)
 
     def _show_choice(self) -> None:
         self.button.setEnabled(bool(self.choice.names()))

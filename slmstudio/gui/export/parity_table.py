@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
@@ -12,11 +12,10 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import FigureDelegate
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 CHECK, FOUND, RIGHT, RESULT = range(4)
 ROW_HEIGHT = 40
 
@@ -101,8 +100,8 @@ def _meaning(name: str) -> str:
 class ParityTable(QWidget):
     """The checks of one file, and below them what to do about those that failed."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.checks = ChecksModel(self)
         self.table = QTableView()
         self.table.setObjectName("parity")
@@ -111,19 +110,15 @@ class ParityTable(QWidget):
         self.table.setItemDelegate(FigureDelegate(self.table))
         self.table.setColumnHidden(RIGHT, True)  # it is below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.remedy = text_label("", "small", wrap=True)
-        self.remedy.setObjectName("parity_remedy")
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.table)
-        column.addWidget(self.remedy)
+        self.remedy = text_label("", "small", wrap=True, name="parity_remedy")
+        column_in(self, self.table, self.remedy)
         self.hide()
 
     def show_parity(self, parity: dict[str, Any]) -> None:
         """Show what is beside an export; nothing where it has no checks, as files of older versions."""
         checks = [check for check in parity.get("checks") or [] if isinstance(check, dict)]
         self.checks.set_checks(checks)
-        self.remedy.setText("\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
-        self.remedy.setVisible(bool(self.remedy.text()))
+        show_text(self.remedy, "\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
         height = self.table.horizontalHeader().sizeHint().height() + theme.scaled(ROW_HEIGHT) * len(checks)
         self.table.setFixedHeight(height + 2 * theme.FOCUS_RING)
         self.setVisible(bool(checks))

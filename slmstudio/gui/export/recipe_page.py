@@ -11,13 +11,12 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.export.recipes import Recipe
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 
@@ -30,9 +29,9 @@ class RecipePage(QWidget):
         wrap: break long lines, as of commands.
     """
 
-    def __init__(self, lead: str, name: str, *, wrap: bool = True, parent: QWidget | None = None):
-        super().__init__(parent)
-        self._task: Task | None = None
+    def __init__(self, lead: str, name: str, *, wrap: bool = True):
+        super().__init__()
+        self._task = TaskSlot()
         self._gguf: Path | None = None
         self.recipe: Recipe | None = None
         self.banner = ErrorBanner()
@@ -41,15 +40,12 @@ class RecipePage(QWidget):
         self.then = text_label("", "small", wrap=True)
         self.command = CopyText(tr("Command"), wrap=True)
         self.notes = text_label("", "small", wrap=True)
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self._cancel)
+        self.strip = ProgressStrip(cancelled=self._cancel)
         self.strip.hide()
-        self.done = text_label("", "small", wrap=True)
-        self.done.setProperty("tone", "ok")
+        self.done = text_label("", "small", wrap=True, tone="ok")
         self.done.hide()
-        self.column = column_in(self, theme.SPACE_S)
-        for widget in (self.banner, self.lead, self.text, self.then, self.command, self.notes, self.strip, self.done):
-            self.column.addWidget(widget)
+        self.column = column_in(self, self.banner, self.lead, self.text, self.then, self.command, self.notes,
+                                self.strip, self.done)
         self.command.hide()
         self.then.hide()
 
@@ -72,17 +68,17 @@ class RecipePage(QWidget):
         """Buttons and texts that depend on the recipe and on whether something is running."""
 
     def is_at_work(self) -> bool:
-        return self._task is not None
+        return self._task.is_busy()
 
     def work(self, saying: str, func: Any) -> None:
         """Do something off the UI thread; its answer is a sentence."""
-        if self._task is not None:
+        if self._task.is_busy():
             return
         self.banner.clear()
         self.done.hide()
         self.strip.show()
         self.strip.start(saying)
-        self._task = run_task(self, func, self._worked, self._failed, self.strip.set_progress)
+        self._task.run(self, func, self._worked, self._failed, self.strip.set_progress)
         self._update()
 
     def _worked(self, sentence: str) -> None:
@@ -95,12 +91,10 @@ class RecipePage(QWidget):
         self.banner.show_error(error)
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         self._rest()
 
     def _rest(self) -> None:
-        self._task = None
         self.strip.hide()
         self._update()
 
@@ -108,17 +102,13 @@ class RecipePage(QWidget):
 class OllamaPage(RecipePage):
     """The Modelfile, and "Create in Ollama" where Ollama is installed."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", tr("Modelfile"), wrap=False, parent=parent)
+    def __init__(self) -> None:
+        super().__init__("", tr("Modelfile"), wrap=False)
         self.lead.setText(tr("A Modelfile that contains the chat template and the stop tokens."))
-        self.create = SecondaryButton(tr("Create in Ollama"), "", "small")
-        self.create.setObjectName("ollama_create")
-        self.create.clicked.connect(self._create)
-        self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small")
-        self.save.setObjectName("ollama_save")
-        self.save.clicked.connect(self._save)
-        self.text.row.addWidget(self.save)
-        self.text.row.addWidget(self.create)
+        self.create = SecondaryButton(tr("Create in Ollama"), "", "small", name="ollama_create", clicked=self._create)
+        self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small",
+                                    name="ollama_save", clicked=self._save)
+        fill(self.text.row, self.save, self.create)
 
     def _update(self) -> None:
         from slmstudio.core.export import ollama
@@ -159,19 +149,15 @@ class OllamaPage(RecipePage):
 class LmStudioPage(RecipePage):
     """Where the file goes, and a button that puts it there."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", tr("Location in LM Studio's folder"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__("", tr("Location in LM Studio's folder"))
         self.lead.setText(tr("LM Studio finds models in its own folder. The file goes here:"))
         self.put = SecondaryButton(tr("Add to LM Studio"),
                                    tr("Link the file into LM Studio's folder, or copy it if it's on another disk."),
-                                   "small")
-        self.put.setObjectName("lm_studio_put")
-        self.put.clicked.connect(self._put)
-        self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small")
-        self.open.setObjectName("lm_studio_open")
-        self.open.clicked.connect(self._open)
-        self.text.row.addWidget(self.open)
-        self.text.row.addWidget(self.put)
+                                   "small", name="lm_studio_put", clicked=self._put)
+        self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small",
+                                    name="lm_studio_open", clicked=self._open)
+        fill(self.text.row, self.open, self.put)
 
     def _update(self) -> None:
         self.put.setEnabled(self.recipe is not None and not self.is_at_work())

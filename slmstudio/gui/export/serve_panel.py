@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.export import recipes
 from slmstudio.core.export.recipes import Recipe
@@ -11,9 +11,10 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.export.exports_table import Export
 from slmstudio.gui.export.model_server import SERVING, ModelServer
 from slmstudio.gui.export.recipe_page import LmStudioPage, OllamaPage, RecipePage
@@ -29,16 +30,15 @@ class ServePanel(QFrame):
 
     closed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self.setProperty("inset", True)
         self._session = session
         self._shown: tuple[RunSummary, Export] | None = None
-        self._reading: Task | None = None
+        self._reading = TaskSlot()
         self.server = ModelServer(self)
         self.server.changed.connect(self._tell_session)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("serve_banner")
+        self.banner = ErrorBanner(name="serve_banner")
         self.server_page = ServerPage(self.server)
         self.ollama = OllamaPage()
         self.llama_server = RecipePage(tr("llama.cpp's own server, with the template from the file:"),
@@ -59,18 +59,9 @@ class ServePanel(QFrame):
         self.choice.setObjectName("serve_choice")
         self.pages: list[QWidget] = [self.server_page, *self.recipe_pages.values()]
         self.choice.changed.connect(self._turn_to)
-        close = IconButton("close", tr("Close this section. A running server keeps running."))
-        close.setObjectName("serve_close")
-        close.clicked.connect(self.closed)
-        top = QHBoxLayout()
-        top.addWidget(self.choice)
-        top.addStretch(1)
-        top.addWidget(close)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addLayout(top)
-        column.addWidget(self.banner)
+        close = IconButton("close", tr("Close this section. A running server keeps running."), name="serve_close",
+                           clicked=self.closed)
+        column = column_in(self, row_of(self.choice, STRETCH, close, spacing=None), self.banner, margins=theme.SPACE_M)
         for page in self.pages:  # no QStackedWidget: it would always be as high as the highest of them
             column.addWidget(page)
         self._turn_to(0)
@@ -92,21 +83,14 @@ class ServePanel(QFrame):
         self.server_page.show_file(export.path if export is not None else None)
         if shown is None:
             return
-        if self._reading is not None:
-            self._reading.cancel()
         self.banner.clear()
         chosen_run, chosen = shown
-        self._reading = run_task(self, lambda task: recipes.recipes(recipes.find(chosen.path, chosen_run)),
-                                 lambda found: self._show_recipes(chosen, found), self._failed)
+        self._reading.run(self, lambda task: recipes.recipes(recipes.find(chosen.path, chosen_run)),
+                          lambda found: self._show_recipes(chosen, found), self.banner.show_error)
 
     def _show_recipes(self, export: Export, found: list[Recipe]) -> None:
-        self._reading = None
         for recipe in found:
             self.recipe_pages[recipe.program].show_recipe(export.path, recipe)
-
-    def _failed(self, error: Exception) -> None:
-        self._reading = None
-        self.banner.show_error(error)
 
     def _tell_session(self) -> None:
         serving = self.server.serving if self.server.state == SERVING else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from slmstudio.core import serving
 from slmstudio.core.i18n import ntr, tr
@@ -12,9 +12,9 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.copy_text import CopyLine, CopyText
-from slmstudio.gui.common.widgets.fields import SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED, STOPPING, ModelServer, Serving
 
@@ -30,82 +30,50 @@ class ServerPage(QWidget):
         server: may serve another file than the selected one.
     """
 
-    def __init__(self, server: ModelServer, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, server: ModelServer):
+        super().__init__()
         self._server = server
         self._path: Path | None = None
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("server_banner")
-        self.strip = ProgressStrip()
-        self.strip.cancel.setToolTip(tr("Stop the server before it's ready."))
-        self.strip.cancelled.connect(server.stop)
+        self.banner = ErrorBanner(name="server_banner")
+        self.strip = ProgressStrip(tip=tr("Stop the server before it's ready."), cancelled=server.stop)
         self._make_start()
         self._make_elsewhere()
         self._make_running()
-        column = column_in(self, theme.SPACE_S)
-        for widget in (self.banner, self._offer, self._elsewhere, self.strip, self._running):
-            column.addWidget(widget)
+        column_in(self, self.banner, self._offer, self._elsewhere, self.strip, self._running)
         server.changed.connect(self._show)
         self._show()
 
     def _make_start(self) -> None:
         self._offer = QWidget()
-        column = column_in(self._offer, theme.SPACE_S)
-        column.addWidget(text_label(tr("Programs on this machine can use the model through an OpenAI-compatible API. "
-                                       "The server only listens on 127.0.0.1, requires a key, and stops with this "
-                                       "window."),
-                                    "small", wrap=True))
-        self.port = number_field(SpinBox())
-        self.port.setObjectName("server_port")
+        column = column_in(self._offer,
+                           text_label(tr("Programs on this machine can use the model through an OpenAI-compatible API. "
+                                         "The server only listens on 127.0.0.1, requires a key, and stops with this "
+                                         "window."), "small", wrap=True))
+        self.port = named(number_field(SpinBox()), "server_port", tr("Port"),
+                          tr("The number after the address. Change it if another program uses it."))
         self.port.setRange(1, 65535)
         self.port.setGroupSeparatorShown(False)
         self.port.setValue(serving.DEFAULT_PORT)
-        self.port.setAccessibleName(tr("Port"))
-        self.port.setToolTip(tr("The number after the address. Change it if another program uses it."))
-        self.start_button = SecondaryButton(tr("Start the server"), "")
-        self.start_button.setObjectName("server_start")
-        self.start_button.clicked.connect(self._start)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(tr("Port"), "small"))
-        row.addWidget(self.port)
-        row.addStretch(1)
-        row.addWidget(self.start_button)
-        column.addLayout(row)
+        self.start_button = SecondaryButton(tr("Start the server"), "", name="server_start", clicked=self._start)
+        column.addLayout(row_of(text_label(tr("Port"), "small"), self.port, STRETCH, self.start_button))
 
     def _make_elsewhere(self) -> None:
-        self._elsewhere = QWidget()
-        row = row_in(self._elsewhere, theme.SPACE_S)
-        self.elsewhere = text_label("", "small", wrap=True)
-        self.elsewhere.setObjectName("server_elsewhere")
+        self.elsewhere = text_label("", "small", wrap=True, name="server_elsewhere")
         stop = SecondaryButton(tr("Stop it"),
-                               tr("Stop the other run's server, so that a file of this run can be served."), "small")
-        stop.setObjectName("server_stop_other")
-        stop.clicked.connect(self._server.stop)
-        row.addWidget(self.elsewhere, 1)
-        row.addWidget(stop)
+                               tr("Stop the other run's server, so that a file of this run can be served."), "small",
+                               name="server_stop_other", clicked=self._server.stop)
+        self._elsewhere = row_widget((self.elsewhere, 1), stop)
 
     def _make_running(self) -> None:
         self._running = QWidget()
-        column = column_in(self._running, theme.SPACE_S)
         self.chip = Chip(tr("running"), "ok")
-        self.figures = text_label("", "small", wrap=True)
-        self.figures.setObjectName("server_figures")
-        self.stop_button = SecondaryButton(
-            tr("Stop"), tr("Stop the server. Answers that are being written are cut off."), "small")
-        self.stop_button.setObjectName("server_stop")
-        self.stop_button.clicked.connect(self._server.stop)
-        top = QHBoxLayout()
-        top.setSpacing(theme.SPACE_S)
-        top.addWidget(self.chip)
-        top.addWidget(self.figures, 1)
-        top.addWidget(self.stop_button)
-        column.addLayout(top)
-        self.last_error = text_label("", "small", wrap=True)
-        self.last_error.setProperty("tone", "warn")
-        self.last_error.setObjectName("server_last_error")
-        column.addWidget(self.last_error)
-        column.addLayout(self._make_facts())
+        self.figures = text_label("", "small", wrap=True, name="server_figures")
+        self.stop_button = SecondaryButton(tr("Stop"),
+                                           tr("Stop the server. Answers that are being written are cut off."), "small",
+                                           name="server_stop", clicked=self._server.stop)
+        self.last_error = text_label("", "small", wrap=True, name="server_last_error", tone="warn")
+        column = column_in(self._running, row_of(self.chip, (self.figures, 1), self.stop_button), self.last_error,
+                           self._make_facts())
         self.language = SegmentedControl(["curl", "Python"], tooltips=[
             tr("A command for a terminal."), tr("A program for the openai package.")])
         self.language.changed.connect(lambda: self._show_snippet())
@@ -121,9 +89,7 @@ class ServerPage(QWidget):
         self.key.reveal.setObjectName("reveal_key")
         self.key.copy.setObjectName("copy_key")
         self.key.reveal.toggled.connect(lambda: self._show_snippet())
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(theme.SPACE_L)
-        grid.setVerticalSpacing(theme.SPACE_XS)
+        grid = grid_of(theme.SPACE_L, theme.SPACE_XS)
         rows = ((tr("Base URL"), self.address), (tr("API key"), self.key), (tr("Model"), self.model))
         for number, (name, line) in enumerate(rows):
             grid.addWidget(text_label(name, "small"), number, 0)

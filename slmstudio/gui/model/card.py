@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -16,13 +16,13 @@ from slmstudio.core.model.facts import refusal
 from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.tasks import TaskSlot, run_task
+from slmstudio.gui.common.widgets.areas import EmptyState, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model import fit
 from slmstudio.gui.model.facts import FactsTable
@@ -48,19 +48,16 @@ class ModelCard(Card):
 
     use_wanted = Signal(object)
 
-    def __init__(self, session: Session, work: ModelWork, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self, session: Session, work: ModelWork):
+        super().__init__(" ")
         self._session, self._work = session, work
         self._entry: ModelEntry | None = None
         self._fit: fit.Fit | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.title.setObjectName("model_name")
-        self.chip = Chip()
-        self.chip.setObjectName("model_chip")
+        self.chip = Chip(name="model_chip")
         self.header.insertWidget(1, self.chip)
-        self._pages = QStackedWidget()
-        for page in (self._model_page(), self._prepare_page(), self._damaged_page()):
-            self._pages.addWidget(page)
+        self._pages = pages_of(self._model_page(), self._prepare_page(), self._damaged_page())
         self.body.addWidget(self._pages, 1)
         session.machine_changed.connect(self._estimate)
         session.memory_changed.connect(self._estimate_again)
@@ -82,17 +79,16 @@ class ModelCard(Card):
         self.get_page.get_wanted.connect(self._get)
         self.get_page.pause_wanted.connect(self._work.pause)
         self.get_page.cancel_wanted.connect(self._work.cancel)
-        self.use = PrimaryButton(tr("Use this model →"), tr("Train on top of this model. The next step is to plan the "
-                                                            "run."))
-        self.use.setObjectName("model_use")
-        self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
+        self.use = PrimaryButton(tr("Use this model →"),
+                                 tr("Train on top of this model. The next step is to plan the run."), name="model_use",
+                                 clicked=lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.template = TemplateChoice()
         self.template.chosen.connect(self._choose_template)
-        page = QWidget()
-        column = column_in(page, theme.SPACE_M)
-        column.addWidget(_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1)
-        column.addWidget(self.get_page.actions)
-        column.addWidget(self.use, 0, Qt.AlignmentFlag.AlignRight)
+        page, inner = QWidget(), QWidget()
+        column_in(inner, self.facts, self.template, self.banner_ready, self.get_page, self.fit, STRETCH,
+                  spacing=theme.SPACE_L, margins=(0, 0, theme.SPACE_M, 0))  # the scroll bar isn't on the text
+        column_in(page, (scrolled(inner), 1), self.get_page.actions, (self.use, 0, Qt.AlignmentFlag.AlignRight),
+                  spacing=theme.SPACE_M)
         return page
 
     def _prepare_page(self) -> QWidget:
@@ -102,35 +98,21 @@ class ModelCard(Card):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.prepare = PrimaryButton(tr("Prepare it"),
                                      tr("Unpack the file into a folder that can be trained. You can keep working in "
-                                        "the meantime."))
-        self.prepare.setObjectName("model_prepare")
-        self.prepare.clicked.connect(self._unpack)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("model_progress")
-        self.strip.cancelled.connect(self._work.cancel)
+                                        "the meantime."), name="model_prepare", clicked=self._unpack)
+        self.strip = ProgressStrip(name="model_progress", cancelled=self._work.cancel)
         column = QWidget()
         theme.grow(column, "setFixedWidth", 520)
-        inner = QVBoxLayout(column)
-        inner.setSpacing(theme.SPACE_L)
-        for widget in (title, self.explain, self.strip):
-            inner.addWidget(widget)
-        inner.addWidget(self.prepare, 0, Qt.AlignmentFlag.AlignHCenter)
+        column_in(column, title, self.explain, self.strip, (self.prepare, 0, Qt.AlignmentFlag.AlignHCenter),
+                  spacing=theme.SPACE_L, margins=None)
         return EmptyState.centred(column)
 
     def _damaged_page(self) -> QWidget:
-        self.banner = ErrorBanner(closable=False)
-        self.banner.setObjectName("model_error")
-        page = QWidget()
-        column = column_in(page)
-        column.addWidget(self.banner)
-        column.addStretch(1)
-        return page
+        self.banner = ErrorBanner(closable=False, name="model_error")
+        return column_widget(self.banner, STRETCH, spacing=None)
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show another model, or what is new of this one."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self._entry, self._fit = entry, None
         self.title.setText(entry.name)
         self.fit.hide()
@@ -208,18 +190,16 @@ class ModelCard(Card):
         sizes = entry.sizes if entry is not None else None
         if session.machine is None or entry is None or sizes is None:
             return
-        if self._task is not None:
-            self._task.cancel()
         machine, dataset, evaluation = session.machine, session.dataset, session.eval_dataset
         if dataset is None or entry.facts is None:
-            self._task = run_task(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
+            self._task.run(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
             return
         chosen: dict[str, object] = {} if evaluation is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         if name := session.chat_template_of(sizes.path):
             chosen["chat_template"] = name
-        self._task = run_task(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen),
-                              self._show_fit, self._no_fit)
+        self._task.run(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
+                       self._no_fit)
 
     def _show_fit(self, found: fit.Fit) -> None:
         self._fit = found
@@ -296,28 +276,7 @@ class ModelCard(Card):
         if self._entry is None or self._work.target != self._entry.folder:
             return
         if self._work.kind == PREPARE:
-            self.strip.label.setText(text)
-            self.strip.label.show()
-            self.strip.set_progress(done, total)
+            strip = self.strip
         else:
-            page = self.get_page if self._work.kind == FETCH else self.fit
-            page.show_progress(text, done, total)
-
-
-def _scrolled(*widgets: QWidget) -> QScrollArea:
-    """Widgets from the top, which scroll where there is too little room."""
-    inner = QWidget()
-    inner.setProperty("plain", True)
-    column = QVBoxLayout(inner)
-    column.setContentsMargins(0, 0, theme.SPACE_M, 0)  # the scroll bar is beside the text, not on it
-    column.setSpacing(theme.SPACE_L)
-    for widget in widgets:
-        column.addWidget(widget)
-    column.addStretch(1)
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setWidget(inner)
-    return area
+            strip = (self.get_page if self._work.kind == FETCH else self.fit).strip
+        strip.show_phase(text, done, total)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.model.fit_view import rule
+from slmstudio.gui.common.widgets.layouts import grid_in
 
 if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry
@@ -22,14 +23,11 @@ if TYPE_CHECKING:
 class FactsTable(QWidget):
     """One row of figures under their names, and a line below: the folder, or the name on the hub."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         names = (tr("Family"), tr("Parameters"), tr("Context"), tr("Vocabulary"), tr("Layers"),
                  tr("Disk"), tr("Licence"))
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_L)
-        grid.setVerticalSpacing(theme.SPACE_S)
+        grid = grid_in(self, theme.SPACE_L, theme.SPACE_S)
         self.values = []
         for column, (name, stretch) in enumerate(zip(names, (2, 2, 2, 2, 1, 2, 3), strict=True)):
             grid.addWidget(text_label(name, "small"), 0, column)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, grid_of, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
@@ -39,24 +41,18 @@ class FitView(QWidget):
     measure_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.title = text_label("", "section")
         self.bar = ShareBar()
         self.bar.setObjectName("fit_bar")
-        self.total = text_label("", "strong")
-        self.total.setObjectName("fit_total")
+        self.total = text_label("", "strong", name="fit_total")
         self.free = text_label("", "small")
-        self.measure = SecondaryButton(tr("Measure now"), "", "small")
-        self.measure.setObjectName("fit_measure")
-        self.measure.clicked.connect(self.measure_wanted)
+        self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure", clicked=self.measure_wanted)
         self.set_measurable(False, tr("Choose a model first."))
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("fit_progress")
-        self.strip.cancelled.connect(self.cancel_wanted)
+        self.strip = ProgressStrip(name="fit_progress", cancelled=self.cancel_wanted)
         self.strip.hide()
-        self.verdict = text_label("", "body", wrap=True)
-        self.verdict.setObjectName("fit_verdict")
+        self.verdict = text_label("", "body", wrap=True, name="fit_verdict")
         self.levers, self.cards = Lines(tr("Ways to save memory"), 1), Lines(tr("What fits on which card"), 0)
         self.levers.setObjectName("fit_levers")
         self.cards.setObjectName("fit_cards")
@@ -67,36 +63,14 @@ class FitView(QWidget):
 
     def _lay_out(self) -> None:
         self.frame = QFrame()
-        inner = QVBoxLayout(self.frame)
-        inner.setContentsMargins(10, 10, 10, 10)
-        inner.addWidget(self.verdict)
-        figures = QHBoxLayout()
-        figures.setSpacing(theme.SPACE_S)
-        figures.addWidget(self.total)
-        figures.addWidget(self.free)
-        right = QVBoxLayout()
-        right.setSpacing(theme.SPACE_S)
-        right.addLayout(figures)
-        right.addWidget(self.measure, 0, Qt.AlignmentFlag.AlignRight)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_M)
-        row.addWidget(self.bar, 1)
-        row.addLayout(right)
+        column_in(self.frame, self.verdict, spacing=None, margins=10)
+        right = column_of(row_of(self.total, self.free), (self.measure, 0, Qt.AlignmentFlag.AlignRight))
+        row = row_of((self.bar, 1), right, spacing=theme.SPACE_M)
         row.setAlignment(right, Qt.AlignmentFlag.AlignTop)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_XS)
-        head.addWidget(self.title)
-        head.addWidget(MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size"))
-        head.addStretch(1)
-        column.addLayout(head)
-        column.addLayout(row)
-        column.addWidget(self.strip)
-        column.addWidget(self.frame)
-        column.addWidget(self.levers)
-        column.addWidget(self.cards)
+        head = row_of(self.title,
+                      MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size"), STRETCH,
+                      spacing=theme.SPACE_XS)
+        column_in(self, head, row, self.strip, self.frame, self.levers, self.cards, spacing=theme.SPACE_M)
 
     def show_fit(self, fit: Fit) -> None:
         """Show what a run takes."""
@@ -120,12 +94,6 @@ class FitView(QWidget):
         self.measure.setToolTip(why_not if not on else tr("Try your data's longest rows with this model for a few "
                                                           "seconds, to see whether they fit in memory and how long a "
                                                           "step takes. Nothing is learned or changed."))
-
-    def show_progress(self, text: str, done: int, total: int) -> None:
-        """How far the measuring is."""
-        self.strip.label.setText(text)
-        self.strip.label.show()
-        self.strip.set_progress(done, total)
 
     def set_measuring(self, on: bool) -> None:
         self.strip.setVisible(on)
@@ -224,19 +192,12 @@ class Lines(QWidget):
         figures: the column with figures, which the last column explains; with 0, all columns are as wide as each other.
     """
 
-    def __init__(self, title: str, figures: int, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, title: str, figures: int):
+        super().__init__()
         self.setAccessibleName(title)
         self._figures = figures
-        self._grid = QGridLayout()
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(theme.SPACE_L)
-        self._grid.setVerticalSpacing(theme.SPACE_S)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(text_label(title, "section"))
-        column.addLayout(self._grid)
+        self._grid = grid_of(theme.SPACE_L, theme.SPACE_S)
+        column_in(self, text_label(title, "section"), self._grid)
 
     def rows(self) -> list[list[str]]:
         """What is shown, line by line."""
@@ -266,11 +227,4 @@ class Lines(QWidget):
                 self._grid.addWidget(label, line, place)
             self._grid.addWidget(rule(), line + 1, 0, 1, width)
             line += 2
-
-
-def rule() -> QFrame:
-    """A thin line."""
-    line = QFrame()
-    line.setProperty("rule", True)
-    return line
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -15,7 +15,9 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -53,73 +55,45 @@ class GetPage(QWidget):
     pause_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._entry: ModelEntry | None = None
         self._state: Fetching | None = None
         self._working = self._can_start = False
-        self.licence = text_label("", "body", wrap=True)
-        self.licence.setObjectName("model_licence_use")
+        self.licence = text_label("", "body", wrap=True, name="model_licence_use")
         self.frame = QFrame()
         self.frame.setProperty("inset", True)
-        inner = QVBoxLayout(self.frame)
-        inner.setContentsMargins(*[theme.SPACE_M] * 4)
-        inner.addWidget(self.licence)
-        self.accept = QCheckBox(tr("I accept these terms"))
-        self.accept.setObjectName("model_accept")
-        self.accept.setToolTip(tr("The model is downloaded only once you have accepted its terms."))
+        inner = column_in(self.frame, self.licence, spacing=None, margins=theme.SPACE_M)
+        self.accept = named(QCheckBox(tr("I accept these terms")), "model_accept",
+                            tip=tr("The model is downloaded only once you have accepted its terms."))
         self.accept.toggled.connect(lambda on: self._show())
         inner.addWidget(self.accept)
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("model_get_note")
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("model_get_banner")
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("model_get_progress")
-        self.strip.cancel.setToolTip(tr("Stop the download and remove what has arrived."))
-        self.strip.cancelled.connect(self.cancel_wanted)
+        self.note = text_label("", "small", wrap=True, name="model_get_note")
+        self.banner = ErrorBanner(name="model_get_banner")
+        self.strip = ProgressStrip(name="model_get_progress", tip=tr("Stop the download and remove what has arrived."),
+                                   cancelled=self.cancel_wanted)
         self.pause = SecondaryButton(tr("Pause"),
                                      tr("Stop the download and keep what has arrived. You can resume it at any time."),
-                                     "small")
-        self.pause.setObjectName("model_pause")
-        self.pause.clicked.connect(self.pause_wanted)
+                                     "small", name="model_pause", clicked=self.pause_wanted)
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton(tr("Download"), tr("Download this model over the network. None of your data is sent."))
-        self.get.setObjectName("model_get")
-        self.get.clicked.connect(self._get)
+        self.get = PrimaryButton(tr("Download"), tr("Download this model over the network. None of your data is sent."),
+                                 name="model_get", clicked=self._get)
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self.token = QLineEdit()
-        self.token.setObjectName("hub_token")
+        self.token = named(QLineEdit(placeholderText=tr("Access token of the hub")), "hub_token", tr("Access token"),
+                           tr("From your account's page on the hub. It is kept in the system's keyring, or in a file "
+                              "that only you can read, and is sent only to that hub."))
         self.token.setEchoMode(QLineEdit.EchoMode.Password)
-        self.token.setAccessibleName(tr("Access token"))
-        self.token.setPlaceholderText(tr("Access token of the hub"))
-        self.token.setToolTip(tr("From your account's page on the hub. It is kept in the system's keyring, or in a "
-                                 "file that only you can read, and is sent only to that hub."))
-        self.keep = SecondaryButton(tr("Save token"), tr("Save the token on this machine."), "small")
-        self.keep.setObjectName("hub_token_keep")
-        self.keep.clicked.connect(self._keep_token)
+        self.keep = SecondaryButton(tr("Save token"), tr("Save the token on this machine."), "small",
+                                    name="hub_token_keep", clicked=self._keep_token)
         self.token.textChanged.connect(lambda text: self.keep.setEnabled(bool(text.strip())))
         self.keep.setEnabled(False)
-        self.gated = QWidget()
-        row = QHBoxLayout(self.gated)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.token, 1)
-        row.addWidget(self.keep)
-        self.actions = QWidget()
-        line = QHBoxLayout(self.actions)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self.strip, 1)
-        line.addWidget(self.get, 0, Qt.AlignmentFlag.AlignRight)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_M)
-        for widget in (self.frame, self.banner, self.gated, self.note):
-            column.addWidget(widget)
+        self.gated = row_widget((self.token, 1), self.keep)
+        self.actions = row_widget((self.strip, 1), (self.get, 0, Qt.AlignmentFlag.AlignRight), spacing=None)
+        column_in(self, self.frame, self.banner, self.gated, self.note, spacing=theme.SPACE_M)
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show a model that can be fetched."""
@@ -149,11 +123,6 @@ class GetPage(QWidget):
         """Whether this model is being fetched, and if not whether it can be."""
         self._working, self._can_start = on, can_start
         self._show()
-
-    def show_progress(self, text: str, done: int, total: int) -> None:
-        self.strip.label.setText(text)
-        self.strip.label.show()
-        self.strip.set_progress(done, total)
 
     def _know(self, entry: ModelEntry, state: Fetching) -> None:
         if entry is self._entry:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit
 
 from slmstudio.core import units
 from slmstudio.core.i18n import ntr, tr
@@ -15,9 +15,10 @@ from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.model.entry import ModelEntry
 
@@ -46,13 +47,14 @@ class ModelListCard(Card):
     repo_typed = Signal(str)
     forget_wanted = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        self.view = SegmentedControl(
-            (tr("Fits"), tr("On disk"), tr("All")), tooltips=(
-                tr("Models that can be trained on this machine, and those on disk."),
-                tr("Models that are already on this machine."),
-                tr("Every model of the catalogue, and those on disk.")))
-        super().__init__(tr("Models"), actions=(self.view,), parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(tr("Models"))
+        self.view = SegmentedControl((tr("Fits"), tr("On disk"), tr("All")),
+                                     tooltips=(tr("Models that can be trained on this machine, and those on disk."),
+                                               tr("Models that are already on this machine."),
+                                               tr("Every model of the catalogue, and those on disk.")),
+                                     name="model_view")
+        self.header.addWidget(self.view)
         self._session = session
         self._entries: list[ModelEntry] = []
         self._english_names: dict[str, str] = {}
@@ -61,30 +63,20 @@ class ModelListCard(Card):
         self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.view.setObjectName("model_view")
         self.view.changed.connect(self._fill)
         self.list = TwoLineList(tr("Models"))
         self.list.setObjectName("model_list")
         self.list.currentItemChanged.connect(self._choose_row)
         add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
-        self.nothing = text_label("", "small", wrap=True)
-        self.nothing.setObjectName("model_nothing")
-        self.nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.body.addWidget(self._search_line())
-        self.body.addLayout(self._filters())
-        self.body.addWidget(self.list, 1)
-        self.body.addWidget(self.nothing, 1)
-        self.body.addLayout(self._buttons())
+        self.nothing = text_label("", "small", wrap=True, name="model_nothing", centred=True)
+        fill(self.body, self._search_line(), self._filters(), (self.list, 1), (self.nothing, 1), self._buttons())
         session.model_changed.connect(self._show_chips)
 
     def _search_line(self) -> QLineEdit:
-        self.search = QLineEdit()
-        self.search.setObjectName("model_search")
-        self.search.setPlaceholderText(tr("Search, or paste a hub name"))
-        self.search.setAccessibleName(tr("Search models"))
-        self.search.setToolTip(tr("Type words of a name, a family or a language. Or paste the name of any model on the "
-                                  "hub, such as Qwen/Qwen2.5-1.5B-Instruct, to download it."))
-        self.search.setClearButtonEnabled(True)
+        self.search = named(QLineEdit(placeholderText=tr("Search, or paste a hub name"), clearButtonEnabled=True),
+                            "model_search", tr("Search models"),
+                            tr("Type words of a name, a family or a language. Or paste the name of any model on the "
+                               "hub, such as Qwen/Qwen2.5-1.5B-Instruct, to download it."))
         self.search.textChanged.connect(self._fill)
         return self.search
 
@@ -101,8 +93,7 @@ class ModelListCard(Card):
         for label, value in ((tr("Any licence"), ""), (tr("Commercial use"), "commercial"),
                              (tr("Not gated"), "open")):
             self.licence.addItem(label, value)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
+        row = row_of()
         for box in (self.language, self.licence):
             box.currentIndexChanged.connect(self._fill)
             row.addWidget(box, 1)
@@ -111,18 +102,10 @@ class ModelListCard(Card):
     def _buttons(self) -> QHBoxLayout:
         folder = SecondaryButton(tr("Open folder…"),
                                  tr("Choose the folder of a model: config.json, safetensors weights and tokenizer "
-                                    "(Ctrl+O)."))
-        folder.setObjectName("model_open")
-        folder.clicked.connect(self.folder_wanted)
-        gguf = SecondaryButton(tr("GGUF…"), tr("Choose a GGUF file and unpack it, so that it can be trained."))
-        gguf.setObjectName("model_gguf")
-        gguf.clicked.connect(self.gguf_wanted)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(folder)
-        row.addWidget(gguf)
-        row.addStretch(1)
-        return row
+                                    "(Ctrl+O)."), name="model_open", clicked=self.folder_wanted)
+        gguf = SecondaryButton(tr("GGUF…"), tr("Choose a GGUF file and unpack it, so that it can be trained."),
+                               name="model_gguf", clicked=self.gguf_wanted)
+        return row_of(folder, gguf, STRETCH)
 
     def entries(self) -> list[ModelEntry]:
         """All entries, shown or not."""
@@ -180,26 +163,23 @@ class ModelListCard(Card):
 
     def _show_all(self) -> None:
         """Nothing is filtered: what was just opened must be seen."""
-        for widget in (self.search, self.language, self.licence, self.view):
-            widget.blockSignals(True)
-        self.search.clear()
         self._wanted_language = ""
-        self.language.setCurrentIndex(0)
-        self.licence.setCurrentIndex(0)
-        self.view.set_current(ALL)
-        for widget in (self.search, self.language, self.licence, self.view):
-            widget.blockSignals(False)
+        with (QSignalBlocker(self.search), QSignalBlocker(self.language), QSignalBlocker(self.licence),
+              QSignalBlocker(self.view)):
+            self.search.clear()
+            self.language.setCurrentIndex(0)
+            self.licence.setCurrentIndex(0)
+            self.view.set_current(ALL)
 
     def _fill(self) -> None:
         """Show the entries that the filters let through. What is looked at stays so as long as it is among them."""
         shown = sorted(filter(self._is_shown, self._entries), key=_order)
-        self.list.blockSignals(True)
-        self.list.clear()
-        for entry in shown:
-            self.list.add(entry.name, self._detail(entry), entry, tooltip=entry.repo or str(entry.folder))
         row = shown.index(self._current) if self._current in shown else 0
-        self.list.setCurrentRow(row if shown else -1)
-        self.list.blockSignals(False)
+        with QSignalBlocker(self.list):
+            self.list.clear()
+            for entry in shown:
+                self.list.add(entry.name, self._detail(entry), entry, tooltip=entry.repo or str(entry.folder))
+            self.list.setCurrentRow(row if shown else -1)
         self._show_chips()
         self.list.setVisible(bool(shown))
         self.nothing.setVisible(not shown)

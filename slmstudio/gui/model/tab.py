@@ -6,17 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, is_busy, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
+from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.model import known
 from slmstudio.gui.model.card import ModelCard
 from slmstudio.gui.model.entry import ModelEntry
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
 
 
-class ModelTab(QWidget):
+class ModelTab(TakesFiles, QWidget):
     """The list of base models, and the one that is looked at.
 
     Signals:
@@ -38,13 +39,11 @@ class ModelTab(QWidget):
     refreshed = Signal()
     opened = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
-        self._reading: Task | None = None
-        self.setAcceptDrops(True)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("model_banner")
+        self._reading = TaskSlot()
+        self.banner = ErrorBanner(name="model_banner")
         self.work = ModelWork(session, self)
         self.work.finished.connect(self._done)
         self.work.failed.connect(self.banner.show_error)
@@ -57,18 +56,9 @@ class ModelTab(QWidget):
         self.models.gguf_wanted.connect(self._choose_gguf)
         self.models.repo_typed.connect(self._offer)
         self.models.forget_wanted.connect(self._forget)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self._nothing_chosen())
-        self._pages.addWidget(self.card)
-        columns = QHBoxLayout()
-        columns.setSpacing(theme.CARD_GAP)
-        columns.addWidget(self.models)
-        columns.addWidget(self._pages, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addLayout(columns, 1)
+        self._pages = pages_of(self._nothing_chosen(), self.card)
+        column_in(self, self.banner, (row_of(self.models, (self._pages, 1), spacing=theme.CARD_GAP), 1),
+                  spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self.refresh)
         self.refresh()
 
@@ -85,27 +75,15 @@ class ModelTab(QWidget):
     def refresh(self) -> None:
         """Read which models there are, off the UI thread."""
         machine = self._session.machine
-        if self._reading is not None:
-            self._reading.cancel()
-        self._reading = run_task(self, lambda task: known.known_entries(machine), self._show_list,
-                                 self.banner.show_error)
+        self._reading.run(self, lambda task: known.known_entries(machine), self._show_list, self.banner.show_error)
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""
-        dialog = QFileDialog(self, tr("Choose the folder of a model"))
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        self._open_dialog(dialog)
+        open_path(self, tr("Choose the folder of a model"), lambda path: self.open_paths([path]), folder=True)
 
     def _choose_gguf(self) -> None:
-        dialog = QFileDialog(self, tr("Choose a GGUF file"))
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([tr("GGUF models (*.gguf)"), tr("All files (*)")])
-        self._open_dialog(dialog)
-
-    def _open_dialog(self, dialog: QFileDialog) -> None:
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.open_paths([Path(name)]))
-        dialog.open()
+        open_path(self, tr("Choose a GGUF file"), lambda path: self.open_paths([path]),
+                  ";;".join((tr("GGUF models (*.gguf)"), tr("All files (*)"))))
 
     def open_paths(self, chosen: list[Path]) -> None:
         """Open model folders, and offer to unpack GGUF files. A file inside a model's folder stands for its folder."""
@@ -206,10 +184,5 @@ class ModelTab(QWidget):
         self.work.leave()
         return True
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        event.acceptProposedAction()
-        self.open_paths(local_paths(event.mimeData()))
+    def take_files(self, files: list[Path]) -> None:
+        self.open_paths(files)

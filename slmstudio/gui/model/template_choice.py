@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.fields import ComboBox
-from slmstudio.gui.common.widgets.labels import breakable, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.widgets.labels import breakable, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -46,43 +46,28 @@ class TemplateChoice(QWidget):
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._found: _Found | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.title = text_label(tr("No chat template: choose how conversations are written"), "section")
-        self.names = ComboBox()
-        self.names.setObjectName("template_names")
-        self.names.setAccessibleName(tr("Chat template"))
-        self.names.setToolTip(tr("This model was never taught to chat. It learns the template that you choose, which "
-                                 "then goes with the result into exports, chats and servers. The first one suits "
-                                 "best."))
+        self.names = named(ComboBox(), "template_names", tr("Chat template"),
+                           tr("This model was never taught to chat. It learns the template that you choose, which then "
+                              "goes with the result into exports, chats and servers. The first one suits best."))
         self.names.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.names.activated.connect(self._choose)
-        self.reason = text_label("", "muted", wrap=True)
-        self.reason.setObjectName("template_reason")
-        self.warning = text_label("", "body", wrap=True)
-        self.warning.setObjectName("template_warning")
-        self.preview = text_label("", "mono", wrap=True)
-        self.preview.setObjectName("template_preview")
+        self.reason = text_label("", "muted", wrap=True, name="template_reason")
+        self.warning = text_label("", "body", wrap=True, name="template_warning")
+        self.preview = text_label("", "mono", wrap=True, name="template_preview")
         self.preview.setAccessibleName(tr("A conversation in this template"))
         self.banner = ErrorBanner(closable=False)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_M)
-        row.addWidget(self.names)
-        row.addWidget(self.reason, 1)
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.title)
-        column.addLayout(row)
-        for widget in (self.preview, self.warning, self.banner):
-            column.addWidget(widget)
+        column_in(self, self.title, row_of(self.names, (self.reason, 1), spacing=theme.SPACE_M), self.preview,
+                  self.warning, self.banner)
         self.hide()
 
     def forget(self) -> None:
         """Look at no model."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self.hide()
 
     def show_model(self, facts: ModelFacts, name: str) -> None:
@@ -98,8 +83,8 @@ class TemplateChoice(QWidget):
                 {"role": "assistant", "content": tr("From ten to five.")},
                 {"role": "user", "content": tr("Also on Saturdays?")},
                 {"role": "assistant", "content": tr("No.")}]
-        self._task = run_task(self, lambda task: _look(folder, own, talk), lambda found: self._show(found, name),
-                              self._show_error)
+        self._task.run(self, lambda task: _look(folder, own, talk), lambda found: self._show(found, name),
+                       self._show_error)
 
     def _show(self, found: _Found, name: str) -> None:
         self._found = found
@@ -125,8 +110,7 @@ class TemplateChoice(QWidget):
         self._warn(fit.warning)
 
     def _warn(self, text: str) -> None:
-        self.warning.setText(text)
-        self.warning.setVisible(bool(text))
+        show_text(self.warning, text)
 
     def _show_error(self, error: Exception) -> None:
         for widget in (self.names, self.reason, self.preview, self.warning):

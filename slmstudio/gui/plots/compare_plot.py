@@ -12,7 +12,9 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.plots.legend import LegendChip
@@ -28,36 +30,31 @@ BOTH, EVAL, TRAIN = range(3)
 class ComparePlot(QWidget):
     """One colour a run, named below: eval loss as a thick line with dots, train loss as a thin one."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.plot = Plot(tr("Loss"), x_unit=tr("steps"),
                          x_form=lambda x: tr("step {x:,.0f}", x=x),
                          value_form=lambda value: f"{value:.3f}", empty=tr("None of these runs has a loss yet."),
                          term="eval_loss")
         self._runs: list[tuple[str, RunHistory]] = []
-        self.which = SegmentedControl([tr("Both"), tr("Eval"), tr("Train")], tooltips=[
-            tr("Eval losses as thick lines, train losses as thin ones."),
-            tr("Losses on rows that the model wasn't trained on."),
-            tr("Losses on the training rows, smoothed.")])
-        self.which.setObjectName("compare_losses")
+        self.which = SegmentedControl([tr("Both"), tr("Eval"), tr("Train")],
+                                      tooltips=[tr("Eval losses as thick lines, train losses as thin ones."),
+                                                tr("Losses on rows that the model wasn't trained on."),
+                                                tr("Losses on the training rows, smoothed.")], name="compare_losses")
         self.which.changed.connect(self._draw)
-        self.log = QCheckBox(tr("Log scale"))
-        self.log.setObjectName("compare_log")
-        self.log.setToolTip(tr("A logarithmic left axis: small differences at the end become visible."))
+        self.log = named(QCheckBox(tr("Log scale")), "compare_log",
+                         tip=tr("A logarithmic left axis: small differences at the end become visible."))
         self.log.toggled.connect(self.plot.set_log)
         self.plot.header.insertWidget(1, self.which)
         self.plot.header.insertWidget(2, self.log)
         self._legend = QHBoxLayout()
         self._legend.setContentsMargins(0, 0, 0, 0)
         self._legend.setSpacing(theme.SPACE_S)
-        column = column_in(self)
-        column.addWidget(self.plot, 1)
-        column.addWidget(self._scrolled())
+        column_in(self, (self.plot, 1), self._scrolled(), spacing=None)
 
     def _scrolled(self) -> QWidget:
         """The names of many runs are scrolled, so that none is left out and the window grows no wider."""
-        inner = QWidget()
-        inner.setProperty("plain", True)
+        inner = plain_page()
         inner.setLayout(self._legend)
         area = QScrollArea()
         area.setFrameShape(QFrame.Shape.NoFrame)

@@ -43,8 +43,8 @@ class Histogram(QWidget):
         cut: names the line where rows are cut, with {length}.
     """
 
-    def __init__(self, name: str, unit: str, cut: str, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, unit: str, cut: str):
+        super().__init__()
         self._cut_text = cut
         self._lengths: Sequence[int] = ()
         self._cut: int | None = None
@@ -62,8 +62,7 @@ class Histogram(QWidget):
         self._line = pg.InfiniteLine(angle=90, movable=False, label="", labelOpts={"position": 0.88, "movable": False})
         item.addItem(self._bars)
         item.addItem(self._line, ignoreBounds=True)
-        column = column_in(self)
-        column.addWidget(self.canvas)
+        column_in(self, self.canvas, spacing=None)
         theme.THEME.changed.connect(self._paint)
         self._paint()
 

@@ -41,8 +41,7 @@ class Legend(QWidget):
         self._entries: list[tuple[str, str]] = []
         self._label: QLabel = text_label("", "small", wrap=True)
         self._label.setTextFormat(Qt.TextFormat.RichText)
-        column = column_in(self)
-        column.addWidget(self._label)
+        column_in(self, self._label, spacing=None)
         theme.THEME.changed.connect(self._paint)
         self.hide()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QWidget
+from PySide6.QtWidgets import QCheckBox
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import change_text
-from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.plots.legend import LegendChip
 from slmstudio.gui.plots.marks import Mark, PlotMarks
@@ -29,11 +29,11 @@ class LossPlot(Plot):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
+    def __init__(self) -> None:
         super().__init__(tr("Loss"), x_unit=tr("steps"),
                          x_form=lambda x: tr("step {x:,.0f}", x=x),
                          value_form=lambda value: f"{value:.3f}",
-                         empty=tr("The loss appears with the first step."), term="eval_loss", parent=parent)
+                         empty=tr("The loss appears with the first step."), term="eval_loss")
         self.add_curve("raw", "train", label=tr("train"), width=1, alpha=0.35)
         self.add_curve("smooth", "train", label=tr("train, smoothed"))
         self.add_curve("eval", "eval", label=tr("eval"), dots=True)
@@ -44,20 +44,17 @@ class LossPlot(Plot):
         self._add_switches()
 
     def _add_switches(self) -> None:
-        self.weight = Slider(Qt.Orientation.Horizontal)
-        self.weight.setObjectName("smoothing")
+        self.weight = named(Slider(Qt.Orientation.Horizontal), "smoothing", tr("Smoothing of the train loss"),
+                            tr("How much of the average so far each point of the thick line keeps. Raise it when the "
+                               "thin line jumps too much to see a trend; 0 shows it as it is."))
         self.weight.setRange(0, 99)
         self.weight.setValue(round(SMOOTHING * 100))
         theme.grow(self.weight, "setFixedWidth", 80)
-        self.weight.setAccessibleName(tr("Smoothing of the train loss"))
-        self.weight.setToolTip(tr("How much of the average so far each point of the thick line keeps. Raise it when "
-                                  "the thin line jumps too much to see a trend; 0 shows it as it is."))
         self._weight_text = text_label("", "small")
         self._weight_text.setMinimumWidth(self._weight_text.fontMetrics().horizontalAdvance("0.00 "))
         self.weight.valueChanged.connect(self._set_weight)
-        self.log = QCheckBox(tr("Log scale"))
-        self.log.setObjectName("log_scale")
-        self.log.setToolTip(tr("Equal distances for equal ratios: small changes late in a run become visible."))
+        self.log = named(QCheckBox(tr("Log scale")), "log_scale",
+                         tip=tr("Equal distances for equal ratios: small changes late in a run become visible."))
         self.log.toggled.connect(self.set_log)
         for place, widget in enumerate((self.train_chip, self.eval_chip), 1):
             self.header.insertWidget(place, widget)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyqtgraph as pg
 from PySide6.QtCore import QObject, Qt
@@ -28,37 +31,50 @@ class Mark:
     colour: str
 
 
-class PlotMarks(QObject):
-    """Keeps the lines of one plot in step with a list of marks; ends with the plot."""
+class _Lines(QObject):
+    """Keeps the lines of one plot in step with what they stand for; ends with the plot.
+
+    Attributes:
+        shown: what they stand for.
+    """
 
     def __init__(self, plot: pg.PlotItem):
         super().__init__(plot)
         self._plot = plot
-        self.marks: tuple[Mark, ...] = ()
+        self.shown: tuple[Any, ...] = ()
         self._lines: list[pg.InfiniteLine] = []
         theme.THEME.changed.connect(self._draw)
 
-    def show(self, marks: list[Mark]) -> None:
-        """Show these and no others."""
-        if tuple(marks) != self.marks:
-            self.marks = tuple(marks)
-            self._draw()
+    def show(self, wanted: Sequence[Any]) -> bool:
+        """Show these and no others. Returns whether that changed anything."""
+        if tuple(wanted) == self.shown:
+            return False
+        self.shown = tuple(wanted)
+        self._draw()
+        return True
 
     def _draw(self) -> None:
         for line in self._lines:
             self._plot.removeItem(line)
-        self._lines = [self._line(mark, HEIGHTS[index % len(HEIGHTS)]) for index, mark in enumerate(self.marks)]
+        self._lines = [self._line(number, each) for number, each in enumerate(self.shown)]
         for line in self._lines:
+            line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
             self._plot.addItem(line, ignoreBounds=True)
 
-    def _line(self, mark: Mark, height: float) -> pg.InfiniteLine:
+    @abstractmethod
+    def _line(self, number: int, wanted: Any) -> pg.InfiniteLine:
+        """One of the lines, in the colours that are on."""
+
+
+class PlotMarks(_Lines):
+    """Upright lines."""
+
+    def _line(self, number: int, mark: Mark) -> pg.InfiniteLine:
         colour = theme.colour(mark.colour)
-        line = pg.InfiniteLine(
+        return pg.InfiniteLine(
             mark.x, angle=90, movable=False, pen=pg.mkPen(colour, width=1, style=Qt.PenStyle.DashLine),
             label=mark.text.replace("{", "{{").replace("}", "}}"),  # the label is a format string
-            labelOpts={"position": height, "color": colour, "fill": theme.colour("card")})
-        line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
-        return line
+            labelOpts={"position": HEIGHTS[number % len(HEIGHTS)], "color": colour, "fill": theme.colour("card")})
 
 
 @dataclass(frozen=True)
@@ -74,37 +90,13 @@ class Level:
     text: str
 
 
-class PlotLevels(QObject):
-    """Keeps the level lines of one plot in step with a list; ends with the plot."""
+class PlotLevels(_Lines):
+    """Level lines."""
 
-    def __init__(self, plot: pg.PlotItem):
-        super().__init__(plot)
-        self._plot = plot
-        self.levels: tuple[Level, ...] = ()
-        self._lines: list[pg.InfiniteLine] = []
-        theme.THEME.changed.connect(self._draw)
-
-    def show(self, levels: list[Level]) -> bool:
-        """Show these and no others. Returns whether that changed anything."""
-        if tuple(levels) == self.levels:
-            return False
-        self.levels = tuple(levels)
-        self._draw()
-        return True
-
-    def _draw(self) -> None:
-        for line in self._lines:
-            self._plot.removeItem(line)
-        self._lines = [self._line(level) for level in self.levels]
-        for line in self._lines:
-            self._plot.addItem(line, ignoreBounds=True)
-
-    def _line(self, level: Level) -> pg.InfiniteLine:
+    def _line(self, number: int, level: Level) -> pg.InfiniteLine:
         ground = theme.colour("card")
         ground.setAlphaF(0.75)  # another line may be only a few pixels away: the words must be read before it
-        line = pg.InfiniteLine(
+        return pg.InfiniteLine(
             level.y, angle=0, movable=False, pen=pg.mkPen(theme.colour("eval"), width=1, style=Qt.PenStyle.DashLine),
             label=level.text, labelOpts={"position": 1.0, "color": theme.colour("warn"), "fill": ground,
                                          "anchors": [(1, 1), (1, 1)]})
-        line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
-        return line

@@ -12,12 +12,12 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QPen
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.plots.axis import Form, NumberAxis, plain
 from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve
@@ -57,16 +57,13 @@ class Plot(QWidget):
         self.title = text_label(title, "section")
         self.value = text_label("", "strong")
         self.empty = text_label(empty, "small", wrap=True)
-        self.header = QHBoxLayout()
-        self.header.setSpacing(theme.SPACE_S)
-        self.header.addWidget(self.title)
+        self.header = row_of(self.title)
         if term:
             self.header.addWidget(MeaningButton(term))
         self.header.addStretch(1)
         self.limit = text_label("", "small")
         self.limit.hide()
-        self.header.addWidget(self.limit)
-        self.header.addWidget(self.value)
+        fill(self.header, self.limit, self.value)
         self.bottom = NumberAxis("bottom", unit=x_unit, whole=True)
         self.left = NumberAxis("left", form)
         self.canvas = Canvas(
@@ -80,10 +77,7 @@ class Plot(QWidget):
         theme.THEME.changed.connect(self._paint)
 
     def _build(self) -> None:
-        column = column_in(self, theme.SPACE_XS)
-        column.addLayout(self.header)
-        column.addWidget(self.legend)
-        column.addWidget(self.canvas, 1)
+        column_in(self, self.header, self.legend, (self.canvas, 1), spacing=theme.SPACE_XS)
         self.left.setWidth(AXIS_WIDTH)
         self.left.setGrid(255)
         self.left.setZValue(-1)  # the grid is under the curves
@@ -208,8 +202,8 @@ class Plot(QWidget):
             return
         first, last = ends
         heights = [value for value in (self._floor, self._limit) if value is not None]
-        if self.levels.levels:
-            highest = max(level.y for level in self.levels.levels)
+        if self.levels.shown:
+            highest = max(level.y for level in self.levels.shown)
             lowest = min(float(np.nanmin(curve.y)) for curve in self._curves.values() if len(curve.y))
             heights.append(highest + HEAD_ROOM * max(0.0, highest - lowest))
         self._frame.setData([first] * len(heights), heights)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollArea
 
 from slmstudio.core import units
 from slmstudio.core.hardware.describe import short_gpu_name
@@ -18,7 +18,9 @@ from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.plots.axis import rate
 from slmstudio.gui.plots.heat_levels import heat_levels
 from slmstudio.gui.plots.loss_plot import LossPlot
@@ -45,16 +47,15 @@ class RunPlots(QScrollArea):
     stands still for all of them; and drawing takes no more than a quarter of the time.
     """
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._history = RunHistory()
         self._config: RunConfig | None = None
         self._drawn: dict[str, tuple[str, ...]] = {}
         self._stale = False
         self._clock_unit = 60.0
         self._throttle = Throttle(self._begin_drawing, self)
-        self._page = QWidget()
-        self._page.setProperty("plain", True)
+        self._page = plain_page()
         self.setWidget(self._page)
         self.loss = LossPlot()
         self.loss.setMinimumHeight(LOSS_HEIGHT)
@@ -64,11 +65,9 @@ class RunPlots(QScrollArea):
         self._to_make = self._recipes()
         self._to_draw: list[str] = []
         self._spent = 0.0
-        self._turn = QTimer(self)
-        self._turn.timeout.connect(self._next)
+        self._turn = QTimer(self, timeout=self._next)
         self._turn.start(0)
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("no_gpu_note")
+        self.note = text_label("", "small", wrap=True, name="no_gpu_note")
         self.note.hide()
         self._arranged: tuple[int, list[str]] = (0, [])
         self._lay_out()
@@ -127,15 +126,9 @@ class RunPlots(QScrollArea):
     def _lay_out(self) -> None:
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        column = QVBoxLayout(self._page)
-        column.setContentsMargins(0, 0, theme.SPACE_M, 0)
-        column.setSpacing(theme.SPACE_M)
-        column.addWidget(self.loss, 3)
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(theme.SPACE_L)
-        self._grid.setVerticalSpacing(theme.SPACE_M)
-        column.addLayout(self._grid, 2)
-        column.addWidget(self.note)
+        self._grid = grid_of(theme.SPACE_L, theme.SPACE_M)
+        column_in(self._page, (self.loss, 3), (self._grid, 2), self.note, spacing=theme.SPACE_M,
+                  margins=(0, 0, theme.SPACE_M, 0))
 
     def show_history(self, history: RunHistory, config: RunConfig | None = None) -> None:
         """Show a run from now on.
@@ -149,8 +142,7 @@ class RunPlots(QScrollArea):
 
     def set_note(self, note: str) -> None:
         """Say something below the plots, as why there is no temperature."""
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
+        show_text(self.note, note)
 
     def refresh(self) -> None:
         """The history has more to show. Cheap: drawing is throttled, and waits until the plots are visible."""

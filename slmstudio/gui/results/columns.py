@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -14,7 +14,9 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label, write
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, figure, metric_label
 
 NAME = "name"
@@ -124,29 +126,17 @@ class ColumnChooser(QFrame):
         super().__init__(parent, Qt.WindowType.Popup)
         self.setProperty("card", True)
         self._chosen: list[str] = []
-        self.search = QLineEdit()
-        self.search.setObjectName("column_search")
-        self.search.setPlaceholderText(tr("Search the fields"))
-        self.search.setAccessibleName(tr("Search the fields"))
-        self.search.setToolTip(tr("Type part of a field's name."))
+        self.search = named(QLineEdit(placeholderText=tr("Search the fields")), "column_search",
+                            tr("Search the fields"), tr("Type part of a field's name."))
         self.search.textChanged.connect(self._search)
-        self.list = QListWidget()
-        self.list.setObjectName("column_list")
-        self.list.setAccessibleName(tr("Columns"))
+        self.list = named(QListWidget(), "column_list", tr("Columns"))
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemChanged.connect(self._mark)
         self.list.itemActivated.connect(_toggle)
-        self.standard = SecondaryButton(tr("Reset"), tr("Show the default columns."),
-                                        "small")
-        self.standard.setObjectName("columns_standard")
-        self.standard.clicked.connect(lambda: self._decide(list(STANDARD)))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_M] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(text_label(tr("Columns of the table"), "section"))
-        for widget in (self.search, self.list):
-            column.addWidget(widget)
-        column.addWidget(self.standard, 0, Qt.AlignmentFlag.AlignLeft)
+        self.standard = SecondaryButton(tr("Reset"), tr("Show the default columns."), "small", name="columns_standard",
+                                        clicked=lambda: self._decide(list(STANDARD)))
+        column_in(self, text_label(tr("Columns of the table"), "section"), self.search, self.list,
+                  (self.standard, 0, Qt.AlignmentFlag.AlignLeft), margins=theme.SPACE_M)
         self.resize(POPUP_WIDTH, POPUP_HEIGHT)
 
     def open_at(self, place: QPoint, columns: list[str], known: list[str]) -> None:

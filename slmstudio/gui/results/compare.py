@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import differences
 from slmstudio.gui.common.save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.compare_scores import ComparedScores, run_names
 from slmstudio.gui.results.run_facts import RunFacts
@@ -41,8 +40,8 @@ class ComparePanel(QWidget):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._runs: list[RunFacts] = []
         self.curves: ComparePlot | None = None
         self.tabs = SegmentedControl([tr("Losses"), tr("Settings"), tr("Scores")], tooltips=[
@@ -50,28 +49,19 @@ class ComparePanel(QWidget):
             tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
         self.tabs.setObjectName("compare_tabs")
         self.tabs.changed.connect(self._show_page)
-        self.hint = text_label("", "small", wrap=True)
-        self.hint.setObjectName("compare_hint")
-        self.save = IconButton("save", tr("Save the plot as PNG or SVG, or the table as CSV"))
-        self.save.setObjectName("compare_save")
-        self.save.clicked.connect(self._save)
+        self.hint = text_label("", "small", wrap=True, name="compare_hint")
+        self.save = IconButton("save", tr("Save the plot as PNG or SVG, or the table as CSV"), name="compare_save",
+                               clicked=self._save)
         self.settings = FigureTable(tr("Settings in which the runs differ"))
         self.settings.setObjectName("compare_settings")
         self.compared = ComparedScores()
         self.compared.failed.connect(self.failed)
         self.scores = self.compared.table
         self._plot_page, self._pages = QWidget(), QStackedWidget()
-        self._plot_column = column_in(self._plot_page)
+        self._plot_column = column_in(self._plot_page, spacing=None)
         for page in (self._plot_page, self.settings, self.compared):
             self._pages.addWidget(page)
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_S)
-        head.addWidget(self.tabs)
-        head.addWidget(self.hint, 1)
-        head.addWidget(self.save)
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(head)
-        column.addWidget(self._pages, 1)
+        column_in(self, row_of(self.tabs, (self.hint, 1), self.save), (self._pages, 1))
 
     def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
         """Compare these runs; the first is the current one."""

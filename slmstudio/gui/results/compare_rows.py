@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QSplitter, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_widget, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.filters import RowsFilters
@@ -45,7 +45,7 @@ class ComparedRows(QDialog):
         self.setWindowTitle(title)
         self.resize(*SIZE)
         self._rows: list[Row] = []
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.banner = ErrorBanner()
         self.table, self.detail, self.filters = RowsTable(), _Shown(), RowsFilters()
         self.table.setObjectName("compared_rows")
@@ -53,32 +53,22 @@ class ComparedRows(QDialog):
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         for column in (FIRST, SECOND):
             header.resizeSection(column, NAME_WIDTH)
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.reject)
-        self.count = text_label("", "small")
-        self.count.setObjectName("compared_count")
-        self.save = IconButton("save", tr("Save the rows that are shown as CSV"))
-        self.save.setObjectName("compared_csv")
-        self.save.clicked.connect(lambda: choose_file(
-            self, tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table))
+        self.strip = ProgressStrip(cancelled=self.reject)
+        self.count = text_label("", "small", name="compared_count")
+        self.save = IconButton("save", tr("Save the rows that are shown as CSV"), name="compared_csv",
+                               clicked=lambda: choose_file(self, tr("Save the rows"), "answers.csv", csv_kinds(),
+                                                           self.save_table))
         self.filters.begin(rows.names, GAINS)
         self.filters.changed.connect(self.apply)
         self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
         add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
         self._lay_out()
-        self.finished.connect(lambda: self._stop())
+        self.finished.connect(lambda: self._task.cancel())
         self.strip.start(tr("Scoring each row"))
-        self._task = run_task(self, lambda task: _scored(rows, task), self._show, self._failed,
-                              self.strip.set_progress)
+        self._task.run(self, lambda task: _scored(rows, task), self._show, self._failed, self.strip.set_progress)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(self.filters, 1)
-        head.addWidget(self.save)
-        left = QWidget()
-        inner = column_in(left, theme.SPACE_XS)
-        inner.addWidget(self.table, 1)
-        inner.addWidget(self.count)
+        left = column_widget((self.table, 1), self.count, spacing=theme.SPACE_XS)
         halves = QSplitter()
         halves.setChildrenCollapsible(False)
         halves.setHandleWidth(theme.SPACE_M)
@@ -86,20 +76,10 @@ class ComparedRows(QDialog):
             halves.addWidget(half)
             halves.setStretchFactor(number, 1 + number)
         halves.setSizes([LIST_WIDTH, SIZE[0] - LIST_WIDTH])
-        column = QVBoxLayout(self)
-        column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self.strip):
-            column.addWidget(widget)
-        column.addLayout(head)
-        column.addWidget(halves, 1)
-
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        column_in(self, self.banner, self.strip, row_of((self.filters, 1), self.save, spacing=None), (halves, 1),
+                  margins=None)
 
     def _failed(self, error: Exception) -> None:
-        self._task = None
         self.strip.end()
         self.banner.show_error(error)
 
@@ -113,13 +93,11 @@ class ComparedRows(QDialog):
         """Show the rows that the fields ask for, in their order."""
         if not self._rows:
             return
-        self._stop()
         rows, view = self._rows, self.filters.view()
-        self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
-                              lambda shown: self._show_arranged(shown, view), self._failed)
+        self._task.run(self, lambda task: arrange(rows, view, task.cancelled),
+                       lambda shown: self._show_arranged(shown, view), self._failed)
 
     def _show_arranged(self, shown: list[int], view: View) -> None:
-        self._task = None
         self.table.rows.show_rows(self._rows, shown, view)
         every = len(self._rows)
         self.count.setText(
@@ -144,8 +122,8 @@ class ComparedRows(QDialog):
 class _Shown(RowDetail):
     """A row that can't be changed: it belongs to several evaluations."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.foot.hide()
 
     def show_row(self, row: Row | None, first: str, second: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
@@ -14,12 +14,11 @@ from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import Side
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import MOST_SENTENCES, main_comparisons, score_figure, sentence
@@ -43,49 +42,33 @@ class ComparedScores(QWidget):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._runs: list[RunFacts] = []
         self._shown: Shown = {}
         self._tests: list[Side] = []
         self._benchmarks: dict[str, list[Side]] = {}
         self._key: object = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._given_up = False
         self.paired: Paired | None = None
         self.table = FigureTable(tr("Scores of the runs"))
         self.table.setObjectName("compare_scores")
-        self.verdicts = text_label("", "body", wrap=True)
-        self.verdicts.setObjectName("compare_verdicts")
-        self.remarks = text_label("", "small", wrap=True)
-        self.remarks.setObjectName("compare_remarks")
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self._give_up)
+        self.verdicts = text_label("", "body", wrap=True, name="compare_verdicts")
+        self.remarks = text_label("", "small", wrap=True, name="compare_remarks")
+        self.strip = ProgressStrip(cancelled=self._give_up)
         self.strip.end()
         self.again = SecondaryButton(tr("Test the difference"),
                                      tr("Compare the runs' answers to the same rows one by one with a paired test."),
-                                     "small")
-        self.again.setObjectName("compare_again")
-        self.again.clicked.connect(lambda: self.start(asked=True))
+                                     "small", name="compare_again", clicked=lambda: self.start(asked=True))
         self.rows = SecondaryButton(tr("Answers…"),
                                     tr("Show the runs' answers to the same rows side by side, largest gain first."),
-                                    "small")
-        self.rows.setObjectName("compare_rows")
-        self.rows.clicked.connect(self._show_rows)
+                                    "small", name="compare_rows", clicked=self._show_rows)
         self._lay_out()
         self._show_state()
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_S)
-        head.addWidget(self.verdicts, 1)
-        head.addWidget(self.again)
-        head.addWidget(self.rows)
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.strip)
-        column.addLayout(head)
-        column.addWidget(self.remarks)
-        column.addWidget(self.table, 1)
+        column_in(self, self.strip, row_of((self.verdicts, 1), self.again, self.rows), self.remarks, (self.table, 1))
 
     def show_runs(self, runs: list[RunFacts]) -> None:
         """Show the scores of these runs; what the paired test said stays where its evaluations are the same."""
@@ -111,12 +94,12 @@ class ComparedScores(QWidget):
 
     def start(self, *, asked: bool = False) -> None:
         """Begin the paired test, unless it is done, or there is nothing to pair, or it was given up and nobody asks."""
-        if self.paired is not None or self._task is not None or not self._can() or (self._given_up and not asked):
+        if self.paired is not None or self._task.is_busy() or not self._can() or (self._given_up and not asked):
             return
         tests, benchmarks = self._tests, self._benchmarks
         self.strip.start_soon(tr("Comparing the answers row by row"))
-        self._task = run_task(self, lambda task: _compared(tests, benchmarks, task), self._show_paired,
-                              self._not_paired, self.strip.set_progress)
+        self._task.run(self, lambda task: _compared(tests, benchmarks, task), self._show_paired, self._not_paired,
+                       self.strip.set_progress)
         self._show_state()
 
     def _can(self) -> bool:
@@ -125,9 +108,7 @@ class ComparedScores(QWidget):
 
     def cancel(self) -> None:
         """Give the paired test up; it can be begun again."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self.strip.end()
         self._show_state()
 
@@ -136,7 +117,6 @@ class ComparedScores(QWidget):
         self.cancel()
 
     def _show_paired(self, found: Paired) -> None:
-        self._task = None
         self.paired = found
         self.strip.end()
         self._show_state()
@@ -147,13 +127,12 @@ class ComparedScores(QWidget):
 
     def _show_state(self) -> None:
         found = self.paired
-        self.verdicts.setText("\n".join(verdicts(found) if found else []))
-        self.verdicts.setVisible(bool(self.verdicts.text()))
+        show_text(self.verdicts, "\n".join(verdicts(found) if found else []))
         remarks = found.remarks if found else []
         self.remarks.setText("\n".join(_limited(remarks, MOST_REMARKS)))
         self.remarks.setToolTip(plain_tip("\n".join(remarks)) if len(remarks) > MOST_REMARKS else "")
         self.remarks.setVisible(bool(self.remarks.text()))
-        self.again.setVisible(found is None and self._task is None and self._can())
+        self.again.setVisible(found is None and not self._task.is_busy() and self._can())
         self.rows.setVisible(found is not None and found.rows is not None)
 
     def _show_rows(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core.errors import UserError, from_os_error
@@ -13,22 +12,14 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
+from slmstudio.gui.common.dialogs import confirm
 
 
 def ask(parent: QWidget, run: RunSummary, delete: Callable[[RunSummary], None]) -> None:
     """Ask whether the run should go, and delete it then."""
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setWindowTitle(tr("Delete a run"))
-    box.setText(tr("Move “{name}” to the trash?", name=run.config.name))
-    box.setInformativeText(tr("Its checkpoints, result, evaluations and exports go with it."))
-    box.setStandardButtons(QMessageBox.StandardButton.Cancel)
-    yes = box.addButton(tr("Move to trash"), QMessageBox.ButtonRole.DestructiveRole)
-    yes.setObjectName("confirm_delete")
-    box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-    box.finished.connect(lambda: delete(run) if box.clickedButton() is yes else None)
-    box.open()
+    confirm(parent, tr("Delete a run"), tr("Move “{name}” to the trash?", name=run.config.name),
+            tr("Its checkpoints, result, evaluations and exports go with it."),
+            (tr("Move to trash"), QMessageBox.ButtonRole.DestructiveRole, "confirm_delete"), lambda: delete(run))
 
 
 def to_trash(run: RunSummary) -> None:

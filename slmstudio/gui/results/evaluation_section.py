@@ -42,16 +42,13 @@ class EvaluationSection(QWidget):
     proposal_wanted = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
-        self._session = session
+    def __init__(self, session: Session):
+        super().__init__()
         self._run: RunFacts | None = None
         self.panel, self.scores = EvaluationPanel(), ScoresView()
         self.running = EvaluationRun(session)
         self.panel.hide()
-        column = column_in(self, theme.SPACE_M)
-        for widget in (self.running, self.panel, self.scores):
-            column.addWidget(widget)
+        column_in(self, self.running, self.panel, self.scores, spacing=theme.SPACE_M)
         self.panel.closed.connect(self._close_panel)
         self.panel.made.connect(self._start)
         self.running.ended.connect(self._ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -24,16 +24,14 @@ class ReadingPage(QStackedWidget):
     cancelled = Signal()
     go_on = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("runs_progress")
+    def __init__(self) -> None:
+        super().__init__()
+        self.strip = ProgressStrip(name="runs_progress",
+                                   tip=tr("Stop reading. What has been read is kept until you close the program."),
+                                   cancelled=self.cancelled)
         self.strip.setFixedWidth(STRIP_WIDTH)
-        self.strip.cancel.setToolTip(tr("Stop reading. What has been read is kept until you close the program."))
-        self.strip.cancelled.connect(self.cancelled)
-        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."))
-        button.setObjectName("runs_read")
-        button.clicked.connect(self.go_on)
+        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read",
+                               clicked=self.go_on)
         self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
         self._stopped.setAcceptDrops(False)
         for page in (self.strip, self._stopped):

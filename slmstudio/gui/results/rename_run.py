@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import names
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
 
 WIDTH = 420
 
@@ -27,39 +29,25 @@ class RenameDialog(QDialog):
         self._taken = taken
         self.setWindowTitle(tr("Rename the run"))
         self.setMinimumWidth(WIDTH)
-        self.field = QLineEdit(name)
-        self.field.setObjectName("run_name")
-        self.field.setAccessibleName(tr("Name of the run"))
-        self.field.setToolTip(tr("What the run is called in this window, in reports and in the terminal. Its folder "
-                                 "and its exported files keep their names."))
+        self.field = named(QLineEdit(name), "run_name", tr("Name of the run"),
+                           tr("What the run is called in this window, in reports and in the terminal. Its folder and "
+                              "its exported files keep their names."))
         self.field.setMaxLength(names.LONGEST)
         self.field.selectAll()
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("run_name_note")
-        self.free = SecondaryButton("", tr("Take the next name that no other run has."), "small")
-        self.free.setObjectName("run_name_free")
-        self.free.clicked.connect(lambda: self.field.setText(names.free(self.name(), self._taken)))
-        self.rename = PrimaryButton(tr("Rename"), tr("Give the run this name."))
-        self.rename.setObjectName("confirm_rename")
+        self.note = text_label("", "small", wrap=True, name="run_name_note")
+        self.free = SecondaryButton("", tr("Take the next name that no other run has."), "small", name="run_name_free",
+                                    clicked=lambda: self.field.setText(names.free(self.name(), self._taken)))
+        self.rename = PrimaryButton(tr("Rename"), tr("Give the run this name."), name="confirm_rename",
+                                    clicked=self.accept)
         self.rename.setDefault(True)
-        self.rename.clicked.connect(self.accept)
-        cancel = SecondaryButton(tr("Cancel"), tr("Leave the name as it is."))
+        cancel = SecondaryButton(tr("Cancel"), tr("Leave the name as it is."), clicked=self.reject)
         cancel.setAutoDefault(False)
         self.free.setAutoDefault(False)
-        cancel.clicked.connect(self.reject)
         told, buttons = QHBoxLayout(), QHBoxLayout()
-        told.addWidget(self.note, 1)
-        told.addWidget(self.free)
-        buttons.addStretch(1)
-        buttons.addWidget(cancel)
-        buttons.addWidget(self.rename)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        column.addWidget(text_label(tr("Name of the run"), "section"))
-        column.addWidget(self.field)
-        column.addLayout(told)
-        column.addLayout(buttons)
+        fill(told, (self.note, 1), self.free)
+        fill(buttons, STRETCH, cancel, self.rename)
+        column_in(self, text_label(tr("Name of the run"), "section"), self.field, told, buttons, spacing=theme.SPACE_M,
+                  margins=theme.SPACE_L)
         self.field.textChanged.connect(lambda: self._check())
         self._check()
 

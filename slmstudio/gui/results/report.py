@@ -9,9 +9,8 @@ from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import row_in
@@ -21,18 +20,14 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 class ReportLine(QWidget):
     """Below the button: where the report is, and how to get there when nothing opens it."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._path = Path()
         self.said, self.place = text_label("", "small"), ElidedLabel("", "small")
         self.said.setObjectName("report_said")
-        self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small")
-        self.open_folder.setObjectName("report_folder")
-        self.open_folder.clicked.connect(self._open_folder)
-        row = row_in(self, theme.SPACE_S)
-        row.addWidget(self.said)
-        row.addWidget(self.place, 1)
-        row.addWidget(self.open_folder)
+        self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small",
+                                           name="report_folder", clicked=self._open_folder)
+        row_in(self, self.said, (self.place, 1), self.open_folder)
         self.hide()
 
     def show_written(self, path: Path) -> None:
@@ -65,16 +60,15 @@ class ReportButton(SecondaryButton):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__("", "", "small", parent)
+    def __init__(self) -> None:
+        super().__init__(kind="small", name="results_report")
         self._folder: Path | None = None
-        self._writing: Task | None = None
+        self._writing = TaskSlot()
         self.line, self.strip = ReportLine(), ProgressStrip()
         self.strip.setObjectName("report_progress")
         self.strip.cancel.setToolTip(tr("Stop writing the report. An older one stays as it is."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
-        self.setObjectName("results_report")
         self.setToolTip(tr("One page with everything about the run: data, settings, curves, scores, exports. It needs "
                            "no network and can be sent to whoever approves the run."))
         menu = QMenu(self)
@@ -104,7 +98,7 @@ class ReportButton(SecondaryButton):
             out: an HTML or PDF file; None is report.html in the run's folder.
         """
         folder = self._folder
-        if folder is None or self._writing is not None:
+        if folder is None or self._writing.is_busy():
             return
 
         def work(task: Task) -> Path:
@@ -113,14 +107,13 @@ class ReportButton(SecondaryButton):
             return page.write_report(folder, out, task.cancelled)
 
         self.line.hide()
-        self._writing = run_task(self, work, lambda path: self._written(folder, path), self._not_written)
+        self._writing.run(self, work, lambda path: self._written(folder, path), self._not_written)
         self.strip.start_soon(tr("Writing the report"))
         self._show_state()
 
     def cancel(self) -> None:
         """Write no report; a browser that prints one is ended."""
-        if self._writing is not None:
-            self._writing.cancel()
+        self._writing.cancel()
         self._end()
 
     def _choose(self) -> None:
@@ -137,10 +130,9 @@ class ReportButton(SecondaryButton):
         self.failed.emit(error)
 
     def _end(self) -> None:
-        self._writing = None
         self.strip.end()
         self._show_state()
 
     def _show_state(self) -> None:
-        self.setText(tr("Writing …") if self._writing is not None else tr("Report"))
-        self.setEnabled(self._folder is not None and self._writing is None)
+        self.setText(tr("Writing …") if self._writing.is_busy() else tr("Report"))
+        self.setEnabled(self._folder is not None and not self._writing.is_busy())

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_widget
 from slmstudio.gui.results.compare import ComparePanel
 from slmstudio.gui.results.run_facts import RunFacts
 
@@ -45,23 +44,12 @@ class RunCurves(QWidget):
         self.compare = ComparePanel()
         self.compare.failed.connect(self.failed)
         hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
-        save = IconButton("save", tr("Save these plots as PNG or SVG"))
-        save.setObjectName("plots_save")
-        save.clicked.connect(self._save)
-        self._single = QWidget()
-        single = row_in(self._single)
-        single.addWidget(hint, 1)
-        single.addWidget(save)
-        self.too_many = text_label("", "small", wrap=True)
-        self.too_many.setObjectName("compare_limit")
+        save = IconButton("save", tr("Save these plots as PNG or SVG"), name="plots_save", clicked=self._save)
+        self._single = row_widget((hint, 1), save, spacing=None)
+        self.too_many = text_label("", "small", wrap=True, name="compare_limit")
         self.too_many.hide()
-        self.pages = QStackedWidget()
-        self.pages.addWidget(QWidget())
-        self.pages.addWidget(self.compare)
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self._single)
-        column.addWidget(self.too_many)
-        column.addWidget(self.pages, 1)
+        self.pages = pages_of(QWidget(), self.compare)
+        column_in(self, self._single, self.too_many, (self.pages, 1))
 
     def begin(self, chosen: int) -> None:
         """This many runs are selected, and will be shown when they are read."""

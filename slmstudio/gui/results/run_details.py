@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
+from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
-from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_grid import page_and_column, scrolled
+from slmstudio.gui.common.run_grid import page_and_column
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.export.exports_table import Export, ExportsTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.parity_table import ParityTable
@@ -63,36 +64,29 @@ class RunDetails(Card):
     rows_wanted = Signal(object, str)
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(" ")
         self._session = session
         self._run: RunSummary | None = None
         self._reads_exports = False
         self.chip = Chip()
         self._make_header()
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("details_banner")
+        self.banner = ErrorBanner(name="details_banner")
         self._make_parts(session)
         self.no_exports = text_label(tr("No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can "
                                         "open."), "small", wrap=True)
         self._make_page()
 
     def _make_header(self) -> None:
-        self._rename = IconButton("edit", tr("Rename the run (F2 in the table)"))
-        self._rename.setObjectName("rename_run")
-        self._rename.clicked.connect(lambda: self.rename.emit(self._run))
+        self._rename = IconButton("edit", tr("Rename the run (F2 in the table)"), name="rename_run",
+                                  clicked=lambda: self.rename.emit(self._run))
         self.header.insertWidget(1, self._rename)
         self.header.insertWidget(2, self.chip)
-        self._folder = SecondaryButton(tr("Open folder"), tr("Show the run's files."), "small")
-        self._delete = SecondaryButton(
-            tr("Delete…"), tr("Move the run and its exports to the trash."), "small"
-        )
-        self._folder.setObjectName("open_folder")
-        self._delete.setObjectName("delete_run")
-        self._folder.clicked.connect(lambda: self.open_folder.emit(self._run))
-        self._delete.clicked.connect(lambda: self.delete.emit(self._run))
-        self.header.addWidget(self._folder)
-        self.header.addWidget(self._delete)
+        self._folder = SecondaryButton(tr("Open folder"), tr("Show the run's files."), "small", name="open_folder",
+                                       clicked=lambda: self.open_folder.emit(self._run))
+        self._delete = SecondaryButton(tr("Delete…"), tr("Move the run and its exports to the trash."), "small",
+                                       name="delete_run", clicked=lambda: self.delete.emit(self._run))
+        fill(self.header, self._folder, self._delete)
 
     def _make_parts(self, session: Session) -> None:
         self.export = ExportPanel(session)
@@ -110,10 +104,9 @@ class RunDetails(Card):
         self.parity = ParityTable()
         self.exports.selectionModel().selectionChanged.connect(self._show_parity)
         self.evaluation = EvaluationSection(session)
-        self.evaluate_button = SecondaryButton(tr("Evaluate…"), "", "small")
-        self.evaluate_button.setObjectName("results_evaluate")
+        self.evaluate_button = SecondaryButton(tr("Evaluate…"), "", "small", name="results_evaluate",
+                                               clicked=self.open_evaluation)
         self.evaluate_button.setEnabled(False)  # until a run is shown
-        self.evaluate_button.clicked.connect(self.open_evaluation)
         self.evaluation.panel_changed.connect(self._show_buttons)
         self.notes, self.report = NotesEditor(), ReportButton()
         self.notes.saved.connect(lambda _: self.changed.emit())
@@ -128,51 +121,34 @@ class RunDetails(Card):
         self._area = scrolled(self._make_overview())
         self._views.addWidget(self._area)
         scores, inner = page_and_column()
-        inner.addWidget(self.evaluation)
-        inner.addStretch(1)
+        fill(inner, self.evaluation, STRETCH)
         self._views.addWidget(scrolled(scores))
         self._make_tabs()
-        self.body.addWidget(self.report.strip)
-        self.body.addWidget(self.report.line)
+        fill(self.body, self.report.strip, self.report.line)
         # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
         self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self._views.setMinimumHeight(LEAST_VIEW)
-        self.body.addWidget(self._views, 1)
-        self.body.addWidget(self.export)
+        fill(self.body, (self._views, 1), self.export)
         self._make_actions()
 
     def _make_overview(self) -> QWidget:
         page, column = page_and_column()
         column.addWidget(self.banner)
-        self.verdict = text_label("", "strong", wrap=True)
-        self.verdict.setObjectName("overview_verdict")
+        self.verdict = text_label("", "strong", wrap=True, name="overview_verdict")
         column.addWidget(self.verdict)
         self.overview = RunOverview()
-        column.addWidget(self.overview)
-        column.addWidget(text_label(tr("Exports"), "section"))
-        column.addWidget(self.exports)
-        column.addWidget(self.parity)
-        column.addWidget(self.no_exports)
-        column.addWidget(self.serve)
-        column.addWidget(text_label(tr("Notes"), "section"))
-        column.addWidget(self.notes)
-        column.addStretch(1)
+        fill(column, self.overview, text_label(tr("Exports"), "section"), self.exports, self.parity, self.no_exports,
+             self.serve, text_label(tr("Notes"), "section"), self.notes, STRETCH)
         return page
 
     def _make_tabs(self) -> None:
-        self.tabs = SegmentedControl([tr("Overview"), tr("Scores")], tooltips=[
-            tr("What the run learned and how, and its files."),
-            tr("Whether it is better than the base, on rows that it never learned.")])
-        self.tabs.setObjectName("details_tabs")
+        self.tabs = SegmentedControl([tr("Overview"), tr("Scores")],
+                                     tooltips=[tr("What the run learned and how, and its files."),
+                                               tr("Whether it is better than the base, on rows that it never "
+                                                  "learned.")], name="details_tabs")
         self.tabs.changed.connect(self._views.setCurrentIndex)
         self.tabs.changed.connect(lambda _: self._show_buttons())
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_S)
-        head.addWidget(self.tabs)
-        head.addStretch(1)
-        head.addWidget(self.evaluate_button)
-        head.addWidget(self.report)
-        self.body.addLayout(head)
+        self.body.addLayout(row_of(self.tabs, STRETCH, self.evaluate_button, self.report))
 
     def _make_actions(self) -> None:
         self.buttons = RunActions()
@@ -199,8 +175,7 @@ class RunDetails(Card):
         self.notes.show_notes(run.folder, facts.notes)
         self.report.show_run(run.folder)
         self.evaluation.show_run(facts)
-        self.verdict.setText(self.evaluation.verdict())
-        self.verdict.setVisible(bool(self.verdict.text()))
+        show_text(self.verdict, self.evaluation.verdict())
         self.overview.show_run(run, tariff(self._session.settings))
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFocusEvent
-from PySide6.QtWidgets import QGridLayout, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import notes
 from slmstudio.core.run.notes import Notes
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import grid_in
 
 LINES = 2
 
@@ -45,30 +47,21 @@ class NotesEditor(QWidget):
     saved = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._folder: Path | None = None
         self._kept = Notes()
         self._unsaved: dict[Path, Notes] = {}
         self._writing: set[Path] = set()
         self._hand_over = threading.Lock()
         self._written: dict[Path, tuple[Notes, Notes]] = {}
-        self.tags, self.text = QLineEdit(), _Text()
-        self.tags.setObjectName("run_tags")
-        self.tags.setAccessibleName(tr("Tags"))
-        self.tags.setPlaceholderText(tr("Separated by commas: best, for the demo"))
-        self.tags.setToolTip(tr("Words to find the run by. In the search line, type tag=best, for example."))
-        self.text.setObjectName("run_note")
-        self.text.setAccessibleName(tr("Note"))
-        self.text.setPlaceholderText(tr("What you want to remember about this run"))
-        self.text.setToolTip(tr("Kept in the run's folder. The search finds it."))
+        self.tags = named(QLineEdit(placeholderText=tr("Separated by commas: best, for the demo")), "run_tags",
+                          tr("Tags"), tr("Words to find the run by. In the search line, type tag=best, for example."))
+        self.text = named(_Text(placeholderText=tr("What you want to remember about this run")), "run_note", tr("Note"),
+                          tr("Kept in the run's folder. The search finds it."))
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(LINES * self.text.fontMetrics().lineSpacing() + 2 * theme.SPACE_M)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_L)
-        grid.setVerticalSpacing(theme.SPACE_S)
-        grid.setColumnStretch(1, 1)
+        grid = grid_in(self, theme.SPACE_L, theme.SPACE_S, stretch=1)
         for row, (name, widget) in enumerate(((tr("Tags"), self.tags), (tr("Note"), self.text))):
             grid.addWidget(text_label(name, "small"), row, 0)
             grid.addWidget(widget, row, 1)

@@ -15,24 +15,19 @@ from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import Grid, number_text, perplexity_text
 from slmstudio.gui.common.run_texts import method_text, steps_text
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
 
 class RunOverview(QWidget):
     """Losses before and after with a sentence on them, and the run's facts."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.scores, self.facts = Grid(3), Grid(1)
-        self.advice = text_label("", "small", wrap=True)
-        self.advice.setObjectName("overview_advice")
-        column = column_in(self, theme.SPACE_M)
-        column.addWidget(text_label(tr("What it learned"), "section"))
-        column.addLayout(self.scores)
-        column.addWidget(self.advice)
-        column.addWidget(text_label(tr("How"), "section"))
-        column.addLayout(self.facts)
+        self.advice = text_label("", "small", wrap=True, name="overview_advice")
+        column_in(self, text_label(tr("What it learned"), "section"), self.scores, self.advice,
+                  text_label(tr("How"), "section"), self.facts, spacing=theme.SPACE_M)
 
     def show_run(self, run: RunSummary, tariff: Tariff) -> None:
         """Show the figures of a run.
@@ -54,8 +49,7 @@ class RunOverview(QWidget):
              number_text(run.train_loss if last is None else last)),
         ], strong_row=2, terms={tr("Eval loss"): "eval_loss", tr("Perplexity"): "perplexity",
                                 tr("Train loss"): "train_loss"})
-        self.advice.setText(self._judge(before, after))
-        self.advice.setVisible(bool(self.advice.text()))
+        show_text(self.advice, self._judge(before, after))
 
     def _judge(self, before: float | None, after: float | None) -> str:
         if before is None or after is None or not math.isfinite(before):

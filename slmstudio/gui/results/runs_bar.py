@@ -8,13 +8,13 @@ from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.runs_table import RunsTable
@@ -34,34 +34,23 @@ class RunsBar(QWidget):
     def __init__(self, session: Session, table: RunsTable, parent: QWidget | None = None):
         super().__init__(parent)
         self._session, self._table = session, table
-        self.search = QLineEdit(session.settings.runs_filter)
-        self.search.setObjectName("runs_filter")
+        self.search = named(QLineEdit(session.settings.runs_filter), "runs_filter", tr("Search the runs"),
+                            tr("Words anywhere in a run's configuration, note or tags, and conditions on any field or "
+                               "score:\nlora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   "
+                               "chrf>50   outcome!=finished\nA run is shown when all of them hold. The end of a "
+                               "field's name is enough, such as rank. Numbers may have a unit, such as 2k. (Ctrl+F)"))
         self.search.setClearButtonEnabled(True)
         self.search.setPlaceholderText(tr("Search: helpdesk   rank>8   tag=best   chrf>50"))
-        self.search.setAccessibleName(tr("Search the runs"))
-        self.search.setToolTip(tr("Words anywhere in a run's configuration, note or tags, and conditions on any field "
-                                  "or score:\nlora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   "
-                                  "chrf>50   outcome!=finished\nA run is shown when all of them hold. The end of a "
-                                  "field's name is enough, such as rank. Numbers may have a unit, such as 2k. "
-                                  "(Ctrl+F)"))
-        self.tags = SecondaryButton(tr("Tags"), tr("Show the runs with a tag."), "small")
-        self.tags.setObjectName("runs_tags")
-        self.columns = IconButton("columns", tr("Choose the columns: any field of a run, and any score"))
-        self.columns.setObjectName("runs_columns")
-        self.save = IconButton("save", tr("Save the table as CSV, as it is shown"))
-        self.save.setObjectName("runs_csv")
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("runs_filter_note")
+        self.tags = SecondaryButton(tr("Tags"), tr("Show the runs with a tag."), "small", name="runs_tags")
+        self.columns = IconButton("columns", tr("Choose the columns: any field of a run, and any score"),
+                                  name="runs_columns")
+        self.save = IconButton("save", tr("Save the table as CSV, as it is shown"), name="runs_csv")
+        self.note = text_label("", "small", wrap=True, name="runs_filter_note")
         self.note.hide()
         self.chooser = columns.ColumnChooser(self)
-        row = row_in(self, theme.SPACE_S)
-        row.addWidget(self.search, 1)
-        for widget in (self.tags, self.columns, self.save):
-            row.addWidget(widget)
+        row_in(self, (self.search, 1), self.tags, self.columns, self.save)
         self.tags.hide()
-        self._wait = QTimer(self)
-        self._wait.setSingleShot(True)
-        self._wait.setInterval(FILTER_AFTER_MS)
+        self._wait = QTimer(self, interval=FILTER_AFTER_MS, singleShot=True)
         self._connect()
         self._restore()
 
@@ -112,8 +101,7 @@ class RunsBar(QWidget):
             text = tr("{shown} of {all} runs", shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
         else:
             text = ""
-        self.note.setText(text)
-        self.note.setVisible(bool(text))
+        show_text(self.note, text)
         if line != self._session.settings.runs_filter:
             self._session.settings.runs_filter = line
             self._save_settings()

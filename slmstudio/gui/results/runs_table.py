@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal, SignalInstance
+from PySide6.QtCore import QAbstractTableModel, QSignalBlocker, Qt, Signal, SignalInstance
 from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -16,11 +16,10 @@ from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import TightDelegate
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 from slmstudio.gui.results import columns, run_filter
 from slmstudio.gui.results.run_facts import RunFacts
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 ROW_HEIGHT = 50  # Devanagari is higher than Latin
 NAME_WIDTH, WIDEST, NARROW = 160, 240, 128
 """Pixels: of the name at least, of another column at most, and at most where there is little room."""
@@ -49,7 +48,6 @@ class RunsModel(QAbstractTableModel):
 
     @property
     def runs(self) -> list[RunSummary]:
-        """The runs in the table."""
         return [facts.summary for facts in self.shown]
 
     def set_facts(self, facts: list[RunFacts]) -> None:
@@ -166,8 +164,8 @@ class RunsTable(QTableView):
     open_folder = Signal(object)
     delete = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("runs")
         self.runs = RunsModel(self)
         self.setModel(self.runs)
@@ -243,10 +241,9 @@ class RunsTable(QTableView):
         key, falling = self.runs.sorted_by
         key = columns.NAME if key == "created" else key
         header = self.horizontalHeader()
-        blocked = header.blockSignals(True)
         at = self.runs.columns.index(key) if key in self.runs.columns else -1
-        header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
-        header.blockSignals(blocked)
+        with QSignalBlocker(header):
+            header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
 
     # -- selection -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
@@ -25,13 +25,13 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, is_busy, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_widget, fill, pages_of, row_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
@@ -63,18 +63,17 @@ class _Loaded:
 class ResultsTab(QWidget):
     """Reads the run folders whenever they may have changed; they are the only store."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self._shown_run: Path | None = None
         self._select: Path | None = None
-        self._reading: Task | None = None
+        self._reading = TaskSlot()
         self._stopped, self._read_so_far = False, 0
-        self._loading: Task | None = None
+        self._loading = TaskSlot()
         self._facts = FactsReader()
         self._told: dict[str, str] = {}
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("results_banner")
+        self.banner = ErrorBanner(name="results_banner")
         self.table = RunsTable()
         self.table.chosen.connect(self._load)
         self.curves = RunCurves()
@@ -88,46 +87,28 @@ class ResultsTab(QWidget):
     def _lay_out(self) -> None:
         page = Panes(self._session, "results", (self._runs_card(), self.details), (5, 3))
         page.restore((760, DETAILS_WIDTH))
-        to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."))
-        to_training.setObjectName("to_training")
-        to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
+        to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."), name="to_training",
+                                    clicked=lambda: self._session.go_to.emit("training"))
         empty = EmptyState(tr("No runs yet"),
                            tr("Every run you start appears here with its losses, its curves and its exports."),
                            [to_training])
         empty.setAcceptDrops(False)
-        self._pages = QStackedWidget()
         self.reading = ReadingPage()
-        for each in (self.reading, EmptyState.centred(empty), page, self.rows):
-            self._pages.addWidget(each)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addWidget(self._pages, 1)
+        self._pages = pages_of(self.reading, EmptyState.centred(empty), page, self.rows)
+        column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
 
     def _runs_card(self) -> Card:
         runs = Card()
         self.bar = RunsBar(self._session, self.table, runs)
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_M)
-        head.addWidget(text_label(tr("Runs"), "heading"))
-        head.addWidget(self.bar, 1)
-        upper = QWidget()
-        above = column_in(upper, theme.SPACE_S)
-        above.addWidget(self.bar.note)
-        above.addWidget(self.table, 1)
+        upper = column_widget(self.bar.note, (self.table, 1))
         halves = Panes(self._session, "runs", (upper, self.curves), (2, 3), Qt.Orientation.Vertical)
         halves.restore((220, 330))
-        runs.body.addLayout(head)
-        runs.body.addWidget(halves, 1)
+        fill(runs.body, row_of(text_label(tr("Runs"), "heading"), (self.bar, 1), spacing=theme.SPACE_M), (halves, 1))
         return runs
 
     def _connect(self) -> None:
         self._watcher = QFileSystemWatcher(self)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(LOOK_AGAIN_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._timer = QTimer(self, interval=LOOK_AGAIN_MS, singleShot=True, timeout=self.refresh)
         self._watcher.directoryChanged.connect(lambda: self._timer.start())
         self._session.run_changed.connect(self._timer.start)
         details = self.details
@@ -172,7 +153,7 @@ class ResultsTab(QWidget):
             self._read()
 
     def _read(self) -> None:
-        if self._reading is not None:
+        if self._reading.is_busy():
             return
         self._stopped, self._read_so_far = False, 0
         parent = paths.runs_dir()
@@ -180,8 +161,8 @@ class ResultsTab(QWidget):
             self._watcher.addPath(str(parent))
         if self._pages.currentWidget() is self.reading:
             self.reading.start()
-        self._reading = run_task(self, lambda task: self._facts.read(parent, task.progress, task.cancelled),
-                                 self._show_runs, self._not_read, self._show_progress)
+        self._reading.run(self, lambda task: self._facts.read(parent, task.progress, task.cancelled), self._show_runs,
+                          self._not_read, self._show_progress)
 
     def _show_progress(self, done: int, total: int) -> None:
         self._read_so_far = done
@@ -189,18 +170,15 @@ class ResultsTab(QWidget):
 
     def _stop_reading(self) -> None:
         """The user pressed Cancel: nothing is read until they say so, or come back to the tab."""
-        if self._reading is not None:
-            self._reading.cancel()
-        self._reading, self._stopped = None, True
+        self._reading.cancel()
+        self._stopped = True
         self.reading.show_cancelled(self._read_so_far)
 
     def _not_read(self, error: Exception) -> None:
-        self._reading = None
         self.reading.show_stopped(tr("The message above says why."))
         self.banner.show_error(error)
 
     def _show_runs(self, runs: list[RunFacts]) -> None:
-        self._reading = None
         self.reading.end()
         if self._pages.currentWidget() is not self.rows:
             self._pages.setCurrentIndex(2 if runs else 1)
@@ -228,23 +206,16 @@ class ResultsTab(QWidget):
         facts = self.table.selected_facts()
         self.curves.begin(len(facts))
         facts = facts[:MOST_COMPARED]
-        if self._loading is not None:
-            self._loading.cancel()
-            self._loading = None
+        self._loading.cancel()
         self.details.setEnabled(bool(facts))
         if not facts:
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
-        self._loading = run_task(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
-                                 self._not_loaded)
-
-    def _not_loaded(self, error: Exception) -> None:
-        self._loading = None
-        self.banner.show_error(error)
+        self._loading.run(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
+                          self.banner.show_error)
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
-        self._loading = None
         self.details.show_run(loaded.run, loaded.exports)
         if loaded.exporting is not None and not self.details.export.is_running():
             self.details.open_export()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig
@@ -14,9 +14,10 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import write
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 RATE_WIDTH, LENGTH_WIDTH = 72, 64
 
@@ -30,8 +31,8 @@ class ChangeEditor(QFrame):
 
     apply_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("change_editor")
         self.setProperty("bar", True)
         self._config: RunConfig | None = None
@@ -42,48 +43,30 @@ class ChangeEditor(QFrame):
         self.length = self._field("change_length", tr("Length of run"), LENGTH_WIDTH,
                                   tr("The length of the whole run, including the steps already done. Shorten it when "
                                      "eval loss stops improving."))
-        self.unit = ComboBox()
-        self.unit.setObjectName("change_unit")
-        self.unit.setAccessibleName(tr("Unit of the length"))
-        self.unit.setToolTip(tr("An epoch is one pass over the rows, a step one optimizer update."))
+        self.unit = named(ComboBox(), "change_unit", tr("Unit of the length"),
+                          tr("An epoch is one pass over the rows, a step one optimizer update."))
         self.unit.addItem(tr("epochs"), "epochs")
         self.unit.addItem(tr("steps"), "max_steps")
         self.unit.activated.connect(self._show_length)
-        self.problem = text_label("", "small", wrap=True)
-        self.problem.setProperty("tone", "bad")
+        self.problem = text_label("", "small", wrap=True, tone="bad")
         self._lay_out()
         self.hide()
 
     def _field(self, name: str, accessible: str, width: int, tooltip: str) -> QLineEdit:
-        line = QLineEdit()
-        line.setObjectName(name)
-        line.setAccessibleName(accessible)
-        line.setToolTip(tooltip)
+        line = named(QLineEdit(), name, accessible, tooltip)
         line.setFixedWidth(width)
         line.returnPressed.connect(self._apply)
         return line
 
     def _lay_out(self) -> None:
-        apply = SecondaryButton(tr("Apply"), tr("Takes effect at the next step."), "small")
-        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
-        apply.setObjectName("change_apply")
-        cancel.setObjectName("change_cancel")
-        apply.clicked.connect(self._apply)
-        cancel.clicked.connect(self.hide)
+        apply = SecondaryButton(tr("Apply"), tr("Takes effect at the next step."), "small", name="change_apply",
+                                clicked=self._apply)
+        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small", name="change_cancel", clicked=self.hide)
         add_key(self, QKeySequence(Qt.Key.Key_Escape), self.hide, inside=True)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        for widget in (text_label(tr("Learning rate"), "small"), self.rate,
-                       text_label(tr("Length of run"), "small"), self.length, self.unit):
-            row.addWidget(widget)
-        row.addStretch(1)
-        row.addWidget(cancel)
-        row.addWidget(apply)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        column.setSpacing(theme.SPACE_XS)
-        column.addLayout(row)
-        column.addWidget(self.problem)
+        row = row_of(text_label(tr("Learning rate"), "small"), self.rate, text_label(tr("Length of run"), "small"),
+                     self.length, self.unit, STRETCH, cancel, apply)
+        column_in(self, row, self.problem, spacing=theme.SPACE_XS,
+                  margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
 
     def open(self, config: RunConfig, history: RunHistory) -> None:
         """Show what holds now.
@@ -133,5 +116,4 @@ class ChangeEditor(QFrame):
                 self.apply_wanted.emit(values)
 
     def _say(self, problem: str) -> None:
-        self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
+        show_text(self.problem, problem)

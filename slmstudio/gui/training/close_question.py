@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core.i18n import tr
+from slmstudio.gui.common.dialogs import question
 
 
 def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
@@ -18,17 +18,12 @@ def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
     Returns:
         "keep" (it continues without the window), "pause" (save, and free the memory), "stop" or "cancel" (don't close).
     """
-
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setWindowTitle(tr("A run is in progress"))
-    box.setText(tr("“{name}” is still training.", name=name))
     sentences = [tr("It can continue without the window. Open SLM Studio again to see how far it has got."),
                  tr("If you pause it, it saves a checkpoint and frees its memory. Resume continues from there.")]
     if waiting:
         sentences.append(tr("The runs in the queue wait until you open the window again."))
-    box.setInformativeText(" ".join(sentences))
+    box = question(parent, tr("A run is in progress"), tr("“{name}” is still training.", name=name),
+                   " ".join(sentences))
     role = QMessageBox.ButtonRole
     keep = box.addButton(tr("Keep training"), role.AcceptRole)
     answers = {keep: "keep", box.addButton(tr("Pause and free memory"), role.AcceptRole): "pause",

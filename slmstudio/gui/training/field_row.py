@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFocusEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
@@ -17,7 +17,8 @@ from slmstudio.gui.common.plan_fields import FIXED, MEANINGS, choice_label, labe
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.hours import HoursEdit
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 LINES = 4
@@ -86,15 +87,12 @@ class FieldRow(QWidget):
         self.name = name
         # Two fields in one line, each with its button to reset it, would be wider than the card.
         self.label = ElidedLabel(label(name), "small", Qt.TextElideMode.ElideRight)
-        self.reason = text_label("", "small", wrap=True)
-        self.reason.setProperty("tone", "faint")
-        self.problem = text_label("", "small", wrap=True)
-        self.problem.setProperty("tone", "bad")
+        self.reason = text_label("", "small", wrap=True, tone="faint")
+        self.problem = text_label("", "small", wrap=True, tone="bad")
         self.problem.hide()
-        self._reset = IconButton("undo", tr("Let the plan decide this again"))
-        self._reset.setObjectName(f"reset_{name}")
+        self._reset = IconButton("undo", tr("Let the plan decide this again"), name=f"reset_{name}",
+                                 clicked=lambda: self.reset.emit(self.name))
         self._reset.hide()
-        self._reset.clicked.connect(lambda: self.reset.emit(self.name))
         self.editor = self._make_editor()
         self.editor.setObjectName(f"field_{name}")
         self.editor.setAccessibleName(label(name))
@@ -103,29 +101,19 @@ class FieldRow(QWidget):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_XS)
-        head.addWidget(self.label)
+        head = row_of(self.label, spacing=theme.SPACE_XS)
         if self.name in MEANINGS:
             head.addWidget(MeaningButton(*MEANINGS[self.name]))
         theme.grow(self.label, "setMinimumHeight", MEANING_HEIGHT)
-        head.addStretch(1)
-        head.addWidget(self._reset)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
+        fill(head, STRETCH, self._reset)
+        column = column_in(self, spacing=2)
         if not isinstance(self.editor, QCheckBox | HoursEdit):
-            column.addLayout(head)
-            column.addWidget(self.editor)
+            fill(column, head, self.editor)
         else:
-            line = QHBoxLayout()
-            line.addWidget(self.editor, 1)
-            line.addWidget(self._reset, 0, Qt.AlignmentFlag.AlignTop)
             self.label.setParent(self)
             self.label.hide()
-            column.addLayout(line)
-        column.addWidget(self.problem)
-        column.addWidget(self.reason)
+            column.addLayout(row_of((self.editor, 1), (self._reset, 0, Qt.AlignmentFlag.AlignTop), spacing=None))
+        fill(column, self.problem, self.reason)
 
     def _make_editor(self) -> QWidget:
         if self.name in FIXED:
@@ -201,8 +189,7 @@ class FieldRow(QWidget):
             self.editor.setText(text)
 
     def show_problem(self, text: str) -> None:
-        self.problem.setText(text)
-        self.problem.setVisible(bool(text))
+        show_text(self.problem, text)
         if text:
             self.reason.hide()
         self.editor.setProperty("invalid", bool(text))

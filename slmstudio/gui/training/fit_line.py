@@ -33,31 +33,19 @@ class FitLine(QWidget):
     measure_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._outlook: Outlook | None = None
         self._measuring = self._can_measure = False
-        self.line = text_label("", "small", wrap=True)
-        self.line.setObjectName("plan_fit")
+        self.line = text_label("", "small", wrap=True, name="plan_fit", selectable=True)
         self.line.setMinimumHeight(2 * self.line.fontMetrics().lineSpacing())  # what is below stays in its place
-        self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.energy = text_label("", "small", wrap=True)
-        self.energy.setObjectName("plan_energy")
-        self.energy.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.energy = text_label("", "small", wrap=True, name="plan_energy", selectable=True)
         self.measure = SecondaryButton(tr("Measure now"),
                                        tr("Try this plan's longest rows for a few seconds, to see whether they fit in "
-                                          "memory and how long a step takes. Nothing is learned or changed."),
-                                       "small")
-        self.measure.setObjectName("measure_fit")
-        self.measure.clicked.connect(self.measure_wanted)
-        self.strip = ProgressStrip()
-        self.strip.setObjectName("fit_progress")
-        self.strip.cancelled.connect(self.cancel_wanted)
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.line)
-        column.addWidget(self.energy)
-        column.addWidget(self.measure, 0, Qt.AlignmentFlag.AlignLeft)
-        column.addWidget(self.strip)
+                                          "memory and how long a step takes. Nothing is learned or changed."), "small",
+                                       name="measure_fit", clicked=self.measure_wanted)
+        self.strip = ProgressStrip(name="fit_progress", cancelled=self.cancel_wanted)
+        column_in(self, self.line, self.energy, (self.measure, 0, Qt.AlignmentFlag.AlignLeft), self.strip)
         self.show_outlook(None, can_measure=False)
 
     def show_outlook(self, outlook: Outlook | None, *, can_measure: bool, tariff: Tariff | None = None) -> None:

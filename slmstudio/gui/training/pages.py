@@ -11,7 +11,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_widget
 
 SIDE_WIDTHS = (270, 420)
 """Least and greatest width of the column at the right."""
@@ -29,23 +29,17 @@ class TrainingPages(QStackedWidget):
         super().__init__()
         self._session = session
         self.addWidget(self._make_empty())
-        page = QWidget()
-        row = row_in(page, theme.CARD_GAP)
-        row.addWidget(_column(left, (1, 0)))
-        row.addWidget(middle, 3)
         side = _column(right, (5, 4))
         side.setMinimumWidth(SIDE_WIDTHS[0])
         side.setMaximumWidth(SIDE_WIDTHS[1])
-        row.addWidget(side, 1)
+        page = row_widget(_column(left, (1, 0)), (middle, 3), (side, 1), spacing=theme.CARD_GAP)
         self.addWidget(page)
 
     def _make_empty(self) -> QWidget:
-        self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."))
-        self._to_data.setObjectName("to_data")
-        self._to_data.clicked.connect(lambda: self._session.go_to.emit("data"))
-        self._to_model = SecondaryButton(tr("Choose a base model…"), tr("Go to the Model tab."))
-        self._to_model.setObjectName("to_model")
-        self._to_model.clicked.connect(lambda: self._session.go_to.emit("model"))
+        self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."), name="to_data",
+                                      clicked=lambda: self._session.go_to.emit("data"))
+        self._to_model = SecondaryButton(tr("Choose a base model…"), tr("Go to the Model tab."), name="to_model",
+                                         clicked=lambda: self._session.go_to.emit("model"))
         self._empty = EmptyState(tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
         self._empty.setAcceptDrops(False)
         return EmptyState.centred(self._empty)
@@ -68,7 +62,7 @@ class TrainingPages(QStackedWidget):
 
 def _column(cards: Sequence[QWidget], stretches: Sequence[int]) -> QWidget:
     column = QWidget()
-    layout = column_in(column, theme.CARD_GAP)
+    layout = column_in(column, spacing=theme.CARD_GAP)
     for card, stretch in zip(cards, stretches, strict=True):
         layout.addWidget(card, stretch)
     return column

@@ -6,9 +6,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
 
@@ -30,13 +29,11 @@ class PlanButtons(QWidget):
     other_wanted = Signal()
     afresh_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._ready = self._running = self._showed_plan = False
         self._going_on = ""
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("plan_note")
-        self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.note = text_label("", "small", wrap=True, name="plan_note", selectable=True)
         self.start = PrimaryButton(tr("Start training"))
         self.queue = SecondaryButton(tr("Add to queue"),
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
@@ -57,9 +54,7 @@ class PlanButtons(QWidget):
         self.show_plan(running=False)
 
     def _lay_out(self) -> None:
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.note)
-        column.addWidget(self.afresh, 0, Qt.AlignmentFlag.AlignLeft)
+        column = column_in(self, self.note, (self.afresh, 0, Qt.AlignmentFlag.AlignLeft))
         self._using, last = ButtonRow(), ButtonRow()
         for row, buttons in ((self._using, (self.start, self.queue)), (last, (self.code, self.other))):
             for button in buttons:
@@ -111,5 +106,4 @@ class PlanButtons(QWidget):
         self.other.setToolTip(tooltip)
 
     def say(self, note: str) -> None:
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
+        show_text(self.note, note)

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.text import guard_text
@@ -39,8 +42,8 @@ class PlanPanel(Card):
         buttons: what to do with it.
     """
 
-    def __init__(self, planning: Planning, parent: QWidget | None = None):
-        super().__init__(tr("Plan"), parent=parent)
+    def __init__(self, planning: Planning):
+        super().__init__(tr("Plan"))
         self.planning = planning
         self.config: RunConfig | None = None
         self.rows: dict[str, FieldRow] = {}
@@ -48,17 +51,15 @@ class PlanPanel(Card):
         self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
         theme.grow(self, "setFixedWidth", WIDTH)
-        self._mode = SegmentedControl([tr("Simple"), tr("Expert")], tooltips=[
-            tr("The fields that matter most."), tr("Every field of the run.")])
-        self._mode.setObjectName("plan_mode")
+        self._mode = SegmentedControl([tr("Simple"), tr("Expert")],
+                                      tooltips=[tr("The fields that matter most."), tr("Every field of the run.")],
+                                      name="plan_mode")
         self._mode.setAccessibleName(tr("How much of the plan is shown"))
         self._mode.changed.connect(self._show_rows)
         self.header.addWidget(self._mode)
         self.fit, self.buttons = FitLine(), PlanButtons()
         self.start = self.buttons.start
-        self.body.addWidget(self._make_form(), 1)
-        self.body.addWidget(self.fit)
-        self.body.addWidget(self.buttons)
+        fill(self.body, (self._make_form(), 1), self.fit, self.buttons)
         self._show_rows()
         planning.active_changed.connect(self._set_editable)
         planning.planned.connect(self._planned)
@@ -67,10 +68,7 @@ class PlanPanel(Card):
 
     def _make_form(self) -> QWidget:
         page = QWidget()
-        page.setProperty("plain", True)
-        self._form = QVBoxLayout(page)
-        self._form.setContentsMargins(0, 0, theme.SPACE_M, 0)
-        self._form.setSpacing(theme.SPACE_M)
+        self._form = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_M, 0))
         shared = set(plan_fields.PAIRS.values())
         for heading, names in in_groups().items():
             title = text_label(heading, "section")
@@ -83,22 +81,13 @@ class PlanPanel(Card):
             for name in names:
                 if name not in shared:
                     self._add_line(name)
-        self.heat = text_label("", "small", wrap=True)
-        self.heat.setObjectName("plan_heat")
-        self.heat.setProperty("tone", "faint")
+        self.heat = text_label("", "small", wrap=True, name="plan_heat", tone="faint")
         self.heat.setToolTip(tr("What protects this machine while it trains. Switch to Expert to change it."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)
-        self._form.addWidget(self.cards)
-        self._form.addStretch(1)
-        area = QScrollArea()
-        area.setObjectName("plan_form")
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(page)
-        return area
+        fill(self._form, self.cards, STRETCH)
+        return named(scrolled(page), "plan_form")
 
     def _add_line(self, name: str) -> None:
         """One field, or two that belong together, such as micro-batch × accumulation."""
@@ -106,13 +95,9 @@ class PlanPanel(Card):
         if partner is None:
             self._form.addWidget(self.rows[name])
             return
-        line = QHBoxLayout()
-        line.setSpacing(theme.SPACE_S)
-        line.addWidget(self.rows[name], 3, Qt.AlignmentFlag.AlignTop)
-        line.addWidget(self.rows[partner], 2, Qt.AlignmentFlag.AlignTop)
-        column = QVBoxLayout()
-        column.setSpacing(2)
-        column.addLayout(line)
+        line = row_of((self.rows[name], 3, Qt.AlignmentFlag.AlignTop),
+                      (self.rows[partner], 2, Qt.AlignmentFlag.AlignTop))
+        column = column_of(line, spacing=2)
         for each in (name, partner):  # the reasons take the whole width
             column.addWidget(self.rows[each].reason)
         self._form.addLayout(column)

@@ -15,7 +15,7 @@ from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -122,14 +122,14 @@ class Planning(QObject):
         self._session = session
         self._lengths: tuple[Any, list[int]] | None = None
         self._made_for: _Wish | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._refused: list[Problem] | None = None
         session.machine_changed.connect(self.refresh)
         session.template_changed.connect(self.refresh)
 
     def is_busy(self) -> bool:
         """Whether a plan is being made: `config` is the one before."""
-        return self._task is not None
+        return self._task.is_busy()
 
     def can_start(self) -> bool:
         """Whether `config` is the plan of what is chosen now, or will be as soon as it is made."""
@@ -194,15 +194,13 @@ class Planning(QObject):
             self.after = None
         wish = self._wish(dataset, model)
         if wish == self._made_for:
-            if self.config is not None and self._task is None:
+            if self.config is not None and not self.is_busy():
                 self.confirmed.emit()
                 if self._refused is not None:
                     self.refused.emit(self._refused)
             return
         self._made_for = wish
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         if problems := self._problems():
             self._fail(UserError(tr("The plan can't be used."), tr("Some values are wrong."), tr("Correct them."),
                                  problems))
@@ -211,13 +209,13 @@ class Planning(QObject):
         lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
 
         def done(answer: _Answer) -> None:
-            self._task = self._refused = None
+            self._refused = None
             self._lengths = (about, answer.lengths) if answer.lengths is not None else self._lengths
             self.config, self.train_rows, self.outlook = answer.config, answer.train_rows, answer.outlook
             self.objectives = answer.objectives
             self.planned.emit()
 
-        self._task = run_task(self, lambda task: _plan(wish, lengths), done, self._fail)
+        self._task.run(self, lambda task: _plan(wish, lengths), done, self._fail)
 
     def _wish(self, dataset: Dataset, model: ModelFacts) -> _Wish:
         """What a plan would be made from now."""
@@ -245,7 +243,7 @@ class Planning(QObject):
         return problems + RunConfig(**{"name": "x", "model": "x", "train_file": "x", **values}).problems()
 
     def _fail(self, error: Exception) -> None:
-        self._task = self.outlook = None
+        self.outlook = None
         problems = error.problems if isinstance(error, UserError) else []
         of_fields = [problem for problem in problems if problem.field in FIELDS]
         if not problems or len(of_fields) < len(problems):

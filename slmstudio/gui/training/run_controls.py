@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import row_in, row_of
 
 
 class RunControls(QWidget):
@@ -25,39 +25,34 @@ class RunControls(QWidget):
     stop = Signal()
     end_now = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._paused = self.stopping = False
         self.freeing = False
         self.pause_button = SecondaryButton(tr("Pause"),
                                             tr("Stop computing after this step and keep everything in memory, to use "
-                                               "the machine for something else."))
+                                               "the machine for something else."),
+                                            clicked=lambda: (self.resume if self._paused else self.pause).emit())
         self.more = IconButton("chevron-down", tr("Other ways to pause"))
         self.more.setProperty("kind", "outlined")
         self.checkpoint_button = SecondaryButton(tr("Checkpoint now"),
                                                  tr("Save a checkpoint after this step. The run can continue from it "
-                                                    "after a power cut."))
+                                                    "after a power cut."), clicked=self.checkpoint)
         self.stop_button = SecondaryButton(tr("Stop and keep"),
                                            tr("Finish this step, save, and end the run. What it has learned is kept."),
-                                           "danger")
+                                           "danger", clicked=self._stop)
         self.end_button = SecondaryButton(tr("End now"),
                                           tr("End the process without waiting for the step. Anything after the last "
-                                             "checkpoint is lost."), "danger")
+                                             "checkpoint is lost."), "danger", clicked=self.end_now)
         self._lay_out()
         self._make_menu()
-        self.pause_button.clicked.connect(lambda: (self.resume if self._paused else self.pause).emit())
-        self.checkpoint_button.clicked.connect(self.checkpoint)
-        self.stop_button.clicked.connect(self._stop)
-        self.end_button.clicked.connect(self.end_now)
         self._dress()
         theme.THEME.changed.connect(self._dress)
         self.hide()
 
     def _lay_out(self) -> None:
-        row = row_in(self, theme.SPACE_S)
-        pausing = QHBoxLayout()
-        pausing.setSpacing(2)
-        row.addLayout(pausing)
+        pausing = row_of(spacing=2)
+        row = row_in(self, pausing)
         for name, button in (("pause", self.pause_button), ("pause_more", self.more),
                              ("checkpoint", self.checkpoint_button), ("end_now", self.end_button),
                              ("stop", self.stop_button)):

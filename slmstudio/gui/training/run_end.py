@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
@@ -18,6 +18,7 @@ from slmstudio.gui.common.run_grid import number_text as figure_text
 from slmstudio.gui.common.run_texts import steps_text
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_of, row_in
 
 NOTE_WIDTH = 160
 """So that the sentence doesn't become a column of single words beside the buttons."""
@@ -39,14 +40,12 @@ class RunEnd(QWidget):
     export_wanted = Signal()
     chat_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._details = ""
         self._asked: dict[str, Any] = {}
-        self.result = text_label("", "strong", wrap=True)
-        self.result.setObjectName("run_result")
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("run_result_note")
+        self.result = text_label("", "strong", wrap=True, name="run_result")
+        self.note = text_label("", "small", wrap=True, name="run_result_note")
         theme.grow(self.note, "setMinimumWidth", NOTE_WIDTH)
         self._make_buttons()
         self._lay_out()
@@ -54,36 +53,26 @@ class RunEnd(QWidget):
 
     def _make_buttons(self) -> None:
         self.copy_button = SecondaryButton(tr("Copy details"),
-                                           tr("Copy the last thing that the worker printed, for a bug report."))
-        self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."))
+                                           tr("Copy the last thing that the worker printed, for a bug report."),
+                                           clicked=lambda: QGuiApplication.clipboard().setText(self._details))
+        self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."),
+                                           clicked=self.resume_run)
         self.consent_button = PrimaryButton("",
                                             tr("Continue from the newest checkpoint with this value. Nothing else "
-                                               "would save enough memory."))
+                                               "would save enough memory."),
+                                            clicked=lambda: self.consent.emit(self._asked))
         self.more_button = SecondaryButton(tr("Continue with more data…"),
                                            tr("Plan another run that continues from what this one has learned, with "
-                                              "other rows."))
+                                              "other rows."), clicked=self.more_data)
         self.chat_button = PrimaryButton(tr("Chat"),
                                          tr("Talk to the trained model, side by side with its base model. No export "
-                                            "needed."))
+                                            "needed."), clicked=self.chat_wanted)
         self.export_button = SecondaryButton(tr("Export…"),
                                              tr("Make a GGUF file of the result, to chat with it or use it in other "
-                                                "programs."))
-        self.copy_button.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._details))
-        self.resume_button.clicked.connect(self.resume_run)
-        self.consent_button.clicked.connect(lambda: self.consent.emit(self._asked))
-        self.more_button.clicked.connect(self.more_data)
-        self.chat_button.clicked.connect(self.chat_wanted)
-        self.export_button.clicked.connect(self.export_wanted)
+                                                "programs."), clicked=self.export_wanted)
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
-        column = QVBoxLayout()
-        column.setSpacing(2)
-        column.addWidget(self.result)
-        column.addWidget(self.note)
-        row.addLayout(column, 1)
+        row = row_in(self, (column_of(self.result, self.note, spacing=2), 1))
         for name, button in (("copy_details", self.copy_button), ("more_data", self.more_button),
                              ("resume_run", self.resume_button), ("consent", self.consent_button),
                              ("export", self.export_button), ("chat", self.chat_button)):

@@ -5,22 +5,23 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QSize, Qt
 from PySide6.QtGui import QAction, QFontMetrics, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_grid import scrolled
 from slmstudio.gui.common.run_texts import event_text, is_alarming
+from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import fill
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 
 
 def clock(when: Any) -> str:
@@ -137,13 +138,13 @@ class _WrappedLines(QStyledItemDelegate):
 class RunFeed(Card):
     """What happened, or the log: one of the two."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self.title.hide()
         self.feed, self.log = FeedModel(self), LogModel(self)
-        self.mode = SegmentedControl([tr("Events"), tr("Log")], tooltips=[
-            tr("Evaluations, checkpoints, changes and warnings of the run."), tr("Every line the run logged.")])
-        self.mode.setObjectName("feed_mode")
+        self.mode = SegmentedControl([tr("Events"), tr("Log")],
+                                     tooltips=[tr("Evaluations, checkpoints, changes and warnings of the run."),
+                                               tr("Every line the run logged.")], name="feed_mode")
         self.mode.setAccessibleName(tr("Events or log"))
         self.header.insertWidget(0, self.mode)
         self._nothing = text_label(
@@ -159,18 +160,14 @@ class RunFeed(Card):
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._add_copy()
         self._add_switches()
-        self.body.addWidget(self._nothing_area, 1)
-        self.body.addWidget(self.feed_view, 1)
-        self.body.addWidget(self.log_view, 1)
+        fill(self.body, (self._nothing_area, 1), (self.feed_view, 1), (self.log_view, 1))
         self.mode.changed.connect(self._show_mode)
         self._show_mode()
         theme.THEME.changed.connect(self._repaint)
 
     def _make_view(self, model: QAbstractListModel, name: str, object_name: str) -> QListView:
-        view = QListView()
+        view = named(QListView(), object_name, name)
         view.setModel(model)
-        view.setAccessibleName(name)
-        view.setObjectName(object_name)
         view.setProperty("lines", True)
         view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -180,15 +177,13 @@ class RunFeed(Card):
         return view
 
     def _add_switches(self) -> None:
-        self.warnings = SecondaryButton(tr("Warnings"), tr("Show only warnings and errors."), "small")
-        self.warnings.setObjectName("log_warnings")
+        self.warnings = SecondaryButton(tr("Warnings"), tr("Show only warnings and errors."), "small",
+                                        name="log_warnings")
         self.warnings.setCheckable(True)
         self.warnings.toggled.connect(lambda on: self.log.set_level(LEVELS["warning"] if on else 0))
-        self._copy = IconButton("copy", tr("Copy the selected lines of the log, or all of them"))
-        self._copy.setObjectName("copy_log")
-        self._copy.clicked.connect(self.copy_log)
-        self.header.addWidget(self.warnings)
-        self.header.addWidget(self._copy)
+        self._copy = IconButton("copy", tr("Copy the selected lines of the log, or all of them"), name="copy_log",
+                                clicked=self.copy_log)
+        fill(self.header, self.warnings, self._copy)
 
     def _show_mode(self) -> None:
         log = self.mode.current() == 1

@@ -5,22 +5,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import adjusted_text, outcome_chip, phase_text
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import fill, pages_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.training.change_editor import ChangeEditor
 from slmstudio.gui.training.guard.section import GuardSection, is_resting
@@ -53,11 +53,10 @@ class RunPanel(Card):
     change_wanted = Signal()
     guard_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self.title.setText(tr("No run yet"))
-        self.chip = Chip()
-        self.chip.setObjectName("run_state")
+        self.chip = Chip(name="run_state")
         self.chip.hide()
         self.header.insertWidget(1, self.chip)
         self.plots: RunPlots | None = None
@@ -69,20 +68,13 @@ class RunPanel(Card):
         for signal in (self.controls.stop, self.controls.free):
             signal.connect(lambda: self._show_state(self._history))
         self.header.addWidget(self.controls)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("run_banner")
-        self.remark = text_label("", "small", wrap=True)
-        self.remark.setObjectName("run_remark")
-        self.remark.setProperty("tone", "warn")
+        self.banner = ErrorBanner(name="run_banner")
+        self.remark = text_label("", "small", wrap=True, name="run_remark", tone="warn")
         self.remark.hide()
-        self._pages = QStackedWidget()
-        self._waiting = text_label("", "muted", wrap=True)
-        self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._waiting.setObjectName("run_waiting")
-        self._pages.addWidget(self._waiting)
-        for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark):
-            self.body.addWidget(widget)
-        self.body.addWidget(self._pages, 1)
+        self._waiting = text_label("", "muted", wrap=True, name="run_waiting", centred=True)
+        self._pages = pages_of(self._waiting)
+        fill(self.body, self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark,
+             (self._pages, 1))
 
     def minimumSizeHint(self) -> QSize:
         """Long sentences above the plots are never cut: in a lower window the page scrolls."""
@@ -95,28 +87,16 @@ class RunPanel(Card):
         self.updateGeometry()
 
     def _make_progress(self) -> QWidget:
-        self._progress = QWidget()
-        row = QHBoxLayout(self._progress)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Progress of the run"))
-        self.count = text_label("", "strong")
-        self.count.setObjectName("run_count")
-        self.clock = text_label("", "small")
-        self.clock.setObjectName("run_clock")
+        self.count = text_label("", "strong", name="run_count")
+        self.clock = text_label("", "small", name="run_clock")
         self.change_button = SecondaryButton(tr("Change…"),
                                              tr("Change the learning rate or the length of the run while it trains."),
-                                             "small")
-        self.change_button.setObjectName("change")
-        self.change_button.clicked.connect(self._toggle_change)
+                                             "small", name="change", clicked=self._toggle_change)
         self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run pauses: temperature, battery, hours."),
-                                            "small")
-        self.guard_button.setObjectName("change_guard")
-        self.guard_button.clicked.connect(self.guard_wanted)
-        row.addWidget(self.bar, 1)
-        for widget in (self.count, self.clock, self.change_button, self.guard_button):
-            row.addWidget(widget)
+                                            "small", name="change_guard", clicked=self.guard_wanted)
+        self._progress = row_widget((self.bar, 1), self.count, self.clock, self.change_button, self.guard_button)
         self._progress.hide()
         return self._progress
 
@@ -220,8 +200,7 @@ class RunPanel(Card):
         if history.change_refused and self._live:
             parts.append(history.change_refused)
         text = " ".join(_sentence(part) for part in parts)
-        self.remark.setText(text)
-        self.remark.setVisible(bool(text))
+        show_text(self.remark, text)
 
     def _show_steps(self, history: RunHistory) -> None:
         total = history.total_steps

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QScrollArea, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -17,10 +17,11 @@ from slmstudio.core.run.queue import Entry
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_in
 from slmstudio.gui.training.plan_panel import WIDTH
 
 ROW_HEIGHT, SHOWN_ROWS = 26, 3
@@ -126,13 +127,12 @@ class QueueCard(Card):
 
     start_wanted = Signal()
 
-    def __init__(self, runs: RunQueue, parent: QWidget | None = None):
-        super().__init__(parent=parent, title=tr("Queue"))
+    def __init__(self, runs: RunQueue):
+        super().__init__(title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.start = SecondaryButton(tr("Start next"), tr("Start the first waiting run."), "small")
-        self.start.setObjectName("queue_start")
-        self.start.clicked.connect(self.start_wanted)
+        self.start = SecondaryButton(tr("Start next"), tr("Start the first waiting run."), "small", name="queue_start",
+                                     clicked=self.start_wanted)
         self.header.addWidget(self.start)
         self._area = QScrollArea()
         self._area.setAccessibleName(tr("Waiting runs"))
@@ -149,9 +149,8 @@ class QueueCard(Card):
 
     def _show(self) -> None:
         entries = self._runs.entries
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = column_in(page, 0)
+        page = plain_page()
+        column = column_in(page, spacing=0)
         for index, entry in enumerate(entries):
             column.addWidget(self._line(entry, index, len(entries)))
         column.addStretch(1)
@@ -164,13 +163,9 @@ class QueueCard(Card):
     def _line(self, entry: Entry, index: int, count: int) -> QWidget:
         line = QWidget()
         theme.grow(line, "setFixedHeight", ROW_HEIGHT)
-        row = QHBoxLayout(line)
-        row.setContentsMargins(0, 0, theme.SPACE_XS, 0)
-        row.setSpacing(2)
-        name = ElidedLabel(entry.name)
-        name.setObjectName("queue_name")
+        name = ElidedLabel(entry.name, name="queue_name")
         name.setMinimumWidth(1)
-        row.addWidget(name, 1)
+        row = row_in(line, (name, 1), spacing=2, margins=(0, 0, theme.SPACE_XS, 0))
         if entry.state != "waiting":
             chip = Chip()
             chip.set(*outcome_chip(entry.state),
@@ -183,9 +178,7 @@ class QueueCard(Card):
                  index < count - 1),
                 ("close", "remove", tr("Remove {name} from the queue. Its folder stays.", name=entry.name),
                  partial(self._runs.remove, entry), True)):
-            button = IconButton(icon, tooltip)
-            button.setObjectName(f"queue_{key}")
+            button = IconButton(icon, tooltip, name=f"queue_{key}", clicked=lambda _=False, act=act: act())
             button.setEnabled(possible)
-            button.clicked.connect(lambda _=False, act=act: act())
             row.addWidget(button)
         return line

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -22,6 +22,7 @@ from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.training import close_question
 from slmstudio.gui.training.after_run import NextRun
 from slmstudio.gui.training.fit_check import FitCheck
@@ -40,14 +41,13 @@ from slmstudio.gui.training.watch_panel import WatchPanel
 class TrainingTab(QWidget):
     """Plans a run, starts it, follows it, and shows how it ended."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.followed = FollowedRun(session, self)
         self._planning_next = False
         self._ended_before: Path | None = None  # the run whose end was served by the tab before this one
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("training_banner")
+        self.banner = ErrorBanner(name="training_banner")
         self.planning = Planning(session, self)
         self.plan, self.run, self.watch, self.feed = PlanPanel(self.planning), RunPanel(), WatchPanel(), RunFeed()
         self.next = NextRun(session, self.plan, self.planning, self)
@@ -55,11 +55,7 @@ class TrainingTab(QWidget):
         self.queue_card = QueueCard(self.next.queue)
         self.machines = SeveralMachines(self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
-        column.setSpacing(theme.CARD_GAP)
-        column.addWidget(self.banner)
-        column.addWidget(self._pages, 1)
+        column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._connect()
         self._show_choice()
         if session.run is not None:
@@ -99,8 +95,9 @@ class TrainingTab(QWidget):
         run, controls = self.followed, self.run.controls
         for signal, name in ((controls.pause, "pause"), (controls.resume, "resume"), (controls.free, "free"),
                              (controls.checkpoint, "checkpoint"), (controls.stop, "stop"),
-                             (controls.end_now, "end_now"), (self.watch.sample_wanted, "sample")):
+                             (self.watch.sample_wanted, "sample")):
             signal.connect(partial(run.ask, name))
+        controls.end_now.connect(run.end_now)
         self.run.change_wanted.connect(lambda: self.run.open_change(run.now()))
         self.run.change.apply_wanted.connect(run.change)
         self.run.guard_wanted.connect(lambda: self.run.guard.toggle_editor(run.now()))

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_grid import scrolled
+from slmstudio.gui.common.widgets.areas import plain_page, scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
-from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
 
 
 class WatchPanel(Card):
@@ -28,52 +29,39 @@ class WatchPanel(Card):
 
     sample_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Watch it learn"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Watch it learn"))
         self._samples: list[dict[str, Any]] = []
         self._shown: dict[str, Any] | None = None
         self._asking = False
         self._last_when_asked: dict[str, Any] | None = None
         self.now = SecondaryButton(tr("Sample now"),
                                    tr("Ask the fixed questions after this step, without waiting for the next "
-                                      "evaluation."), "small")
-        self.now.setObjectName("sample_now")
-        self.now.clicked.connect(self._ask)
+                                      "evaluation."), "small", name="sample_now", clicked=self._ask)
         self.header.addWidget(self.now)
-        self.waiting = text_label("", "small", wrap=True)
-        self.waiting.setObjectName("watch_waiting")
+        self.waiting = text_label("", "small", wrap=True, name="watch_waiting")
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
         # Large text needs more room than there may be.
         self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
-        self.body.addWidget(self._waiting_area, 1)
-        self.body.addWidget(self._make_steps())
-        self._area = BubbleArea(theme.SPACE_S)
-        self._area.setObjectName("watch_answers")
-        self._area.setAccessibleName(tr("Answers of the model"))
+        fill(self.body, (self._waiting_area, 1), self._make_steps())
+        self._area = named(BubbleArea(theme.SPACE_S), "watch_answers", tr("Answers of the model"))
         self.body.addWidget(self._area, 1)
         self.show_none()
 
     def _make_steps(self) -> QWidget:
         self._steps = QWidget()
-        row = QHBoxLayout(self._steps)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_XS)
+        row = row_in(self._steps, spacing=theme.SPACE_XS)
         self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"))
         self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
-        self.slider = Slider(Qt.Orientation.Horizontal)
-        self.slider.setObjectName("watch_slider")
-        self.slider.setAccessibleName(tr("Which evaluation's answers are shown"))
-        self.slider.setToolTip(tr("Drag to the left to see what it answered earlier."))
-        self.step = text_label("", "small")
-        self.step.setObjectName("watch_step")
+        self.slider = named(Slider(Qt.Orientation.Horizontal), "watch_slider",
+                            tr("Which evaluation's answers are shown"),
+                            tr("Drag to the left to see what it answered earlier."))
+        self.step = text_label("", "small", name="watch_step")
         for name, button, by in (("watch_earlier", self.earlier, -1), ("watch_later", self.later, 1)):
             button.setObjectName(name)
             button.clicked.connect(lambda _=False, by=by: self.slider.setValue(self.slider.value() + by))
         self.slider.valueChanged.connect(self._show_at)
-        row.addWidget(self.earlier)
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.later)
-        row.addWidget(self.step)
+        fill(row, self.earlier, (self.slider, 1), self.later, self.step)
         return self._steps
 
     def show_none(self) -> None:
@@ -159,20 +147,16 @@ class WatchPanel(Card):
         return tr("step {step:,}", step=sample['global_step'])
 
     def _make_page(self, sample: dict[str, Any]) -> QWidget:
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_S)
+        page = plain_page()
+        column = column_in(page, margins=(0, 0, theme.SPACE_S, 0))
         self._area.bubbles = []
         for each in sample["samples"]:
             self._add(column, "user", str(each.get("prompt") or ""), tr("Question"))
             self._add(column, "assistant", str(each.get("answer") or "").strip() or tr("(empty answer)"),
                       self._step_text(sample))
             if each.get("reference"):
-                reference = text_label(breakable(
-                    tr("Reference: {text}", text=_cut(str(each["reference"])))), "small", wrap=True)
-                reference.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                reference = text_label(breakable(tr("Reference: {text}", text=_cut(str(each["reference"])))), "small",
+                                       wrap=True, selectable=True)
                 column.addWidget(reference)
         column.addStretch(1)
         return page

@@ -7,25 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QDialog,
-    QFileDialog,
-    QHBoxLayout,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QAbstractItemView, QDialog, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.votes.texts import verdict_text
 
 if TYPE_CHECKING:
@@ -44,25 +36,20 @@ class VotesDialog(QDialog):
         self.resize(760, 400)
         self._votes: list[Vote] = []
         self._tallies: list[Tally] = []
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("votes_banner")
+        self.banner = ErrorBanner(name="votes_banner")
         self.table = QTableWidget(0, 6)
         self.table.setObjectName("votes_table")
-        self.note = text_label(tr("Reading the votes…"), "muted", wrap=True)
-        self.note.setObjectName("votes_note")
-        self.sentence = text_label("", "body", wrap=True)
-        self.sentence.setObjectName("votes_sentence")
+        self.note = text_label(tr("Reading the votes…"), "muted", wrap=True, name="votes_note")
+        self.sentence = text_label("", "body", wrap=True, name="votes_sentence")
         self.export = SecondaryButton(tr("Export these pairs…"),
                                       tr("Save the selected comparison as a preference dataset: the better answers as "
-                                         "chosen, the others as rejected."))
-        self.export.setObjectName("votes_export")
+                                         "chosen, the others as rejected."), name="votes_export",
+                                      clicked=lambda: self._choose_file(self._chosen()))
         self.export_all = SecondaryButton(tr("Export all pairs…"),
                                           tr("Save all comparisons as one preference dataset, whichever models were "
-                                             "compared."))
-        self.export_all.setObjectName("votes_export_all")
+                                             "compared."), name="votes_export_all",
+                                          clicked=lambda: self._choose_file(None))
         self._lay_out()
-        self.export.clicked.connect(lambda: self._choose_file(self._chosen()))
-        self.export_all.clicked.connect(lambda: self._choose_file(None))
         self.table.itemSelectionChanged.connect(self._show_chosen)
         self.read()
 
@@ -82,21 +69,10 @@ class VotesDialog(QDialog):
             wide = column in (0, 2)
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch if wide else
                                         QHeaderView.ResizeMode.ResizeToContents)
-        close = PrimaryButton(tr("Done"), tr("Close this list."))
-        close.setObjectName("votes_close")
-        close.clicked.connect(self.accept)
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.SPACE_S)
-        foot.addWidget(self.export)
-        foot.addWidget(self.export_all)
-        foot.addStretch(1)
-        foot.addWidget(close)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        for widget in (self.banner, self.table, self.sentence, self.note):
-            column.addWidget(widget)
-        column.addLayout(foot)
+        close = PrimaryButton(tr("Done"), tr("Close this list."), name="votes_close", clicked=self.accept)
+        column = column_in(self, self.banner, self.table, self.sentence, self.note,
+                           row_of(self.export, self.export_all, STRETCH, close), spacing=theme.SPACE_M,
+                           margins=theme.SPACE_L)
 
     def read(self) -> None:
         """Read the votes from the disk."""
@@ -139,13 +115,8 @@ class VotesDialog(QDialog):
         self.export_all.setEnabled(any(each.decided for each in self._tallies))
 
     def _choose_file(self, between: Tally | None) -> None:
-        dialog = QFileDialog(self, tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
-                             tr("Datasets") + " (*.jsonl)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("jsonl")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.export_to(Path(name), between))
-        dialog.open()
+        choose_file(self, tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
+                    tr("Datasets") + " (*.jsonl)", lambda path: self.export_to(path, between))
 
     def export_to(self, path: Path, between: Tally | None) -> None:
         """Write the pairs of one comparison, or of all."""

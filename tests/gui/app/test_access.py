@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 from shiboken6 import isValid
 from support import evaluated_runs
 
-from slmstudio.gui.app.doctor_dialog import DoctorDialog
+from slmstudio.gui.app.doctor.dialog import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common.session import TABS
 
@@ -62,7 +62,7 @@ def places(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:
         yield f"data, {mode}", window
     window.go_to("results")
     results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
     for page in range(2):
         results.details.tabs.set_current(page)
         QApplication.processEvents()

@@ -23,7 +23,7 @@ from slmstudio.gui.app.desktop import notices as desktop_notices
 from slmstudio.gui.app.desktop.notices import DesktopNotices
 from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import notices, theme
 from slmstudio.gui.common.session import JobStatus, Notice
 from slmstudio.gui.common.widgets import banner

@@ -23,7 +23,7 @@ from shiboken6 import isValid
 from support import evaluated_runs
 
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
@@ -158,7 +158,7 @@ def test_the_focus_is_seen_on_every_control(qtbot, qapp, window, studio_home, tm
         data.open_sample()
     window.go_to("results")
     results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
     unseen: list[tuple[str, ...]] = []
     looked_at: set[tuple[str, ...]] = set()
     for scheme in ("light", "dark"):

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from support.window import press
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.app.main_window import MainWindow
-
-
-@pytest.fixture
-def window(qtbot, session) -> MainWindow:
-    shown = MainWindow(session)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.painted):
-        shown.show()
-    return shown
-
-
-def press(qtbot, window: MainWindow, name: str) -> None:
-    qtbot.mouseClick(window.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
 
 
 def finished(play, model: Path, rows: Path, evaluated: Path) -> Path:

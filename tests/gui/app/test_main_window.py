@@ -8,13 +8,14 @@ import sys
 
 import pytest
 from PySide6.QtCore import QEvent, QObject, QRect, Qt
-from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QTabBar, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QPushButton, QTabBar, QToolButton, QWidget
+from support.window import text
 
 from slmstudio.core import settings
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
 
@@ -22,19 +23,6 @@ GIB = 1024**3
 CPU_ONLY = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (), False, False, "No NVIDIA driver was found.")
 WITH_GPU = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB,
                    (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, int(11.2 * GIB), (8, 6)),), False, False)
-
-
-@pytest.fixture
-def window(qtbot, session: Session) -> MainWindow:
-    shown = MainWindow(session)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.painted):
-        shown.show()
-    return shown
-
-
-def text(window: MainWindow, name: str) -> str:
-    return window.findChild(QLabel, name).text()
 
 
 def test_it_begins_with_the_data_tab(window: MainWindow):

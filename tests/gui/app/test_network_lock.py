@@ -9,15 +9,6 @@ from slmstudio.core.lock.proof import Attempt, Proof
 from slmstudio.core.lock.worker_lock import LockState
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.network_lock import NetworkLock
-from slmstudio.gui.common.session import Session
-
-
-@pytest.fixture
-def window(qtbot, session: Session) -> MainWindow:
-    shown = MainWindow(session)
-    qtbot.addWidget(shown)
-    shown.show()
-    return shown
 
 
 def test_it_is_green_only_after_the_lock_was_tried(qtbot, window: MainWindow):

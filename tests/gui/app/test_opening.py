@@ -5,26 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 from slmstudio.__main__ import is_path
 from slmstudio.core import paths
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.app import opening
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common.session import TABS, Session
+from slmstudio.gui.common.session import TABS
 
 LIMIT = 60_000  # milliseconds
-
-
-@pytest.fixture
-def window(qtbot, session: Session) -> MainWindow:
-    shown = MainWindow(session)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.painted, timeout=LIMIT):
-        shown.show()
-    return shown
 
 
 def tab(window: MainWindow) -> str:
@@ -50,7 +39,7 @@ def test_a_run_is_selected_in_results(qtbot, window, session, studio_home, tiny_
     for run, argument in ((first, first / "run.json"), (second, second), (first, first)):
         opening.open_files([argument], session, window)
         qtbot.waitUntil(lambda run=run: [each.folder for each in results.table.selected()] == [run]
-                        and results._loading is None and results._reading is None, timeout=LIMIT)
+                        and not results._loading.is_busy() and not results._reading.is_busy(), timeout=LIMIT)
         assert tab(window) == "results" and results.details.shows(run)
 
 

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 from support import evaluated_runs
 from support.shown_texts import cut, untranslated
+from support.window import settle
 
 from slmstudio.core import i18n, paths
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import catalogue, facts
-from slmstudio.gui.app.doctor_dialog import DoctorDialog
+from slmstudio.gui.app.doctor.dialog import DoctorDialog
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
@@ -42,12 +42,6 @@ def nobodys_language(qapp) -> Iterator[None]:
     yield
     i18n.use("en")
     qt_texts.speak(qapp)
-
-
-def settle() -> None:
-    QThreadPool.globalInstance().waitForDone()
-    for _ in range(3):
-        QApplication.processEvents()
 
 
 def dialogs(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:
@@ -93,7 +87,7 @@ def states(qtbot, window: MainWindow, tiny_model: Path) -> Iterator[tuple[str, Q
     evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
     window.go_to("results")
     results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None, timeout=20_000)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy(), timeout=20_000)
     for page in range(2):
         results.details.tabs.set_current(page)
         settle()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from PySide6.QtWidgets import QLabel
 
 from slmstudio.core.hardware import describe
@@ -21,14 +20,6 @@ from slmstudio.gui.common.widgets.labels import Chip
 GIB = 1024**3
 CARD = GpuReading(0, "NVIDIA GeForce RTX 3060", temperature_c=46, slowdown_c=95, power_w=168.0, power_limit_w=170.0,
                   memory_used=8 * GIB, memory_total=12 * GIB)
-
-
-@pytest.fixture
-def window(qtbot, session: Session) -> MainWindow:
-    shown = MainWindow(session)
-    qtbot.addWidget(shown)
-    shown.show()
-    return shown
 
 
 def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, window: MainWindow):

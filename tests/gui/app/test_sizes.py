@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QThreadPool
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 from support import evaluated_runs
 from support.shown_texts import cut
 from support.tiers import first_fast
+from support.window import settle
 
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
@@ -41,14 +42,8 @@ def window(qtbot, bare: MainWindow, tiny_model: Path) -> MainWindow:
         data.open_sample()
     bare.go_to("results")
     results = bare.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
+    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
     return bare
-
-
-def settle() -> None:
-    QThreadPool.globalInstance().waitForDone()
-    for _ in range(3):
-        QApplication.processEvents()
 
 
 @pytest.mark.parametrize("looks", [[(900, 600, 100)], pytest.param(LARGE, marks=pytest.mark.full)],

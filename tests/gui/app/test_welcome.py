@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
+from support.window import texts
 
 from slmstudio.core import disk_space, home_folder, paths, settings
 from slmstudio.core.errors import UserError
@@ -21,7 +22,7 @@ from slmstudio.gui.app import welcome_facts
 from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.home_folder_missing import PlaceMissing
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.app.welcome_facts import Found
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
@@ -61,10 +62,6 @@ def window(qtbot: QtBot, fresh: Session) -> MainWindow:
 def look(qtbot: QtBot, window: MainWindow) -> None:
     with qtbot.waitSignal(window.welcome.found, timeout=LONG):
         window.welcome.look()
-
-
-def texts(widget: QWidget) -> str:
-    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisibleTo(widget))
 
 
 def press(qtbot: QtBot, widget: QWidget, name: str) -> None:

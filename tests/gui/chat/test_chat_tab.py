@@ -7,7 +7,8 @@ import json
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QLineEdit, QPlainTextEdit, QPushButton, QSlider
 from support import chat_window
-from support.chat_window import ask, press, ready, said
+from support.chat_window import ask, ready, said
+from support.window import press
 
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.gui.chat.bubble import CURSOR

@@ -5,7 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit, QPushButton
 from support import chat_window
-from support.chat_window import ask, press, ready, said
+from support.chat_window import ask, ready, said
+from support.window import press
 
 from slmstudio.core import paths
 from slmstudio.core.chat.conversation import Conversation

@@ -132,7 +132,8 @@ def test_an_empty_state_says_what_to_do(qtbot):
 
 def test_a_card_holds_heading_actions_and_body(qtbot):
     action = QPushButton("+ Add")
-    card = Card("Datasets", actions=(action,))
+    card = Card("Datasets")
+    card.header.addWidget(action)
     child = QPushButton("x")
     card.body.addWidget(child)
     show(qtbot, card)

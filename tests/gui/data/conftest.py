@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from support.data_window import HINDI, ODD
+from support.workbooks import write_xlsx
 
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.data.tab import DataTab
@@ -29,3 +32,16 @@ def new_tab(qtbot, session: Session) -> Callable[..., DataTab]:
 @pytest.fixture
 def tab(new_tab) -> DataTab:
     return new_tab()
+
+
+@pytest.fixture
+def hindi(tmp_path: Path) -> Path:
+    old = [("question", "answer"), ("Who?", "She.")]
+    return write_xlsx(tmp_path / "नागरिक.xlsx", {"प्रश्न-पत्र": HINDI, "पुराना": old})
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    file = tmp_path / "odd.csv"
+    file.write_text(ODD, encoding="utf-8")
+    return file

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QLineEdit
+from support.window import text
 
 from slmstudio.core.model.facts import read_model
 from slmstudio.gui.common.session import Session
@@ -19,10 +20,6 @@ STORY = "Once upon\na time.\n\nThe end.\n\nThe end."
 def open_file(qtbot, tab: DataTab, file: Path) -> None:
     with qtbot.waitSignal(tab.idle):
         tab.open_files([file])
-
-
-def text(tab: DataTab, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
 
 
 def table(tab: DataTab) -> list[list[str]]:

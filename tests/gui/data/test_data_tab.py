@@ -8,7 +8,9 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPushButton, QRadioButton, QToolButton, QWidget
+from support.data_window import press
 from support.tiers import first_fast
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data import reader, split
@@ -26,16 +28,6 @@ def opened(qtbot, tab: DataTab, write_rows) -> DataTab:
     with qtbot.waitSignal(tab.idle):
         tab.open_files([write_rows("rows.jsonl", ROWS)])
     return tab
-
-
-def text(tab: QWidget, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
-
-
-def press(qtbot, tab: QWidget, name: str, kind: type = QPushButton) -> None:
-    button = tab.findChild(kind, name)
-    assert button.isVisible() and button.isEnabled(), name
-    qtbot.mouseClick(button, LEFT)
 
 
 def test_the_sample_opens_with_its_own_test_rows(qtbot, tab: DataTab):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QLabel, QPushButton, QTextEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QPushButton, QTextEdit, QToolButton, QWidget
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.versions import store
@@ -29,10 +30,6 @@ def tab(new_tab, monkeypatch, tmp_path: Path) -> DataTab:
     return new_tab(height=720)
 
 
-def text(tab: QWidget, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
-
-
 def press(qtbot, tab: QWidget, name: str, kind: type = QPushButton) -> None:
     button = tab.findChild(kind, name)
     assert button is not None and button.isVisible() and button.isEnabled(), name
@@ -44,7 +41,7 @@ def checked(qtbot, tab: DataTab):
     """The report of the dataset that is shown, once it is there."""
     page = tab.workspace()
     qtbot.waitUntil(lambda: page.entry.report is not None and page.entry.report.asked.dataset is page.entry.dataset
-                    and page.desk._task is None)
+                    and not page.desk._task.is_busy())
     return page.entry.report
 
 
@@ -144,7 +141,7 @@ def test_a_healthy_file_says_so_and_going_back_is_instant(qtbot, planted: DataTa
     page = planted.workspace()
     report = page.entries[0].report
     page.list.setCurrentRow(0)
-    assert page.entry.report is report and page.desk._task is None
+    assert page.entry.report is report and not page.desk._task.is_busy()
     assert text(planted, "health_chip").endswith("findings")
 
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel
+from support.window import text
 
 from slmstudio.core.run import rows_report
 from slmstudio.gui.common.session import Session
@@ -16,10 +16,6 @@ from slmstudio.gui.data.health import work
 from slmstudio.gui.data.tab import DataTab
 
 ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range(1, 41)]
-
-
-def text(tab: DataTab, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
 
 
 def test_the_first_rows_of_a_large_file_are_there_while_it_is_read(qtbot, tab: DataTab, write_rows, monkeypatch):

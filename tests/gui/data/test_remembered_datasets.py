@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog, QToolButton
+from support.data_window import names, open_files
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
@@ -40,18 +40,9 @@ def next_session(session: Session, qapp: QApplication):
     return make
 
 
-def open_files(qtbot, tab: DataTab, *files: Path) -> None:
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files(list(files))
-
-
 def restore(qtbot, tab: DataTab) -> None:
     with qtbot.waitSignal(tab.idle):
         tab.restore()
-
-
-def names(tab: DataTab) -> list[str]:
-    return [entry.dataset.name for entry in tab.workspace().entries]
 
 
 def recent(tab: DataTab) -> list[str]:

@@ -7,16 +7,9 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import (
-    QApplication,
-    QCheckBox,
-    QDoubleSpinBox,
-    QLabel,
-    QPlainTextEdit,
-    QPushButton,
-    QToolButton,
-    QWidget,
-)
+from PySide6.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QPlainTextEdit, QPushButton, QToolButton
+from support.data_window import press
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
@@ -35,16 +28,6 @@ def tab(qtbot, new_tab, monkeypatch, tmp_path: Path, write_rows) -> DataTab:
     with qtbot.waitSignal(shown.idle):
         shown.open_files([write_rows("rows.jsonl", ROWS)])
     return shown
-
-
-def text(tab: QWidget, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
-
-
-def press(qtbot, tab: QWidget, name: str, kind: type = QPushButton) -> None:
-    button = tab.findChild(kind, name)
-    assert button is not None and button.isVisible() and button.isEnabled(), name
-    qtbot.mouseClick(button, LEFT)
 
 
 def prompts(tab: DataTab) -> list[str]:

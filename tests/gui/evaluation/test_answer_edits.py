@@ -73,16 +73,16 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     with qtbot.waitSignal(page.changed, timeout=60_000):
         held.set()
     assert not page.edits.can_undo() and page.undo.isHidden(), "the change was of the other"
-    qtbot.waitUntil(lambda: page._task is None and len(page.table.rows.shown) == 6, timeout=60_000)
+    qtbot.waitUntil(lambda: not page._task.is_busy() and len(page.table.rows.shown) == 6, timeout=60_000)
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and page._task is None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and not page._task.is_busy(), timeout=60_000)
     assert len(page.table.rows.shown) == 5
     held.clear()
     page.undo.click()
     page.open(read_evaluation(folders[0]))
     with qtbot.waitSignal(page.changed, timeout=60_000):
         held.set()
-    qtbot.waitUntil(lambda: page._task is None and page.detail.isEnabled(), timeout=60_000)
+    qtbot.waitUntil(lambda: not page._task.is_busy() and page.detail.isEnabled(), timeout=60_000)
     assert not corrections.read(folders[1]).removed, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
     qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
@@ -100,7 +100,7 @@ def begin(page, place: int, text: str) -> int:
 
 
 def settled(page) -> bool:
-    return page._task is None and page.edits._task is None and page.detail.isEnabled()
+    return not page._task.is_busy() and not page.edits._task.is_busy() and page.detail.isEnabled()
 
 
 def test_a_reference_that_was_begun_is_there_again_with_its_row(qtbot, page, folders):
@@ -253,7 +253,7 @@ def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, rea
     page.filters.order.setCurrentIndex(4)
     page.filters.changed.emit()
     page.edits.undo()
-    assert page._reading and page.edits._task is None
+    assert page._reading and not page.edits._task.is_busy()
     assert corrections.read(folders[0]).removed
     reading.set()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
@@ -291,7 +291,7 @@ def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page,
     page.close_page()
     with qtbot.waitSignal(page.changed, timeout=60_000):
         held.set()
-    assert page._task is None and page._rows == []
+    assert not page._task.is_busy() and page._rows == []
 
 
 def test_ctrl_z_takes_an_old_message_away_as_the_button_does(qtbot, page):

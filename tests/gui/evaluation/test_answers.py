@@ -11,7 +11,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from support import evaluated_runs
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import item_edits
@@ -43,7 +44,7 @@ def order(qtbot, tab, place: int) -> None:
     before = list(tab.rows.table.rows.shown)
     tab.rows.filters.order.setCurrentIndex(place)
     tab.rows.apply()
-    qtbot.waitUntil(lambda: tab.rows._task is None and tab.rows.table.rows.shown != before, timeout=5000)
+    qtbot.waitUntil(lambda: not tab.rows._task.is_busy() and tab.rows.table.rows.shown != before, timeout=5000)
 
 
 def test_rows_are_sorted_by_gain_loss_and_worst(qtbot, tab, answers):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import benchmark_rows, scoring

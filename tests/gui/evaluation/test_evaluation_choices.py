@@ -50,7 +50,7 @@ def section(qtbot, session, runs):
 
 def open_panel(qtbot, section):
     section.open_panel()
-    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and section.panel._looking is None, timeout=60_000)
+    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and not section.panel._looking.is_busy(), timeout=60_000)
 
 
 def test_a_start_compares_no_bad_row_with_another(runs, write_rows, monkeypatch):

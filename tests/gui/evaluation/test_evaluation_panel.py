@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton, QScrollArea
 from support import evaluated_runs
+from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import benchmark_store, item_edits
@@ -44,10 +44,6 @@ def tab(qtbot, session, run):
     if thread is not None:
         thread.end_now()
         thread.wait()
-
-
-def press(qtbot, tab, name: str) -> None:
-    qtbot.mouseClick(tab.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
 
 
 @pytest.fixture

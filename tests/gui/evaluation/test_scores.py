@@ -108,7 +108,7 @@ def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, mo
     search(qtbot, tab, "rank>99")
     assert tab.table.selected() == [] and not tab.details.isEnabled()
     search(qtbot, tab, "")
-    qtbot.waitUntil(lambda: same("c") and tab.details.isEnabled() and tab._loading is None, timeout=60_000)
+    qtbot.waitUntil(lambda: same("c") and tab.details.isEnabled() and not tab._loading.is_busy(), timeout=60_000)
     make_run("d")
     tab.refresh()
     qtbot.waitUntil(lambda: "d" in names(tab), timeout=60_000)

@@ -15,9 +15,10 @@ import psutil
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QToolButton
+from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton
 from support import model_files
 from support import starter as starter_model
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
@@ -71,16 +72,11 @@ def panel(qtbot, tab, exported):
 def open_panel(qtbot, tab):
     tab.show()
     tab.refresh()
-    qtbot.waitUntil(lambda: tab.details.buttons.serve.isEnabled() and tab._loading is None, timeout=10_000)
+    qtbot.waitUntil(lambda: tab.details.buttons.serve.isEnabled() and not tab._loading.is_busy(), timeout=10_000)
     press(qtbot, tab, "results_serve")
     panel = tab.details.serve
-    qtbot.waitUntil(lambda: panel._reading is None, timeout=10_000)
+    qtbot.waitUntil(lambda: not panel._reading.is_busy(), timeout=10_000)
     return panel
-
-
-def press(qtbot, parent, name: str) -> None:
-    button = parent.findChild(QPushButton, name) or parent.findChild(QToolButton, name)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def start(qtbot, panel, port: int = 0) -> None:
@@ -199,7 +195,7 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
     served = panel.server.serving.model
     other = 1 - [export.path.stem for export in tab.details.exports.exports.exports].index(served)
     tab.details.exports.selectRow(other)
-    qtbot.waitUntil(lambda: panel._reading is None, timeout=10_000)
+    qtbot.waitUntil(lambda: not panel._reading.is_busy(), timeout=10_000)
     assert panel.server.serving.model == served == panel.server_page.model.field.text()
     press(qtbot, panel, "serve_close")
     assert panel.isHidden() and panel.server.state == SERVING and tab.details.buttons.serve.isVisible()
@@ -208,7 +204,7 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
 def select(qtbot, tab, name: str) -> None:
     tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name == name})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None, timeout=10_000)
+    qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy(), timeout=10_000)
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QLabel, QLineEdit, QPushButton
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton
 from support import model_hub
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
@@ -44,10 +45,6 @@ def tab(qtbot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def look_at(tab: ModelTab, name: str) -> None:
     known = catalogue.find(name)
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.known is known))
-
-
-def text(tab: ModelTab, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
 
 
 def button(tab: ModelTab, name: str) -> QPushButton:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QPushButton, QWidget
+from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
@@ -33,10 +34,6 @@ def tab(qtbot, session: Session) -> ModelTab:
         shown.show()
         shown.activateWindow()
     return shown
-
-
-def text(tab: QWidget, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
 
 
 def press(qtbot, tab: QWidget, name: str) -> None:

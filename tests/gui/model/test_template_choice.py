@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QLabel
 from support import base_models, model_files
+from support.window import text
 
 from slmstudio.core.model.facts import read_model
 from slmstudio.gui.common.session import Session
@@ -22,10 +22,6 @@ def choice(qtbot) -> TemplateChoice:
     widget = TemplateChoice()
     qtbot.addWidget(widget)
     return widget
-
-
-def text(widget: TemplateChoice, name: str) -> str:
-    return widget.findChild(QLabel, name).text()
 
 
 def pick(widget: TemplateChoice, label: str) -> None:

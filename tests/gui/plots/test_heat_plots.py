@@ -42,7 +42,7 @@ def draw(qtbot, plots: RunPlots, made: RunHistory, config: RunConfig | None = CO
 
 
 def levels(plots: RunPlots, name: str = "temperature_c") -> list[tuple[float, str]]:
-    return [(level.y, level.text) for level in plots.small[name].levels.levels]
+    return [(level.y, level.text) for level in plots.small[name].levels.shown]
 
 
 def test_the_guards_limit_is_drawn_beside_the_cards_own(qtbot, plots):

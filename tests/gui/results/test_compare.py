@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from support import evaluated_runs
-from support.results_window import press, show
+from support.results_window import show
 from support.tiers import first_fast
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation.paired import Paired
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.rows_model import FIRST, SECOND
 from slmstudio.gui.results import compare_scores
 from slmstudio.gui.results.compare import LOSSES, SCORES
@@ -66,7 +68,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert "All tested on the same rows" in tab.curves.compare.hint.text()
     press(qtbot, page, "compare_rows")
     (window,) = page.findChildren(ComparedRows)
-    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and window._task is None, timeout=60_000)
+    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and not window._task.is_busy(), timeout=60_000)
     gains = [window.table.rows.row_at(place).gain(second, first) for place in range(60)]
     assert gains == sorted(gains, reverse=True)
     tips = [window.table.rows.headerData(section, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
@@ -104,7 +106,7 @@ def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, make_run, compa
         assert page.again.isVisible() and not page.verdicts.isVisible()
         page.show_runs(page._runs)
         page.start()
-        assert page._task is None, "what was given up does not begin by itself"
+        assert not page._task.is_busy(), "what was given up does not begin by itself"
         press(qtbot, page, "compare_again")
         qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
     assert "The answers are the same." in page.verdicts.text()
@@ -122,9 +124,8 @@ def test_the_paired_test_ends_when_one_run_only_is_selected(qtbot, tab, make_run
         evaluated_runs.write(make_run(name), count=20)
     monkeypatch.setattr(compare_scores, "compare_runs", late)
     page = compared(2)
-    task = page._task
     tab.table.selectRow(0)
-    assert page._task is None and task.cancelled(), "nobody sees what comes of it"
+    assert not is_busy(page), "nobody sees what comes of it"
     go_on.set()
     tab.table.selectAll()
     qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QToolButton
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import jobs
 from slmstudio.core.run import folder
@@ -20,7 +21,7 @@ def names(tab) -> list[str]:
 def select(qtbot, tab, name: str) -> None:
     tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name == name})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None)
+    qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy())
 
 
 def dialog(qtbot, tab) -> RenameDialog:

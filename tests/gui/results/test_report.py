@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from support import evaluated_runs
-from support.results_window import press
+from support.window import press
 
 from slmstudio.core.report import pdf
 from slmstudio.gui.results.report import ReportButton
@@ -24,7 +24,7 @@ def run(studio_home, tiny_model):
 def button(qtbot, session, run):
     window = QWidget()
     qtbot.addWidget(window)
-    made = ReportButton(window)
+    made = ReportButton()
     column = QVBoxLayout(window)
     for part in (made, made.strip, made.line):
         column.addWidget(part)

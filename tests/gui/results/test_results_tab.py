@@ -8,6 +8,8 @@ import shutil
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtWidgets import QApplication, QCheckBox, QPushButton
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job
@@ -47,19 +49,6 @@ def tab(qtbot, session, studio_home):
         made.details.export.followed.thread.wait()
 
 
-def show(qtbot, tab, runs: int) -> None:
-    tab.show()
-    tab.refresh()
-    qtbot.waitUntil(
-        lambda: len(tab.table.runs.runs) == runs and tab._loading is None and tab.details._run is not None,
-        timeout=10_000,
-    )
-
-
-def press(qtbot, tab, name: str) -> None:
-    qtbot.mouseClick(tab.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
-
-
 def choose(tab, *names: str) -> None:
     tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name in names})
     tab.table.chosen.emit(tab.table.selected())
@@ -75,7 +64,7 @@ def test_a_run_of_a_newer_program_is_named_and_the_others_are_shown(qtbot, tab):
     assert problem.field == newer.folder.name and "was written by a newer SLM Studio." in problem.message
     tab.banner.clear()
     tab.refresh()
-    qtbot.waitUntil(lambda: tab._reading is None, timeout=60_000)
+    qtbot.waitUntil(lambda: not tab._reading.is_busy(), timeout=60_000)
     assert tab.banner.error is None  # said once
 
 
@@ -191,7 +180,7 @@ def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session
     window.show()
     window.go_to("results")
     tab = window.page("results")
-    qtbot.waitUntil(lambda: tab.details._run is not None and tab._loading is None)
+    qtbot.waitUntil(lambda: tab.details._run is not None and not tab._loading.is_busy())
     press(qtbot, tab, "results_export")
     start, close = (tab.findChild(QPushButton, name) for name in ("export_start", "export_close"))
     qtbot.waitUntil(start.isEnabled)
@@ -255,7 +244,7 @@ def test_the_export_of_another_run_does_not_stay_in_the_pane(qtbot, tab, make_ru
 
     def choose_one(name: str) -> None:
         choose(tab, name)
-        qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None)
+        qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy())
 
     choose_one("helpdesk")
     press(qtbot, tab, "results_export")

@@ -10,7 +10,8 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QTextDocument
 from PySide6.QtWidgets import QLabel, QMenu, QPushButton
-from support.results_window import press, show
+from support.results_window import show
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs.outcome import Outcome
@@ -41,7 +42,7 @@ def test_one_odd_run_hides_no_other(qtbot, tab, make_run):
     assert "It is a folder" in problems[odd.name]
     tab.table.select({old})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.shows(old) and tab._loading is None)
+    qtbot.waitUntil(lambda: tab.details.shows(old) and not tab._loading.is_busy())
 
 
 def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
@@ -104,12 +105,12 @@ def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     qtbot.waitUntil(tab.reading.strip.isVisible)
     qtbot.mouseClick(tab.reading.strip.cancel, Qt.MouseButton.LeftButton)
     again = tab.findChild(QPushButton, "runs_read")
-    assert again.isVisible() and tab._reading is None
+    assert again.isVisible() and not tab._reading.is_busy()
     tab.refresh()
-    assert tab._reading is None, "it stays ended until the person wants it"
+    assert not tab._reading.is_busy(), "it stays ended until the person wants it"
     events.write_bytes(content)
     press(qtbot, tab, "runs_read")
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and tab._loading is None)
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and not tab._loading.is_busy())
 
 
 # -- losses ------------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
     hint = tab.findChild(QLabel, "compare_limit")
     assert not hint.isVisible()
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and tab._loading is None)
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
     assert len(tab.curves.compare._runs) == MOST_COMPARED
     assert hint.isVisible() and hint.text() == "The first 20 of the 22 selected runs are compared."
     tab.table.selectRow(0)
@@ -173,7 +174,7 @@ def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):
     tip.setHtml(tab.table.runs.index(row, 0).data(Qt.ItemDataRole.ToolTipRole))
     assert tip.toPlainText() == f"{name}\n{run}\na <b>bold</b> plan\n  and a line"
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and tab._loading is None)
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
     plot = tab.curves.compare.curves.plot
     plot.read_at(QPointF(plot.canvas.rect().center()))
     said = QTextDocument()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from PySide6.QtWidgets import QLineEdit
 from support import training_window
-from support.training_window import ENDLESS, button, chip, commands, feed, press, wait_for_steps
+from support.training_window import ENDLESS, button, chip, commands, feed, wait_for_steps
+from support.window import press
 
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust
@@ -71,8 +72,8 @@ def test_learning_rate_and_length_change_while_it_learns(qtbot, tab, run, play):
     assert "learning rate 1e-4, 500 steps" in feed(tab)
     qtbot.waitUntil(lambda: tab.plan.config.learning_rate == 1e-4, timeout=5000)
     assert "You changed this at step" in tab.plan.rows["learning_rate"].reason.text()
-    qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.marks), timeout=10_000)
-    assert tab.run.plots.loss.marks.marks[0].text == "learning rate 1e-4, 500 steps"
+    qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.shown), timeout=10_000)
+    assert tab.run.plots.loss.marks.shown[0].text == "learning rate 1e-4, 500 steps"
 
 
 def test_what_is_not_touched_is_not_sent_and_what_is_wrong_is_said(qtbot, tab, run, play):
@@ -136,8 +137,8 @@ def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
         assert words in lines, words
     assert tab.run.remark.isVisible() and "Memory ran out" in tab.run.remark.text()
     assert "weights of step 40" in tab.run.end_row.note.text()
-    qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.marks), timeout=10_000)
-    mark = tab.run.plots.loss.marks.marks[0]
+    qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.shown), timeout=10_000)
+    mark = tab.run.plots.loss.marks.shown[0]
     assert (mark.x, mark.text) == (40.0, "lowest eval loss, step 40")
 
 

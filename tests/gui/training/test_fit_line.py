@@ -9,7 +9,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPushButton
 from support import training_window
-from support.training_window import button, press
+from support.training_window import button
+from support.window import press
 
 from slmstudio.core import paths
 from slmstudio.core.hardware.machine import Machine, read_machine

@@ -7,19 +7,16 @@ from datetime import datetime
 import pytest
 from PySide6.QtCore import QTime
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame, QLabel, QLineEdit, QToolButton
+from PySide6.QtWidgets import QFrame, QLineEdit, QToolButton
 from support import training_window
-from support.training_window import button, chip, commands, feed, press, wait_for_steps
+from support.training_window import button, chip, commands, feed, wait_for_steps
+from support.window import press, text
 
 from slmstudio.core.run import adjust
 from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.gui.training.guard.section import GuardSection
 
 tab, run = training_window.tab, training_window.run
-
-
-def text(tab, name: str) -> str:
-    return tab.findChild(QLabel, name).text()
 
 
 def shown(tab, name: str) -> bool:

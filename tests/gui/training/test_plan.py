@@ -8,7 +8,8 @@ import pytest
 from PySide6.QtCore import Qt, QTime
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QWidget
 from support import base_models, training_window
-from support.training_window import button, choose, press, wait_for_plan
+from support.training_window import button, choose, wait_for_plan
+from support.window import press
 
 from slmstudio.core.data import reader
 from slmstudio.core.hardware.nvml import GpuReading

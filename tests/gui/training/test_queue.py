@@ -6,7 +6,8 @@ import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtWidgets import QApplication, QLabel, QToolButton
 from support import training_window
-from support.training_window import ENDLESS, button, chip, choose, press, wait_for_plan, wait_for_steps
+from support.training_window import ENDLESS, button, chip, choose, wait_for_plan, wait_for_steps
+from support.window import press
 
 from slmstudio.core.data import reader
 from slmstudio.core.run import folder, queue

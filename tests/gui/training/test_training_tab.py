@@ -12,7 +12,8 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton
 from support import training_window
 from support.tiers import first_fast
-from support.training_window import ENDLESS, button, chip, choose, press, wait_for_steps
+from support.training_window import ENDLESS, button, chip, choose, wait_for_steps
+from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job

@@ -7,7 +7,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QScrollArea, QToolButton
 from support import training_window
 from support.shown_texts import cut
-from support.training_window import ENDLESS, button, commands, press, wait_for_steps
+from support.training_window import ENDLESS, button, commands, wait_for_steps
+from support.window import press
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory

@@ -1,1 +1,1 @@
-"""What the desktop shows while the window is behind others, and how the user wants to be told and shown things."""
+"""What the desktop shows while the window is behind others: notices, and the progress of the running job."""

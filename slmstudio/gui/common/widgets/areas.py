@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QEvent, QMimeData, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen, QShowEvent
@@ -20,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, row_of
 
 STATE_WIDTH, STATE_PADDING = 620, 36
 
@@ -27,6 +29,36 @@ STATE_WIDTH, STATE_PADDING = 620, 36
 def local_paths(mime: QMimeData) -> list[Path]:
     """The local files and folders that are dragged."""
     return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
+
+
+def plain_page() -> QWidget:
+    """A page on the ground of what scrolls it, or is around it."""
+    page = QWidget()
+    page.setProperty("plain", True)
+    return page
+
+
+def rule() -> QFrame:
+    """A thin line."""
+    line = QFrame()
+    line.setProperty("rule", True)
+    return line
+
+
+def scrolled(page: QWidget, name: str = "") -> QScrollArea:
+    """A page that is scrolled where it is too high.
+
+    Args:
+        name: of a page that is only read: the Tab key leads to it, and the arrow keys scroll it.
+    """
+    page.setProperty("plain", True)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFocusPolicy(Qt.FocusPolicy.StrongFocus if name else Qt.FocusPolicy.NoFocus)
+    area.setAccessibleName(name)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
 
 
 class ScrolledIfNeeded(QScrollArea):
@@ -63,7 +95,30 @@ class ScrolledIfNeeded(QScrollArea):
         return super().event(event)
 
 
-class DropArea(QFrame):
+class TakesFiles:
+    """Mixed into a widget: files and folders can be let go over it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setAcceptDrops(True)  # type: ignore[attr-defined]
+
+    def wanted_files(self, files: list[Path]) -> list[Path]:
+        """Those that it takes; where there are none, nothing can be let go."""
+        return files
+
+    def take_files(self, files: list[Path]) -> None:
+        raise NotImplementedError
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self.wanted_files(local_paths(event.mimeData())):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.take_files(self.wanted_files(local_paths(event.mimeData())))
+
+
+class DropArea(TakesFiles, QFrame):
     """A dashed field that takes files.
 
     Signals:
@@ -72,15 +127,13 @@ class DropArea(QFrame):
 
     dropped = Signal(object)
 
-    def __init__(self, text: str = "", parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setAcceptDrops(True)
+    def __init__(self, text: str = ""):
+        super().__init__()
         self._over = False
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(*[theme.CARD_PADDING] * 4)
         if text:
-            label = text_label(text, "small", wrap=True)
-            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            label = text_label(text, "small", wrap=True, centred=True)
             self.column.addWidget(label)
 
     def set_highlighted(self, on: bool) -> None:
@@ -98,17 +151,15 @@ class DropArea(QFrame):
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), theme.RADIUS, theme.RADIUS)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if local_paths(event.mimeData()):
-            event.acceptProposedAction()
-            self.set_highlighted(True)
+        super().dragEnterEvent(event)
+        self.set_highlighted(bool(local_paths(event.mimeData())))
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
         self.set_highlighted(False)
 
-    def dropEvent(self, event: QDropEvent) -> None:
+    def take_files(self, files: list[Path]) -> None:
         self.set_highlighted(False)
-        event.acceptProposedAction()
-        self.dropped.emit(local_paths(event.mimeData()))
+        self.dropped.emit(files)
 
 
 class EmptyState(DropArea):
@@ -117,9 +168,8 @@ class EmptyState(DropArea):
     It takes files like any DropArea; a view that wants none calls `setAcceptDrops(False)`.
     """
 
-    def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = "",
-                 parent: QWidget | None = None):
-        super().__init__("", parent)
+    def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = ""):
+        super().__init__("")
         theme.grow(self, "setFixedWidth", STATE_WIDTH)
         self.column.setContentsMargins(*[STATE_PADDING] * 4)
         self.column.setSpacing(theme.SPACE_L)
@@ -144,22 +194,13 @@ class EmptyState(DropArea):
             self.setFixedWidth(max(theme.scaled(STATE_WIDTH), self._row.minimumSize().width() + 2 * STATE_PADDING))
 
     def _line(self, text: str, role: str) -> QLabel:
-        label = text_label(text, role, wrap=True)
-        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        label = text_label(text, role, wrap=True, centred=True)
         self.column.addWidget(label)
         return label
 
     @staticmethod
     def centred(state: QWidget) -> QWidget:
         """An empty state, or what is in its place, in the middle of a page."""
-        page = QWidget()
         # Stretches instead of an alignment, which wouldn't ask wrapped text for its height.
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(state)
-        row.addStretch(1)
-        column = QVBoxLayout(page)
-        column.addStretch(1)
-        column.addLayout(row)
-        column.addStretch(1)
-        return page
+        return column_widget(STRETCH, row_of(STRETCH, state, STRETCH, spacing=None), STRETCH, spacing=None,
+                             margins=None)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractListModel, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QListView, QWidget
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 
-_ROOT = QModelIndex()
 OPEN_UP_TO = 5
 """This many problems are shown at once; more on demand."""
 
@@ -30,10 +32,10 @@ class ProblemsModel(QAbstractListModel):
         self.problems = problems
         self.endResetModel()
 
-    def rowCount(self, parent: QModelIndex | QPersistentModelIndex = _ROOT) -> int:
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
         return 0 if parent.isValid() else len(self.problems)
 
-    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
             return str(self.problems[index.row()])
         return plain_tip(str(self.problems[index.row()])) if role == Qt.ItemDataRole.ToolTipRole else None
@@ -45,8 +47,9 @@ class ErrorBanner(QFrame):
     A defect (anything but a UserError) gets "Copy details", with its traceback.
     """
 
-    def __init__(self, parent: QWidget | None = None, *, closable: bool = True):
+    def __init__(self, parent: QWidget | None = None, *, closable: bool = True, name: str = ""):
         super().__init__(parent)
+        self.setObjectName(name)
         self.setProperty("banner", "bad")
         self.error: Exception | None = None
         self._details = ""
@@ -60,34 +63,20 @@ class ErrorBanner(QFrame):
         self.hide()
 
     def _build(self, closable: bool) -> None:
-        self._list = QListView()
-        self._list.setObjectName("banner_list")
-        self._list.setAccessibleName(tr("Problems"))
+        self._list = named(QListView(), "banner_list", tr("Problems"))
         self._list.setModel(self._model)
         self._list.setUniformItemSizes(True)
-        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide every single problem."), "small")
-        self._toggle.setObjectName("banner_problems")
-        self._toggle.clicked.connect(lambda: self._list.setVisible(self._list.isHidden()))
+        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide every single problem."), "small",
+                                       name="banner_problems",
+                                       clicked=lambda: self._list.setVisible(self._list.isHidden()))
         self._copy = SecondaryButton(tr("Copy details"),
                                      tr("Copy the message and where it came from, to paste into a bug report."),
-                                     "small")
-        self._copy.setObjectName("banner_copy")
-        self._copy.clicked.connect(self.copy_details)
-        close = IconButton("close", tr("Hide this message"))
-        close.setObjectName("banner_close")
-        close.clicked.connect(self.clear)
-        top = QHBoxLayout()
-        top.setSpacing(theme.SPACE_S)
-        top.addWidget(self._what, 1)
-        top.addWidget(self._toggle, 0, Qt.AlignmentFlag.AlignTop)
-        top.addWidget(self._copy, 0, Qt.AlignmentFlag.AlignTop)
-        top.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
-        column.setSpacing(theme.SPACE_XS)
-        column.addLayout(top)
-        column.addWidget(self._why)
-        column.addWidget(self._list)
+                                     "small", name="banner_copy", clicked=self.copy_details)
+        close = IconButton("close", tr("Hide this message"), name="banner_close", clicked=self.clear)
+        top = row_of((self._what, 1), (self._toggle, 0, Qt.AlignmentFlag.AlignTop),
+                     (self._copy, 0, Qt.AlignmentFlag.AlignTop), (close, 0, Qt.AlignmentFlag.AlignTop))
+        column_in(self, top, self._why, self._list, spacing=theme.SPACE_XS,
+                  margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S))
         close.setVisible(closable)
 
     def show_error(self, error: Exception, kind: str = "bad") -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, Signal, SignalInstance
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QBoxLayout,
     QButtonGroup,
     QFrame,
-    QHBoxLayout,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -19,18 +18,20 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.layouts import row_in
 
 ICON_SIZE = 16
+Slot = Callable[..., object] | SignalInstance
 
 
 class PrimaryButton(QPushButton):
     """The one thing to do next in a view. There is at most one of them."""
 
-    def __init__(self, text: str = "", tooltip: str = "", parent: QWidget | None = None):
-        super().__init__(text, parent)
+    def __init__(self, text: str = "", tooltip: str = "", *, name: str = "", clicked: Slot | None = None):
+        super().__init__(text)
         self.setProperty("kind", "primary")
-        self.setToolTip(tooltip)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
+        _set_up(self, tooltip, name, clicked)
 
 
 class SecondaryButton(QPushButton):
@@ -40,17 +41,18 @@ class SecondaryButton(QPushButton):
         kind: "plain", "danger" (what it does can't be undone) or "small" (inside a list or a card's header).
     """
 
-    def __init__(self, text: str = "", tooltip: str = "", kind: str = "plain", parent: QWidget | None = None):
-        super().__init__(text, parent)
+    def __init__(self, text: str = "", tooltip: str = "", kind: str = "plain", *, name: str = "",
+                 clicked: Slot | None = None):
+        super().__init__(text)
         self.setProperty("kind", kind)
-        self.setToolTip(tooltip)
+        _set_up(self, tooltip, name, clicked)
 
 
 class ButtonRow(QWidget):
     """Buttons side by side, or one below another where a language's words are too long for that."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
         self.box.setContentsMargins(0, 0, 0, 0)
         self.box.setSpacing(theme.SPACE_S)
@@ -86,11 +88,11 @@ class ButtonRow(QWidget):
 class IconButton(QToolButton):
     """A button that is only a drawing; its tooltip is its name for those who can't see it."""
 
-    def __init__(self, icon: str, tooltip: str, parent: QWidget | None = None, size: int = ICON_SIZE):
-        super().__init__(parent)
+    def __init__(self, icon: str, tooltip: str, *, size: int = ICON_SIZE, name: str = "", clicked: Slot | None = None):
+        super().__init__()
         self._icon = icon
-        self.setToolTip(tooltip)
         self.setAccessibleName(tooltip)
+        _set_up(self, tooltip, name, clicked)
         theme.grow(self, "set_icon_size", size)
         self.setAutoRaise(True)
         self._paint()
@@ -113,13 +115,12 @@ class SegmentedControl(QFrame):
     changed = Signal(int)
     PADDING = 13
 
-    def __init__(self, labels: Sequence[str], parent: QWidget | None = None, tooltips: Sequence[str] = ()):
-        super().__init__(parent)
+    def __init__(self, labels: Sequence[str], *, tooltips: Sequence[str] = (), name: str = ""):
+        super().__init__()
+        self.setObjectName(name)
         self.setProperty("segmented", True)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(1, 1, 1, 1)
-        row.setSpacing(0)
+        row = row_in(self, spacing=0, margins=1)
         self._group = QButtonGroup(self)
         for index, label in enumerate(labels):
             button = QPushButton(label)
@@ -153,6 +154,13 @@ class SegmentedControl(QFrame):
         target = self._group.button((self.current() + step) % len(self._group.buttons()))
         target.setChecked(True)
         target.setFocus(Qt.FocusReason.OtherFocusReason)
+
+
+def _set_up(button: QAbstractButton, tooltip: str, name: str, clicked: Slot | None) -> None:
+    button.setToolTip(tooltip)
+    button.setObjectName(name)
+    if clicked is not None:
+        button.clicked.connect(clicked)
 
 
 def keep_room(widget: QWidget, on: bool = True) -> None:

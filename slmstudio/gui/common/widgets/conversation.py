@@ -12,7 +12,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from slmstudio.core.data.record import call_line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
     from slmstudio.core.data.conversations import Message
@@ -30,13 +32,10 @@ class Bubble(QFrame):
         calls: what the message calls, each in a frame of its own below the text.
     """
 
-    def __init__(self, role: str, text: str, caption: str = "", calls: Sequence[str] = (),
-                 parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, role: str, text: str, caption: str = "", calls: Sequence[str] = ()):
+        super().__init__()
         self.setProperty("bubble", role)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(12, 8, 12, 8)
-        column.setSpacing(2)
+        column = column_in(self, spacing=2, margins=(12, 8, 12, 8))
         self._caption = text_label(caption, "small")
         self.text = _selectable(text, "body", caption or role)
         if calls and not text:
@@ -48,9 +47,8 @@ class Bubble(QFrame):
         for label in self._calls:
             frame = QFrame()
             frame.setProperty("code", True)
-            inside = QVBoxLayout(frame)
-            inside.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
-            inside.addWidget(label)
+            column_in(frame, label, spacing=None,
+                      margins=(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS))
             column.addWidget(frame, 0, Qt.AlignmentFlag.AlignLeft)
 
     def fit(self, available: int) -> None:
@@ -84,15 +82,14 @@ class BubbleArea(QScrollArea):
         margin: what is beside them, in pixels.
     """
 
-    def __init__(self, margin: int, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, margin: int):
+        super().__init__()
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._margin = margin
         self.bubbles: list[Bubble] = []
         # The width changes many times in one resize; laying out once at its end is enough.
-        self._later = QTimer(self, interval=0, singleShot=True)
-        self._later.timeout.connect(self._fit)
+        self._later = QTimer(self, interval=0, singleShot=True, timeout=self._fit)
 
     def add(self, column: QVBoxLayout, role: str, text: str, caption: str, calls: Sequence[str] = ()) -> Bubble:
         """A bubble below the others of a column: the user's at the right, others at the left."""
@@ -111,9 +108,13 @@ class BubbleArea(QScrollArea):
         self.setWidget(page)
         self._fit()
 
+    def room(self) -> int:
+        """How wide a bubble and what is beside it may be together."""
+        return self.viewport().width() - self._margin
+
     def _fit(self) -> None:
         for bubble in self.bubbles:
-            bubble.fit(self.viewport().width() - self._margin)
+            bubble.fit(self.room())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -137,17 +138,14 @@ class _Part(NamedTuple):
 class ConversationView(BubbleArea):
     """The messages of one row, top to bottom; or its text."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(2 * theme.CARD_PADDING, parent)
+    def __init__(self) -> None:
+        super().__init__(2 * theme.CARD_PADDING)
         self.setAccessibleName(tr("Conversation"))
 
     def show_record(self, record: Record | None) -> None:
         """Show this row, or nothing."""
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(*[theme.CARD_PADDING] * 4)
-        column.setSpacing(theme.SPACE_M)
+        page = plain_page()
+        column = column_in(page, spacing=theme.SPACE_M, margins=theme.CARD_PADDING)
         self.bubbles = []
         if record is not None and record.tools:
             column.addWidget(self._offered(record))
@@ -159,8 +157,8 @@ class ConversationView(BubbleArea):
     def _offered(self, record: Record) -> ElidedLabel:
         """One line with the names of what may be called; all of them are its tooltip where there is no room."""
         names = ", ".join(tool["function"]["name"] for tool in record.tools)
-        label = ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight)
-        label.setObjectName("conversation_tools")
+        label = ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight,
+                            name="conversation_tools")
         return label
 
     def _said(self, record: Record) -> list[_Part]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QResizeEvent, QTextOption
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_in, row_of
 
 
 class _Field(QPlainTextEdit):
@@ -37,8 +37,8 @@ class CopyText(QFrame):
         wrap: break long lines, as of commands; a program is scrolled.
     """
 
-    def __init__(self, name: str, most_lines: int = 9, *, wrap: bool = False, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, most_lines: int = 9, *, wrap: bool = False):
+        super().__init__()
         self._copied, self._most = "", most_lines
         self.field = _Field()
         self.field.setReadOnly(True)
@@ -53,18 +53,11 @@ class CopyText(QFrame):
         self.field.setTabChangesFocus(True)
         # Queued: the field must not change its height while it is being laid out.
         self.field.resized.connect(self._fit, Qt.ConnectionType.QueuedConnection)
-        self.copy = SecondaryButton(tr("Copy"), tr("Copy the whole text."), "small")
+        self.copy = SecondaryButton(tr("Copy"), tr("Copy the whole text."), "small", clicked=self._copy)
         self.copy.setAccessibleName(tr("Copy: {name}", name=name))
-        self.copy.clicked.connect(self._copy)
         self._done = text_label("", "small")
-        self.row = QHBoxLayout()
-        self.row.setSpacing(theme.SPACE_S)
-        self.row.addWidget(self.copy)
-        self.row.addWidget(self._done)
-        self.row.addStretch(1)
-        column = column_in(self, theme.SPACE_S)
-        column.addWidget(self.field)
-        column.addLayout(self.row)
+        self.row = row_of(self.copy, self._done, STRETCH)
+        column_in(self, self.field, self.row)
 
     def set_text(self, shown: str, copied: str | None = None) -> None:
         """Show a text.
@@ -98,8 +91,8 @@ class CopyLine(QWidget):
         secret: hide it at first.
     """
 
-    def __init__(self, name: str, *, secret: bool = False, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, *, secret: bool = False):
+        super().__init__()
         self.field = QLineEdit()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)
@@ -108,12 +101,12 @@ class CopyLine(QWidget):
         self.reveal.setCheckable(True)
         self.reveal.setVisible(secret)
         self.reveal.toggled.connect(self._reveal)
-        self.copy = IconButton("copy", tr("Copy: {name}", name=name))
-        self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.field.text()))
+        self.copy = IconButton("copy", tr("Copy: {name}", name=name),
+                               clicked=lambda: QGuiApplication.clipboard().setText(self.field.text()))
         self._reveal(not secret)
-        row = row_in(self, theme.SPACE_XS)
-        for widget in (self.field, self.reveal, self.copy):
-            row.addWidget(widget, 0, Qt.AlignmentFlag.AlignVCenter)
+        row = row_in(self, (self.field, 0, Qt.AlignmentFlag.AlignVCenter),
+                     (self.reveal, 0, Qt.AlignmentFlag.AlignVCenter), (self.copy, 0, Qt.AlignmentFlag.AlignVCenter),
+                     spacing=theme.SPACE_XS)
         row.setStretch(0, 1)
 
     def set_text(self, text: str) -> None:

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QStylePainter,
     QTimeEdit,
     QToolTip,
+    QWidget,
 )
 
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -28,6 +29,17 @@ from slmstudio.gui.common.widgets.labels import plain_tip
 STYLE_MARGIN = 4
 """Pixels that the style leaves free at the sides of a box's text, together."""
 _Box = TypeVar("_Box", bound=QAbstractSpinBox)
+_Widget = TypeVar("_Widget", bound=QWidget)
+
+
+def named(widget: _Widget, name: str, accessible: str = "", tip: str = "") -> _Widget:
+    """Tell tests, screen readers and the mouse what a widget is, each as far as it is given."""
+    widget.setObjectName(name)
+    if accessible:
+        widget.setAccessibleName(accessible)
+    if tip:
+        widget.setToolTip(tip)
+    return widget
 
 
 class _ScrollsPast:

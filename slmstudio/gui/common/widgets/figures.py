@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtCore import QAbstractTableModel, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewItem, QTableView, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL, INSET, CellDelegate
+from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL, INSET, NO_PARENT, CellDelegate, Index
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 STRONG = Qt.ItemDataRole.UserRole + 32
 ONE_LINE, TWO_LINES = 30, 44
 FIRST_WIDTH, WIDEST = 150, 190
@@ -128,21 +126,14 @@ class FigureDelegate(TightDelegate):
         if index.data(CHIP):
             super().paint(painter, option, index)
             return
-        rect: QRect = option.rect  # type: ignore[attr-defined]
         painter.save()
-        if option.state & QStyle.StateFlag.State_Selected:  # type: ignore[attr-defined]
-            painter.fillRect(rect, theme.colour("accent_ground"))
-        painter.setPen(theme.colour("line"))
-        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
-        inner = rect.adjusted(INSET, theme.SPACE_XS, -INSET, -theme.SPACE_XS)
+        inner = self._paint_ground(painter, option)
         align = Qt.AlignmentFlag(index.data(Qt.ItemDataRole.TextAlignmentRole))
         text, detail, strong = str(index.data() or ""), index.data(DETAIL), bool(index.data(STRONG))
         if detail:
-            half = inner.height() // 2
-            below = QRect(inner.left(), inner.top() + half, inner.width(), inner.height() - half)
+            inner, below = table_cells.halves(inner)
             self._paint_text(painter, below, str(detail), theme.SMALL_SIZE, "muted", False, align,
                              Qt.TextElideMode.ElideRight)
-            inner = QRect(inner.left(), inner.top(), inner.width(), half)
         self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", strong, align)
         theme.draw_item_focus(painter, option)
         painter.restore()
@@ -156,8 +147,8 @@ class FigureTable(QTableView):
         grows: the table is as high as its rows, up to `most`; else it takes the room it is given, and scrolls.
     """
 
-    def __init__(self, name: str, *, grows: bool = False, most: int = 12, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, *, grows: bool = False, most: int = 12):
+        super().__init__()
         self.figures = FigureModel(self)
         self.setModel(self.figures)
         self._grows, self._most = grows, most

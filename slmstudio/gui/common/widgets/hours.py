@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTime, Signal
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, QTime, Signal
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.fields import TimeEdit, number_field
+from slmstudio.gui.common.widgets.fields import TimeEdit, named, number_field
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 USUAL = ("22:00", "06:00")
 FORM = "HH:mm"
@@ -28,31 +28,26 @@ class HoursEdit(QWidget):
 
     edited = Signal(str)
 
-    def __init__(self, text: str, *, in_one_line: bool = False, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, text: str, *, in_one_line: bool = False):
+        super().__init__()
         self.check = QCheckBox(text)
         self.start = self._time("start", tr("Start of the hours"))
         self.end = self._time("end", tr("End of the hours"))
         self.check.clicked.connect(self._changed)
-        line = QHBoxLayout()
-        line.setSpacing(theme.SPACE_XS)
+        line = row_of(spacing=theme.SPACE_XS)
         if in_one_line:
             line.addWidget(self.check)
-        for widget in (self.start, text_label(tr("to"), "small"), self.end):
-            line.addWidget(widget)
-        line.addStretch(1)
-        column = column_in(self, theme.SPACE_XS)
+        fill(line, self.start, text_label(tr("to"), "small"), self.end, STRETCH)
+        column = column_in(self, spacing=theme.SPACE_XS)
         if not in_one_line:
             column.addWidget(self.check)
         column.addLayout(line)
         self.set_value(None)
 
     def _time(self, name: str, accessible: str) -> TimeEdit:
-        field = number_field(TimeEdit())
-        field.setObjectName(f"hours_{name}")
+        field = named(number_field(TimeEdit()), f"hours_{name}", accessible,
+                      tr("By this machine's clock. The end may be on the next day."))
         field.setDisplayFormat(FORM)
-        field.setAccessibleName(accessible)
-        field.setToolTip(tr("By this machine's clock. The end may be on the next day."))
         field.setKeyboardTracking(False)
         field.timeChanged.connect(self._changed)
         return field
@@ -67,9 +62,8 @@ class HoursEdit(QWidget):
         """Show these hours; None or "" is all day, and keeps the times that are there."""
         times = value.split("-") if value else USUAL if self.start.time() == self.end.time() else ()
         for field, text in zip((self.start, self.end), times, strict=False):
-            field.blockSignals(True)
-            field.setTime(QTime.fromString(text, FORM))
-            field.blockSignals(False)
+            with QSignalBlocker(field):
+                field.setTime(QTime.fromString(text, FORM))
         self.check.setChecked(bool(value))
         self._show_times()
 

@@ -8,7 +8,7 @@ import unicodedata
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy
 
 from slmstudio.gui.common.theme import restyle
 
@@ -20,18 +20,34 @@ _TIP_LINE = 100
 """Characters of a tooltip's line that fit on any screen."""
 
 
-def text_label(text: str = "", role: str = "body", *, wrap: bool = False, parent: QWidget | None = None) -> QLabel:
+def text_label(text: str = "", role: str = "body", *, wrap: bool = False, name: str = "", tone: str = "",
+               selectable: bool = False, centred: bool = False) -> QLabel:
     """A label in one of the window's text roles.
 
     Args:
         role: "title" (20 px), "heading" (14 px, bold), "section" (12 px, bold, muted), "body", "strong",
             "muted" (13 px) or "small" (12 px, muted).
+        tone: "ok", "warn", "bad" or "faint" gives it that colour.
+        selectable: the text can be marked with the mouse, and copied.
     """
-    label = QLabel(text, parent)
+    label = QLabel(text)
+    label.setObjectName(name)
     label.setProperty("role", role)
+    if tone:
+        label.setProperty("tone", tone)
+    if selectable:
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    if centred:
+        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
     label.setWordWrap(wrap)
     label.setTextFormat(Qt.TextFormat.PlainText)
     return label
+
+
+def show_text(label: QLabel, text: str) -> None:
+    """Show this text; an empty one hides the label."""
+    label.setText(text)
+    label.setVisible(bool(text))
 
 
 def breakable(text: str) -> str:
@@ -73,8 +89,9 @@ class Chip(QLabel):
         kind: "plain", "ok", "warn", "bad" or "accent".
     """
 
-    def __init__(self, text: str = "", kind: str = "plain", parent: QWidget | None = None):
-        super().__init__(text, parent)
+    def __init__(self, text: str = "", kind: str = "plain", *, name: str = ""):
+        super().__init__(text)
+        self.setObjectName(name)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setProperty("chip", kind)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -99,10 +116,11 @@ class ElidedLabel(QLabel):
     The whole text is the tooltip while something is hidden.
     """
 
-    def __init__(self, text: str = "", role: str = "body", mode: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle,
-                 parent: QWidget | None = None):
-        super().__init__(text, parent)
+    def __init__(self, text: str = "", role: str = "body", mode: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle, *,
+                 name: str = ""):
+        super().__init__(text)
         self._mode = mode
+        self.setObjectName(name)
         self.setProperty("role", role)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)

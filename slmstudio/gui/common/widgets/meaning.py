@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QWhatsThis, QWidget
+from PySide6.QtWidgets import QWhatsThis
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import term_words
@@ -19,11 +19,9 @@ class MeaningButton(IconButton):
         keys: of `TERMS`; several for a table of figures.
     """
 
-    def __init__(self, *keys: str, parent: QWidget | None = None):
-        super().__init__("question", "", parent, size=13)
+    def __init__(self, *keys: str):
+        super().__init__("question", "", size=13, name=f"meaning_{keys[0] if keys else ''}", clicked=self._show)
         self.setProperty("kind", "meaning")
-        self.setObjectName(f"meaning_{keys[0] if keys else ''}")
-        self.clicked.connect(self._show)
         self.set_terms(keys)
 
     def set_terms(self, keys: Sequence[str]) -> None:

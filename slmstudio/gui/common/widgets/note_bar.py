@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QFrame
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.layouts import row_in
 
 
 class NoteBar(QFrame):
@@ -19,15 +20,11 @@ class NoteBar(QFrame):
         kind: "ok" or "warn" gives the ground.
     """
 
-    def __init__(self, name: str, kind: str, buttons: Sequence[QAbstractButton], parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, name: str, kind: str, buttons: Sequence[QAbstractButton]):
+        super().__init__()
         self.setProperty("banner", kind)
-        self.text = ElidedLabel("", "body", Qt.TextElideMode.ElideRight)
-        self.text.setObjectName(name)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS)
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.text, 1)
+        self.text = ElidedLabel("", "body", Qt.TextElideMode.ElideRight, name=name)
+        row = row_in(self, (self.text, 1), margins=(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS))
         for button in buttons:
             row.addWidget(button)
         self.hide()

@@ -11,8 +11,8 @@ from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, Slot
+from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text
 from slmstudio.gui.common.widgets.layouts import row_in
 
 TOLD_AFTER_SECONDS = 2.0
@@ -23,8 +23,8 @@ SOON_MS = 300
 class ProgressBar(QProgressBar):
     """A bar without a text. Where nothing is to move, a bar whose end nobody knows stays empty."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setTextVisible(False)
 
     def setRange(self, least: int, most: int) -> None:
@@ -44,33 +44,32 @@ class ProgressStrip(QWidget):
 
     cancelled = Signal()
 
-    def __init__(self, parent: QWidget | None = None, *, cancellable: bool = True):
-        super().__init__(parent)
-        row = row_in(self, theme.SPACE_S)
+    def __init__(self, *, cancellable: bool = True, name: str = "", tip: str = "", cancelled: Slot | None = None):
+        """
+        Args:
+            tip: what Cancel does.
+            cancelled: is called then.
+        """
+        super().__init__()
+        self.setObjectName(name)
         self.label = ElidedLabel("", "small")
         self.bar = ProgressBar()
         self.bar.setAccessibleName(tr("Progress"))
         self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.cancel = SecondaryButton(tr("Cancel"), tr("End this work. Nothing is changed."), "small")
-        self.cancel.setObjectName("cancel")
-        self.cancel.clicked.connect(self.cancelled)
-        row.addWidget(self.label)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.detail)
-        row.addWidget(self.cancel)
+        self.cancel = SecondaryButton(tr("Cancel"), tip or tr("End this work. Nothing is changed."), "small",
+                                      name="cancel", clicked=self.cancelled)
+        row_in(self, self.label, (self.bar, 1), self.detail, self.cancel)
         self.cancel.setVisible(cancellable)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(SOON_MS)
-        self._soon.timeout.connect(self.show)
+        if cancelled is not None:
+            self.cancelled.connect(cancelled)
+        self._soon = QTimer(self, interval=SOON_MS, singleShot=True, timeout=self.show)
         self.start("")
 
     def start(self, text: str) -> None:
         """Begin a piece of work whose length isn't known yet."""
         self._started = time.monotonic()
         self._left = ProgressLeft(self._started)
-        self.label.setText(text)
-        self.label.setVisible(bool(text))
+        show_text(self.label, text)
         self.detail.setText("")
         self.detail.hide()
         self.bar.setRange(0, 0)
@@ -97,8 +96,13 @@ class ProgressStrip(QWidget):
         else:
             self.bar.setRange(0, 1000)
             self.bar.setValue(int(1000 * min(done, total) / total))
-        self.detail.setText(self._time_left(done, total) if text is None else text)
-        self.detail.setVisible(bool(self.detail.text()))
+        show_text(self.detail, self._time_left(done, total) if text is None else text)
+
+    def show_phase(self, text: str, done: int, total: int) -> None:
+        """Show what is being done, and how far it is."""
+        self.label.setText(text)
+        self.label.show()
+        self.set_progress(done, total)
 
     def _time_left(self, done: int, total: int) -> str:
         if total <= 0:

@@ -36,8 +36,8 @@ class ShareBar(QWidget):
 
     GAP, SQUARE = 14, 9
 
-    def __init__(self, height: int = 22, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, height: int = 22):
+        super().__init__()
         self._height = height
         self._shares: Sequence[Share] = ()
         self._whole = 0.0

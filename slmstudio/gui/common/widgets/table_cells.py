@@ -23,6 +23,7 @@ CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accent
                 **{kind: (f"{kind}_ground", kind) for kind in ("ok", "warn", "bad")}}
 INSET = theme.SPACE_S + 3  # where the header's text begins
 Index = QModelIndex | QPersistentModelIndex
+NO_PARENT = QModelIndex()
 
 
 class CellDelegate(QStyledItemDelegate):
@@ -33,25 +34,16 @@ class CellDelegate(QStyledItemDelegate):
         return QSize(hint.width() + 2 * INSET, hint.height())
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        rect: QRect = option.rect  # type: ignore[attr-defined]
-        selected = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
         painter.save()
-        if selected:
-            painter.fillRect(rect, theme.colour("accent_ground"))
-        painter.setPen(theme.colour("line"))
-        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+        inner = self._paint_ground(painter, option)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)  # from here on: it would blur the line
-        inner = rect.adjusted(INSET, theme.SPACE_XS, -INSET, -theme.SPACE_XS)
         text = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
         chip, detail = index.data(CHIP), index.data(DETAIL)
         if chip and text:
             self._paint_chip(painter, inner, text, str(chip))
         elif detail:
-            half = inner.height() // 2
-            self._paint_text(
-                painter, QRect(inner.left(), inner.top(), inner.width(), half), text, theme.TEXT_SIZE, "ink", True
-            )
-            lower = QRect(inner.left(), inner.top() + half, inner.width(), inner.height() - half)
+            upper, lower = halves(inner)
+            self._paint_text(painter, upper, text, theme.TEXT_SIZE, "ink", True)
             self._paint_text(painter, lower, str(detail), theme.SMALL_SIZE, "muted", False,
                              elide=Qt.TextElideMode.ElideRight)
         else:
@@ -60,6 +52,15 @@ class CellDelegate(QStyledItemDelegate):
             self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align), elide)
         theme.draw_item_focus(painter, option)
         painter.restore()
+
+    def _paint_ground(self, painter: QPainter, option: QStyleOptionViewItem) -> QRect:
+        """Whether it is selected, and the line below it. Returns what is left for the text."""
+        rect: QRect = option.rect  # type: ignore[attr-defined]
+        if option.state & QStyle.StateFlag.State_Selected:  # type: ignore[attr-defined]
+            painter.fillRect(rect, theme.colour("accent_ground"))
+        painter.setPen(theme.colour("line"))
+        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+        return rect.adjusted(INSET, theme.SPACE_XS, -INSET, -theme.SPACE_XS)
 
     def helpEvent(self, event: QHelpEvent, view: QAbstractItemView, option: QStyleOptionViewItem,
                   index: Index) -> bool:
@@ -75,10 +76,7 @@ class CellDelegate(QStyledItemDelegate):
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
                     align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
                     elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle) -> None:
-        painter.setFont(theme.base_font(size, bold))
-        painter.setPen(theme.colour(colour))
-        shown = painter.fontMetrics().elidedText(text, elide, rect.width())
-        painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+        paint_text(painter, rect, text, size, colour, bold, align, elide)
 
     def _paint_chip(self, painter: QPainter, inner: QRect, text: str, kind: str) -> None:
         ground, ink = CHIP_COLOURS[kind]
@@ -87,12 +85,33 @@ class CellDelegate(QStyledItemDelegate):
         width = min(inner.width(), metrics.horizontalAdvance(text) + 2 * theme.SPACE_S)
         height = metrics.height() + 2
         chip = QRect(inner.left(), inner.center().y() - height // 2, width, height)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.colour(ground))
-        painter.drawRoundedRect(chip, height / 2, height / 2)
-        painter.setPen(theme.colour(ink))
         shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - theme.SPACE_S)
-        painter.drawText(chip, int(Qt.AlignmentFlag.AlignCenter), shown)
+        paint_chip(painter, chip, shown, ground, ink)
+
+
+def halves(rect: QRect) -> tuple[QRect, QRect]:
+    """The upper and the lower half, for a line of text each."""
+    half = rect.height() // 2
+    return (QRect(rect.left(), rect.top(), rect.width(), half),
+            QRect(rect.left(), rect.top() + half, rect.width(), rect.height() - half))
+
+
+def paint_text(painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool, align: Qt.AlignmentFlag,
+               elide: Qt.TextElideMode) -> None:
+    """One line in a colour of the theme, which loses what has no room."""
+    painter.setFont(theme.base_font(size, bold))
+    painter.setPen(theme.colour(colour))
+    shown = painter.fontMetrics().elidedText(text, elide, rect.width())
+    painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+
+
+def paint_chip(painter: QPainter, chip: QRect, text: str, ground: str, ink: str) -> None:
+    """A few words on a rounded ground, in the font that is on."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(theme.colour(ground))
+    painter.drawRoundedRect(chip, chip.height() / 2, chip.height() / 2)
+    painter.setPen(theme.colour(ink))
+    painter.drawText(chip, int(Qt.AlignmentFlag.AlignCenter), text)
 
 
 def dress(table: QTableView, row_height: int, name: str) -> None:

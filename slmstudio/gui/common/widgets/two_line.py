@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.table_cells import CHIP_COLOURS, Index, paint_chip, paint_text
 
 DETAIL, CHIP, CHIP_KIND, VALUE = (Qt.ItemDataRole.UserRole + offset for offset in range(4))
-_CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accent"),
-                 **{kind: (f"{kind}_ground", kind) for kind in ("ok", "warn", "bad")}}
 
 
 class TwoLineList(QListWidget):
@@ -21,9 +20,8 @@ class TwoLineList(QListWidget):
         elide: what a name loses that is too long: its middle, as with files, or its end, as with sentences.
     """
 
-    def __init__(self, name: str, parent: QWidget | None = None,
-                 elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle):
-        super().__init__(parent)
+    def __init__(self, name: str, elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle):
+        super().__init__()
         self.setAccessibleName(name)
         self.setItemDelegate(_TwoLineDelegate(self, elide))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -69,13 +67,12 @@ class _TwoLineDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._elide = elide
 
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         title = QFontMetrics(theme.base_font(bold=True)).height()
         detail = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
         return QSize(0, title + detail + 2 * self.PADDING)
 
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem,
-              index: QModelIndex | QPersistentModelIndex) -> None:
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         rect: QRect = option.rect
         state = option.state
         selected = bool(state & QStyle.StateFlag.State_Selected)
@@ -90,34 +87,22 @@ class _TwoLineDelegate(QStyledItemDelegate):
         upper = QRect(inner.left(), inner.top(), inner.width() - chip_width, inner.height() // 2)
         lower = inner.adjusted(0, inner.height() // 2, 0, 0)
         title = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
-        self._paint_text(painter, upper, title, theme.TEXT_SIZE, selected, "ink", self._elide)
-        self._paint_text(painter, lower, str(index.data(DETAIL) or ""), theme.SMALL_SIZE, False, "muted",
-                         Qt.TextElideMode.ElideRight)
+        left = Qt.AlignmentFlag.AlignLeft
+        paint_text(painter, upper, title, theme.TEXT_SIZE, "ink", selected, left, self._elide)
+        paint_text(painter, lower, str(index.data(DETAIL) or ""), theme.SMALL_SIZE, "muted", False, left,
+                   Qt.TextElideMode.ElideRight)
         theme.draw_item_focus(painter, option)
         painter.restore()
 
-    def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, bold: bool, colour: str,
-                    elide: Qt.TextElideMode) -> None:
-        painter.setFont(theme.base_font(size, bold))
-        painter.setPen(theme.colour(colour))
-        shown = painter.fontMetrics().elidedText(text, elide, rect.width())
-        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), shown)
-
-    def _paint_chip(self, painter: QPainter, inner: QRect, index: QModelIndex | QPersistentModelIndex,
-                    selected: bool) -> int:
+    def _paint_chip(self, painter: QPainter, inner: QRect, index: Index, selected: bool) -> int:
         """Paint the chip in the upper right corner. Returns the width it takes."""
         text = str(index.data(CHIP) or "")
         if not text:
             return 0
-        ground, ink = _CHIP_COLOURS[str(index.data(CHIP_KIND))]
+        ground, ink = CHIP_COLOURS[str(index.data(CHIP_KIND))]
         ground = "card" if selected and ground == "accent_ground" else ground
         painter.setFont(theme.base_font(theme.SMALL_SIZE))
         width = painter.fontMetrics().horizontalAdvance(text) + 2 * theme.SPACE_S
         height = painter.fontMetrics().height() + 2
-        chip = QRect(inner.right() - width + 1, inner.top() - 1, width, height)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.colour(ground))
-        painter.drawRoundedRect(chip, height / 2, height / 2)
-        painter.setPen(theme.colour(ink))
-        painter.drawText(chip, int(Qt.AlignmentFlag.AlignCenter), text)
+        paint_chip(painter, QRect(inner.right() - width + 1, inner.top() - 1, width, height), text, ground, ink)
         return width + theme.SPACE_S

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.gui.common.dialogs import question
 
 if TYPE_CHECKING:
     from slmstudio.gui.data.entry import DataEntry
@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 
 def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:
     """Whether these may be closed: nothing in them is unwritten, or the user says that it may go."""
-    unwritten = {entry.dataset.name: len(entry.edits.changes) for entry in entries
-                 if entry.edits is not None and entry.edits.changes}
+    unwritten = {entry.dataset.name: len(entry.changes) for entry in entries if entry.changes}
     if not unwritten:
         return True
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setWindowTitle(tr("Unsaved changes"))
-    box.setText(ntr("{n:,} change to {name} isn't saved.", "{n:,} changes to {name} aren't saved.",
-                    sum(unwritten.values()), name=", ".join(unwritten)))
-    box.setInformativeText(tr("To keep them, cancel and press “Save a new version”."))
+    box = question(parent, tr("Unsaved changes"),
+                   ntr("{n:,} change to {name} isn't saved.", "{n:,} changes to {name} aren't saved.",
+                       sum(unwritten.values()), name=", ".join(unwritten)),
+                   tr("To keep them, cancel and press “Save a new version”."))
     drop = box.addButton(tr("Discard changes"), QMessageBox.ButtonRole.DestructiveRole)
     drop.setObjectName("drop_changes")
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))

@@ -45,15 +45,12 @@ class HandEdits(QObject):
         self._records: Sequence[Record] = ()
         self._key: int | None = None
         self._writing: DataEntry | None = None
-        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change (Ctrl+Z)."), "small")
-        self.undo.setObjectName("changes_undo")
+        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change (Ctrl+Z)."), "small", name="changes_undo",
+                                    clicked=self._undo)
         self.undo.setShortcut("Ctrl+Z")
-        self.undo.clicked.connect(self._undo)
         self.write = SecondaryButton(tr("Save a new version"),
                                      tr("Save all rows with these changes in a new file, and open it. Your file isn't "
-                                        "changed."), "small")
-        self.write.setObjectName("changes_write")
-        self.write.clicked.connect(self._write)
+                                        "changed."), "small", name="changes_write", clicked=self._write)
         self.bar = NoteBar("changes_text", "warn", (self.undo, self.write))
         rows.edit_wanted.connect(self._open)
         rows.delete_wanted.connect(self._delete)
@@ -79,12 +76,12 @@ class HandEdits(QObject):
         """Work out the rows with their changes, and say how many there are."""
         entry = self._entry
         assert entry is not None
-        changes = entry.edits.changes if entry.edits is not None else []
-        if entry.edits is None or not changes:
-            self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
-        else:
+        if entry.edits is not None and entry.changes:
             self._keys, self._records = entry.edits.rows()
-        self.bar.say(ntr("{n:,} unsaved change", "{n:,} unsaved changes", len(changes)) if changes else "")
+        else:
+            self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
+        count = len(entry.changes)
+        self.bar.say(ntr("{n:,} unsaved change", "{n:,} unsaved changes", count) if count else "")
         # What is changed while a version is written would be lost when that takes the place of these rows.
         for button in (self.write, self.undo):
             button.setEnabled(entry is not self._writing)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -17,9 +17,10 @@ from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.data.health import work
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class MixCard(Card):
     made = Signal(object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(tr("Mix datasets"), parent=parent)
+    def __init__(self) -> None:
+        super().__init__(tr("Mix datasets"))
         self._rows: list[tuple[Dataset, QCheckBox, DoubleSpinBox]] = []
         self._writing = False
         self.banner = ErrorBanner()
@@ -50,42 +51,22 @@ class MixCard(Card):
         self._grid.setContentsMargins(0, 0, theme.SPACE_S, 0)
         self._grid.setHorizontalSpacing(theme.SPACE_M)
         self._grid.setColumnStretch(0, 1)
-        self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
-        self.seed.setObjectName("mix_seed")
-        self.seed.setAccessibleName(tr("Seed of the mix"))
-        self.seed.setToolTip(tr("The same seed always takes the same rows. Change it to draw others."))
-        self.sum = text_label("", "strong")
-        self.sum.setObjectName("mix_sum")
+        self.seed = named(number_field(SpinBox(minimum=0, maximum=2**31 - 1)), "mix_seed", tr("Seed of the mix"),
+                          tr("The same seed always takes the same rows. Change it to draw others."))
+        self.sum = text_label("", "strong", name="mix_sum")
         words = text_label(tr("A weight of 0.5 takes every other row, 1 takes all rows, 2 takes each row twice."),
                            "muted", wrap=True)
-        seed = QHBoxLayout()
-        seed.setSpacing(theme.SPACE_S)
-        seed.addWidget(text_label(tr("Seed"), "small"))
-        seed.addWidget(self.seed)
-        seed.addStretch(1)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(words)
-        self.body.addWidget(ScrolledIfNeeded(self._holder, LIST_HEIGHT))
-        self.body.addLayout(seed)
-        self.body.addWidget(self.sum)
-        self.body.addStretch(1)
+        fill(self.body, self.banner, words, ScrolledIfNeeded(self._holder, LIST_HEIGHT),
+             row_of(text_label(tr("Seed"), "small"), self.seed, STRETCH), self.sum, STRETCH)
         self._make_buttons()
         add_key(self, "Escape", self._close, inside=True)
 
     def _make_buttons(self) -> None:
         self.write = PrimaryButton(tr("Save the mix"),
-                                   tr("Save the rows in a new file, and open it. Your files aren't changed."))
-        self.write.setObjectName("mix_write")
-        self.write.clicked.connect(self._write)
-        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows (Esc)."))
-        cancel.setObjectName("mix_cancel")
-        cancel.clicked.connect(self._close)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(tr("Your files are never changed."), "small"), 1)
-        row.addWidget(cancel)
-        row.addWidget(self.write)
-        self.body.addLayout(row)
+                                   tr("Save the rows in a new file, and open it. Your files aren't changed."),
+                                   name="mix_write", clicked=self._write)
+        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows (Esc)."), name="mix_cancel", clicked=self._close)
+        self.body.addLayout(row_of((text_label(tr("Your files are never changed."), "small"), 1), cancel, self.write))
 
     def open_datasets(self, datasets: Sequence[Dataset]) -> None:
         """Offer these datasets, all of them with a weight of 1."""
@@ -95,14 +76,11 @@ class MixCard(Card):
                 old.deleteLater()
         self._rows = []
         for place, dataset in enumerate(datasets):
-            box = QCheckBox(dataset.name.replace("&", "&&"))
+            box = named(QCheckBox(dataset.name.replace("&", "&&")), f"mix_box_{place}", tip=str(dataset.path))
             box.setChecked(True)
-            box.setObjectName(f"mix_box_{place}")
-            box.setToolTip(str(dataset.path))
-            weight = number_field(DoubleSpinBox(minimum=0.01, maximum=100, decimals=2, singleStep=0.25, value=1))
-            weight.setObjectName(f"mix_weight_{place}")
-            weight.setAccessibleName(tr("Weight of {name}", name=dataset.name))
-            weight.setToolTip(tr("How many rows to take, as a multiple of all rows."))
+            weight = named(number_field(DoubleSpinBox(minimum=0.01, maximum=100, decimals=2, singleStep=0.25, value=1)),
+                           f"mix_weight_{place}", tr("Weight of {name}", name=dataset.name),
+                           tr("How many rows to take, as a multiple of all rows."))
             rows = text_label(ntr("{n:,} row", "{n:,} rows", len(dataset.records)), "small")
             for column, widget in enumerate((box, rows, weight)):
                 self._grid.addWidget(widget, place, column)

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QScrollArea
 
 from slmstudio.core.data.versions import edits
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.data.record import Record
@@ -36,28 +39,20 @@ class RowEditor(Card):
     saved = Signal(object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self._record: Record | None = None
         self.fields: list[QPlainTextEdit] = []
         self.banner = ErrorBanner()
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self._area, 1)
+        fill(self.body, self.banner, (self._area, 1))
         self.save = PrimaryButton(tr("Save row"),
-                                  tr("Keep the row like this until you save a new version (Ctrl+Enter)."))
-        self.save.setObjectName("editor_save")
-        self.save.clicked.connect(self._save)
-        cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."))
-        cancel.setObjectName("editor_cancel")
-        cancel.clicked.connect(self.closed)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(tr("Your file is never changed."), "small"), 1)
-        row.addWidget(cancel)
-        row.addWidget(self.save)
-        self.body.addLayout(row)
+                                  tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
+                                  name="editor_save", clicked=self._save)
+        cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."), name="editor_cancel",
+                                 clicked=self.closed)
+        self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.save))
         add_key(self, "Escape", self.closed.emit, inside=True)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             add_key(self, keys, self._save, inside=True)
@@ -69,23 +64,17 @@ class RowEditor(Card):
         self.banner.clear()
         names = {"user": tr("User"), "assistant": tr("Assistant"), "system": tr("System"),
                  "tool": tr("Tool"), edits.TEXT: tr("Text"), edits.REJECTED: tr("Rejected answer")}
-        holder = QWidget()
-        holder.setProperty("plain", True)
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(theme.FOCUS_RING, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_XS)
+        holder = plain_page()
+        column = column_in(holder, spacing=theme.SPACE_XS, margins=(theme.FOCUS_RING, 0, theme.SPACE_S, 0))
         self.fields = []
         for role, text in edits.texts_of(record):
-            field = QPlainTextEdit(text)
-            field.setObjectName(f"editor_{len(self.fields)}")
-            field.setAccessibleName(names.get(role, role))
-            field.setToolTip(tr("What this message says, in any script."))
+            field = named(QPlainTextEdit(text), f"editor_{len(self.fields)}", names.get(role, role),
+                          tr("What this message says, in any script."))
             field.setTabChangesFocus(True)
             lines = QFontMetrics(field.font()).lineSpacing() * LINES.get(role, USUAL_LINES)
             field.setMinimumHeight(lines + 2 * theme.SPACE_L)
-            column.addWidget(text_label(names.get(role, role), "section"))
-            column.addWidget(field, LINES.get(role, USUAL_LINES))
-            column.addSpacing(theme.SPACE_S)
+            fill(column, text_label(names.get(role, role), "section"), (field, LINES.get(role, USUAL_LINES)),
+                 theme.SPACE_S)
             self.fields.append(field)
         self._area.setWidget(holder)
         if self.fields:

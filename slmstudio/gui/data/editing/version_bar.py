@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.editing import lineage_text
@@ -38,22 +38,18 @@ class VersionBar(QObject):
     def __init__(self, parent: QObject):
         super().__init__(parent)
         self._entry: DataEntry | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self.undo = SecondaryButton(tr("Undo"),
                                     tr("Go back to the file this was made from. This version moves to the trash."),
-                                    "small")
-        self.undo.setObjectName("version_undo")
-        self.undo.clicked.connect(self._undo)
+                                    "small", name="version_undo", clicked=self._undo)
         self.bar = NoteBar("version_text", "ok", (self.undo,))
 
     def show_entry(self, entry: DataEntry) -> None:
         """Look, off the UI thread, what its file was made from."""
         self._entry = entry
-        if self._task is not None:
-            self._task.cancel()
         self.bar.say("")
         path = entry.dataset.path
-        self._task = run_task(self, lambda task: _lineage(path), self._show, self._damaged)
+        self._task.run(self, lambda task: _lineage(path), self._show, self._damaged)
 
     def _show(self, lineage: Lineage | None) -> None:
         self.undo.setVisible(True)

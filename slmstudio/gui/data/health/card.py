@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.fields import named
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -34,10 +37,9 @@ class FindingRow(QFrame):
         chip = Chip(number_text(finding.count), CHIPS[finding.severity])
         name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
         sentence = text_label(finding.sentence, "small", wrap=True)
-        show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small")
-        show.setObjectName(f"health_show_{finding.kind}")
+        show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small",
+                               name=f"health_show_{finding.kind}", clicked=lambda: card.rows_wanted.emit(finding))
         show.setAccessibleName(tr("Show rows: {title}", title=title))
-        show.clicked.connect(lambda: card.rows_wanted.emit(finding))
         top, buttons = QHBoxLayout(), QHBoxLayout()
         for row, widgets in ((top, (chip,)), (buttons, (show,))):
             row.setSpacing(theme.SPACE_S)
@@ -47,20 +49,14 @@ class FindingRow(QFrame):
         if finding.fix is not None:
             buttons.addWidget(self._mend_button(finding, title, card))
         buttons.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, theme.SPACE_XS, 0, theme.SPACE_XS)
-        column.setSpacing(theme.SPACE_XS)
-        column.addLayout(top)
-        column.addWidget(sentence)
-        column.addLayout(buttons)
+        column_in(self, top, sentence, buttons, spacing=theme.SPACE_XS, margins=(0, theme.SPACE_XS, 0, theme.SPACE_XS))
 
     @staticmethod
     def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
         tip = " ".join((finding.fix or "", tr("You see the changes first.")))
-        mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small")
-        mend.setObjectName(f"health_mend_{finding.kind}")
+        mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small", name=f"health_mend_{finding.kind}",
+                               clicked=lambda: card.mend_wanted.emit(finding.kind))
         mend.setAccessibleName(tr("Fix: {title}", title=title))
-        mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
         return mend
 
 
@@ -79,34 +75,24 @@ class HealthCard(Card):
     cancelled = Signal()
     check_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(ptr("of a dataset", "Health"), parent=parent)
-        self.chip = Chip()
-        self.chip.setObjectName("health_chip")
+    def __init__(self) -> None:
+        super().__init__(ptr("of a dataset", "Health"))
+        self.chip = Chip(name="health_chip")
         self.header.addWidget(self.chip)
-        self.about = text_label("", "small", wrap=True)
-        self.about.setObjectName("health_about")
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.cancelled)
+        self.about = text_label("", "small", wrap=True, name="health_about")
+        self.strip = ProgressStrip(cancelled=self.cancelled)
         self.banner = ErrorBanner(closable=False)
-        self.words = text_label("", "muted", wrap=True)
-        self.words.setObjectName("health_words")
-        self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small")
-        self.again.setObjectName("health_again")
-        self.again.clicked.connect(self.check_wanted)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self.words)
-        self.body.addWidget(self.strip)
-        self.body.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
+        self.words = text_label("", "muted", wrap=True, name="health_words")
+        self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small",
+                                     name="health_again", clicked=self.check_wanted)
+        fill(self.body, self.banner, self.words, self.strip, (self.again, 0, Qt.AlignmentFlag.AlignLeft))
         self._make_list()
         self.body.addWidget(self.about)
         self.body.addStretch()
         self.show_nothing()
 
     def _make_list(self) -> None:
-        self.area = QScrollArea()
-        self.area.setObjectName("health_list")
-        self.area.setAccessibleName(tr("Findings"))
+        self.area = named(QScrollArea(), "health_list", tr("Findings"))
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -117,11 +103,9 @@ class HealthCard(Card):
                    about: str = "") -> None:
         self.chip.set(chip, kind)
         self.chip.setVisible(bool(chip))
-        self.words.setText(words)
-        self.words.setVisible(bool(words))
+        show_text(self.words, words)
         self.again.setVisible(again)
-        self.about.setText(about)
-        self.about.setVisible(bool(about))
+        show_text(self.about, about)
         self.area.hide()
         self.banner.clear()
         self.strip.end()
@@ -152,11 +136,8 @@ class HealthCard(Card):
             self._set_state(chip=tr("healthy"), kind="ok", about=about,
                             words=ntr("✓ No problems were found in the only row.",
                                       "✓ No problems were found in {n:,} rows.", rows))
-        holder = QWidget()
-        holder.setProperty("plain", True)
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_S)
+        holder = plain_page()
+        column = column_in(holder, margins=(0, 0, theme.SPACE_S, 0))
         self._rows = [FindingRow(finding, self) for finding in findings]
         for row in self._rows:
             column.addWidget(row)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QTextEdit, QWidget
+from PySide6.QtWidgets import QTextEdit
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import tr
@@ -22,8 +22,8 @@ COLOURS = {"gone": ("bad_ground", "bad"), "new": ("ok_ground", "ok"), "same": ("
 class ChangesView(QTextEdit):
     """What goes is red and struck out, what comes is green; a row that is removed is struck out whole."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setReadOnly(True)
         self.setAccessibleName(tr("The first changes"))
         self.setProperty("bare", True)

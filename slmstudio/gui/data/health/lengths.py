@@ -6,12 +6,13 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import keep_room
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill
 
 if TYPE_CHECKING:
     from slmstudio.core.run.token_counts import TokenCounts
@@ -24,29 +25,18 @@ MOST_SCRIPTS = 3
 class LengthStrip(QWidget):
     """A histogram of tokens per row on the left, figures on the right."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._flat = self._drawn = False
         self._counts: tuple[TokenCounts, int, str, bool] | None = None
         self.title = text_label(tr("Tokens per row"), "section")
-        self.figures = text_label("", "small", wrap=True)
-        self.figures.setObjectName("length_figures")
-        self.steps = text_label("", "small", wrap=True)
-        self.steps.setObjectName("length_steps")
-        self._left = QVBoxLayout()
-        self._left.setSpacing(theme.SPACE_XS)
-        self._left.addWidget(self.title)
-        self._left.addStretch(1)
-        right = QVBoxLayout()
-        right.setSpacing(theme.SPACE_XS)
-        right.addWidget(self.figures)
-        right.addWidget(self.steps)
-        right.addStretch(1)
+        self.figures = text_label("", "small", wrap=True, name="length_figures")
+        self.steps = text_label("", "small", wrap=True, name="length_steps")
+        self._left = column_of(self.title, STRETCH, spacing=theme.SPACE_XS)
         row = self._row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_L)
-        row.addLayout(self._left, 1)
-        row.addLayout(right, 1)
+        fill(row, (self._left, 1), (column_of(self.figures, self.steps, STRETCH, spacing=theme.SPACE_XS), 1))
         self.show_steps(None)
 
     @cached_property

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.changes_view import ChangesView
@@ -40,56 +41,39 @@ class MendCard(Card):
     written = Signal(object, object)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(" ", parent=parent)
+    def __init__(self) -> None:
+        super().__init__(" ")
         self._report: work.Report | None = None
         self._preview: work.Preview | None = None
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._writing = False
         self.kinds: dict[str, QCheckBox] = {}
         self.banner = ErrorBanner()
         self._holder = QWidget()
-        self._boxes = QGridLayout(self._holder)
-        self._boxes.setContentsMargins(0, 0, 0, 0)
-        self._boxes.setHorizontalSpacing(theme.SPACE_L)
-        self._boxes.setVerticalSpacing(theme.SPACE_S)
-        self._boxes.setColumnStretch(1, 1)
-        self.summary = text_label("", "strong", wrap=True)
-        self.summary.setObjectName("mend_summary")
-        self.more = text_label("", "small", wrap=True)
-        self.more.setObjectName("mend_more")
+        self._boxes = grid_in(self._holder, theme.SPACE_L, theme.SPACE_S, stretch=1)
+        self.summary = text_label("", "strong", wrap=True, name="mend_summary")
+        self.more = text_label("", "small", wrap=True, name="mend_more")
         self.view = ChangesView()
         self.view.setObjectName("mend_changes")
         inset = QFrame()
         inset.setProperty("inset", True)
-        inside = column_in(inset)
-        inside.addWidget(self.view)
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.close_card)
+        column_in(inset, self.view, spacing=None)
+        self.strip = ProgressStrip(cancelled=self.close_card)
         self.strip.end()
         for widget, stretch in ((self.banner, 0), (ScrolledIfNeeded(self._holder, LIST_HEIGHT), 0), (self.summary, 0),
                                 (self.more, 0), (self.strip, 0), (inset, 1)):
             self.body.addWidget(widget, stretch)
         self._make_buttons()
-        self._later = QTimer(self, interval=SOON_MS, singleShot=True)
-        self._later.timeout.connect(self._look)
+        self._later = QTimer(self, interval=SOON_MS, singleShot=True, timeout=self._look)
         add_key(self, "Escape", self.close_card, inside=True)
 
     def _make_buttons(self) -> None:
         self.write = PrimaryButton(tr("Save a new version"),
                                    tr("Save the rows as shown here in a new file, and open it. Your file isn't "
-                                      "changed."))
-        self.write.setObjectName("mend_write")
-        self.write.clicked.connect(self._write)
-        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."))
-        cancel.setObjectName("mend_cancel")
-        cancel.clicked.connect(self.close_card)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(tr("Your file is never changed."), "small"), 1)
-        row.addWidget(cancel)
-        row.addWidget(self.write)
-        self.body.addLayout(row)
+                                      "changed."), name="mend_write", clicked=self._write)
+        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."), name="mend_cancel",
+                                 clicked=self.close_card)
+        self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.write))
 
     def open_report(self, report: work.Report, kind: str) -> None:
         """Preview the fix of one kind; others can be ticked too."""
@@ -103,11 +87,10 @@ class MendCard(Card):
         for finding in report.made.findings:
             if finding.fix is None:
                 continue
-            box = QCheckBox(" · ".join((KINDS[finding.kind].title,
-                                        ntr("{n:,} row", "{n:,} rows", finding.count))))
+            box = named(QCheckBox(" · ".join((KINDS[finding.kind].title,
+                                              ntr("{n:,} row", "{n:,} rows", finding.count)))), f"mend_{finding.kind}",
+                        tip=plain_tip(f"{finding.sentence} {finding.fix}"))
             box.setAccessibleDescription(finding.fix)
-            box.setObjectName(f"mend_{finding.kind}")
-            box.setToolTip(plain_tip(f"{finding.sentence} {finding.fix}"))
             box.setChecked(finding.kind == kind)
             box.toggled.connect(self._later.start)
             place = len(self.kinds)
@@ -128,9 +111,7 @@ class MendCard(Card):
         self.closed.emit()
 
     def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.cancel()
         self._later.stop()
         self.strip.end()
 
@@ -150,10 +131,9 @@ class MendCard(Card):
             return
         self.summary.setText(tr("Checking what would change…"))
         self.strip.start_soon("")
-        self._task = run_task(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
+        self._task.run(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
 
     def _show(self, found: work.Preview) -> None:
-        self._task = None
         self._preview = found
         self.strip.end()
         rewritten = ntr("{n:,} row is rewritten", "{n:,} rows are rewritten", found.rewritten)
@@ -161,14 +141,12 @@ class MendCard(Card):
         left = ntr("{n:,} row is left", "{n:,} rows are left", len(found.fixed.records))
         self.summary.setText(" · ".join((rewritten, removed, left)))
         shown = len(found.first)
-        self.more.setText(tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes)
-                          if shown < found.changes else "")
-        self.more.setVisible(bool(self.more.text()))
+        some = shown < found.changes
+        show_text(self.more, tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes) if some else "")
         self.view.show_changes(found.first)
         self.write.setEnabled(bool(found.changes) and bool(found.fixed.records))
 
     def _failed(self, error: Exception) -> None:
-        self._task, self._writing = None, False
         self.strip.end()
         self.summary.setText("")
         self.banner.show_error(error)
@@ -189,11 +167,10 @@ class MendCard(Card):
         dataset = report.asked.dataset
         self._set_writing(True)
         self.strip.start_soon(tr("Saving a new version"))
-        self._task = run_task(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
-                              lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
+        self._task.run(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
+                       lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
 
     def _was_written(self, dataset: Dataset, made: Dataset) -> None:
-        self._task = None
         self._set_writing(False)
         self._stop()
         self._report = self._preview = None

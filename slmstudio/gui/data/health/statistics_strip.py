@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, row_in
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 
 if TYPE_CHECKING:
@@ -30,31 +31,21 @@ class StatisticsStrip(QWidget):
 
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self._task: Task | None = None
-        self.scripts = ShareBar(height=10)
-        self.scripts.setObjectName("statistics_scripts")
-        self.scripts.setToolTip(tr("Share of each script among the letters. A model learns best in scripts that it saw "
-                                   "often in its own training."))
-        self.figures = text_label("", "small", wrap=True)
-        self.figures.setObjectName("statistics_figures")
-        left = QVBoxLayout()
-        left.setSpacing(theme.SPACE_S)
-        left.addWidget(text_label(tr("Scripts"), "section"))
-        left.addWidget(self.scripts)
-        left.addStretch(1)
-        row = row_in(self, theme.SPACE_L)
-        row.addLayout(left, 1)
-        row.addWidget(self.figures, 1)
+    def __init__(self) -> None:
+        super().__init__()
+        self._task = TaskSlot()
+        self.scripts = named(ShareBar(height=10), "statistics_scripts",
+                             tip=tr("Share of each script among the letters. A model learns best in scripts that it "
+                                    "saw often in its own training."))
+        self.figures = text_label("", "small", wrap=True, name="statistics_figures")
+        row_in(self, (column_of(text_label(tr("Scripts"), "section"), self.scripts, STRETCH), 1), (self.figures, 1),
+               spacing=theme.SPACE_L)
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Show the figures of another dataset."""
-        if self._task is not None:
-            self._task.cancel()
         self.scripts.show_shares((), 1)
         self.figures.setText(tr("Counting…"))
-        self._task = run_task(self, lambda task: _count(dataset), self._show, self.failed.emit)
+        self._task.run(self, lambda task: _count(dataset), self._show, self.failed.emit)
 
     def _show(self, counted: Statistics) -> None:
         main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]

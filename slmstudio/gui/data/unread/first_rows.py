@@ -24,8 +24,7 @@ class FirstRowsPage(QWidget):
         self.table = RawTable("first_rows")
         self._card.body.addWidget(text_label(tr("These are the first rows. The rest are still being read."), "muted"))
         self._card.body.addWidget(self.table, 1)
-        column = column_in(self)
-        column.addWidget(self._card)
+        column_in(self, self._card, spacing=None)
 
     def show_rows(self, path: Path, found: FirstRows) -> None:
         """Show the first rows of this file."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import show_text
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.queue import ReadingQueue
 
@@ -43,7 +44,6 @@ class ReadingProgress(Card):
             text = ntr("Reading {name} · {n:,} more waiting", "Reading {name} · {n:,} more waiting", waiting,
                        name=now.path.name)
         for strip in self.strips:
-            strip.label.setText(text)
-            strip.label.setVisible(bool(text))
+            show_text(strip.label, text)
         self.setVisible(now is not None and not empty)
         self.strips[1].setVisible(now is not None and empty)

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import breakable, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 from slmstudio.gui.data.reading import Unmapped, Wanted
 from slmstudio.gui.data.unread.raw_rows import RawTable
@@ -41,35 +41,19 @@ class UnmappedPage(QWidget):
                             "others with the same columns."), "muted", wrap=True)
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
-        self.error = ErrorBanner(closable=False)
-        self.error.setObjectName("unmapped_error")
+        self.error = ErrorBanner(closable=False, name="unmapped_error")
         self.table = RawTable("unmapped_rows")
-        self._card.body.addWidget(why)
-        self._card.body.addWidget(self.panel)
-        self._card.body.addWidget(self.error)
-        self._card.body.addWidget(text_label(tr("The first rows"), "section"))
-        self._card.body.addWidget(self.table, 1)
-        self._card.body.addLayout(self._buttons())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._card)
+        fill(self._card.body, why, self.panel, self.error, text_label(tr("The first rows"), "section"), (self.table, 1),
+             self._buttons())
+        column_in(self, self._card, spacing=None)
 
     def _buttons(self) -> QHBoxLayout:
-        self.leave = SecondaryButton(tr("Not now"), tr("Don't read this file."))
-        self.leave.setObjectName("unmapped_leave")
-        self.leave.clicked.connect(self._leave)
-        self.read = PrimaryButton(tr("Read the file"), tr("Read all its rows with these columns."))
-        self.read.setObjectName("unmapped_read")
-        self.read.clicked.connect(self._say)
-        self.hint = text_label("", "small")
-        self.hint.setObjectName("unmapped_hint")
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.leave)
-        row.addStretch(1)
-        row.addWidget(self.hint)
-        row.addWidget(self.read)
-        return row
+        self.leave = SecondaryButton(tr("Not now"), tr("Don't read this file."), name="unmapped_leave",
+                                     clicked=self._leave)
+        self.read = PrimaryButton(tr("Read the file"), tr("Read all its rows with these columns."),
+                                  name="unmapped_read", clicked=self._say)
+        self.hint = text_label("", "small", name="unmapped_hint")
+        return row_of(self.leave, STRETCH, self.hint, self.read)
 
     @property
     def path(self) -> Path | None:

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 
 from slmstudio.core.data.record import message_text
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_in, row_of
 from slmstudio.gui.evaluation.answers import diff
-from slmstudio.gui.evaluation.answers.panes import ReferencePane, TextPane, stands_for
+from slmstudio.gui.evaluation.answers.panes import QuestionView, ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
 
-QUESTION_HEIGHT = 92
 LONGEST_SHOWN = 200_000
 """Characters of a text that are laid out."""
 
@@ -54,21 +54,16 @@ class RowDetail(QWidget):
     references_wanted = Signal(object, list)
     remove_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._row: Row | None = None
         self._models = ("base", "tuned")
-        self._marking: Task | None = None
+        self._marking = TaskSlot()
         self._busy = False
         self._tagged: tuple[int, str, str] | None = None
         self._evaluation = Path()
         self._drafts: dict[tuple[Path, int], str] = {}
-        self.question = QTextBrowser()
-        self.question.setObjectName("row_question")
-        self.question.setProperty("bare", True)
-        self.question.setAccessibleName(tr("Question"))
-        self.question.document().setDocumentMargin(0)
-        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.question = QuestionView("row_question")
         self.first, self.second = TextPane("row_first"), TextPane("row_second")
         self.reference = ReferencePane("row_reference")
         self.reference.references_wanted.connect(self._want_references)
@@ -86,48 +81,30 @@ class RowDetail(QWidget):
         self.category, self.language = QLineEdit(), QLineEdit()
         for field, name, label in ((self.category, "row_category", tr("Category")),
                                    (self.language, "row_language", tr("Language"))):
-            field.setObjectName(name)
-            field.setAccessibleName(label)
+            named(field, name, label,
+                  tr("Scores are grouped by it. Enter saves it, in this evaluation and in the test file."))
             field.setPlaceholderText(label)
             field.setMaximumWidth(130)
-            field.setToolTip(tr("Scores are grouped by it. Enter saves it, in this evaluation and in the test file."))
             field.editingFinished.connect(self._tag)
         self.correct = SecondaryButton(tr("Correct this…"),
-                                       tr("Write the answer as it should have been, for the next training."))
-        self.correct.setObjectName("row_correct")
-        self.test = SecondaryButton(tr("Add to test set…"), tr("Add the question to a test set."))
-        self.test.setObjectName("row_test")
-        self.remove = IconButton("trash", tr("Remove this row from the test set (Undo brings it back)"))
-        self.remove.setObjectName("row_remove")
-        self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
-        self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
-        self.test.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, True))
+                                       tr("Write the answer as it should have been, for the next training."),
+                                       name="row_correct",
+                                       clicked=lambda: self._row and self.correct_wanted.emit(self._row, False))
+        self.test = SecondaryButton(tr("Add to test set…"), tr("Add the question to a test set."), name="row_test",
+                                    clicked=lambda: self._row and self.correct_wanted.emit(self._row, True))
+        self.remove = IconButton("trash", tr("Remove this row from the test set (Undo brings it back)"),
+                                 name="row_remove", clicked=lambda: self._row and self.remove_wanted.emit(self._row))
         self.fixed = ""
         self._tips = {widget: widget.toolTip() for widget in (self.category, self.language, self.remove, self.correct)}
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_S)
-        head.addWidget(self.place, 1)
-        head.addWidget(self.trained)
-        panes = QHBoxLayout()
-        panes.setSpacing(theme.SPACE_S)
-        for pane in (self.first, self.second, self.reference):
-            panes.addWidget(pane, 1)
         self.foot = QWidget()
-        foot = row_in(self.foot, theme.SPACE_S)
+        foot = row_in(self.foot)
         for widget in (self.category, self.language):
-            foot.addWidget(text_label(widget.accessibleName(), "small"))
-            foot.addWidget(widget)
-        foot.addStretch(1)
-        for button in (self.remove, self.test, self.correct):
-            foot.addWidget(button)
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(head)
-        column.addWidget(self.question)
-        column.addLayout(panes, 1)
-        column.addWidget(self.legend)
-        column.addWidget(self.foot)
+            fill(foot, text_label(widget.accessibleName(), "small"), widget)
+        fill(foot, STRETCH, self.remove, self.test, self.correct)
+        column_in(self, row_of((self.place, 1), self.trained), self.question,
+                  (row_of((self.first, 1), (self.second, 1), (self.reference, 1)), 1), self.legend, self.foot)
 
     def begin(self, evaluation: Path) -> None:
         """Show rows of another evaluation from now on."""
@@ -223,22 +200,15 @@ class RowDetail(QWidget):
             self._keep_draft()  # it may be refused
             self.references_wanted.emit(self._row, written)
 
-    def _fit_question(self) -> None:
-        """As high as its text, up to the limit."""
-        height = round(self.question.document().size().height()) + theme.SPACE_XS
-        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
-
     def _mark(self) -> None:
         """Mark what differs, off the UI thread: comparing two long texts takes a while."""
         row = self._row
         if row is None:
             return
-        if self._marking is not None:
-            self._marking.cancel()
         first, second = self._models
         style = _style("warn")
-        self._marking = run_task(self, lambda task: _marked(row, first, second, style, _style("ok")), self._show,
-                                 self._not_marked)
+        self._marking.run(self, lambda task: _marked(row, first, second, style, _style("ok")), self._show,
+                          self._not_marked)
 
     def _not_marked(self, error: Exception) -> None:
         """Without marks the texts can still be read."""
@@ -248,7 +218,6 @@ class RowDetail(QWidget):
             self._show(_Marked(first, second, diff.escaped("\n\n".join(row.references))))
 
     def _show(self, texts: _Marked) -> None:
-        self._marking = None
         row = self._row
         if row is None:
             return

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.item_edits import ItemEdit
@@ -67,7 +67,7 @@ class RowEdits(QObject):
         self._made: list[ItemEdit] = []
         self._waiting: list[_Change] = []
         self._held = False
-        self._task: Task | None = None
+        self._task = TaskSlot()
 
     def begin(self, folder: Path, name: str) -> None:
         """Change the rows of another evaluation from now on.
@@ -83,7 +83,7 @@ class RowEdits(QObject):
         self._next()
 
     def can_undo(self) -> bool:
-        return bool(self._made) and self._task is None and not self._waiting
+        return bool(self._made) and not self._task.is_busy() and not self._waiting
 
     def set_tags(self, row: Row, category: str, language: str) -> None:
         from slmstudio.core.evaluation import item_edits
@@ -136,15 +136,14 @@ class RowEdits(QObject):
         self._next()
 
     def _next(self) -> None:
-        if self._task is not None or self._held or not self._waiting:
+        if self._task.is_busy() or self._held or not self._waiting:
             return
         change = self._waiting.pop(0)
-        self._task = run_task(self, lambda task: change.work(), lambda made: self._ended(change, made),
-                              lambda error: self._failed(change, error))
+        self._task.run(self, lambda task: change.work(), lambda made: self._ended(change, made),
+                       lambda error: self._failed(change, error))
         self.busy.emit(True)
 
     def _ended(self, change: _Change, made: Any) -> None:
-        self._task = None
         sentence = change.said(made) if change.folder == self._folder else None
         self.busy.emit(False)
         if change.references is not None:
@@ -159,7 +158,6 @@ class RowEdits(QObject):
         self._next()
 
     def _failed(self, change: _Change, error: Exception) -> None:
-        self._task = None
         self.busy.emit(False)
         if change.folder != self._folder and isinstance(error, UserError):
             error = self._elsewhere(change, error.what, error)

@@ -6,8 +6,7 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
-from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.evaluation.answers.rows_model import ORDERS, View, order_label
@@ -24,14 +23,11 @@ class RowsFilters(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.search = QLineEdit()
-        self.search.setObjectName("rows_search")
-        self.search.setClearButtonEnabled(True)
-        self.search.setPlaceholderText(tr("Search questions and answers"))
-        self.search.setAccessibleName(tr("Search questions and answers"))
-        self.search.setToolTip(tr("Show rows whose question, answers or reference contain this (Ctrl+F)."))
+    def __init__(self) -> None:
+        super().__init__()
+        self.search = named(QLineEdit(placeholderText=tr("Search questions and answers"), clearButtonEnabled=True),
+                            "rows_search", tr("Search questions and answers"),
+                            tr("Show rows whose question, answers or reference contain this (Ctrl+F)."))
         tips = {"rows_order": tr("What comes first in the list."),
                 "rows_category": tr("Show the rows of one category."),
                 "rows_language": tr("Show the rows of one language."),
@@ -42,13 +38,10 @@ class RowsFilters(QWidget):
         for order in ORDERS:
             self.order.addItem(order_label(order), order)
         self._against = text_label(ptr("two models", "against"), "small")
-        self._wait = QTimer(self)
-        self._wait.setSingleShot(True)
-        self._wait.setInterval(SEARCH_AFTER_MS)
+        self._wait = QTimer(self, interval=SEARCH_AFTER_MS, singleShot=True)
         self._wait.timeout.connect(self.changed)
         self.search.textChanged.connect(lambda: self._wait.start())
-        row = row_in(self, theme.SPACE_S)
-        row.addWidget(self.search, 1)
+        row = row_in(self, (self.search, 1))
         for widget in (self.order, self.category, self.language, self.second, self._against, self.first):
             row.addWidget(widget)
             if isinstance(widget, ComboBox):
@@ -98,9 +91,6 @@ class RowsFilters(QWidget):
 
 
 def _choice(name: str, tooltip: str) -> ComboBox:
-    choice = ComboBox()
-    choice.setObjectName(name)
-    choice.setAccessibleName(tooltip.rstrip("."))
-    choice.setToolTip(tooltip)
+    choice = named(ComboBox(), name, tooltip.rstrip("."), tooltip)
     choice.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToContents)
     return choice

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, number_text, tr
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import row_in
@@ -17,23 +16,17 @@ NAMED = 3
 
 
 class RowsFoot(QWidget):
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._counted = self._begun = ""
         self._at_work = False
-        self.count = text_label("", "small", wrap=True)
-        self.count.setObjectName("rows_count")
-        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change to a row (Ctrl+Z)"), "small")
-        self.undo.setObjectName("rows_undo")
+        self.count = text_label("", "small", wrap=True, name="rows_count")
+        self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change to a row (Ctrl+Z)"), "small", name="rows_undo")
         self.undo.hide()
         self.export = SecondaryButton(tr("Save as test set…"),
                                       tr("Save the questions with their current references and tags as a new test set. "
-                                         "The evaluated file stays as it is."), "small")
-        self.export.setObjectName("rows_export")
-        row = row_in(self, theme.SPACE_S)
-        row.addWidget(self.count, 1)
-        row.addWidget(self.undo)
-        row.addWidget(self.export)
+                                         "The evaluated file stays as it is."), "small", name="rows_export")
+        row_in(self, (self.count, 1), self.undo, self.export)
 
     def show_count(self, shown: int, all_: int, said: str) -> None:
         """Say how many of the rows are shown, and what was done last."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, tr
@@ -15,13 +14,13 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, pages_of
 from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
@@ -62,65 +61,43 @@ class RowsPage(Card):
     changed = Signal()
     failed = Signal(object)
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        self.back = SecondaryButton("←", "", "small")
-        self.save = IconButton("save", "")
-        self.vote = SecondaryButton("", "", "small")
-        super().__init__(" ", actions=[self.vote, self.save], parent=parent)
+    def __init__(self, session: Session):
+        super().__init__(" ")
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
-        self._task: Task | None = None
+        self._task = TaskSlot()
         self._reading = self._opening = self._closed = False
         self._keep_row: int | None = None
         self._said = ""
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("rows_banner")
+        self.banner = ErrorBanner(name="rows_banner")
         self.table, self.detail, self.correct = RowsTable(), RowDetail(), CorrectPanel(session)
         self.filters, self.edits, self.foot = RowsFilters(), RowEdits(self), RowsFoot()
-        self.strip = ProgressStrip()
-        self.strip.cancelled.connect(self.close_page)
+        self.strip = ProgressStrip(cancelled=self.close_page)
         self.count, self.undo = self.foot.count, self.foot.undo
         self._make_buttons()
         self._lay_out(session)
         self._connect()
 
     def _make_buttons(self) -> None:
-        self.back.setText(tr("← Runs"))
-        self.back.setToolTip(tr("Back to the runs (Esc)"))
-        self.back.setObjectName("rows_back")
-        self.save.setToolTip(tr("Save the rows shown here as CSV"))
-        self.save.setAccessibleName(self.save.toolTip())
-        self.save.setObjectName("rows_csv")
-        self.vote.setText(tr("Vote blind…"))
-        self.vote.setToolTip(self._vote_tip())
-        self.vote.setObjectName("rows_vote")
-        self.vote.clicked.connect(self._vote)
+        self.back = SecondaryButton(tr("← Runs"), tr("Back to the runs (Esc)"), "small", name="rows_back",
+                                    clicked=self.close_page)
+        self.save = IconButton("save", tr("Save the rows shown here as CSV"), name="rows_csv", clicked=self._save)
+        self.vote = SecondaryButton(tr("Vote blind…"), self._vote_tip(), "small", name="rows_vote", clicked=self._vote)
+        fill(self.header, self.vote, self.save)
 
     def _lay_out(self, session: Session) -> None:
         self.header.insertWidget(0, self.back)
-        left = QWidget()
-        column = column_in(left, theme.SPACE_XS)
-        column.addWidget(self.table, 1)
-        column.addWidget(self.foot)
+        left = column_widget((self.table, 1), self.foot, spacing=theme.SPACE_XS)
         halves = Panes(session, "answers", (left, self.detail), (1, 2))
         halves.restore((LIST_WIDTH, 710))
-        working = QWidget()
-        inner = QVBoxLayout(working)
-        inner.addWidget(self.strip)
-        inner.addStretch(1)
+        working = column_widget(self.strip, STRETCH, spacing=None, margins=None)
         self._empty = EmptyState(tr("No row matches"),
                                  tr("Shorten the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)
-        self._pages = QStackedWidget()
-        for page in (working, EmptyState.centred(self._empty), halves):
-            self._pages.addWidget(page)
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self.filters)
-        self.body.addWidget(self._pages, 1)
-        self.body.addWidget(self.correct)
+        self._pages = pages_of(working, EmptyState.centred(self._empty), halves)
+        fill(self.body, self.banner, self.filters, (self._pages, 1), self.correct)
 
     def _connect(self) -> None:
-        self.back.clicked.connect(self.close_page)
         add_key(self, "Escape", self._escape, inside=True)
         add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
         self.filters.changed.connect(self.apply)
@@ -143,7 +120,6 @@ class RowsPage(Card):
         self.correct.failed.connect(self._show_error)
         self.correct.closed.connect(self.table.setFocus)
         self.correct.closed.connect(lambda: self.detail.set_narrow(False))
-        self.save.clicked.connect(self._save)
         self.foot.export.clicked.connect(self._export)
 
     # -- opening and closing ---------------------------------------------------------------------------------
@@ -172,19 +148,13 @@ class RowsPage(Card):
         evaluation = self._evaluation
         if evaluation is None:
             return
-        self._stop()
         self._reading = True
         self.edits.hold(True)
         self._pages.setCurrentIndex(WORKING)
         self.strip.start(tr("Reading the answers"))
         folder, known = evaluation.folder, self._rows
-        self._task = run_task(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
-                              self.strip.set_progress)
-
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.run(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
+                       self.strip.set_progress)
 
     def _read_ended(self) -> None:
         self._reading = False
@@ -202,7 +172,7 @@ class RowsPage(Card):
         if self.correct.isVisible():
             self.correct.close_panel()
             return
-        self._stop()
+        self._task.cancel()
         self._closed = True
         self.edits.begin(Path(), "")  # what is still running belongs to an evaluation that isn't open
         self._read_ended()
@@ -212,7 +182,6 @@ class RowsPage(Card):
         self.closed.emit()
 
     def _not_read(self, error: Exception) -> None:
-        self._task = None
         self._read_ended()
         self._pages.setCurrentIndex(EMPTY)
         self._empty.title.setText(tr("No answers to show"))
@@ -232,16 +201,14 @@ class RowsPage(Card):
         """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
         if self._reading:
             return  # what is asked for then is shown when they are read
-        self._stop()
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
             self._keep_row = row.id  # the user is working on it
         rows, view = self._rows, self.filters.view()
-        self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
-                              lambda shown: self._show_arranged(rows, shown, view), self._not_read)
+        self._task.run(self, lambda task: arrange(rows, view, task.cancelled),
+                       lambda shown: self._show_arranged(rows, shown, view), self._not_read)
 
     def _show_arranged(self, rows: list[Row], shown: list[int], view: View) -> None:
-        self._task = None
         kept = self._keep_row
         self._keep_row = None
         self.table.rows.show_rows(rows, shown, view)

@@ -6,17 +6,33 @@ import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QPlainTextEdit, QTextBrowser
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 
 BETWEEN = "\n---\n"
 _BETWEEN = re.compile(r"(?m)^[ \t]*---[ \t]*$")
+QUESTION_HEIGHT = 92
+
+
+class QuestionView(QTextBrowser):
+    """As high as its text, up to a limit."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        named(self, name, tr("Question"))
+        self.setProperty("bare", True)
+        self.document().setDocumentMargin(0)
+        self.document().documentLayout().documentSizeChanged.connect(self._fit)
+
+    def _fit(self) -> None:
+        self.setFixedHeight(min(QUESTION_HEIGHT, round(self.document().size().height()) + theme.SPACE_XS))
 
 
 class TextPane(QFrame):
@@ -36,15 +52,9 @@ class TextPane(QFrame):
         self.text.setOpenLinks(False)
         self.text.document().setDocumentMargin(0)
         self.text.setTabChangesFocus(True)
-        self.head = QHBoxLayout()
-        self.head.setSpacing(theme.SPACE_S)
-        self.head.addWidget(self.title, 1)
-        self.head.addWidget(self.chip)
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
-        self.column.setSpacing(theme.SPACE_XS)
-        self.column.addLayout(self.head)
-        self.column.addWidget(self.text, 1)
+        self.head = row_of((self.title, 1), self.chip)
+        self.column = column_in(self, self.head, (self.text, 1), spacing=theme.SPACE_XS,
+                                margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S))
 
     def show_head(self, title: str, chip: str, tooltip: str) -> None:
         self.title.setText(title)
@@ -70,35 +80,21 @@ class ReferencePane(TextPane):
         super().__init__(name)
         self._references: tuple[str, ...] = ()
         self._begun = ""  # the references as the field shows them: it turns some spaces and line ends into others
-        self.edit = IconButton("edit", tr("Correct the reference (F2)"))
-        self.edit.setObjectName("reference_edit")
-        self.edit.clicked.connect(lambda: self.begin())
+        self.edit = IconButton("edit", tr("Correct the reference (F2)"), name="reference_edit",
+                               clicked=lambda: self.begin())
         self.edit.setFixedHeight(self.chip.sizeHint().height())  # so that the three texts begin at the same height
         self.head.addWidget(self.edit)
-        self.editor = QPlainTextEdit()
-        self.editor.setObjectName("reference_editor")
-        self.editor.setAccessibleName(tr("The reference"))
-        self.editor.setToolTip(tr("A good answer. Separate several good answers with a line of ---. Ctrl+Enter saves "
-                                  "it, Esc leaves it as it was."))
+        self.editor = named(QPlainTextEdit(), "reference_editor", tr("The reference"),
+                            tr("A good answer. Separate several good answers with a line of ---. Ctrl+Enter saves it, "
+                               "Esc leaves it as it was."))
         self.editor.setTabChangesFocus(True)
         self.editor.textChanged.connect(self._show_state)
         self.keep = PrimaryButton(tr("Save"),
                                   tr("Save it in the test file and in this evaluation, and score the row again "
-                                     "(Ctrl+Enter)."))
-        self.keep.setObjectName("reference_keep")
-        self.keep.clicked.connect(self._keep)
-        self._leave = leave = SecondaryButton(tr("Cancel"), tr("Leave the reference as it was (Esc)."))
-        leave.setObjectName("reference_leave")
-        leave.clicked.connect(self.leave)
-        self._field = QWidget()
-        field = column_in(self._field, theme.SPACE_XS)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(theme.SPACE_S)
-        buttons.addStretch(1)
-        buttons.addWidget(leave)
-        buttons.addWidget(self.keep)
-        field.addWidget(self.editor, 1)
-        field.addLayout(buttons)
+                                     "(Ctrl+Enter)."), name="reference_keep", clicked=self._keep)
+        self._leave = leave = SecondaryButton(tr("Cancel"), tr("Leave the reference as it was (Esc)."),
+                                              name="reference_leave", clicked=self.leave)
+        self._field = column_widget((self.editor, 1), row_of(STRETCH, leave, self.keep), spacing=theme.SPACE_XS)
         self.column.addWidget(self._field, 1)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             add_key(self.editor, keys, self._keep, inside=True)

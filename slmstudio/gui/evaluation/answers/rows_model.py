@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, Qt
+from PySide6.QtCore import QAbstractTableModel, QRect, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -18,13 +18,12 @@ from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
 
-Index = QModelIndex | QPersistentModelIndex
-NO_PARENT = QModelIndex()
 LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
 ROW_HEIGHT, SHOWN = 32, 200
 MOST_WIDTH = 110

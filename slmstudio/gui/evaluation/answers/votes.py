@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, tr
@@ -21,9 +21,9 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 from slmstudio.gui.evaluation.answers import diff
-from slmstudio.gui.evaluation.answers.panes import TextPane
+from slmstudio.gui.evaluation.answers.panes import QuestionView, TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
 from slmstudio.gui.votes.dialog import show_votes
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from slmstudio.core.evaluation.answer_rows import Row
     from slmstudio.core.evaluation.ballots import Ballot
 
-QUESTION_HEIGHT = 92
 KEYS = {"left": "Left", "good": "Space", "bad": "X", "right": "Right", "skip": "S"}
 SIZE = 860, 560
 
@@ -57,7 +56,7 @@ class VoteDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(tr("Vote blind"))
         self.resize(*SIZE)
-        self._folder, self._rows, self._models = folder, rows, (of, with_)
+        self._folder, self._models = folder, (of, with_)
         self._left: list[Ballot] = []
         self._cast: list[tuple[Ballot, bool]] = []  # what was passed here, and whether it was voted on
         self._votes = 0
@@ -65,19 +64,12 @@ class VoteDialog(QDialog):
         self.banner = ErrorBanner()
         self.intro = text_label(tr("Which answer is better? You don't see which model gave it. Ten votes say little; "
                                    "thirty say more."), "small", wrap=True)
-        self.question = QTextBrowser()
-        self.question.setObjectName("vote_question")
-        self.question.setAccessibleName(tr("Question"))
-        self.question.setProperty("bare", True)
-        self.question.document().setDocumentMargin(0)
-        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.question = QuestionView("vote_question")
         self.sides = TextPane("vote_left"), TextPane("vote_right")
         for pane, name in zip(self.sides, (tr("Left"), tr("Right")), strict=True):
             pane.show_head(name, "", "")
-        self.count = text_label("", "small")
-        self.count.setObjectName("vote_count")
-        self.result = text_label("", "body", wrap=True)
-        self.result.setObjectName("vote_result")
+        self.count = text_label("", "small", name="vote_count")
+        self.result = text_label("", "body", wrap=True, name="vote_result")
         self._make_buttons()
         self._lay_out()
         self._add_keys()
@@ -89,58 +81,33 @@ class VoteDialog(QDialog):
         for name, text in (("left", tr("Left is better")), ("good", tr("Both good")),
                            ("bad", tr("Both bad")), ("right", tr("Right is better")),
                            ("skip", tr("Skip"))):
-            button = SecondaryButton(text, f"{text} ({KEYS[name]})")
-            button.setObjectName(f"vote_{name}")
+            button = SecondaryButton(text, f"{text} ({KEYS[name]})", name=f"vote_{name}",
+                                     clicked=partial(self.vote, name))
             button.setAutoDefault(False)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys keep voting after a click
             button.setEnabled(False)
-            button.clicked.connect(partial(self.vote, name))
             self.buttons[name] = button
         self.undo = SecondaryButton(tr("Undo"),
-                                    tr("Go back to the previous question and undo your vote on it (Ctrl+Z)"),
-                                    "small")
-        self.undo.setObjectName("vote_undo")
-        self.undo.clicked.connect(self.take_back)
+                                    tr("Go back to the previous question and undo your vote on it (Ctrl+Z)"), "small",
+                                    name="vote_undo", clicked=self.take_back)
         self.undo.hide()
         self.show_result = SecondaryButton(tr("Result"),
                                            tr("Show the result of your votes so far, and how often a judge agrees with "
-                                              "you (R)"), "small")
-        self.show_result.setObjectName("vote_show_result")
-        self.show_result.clicked.connect(self._read_result)
+                                              "you (R)"), "small", name="vote_show_result", clicked=self._read_result)
         self.list = SecondaryButton(tr("All votes…"),
                                     tr("See the results of all comparisons, and export them as preference pairs. Shows "
-                                       "the names of the models."), "small")
-        self.list.setObjectName("vote_list")
-        self.list.clicked.connect(partial(show_votes, self))
+                                       "the names of the models."), "small", name="vote_list",
+                                    clicked=partial(show_votes, self))
         for button in (self.undo, self.show_result, self.list):
             button.setAutoDefault(False)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def _lay_out(self) -> None:
-        self._ballot = QWidget()
-        ballot = column_in(self._ballot, theme.SPACE_S)
-        panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
-        for pane in self.sides:
-            panes.addWidget(pane, 1)
-        ballot.addWidget(self.question)
-        ballot.addLayout(panes, 1)
-        buttons.addStretch(1)
-        for button in self.buttons.values():
-            buttons.addWidget(button)
-        buttons.addStretch(1)
-        foot.addWidget(self.count, 1)
-        foot.addWidget(self.undo)
-        foot.addWidget(self.show_result)
-        foot.addWidget(self.list)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.banner)
-        column.addWidget(self.intro)
-        column.addWidget(self._ballot, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.result)
-        column.addLayout(foot)
+        panes = row_of(*((pane, 1) for pane in self.sides), spacing=None)
+        buttons = row_of(STRETCH, *self.buttons.values(), STRETCH, spacing=None)
+        foot = row_of((self.count, 1), self.undo, self.show_result, self.list, spacing=None)
+        self._ballot = column_widget(self.question, (panes, 1))
+        column_in(self, self.banner, self.intro, (self._ballot, 1), buttons, self.result, foot, margins=theme.SPACE_L)
 
     def _add_keys(self) -> None:
         for name, key in KEYS.items():
@@ -153,11 +120,6 @@ class VoteDialog(QDialog):
                 QShortcut(QKeySequence(key), button).setContext(Qt.ShortcutContext.WidgetShortcut)
         add_key(self, QKeySequence.StandardKey.Undo, self.take_back)
         add_key(self, "R", self._read_result)
-
-    def _fit_question(self) -> None:
-        """As high as its text, up to the limit."""
-        height = round(self.question.document().size().height()) + theme.SPACE_XS
-        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
 
     def _begin(self, found: tuple[list[Ballot], int]) -> None:
         self._left, self._votes = found

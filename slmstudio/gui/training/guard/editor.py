@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QLineEdit
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -15,10 +15,11 @@ from slmstudio.core.run.fields.choices import GUARDS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import choice_label, label, write
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
 
 LIMIT_WIDTH = 96
 
@@ -32,8 +33,8 @@ class GuardEditor(QFrame):
 
     apply_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("guard_editor")
         self.setProperty("bar", True)
         self._config: RunConfig | None = None
@@ -41,10 +42,8 @@ class GuardEditor(QFrame):
         self.mode.setObjectName("guard_mode")
         for value in GUARDS.words:
             self.mode.addItem(choice_label("heat_guard", value), value)
-        self.limit = QLineEdit()
-        self.limit.setObjectName("guard_limit")
+        self.limit = named(QLineEdit(placeholderText=tr("automatic")), "guard_limit")
         theme.grow(self.limit, "setFixedWidth", LIMIT_WIDTH)
-        self.limit.setPlaceholderText(tr("automatic"))
         self.limit.returnPressed.connect(self._apply)
         self.mode.currentIndexChanged.connect(lambda: self.limit.setEnabled(self.mode.currentData() != "off"))
         self.battery = QCheckBox(label("pause_on_battery"))
@@ -55,27 +54,19 @@ class GuardEditor(QFrame):
                              ("pause_on_battery", self.battery), ("train_hours", self.hours.check)):
             widget.setAccessibleName(label(name))
             widget.setToolTip(plain_tip(FIELDS[name].help))
-        self.problem = text_label("", "small", wrap=True)
-        self.problem.setObjectName("guard_problem")
-        self.problem.setProperty("tone", "bad")
+        self.problem = text_label("", "small", wrap=True, name="guard_problem", tone="bad")
         self._lay_out()
         self.hide()
 
     def _lay_out(self) -> None:
-        self.apply = SecondaryButton(tr("Apply"), tr("Takes effect now, and whenever this run is resumed."), "small")
-        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small")
-        self.apply.setObjectName("guard_apply")
-        cancel.setObjectName("guard_cancel")
-        self.apply.clicked.connect(self._apply)
-        cancel.clicked.connect(self.hide)
+        self.apply = SecondaryButton(tr("Apply"), tr("Takes effect now, and whenever this run is resumed."), "small",
+                                     name="guard_apply", clicked=self._apply)
+        cancel = SecondaryButton(tr("Cancel"), tr("Change nothing."), "small", name="guard_cancel", clicked=self.hide)
         add_key(self, QKeySequence(Qt.Key.Key_Escape), self.hide, inside=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        column.setSpacing(theme.SPACE_S)
+        column = column_in(self, margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
         for widgets in ((self.mode, text_label(tr("Limit"), "small"), self.limit, text_label("°C", "small"), None),
                         (self.hours, None), (self.battery, None, cancel, self.apply)):
-            row = QHBoxLayout()
-            row.setSpacing(theme.SPACE_S)
+            row = row_of()
             for widget in widgets:
                 row.addStretch(1) if widget is None else row.addWidget(widget)
             column.addLayout(row)
@@ -98,8 +89,7 @@ class GuardEditor(QFrame):
 
     def show_problem(self, text: str) -> None:
         """Say why it can't be as it was typed."""
-        self.problem.setText(text)
-        self.problem.setVisible(bool(text))
+        show_text(self.problem, text)
         self.apply.setEnabled(True)
 
     def refused(self, error: UserError) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
@@ -17,7 +17,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, row_in
 from slmstudio.gui.training.guard.editor import GuardEditor
 
 ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"pause_on_battery": False}}
@@ -38,52 +38,37 @@ class GuardSection(QWidget):
 
     wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._resting: dict[str, Any] | None = None
         self._advice: dict[str, Any] | None = None
         self.editor = GuardEditor()
         self.editor.apply_wanted.connect(self.wanted)
-        column = column_in(self, theme.SPACE_S)
-        for widget in (self._make_rest(), self.editor, self._make_advice()):
-            column.addWidget(widget)
+        column_in(self, self._make_rest(), self.editor, self._make_advice())
         self.hide_all()
 
     def _make_rest(self) -> QWidget:
         self.rest = QFrame()
         self.rest.setObjectName("rest_bar")
-        self.why = text_label("", wrap=True)
-        self.why.setObjectName("rest_why")
+        self.why = text_label("", wrap=True, name="rest_why")
         self.anyway = SecondaryButton(tr("Train now anyway"),
-                                      tr("Continue now. This run won't rest for this reason again."), "small")
-        self.anyway.setObjectName("train_anyway")
-        self.anyway.clicked.connect(self._train_anyway)
-        row = QHBoxLayout(self.rest)
-        row.setContentsMargins(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS)
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.why, 1)
-        row.addWidget(self.anyway, 0, Qt.AlignmentFlag.AlignVCenter)
+                                      tr("Continue now. This run won't rest for this reason again."), "small",
+                                      name="train_anyway", clicked=self._train_anyway)
+        row_in(self.rest, (self.why, 1), (self.anyway, 0, Qt.AlignmentFlag.AlignVCenter),
+               margins=(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS))
         return self.rest
 
     def _make_advice(self) -> QWidget:
         self.advice = QFrame()
         self.advice.setObjectName("power_advice")
         self.advice.setProperty("bar", True)
-        self.advised = text_label("", "small", wrap=True)
-        self.advised.setObjectName("power_advised")
+        self.advised = text_label("", "small", wrap=True, name="power_advised")
         self.command = CopyLine(tr("Command that lowers the power limit"))
         self.command.field.setObjectName("power_command")
-        close = IconButton("close", tr("Hide this advice"))
-        close.setObjectName("power_advice_close")
-        close.clicked.connect(self.advice.hide)
-        row = QHBoxLayout(self.advice)
-        row.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
-        column = QVBoxLayout()
-        column.setSpacing(theme.SPACE_XS)
-        column.addWidget(self.advised)
-        column.addWidget(self.command)
-        row.addLayout(column, 1)
-        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        close = IconButton("close", tr("Hide this advice"), name="power_advice_close", clicked=self.advice.hide)
+        row_in(self.advice, (column_of(self.advised, self.command, spacing=theme.SPACE_XS), 1),
+               (close, 0, Qt.AlignmentFlag.AlignTop), spacing=None,
+               margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S))
         return self.advice
 
     def hide_all(self) -> None:

@@ -105,9 +105,14 @@ class FollowedRun(QObject):
         return as_it_is(self.config, self.history)
 
     def ask(self, command: str) -> None:
-        """Hand a command to the worker: one of `TrainingThread`'s methods."""
+        """Hand a command to the worker; see `TrainingThread`."""
         if self._thread is not None:
-            getattr(self._thread, command)()
+            self._thread.send(command)
+
+    def end_now(self) -> None:
+        """End the worker without waiting for its answer."""
+        if self._thread is not None:
+            self._thread.end_now()
 
     def change(self, values: dict[str, float]) -> None:
         """Learn in another way from now on."""

@@ -10,31 +10,16 @@ from slmstudio.gui.common.job_thread import JobThread
 
 
 class TrainingThread(JobThread):
-    """A job that learns can be paused, asked for a checkpoint or for samples, and changed, between two steps.
+    """A job that learns can also be paused, asked for a checkpoint or for samples, and changed, between two steps.
 
-    The worker answers with the events `paused`, `resumed`, `checkpoint_saved`, `sample` and `changed`.
+    It knows "pause", "resume", "checkpoint", "sample", which asks the fixed prompts now, and "free", which saves a
+    checkpoint and ends the worker, so that its memory is free; the outcome is "paused". The worker answers with the
+    events `paused`, `resumed`, `checkpoint_saved`, `sample` and `changed`.
     """
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self._changes: queue.SimpleQueue[dict[str, float]] = queue.SimpleQueue()
-
-    def pause(self) -> None:
-        self.send("pause")
-
-    def resume(self) -> None:
-        self.send("resume")
-
-    def checkpoint(self) -> None:
-        self.send("checkpoint")
-
-    def sample(self) -> None:
-        """Ask the fixed prompts now."""
-        self.send("sample")
-
-    def free(self) -> None:
-        """Save a checkpoint and end the worker, so that its memory is free; the outcome is "paused"."""
-        self.send("free")
 
     def change(self, values: dict[str, float]) -> None:
         """Decide `learning_rate`, and `max_steps` or `epochs`."""

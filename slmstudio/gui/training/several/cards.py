@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.hardware.describe import short_gpu_name
 from slmstudio.core.hardware.gpu_order import visible
@@ -12,8 +12,9 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_of
 
 SHARES = ("ddp", "fsdp")
 
@@ -29,35 +30,28 @@ class CardsSection(QWidget):
     chosen = Signal(str, object)
     machines_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes: list[QCheckBox] = []
         self._cards: tuple[str, ...] = ()
         self._showing = self._editable = self._windows = False
         self._config: RunConfig | None = None
         self._title = text_label(tr("Cards that train together"), "small")
-        self._ticks = QVBoxLayout()
-        self._ticks.setSpacing(theme.SPACE_XS)
-        self.share = SegmentedControl([tr("Faster"), tr("Bigger")], tooltips=[
-            tr("Each card holds the whole model and learns from its share of each batch (DDP)."),
-            tr("The cards share weights, gradients and optimizer, so a bigger model fits (FSDP).")])
-        self.share.setObjectName("cards_share")
+        self._ticks = column_of(spacing=theme.SPACE_XS)
+        self.share = SegmentedControl([tr("Faster"), tr("Bigger")],
+                                      tooltips=[tr("Each card holds the whole model and learns from its share of each "
+                                                   "batch (DDP)."),
+                                                tr("The cards share weights, gradients and optimizer, so a bigger "
+                                                   "model fits (FSDP).")], name="cards_share")
         self.share.setAccessibleName(tr("What several cards are for"))
         self.share.changed.connect(lambda index: self._choose("parallelism", SHARES[index]))
-        self.why = text_label("", "small", wrap=True)
-        self.why.setObjectName("cards_why")
-        self.why.setProperty("tone", "faint")
+        self.why = text_label("", "small", wrap=True, name="cards_why", tone="faint")
         self.machines = SecondaryButton(tr("Train on several machines…"),
                                         tr("Let other machines on your network take part in this run. Shows what to "
-                                           "type there, and waits for them."), "small")
-        self.machines.setObjectName("several_machines")
-        self.machines.clicked.connect(self.machines_wanted)
-        column = column_in(self, theme.SPACE_XS)
-        column.addWidget(self._title)
-        column.addLayout(self._ticks)
-        column.addWidget(self.share)
-        column.addWidget(self.why)
-        column.addWidget(self.machines, 0, Qt.AlignmentFlag.AlignLeft)
+                                           "type there, and waits for them."), "small", name="several_machines",
+                                        clicked=self.machines_wanted)
+        column_in(self, self._title, self._ticks, self.share, self.why, (self.machines, 0, Qt.AlignmentFlag.AlignLeft),
+                  spacing=theme.SPACE_XS)
         self.set_machine(None)
 
     def set_machine(self, machine: Machine | None) -> None:
@@ -79,9 +73,8 @@ class CardsSection(QWidget):
         self._show()
 
     def _box(self, number: int, name: str) -> QCheckBox:
-        box = QCheckBox(f"{number + 1}: {name}")
-        box.setObjectName(f"card_{number + 1}")
-        box.setToolTip(tr("Tick the cards that train together. They are used in this order."))
+        box = named(QCheckBox(f"{number + 1}: {name}"), f"card_{number + 1}",
+                    tip=tr("Tick the cards that train together. They are used in this order."))
         box.clicked.connect(lambda on: self._choose("processes", number + 1 if on else max(1, number)))
         self._ticks.addWidget(box)
         return box

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.launch.invitation import PORT, Invitation, own_addresses
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyText
-from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox
+from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, pages_of, row_of
 
 WIDTH, MOST = 560, 16
 
@@ -37,82 +38,56 @@ class MachinesDialog(QDialog):
         self.setObjectName("machines_dialog")
         self.setMinimumWidth(WIDTH)
         self.banner = ErrorBanner()
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self._make_question())
-        self._pages.addWidget(self._make_waiting())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        column.addWidget(self.banner)
-        column.addWidget(self._pages, 1)
-        column.addLayout(self._make_buttons())
+        self._pages = pages_of(self._make_question(), self._make_waiting())
+        column_in(self, self.banner, (self._pages, 1), self._make_buttons(), spacing=theme.SPACE_M,
+                  margins=theme.SPACE_L)
         self.ask()
 
     def _make_question(self) -> QWidget:
-        page = QWidget()
-        page.setProperty("plain", True)
-        self.count = SpinBox()
-        self.count.setObjectName("machines_count")
+        page = plain_page()
+        self.count = named(SpinBox(), "machines_count", tip=tr("How many machines train together, including this one."))
         self.count.setRange(2, MOST)
-        self.count.setToolTip(tr("How many machines train together, including this one."))
-        self.address = ComboBox()
-        self.address.setObjectName("machines_address")
-        self.address.setToolTip(tr("The address at which the other machines reach this one."))
-        self.port = SpinBox()
-        self.port.setObjectName("machines_port")
+        self.address = named(ComboBox(), "machines_address",
+                             tip=tr("The address at which the other machines reach this one."))
+        self.port = named(SpinBox(), "machines_port",
+                          tip=tr("The TCP port on which this machine waits. A firewall must let it through."))
         self.port.setRange(1024, 65535)
         self.port.setValue(PORT)
-        self.port.setToolTip(tr("The TCP port on which this machine waits. A firewall must let it through."))
         form = QFormLayout()
         form.setSpacing(theme.SPACE_M)
         for text, field in ((tr("Machines"), self.count), (tr("Address of this machine"), self.address),
                             (tr("Port"), self.port)):
             field.setAccessibleName(text)
             form.addRow(text, field)
-        column = column_in(page, theme.SPACE_M)
-        column.addWidget(text_label(tr("The other machines need the same version of SLM Studio and a copy of the base "
-                                       "model. The rows are sent to them. The run's folder stays on this machine."),
-                                    wrap=True))
-        column.addLayout(form)
         note = text_label(tr("Do this only on a network that you trust. The rows are sent encrypted, but what the "
                              "machines exchange while training isn't. Anyone who can reach their ports can disturb or "
-                             "take over the training."), "small", wrap=True)
-        note.setProperty("tone", "faint")
-        column.addWidget(note)
-        column.addStretch(1)
+                             "take over the training."), "small", wrap=True, tone="faint")
+        column_in(page,
+                  text_label(tr("The other machines need the same version of SLM Studio and a copy of the base model. "
+                                "The rows are sent to them. The run's folder stays on this machine."), wrap=True), form,
+                  note, STRETCH, spacing=theme.SPACE_M)
         return page
 
     def _make_waiting(self) -> QWidget:
-        page = QWidget()
-        page.setProperty("plain", True)
-        self.state = text_label("", "section", wrap=True)
-        self.state.setObjectName("machines_state")
+        page = plain_page()
+        self.state = text_label("", "section", wrap=True, name="machines_state")
         self.command = CopyText(tr("Command for the other machines"), 4, wrap=True)
         self.command.field.setObjectName("machines_command")
-        self.list = text_label("", wrap=True)
-        self.list.setObjectName("machines_list")
-        column = column_in(page, theme.SPACE_M)
-        column.addWidget(self.state)
-        column.addWidget(text_label(tr("Type this in a terminal on each of the other machines. The id only works for "
-                                       "this start."), wrap=True))
-        column.addWidget(self.command)
-        column.addWidget(self.list)
-        column.addStretch(1)
+        self.list = text_label("", wrap=True, name="machines_list")
+        column_in(page, self.state,
+                  text_label(tr("Type this in a terminal on each of the other machines. The id only works for this "
+                                "start."), wrap=True), self.command, self.list, STRETCH, spacing=theme.SPACE_M)
         return page
 
     def _make_buttons(self) -> QHBoxLayout:
         self.go = PrimaryButton(tr("Wait for the machines"),
-                                tr("Create the run's folder, and start as soon as all machines have joined."))
-        self.go.setObjectName("machines_start")
-        self.go.clicked.connect(self._start)
-        self.stop = SecondaryButton(tr("Stop waiting"), tr("End the run before it begins."))
-        self.stop.setObjectName("machines_stop")
-        self.stop.clicked.connect(self.stop_wanted)
-        self.leave = SecondaryButton(tr("Close"), tr("Close this window. A run that is waiting keeps waiting."))
-        self.leave.setObjectName("machines_close")
-        self.leave.clicked.connect(self.close)
-        row = QHBoxLayout()
-        row.addStretch(1)
+                                tr("Create the run's folder, and start as soon as all machines have joined."),
+                                name="machines_start", clicked=self._start)
+        self.stop = SecondaryButton(tr("Stop waiting"), tr("End the run before it begins."), name="machines_stop",
+                                    clicked=self.stop_wanted)
+        self.leave = SecondaryButton(tr("Close"), tr("Close this window. A run that is waiting keeps waiting."),
+                                     name="machines_close", clicked=self.close)
+        row = row_of(STRETCH, spacing=None)
         for each in (self.stop, self.leave, self.go):
             each.setAutoDefault(False)
             row.addWidget(each)

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel, QPushButton, QScrollArea, QWidget
+from PySide6.QtWidgets import QScrollArea
 from pytestqt.qtbot import QtBot
 from support import healthy_machines
+from support.window import press, texts
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Torch
 from slmstudio.core.settings import Settings
-from slmstudio.gui.app.doctor_dialog import DoctorDialog
+from slmstudio.gui.app.doctor.dialog import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.copy_text import CopyLine
@@ -60,14 +61,6 @@ def dialog(qtbot: QtBot) -> DoctorDialog:
     qtbot.addWidget(made)
     made.show()
     return made
-
-
-def press(qtbot: QtBot, widget: QWidget, name: str) -> None:
-    qtbot.mouseClick(widget.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
-
-
-def texts(widget: QWidget) -> str:
-    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisibleTo(widget))
 
 
 def test_f9_checks_this_machine_and_shows_every_line(qtbot: QtBot, window: MainWindow):
@@ -140,8 +133,9 @@ def test_a_check_that_fails_says_so_and_can_be_tried_again(qtbot: QtBot, dialog:
 
 def test_closing_ends_the_check(qtbot: QtBot, dialog: DoctorDialog):
     dialog.check()
+    assert tasks.is_busy(dialog)
     dialog.reject()
-    assert dialog._task is not None and dialog._task.cancelled()
+    assert not tasks.is_busy(dialog)
     assert tasks.shut_down(60_000)
 
 
@@ -180,5 +174,5 @@ def test_a_start_names_a_problem_until_it_was_seen(qtbot: QtBot, window: MainWin
     with qtbot.waitSignal(window.notice.looked):
         window.notice.look()
     assert window.notice.isHidden()
-    assert window._session.settings.told == ["torch"]
+    assert window.session.settings.told == ["torch"]
     qtbot.waitUntil(lambda: bool(window.findChild(DoctorDialog).lines))

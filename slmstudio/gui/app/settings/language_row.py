@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.fields import ComboBox
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 
 
 class LanguageChoice(ComboBox):
@@ -27,21 +26,17 @@ class LanguageChoice(ComboBox):
 
     language_chosen = Signal(str)
 
-    def __init__(self, session: Session, why_not_now: Callable[[], str], parent: QWidget | None = None):
+    def __init__(self, session: Session, why_not_now: Callable[[], str]):
         """
         Args:
             why_not_now: why the language can't be changed now; "" where it can.
         """
-        super().__init__(parent)
+        super().__init__()
         self._session, self._why_not_now = session, why_not_now
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("settings_language_note")
-        self.note.setProperty("tone", "warn")
+        self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
         self.note.hide()
-        self.setObjectName("settings_language")
-        self.setAccessibleName(tr("Language"))
-        self.setToolTip(tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps "
-                           "running."))
+        named(self, "settings_language", tr("Language"),
+              tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps running."))
         names = i18n.available()
         system = i18n.system_language()
         self.addItem(tr("Same as the system ({language})", language=names.get(system, system)), "")
@@ -59,8 +54,7 @@ class LanguageChoice(ComboBox):
         code, why = self.currentData(), ""
         if code != self._session.settings.language:
             why = self._why_not_now()
-        self.note.setText(why)
-        self.note.setVisible(bool(why))
+        show_text(self.note, why)
         if why:
             self._show()
             announce(self, why)

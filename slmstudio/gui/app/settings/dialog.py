@@ -6,22 +6,24 @@ from collections.abc import Callable
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import THEMES
-from slmstudio.gui.app.desktop.comfort import ComfortRows
-from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
-from slmstudio.gui.app.hub_address import HubAddress
-from slmstudio.gui.app.language_row import LanguageChoice
+from slmstudio.gui.app.settings.comfort import ComfortRows
+from slmstudio.gui.app.settings.energy_row import EnergyRow
+from slmstudio.gui.app.settings.hub_address import HubAddress
+from slmstudio.gui.app.settings.language_row import LanguageChoice
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 LEAST_HEIGHT, MARGIN = 240, 40
 """Pixels that the rows keep at least, and that stay visible of the window around the dialog."""
@@ -52,21 +54,16 @@ class SettingsDialog(QDialog):
         self._session = session
         self.setObjectName("settings")
         self.setWindowTitle(tr("Settings"))
-        self.scheme = SegmentedControl([tr("Like the system"), tr("Light"), tr("Dark")])
-        self.scheme.setObjectName("settings_theme")
-        self.scheme.setAccessibleName(tr("Colours"))
-        self.scheme.setToolTip(tr("Colours of the window. Change them if the system's choice tires your eyes."))
+        self.scheme = named(SegmentedControl([tr("Like the system"), tr("Light"), tr("Dark")]), "settings_theme",
+                            tr("Colours"),
+                            tr("Colours of the window. Change them if the system's choice tires your eyes."))
         self._show_theme()
         session.settings_changed.connect(self._show_theme)  # another folder has settings of its own
         self.scheme.changed.connect(self._set_theme)
         self.banner = ErrorBanner()
-        page = QWidget()
-        page.setProperty("plain", True)
+        page = plain_page()
         page.setMinimumWidth(520)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.banner)
+        column = column_in(page, self.banner, margins=(0, 0, theme.SPACE_S, 0))
         self.language = LanguageChoice(session, why_no_language_now)
         self.language.language_chosen.connect(self._set_language)
         self.comfort = ComfortRows(session)
@@ -88,40 +85,27 @@ class SettingsDialog(QDialog):
             column.addSpacing(theme.SPACE_M)
         column.addStretch(1)
         self._area = ScrolledIfNeeded(page, LEAST_HEIGHT)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(*[theme.SPACE_L] * 4)
-        outer.setSpacing(theme.SPACE_M)
-        outer.addWidget(self._area, 1)
-        outer.addLayout(self._close_row())
+        column_in(self, (self._area, 1), self._close_row(), spacing=theme.SPACE_M, margins=theme.SPACE_L)
         if parent is not None:
             self.setMaximumHeight(max(LEAST_HEIGHT, parent.height() - MARGIN))
 
     def _close_row(self) -> QHBoxLayout:
-        close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."))
-        close.setObjectName("settings_close")
-        close.clicked.connect(self.accept)
-        welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."))
-        welcome.setObjectName("settings_welcome")
-        welcome.clicked.connect(self.accept)
+        close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."), name="settings_close",
+                              clicked=self.accept)
+        welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."),
+                                  name="settings_welcome", clicked=self.accept)
         welcome.clicked.connect(self.welcome_wanted)
         doctor = SecondaryButton(tr("Check this machine"),
-                                 tr("Shows what on this machine gets in the way of training, and how to fix it (F9)."))
-        doctor.setObjectName("settings_doctor")
-        doctor.clicked.connect(self.accept)
+                                 tr("Shows what on this machine gets in the way of training, and how to fix it (F9)."),
+                                 name="settings_doctor", clicked=self.accept)
         doctor.clicked.connect(self.doctor_wanted)
         about = SecondaryButton(tr("Help and about"),
-                                tr("Shows what words mean, which keys there are, and which version this is (F1)."))
-        about.setObjectName("settings_help")
-        about.clicked.connect(self.accept)
+                                tr("Shows what words mean, which keys there are, and which version this is (F1)."),
+                                name="settings_help", clicked=self.accept)
         about.clicked.connect(self.help_wanted)
         for button in (close, welcome, doctor, about):
             button.setAutoDefault(False)  # Enter ends what is typed, not the dialog
-        row = QHBoxLayout()
-        for button in (welcome, doctor, about):
-            row.addWidget(button)
-        row.addStretch(1)
-        row.addWidget(close)
-        return row
+        return row_of(welcome, doctor, about, STRETCH, close, spacing=None)
 
     def _hub_refused(self, error: UserError | None) -> None:
         if error is None:

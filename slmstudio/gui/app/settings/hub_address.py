@@ -9,6 +9,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import endpoint
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.fields import named
 
 
 class HubAddress(QLineEdit):
@@ -23,12 +24,11 @@ class HubAddress(QLineEdit):
     def __init__(self, session: Session):
         super().__init__(session.settings.hub_endpoint)
         self._session = session
-        self.setObjectName("settings_hub")
-        self.setAccessibleName(tr("Address of the model hub"))
+        named(self, "settings_hub", tr("Address of the model hub"),
+              tr("Where models are downloaded from. Leave it empty unless your organisation has a mirror of its own, "
+                 "such as https://models.example.org."))
         self.setPlaceholderText(tr("The usual hub"))
         self.setClearButtonEnabled(True)
-        self.setToolTip(tr("Where models are downloaded from. Leave it empty unless your organisation has a mirror of "
-                           "its own, such as https://models.example.org."))
         self.editingFinished.connect(self._save)
 
     def _save(self) -> None:

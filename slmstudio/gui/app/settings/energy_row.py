@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.money import CURRENCIES, format_price
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox
+from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, named
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 NOT_SET = -0.01
 """The lowest value of a field stands for no figure of one's own."""
@@ -30,41 +29,32 @@ class EnergyRow(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self.price = self._field("settings_price", tr("Price of a kilowatt-hour"),
                                  tr("What you pay for a kilowatt-hour, according to your bill. Set it to see what a "
                                     "run really costs."))
-        self.currency = ComboBox()
-        self.currency.setObjectName("settings_currency")
-        self.currency.setAccessibleName(tr("Currency of the price"))
-        self.currency.setToolTip(tr("The currency that you pay in. Change it when your system is set up for another "
-                                    "country."))
+        self.currency = named(ComboBox(), "settings_currency", tr("Currency of the price"),
+                              tr("The currency that you pay in. Change it when your system is set up for another "
+                                 "country."))
         self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
         self.grams = self._field("settings_grams", tr("CO₂ per kilowatt-hour, in grams"),
                                  tr("Grams of CO₂ per kilowatt-hour. Set it if you have your own power, or if your "
                                     "supplier gives a figure."))
         self.grams.setSuffix(tr(" g"))
         self.usual = SecondaryButton(tr("Usual figures"),
-                                     tr("Remove your own figures, and use the usual ones of your country."),
-                                     "small")
-        self.usual.setObjectName("settings_energy_usual")
-        self.usual.clicked.connect(self._forget)
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("settings_energy_note")
+                                     tr("Remove your own figures, and use the usual ones of your country."), "small",
+                                     name="settings_energy_usual", clicked=self._forget)
+        self.note = text_label("", "small", wrap=True, name="settings_energy_note")
         self.note.setMinimumHeight(3 * self.note.fontMetrics().lineSpacing())  # what is below stays in its place
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
+        row = row_of()
         for label, field in ((tr("Per kWh"), self.price), ("", self.currency), (tr("CO₂"), self.grams)):
             if label:
                 row.addWidget(text_label(label))
             row.addWidget(field)
-        row.addStretch(1)
-        row.addWidget(self.usual)
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(row)
-        column.addWidget(self.note)
+        fill(row, STRETCH, self.usual)
+        column_in(self, row, self.note)
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.price.valueChanged.connect(self._take_price)
@@ -72,10 +62,7 @@ class EnergyRow(QWidget):
         self.grams.valueChanged.connect(self._take_grams)
 
     def _field(self, name: str, accessible: str, tip: str) -> DoubleSpinBox:
-        field = DoubleSpinBox()
-        field.setObjectName(name)
-        field.setAccessibleName(accessible)
-        field.setToolTip(tip)
+        field = named(DoubleSpinBox(), name, accessible, tip)
         field.setDecimals(4)
         field.setRange(NOT_SET, MOST)
         field.setKeyboardTracking(False)  # half a number is none

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.app.doctor_rows import Rows
+from slmstudio.gui.app.doctor.rows import Rows
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.tasks import Task, TaskSlot
+from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 SIZE = (820, 640)
@@ -29,46 +31,30 @@ class DoctorDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Check of this machine"))
         self.lines: list[Line] = []
-        self._task: Task | None = None
-        self.summary = text_label("", "heading", wrap=True)
-        self.summary.setObjectName("doctor_summary")
-        self.progress = ProgressStrip()
-        self.progress.cancelled.connect(self.reject)
+        self._task = TaskSlot()
+        self.summary = text_label("", "heading", wrap=True, name="doctor_summary")
+        self.progress = ProgressStrip(cancelled=self.reject)
         self.banner = ErrorBanner(closable=False)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
         self.area.setAccessibleName(tr("What was found"))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.SPACE_L] * 4)
-        column.setSpacing(theme.SPACE_M)
-        for widget in (self.summary, self.progress, self.banner):
-            column.addWidget(widget)
-        column.addWidget(self.area, 1)
-        column.addLayout(self._buttons())
+        column_in(self, self.summary, self.progress, self.banner, (self.area, 1), self._buttons(),
+                  spacing=theme.SPACE_M, margins=theme.SPACE_L)
         room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
         self.resize(QSize(*SIZE).boundedTo(room))
-        self.finished.connect(self._end)
+        self.finished.connect(lambda: self._task.cancel())
 
     def _buttons(self) -> QHBoxLayout:
-        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a fix."))
-        self.again.setObjectName("doctor_again")
-        self.again.clicked.connect(self.check)
+        self.again = SecondaryButton(tr("Check again"), tr("Check everything again, for example after a fix."),
+                                     name="doctor_again", clicked=self.check)
         self.copy = SecondaryButton(tr("Copy report"),
                                     tr("Copy everything as text, to send it to somebody. Names of people, machines and "
-                                       "folders, addresses and serial numbers are taken out."))
-        self.copy.setObjectName("doctor_copy")
-        self.copy.clicked.connect(self._copy)
+                                       "folders, addresses and serial numbers are taken out."), name="doctor_copy",
+                                    clicked=self._copy)
         self._copied = text_label("", "small")
-        self.close_button = PrimaryButton(tr("Close"), tr("Close this page (Esc). F9 opens it again."))
-        self.close_button.setObjectName("doctor_close")
-        self.close_button.clicked.connect(self.accept)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        for widget in (self.again, self.copy, self._copied):
-            row.addWidget(widget)
-        row.addStretch(1)
-        row.addWidget(self.close_button)
-        return row
+        self.close_button = PrimaryButton(tr("Close"), tr("Close this page (Esc). F9 opens it again."),
+                                          name="doctor_close", clicked=self.accept)
+        return row_of(self.again, self.copy, self._copied, STRETCH, self.close_button)
 
     def check(self) -> None:
         """Look at the machine, off the UI thread. It takes 5 to 20 s, mostly to load PyTorch in its own process."""
@@ -78,7 +64,7 @@ class DoctorDialog(QDialog):
         self._set_working(True)
         self.summary.setText(tr("Checking graphics card, libraries, memory and disk. Nothing is changed."))
         self.progress.start(tr("Checking"))
-        self._task = run_task(self, _visit, self._show, self._failed, self._show_progress)
+        self._task.run(self, _visit, self._show, self._failed, self._show_progress)
 
     def _show_progress(self, done: int, total: int) -> None:
         from slmstudio.core import checkup
@@ -89,11 +75,8 @@ class DoctorDialog(QDialog):
         self.lines = lines
         self._set_working(False)
         self.summary.setText(self._summed_up())
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(*[theme.FOCUS_RING] * 4)
-        column.setSpacing(theme.CARD_GAP)
+        page = plain_page()
+        column = column_in(page, spacing=theme.CARD_GAP, margins=theme.FOCUS_RING)
         wrong = [line for state in ("problem", "warning") for line in lines if line.state == state]
         if wrong:
             column.addWidget(_card(tr("Needs attention"), wrong))
@@ -134,10 +117,6 @@ class DoctorDialog(QDialog):
         QGuiApplication.clipboard().setText(checkup.report(self.lines))
         self._copied.setText(tr("Copied, without personal data."))
 
-    def _end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
 
 def _visit(task: Task) -> list[Line]:
     from slmstudio.core import checkup
@@ -147,6 +126,5 @@ def _visit(task: Task) -> list[Line]:
 
 def _card(title: str, lines: list[Line]) -> Card:
     card = Card()
-    card.body.addWidget(text_label(title, "section"))
-    card.body.addWidget(Rows(lines))
+    fill(card.body, text_label(title, "section"), Rows(lines))
     return card

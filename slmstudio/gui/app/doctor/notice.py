@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
@@ -28,23 +27,17 @@ class DoctorNotice(NoteBar):
     doctor_wanted = Signal()
     looked = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
+    def __init__(self, session: Session):
         self._session = session
         self._codes: list[str] = []
-        more = SecondaryButton("", "", "small")
-        close = IconButton("close", "")
-        super().__init__("notice_text", "warn", (more, close), parent)
+        more = SecondaryButton(tr("What to do"), tr("Checks this machine and shows how to fix what is wrong (F9)."),
+                               "small", name="notice_doctor")
+        close = IconButton("close", tr("Hide this message. F9 shows it again."), name="notice_close")
+        super().__init__("notice_text", "warn", (more, close))
         self.setObjectName("window_notice")
-        more.setText(tr("What to do"))
-        more.setToolTip(tr("Checks this machine and shows how to fix what is wrong (F9)."))
-        more.setObjectName("notice_doctor")
-        more.clicked.connect(self._seen)
+        for button in (more, close):
+            button.clicked.connect(self._seen)
         more.clicked.connect(self.doctor_wanted)
-        hide = tr("Hide this message. F9 shows it again.")
-        close.setToolTip(hide)
-        close.setAccessibleName(hide)
-        close.setObjectName("notice_close")
-        close.clicked.connect(self._seen)
 
     def look(self) -> None:
         """Look at the machine off the UI thread; a tenth of a second, and no child process."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from slmstudio.core.hardware.doctor.line import Line
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
+from slmstudio.gui.common.widgets.layouts import column_of, grid_in
 
 _KINDS = {"fine": "ok", "warning": "warn", "problem": "bad"}
 
@@ -20,11 +21,7 @@ class Rows(QWidget):
     def __init__(self, lines: list[Line], parent: QWidget | None = None):
         super().__init__(parent)
         words = {"fine": tr("✓ Fine"), "warning": tr("! Warning"), "problem": tr("✕ Problem")}
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(theme.SPACE_M)
-        grid.setVerticalSpacing(theme.SPACE_M)
-        grid.setColumnStretch(1, 1)
+        grid = grid_in(self, theme.SPACE_M, theme.SPACE_M, stretch=1)
         for row, line in enumerate(lines):
             mark = Chip(words[line.state], _KINDS[line.state])
             mark.setAccessibleName(f"{words[line.state]}: {line.title}")
@@ -32,9 +29,8 @@ class Rows(QWidget):
             grid.addLayout(self._text(line), row, 1)
 
     def _text(self, line: Line) -> QVBoxLayout:
-        column = QVBoxLayout()
-        column.setSpacing(theme.SPACE_XS)
-        column.addWidget(_selectable(line.title, "body" if line.state == "fine" else "strong"))
+        column = column_of(_selectable(line.title, "body" if line.state == "fine" else "strong"),
+                           spacing=theme.SPACE_XS)
         if line.why:
             column.addWidget(_selectable(line.why, "small"))
         if line.remedy:
@@ -48,6 +44,5 @@ class Rows(QWidget):
 
 
 def _selectable(text: str, role: str) -> QLabel:
-    label = text_label(breakable(text), role, wrap=True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label = text_label(breakable(text), role, wrap=True, selectable=True)
     return label

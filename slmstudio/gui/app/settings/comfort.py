@@ -12,9 +12,9 @@ from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
-from slmstudio.gui.common.widgets.fields import SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 
 class ComfortRows(QWidget):
@@ -26,27 +26,24 @@ class ComfortRows(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self, session: Session):
+        super().__init__()
         self._session = session
         self._make_text_size()
-        self.still = QCheckBox(tr("Show no animations"))
-        self.still.setObjectName("settings_still")
-        self.still.setToolTip(tr("Nothing moves by itself. The system's setting applies until you change this."))
-        self.notices = QCheckBox(tr("Notify me when training, an export or an evaluation ends"))
-        self.notices.setObjectName("settings_notifications")
-        self.notices.setToolTip(tr("Only while this window is behind others. The taskbar shows progress too, where the "
-                                   "desktop can."))
-        self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")], tooltips=[
-            tr("Loads the adapter on its base model. It needs no export, but more memory."),
-            tr("Makes a GGUF file first where there is none. It answers faster without a graphics card.")])
-        self.chat.setObjectName("settings_chat")
+        self.still = named(QCheckBox(tr("Show no animations")), "settings_still",
+                           tip=tr("Nothing moves by itself. The system's setting applies until you change this."))
+        self.notices = named(QCheckBox(tr("Notify me when training, an export or an evaluation ends")),
+                             "settings_notifications",
+                             tip=tr("Only while this window is behind others. The taskbar shows progress too, where "
+                                    "the desktop can."))
+        self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")],
+                                     tooltips=[tr("Loads the adapter on its base model. It needs no export, but more "
+                                                  "memory."),
+                                               tr("Makes a GGUF file first where there is none. It answers faster "
+                                                  "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
-        column = column_in(self, theme.SPACE_S)
-        column.addLayout(_line(tr("Text size"), number_field(self.size)))
-        column.addWidget(self.still)
-        column.addWidget(self.notices)
-        column.addLayout(_line(tr("Chat opens a finished run"), self.chat))
+        column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices,
+                  _line(tr("Chat opens a finished run"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.still.toggled.connect(self._set_still)
@@ -54,10 +51,8 @@ class ComfortRows(QWidget):
         self.chat.changed.connect(self._set_chat)
 
     def _make_text_size(self) -> None:
-        self.size = SpinBox()
-        self.size.setObjectName("settings_text_size")
-        self.size.setAccessibleName(tr("Text size"))
-        self.size.setToolTip(tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
+        self.size = named(SpinBox(), "settings_text_size", tr("Text size"),
+                          tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
         self.size.setRange(*TEXT_SIZES)
         self.size.setSingleStep(10)
         self.size.setSuffix(tr("%"))
@@ -66,14 +61,12 @@ class ComfortRows(QWidget):
 
     def _show(self) -> None:
         known = self._session.settings
-        parts = (self.size, self.still, self.notices, self.chat)
-        blocked = [QSignalBlocker(each) for each in parts]
-        self.size.setValue(known.text_size)
-        self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
-        self.notices.setChecked(known.notifications)
-        self.chat.set_current(CHAT_WITH.index(known.chat_with))
-        for each in blocked:
-            each.unblock()
+        with (QSignalBlocker(self.size), QSignalBlocker(self.still), QSignalBlocker(self.notices),
+              QSignalBlocker(self.chat)):
+            self.size.setValue(known.text_size)
+            self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
+            self.notices.setChecked(known.notifications)
+            self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
     def _set_size(self, percent: int) -> None:
         self._session.settings.text_size = percent
@@ -95,8 +88,4 @@ class ComfortRows(QWidget):
 
 
 def _line(name: str, field: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.addWidget(text_label(name))
-    row.addStretch(1)
-    row.addWidget(field)
-    return row
+    return row_of(text_label(name), STRETCH, field, spacing=None)

@@ -1,0 +1,1 @@
+"""The doctor in the window: a notice at the start, and the dialog with everything that was found."""

@@ -1,0 +1,1 @@
+"""The settings: the dialog, and its rows that are more than a field."""

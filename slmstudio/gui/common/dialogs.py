@@ -1,0 +1,51 @@
+"""What a user is asked: for a file or a folder to open, or whether something is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+
+def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kinds: str = "", *,
+              folder: bool = False) -> None:
+    """Let the user choose a file or a folder that is there.
+
+    Args:
+        kinds: of files, as in "GGUF models (*.gguf)"; several are parted by ";;".
+    """
+    dialog = QFileDialog(parent, title, "", kinds)
+    dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.fileSelected.connect(lambda name: chosen(Path(name)))
+    dialog.open()
+
+
+def question(parent: QWidget, title: str, text: str, more: str) -> QMessageBox:
+    """A question without buttons: whoever asks adds them."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setWindowTitle(title)
+    box.setText(text)
+    box.setInformativeText(more)
+    return box
+
+
+def confirm(parent: QWidget, title: str, text: str, more: str, yes: tuple[str, QMessageBox.ButtonRole, str],
+            act: Callable[[], object]) -> None:
+    """Ask whether it is meant, and do it then.
+
+    Args:
+        yes: text, role and name of the button that does it.
+    """
+    box = question(parent, title, text, more)
+    box.setStandardButtons(QMessageBox.StandardButton.Cancel)
+    label, role, name = yes
+    button = box.addButton(label, role)
+    button.setObjectName(name)
+    box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+    box.finished.connect(lambda: act() if box.clickedButton() is button else None)
+    box.open()

@@ -1,0 +1,31 @@
+"""What a person reads and presses, in any part of the window."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QThreadPool
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
+from pytestqt.qtbot import QtBot
+
+
+def text(place: QWidget, name: str) -> str:
+    """What the label of this name says."""
+    return place.findChild(QLabel, name).text()
+
+
+def texts(place: QWidget) -> str:
+    """What all labels say that can be seen there."""
+    return "\n".join(label.text() for label in place.findChildren(QLabel) if label.isVisibleTo(place))
+
+
+def press(qtbot: QtBot, place: QWidget, name: str) -> None:
+    """Click on the button of this name."""
+    button = place.findChild(QAbstractButton, name)
+    assert button is not None, name
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def settle() -> None:
+    """What is read in the background is there, and laid out."""
+    QThreadPool.globalInstance().waitForDone()
+    for _ in range(3):
+        QApplication.processEvents()
