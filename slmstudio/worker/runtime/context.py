@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import psutil
 from slmstudio.core import files, jobs
 from slmstudio.core.files import number
 from slmstudio.worker.runtime import ranks
+
+
+POLL_SECONDS = 0.1
 
 
 class Cancelled(Exception):
@@ -25,9 +29,14 @@ class StartAnew(Exception):
 
 
 class JobContext:
-    """One job, seen from inside its process. Only rank 0 writes events and reads commands."""
+    """One job, seen from inside its process. Only rank 0 writes events and reads commands.
+
+    Attributes:
+        must_rest: whether the machine must cool before more work is done (`runtime.cooling.cooled` sets it).
+    """
 
     def __init__(self, folder: Path, request: dict[str, Any]):
+        self.must_rest: Callable[[], bool] = lambda: False
         self.folder = folder
         self.request = request
         self._leads = ranks.is_first()
@@ -94,9 +103,14 @@ class JobContext:
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 
     def check_cancelled(self) -> None:
-        """
+        """Called between two pieces of work; rests while the machine must cool.
+
         Raises:
             Cancelled: the user asked this job to end.
         """
-        if self.cancelled():
-            raise Cancelled
+        while True:
+            if self.cancelled():
+                raise Cancelled
+            if not self.must_rest():
+                return
+            time.sleep(POLL_SECONDS)
