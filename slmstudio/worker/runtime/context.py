@@ -16,7 +16,6 @@ from slmstudio.core import files, jobs
 from slmstudio.core.files import number
 from slmstudio.worker.runtime import ranks
 
-
 POLL_SECONDS = 0.1
 
 
