@@ -181,7 +181,8 @@ def measure_history(count: int, say: Any) -> dict[str, Any]:
                               env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    found = {"runs": count, "events_mb": round(size / 2**20), "prepared_s": prepared, "first": listed(), "second": listed()}
+    found = {"runs": count, "events_mb": round(size / 2**20), "prepared_s": prepared, "first": listed(),
+             "second": listed()}
     say(f"history: {found}")
     return found
 
