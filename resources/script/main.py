@@ -65,7 +65,6 @@ def main():
         fp16=PRECISION == "fp16",
         activation_checkpointing=GRADIENT_CHECKPOINTING,
         neftune_noise_alpha=NEFTUNE_NOISE_ALPHA or None,
-        use_liger_kernel=USE_LIGER_KERNEL,
         torch_compile=TORCH_COMPILE,
         use_cpu=DEVICE == "cpu" or not torch.cuda.is_available(),
         seed=SEED,
@@ -94,6 +93,10 @@ def main():
         for weight in trainer.model.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()  # bf16 cannot hold the small updates at the end
+    if USE_LIGER_KERNEL:
+        from transformers.integrations.liger import apply_liger_kernel
+
+        apply_liger_kernel(trainer.model, {"fused_linear_cross_entropy": False})
     trainer.train()
     trainer.save_model(str(OUTPUT))
     print(f"saved in {OUTPUT}")

@@ -156,7 +156,7 @@ def measure(model_name: str, skip_memory: bool, say: Any) -> dict[str, Any]:
         found["speed"] = speeds(model, place, say)
         found["readings"] = readings()
         found["fit"] = fits(model, place, found["speed"])
-    found["memory"] = [] if skip_memory else memory.on_card(say)
+    found["memory"] = [] if skip_memory else memory.on_card(memory.Kept(None), say)
     return found
 
 

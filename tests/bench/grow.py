@@ -120,31 +120,37 @@ def measure_rows(counts: list[int], say: Any) -> list[dict[str, Any]]:
 
 
 def make_runs(parent: Path, count: int) -> int:
-    """Finished runs as a worker leaves them, each with a reading a second. Returns the bytes of their events."""
+    """Finished runs as a worker leaves them, each with a reading a second. Returns the bytes of their events.
+
+    One is made, and the others are its files under other names: a thousand take seconds.
+    """
     from slmstudio.core import files, jobs
 
     plan: dict[str, Any] = {"model": "/models/tiny", "train_file": "/data/rows.jsonl", "kind": "train", "protocol": 1,
                             "format": 1, "hashes": {"train_file": "0" * 64}, "versions": {"torch": "2.13.0"}}
     sensors = {"type": "sensors", "gpu": {"temperature_c": 70, "power_w": 300.0, "memory_used": 18 * 2**30},
                "process_memory": 9 * 2**30, "cpu_percent": 120.0, "cpu": {"temperature_c": 60.0}}
-    size = 0
+    began = 1_760_000_000.0
+    events: list[dict[str, Any]] = [{"type": "job_started"}, {"type": "plan", "total_steps": STEPS_A_RUN}]
+    for step in range(1, STEPS_A_RUN + 1):
+        events += [sensors, {"type": "step", "global_step": step, "train_loss": 2 - step / STEPS_A_RUN,
+                             "learning_rate": 1e-4, "grad_norm": 0.9, "tokens_per_second": 3400.0, "tokens": 900,
+                             "epoch": step / 100, "step_seconds": 1.0, "seconds_left": 300.0 - step}]
+        if step % 100 == 0:
+            events.append({"type": "eval", "global_step": step, "eval_loss": 1.5, "seconds": 1.0})
+    lines = b"".join(files.dump_line({"protocol": 1, "time": began + at / 2, **event})
+                     for at, event in enumerate(events))
+    parent.mkdir(parents=True, exist_ok=True)
+    jobs.write_outcome(parent, jobs.Outcome("finished", result={"eval_loss_after": 1.5}))
+    ended = (parent / jobs.OUTCOME).read_bytes()
+    (parent / jobs.OUTCOME).unlink()
     for number in range(count):
-        folder, began = parent / f"2026-01-01-run-{number:04}", 1_760_000_000.0 + 1000 * number
-        folder.mkdir(parents=True)
-        (folder / jobs.RUN).write_text(json.dumps({**plan, "name": f"run {number}", "created": began}))
-        events: list[dict[str, Any]] = [{"type": "job_started"}, {"type": "plan", "total_steps": STEPS_A_RUN}]
-        for step in range(1, STEPS_A_RUN + 1):
-            events += [sensors, {"type": "step", "global_step": step, "train_loss": 2 - step / STEPS_A_RUN,
-                                 "learning_rate": 1e-4, "grad_norm": 0.9, "tokens_per_second": 3400.0, "tokens": 900,
-                                 "epoch": step / 100, "step_seconds": 1.0, "seconds_left": 300.0 - step}]
-            if step % 100 == 0:
-                events.append({"type": "eval", "global_step": step, "eval_loss": 1.5, "seconds": 1.0})
-        lines = b"".join(files.dump_line({"protocol": 1, "time": began + at / 2, **event})
-                         for at, event in enumerate(events))
+        folder = parent / f"2026-01-01-run-{number:04}"
+        folder.mkdir()
+        (folder / jobs.RUN).write_text(json.dumps({**plan, "name": f"run {number}", "created": began + 1000 * number}))
         (folder / jobs.EVENTS).write_bytes(lines)
-        jobs.write_outcome(folder, jobs.Outcome("finished", result={"eval_loss_after": 1.5}))
-        size += len(lines)
-    return size
+        (folder / jobs.OUTCOME).write_bytes(ended)
+    return count * len(lines)
 
 
 LIST = """
@@ -163,17 +169,20 @@ print(json.dumps({"runs": count, "seconds": opened, "refreshed": again}))
 
 
 def measure_history(count: int, say: Any) -> dict[str, Any]:
-    """The second listing is that of a program that was started anew."""
+    """The second listing is that of a program that was started again."""
     from slmstudio.core import paths
 
+    began = time.monotonic()
     size = make_runs(paths.runs_dir(), count)
+    prepared = round(time.monotonic() - began, 1)
 
     def listed() -> dict[str, Any]:
         done = subprocess.run([sys.executable, "-c", LIST, str(paths.runs_dir())], check=True, capture_output=True,
                               env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    found = {"runs": count, "events_mb": round(size / 2**20), "first": listed(), "second": listed()}
+    found = {"runs": count, "events_mb": round(size / 2**20), "prepared_s": prepared, "first": listed(),
+             "second": listed()}
     say(f"history: {found}")
     return found
 

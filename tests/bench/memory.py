@@ -1,12 +1,15 @@
 """Memory estimates against measurements: by model, method, length, micro-batch, recomputing and packing.
 
-    python tests/bench/memory.py [--json] [--cpu-only | --fake-only | --gpu-only]
+    python tests/bench/memory.py [--keep FILE] [--json] [--cpu-only | --fake-only | --gpu-only]
 
 On the processor each configuration is a run's own worker that loads, evaluates, makes two steps with the longest rows
 and saves; measured is the most that its process held (the system's `ru_maxrss`), libraries included. For GPUs the
 bytes of fake tensors are counted through a step of real sizes (tests/support/training_step.py); the estimate is then
 taken without what it adds for CUDA's context and the allocator's fragments, which fake tensors don't have. Where there
 is a card the same configurations are trained on it.
+
+With `--keep`, each measurement is added to FILE as a line of JSON, and those that are there aren't made again: what was
+broken off continues. The estimates are always made again; after a change to training, begin with another FILE.
 
 `error` is estimated over measured, less one. A false fit is a measurement above the estimate's upper end: a budget
 between the two would be said to fit. Exit status 1 when the budgets below are missed.
@@ -15,11 +18,13 @@ between the two would be said to fit. Exit status 1 when the budgets below are m
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,32 +87,56 @@ def judge(case: Case, measured: int, with_overhead: bool) -> dict[str, Any]:
             if with_overhead else None, "false_fit": measured > high}
 
 
-def on_cpu(say: Any) -> list[dict[str, Any]]:
+class Kept:
+    """Measurements by what they are of, in a file where there is one."""
+
+    def __init__(self, file: Path | None):
+        self._file, self._found = file, {}
+        with contextlib.suppress(FileNotFoundError):
+            for text in file.read_text(encoding="utf-8").splitlines() if file else ():
+                with contextlib.suppress(ValueError):  # a line that was broken off
+                    row = json.loads(text)
+                    self._found[row["of"]] = row
+
+    def get(self, where: str, case: Case, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The measurement of a case, made now unless it's there."""
+        of = f"{where}: {case.name}, {case.config.precision}"
+        if of not in self._found:
+            self._found[of] = {"of": of, **measure()}
+            if self._file:
+                with open(self._file, "a", encoding="utf-8") as file:
+                    file.write("\n" + json.dumps(self._found[of]))
+        return self._found[of]
+
+
+def on_cpu(kept: Kept, say: Any) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for case in CPU:
-            found = memory_cases.run_case(case, Path(temporary))
+            found = kept.get("worker", case, lambda case=case: memory_cases.run_case(case, Path(temporary)))
             rows.append({**judge(case, found["measured"], True), "seconds": found["seconds"]})
             say(line(rows[-1]))
     return rows
 
 
-def on_fakes(say: Any) -> list[dict[str, Any]]:
-    from support.training_step import measure
-
+def on_fakes(kept: Kept, say: Any) -> list[dict[str, Any]]:
     rows = []
     for case in GPU:
-        config = case.config
-        lengths = None
-        if not config.packing and config.micro_batch_size > 1:  # the mask is there where a row is shorter
-            lengths = [config.max_length] * (config.micro_batch_size - 1) + [config.max_length - 1]
-        found = measure(sizes(case.shape), config, "cuda", rows=lengths)
-        rows.append(judge(case, found.peak, False))
+        rows.append(judge(case, kept.get("fake", case, lambda case=case: fake(case))["measured"], False))
         say(line(rows[-1]))
     return rows
 
 
-def on_card(say: Any) -> list[dict[str, Any]]:
+def fake(case: Case) -> dict[str, Any]:
+    from support.training_step import measure
+
+    config, lengths = case.config, None
+    if not config.packing and config.micro_batch_size > 1:  # the mask is there where a row is shorter
+        lengths = [config.max_length] * (config.micro_batch_size - 1) + [config.max_length - 1]
+    return {"measured": measure(sizes(case.shape), config, "cuda", rows=lengths).peak}
+
+
+def on_card(kept: Kept, say: Any) -> list[dict[str, Any]]:
     import torch
 
     free, rows = torch.cuda.mem_get_info()[0], []
@@ -115,7 +144,7 @@ def on_card(say: Any) -> list[dict[str, Any]]:
         for case in GPU:
             if case.shape in (LARGE["llama-3-8b"], LARGE["mistral-7b"]) or estimated(case).high > free:
                 continue  # their weights, made up here, would have to be written to the disk first
-            found = memory_cases.run_case_on_card(case, Path(temporary))
+            found = kept.get("card", case, lambda case=case: memory_cases.run_case_on_card(case, Path(temporary)))
             rows.append(judge(replace(case, device="cuda"), found["measured"], True))
             say(line(rows[-1]))
     return rows
@@ -135,23 +164,24 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where measurements are kept, and found again")
     parser.add_argument("--json", action="store_true")
     which = parser.add_mutually_exclusive_group()
     for name in ("cpu", "fake", "gpu"):
         which.add_argument(f"--{name}-only", action="store_true")
     options = parser.parse_args()
-    begun = time.monotonic()
+    begun, kept = time.monotonic(), Kept(options.keep)
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
 
     rows = []
     if not (options.fake_only or options.gpu_only):
-        rows += on_cpu(say)
+        rows += on_cpu(kept, say)
     if not (options.cpu_only or options.gpu_only):
-        rows += on_fakes(say)
+        rows += on_fakes(kept, say)
     if options.gpu_only:
-        rows += on_card(say)
+        rows += on_card(kept, say)
     result = {**summarise(rows), "cpu": None, "gpu": None, "seconds": round(time.monotonic() - begun, 1), "rows": rows}
     for device, name in (("cpu", "cpu"), ("cuda", "gpu")):
         if some := [row for row in rows if row["device"] == device]:

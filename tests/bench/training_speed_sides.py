@@ -2,7 +2,8 @@
 
     stock REQUEST    stock SFTTrainer: tokens a second after the first step
     parts REQUEST    shares of our time, and the rate of large matrix products
-    losses REQUEST   largest difference between a row's loss in a packed micro-batch and alone, fp32 and bf16
+    losses REQUEST   largest difference between a row's loss in a packed micro-batch and alone, fp32 and, where the
+                     processor computes it, bf16
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
-LOSS_ROWS = 16
+LOSS_ROWS = 8
 
 
 def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -68,7 +69,7 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Three optimizer updates of a real run, after its first, under PyTorch's profiler."""
+    """Two optimizer updates of a real run, after its first, under PyTorch's profiler."""
     from transformers import TrainerCallback
 
     from slmstudio.worker.runtime.context import JobContext
@@ -80,14 +81,14 @@ def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
                 profiler.start()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 4:
+            if state.global_step == 3:
                 profiler.stop()
                 control.should_training_stop = True
 
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
     torch.set_num_threads(config.threads or torch.get_num_threads())
     with tempfile.TemporaryDirectory() as parent:
-        config.max_steps = 5
+        config.max_steps = 4
         job = folder.create(config, Path(parent))
         trainer = train.load(JobContext(job.folder, job.request()), config).trainer
         trainer.add_callback(Profile())
@@ -139,7 +140,7 @@ def losses(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
     from slmstudio.worker.training.summed_loss import per_row_losses
 
     found = {}
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16") if read_machine().cpu_bf16 else ("fp32",):
         with tempfile.TemporaryDirectory() as parent:
             wanted = replace(config, precision=precision, packing=True)
             job = folder.create(wanted, Path(parent))

@@ -75,6 +75,7 @@ def test_hostile_code_in_a_worker_reaches_nothing_and_is_named_in_its_log(studio
     for call in ("socket(AF_INET, SOCK_STREAM)", "socket(AF_INET6, SOCK_STREAM)", "socket(AF_INET, SOCK_DGRAM)",
                  "socket(AF_INET, SOCK_RAW)", "connect", "io_uring_setup", "-c import socket", "ptrace"):
         assert any("network lock: refused" in line and call in line for line in log.splitlines()), (call, log)
+    assert "network lock: look-up of slmstudio.invalid, asked for by process" in log
 
 
 @pytest.mark.full

@@ -98,7 +98,7 @@ def build(facts: ModelFacts, config: RunConfig, device: str) -> Any:
         if device == "cpu":
             fast_layers.apply(model)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
         if config.has_adapter:
             model.enable_input_require_grads()
     return model.train()

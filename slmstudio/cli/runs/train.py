@@ -63,19 +63,7 @@ def _unfinished(run: Path) -> jobs.Job:
     return job
 
 
-def _invite_again(run: Path) -> None:
-    """Make and show another invitation to a run of several machines that is resumed: an id is good for one start.
-
-    Raises:
-        UserError: this machine no longer has the address at which it waited; or nothing says where that was.
-    """
-    from slmstudio.core.run.launch import invitation
-
-    before = invitation.read(run)
-    _show(invitation.make(run, before.host, before.port))
-
-
-def _show(invited: Invitation) -> None:
+def show_invitation(invited: Invitation) -> None:
     """Say how other machines join, and what that takes."""
     say(tr("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
            "  {command}\n"
@@ -97,6 +85,7 @@ def train(
 
     from slmstudio.core.run import adjust, config_file, folder
     from slmstudio.core.run.guard import summary as guard
+    from slmstudio.core.run.launch import invitation
     from slmstudio.core.run.planning import planner
 
     config, changed = config_file.load(run), planner.overrides(
@@ -107,7 +96,7 @@ def train(
         if changed:
             adjust.consent(job.folder, changed)
         if adjust.apply(config, job.folder).nodes > 1:
-            _invite_again(job.folder)
+            show_invitation(invitation.renew(job.folder))  # an id is good for one start
     else:
         config = replace(config, **changed)
         config.check()
@@ -159,7 +148,7 @@ def launch(
     since = time.time()
     job.start()
     say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    _show(invited)
+    show_invitation(invited)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)}, {

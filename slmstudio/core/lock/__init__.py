@@ -2,7 +2,7 @@
 rights.
 
 `syscalls` names the calls of a processor, `program` assembles what the kernel decides by, `seccomp` installs it, and
-`warden` is the process that names each refused attempt in the log. `landlock` closes the file system, `places` says
-which of it a job needs. `worker_lock` puts them together, `proof` shows that they hold. What the lock isn't: a
-protection of the window or the terminal, and anything at all on Windows and macOS.
+`warden` is the process that names each refused attempt in the log (`attempts`). `landlock` closes the file system,
+`places` says which of it a job needs. `worker_lock` puts them together, `proof` shows that they hold. What the lock
+isn't: a protection of the window or the terminal, and anything at all on Windows and macOS.
 """

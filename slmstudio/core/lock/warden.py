@@ -12,7 +12,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import re
 import select
 import shutil
 import signal
@@ -20,19 +19,16 @@ import socket
 import struct
 import sys
 import threading
-import time
-from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.lock import attempts
 from slmstudio.core.lock import peers as peer
 from slmstudio.core.lock.syscalls import Processor
 
 AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
-LOG_BEGIN = "network lock:"
-"""How its lines in the log begin."""
 RECEIVE, SEND, IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
 """SECCOMP_IOCTL_NOTIF_RECV, _SEND and _ID_VALID (linux/seccomp.h)."""
 _NOTIFICATION = struct.Struct("=QII iIQ 6Q")
@@ -40,8 +36,6 @@ _ANSWER = struct.Struct("=QqiI")
 _FAMILIES = {int(value): name for name, value in vars(socket).items() if name.startswith("AF_")} | {16: "AF_NETLINK"}
 _TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
 _PR_SET_DUMPABLE, _PR_SET_NAME = 4, 15
-DIFFERENT = 500
-"""This many different attempts are named; of further ones that there were more."""
 
 
 class Warden:
@@ -136,7 +130,7 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path | None
             shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
     except BaseException as error:  # whatever it is: no second worker may come out of here
         with suppress(OSError):
-            os.write(2, f"{LOG_BEGIN} attempts are no longer named: {error!r}\n".encode())
+            os.write(2, f"{attempts.BEGIN} attempts are no longer named: {error!r}\n".encode())
     finally:
         os._exit(0)
 
@@ -151,7 +145,7 @@ class _Watch:
         self._listener: int | None = None
         self._awake: Any = None
         self._trial = False
-        self._told: Counter[str] = Counter()
+        self._attempts = attempts.Attempts()
 
     def run(self) -> None:
         poll = select.poll()
@@ -240,18 +234,10 @@ class _Watch:
         return True
 
     def _tell(self, attempt: str, pid: int) -> None:
-        """One line for an attempt, and for the 10th, 100th … time of the same one: a log must not grow with them."""
         line = f"refused {attempt}, asked for by {_program(pid)}"
         if self._trial:
             self._trial, line = False, f"tried at the start: {attempt} was refused"
-        if line not in self._told and len(self._told) >= DIFFERENT:
-            line = "refused more attempts of other kinds"
-        self._told[line] += 1
-        times = self._told[line]
-        if re.fullmatch("10*", str(times)):
-            counted = f" ({times:,} times)" if times > 1 else ""
-            with suppress(OSError):
-                os.write(2, f"{time.strftime('%H:%M:%S')} {LOG_BEGIN} {line}{counted}\n".encode())
+        self._attempts.tell(line)
 
 
 def describe(call: str, arguments: list[int]) -> str:
@@ -271,5 +257,4 @@ def _program(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return f"process {pid}"
-    text = "".join(each if each.isprintable() else "?" for each in " ".join(words).strip())
-    return f"process {pid} ({text[:160]})"
+    return f"process {pid} ({attempts.printable(' '.join(words).strip())[:attempts.MOST_NAME]})"

@@ -18,7 +18,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import landlock, peers, places, seccomp, syscalls
+from slmstudio.core.lock import attempts, landlock, peers, places, seccomp, syscalls
 from slmstudio.core.lock.warden import Warden
 
 NOWHERE = "192.0.2.1"
@@ -117,6 +117,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
         reason = (tr("This job downloads something that you asked for.") if online else
                   tr("Several processes share this run's work and talk to each other over the network."))
         return LockState(seccomp=filtered, landlock=found, files_open=files_open, reason=reason)
+    attempts.name_look_ups()
     tried, gave, refused = _try(bool(others))
     return LockState(filtered and refused, filtered, found, files_open, _warden is not None, tried, gave,
                      reason or ("" if refused else tr("A socket could still be opened.")), tuple(sorted(others)))

@@ -14,6 +14,7 @@ from slmstudio.core.i18n import date_text, ntr, number_text, tr
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.plan_fields import label, variant_label, write
 
 MOST_PARTS = 3
@@ -81,7 +82,15 @@ def phase_text(phase: str) -> str:
         "weighing": tr("Weighing"), "checking": tr("Checking"),
         "waiting for machines": tr("Waiting for other machines"),
         "checking the processes": tr("Checking that all processes are alike"),
+        "resting": tr("Resting until the machine has cooled"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
+
+
+def work_text(history: RunHistory, detail: str = "") -> str:
+    """What a job other than a training does now."""
+    if history.guard.stands_still:
+        return phase_text("resting")
+    return " · ".join(filter(None, (phase_text(history.phase), detail)))
 
 
 def rest_text(why: str) -> str:

@@ -95,7 +95,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     if missing is not None:
         raise missing
     found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
-    # What shows the rows is loaded by the time that they are there: a third of a second for which the window would stop.
+    # What shows the rows is loaded by the time they are there, or the window would stop for a third of a second.
     importlib.import_module("slmstudio.gui.data.workspace")
     if isinstance(found, Unmapped):
         return found

@@ -14,7 +14,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.notices import EVALUATION, tell_end
-from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -101,8 +101,7 @@ class EvaluationRun(QFrame):
         if history.paused != self._paused:
             self._paused = history.paused
             self.pause.setEnabled(True)
-        text = tr("Paused") if history.paused else " · ".join(filter(None, (phase_text(history.phase), history.detail)))
-        self.strip.label.setText(text)
+        self.strip.label.setText(tr("Paused") if history.paused else work_text(history, history.detail))
         self.strip.set_progress(int(history.done), int(history.total), self._progress_text())
         said = [str(event.get("message")) for event in history.told if event.get("type") == "warning"]
         self.warnings.setText("\n".join(dict.fromkeys(said[-WARNINGS:])))

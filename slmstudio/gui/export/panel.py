@@ -19,7 +19,7 @@ from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.notices import EXPORT, tell_end
-from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
@@ -146,7 +146,7 @@ class ExportPanel(QFrame):
     def _show_progress(self) -> None:
         assert self._exporting is not None
         history, name = self.followed.history, self._exporting.config.name
-        text = " · ".join(filter(None, (phase_text(history.phase), history.detail)))
+        text = work_text(history, history.detail)
         elsewhere = self._run is not None and not self.exports(self._run)
         self.strip.label.setText(f"{name}: {text}" if elsewhere else text)
         self.strip.set_progress(int(history.done), int(history.total))

@@ -14,7 +14,7 @@ from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common.followed_job import FollowedJob
-from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
 
@@ -119,8 +119,7 @@ class ModelWork(QObject):
     def _show_progress(self) -> None:
         history = self.followed.history
         if not self._ending:
-            detail = history.detail if self.kind == FETCH else ""
-            text = " · ".join(filter(None, (phase_text(history.phase), detail)))
+            text = work_text(history, history.detail if self.kind == FETCH else "")
             self._show(text, int(history.done), int(history.total))
 
     def _show(self, text: str, done: int, total: int) -> None:

@@ -113,7 +113,9 @@ class FitCheck(QObject):
 
     def _show_events(self, events: list[dict[str, Any]]) -> None:
         for event in events:
-            if event.get("type") in ("phase", "progress"):
+            if event.get("type") == "guard_rest":
+                self._tell(phase_text("resting"), 0, 0)
+            elif event.get("type") in ("phase", "progress"):
                 self._tell(phase_text(str(event.get("phase") or "")), event.get("done") or 0, event.get("total") or 0)
 
     def _tell(self, text: str, done: int, total: int) -> None:

@@ -36,6 +36,7 @@ from slmstudio.worker.export import importance
 from slmstudio.worker.model.export_source import Source, in_full_precision
 from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.runtime.cooling import cooled
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 SPARE_BYTES = 64 * 2**20
@@ -72,7 +73,7 @@ def run(job: JobContext) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(out)
     _check_space(out, source, facts, types, others)
-    with _published(out) as made:
+    with cooled(job, "export", on_cpu=True), _published(out) as made:
         for other in others:
             made.append(_make_other(job, source, out, other))
         if types:

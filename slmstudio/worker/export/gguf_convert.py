@@ -40,18 +40,19 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
              for target, kinds in zip(request["targets"], types, strict=True)]
     report(total_bytes=sum(file.total_bytes for file in files))
     try:
-        _write_all(source, files)
+        _write_all(source, files, lambda: child.rest_if_told(request))
     finally:
         for file in files:
             file.close()
 
 
-def _write_all(source: GgufSource, files: list[_GgufFile]) -> None:
+def _write_all(source: GgufSource, files: list[_GgufFile], rest: Callable[[], None]) -> None:
     threads = min(os.cpu_count() or 1, MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[list[bytearray]]] = deque()
         for tensor in source.tensors:
             for chunk in tensor.chunks(source.weights):
+                rest()
                 waiting.append(pool.submit(_turn, chunk, tensor.name, files))
                 if len(waiting) > threads:  # a bound on the memory
                     _write(waiting.popleft(), files)

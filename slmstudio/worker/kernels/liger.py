@@ -1,9 +1,9 @@
-"""Liger's fused linear cross entropy in the place of our own head loss, where a card and the extra `gpu` are there.
-
-Its other kernels (RMSNorm, SwiGLU, RoPE) are put into the model by transformers, when the trainer is made.
-"""
+"""Liger's kernels, where a card and the extra `gpu` are there: its fused linear cross entropy in the place of our own
+head loss, and its others (RMSNorm, SwiGLU, RoPE) in the model."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -14,6 +14,16 @@ def use(on: bool) -> None:
     """Whether head losses on a card are Liger's from now on."""
     global _on
     _on = on
+
+
+def put_into(model: Any) -> None:
+    """Exchange the parts of a model, with or without an adapter, that Liger has kernels for.
+
+    The trainers' own switch for this is deprecated: in its stead TRL proposes kernels that are downloaded.
+    """
+    from transformers.integrations.liger import apply_liger_kernel
+
+    apply_liger_kernel(model, {"fused_linear_cross_entropy": False})
 
 
 def serves(hidden: torch.Tensor) -> bool:

@@ -27,6 +27,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.lock import peers
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.launch import windows_job
 from slmstudio.worker.runtime import agent_side, ranks
 
 SECONDS = 30
@@ -97,6 +98,7 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
         min_nodes=config.nodes, max_nodes=config.nodes, nproc_per_node=config.processes, run_id=meeting.id,
         rdzv_backend="static", rdzv_endpoint=f"{meeting.host}:{meeting.port}", rdzv_configs=asked, max_restarts=0,
         shutdown_timeout=LEAVING_SECONDS)
+    windows_job.end_together()
     with _environment(config, meeting):
         try:
             elastic_launch(launch, command[0])(*command[1:])

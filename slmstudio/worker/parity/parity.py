@@ -19,6 +19,7 @@ from slmstudio.worker.parity.llama_file import LlamaFile
 from slmstudio.worker.parity.llama_logits import LlamaLogits
 from slmstudio.worker.parity.reference import Reference, measure
 from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.cooling import cooled
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -38,10 +39,11 @@ def run(job: JobContext) -> dict[str, Any]:
     read_sound_gguf(gguf)  # says in words what is wrong with a file
     source = Source.of(Path(job.request["run"]))
     source, _ = in_full_precision(source, read_model(source.base))
-    job.phase("checking", tr("what was trained"))
-    reference = measure(job, source)
-    job.phase("checking", gguf.name)
-    return compare(job, reference, gguf, None)
+    with cooled(job, "proof", on_cpu=True):
+        job.phase("checking", tr("what was trained"))
+        reference = measure(job, source)
+        job.phase("checking", gguf.name)
+        return compare(job, reference, gguf, None)
 
 
 def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 POLL_SECONDS = 0.1
 
@@ -28,7 +28,8 @@ POLL_SECONDS = 0.1
 def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path],
         poll: Callable[[dict[str, Any]], None], environment: Mapping[str, str] | None = None,
         crashed: str = "") -> None:
-    """Run `module` with `request` in a process of its own; Cancel ends it at once.
+    """Run `module` with `request` in a process of its own; Cancel ends it at once, and while the job must rest,
+    it is told so.
 
     Args:
         search: folders that go first on the child's PYTHONPATH.
@@ -43,6 +44,8 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     request_file = job.folder / f"{module.rsplit('.', 1)[-1]}.request.json"
     report_file = request_file.with_suffix(".report")
     report_file.unlink(missing_ok=True)
+    rest = _rest_file(report_file)
+    rest.unlink(missing_ok=True)
     files.write_atomically(request_file, files.dump_pretty(
         {**request, "report": str(report_file), "parent": os.getpid()}))
     # -P: the current folder must not come before the packages.
@@ -56,7 +59,10 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
                 code = process.wait(POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                job.check_cancelled()
+                if job.cancelled():
+                    raise Cancelled from None
+                with contextlib.suppress(OSError):  # on a full disk it can't be told
+                    rest.touch() if job.must_rest() else rest.unlink(missing_ok=True)
                 with contextlib.suppress(PermissionError):  # on Windows, while it is being written
                     report = files.read_json(report_file) or {}
                 poll(report)
@@ -72,6 +78,18 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
         why = tr("It ended with exit status {status}.", status=code)
         raise UserError(what, f"{why} {report.get('defect', '')}".rstrip(),
                         tr("Look into worker.log in the job's folder."))
+
+
+def _rest_file(report_file: Path) -> Path:
+    """Is there as long as the child is to rest."""
+    return report_file.with_suffix(".rest")
+
+
+def rest_if_told(request: dict[str, Any]) -> None:
+    """The child's side, between two pieces of work: wait while the machine must cool."""
+    rest = _rest_file(Path(request["report"]))
+    while rest.exists():
+        time.sleep(POLL_SECONDS)
 
 
 def end_with(parent: int) -> None:

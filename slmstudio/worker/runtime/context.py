@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from slmstudio.core import files, jobs
 from slmstudio.core.files import number
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ranks
+
+POLL_SECONDS = 0.1
 
 
 class Cancelled(Exception):
@@ -26,9 +29,14 @@ class StartAnew(Exception):
 
 
 class JobContext:
-    """One job, seen from inside its process. Only rank 0 writes events and reads commands."""
+    """One job, seen from inside its process. Only rank 0 writes events and reads commands.
+
+    Attributes:
+        must_rest: whether the machine must cool before more work is done (`runtime.cooling.cooled` sets it).
+    """
 
     def __init__(self, folder: Path, request: dict[str, Any]):
+        self.must_rest: Callable[[], bool] = lambda: False
         self.folder = folder
         self.request = request
         self._leads = ranks.is_first()
@@ -37,7 +45,7 @@ class JobContext:
         self._pending: list[dict[str, Any]] = []
         self._last_progress = 0.0
         # Commands of an earlier life of this folder are history; those sent while this process started count, and those
-        # sent while the agent that started it waited for machines. The system says only to a second when a process began.
+        # sent while the agent that started it waited for machines. The system only knows to a second when it began.
         self._born = float(os.environ.get(processes.STARTED) or
                            psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time())
 
@@ -94,6 +102,11 @@ class JobContext:
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 
     def check_cancelled(self) -> None:
-        """Raises Cancelled: the user asked this job to end."""
-        if self.cancelled():
-            raise Cancelled
+        """Called between two pieces of work; rests while the machine must cool. Raises Cancelled: the user asked the job
+        to end."""
+        while True:
+            if self.cancelled():
+                raise Cancelled
+            if not self.must_rest():
+                return
+            time.sleep(POLL_SECONDS)

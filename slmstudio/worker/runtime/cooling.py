@@ -1,13 +1,17 @@
-"""Rests for the heat guard of work that isn't training: by the default limits, whenever such work asks."""
+"""Rests for the heat guard of work that isn't training, between two pieces of it.
+
+Such work asks `must_rest` itself, or is `cooled`: then it rests wherever it asks whether the user has cancelled it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime
 
-from slmstudio.core.hardware.heat.guard import Guard, Rest, Settings
+from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, Guard, Rest, Settings, Work
 from slmstudio.core.hardware.nvml import open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
@@ -19,22 +23,26 @@ PERIOD_SECONDS = 1.0
 STALE_SECONDS = 10.0
 """An older reading says nothing of now: a driver hangs."""
 SETTINGS = Settings()
+"""The default limits."""
 
 
 class Cooling:
     """Reads the machine once a second in a thread, which may hang in a driver, and says when to rest.
 
     Args:
-        work: what rests, as of `Guard`: "evaluation".
+        work: what rests.
+        settings: None are the default limits.
+        on_cpu: whether the processor does the work, so that no card counts.
     """
 
-    def __init__(self, job: JobContext, work: str):
+    def __init__(self, job: JobContext, work: Work, settings: Settings | None = None, on_cpu: bool = False):
         self._job = job
-        monitors, _ = open_all()
+        monitors = [] if on_cpu else open_all()[0]
         self._reader = MachineReader(monitors)
-        self._guard = Guard(SETTINGS, on_cpu=not monitors, work=work)
+        self._guard = Guard(settings or SETTINGS, on_cpu=not monitors, work=work)
         self._newest: tuple[float, MachineReading] | None = None
         self._resting: tuple[Rest, float] | None = None
+        self._in_vain = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="cooling", daemon=True)
         self._thread.start()
@@ -43,7 +51,9 @@ class Cooling:
         """Whether work must wait now. Ask between two pieces of it, and again while it waits."""
         now = time.monotonic()
         reading = self._newest[1] if self._newest is not None and now - self._newest[0] < STALE_SECONDS else None
-        rest = self._guard.look(now, reading, datetime.now())
+        rest = None if self._in_vain else self._guard.look(now, reading, datetime.now())
+        if rest is not None and self._is_in_vain(now):
+            self._in_vain, rest = True, None
         if rest is not None and self._resting is None:
             self._resting = rest, now
             self._job.emit("guard_rest", why=rest.why, message=rest.message)
@@ -52,6 +62,16 @@ class Cooling:
             self._job.emit("guard_resume", why=rest_.why, seconds=round(now - began, 1),
                            message=tr("The rest is over after {time}.", time=format_duration(now - began)))
         return self._resting is not None
+
+    def _is_in_vain(self, now: float) -> bool:
+        """Whether rests don't help, as where a sensor is broken: nobody can turn this guard off."""
+        heat = self._guard.heat
+        if heat is None or self._resting is None or now - self._resting[1] < GIVE_UP_SECONDS:
+            return False
+        self._job.warn("heat_limit_low", tr(
+            "{name} is still at {degrees:.0f} °C after a rest of {time}. The work continues without rests; check the "
+            "fans.", name=heat.name, degrees=heat.temperature_c, time=format_duration(now - self._resting[1])))
+        return True
 
     def close(self) -> None:
         self._closing.set()
@@ -65,3 +85,15 @@ class Cooling:
                 self._newest = time.monotonic(), self._reader.read()
             if self._closing.wait(PERIOD_SECONDS):
                 return
+
+
+@contextlib.contextmanager
+def cooled(job: JobContext, work: Work, settings: Settings | None = None, on_cpu: bool = False) -> Iterator[None]:
+    """While this lasts, `job.check_cancelled` rests where the machine must cool. Arguments as of `Cooling`."""
+    cooling, before = Cooling(job, work, settings, on_cpu), job.must_rest
+    job.must_rest = cooling.must_rest
+    try:
+        yield
+    finally:
+        job.must_rest = before
+        cooling.close()

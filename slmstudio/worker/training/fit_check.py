@@ -12,6 +12,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.guard.settings import settings_of
 from slmstudio.core.run.memory import fit_result, measured, outlook
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.cooling import cooled
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import loading, methods, options, out_of_memory, train
@@ -53,8 +56,11 @@ def run(job: JobContext) -> dict[str, Any]:
     config = options.settle(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
+    # Somebody waits for it, so it rests for heat only.
+    guarded = replace(settings_of(config), pause_on_battery=False, hours=None)
     try:
-        with contextlib.closing(Sensors(job, cards)):
+        with contextlib.closing(Sensors(job, cards)) as sensors, cooled(job, "fit_check", guarded, cards is None):
+            sensors.warns = config.heat_guard == "off"
             return _Trial(job, config, machine).run()
     finally:
         for left in (kept_rows.FOLDER, "trainer"):
@@ -176,7 +182,11 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
     def _tell(self, more: int) -> None:
         self.done += more
         self.job.progress(self.done, self.passes + 1, "passes", "measuring")  # the evaluation is one more
+        rests_since = _now() if self.job.must_rest() else None
         self.job.check_cancelled()
+        if rests_since is not None:
+            rested = _now() - rests_since
+            self._since, self._began = self._since + rested, self._began + rested
 
 
 def _now() -> float:

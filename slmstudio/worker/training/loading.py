@@ -23,7 +23,7 @@ from slmstudio.core.run import folder, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
-from slmstudio.worker.kernels import fast_layers, fast_lora, packed
+from slmstudio.worker.kernels import fast_layers, fast_lora, liger, packed
 from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
@@ -148,6 +148,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.has_adapter and not is_sharded(config):  # they keep weights joined, which the ranks must share
         fast_lora.apply(trainer.model)
         fast_layers.apply(trainer.model)
+    if config.use_liger_kernel:
+        liger.put_into(trainer.model)
     if config.torch_compile:
         options.compile_layers(trainer, job)
     for noisy in (PrinterCallback, ProgressCallback):
@@ -176,7 +178,6 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "bf16": autocast and config.precision == "bf16",
         "fp16": config.precision == "fp16",
         "activation_checkpointing": config.gradient_checkpointing,
-        "use_liger_kernel": config.use_liger_kernel,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
         "data_seed": config.seed,

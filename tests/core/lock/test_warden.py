@@ -47,6 +47,27 @@ def test_the_same_attempt_again_makes_the_log_no_longer(run):
     assert counted == ["", "10", "100", "1,000"], done.stderr
 
 
+def test_a_host_that_is_looked_up_is_named(run):
+    done = run("""
+def look_up(ask, *arguments):
+    try:
+        ask(*arguments)
+    except OSError:
+        pass
+for number in range(12):
+    look_up(socket.getaddrinfo, "one.invalid", 443)
+look_up(socket.gethostbyname, "two.invalid")
+look_up(socket.gethostbyname_ex, "three.invalid")
+look_up(socket.getnameinfo, ("four.invalid", 80), 0)
+look_up(socket.create_connection, ("five.invalid\\n12:00:00 network lock: it is open", 80))
+for address in (None, "", "127.0.0.1", b"127.0.0.1", "::1", "localhost"):
+    look_up(socket.getaddrinfo, address, 80)
+""")
+    named = re.findall(r"network lock: look-up of (.*), asked for by process \d+(.*)\n", done.stderr)
+    assert named == [("one.invalid", ""), ("one.invalid", " (10 times)"), ("two.invalid", ""), ("three.invalid", ""),
+                     ("four.invalid", ""), ("five.invalid?12:00:00 network lock: it is open", "")], done.stderr
+
+
 def test_the_worker_cannot_end_it(run, linux):
     if landlock.version(linux) < 6:
         pytest.skip("this kernel's Landlock has no scopes")

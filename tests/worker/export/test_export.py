@@ -15,6 +15,10 @@ from support.gguf_models import quant_type
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES
+from slmstudio.core.hardware.heat import guard
+from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.worker.runtime import cooling
+from slmstudio.worker.runtime.context import JobContext
 
 pytestmark = pytest.mark.timeout(900)
 BYTE_LEVEL = ("qwen2", "llama3")
@@ -58,6 +62,29 @@ def test_makes_every_type_and_proves_it(tiny_run, tiny_export) -> None:
     assert made["F16"]["parity"]["nmse"] < 1e-4 and made["F16"]["parity"]["top1"] >= 0.99
     assert made["F16"]["parity"]["prompts"] >= 50 and made["F16"]["parity"]["user_prompts"] == 3
     assert tiny_export["notes"] == []
+
+
+def test_it_rests_while_the_processor_is_too_hot(tiny_run, tmp_path, monkeypatch) -> None:
+    heat = tmp_path / "sys/class/hwmon/hwmon0/temp1_input"
+    heat.parent.mkdir(parents=True)
+    heat.with_name("name").write_text("k10temp\n")
+    heat.write_text("97000\n")
+    monkeypatch.setenv("SLMSTUDIO_SYS", str(tmp_path / "sys"))
+    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    monkeypatch.setattr(cooling, "PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr(cooling, "SETTINGS", Settings(rest_seconds=0.0))
+    emit = JobContext.emit
+
+    def cool(job, type, **fields):
+        emit(job, type, **fields)
+        if type == "guard_rest":
+            heat.write_text("60000\n")
+
+    monkeypatch.setattr(JobContext, "emit", cool)
+    export(tiny_run, tmp_path / "job", "F16", out=str(tmp_path))
+    rest, over = (event for event in models.events(tmp_path / "job") if event["type"].startswith("guard_"))
+    assert rest["message"].startswith("The processor is at 97 °C; the limit is 90 °C. The export rests until")
+    assert over["type"] == "guard_resume" and (tmp_path / "pune-helpdesk-F16.gguf").exists()
 
 
 def test_its_vocabulary_and_template_are_the_bases(tiny_export) -> None:

@@ -64,7 +64,7 @@ def test_gradient_checkpointing(family):
     expected = learn(build(family), PaddedCollator(0))
     model = build(family, packed.NAME)
     fast_layers.apply(model)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.activation_checkpointing_enable()
     model.enable_input_require_grads()
     assert_equal(learn(model, PackedCollator()), expected)
 

@@ -59,7 +59,7 @@ def test_as_alone_in_families_with_other_layers(family, collator):
 def test_with_gradient_checkpointing(family):
     _, expected = alone(family, torch.float32)
     model = build(family, packed.NAME)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.activation_checkpointing_enable()
     model.enable_input_require_grads()
     _, found = learn(model, [PackedCollator()(examples())])
     assert (found - expected).norm() <= 1e-5 * expected.norm()

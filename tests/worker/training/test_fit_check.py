@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from support.tiers import first_fast
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import new
 from slmstudio.core.model import facts
@@ -122,6 +126,43 @@ def test_cancel_ends_it_and_keeps_nothing(plan):
     with pytest.raises(Cancelled):
         fit_check.run(context)
     assert measured.load() == [] and not (job.folder / "data").exists()
+
+
+def test_a_rest_for_heat_counts_in_no_time_that_is_measured(plan, monkeypatch):
+    asked, rested = 0, 0.0
+
+    def must_rest() -> bool:
+        nonlocal asked, rested
+        asked += 1
+        rested += 1000.0 * (asked % 2 == 0)
+        return asked % 2 == 1
+
+    @contextlib.contextmanager
+    def cooled(job, *given):
+        job.must_rest = must_rest
+        yield
+
+    monkeypatch.setattr(fit_check, "cooled", cooled)
+    monkeypatch.setattr(fit_check, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + rested))
+    result, job = check(plan())
+    last = [event for event in jobs.Job(job.folder).events() if event["type"] == "progress"
+            and event["phase"] == "measuring"][-1]
+    assert last["done"] == last["total"] - 1, "no micro-batch was left out for want of time"
+    assert rested >= 4000 and 0 < result["seconds_per_step"] < 900
+
+
+@pytest.mark.parametrize("mode", ["pause", "off"])
+def test_it_rests_for_heat_as_the_run_would_and_waits_for_no_hours(plan, monkeypatch, mode):
+    given = []
+
+    @contextlib.contextmanager
+    def cooled(job, work, settings, on_cpu):
+        given.append((work, settings, on_cpu))
+        yield
+
+    monkeypatch.setattr(fit_check, "cooled", cooled)
+    check(plan(heat_guard=mode, heat_limit_c=70, train_hours="22:00-06:00", pause_on_battery=True))
+    assert given == [("fit_check", Settings(mode, 70), True)]
 
 
 def test_a_run_that_cannot_be_done_here_is_told_as_it_would_be(plan):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,19 @@ def test_adapters_learn_and_the_base_stays(make_job, tiny_model, changes):
     settings = json.loads((Path(result["adapter"]) / "adapter_config.json").read_text())
     assert settings["use_rslora"] == bool(changes.get("use_rslora"))
     assert (tiny_model / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(("objective", "changes"), first_fast([
+    ("sft", {"gradient_checkpointing": True}), ("dpo", {}), ("orpo", {}), ("kto", {}), ("sft", {"method": "qlora"}),
+    ("sft", {"method": "full", "packing": False}), ("text", {})]), ids=str)
+def test_nothing_is_asked_of_the_libraries_that_they_call_deprecated(make_job, objective, changes):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train.run(make_job(objective, max_steps=1, **changes))
+    # PEFT and TRL still ask transformers for these themselves.
+    their_own = ("is_gradient_checkpointing", "gradient_checkpointing_enable", "gradient_checkpointing_disable")
+    said = {str(each.message) for each in caught if issubclass(each.category, FutureWarning)}
+    assert not [text for text in said if not text.lstrip("`").startswith(their_own)]
 
 
 def test_qlora_holds_the_base_in_four_bits(make_job):

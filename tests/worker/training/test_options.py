@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 import torch
+import transformers.integrations.liger
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Way
@@ -64,6 +65,16 @@ def test_a_run_without_a_card_learns_without_what_needs_one(make_job):
     [plan] = [event for event in jobs.Job(job.folder).events() if event["type"] == "plan"]
     assert (plan["attention"], plan["attention_reason"]) == (
         PER_ROW, "On the processor, each row is processed by itself.")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_ligers_kernels_are_put_in_without_trls_deprecated_switch(make_job, monkeypatch, wanted):
+    put = []
+    monkeypatch.setattr(transformers.integrations.liger, "apply_liger_kernel", lambda *given: put.append(given))
+    job = make_job(use_liger_kernel=wanted)
+    trainer = train.load(job, RunConfig.from_dict(job.request)).trainer
+    assert put == ([(trainer.model, {"fused_linear_cross_entropy": False})] if wanted else [])
+    assert not trainer.args.use_liger_kernel
 
 
 @pytest.mark.parametrize(("fields", "card", "code", "said"), [

@@ -10,10 +10,11 @@ from slmstudio.core.hardware.heat.duty import DutyCycle
 from slmstudio.core.hardware.heat.hours import Hours
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, hottest
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_duration
 
 Why = Literal["heat", "memory_heat", "battery", "hours"]
+Work = Literal["training", "evaluation", "export", "proof", "fit_check"]
 HOT_SECONDS = 3.0
 """A limit must be passed for so long: a single reading may be noise."""
 STILL_HOT_C = 1
@@ -26,6 +27,13 @@ UNREAD_SECONDS = 600.0
 """A rest whose cause can't be read any more lasts this much longer: sensors are silent after a wake, or hang."""
 LEAST_SHARE = 0.01
 """A smaller share of rest isn't worth one."""
+UNTIL_COOL: dict[Work, str] = {
+    "training": noop("Training rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
+    "evaluation": noop("The evaluation rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
+    "export": noop("The export rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
+    "proof": noop("The proof rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
+    "fit_check": noop("The fit check rests until it has cooled to {degrees:.0f} °C, for at least {duration}."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Guard:
 
     Args:
         on_cpu: whether the processor does the work, so that its temperature counts instead of that of the cards.
-        work: what rests: "training" or "evaluation".
+        work: what rests.
 
     Attributes:
         settings: may be replaced at any time.
@@ -73,7 +81,7 @@ class Guard:
         gave_up: a rest ended at the last look because its cause couldn't be read for `UNREAD_SECONDS`.
     """
 
-    def __init__(self, settings: Settings, on_cpu: bool = False, work: str = "training"):
+    def __init__(self, settings: Settings, on_cpu: bool = False, work: Work = "training"):
         self.settings, self.on_cpu, self._work = settings, on_cpu, work
         self.heat: Heat | None = None
         self.gave_up = False
@@ -170,12 +178,8 @@ class Guard:
                        degrees=heat.temperature_c, limit=heat.limit_c) + f" {self._rest_text(heat)}", heat)
 
     def _rest_text(self, heat: Heat) -> str:
-        cooled, duration = heat.limit_c - COOLED_C, format_duration(self.settings.rest_seconds)
-        if self._work == "evaluation":
-            return tr("The evaluation rests until it has cooled to {degrees:.0f} °C, for at least {duration}.",
-                      degrees=cooled, duration=duration)
-        return tr("Training rests until it has cooled to {degrees:.0f} °C, for at least {duration}.", degrees=cooled,
-                  duration=duration)
+        return tr(UNTIL_COOL[self._work], degrees=heat.limit_c - COOLED_C,
+                  duration=format_duration(self.settings.rest_seconds))
 
     def _too_hot(self, now: float) -> bool:
         """Whether heat asks for a pause, or for the rest of one."""

@@ -58,17 +58,25 @@ def make(folder: Path, host: str | None = None, port: int | None = None) -> Invi
     return made
 
 
+def renew(folder: Path) -> Invitation:
+    """Another invitation, for a start to come. It keeps the port, and the address where this machine still has it.
+
+    Raises:
+        UserError: there was none, or it is damaged, or can't be written; or this machine has no address.
+    """
+    before = read(folder)
+    return make(folder, _still_own(before.host), before.port)
+
+
 def take(folder: Path) -> Invitation:
     """The invitation for a start of the run: used up by that, so that the next start has another id.
 
-    A new one keeps the port, and the address where this machine still has it.
-
     Raises:
-        UserError: there is none, or it is damaged, or can't be written.
+        UserError: as `renew`.
     """
     found = read(folder)
     if (formats.read("invitation", folder / FILE) or {}).get("used"):
-        found = make(folder, _still_own(found.host), found.port)
+        found = renew(folder)
     files.write_atomically(folder / FILE, files.dump_pretty({**found.to_dict(), "used": True}), private=True)
     return found
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from support import starter
+from support.served_model import KEY
 
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
-KEY = "slm-a key for tests"
 CROWD, FILES = 1500, 1024
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")]
 
