@@ -111,7 +111,8 @@ _BESIDE = """
     lang locale split subset license licence dataset domain hash length tokens num_tokens token_count word_count
     n_tokens model_name version status email phone is_impossible answer_start conversation_id prompt_id
     subreddit subreddit_id permalink flair publisher section department district state city country
-    source_dataset annotator worker_id worker batch file_upload current_node notes note comment comments remarks
+    split_group source_dataset annotator worker_id worker batch file_upload current_node notes note comment comments
+    remarks
 """
 BESIDE = frozenset(_BESIDE.split())
 """Columns that say something about a row, but are neither asked nor answered."""
