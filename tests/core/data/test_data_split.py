@@ -163,7 +163,8 @@ def test_a_column_may_say_which_rows_stay_together(tmp_path):
 
 
 grouped = st.lists(st.builds(lambda question, group: Record(record(question).messages, 1, group=group),
-                             st.sampled_from("abcdefghijkl"), st.sampled_from(["", "", "1", "2", "3", "4"])), max_size=40)
+                             st.sampled_from("abcdefghijkl"), st.sampled_from(["", "", "1", "2", "3", "4"])),
+                   max_size=40)
 
 
 @given(records=grouped, fraction=st.floats(0, 0.5), seed=st.integers(0, 1000),
