@@ -12,6 +12,8 @@ from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import as_text
 
 _STORIES = ("story", "context", "passage")
+_PICKED = frozenset({"choice", "winner", "preference", "better", "preferred"})
+"""Columns that say which of two answers is better."""
 _SAID = {"choices": "label", "taxonomy": "label", "rating": "label", "textarea": "answer"}
 """Kinds of annotations in Label Studio, by what they are."""
 _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "model_editable_context", "code",
@@ -44,8 +46,8 @@ def is_refused(value: Any) -> bool:
 
 def opened(value: Any) -> Any:
     """A row as an object with its columns. Opened are {"translation": {"en": …, "hi": …}}, a list of messages, lists of
-    questions and answers as CoQA has them, a conversation of ChatGPT's export, and the tasks of Label Studio, Prodigy
-    and Argilla; others stay as they are."""
+    questions and answers as CoQA has them, PersonaChat's candidates, two answers in a list, a conversation of ChatGPT's
+    export, and the tasks of Label Studio, Prodigy and Argilla; others stay as they are."""
     if isinstance(value, list):
         return {"messages": value} if value and isinstance(value[0], dict) and is_message(value[0]) else value
     if not isinstance(value, dict):
@@ -57,6 +59,11 @@ def opened(value: Any) -> Any:
         return {"messages": said, "title": value.get("title")}
     if isinstance(value.get("questions"), list) and (said := _asked_in_turn(value)):
         return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
+    if isinstance(value.get("utterances"), list) and (said := _of_candidates(value["utterances"])):
+        return _without(value, "utterances", "personality") | said | (
+            {"system": "\n".join(value["personality"])} if _are_texts(value.get("personality")) else {})
+    if not _PICKED.isdisjoint(value) and (two := next((name for name, each in value.items() if _are_two(each)), "")):
+        return _of_two(value, two)
     if "_task_hash" in value:
         return _of_prodigy(value)
     if isinstance(value.get("annotations"), list) and isinstance(value.get("data"), dict) and (
@@ -67,6 +74,36 @@ def opened(value: Any) -> Any:
     if isinstance(value.get("prompt"), str) and value["prompt"].startswith('["'):
         return _of_arena(value)
     return _of_argilla(value) if any(name.endswith(".responses") for name in value) else value
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def _of_candidates(utterances: list[Any]) -> dict[str, Any]:
+    """The conversation of PersonaChat's utterances, each with what was said before it and answers to choose from, of
+    which the last one is right; and the others. Nothing where they are something else."""
+    last = utterances[-1] if utterances and isinstance(utterances[-1], dict) else {}
+    if not _are_texts(last.get("candidates")) or not _are_texts(last.get("history")):
+        return {}
+    *others, answer = last["candidates"]
+    said = [{"role": ("assistant", "user")[at % 2], "content": text}
+            for at, text in enumerate((answer, *reversed(last["history"])))]
+    return {"messages": said[::-1], "candidates": others}
+
+
+def _are_two(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(
+        isinstance(each, dict) and isinstance(each.get("text"), str) for each in value)
+
+
+def _of_two(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """A row with two answers in a list as one with a column for each, as those of OpenAI's comparisons of summaries,
+    which say under "info" what is summarized."""
+    info = value["info"] if isinstance(value.get("info"), dict) else {}
+    asked = [each for each in (info.get("title"), info.get("post") or info.get("article")) if each]
+    return _without(value, name, "info") | {f"{name}_{at}": each["text"] for at, each in enumerate(value[name])} | (
+        {"prompt": "\n\n".join(asked)} if asked and all(isinstance(each, str) for each in asked) else {})
 
 
 def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:

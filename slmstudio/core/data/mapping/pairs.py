@@ -8,7 +8,8 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import labels, ranked, unclear
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.turns import ROLES, is_conversation
+from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.turns import is_conversation
 
 _ASKED = ("prompt", *names.ASKED, "input")
 _NO_ANSWERS = ("model", "model_name", "choice", "option", "alternative", "ending", "sol")
@@ -48,8 +49,8 @@ def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
 def _are_whole(look: Look, chosen: str) -> bool:
     """Whether the answers are conversations that hold what was asked."""
     values = look.values(chosen)
-    return bool(values) and all(isinstance(each, list) and len(each) > 1 and isinstance(each[0], dict) and (
-        ROLES.get(str(each[0].get("role", each[0].get("from"))).casefold()) in ("user", "system")) for each in values)
+    return bool(values) and all(isinstance(each, list) and len(each) > 1 and isinstance(each[0], dict) and role_of(
+        each[0].get("role", each[0].get("from"))) in ("user", "system") for each in values)
 
 
 def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.turns import ROLES
+from slmstudio.core.data.mapping.speakers import role_of
 
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
          ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
@@ -44,8 +44,7 @@ def is_message(by_name: Mapping[str, str], values: Values) -> bool:
     """Whether each row is one message of a conversation that goes over several rows, as in OASST1."""
     column = next((by_name[word] for word in _SPEAKERS if word in by_name), "")
     said = values(column) if column else []
-    return bool(said) and any(word in by_name for word in _MESSAGE) and all(
-        isinstance(each, str) and each.strip().casefold() in ROLES for each in said)
+    return bool(said) and any(word in by_name for word in _MESSAGE) and all(map(role_of, said))
 
 
 def twins(columns: Sequence[str]) -> set[str]:
