@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.speakers import role_key
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import as_text
 
@@ -94,7 +95,7 @@ def _of_candidates(utterances: list[Any]) -> dict[str, Any]:
 
 def _are_two(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(
-        isinstance(each, dict) and isinstance(each.get("text"), str) for each in value)
+        isinstance(each, dict) and isinstance(each.get("text"), str) and not role_key(each) for each in value)
 
 
 def _of_two(value: dict[str, Any], name: str) -> dict[str, Any]:

@@ -85,10 +85,12 @@ def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterat
 
 def _are_two(values: list[dict[str, Any]], who: str, link: str) -> bool:
     """Whether a column tells two people apart in each conversation, as EmpatheticDialogues' "speaker_idx"."""
-    people: dict[Any, set[str]] = {}
+    people: dict[str, set[str]] = {}
     for each in values:
-        people.setdefault(str(each[link]), set()).add(str(each.get(who) or ""))
-    return max(map(len, people.values())) == 2 and "" not in set().union(*people.values())
+        if each.get(who) in (None, ""):
+            return False
+        people.setdefault(str(each[link]), set()).add(str(each[who]))
+    return max(map(len, people.values())) == 2
 
 
 def _conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str]) -> Raw:

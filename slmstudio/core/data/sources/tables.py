@@ -60,7 +60,7 @@ def delimiter_of(first: bytes) -> str:
 
 
 def is_quoted(first: bytes) -> bool:
-    """Whether cells may be in quotation marks. EmpatheticDialogues' tables write commas as words instead, and what marks
+    """Whether cells may be in quotation marks. EmpatheticDialogues' tables write commas as words instead; the marks that
     they have are part of the text."""
     return b"_comma_" not in first or b'""' in first or b'","' in first
 

@@ -23,7 +23,7 @@ def conversations(dataset):
 
 
 def comparison(choice, **info):
-    return {"info": {"id": "t3_1", "post": None, "title": None, "subreddit": "goa", "site": None, "article": None, **info},
+    return {"info": {"id": "t3_1", "post": None, "title": None, "subreddit": "goa", "article": None, **info},
             "split": "train", "summaries": [{"text": A, "policy": "sup2", "note": "Good."},
                                             {"text": B, "policy": "ref", "note": None}],
             "choice": choice, "worker": "w", "batch": "batch3", "extra": {"confidence": 8}}
@@ -76,7 +76,7 @@ def test_a_large_object_that_is_cut_short_is_named(tmp_path):
     path = tmp_path / "data.json"
     path.write_text(json.dumps({f"SNG{at}.json": of_multiwoz(Q, A * 500) for at in range(60)})[:-9000])
     dataset = read_dataset(path)
-    assert dataset.count == 59 and "ends too early" in dataset.problems[0].message
+    assert dataset.count == 59 and "no closing quotation mark" in dataset.problems[0].message
 
 
 def test_columns_of_a_large_object_are_no_rows(tmp_path):
@@ -109,7 +109,7 @@ def of_moss(thoughts="None", commands="None", results="None"):
 
 
 def moss(*turns):
-    return {"conversation_id": "1", "meta_instruction": "Be brief.", "num_turns": len(turns), "category": "Brainstorming",
+    return {"conversation_id": "1", "meta_instruction": "Be brief.", "num_turns": len(turns), "category": "Code",
             "chat": {f"turn_{at}": turn for at, turn in enumerate(turns, 1)}}
 
 
@@ -159,7 +159,8 @@ HEADER = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,ta
 SAID = (f"hit:0_conv:1,1,sentimental,I remember_comma_ well.,1,\"Goa\" he said_comma_ where is it?,5|5|5_2|2|5,\n"
         f"hit:0_conv:1,2,sentimental,I remember_comma_ well.,0,{A.replace(',', '_comma_')},5|5|5_2|2|5,\n"
         "hit:0_conv:1,3,sentimental,I remember_comma_ well.,1,Thanks,5|5|5_2|2|5,\n"
-        "hit:1_conv:3,2,afraid,It was dark.,3,Why?,4|5|4_3|5|5,\nhit:1_conv:3,1,afraid,It was dark.,2,I was afraid.,,\n")
+        "hit:1_conv:3,2,afraid,It was dark.,3,Why?,4|5|4_3|5|5,\n"
+        "hit:1_conv:3,1,afraid,It was dark.,2,I was afraid.,,\n")
 TOLD = [[user('"Goa" he said, where is it?'), says(A)], [user("I was afraid."), says("Why?")]]
 
 
@@ -192,8 +193,7 @@ def test_a_conversation_of_three_among_those_of_two_is_named(tmp_path):
 def test_comments_of_two_people_are_no_dialogue(tmp_path):
     """Nothing says in which order they were said."""
     rows = [{"thread_id": at // 2, "author": f"a{at % 2}", "text": f"{Q} {at}", "toxic": at % 2} for at in range(8)]
-    with pytest.raises(NoUsableRow):
-        read(tmp_path, rows)
+    assert read(tmp_path, rows).layout == "text"
 
 
 # -- claims ----------------------------------------------------------------------------------------------------------
