@@ -20,8 +20,6 @@ from slmstudio.core.i18n import ntr
 
 ALONE = 3
 """Rows with the same fault that are named one by one; more of them are one problem."""
-
-
 AT_ONCE = 2000
 """Values of a column that pyarrow turns into texts in one call."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices, pairs, unclear, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, needed
-from slmstudio.core.data.mapping.nested import by_turns
+from slmstudio.core.data.mapping.nested import are_pairs, by_turns
 from slmstudio.core.data.mapping.turns import is_conversation
 
 _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
@@ -75,8 +75,9 @@ class _Guess(Look):
         twins = unclear.twins(self.columns)
         found = next((column for column in (*named, *self.columns) if column not in twins and self._is_conversation(
             column, column in named) and names.column(column) not in _EXAMPLES), "")
-        paired = [] if found else list(filter(self._holds_pairs, self.columns))
-        if len(paired) == 1:  # several are the same in several languages
+        paired = [] if found else [column for column in self.columns
+                                   if (said := self.values(column)) and all(map(are_pairs, said))]
+        if len(paired) == 1:  # as IndicAlign's; several are the same in several languages
             found = paired[0]
         if not found:
             return None
@@ -101,12 +102,6 @@ class _Guess(Look):
                 by_turns(value) and isinstance(value[0], dict) for value in values):
             return True
         return bool(values) and sum(map(is_conversation, values)) * 2 > len(values)
-
-    def _holds_pairs(self, column: str) -> bool:
-        """Whether a column holds turns as [question, answer], as IndicAlign's."""
-        values = self.values(column)
-        return bool(values) and all(isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 and all(
-            isinstance(text, str) for text in each) for each in value) for value in values)
 
     def _asked(self) -> ColumnMap | None:
         answer = self.first(names.ANSWERED) or self._query()

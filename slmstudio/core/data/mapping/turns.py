@@ -10,7 +10,7 @@ from typing import Any
 from slmstudio.core.data.conversations import Findings, transcript
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
-from slmstudio.core.data.mapping.nested import best_path, by_turns, is_tree, of_columns, of_turns
+from slmstudio.core.data.mapping.nested import are_pairs, best_path, by_turns, is_tree, of_columns, of_turns
 from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_of, role_key, role_of
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
@@ -220,8 +220,7 @@ def _as_pair(message: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 def _flat(value: Sequence[Any]) -> list[Any]:
     """The messages, where each item may be a pair of question and answer."""
-    if value and all(isinstance(each, (list, tuple)) and len(each) == 2 and all(
-            isinstance(text, str) for text in each) for each in value):
+    if are_pairs(value):
         return [{"role": role, "content": text} for pair in value
                 for role, text in zip(("user", "assistant"), pair, strict=True)]
     if value and isinstance(value[0], dict) and not role_key(value[0]) and _as_pair(value[0]):

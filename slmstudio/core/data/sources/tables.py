@@ -60,8 +60,8 @@ def delimiter_of(first: bytes) -> str:
 
 
 def is_quoted(first: bytes) -> bool:
-    """Whether cells may be in quotation marks. EmpatheticDialogues' tables write commas as words instead; the marks that
-    they have are part of the text."""
+    """Whether cells may be in quotation marks. EmpatheticDialogues' tables write commas as words instead, and their
+    quotation marks are part of the text."""
     return b"_comma_" not in first or b'""' in first or b'","' in first
 
 

@@ -59,7 +59,7 @@ def of_multiwoz(*texts):
                     for at, text in enumerate(texts)]}
 
 
-@pytest.mark.parametrize("dialogues", [2, 200], ids=["whole", "as it comes"])
+@pytest.mark.parametrize("dialogues", [2, 300], ids=["whole", "as it comes"])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_file_may_be_one_object_with_a_dialogue_under_each_key(tmp_path, dialogues, indent):
     """As MultiWOZ 2.1's data.json, which is too large to be read whole."""
