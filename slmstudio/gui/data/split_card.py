@@ -56,8 +56,8 @@ class SplitCard(Card):
         self.split = QRadioButton(tr("Split from this data"))
         self.split.setObjectName("split_off")
         self.split.setChecked(True)
-        self.split.setToolTip(tr("Set some rows aside. Rows with the same question stay on one side, so that the "
-                                 "result is honest."))
+        self.split.setToolTip(tr("Set some rows aside. Rows with the same question stay on one side, and so do rows "
+                                 "that were one row of the file, so that the result is honest."))
         self.own = QRadioButton(tr("A separate file"))
         self.own.setObjectName("split_own")
         self.own.setToolTip(tr("Evaluate with rows from another file. Choose this when you have a test set that "

@@ -60,9 +60,9 @@ def opened(value: Any) -> Any:
         return {"messages": said, "title": value.get("title")}
     if isinstance(value.get("questions"), list) and (said := _asked_in_turn(value)):
         return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
-    if isinstance(value.get("utterances"), list) and (said := _of_candidates(value["utterances"])):
-        return _without(value, "utterances", "personality") | said | (
-            {"system": "\n".join(value["personality"])} if _are_texts(value.get("personality")) else {})
+    if isinstance(value.get("utterances"), list) and (chosen := _of_candidates(value["utterances"])):
+        about = {"system": "\n".join(value["personality"])} if _are_texts(value.get("personality")) else {}
+        return _without(value, "utterances", "personality") | chosen | about
     if not _PICKED.isdisjoint(value) and (two := next((name for name, each in value.items() if _are_two(each)), "")):
         return _of_two(value, two)
     if "_task_hash" in value:
