@@ -73,10 +73,7 @@ def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
 def _told_apart(look: Look) -> ColumnMap | None:
     """Two answers, and a column that says which is better, as in the files of Chatbot Arena; or one with the score of
     each, as in those of WebGPT and SHP."""
-    series: dict[str, dict[str, str]] = {}
-    for column in look.columns:
-        if found := unclear.MARKED.fullmatch(names.column(column)):
-            series.setdefault(found["base"], {})[found["mark"]] = column
+    series = unclear.marked(look.columns)
     for base, marks in series.items():
         one, other = next((order for order in _ORDERS if set(order) <= set(marks)), ("", ""))
         if not one or base in _NO_ANSWERS or not all(
