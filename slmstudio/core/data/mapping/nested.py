@@ -77,10 +77,14 @@ def by_turns(value: Any) -> list[dict[str, Any]]:
             for at, each in enumerate(value)]
 
 
+def are_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, of one or more."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
 def are_pairs(value: Any) -> bool:
     """Whether a value is a list of questions with their answers, each [question, answer]."""
-    return isinstance(value, list) and bool(value) and all(isinstance(each, (list, tuple)) and len(each) == 2 and all(
-        isinstance(text, str) for text in each) for each in value)
+    return isinstance(value, list) and bool(value) and all(are_texts(each) and len(each) == 2 for each in value)
 
 
 def _is_only_said(value: Any) -> bool:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.nested import are_texts
 from slmstudio.core.data.mapping.speakers import role_key
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import as_text
@@ -60,9 +61,9 @@ def opened(value: Any) -> Any:
         return {"messages": said, "title": value.get("title")}
     if isinstance(value.get("questions"), list) and (said := _asked_in_turn(value)):
         return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
-    if isinstance(value.get("utterances"), list) and (chosen := _of_candidates(value["utterances"])):
-        about = {"system": "\n".join(value["personality"])} if _are_texts(value.get("personality")) else {}
-        return _without(value, "utterances", "personality") | chosen | about
+    if are_texts(value.get("personality")) and (chosen := _of_candidates(value)):
+        return _without(value, "personality", "utterances", "history") | chosen | {
+            "system": "\n".join(value["personality"])}
     if not _PICKED.isdisjoint(value) and (two := next((name for name, each in value.items() if _are_two(each)), "")):
         return _of_two(value, two)
     if "_task_hash" in value:
@@ -77,15 +78,12 @@ def opened(value: Any) -> Any:
     return _of_argilla(value) if any(name.endswith(".responses") for name in value) else value
 
 
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
-
-
-def _of_candidates(utterances: list[Any]) -> dict[str, Any]:
-    """The conversation of PersonaChat's utterances, each with what was said before it and answers to choose from, of
-    which the last one is right; and the others. Nothing where they are something else."""
-    last = utterances[-1] if utterances and isinstance(utterances[-1], dict) else {}
-    if not _are_texts(last.get("candidates")) or not _are_texts(last.get("history")):
+def _of_candidates(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A conversation of PersonaChat's: what was said before its last utterance, and of the candidates for this one the
+    last, which is the right one; and the others. Nothing where a row is something else."""
+    utterances = value.get("utterances", [value])
+    last = utterances[-1] if isinstance(utterances, list) and utterances else None
+    if not isinstance(last, dict) or not are_texts(last.get("candidates")) or not are_texts(last.get("history")):
         return {}
     *others, answer = last["candidates"]
     said = [{"role": ("assistant", "user")[at % 2], "content": text}

@@ -73,11 +73,15 @@ def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterat
         return lambda rows: _trees(rows, role, text)
     link = next((name for name in LINKS if all(each.get(name) is not None for each in values)), "")
     is_ordered = link and any(name in values[0] for name in _PLACES)
+    are_whole = is_ordered and all(
+        "personality" in each and isinstance(each.get("history"), list) for each in values)
     who = role or next((name for name in _SPEAKERS if is_ordered and _are_two(values, name, link)), "")
-    if not link or not who or not text:
+    if not link or not (are_whole or (who and text)):
         return None
     notes.append(tr('Each row is one message. Those with the same "{column}" are read as one conversation.',
                     column=link))
+    if are_whole:
+        return lambda rows: _last_of_each(rows, link)
     if not role:
         notes.append(tr("In each conversation, the first person asks and the other one answers."))
     return lambda rows: _linked(rows, who, text, link, is_role=bool(role))
@@ -153,6 +157,18 @@ def _linked(rows: Iterator[Raw], who: str, text: str, link: str, is_role: bool) 
             found = [raw._replace(value={**raw.value, who: ("user", "assistant")[people.index(raw.value[who])]})
                      for raw in found]
         yield _conversation(found, who, text, (link, place))
+
+
+def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
+    """Of each conversation its last row, which has what was said before: PersonaChat's have one for each answer."""
+    last: dict[str, Raw] = {}
+    for raw in rows:
+        if isinstance(raw.value, dict):
+            key = str(raw.value.get(link))
+            last[key] = max(last.get(key, raw), raw, key=lambda each: len(each.value.get("history") or ()))
+        else:
+            yield raw
+    yield from last.values()
 
 
 def _is_message(value: Any, who: str, text: str) -> bool:

@@ -152,6 +152,17 @@ def test_of_candidates_the_last_one_is_the_answer(tmp_path):
     assert conversations(read(tmp_path, rows[:1])) == conversations(dataset)[:1]
 
 
+def test_of_a_row_for_each_answer_the_last_has_the_conversation(tmp_path):
+    """As in the table of PersonaChat."""
+    rows = [{"personality": ["I live in Goa."], "candidates": ["Never.", text], "history": history, "conv_id": number,
+             "utterance_idx": at} for number in range(2)
+            for at, (history, text) in enumerate([([Q], A), ([Q, A, B], "Yes.")])]
+    dataset = read(tmp_path, rows)
+    system = {"role": "system", "content": "I live in Goa."}
+    assert conversations(dataset) == [[system, user(Q), says(A), user(B), says("Yes.")]] * 2
+    assert dataset.notes[0].startswith("Each row is one message.")
+
+
 # -- EmpatheticDialogues ---------------------------------------------------------------------------------------------
 
 
