@@ -23,7 +23,7 @@ OF_A_ROW = frozenset({
     "messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat", "history", "tools",
     "functions", "instances", "chosen", "rejected", "preferred_output", "non_preferred_output", "choices", "options",
     "answers", "references", "completions", "responses", "prompt", "input", "output", "tool_calls", "content",
-    "endings", "log", "utterances", "candidates", "summaries"})
+    "endings"})
 """Keys of a row that may hold a list of objects; a list under any other key may be the rows themselves."""
 _OF_ALL = ("definition", "instruction", "system", "system_prompt")
 """Keys beside the rows whose text belongs to each of them, as in the tasks of Natural Instructions."""

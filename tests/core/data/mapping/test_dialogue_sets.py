@@ -149,7 +149,7 @@ def test_of_candidates_the_last_one_is_the_answer(tmp_path):
     system = {"role": "system", "content": "I live in Goa.\nI like fish."}
     assert conversations(dataset) == [[system, user(Q), says(A), user(B), says("Yes.")]] * 2
     assert (dataset.layout, dataset.unused, dataset.problems) == ("messages", ("candidates",), [])
-    assert conversations(read(tmp_path, rows[:1])) == conversations(dataset)[:1]
+    assert conversations(read(tmp_path, rows)) == conversations(dataset)
 
 
 def test_of_a_row_for_each_answer_the_last_has_the_conversation(tmp_path):
