@@ -129,8 +129,8 @@ def test_a_run_that_keeps_no_rows_is_tested_on_those_that_it_did_not_learn(run, 
     """Rows that were one row weren't kept on one side in its time."""
     asked = request.propose(run(lines([{"instruction": f"Add {n}.", "instances": [
         {"input": str(one), "output": str(n + one)} for one in (1, 2)]} for n in range(20)])))
-    test = {record.messages for record in read_dataset(asked["test"]).records}
-    taught = {record.messages for record in learned_rows({**asked, "train_run": None})[0]}
+    test = {record.contents for record in read_dataset(asked["test"]).records}
+    taught = {record.contents for record in learned_rows({**asked, "train_run": None})[0]}
     assert len(test) == 8 and len(taught) == 32 and not test & taught
 
 
