@@ -49,8 +49,8 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
         for raw in everything:
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
-                rows += [raw.value if len(said) == 1 else as_row(record) for _ in said
-                         if (record := next(left[part.name, raw.line], None)) is not None]
+                rows += [raw.value if len(said) == 1 else as_row(found) for _ in said
+                         if (found := next(left[part.name, raw.line], None)) is not None]
     return rows if len(rows) == sum(map(bool, wanted)) and file.sha256 == dataset.sha256 else None
 
 
