@@ -32,5 +32,9 @@ def role_key(message: Mapping[str, Any]) -> str:
     return next((key for key in ROLE_KEYS if key in message), "")
 
 
+def content_key(message: Mapping[str, Any]) -> str:
+    return next((key for key in CONTENT_KEYS if message.get(key) is not None), "")
+
+
 def content_of(message: Mapping[str, Any]) -> Any:
-    return next((message[key] for key in CONTENT_KEYS if message.get(key) is not None), None)
+    return message.get(content_key(message))

@@ -11,7 +11,7 @@ from slmstudio.core.data.conversations import Findings, transcript
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
 from slmstudio.core.data.mapping.nested import are_pairs, best_path, by_turns, is_tree, of_columns, of_turns
-from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_of, role_key, role_of
+from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_key, content_of, role_key, role_of
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 
@@ -135,7 +135,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     else:
         found.append(made)
     if len(message) > 2:
-        used = {key, *CONTENT_KEYS[:2], "tool_calls", "function_call", "tools", *KEPT}
+        used = {key, content_key(message), *CONTENT_KEYS[:2], "tool_calls", "function_call", "tools", *KEPT}
         unused.update(f"{column}.{printable(str(name))}" for name, each in message.items()
                       if name not in used and each not in (None, "", [])
                       and not (name == "weight" and each == (role == "assistant")))  # as it is learned anyway

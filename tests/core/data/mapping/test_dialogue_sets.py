@@ -69,7 +69,7 @@ def test_a_file_may_be_one_object_with_a_dialogue_under_each_key(tmp_path, dialo
     dataset = read_dataset(path)
     assert (dataset.layout, dataset.count, dataset.problems) == ("messages", dialogues, [])
     assert dataset.records[-1].messages[:2] == (user(Q), says(A)) and dataset.records[-1].line == dialogues
-    assert {"goal", "log.metadata"} <= set(dataset.unused) and not dataset.unused_that_matter
+    assert dataset.unused == ("goal", "log.dialog_act", "log.metadata")
 
 
 def test_a_large_object_that_is_cut_short_is_named(tmp_path):
