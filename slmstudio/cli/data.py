@@ -249,7 +249,10 @@ def split(
     text_by: TextBy = None,
     as_json: Json = False,
 ) -> int:
-    """Split the rows into training and evaluation rows; rows with the same question stay together."""
+    """Split the rows into training and evaluation rows.
+
+    Rows with the same question stay together, and so do rows with the same value in a column “split_group”.
+    """
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.split import split_evenly, usual_share
 

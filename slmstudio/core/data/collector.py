@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol
+from itertools import count
+from typing import Any, Protocol
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.quick_rows import Quick
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import GROUP, Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import printable
@@ -19,8 +20,6 @@ from slmstudio.core.i18n import ntr
 
 ALONE = 3
 """Rows with the same fault that are named one by one; more of them are one problem."""
-
-
 AT_ONCE = 2000
 """Values of a column that pyarrow turns into texts in one call."""
 
@@ -52,6 +51,8 @@ class Rows:
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
         self._sentences: dict[str, str] = {}
         self._notes: Counter[tuple[str, str]] = Counter()
+        self._numbers = map(str, count(1))  # of groups of rows
+        self._groups: dict[tuple[str, str], str] = {}  # by file and what its column says
         self.left_out = 0
 
     @property
@@ -74,7 +75,7 @@ class Rows:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        return tuple(sorted(self._unused[self.kind]))
+        return tuple(sorted(self._unused[self.kind] - {GROUP}))
 
     def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
         """Take one row."""
@@ -91,8 +92,9 @@ class Rows:
             self.left_out += 1
             self._other_columns.setdefault(error.columns, []).append((file, raw.line))
         else:
+            group = self._group(raw.value, rows, file)
             for row in rows:
-                self._take(row, raw.line, file)
+                self._take(row, raw.line, file, group)
 
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
@@ -127,12 +129,21 @@ class Rows:
         self._layouts[kind].add(layout)
         return kind
 
-    def _take(self, row: Row, line: int, file: str) -> None:
+    def _group(self, value: Any, rows: list[Row], file: str) -> str:
+        said = value.get(GROUP) if isinstance(value, dict) else None
+        if said is None or said == "":
+            return next(self._numbers) if len(rows) > 1 else ""
+        key = (file, str(said))
+        if key not in self._groups:
+            self._groups[key] = next(self._numbers)
+        return self._groups[key]
+
+    def _take(self, row: Row, line: int, file: str, group: str) -> None:
         kind = self._open(row.layout)
         self._counts[kind] += 1
         if self._store is not None:
             self._records[kind].append(
-                Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file))
+                Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file, group))
         elif kind != self.kind:
             self._lines[kind].append((file, line))
         if row.note:

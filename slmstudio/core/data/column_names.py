@@ -15,7 +15,7 @@ _WORDS = {
         "سوال سؤال السؤال frage pregunta pergunta domanda vraag pytanie вопрос soru "
         "pertanyaan câu_hỏi 问题 問題 質問 질문"),
     "prompt": "prompt_text user_prompt",
-    "system": "system_prompt system_message system_instruction systeminstruction",
+    "system": "system_prompt system_message system_instruction systeminstruction meta_instruction",
     "answer": (
         "ans answer_text उत्तर उत्तरः जवाब सही_उत्तर सही_जवाब बरोबर_उत्तर उत्तरे উত্তর সঠিক_উত্তর উত্তৰ பதில் விடை சரியான_விடை "
         "జవాబు సమాధానం సరైన_సమాధానం જવાબ ઉત્તર સાચો_જવાબ ಉತ್ತರ ಸರಿಯಾದ_ಉತ್ತರ ഉത്തരം ശരിയുത്തരം ਜਵਾਬ ਉੱਤਰ ਸਹੀ_ਜਵਾਬ ଉତ୍ତର "
@@ -75,6 +75,8 @@ BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "prem
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
+DIALOGUE = ("dialog", "dialogue", "dialogues", "turns", "conversation", "conversations", "chat", "log", "utterances")
+"""Columns with a conversation also where nobody says who speaks."""
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
@@ -104,28 +106,27 @@ DETAILS = (*BELOW, *TEXT, "description", "details", "issue")
 MARKS = ("ner_tags", "pos_tags", "bio_tags", "chunk_tags")
 """Columns with a class for each word of a text."""
 _BESIDE = """
-    id idx index _id uuid guid row row_id sr sno s_no sr_no sl_no क्रम क्रमांक
-    serial serial_no no number url uri link source_url
-    date time timestamp created created_at updated updated_at author user_id name file filename file_name path
-    page title topic topics category categories subject tag tags type kind class_name level difficulty language
-    lang locale split subset license licence dataset domain hash length tokens num_tokens token_count word_count
-    n_tokens model_name version status email phone is_impossible answer_start conversation_id prompt_id
-    subreddit subreddit_id permalink flair publisher section department district state city country
-    source_dataset annotator worker_id worker batch file_upload current_node notes note comment comments remarks
+    id idx index _id uuid guid row row_id sr sno s_no sr_no sl_no क्रम क्रमांक serial serial_no no number url uri
+    link source_url date time timestamp created created_at updated updated_at author user_id name file filename
+    file_name path page title topic topics category categories subject tag tags type kind class_name level
+    difficulty language lang locale split subset license licence dataset domain hash length tokens num_tokens
+    token_count word_count n_tokens model_name version status email phone is_impossible answer_start conversation_id
+    prompt_id subreddit subreddit_id permalink flair publisher section department district state city country
+    split_group source_dataset annotator worker_id worker batch file_upload current_node notes note comment comments
+    remarks
 """
 BESIDE = frozenset(_BESIDE.split())
 """Columns that say something about a row, but are neither asked nor answered."""
 _CHANGES = """
-    label labels kto_tag kto_label rejected chosen desirable tools functions tool_calls function_call image
-    images picture photo audio audios video videos weight weights loss_weight sample_weight loss_mask mask train
-    train_on learn loss split subset language lang history system reward score rating is_good train_on_turn
-    choices options choice_a choice_b choice_c choice_d option_a option_b option_c option_d opa opb opc opd a b c d
-    thinking thought thoughts reasoning reasoning_content reasoning_trace thinking_trajectories chain_of_thought cot
-    complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments
-    context input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful
-    is_acceptable is_correct correct toxic
-    is_toxic harmful preference_strength overall_preference response_2 response_b answer_2 answer_b output_2 output_b
-    questions spans entities ner_tags
+    label labels kto_tag kto_label rejected chosen desirable tools functions tool_calls function_call image images
+    picture photo audio audios video videos weight weights loss_weight sample_weight loss_mask mask train train_on
+    learn loss split subset language lang history system reward score rating is_good train_on_turn choices options
+    choice_a choice_b choice_c choice_d option_a option_b option_c option_d opa opb opc opd a b c d thinking thought
+    thoughts inner_thoughts reasoning reasoning_content reasoning_trace thinking_trajectories chain_of_thought cot
+    complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments context
+    input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful
+    is_acceptable is_correct correct toxic is_toxic harmful preference_strength overall_preference response_2
+    response_b answer_2 answer_b output_2 output_b questions spans entities ner_tags
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: people must know when one of them isn't used."""

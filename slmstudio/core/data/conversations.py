@@ -38,7 +38,8 @@ def kind_of(value: Any) -> str:
 def list_of_messages(value: Any, column: str, findings: Findings) -> list[Message]:
     """The messages in `column`, each checked alone; what is wrong with them goes to `findings`."""
     if not isinstance(value, list):
-        findings.append((column, not_a_list(column, value) if column == "messages" else not_messages(column, value)))
+        findings.append((column, not_messages(column, value) if column != "messages" else
+                         tr('"{column}" is {kind}; it must be a list.', column=column, kind=kind_of(value))))
         return []
     if not value:
         findings.append((column, tr('"{column}" is an empty list.', column=column)))
@@ -50,10 +51,6 @@ def list_of_messages(value: Any, column: str, findings: Findings) -> list[Messag
         _check_message(name, message, column, findings)
     return [] if len(findings) > before else [
         {key: message[key] for key in ("role", "content", *TOOL_KEYS) if key in message} for message in value]
-
-
-def not_a_list(column: str, value: Any) -> str:
-    return tr('"{column}" is {kind}; it must be a list.', column=column, kind=kind_of(value))
 
 
 def not_messages(column: str, value: Any) -> str:

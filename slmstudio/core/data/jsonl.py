@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import GROUP, Record
 from slmstudio.core.errors import os_errors_as
 from slmstudio.core.i18n import tr
 
@@ -21,10 +21,11 @@ def as_row(record: Record) -> dict[str, Any]:
     A question with its answer is {"instruction", "output"}, with a system message {"system", …} too; other
     conversations are {"messages"}; text is {"text"}.
     """
+    beside: dict[str, Any] = {GROUP: record.group} if record.group else {}
     if record.text is not None:
-        return {"text": record.text}
+        return {"text": record.text, **beside}
     messages = list(record.messages)
-    beside: dict[str, Any] = {"tools": list(record.tools)} if record.tools else {}
+    beside |= {"tools": list(record.tools)} if record.tools else {}
     answer = messages[-1]
     if record.rejected is not None:
         return {"prompt": messages[:-1], "chosen": [answer],
@@ -35,7 +36,7 @@ def as_row(record: Record) -> dict[str, Any]:
     is_plain = roles == ["user", "assistant"] and not record.has_tools
     # A text that looks like JSON would be read as what it holds.
     if is_plain and not any(message["content"].lstrip()[:1] in ("[", "{") for message in messages):
-        return {"instruction": messages[0]["content"], "output": answer["content"]}
+        return {"instruction": messages[0]["content"], "output": answer["content"], **beside}
     return {"messages": messages, **beside}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from pathlib import Path
 from slmstudio.core.data import quick_rows
 from slmstudio.core.data.mapping import threads
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
+from slmstudio.core.data.source import AS_JSONL, CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
@@ -129,9 +129,11 @@ class DataFile:
             yield from self._folder_parts()
             return
         source = Source(self.path, self._progress, self._cancelled, whole=self._whole)
-        if source.head(4) == packed.ZIP and (names := _zip_names(self.path)) is not None and not _zip_format(names):
-            yield from self._zip_parts(names)
-            return
+        if source.head(4) == packed.ZIP:
+            members = {member.name: member for member in packed.members(self.path)}
+            if not _zip_format(members):
+                yield from self._zip_parts(members)
+                return
         yield from self._file_part(source, "")
         self.sha256, self.size = source.sha256, source.size
 
@@ -168,11 +170,10 @@ class DataFile:
             self.size += source.size
         self.sha256 = digest.hexdigest()
 
-    def _zip_parts(self, names: list[str]) -> Iterator[Part]:
-        members = {member.name: member for member in packed.members(self.path)}
+    def _zip_parts(self, members: dict[str, packed.Member]) -> Iterator[Part]:
         whole = Source(self.path, self._progress, self._cancelled, whole=self._whole)
         whole.read_through()
-        for name in self._worth(names):
+        for name in self._worth(list(members)):
             yield from self._file_part(Source(self.path, None, self._cancelled, members[name]), name)
         self.sha256, self.size = whole.sha256, whole.size
 
@@ -184,7 +185,7 @@ class DataFile:
         """
         fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name
                and Path(name).name.split(".")[0].lower() not in _BESIDE]
-        rows = [name for name in fit if _suffix(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
+        rows = [name for name in fit if suffix_of(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
         fit = rows or fit  # beside tables, a text file describes them
         held_out = [name for name in fit if _is_held_out(name)]
         if held_out and len(held_out) < len(fit):
@@ -246,7 +247,7 @@ class DataFile:
             return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
         if table:
             delimiter = "\t" if by_tabs else tables.delimiter_of(first)
-            rows = tables.of_cards(tables.table_rows(everything, delimiter))
+            rows = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
             named = header.named(rows, notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
@@ -302,12 +303,7 @@ def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:
 
 def has_rows(name: str) -> bool:
     """Whether a file of this name is looked at for rows in a folder."""
-    return _suffix(name) in SUFFIXES
-
-
-def _suffix(name: str) -> str:
-    path = Path(name)
-    return Path(path.stem).suffix.lower() if path.suffix.lower() in packed.SUFFIXES else path.suffix.lower()
+    return suffix_of(name) in SUFFIXES
 
 
 def _is_held_out(name: str) -> bool:
@@ -315,12 +311,7 @@ def _is_held_out(name: str) -> bool:
     return words[0] in _HELD_OUT or Path(name).parent.name.lower() in _HELD_OUT  # "test/data-00000-of-00001.arrow"
 
 
-def _zip_names(path: Path) -> list[str] | None:
-    """Names of the files in an archive; None where it is so damaged that only the formats built on ZIP can say more."""
-    return [member.name for member in packed.members(path)]
-
-
-def _zip_format(names: list[str]) -> str:
+def _zip_format(names: Collection[str]) -> str:
     """What a ZIP archive is, by what is in it: "" for one that just holds files."""
     if "xl/workbook.xml" in names:
         return "xlsx"
@@ -356,7 +347,7 @@ def _binary_format(source: Source, head: bytes) -> str:
         raise UserError(tr("{name} isn't a dataset: it's a PyTorch file.", name=source.name), "", tr(IN_MODEL_TAB))
     if not found:
         raise UserError(tr("{name} is an archive within an archive.", name=source.name), "",
-                        tr("Unpack it and open the files in it."))
+                        tr(packed.UNPACK))
     if found == "ods" and source.suffix == ".odt":
         raise UserError(tr("{name} is an OpenDocument text.", name=source.name),
                         tr("Texts are read from Word and PDF files."), tr("Save it as .docx, and open that file."))

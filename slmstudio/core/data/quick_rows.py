@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.record import GROUP
 from slmstudio.core.data.row_texts import ROW_LIMIT
 
 BLOCK = 8 << 20
@@ -149,6 +150,8 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
             if value is not None and not isinstance(value, str):
                 types[name] = pyarrow.bool_() if isinstance(value, bool) else pyarrow.float64()
             types.setdefault(name, pyarrow.string())
+    if GROUP in types:
+        return None
     return Shape(columns, {**types, **dict.fromkeys(columns.columns.values(), pyarrow.string())})
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from slmstudio.core.data.conversations import Messages
 
+GROUP = "split_group"
+"""The column that says which rows stay on one side of a split: those that have the same there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -25,6 +28,8 @@ class Record:
         text: of plain text, all of it.
         tools: functions that the assistant may call, each {"type": "function", "function": {"name": …, …}}.
         file: of several files that were read together, the name of the row's; else "".
+        group: the same of rows that one row of the file became, or that have the same in the column `GROUP`, and of no
+            others; "" of a row that has nothing to do with another.
     """
 
     messages: Messages
@@ -34,6 +39,7 @@ class Record:
     text: str | None = None
     tools: tuple[dict[str, Any], ...] = ()
     file: str = ""
+    group: str = ""
 
     @property
     def prompt(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
     """
     first = next(chunks, b"")
     everything = chain([first], chunks)
-    return lines_of(everything) if is_lines(first) else _elements(everything)
+    return lines_of(everything) if is_lines(first) else elements(everything)
 
 
 def is_lines(first: bytes) -> bool:
@@ -229,14 +229,15 @@ class _Elements:
         return Piece(b"", self._line, self._column, trouble)
 
 
-def _elements(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    elements = _Elements()
+def elements(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    """JSON values that follow each other, perhaps in a list; what stands between them are pieces too."""
+    found = _Elements()
     # After giving up, the rest is still fetched: the checksum is that of the whole file.
     for chunk in chunks:
-        if not elements.gave_up:
-            yield from elements.feed(chunk)
-    if not elements.gave_up:
-        yield from elements.feed(b"", last=True)
+        if not found.gave_up:
+            yield from found.feed(chunk)
+    if not found.gave_up:
+        yield from found.feed(b"", last=True)
 
 
 def _search(pattern: re.Pattern[bytes], buffer: bytearray, at: int) -> int:

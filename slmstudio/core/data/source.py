@@ -22,15 +22,14 @@ CHUNK_BYTES = 1 << 21
 CHOOSE = noop("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
 AS_JSONL = noop("Save the data as JSONL (one JSON object per line) or CSV, and open that file.")
 IN_MODEL_TAB = noop("Open it in the Model tab. A dataset is a file with rows or text.")
-UNPACK = noop("Unpack it and open the files in it.")
 
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 SIGNATURES = (
     (b"GGUF", noop("{name} isn't a dataset: it's a GGUF model."), IN_MODEL_TAB),
-    (b"BZh", noop("{name} isn't a dataset: it's a bzip2 archive."), UNPACK),
-    (b"\xfd7zXZ\x00", noop("{name} isn't a dataset: it's an xz archive."), UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", noop("{name} isn't a dataset: it's a 7-Zip archive."), UNPACK),
-    (b"Rar!\x1a\x07", noop("{name} isn't a dataset: it's a RAR archive."), UNPACK),
+    (b"BZh", noop("{name} isn't a dataset: it's a bzip2 archive."), packed.UNPACK),
+    (b"\xfd7zXZ\x00", noop("{name} isn't a dataset: it's an xz archive."), packed.UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", noop("{name} isn't a dataset: it's a 7-Zip archive."), packed.UNPACK),
+    (b"Rar!\x1a\x07", noop("{name} isn't a dataset: it's a RAR archive."), packed.UNPACK),
     (b"\x89PNG\r\n\x1a\n", noop("{name} isn't a dataset: it's a PNG picture."), CHOOSE),
     (b"\xff\xd8\xff", noop("{name} isn't a dataset: it's a JPEG picture."), CHOOSE),
     (b"GIF8", noop("{name} isn't a dataset: it's a GIF picture."), CHOOSE),
@@ -84,9 +83,8 @@ class Source:
 
     @property
     def suffix(self) -> str:
-        """The ending that says what is in it, in small letters: ".csv" of rows.csv.gz."""
-        name = Path(self.name)
-        return Path(name.stem).suffix.lower() if name.suffix.lower() in packed.SUFFIXES else name.suffix.lower()
+        """As `suffix_of` its name."""
+        return suffix_of(self.name)
 
     def chunks(self, may_be_legacy: bool = False) -> Iterator[bytes]:
         """The text in UTF-8 without a BOM, about 1 MB at a time, whatever the file's encoding.
@@ -212,6 +210,12 @@ class Source:
         if found is not None:
             what, remedy = found
             raise UserError(tr(what, name=self.name), "", tr(remedy))
+
+
+def suffix_of(name: str) -> str:
+    """The ending that says what is in a file, in small letters: ".csv" of rows.csv.gz."""
+    path = Path(name)
+    return Path(path.stem).suffix.lower() if path.suffix.lower() in packed.SUFFIXES else path.suffix.lower()
 
 
 def _identity(info: os.stat_result) -> tuple[int, int, int, int]:

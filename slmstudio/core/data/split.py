@@ -47,17 +47,17 @@ def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
 def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str = ROWS) -> np.ndarray[Any, Any]:
     """Which rows are evaluated: [rows] of bool.
 
-    Rows with the same prompt stay together, so that no evaluated question was learned. Which prompts are
-    evaluated depends on the seed and the prompts' text alone: it is the same on every machine and for every
-    order of the rows, and a few added rows move few others. The records are looked at once, and 24 bytes of each are
-    kept.
+    Rows with the same prompt stay together, so that no evaluated question was learned; so do rows of one
+    `Record.group`, and all that these two join. Such rows are a family here. Which families are evaluated depends on
+    the seed, the prompts' text and the groups alone: it is the same on every machine and for every order of the rows,
+    and a few added rows move few others. The records are looked at once, and 24 bytes of each are kept.
 
     Args:
         records: all rows.
-        eval_fraction: share of the rows to evaluate, 0 to below 1. Eval gets as many whole prompts as fit into
-            that share, and at least one prompt where there are two or more and one has at most half of the rows.
-        seed: another seed chooses other prompts.
-        by: one of `BY`, of whose groups each gets the same share held out; rows of one prompt are never separated.
+        eval_fraction: share of the rows to evaluate, 0 to below 1. Eval gets as many whole families as fit into
+            that share, and at least one where there are two or more and one has at most half of the rows.
+        seed: another seed chooses other families.
+        by: one of `BY`, of whose groups each gets the same share held out; a family counts as its first row does.
             A row's language is the script of most of its letters, its source the file that it came from.
 
     Raises:
@@ -68,22 +68,53 @@ def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str
     if by not in BY:
         raise UserError(tr('Rows can\'t be split by "{by}".', by=by), "",
                         tr("Choose one of {ways}.", ways=", ".join(BY)))
-    drawn, groups, first = bytearray(), array("H"), dict[bytes, int]()
+    drawn, kinds, families = bytearray(), array("H"), _Families()
     names: dict[str, int] = {}
     for record in records:
         draw = _draw(seed, record.prompt)
         drawn += draw
-        if by != ROWS:
-            name = record.file if by == SOURCE else _script(record)
-            groups.append(first.setdefault(draw, names.setdefault(name, len(names))))
+        if record.group:
+            families.join(record.group, draw)
+        name = "" if by == ROWS else record.file if by == SOURCE else _script(record)
+        kinds.append(names.setdefault(name, len(names)))
+    families.rename(drawn)
     draws = np.frombuffer(drawn, dtype=">u8").reshape(-1, DRAWN // 8)
     chosen = np.zeros(len(draws), dtype=bool)
-    of_group = np.frombuffer(groups, dtype=np.uint16) if by != ROWS else None
-    for number in range(len(names) or 1):
-        rows = np.arange(len(draws)) if of_group is None else np.flatnonzero(of_group == number)
-        if eval_fraction > 0 and len(rows):
+    if eval_fraction <= 0 or not names:
+        return chosen
+    of_row = np.frombuffer(kinds, dtype=np.uint16)
+    if by != ROWS:
+        order, begins, sizes = _in_families(draws)
+        of_row[order] = np.repeat(of_row[order[begins]], sizes)
+    for number in range(len(names)):
+        rows = np.flatnonzero(of_row == number)
+        if len(rows):
             chosen[rows] = _fill(draws[rows], max(1, round(eval_fraction * len(rows))))
     return chosen
+
+
+class _Families:
+    """Which prompts belong together since rows of a group have them, each by its draw."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, bytes] = {}  # by group
+        self._above: dict[bytes, bytes] = {}
+
+    def join(self, group: str, draw: bytes) -> None:
+        """A row of this group has this prompt."""
+        # The end of a draw decides: its beginning gives the family its place, which must be any with equal chance.
+        upper, lower = sorted(map(self._top, (draw, self._first.setdefault(group, draw))), key=lambda each: each[::-1])
+        self._above[lower] = upper
+
+    def rename(self, drawn: bytearray) -> None:
+        """Give all rows of a family the draw of one of its prompts."""
+        for at in range(0, len(drawn) if self._above else 0, DRAWN):
+            drawn[at:at + DRAWN] = self._top(bytes(drawn[at:at + DRAWN]))
+
+    def _top(self, draw: bytes) -> bytes:
+        while (above := self._above.get(draw, draw)) != draw:
+            draw = above
+        return draw
 
 
 def _draw(seed: int, prompt: tuple[str, ...]) -> bytes:
@@ -92,21 +123,28 @@ def _draw(seed: int, prompt: tuple[str, ...]) -> bytes:
     return hashlib.sha256(f"[{said}]".encode()).digest()[:DRAWN]
 
 
+def _in_families(draws: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
+    """The rows, one or more, in the order of their draws; where each family begins among them, and its size."""
+    import numpy as np
+
+    order = np.lexsort(draws.T[::-1])
+    ordered = draws[order]
+    begins = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)])
+    return order, begins, np.diff(np.r_[begins, len(order)])
+
+
 def _fill(draws: np.ndarray[Any, Any], wanted: int) -> np.ndarray[Any, Any]:
-    """Whole prompts, in the order of their draws, of at most `wanted` rows; never all of them.
+    """Whole families, in the order of their draws, of at most `wanted` rows; never all of them.
 
     Args:
-        draws: [rows, 2], equal for rows of one prompt.
+        draws: [rows, 2], equal for rows of one family.
 
     Returns:
         [rows] of bool.
     """
     import numpy as np
 
-    order = np.lexsort(draws.T[::-1])
-    ordered = draws[order]
-    begins = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)])
-    sizes = np.diff(np.r_[begins, len(order)])
+    order, begins, sizes = _in_families(draws)
     chosen, room, taken = np.zeros(len(order), dtype=bool), wanted, 0
     for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
         if room == 0 or taken == len(begins) - 1:

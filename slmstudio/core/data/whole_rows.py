@@ -8,15 +8,17 @@ from itertools import compress
 from typing import Any
 
 from slmstudio.core.data import layouts
+from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile
-from slmstudio.core.data.reader import Dataset, sampled
+from slmstudio.core.data.reader import Dataset, Record, sampled
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 
 
 def columns_of(dataset: Dataset, wanted: Collection[Any],
                cancelled: Callable[[], bool] | None = None) -> list[Any] | None:
-    """The columns of each wanted record's row, in the file's order.
+    """The columns of each wanted record's row, in the file's order; of a row that became several records, the record
+    alone, in columns of its own.
 
     The n-th usable row on a line is the n-th record of it.
 
@@ -34,10 +36,10 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
         return None
     kind = layouts.kind(dataset.layout)
     places = {(record.file, record.line) for record in compress(dataset.records, wanted)}
-    of_place: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    of_place: dict[tuple[str, int], list[Record | None]] = defaultdict(list)
     for record, is_wanted in zip(dataset.records, wanted, strict=True):
         if (record.file, record.line) in places:
-            of_place[record.file, record.line].append(bool(is_wanted))
+            of_place[record.file, record.line].append(record if is_wanted else None)
     left = {place: iter(each) for place, each in of_place.items()}
     file = DataFile(dataset.path, dataset.choices, None, cancelled, dataset.given.values())
     rows = []
@@ -47,7 +49,8 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
         for raw in everything:
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
-                rows += [raw.value for _ in said if next(left[part.name, raw.line], False)]
+                rows += [raw.value if len(said) == 1 else as_row(found) for _ in said
+                         if (found := next(left[part.name, raw.line], None)) is not None]
     return rows if len(rows) == sum(map(bool, wanted)) and file.sha256 == dataset.sha256 else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ OTHER_FILE = noop("Choose a test file, with questions and their answers.")
 
 
 def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> list[Record]:
-    """The rows of a training file that a run learned: all, or those that its split left for training.
+    """The rows of a training file that a run without rows of its own learned: all, or those that its split left.
 
     Args:
         train_split: {"eval_fraction": share, "seed": n, "by": one of `split.BY`} of the request, or None.
@@ -31,7 +32,12 @@ def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> li
     if not train_split:
         return list(records)
     by = train_split.get("by", split.ROWS)
-    return split.split_evenly(records, train_split["eval_fraction"], train_split["seed"], by)[0]
+    return split.split_evenly(_single(records), train_split["eval_fraction"], train_split["seed"], by)[0]
+
+
+def _single(records: Iterable[Record]) -> list[Record]:
+    """Rows as a run saw them that keeps none: those of one group weren't kept on one side then."""
+    return [replace(record, group="") for record in records]
 
 
 def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[Sequence[Record], str]:
@@ -106,7 +112,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
         raise UserError(tr("{file} has changed since this run learned from it.", file=source.name),
                         tr("So the rows that were held out can't be told from those that were learned."),
                         tr(OTHER_FILE))
-    held_out = split.held_out(dataset.records, config.eval_fraction, config.split_seed, config.split_by)
+    held_out = split.held_out(_single(dataset.records), config.eval_fraction, config.split_seed, config.split_by)
     _refuse(source.name, dataset.layout, int(held_out.sum()))
     rows = columns_of(dataset, held_out, cancelled)
     if rows is None:

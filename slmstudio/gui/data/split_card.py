@@ -54,8 +54,8 @@ class SplitCard(Card):
 
     def _make_controls(self) -> None:
         self.split = named(QRadioButton(tr("Split from this data")), "split_off",
-                           tip=tr("Set some rows aside. Rows with the same question stay on one side, so that the "
-                                  "result is honest."))
+                           tip=tr("Set some rows aside. Rows with the same question stay on one side, and so do rows "
+                                  "that were one row of the file, so that the result is honest."))
         self.split.setChecked(True)
         self.own = named(QRadioButton(tr("A separate file")), "split_own",
                          tip=tr("Evaluate with rows from another file. Choose this when you have a test set that isn't "

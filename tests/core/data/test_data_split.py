@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.data.reader import Record, read_dataset
-from slmstudio.core.data.split import split_evenly, usual_share
+from slmstudio.core.data import jsonl
+from slmstudio.core.data.reader import Dataset, Record, read_dataset
+from slmstudio.core.data.split import LANGUAGE, split_evenly, usual_share
+from slmstudio.core.data.versions.mixing import Part, mix
 
 
 def record(question: str, answer: str = "a", line: int = 1, system: str | None = None) -> Record:
@@ -105,3 +108,81 @@ def test_real_data_splits_cleanly(data_dir):
                                              (1_000_000, 0.002), (10**9, 0.0001)])
 def test_of_a_large_dataset_about_two_thousand_rows_are_held_out(rows: int, share: float):
     assert usual_share(rows) == share
+
+
+def both_sides(dataset: Dataset, **more) -> set[int]:
+    """Lines of which there are rows on both sides of the split."""
+    train, evaluation = split_evenly(dataset.records, 0.25, 3, **more)
+    assert evaluation
+    return {each.line for each in train} & {each.line for each in evaluation}
+
+
+SIBLINGS = {
+    "languages": lambda at: {"eng_Latn": [[f"What is {at}?", f"It is {at}."]], "hin_Deva": [[f"{at} क्या है?", f"{at}।"]],
+                             "tam_Taml": [[f"{at} என்ன?", f"{at}."]]},
+    "instances": lambda at: {"instruction": f"Add {at}.", "instances": [
+        {"input": str(one), "output": str(at + one)} for one in range(3)]},
+}
+
+
+@pytest.mark.parametrize("kind", SIBLINGS)
+def test_what_was_one_row_stays_on_one_side(tmp_path, kind):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([SIBLINGS[kind](at) for at in range(40)], indent=0), encoding="utf-8")
+    dataset = read_dataset(path)
+    assert dataset.count == 120
+    assert both_sides(dataset) == both_sides(dataset, by=LANGUAGE) == set()
+    assert [len(side) for side in split_evenly(dataset.records, 0.25, 3)] == [90, 30]
+    in_one_line = tmp_path / "line.json"
+    in_one_line.write_text(json.dumps([SIBLINGS[kind](at) for at in range(40)]), encoding="utf-8")
+    assert [len(side) for side in split_evenly(read_dataset(in_one_line).records, 0.25, 3)] == [90, 30]
+
+
+@pytest.mark.parametrize("kind", SIBLINGS)
+def test_rows_that_were_one_stay_together_in_a_file_that_was_made_of_them(tmp_path, kind):
+    path, again = tmp_path / "rows.jsonl", tmp_path / "again.jsonl"
+    path.write_text("".join(json.dumps(SIBLINGS[kind](at)) + "\n" for at in range(40)), encoding="utf-8")
+    dataset = read_dataset(path)
+    jsonl.write(again, dataset.records)
+    made = read_dataset(again)
+    assert ([each.group for each in made.records], made.unused) == ([each.group for each in dataset.records], ())
+    assert [[each.messages for each in side] for side in split_evenly(made.records, 0.25, 3)] == [
+        [each.messages for each in side] for side in split_evenly(dataset.records, 0.25, 3)]
+    mixed = mix([Part(dataset), Part(made)], 0)
+    assert len({each.group for each in mixed}) == 80
+
+
+def test_a_column_may_say_which_rows_stay_together(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer,split_group\n" + "".join(
+        f"What is {at}?,It is {at}.,ward {at % 10}\n" for at in range(100)))
+    dataset = read_dataset(path)
+    assert (dataset.unused, len({each.group for each in dataset.records})) == ((), 10)
+    sides = [{each.group for each in side} for side in split_evenly(dataset.records, 0.25, 3)]
+    assert len(sides[0]) == 8 and len(sides[1]) == 2 and not sides[0] & sides[1]
+
+
+grouped = st.lists(st.builds(lambda question, group: Record(record(question).messages, 1, group=group),
+                             st.sampled_from("abcdefghijkl"), st.sampled_from(["", "", "1", "2", "3", "4"])),
+                   max_size=40)
+
+
+@given(records=grouped, fraction=st.floats(0, 0.5), seed=st.integers(0, 1000),
+       shuffle=st.randoms(use_true_random=False))
+def test_neither_a_prompt_nor_a_group_is_on_both_sides(records, fraction, seed, shuffle):
+    train, evaluation = split_evenly(records, fraction, seed)
+    assert not {each.prompt for each in train} & {each.prompt for each in evaluation}
+    assert not {each.group for each in train} & {each.group for each in evaluation} - {""}
+    assert len(train) + len(evaluation) == len(records) and bool(train) == bool(records)
+    shuffled = list(records)
+    shuffle.shuffle(shuffled)
+    assert {each.prompt for each in split_evenly(shuffled, fraction, seed)[1]} == {each.prompt for each in evaluation}
+
+
+def test_large_families_are_not_drawn_more_often():
+    """A family has the place of one of its prompts, not of the first of them."""
+    records = [Record(record(f"{at} {one}").messages, at, group=str(at) if at % 2 else "")
+               for at in range(2000) for one in range(10 if at % 2 else 1)]
+    held_out = split_evenly(records, 0.2, 0)[1]
+    families = len({each.group for each in held_out}) - 1
+    assert 150 < families < 250

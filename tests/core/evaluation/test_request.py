@@ -125,6 +125,15 @@ def test_held_out_rows_of_any_file(run, tmp_path, text):
     assert all(row in ROWS for row in found)
 
 
+def test_a_run_that_keeps_no_rows_is_tested_on_those_that_it_did_not_learn(run, tmp_path):
+    """Rows that were one row weren't kept on one side in its time."""
+    asked = request.propose(run(lines([{"instruction": f"Add {n}.", "instances": [
+        {"input": str(one), "output": str(n + one)} for one in (1, 2)]} for n in range(20)])))
+    test = {record.contents for record in read_dataset(asked["test"]).records}
+    taught = {record.contents for record in learned_rows({**asked, "train_run": None})[0]}
+    assert len(test) == 8 and len(taught) == 32 and not test & taught
+
+
 def test_the_held_out_file_stays_when_the_training_file_has_changed(run, tmp_path):
     place = run()
     asked = request.propose(place)

@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.data.conversations import Message, Messages
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.mapper import Mapper
-from slmstudio.core.data.mapping.turns import CONTENT_KEYS, ROLE_KEYS, ROLES
+from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, ROLE_KEYS, role_of
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, as_sentence, read_row
 from slmstudio.core.errors import Problem, UserError
@@ -126,7 +126,7 @@ def _turns_like(messages: Messages, like: Any) -> list[dict[str, Any]]:
     """Messages with the keys and the roles' names of another conversation."""
     first = next((each for each in like if isinstance(each, dict)), {}) if isinstance(like, list) else {}
     role, content = (next((key for key in keys if key in first), keys[0]) for keys in (ROLE_KEYS, CONTENT_KEYS))
-    names = {ROLES.get(str(each.get(role)).casefold()): each.get(role) for each in like or () if isinstance(each, dict)
+    names = {role_of(each.get(role)): each.get(role) for each in like or () if isinstance(each, dict)
              } if first else {}
     return [{role: names.get(message["role"], message["role"]), content: message["content"]} for message in messages]
 

@@ -16,7 +16,7 @@ from slmstudio.core.data import given, layouts
 from slmstudio.core.data.appending.file_end import Changed, bytes_at
 from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.data.mapping.mapper import Mapper
-from slmstudio.core.data.opening import TEXT_SUFFIXES
+from slmstudio.core.data.opening import JSON_SUFFIXES, TEXT_SUFFIXES
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.row_texts import cut, is_lines
 from slmstudio.core.data.rows import ColumnsMissing, RowError, as_sentence
@@ -25,8 +25,6 @@ from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
-SUFFIXES = (".jsonl", ".ndjson", ".json")
-"""Endings of a new file. ".json" makes one list of all rows."""
 TAIL_BYTES = 65536
 BLANK = " \t\r\n"
 EMPTY = re.compile(rb"\s*(\[\s*\])?\s*")
@@ -59,9 +57,9 @@ def new_file(path: Path) -> Target:
     """A file that isn't there yet.
 
     Raises:
-        UserError: its ending isn't one of `SUFFIXES`.
+        UserError: its ending isn't one of `JSON_SUFFIXES`; ".json" makes one list of all rows.
     """
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in JSON_SUFFIXES:
         raise UserError(tr("{name} can't be created.", name=path.name), tr("Rows are written as JSON."),
                         tr("Choose a name that ends in .jsonl."))
     return Target(form="list" if path.suffix.lower() == ".json" else "lines")
@@ -76,7 +74,7 @@ def look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: st
     source = Source(path, cancelled=cancelled)
     first = next(source.chunks(), b"")
     if path.suffix.lower() not in TEXT_SUFFIXES and source.size <= TAIL_BYTES and EMPTY.fullmatch(first):
-        found = new_file(path) if path.suffix.lower() in SUFFIXES else Target()
+        found = new_file(path) if path.suffix.lower() in JSON_SUFFIXES else Target()
         if b"[" in first:
             found.form = "list"
         found.size, found.encoding, found.sha256 = source.size, source.encoding, files.sha256_of(path)

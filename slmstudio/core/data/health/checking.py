@@ -12,16 +12,16 @@ from slmstudio.core.data.record import Record
 
 
 def check(records: Sequence[Record], context: Context | None = None,
-          progress: Callable[[int, int], None] | None = None, cancelled: Callable[[], bool] | None = None,
-          near: bool = True) -> list[Finding]:
+          progress: Callable[[int, int], None] | None = None,
+          cancelled: Callable[[], bool] | None = None) -> list[Finding]:
     """Everything that is found in the rows, in the order of `KINDS`. It needs less than 1 KB of memory per row.
 
     Args:
         records: the rows.
         context: what is known beside them.
-        progress: called with (steps done, steps in all) about every 2,000 rows; a row has two steps with `near`.
+        progress: called with (steps done, steps in all) about every 2,000 rows; a row has two steps, of which one is
+            to look for near-duplicates.
         cancelled: asked every few milliseconds; True ends the check.
-        near: whether to look for near-duplicates, which takes as long as everything else.
 
     Raises:
         ReadingCancelled: `cancelled` said so.
@@ -30,8 +30,8 @@ def check(records: Sequence[Record], context: Context | None = None,
     context = context or Context()
     if context.lengths is not None and len(context.lengths) != len(records):
         raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
-    pulse = Pulse(len(records) * (2 if near else 1), progress, cancelled)
-    found = survey(records, context, frozenset(KINDS) - (frozenset() if near else {"near_duplicates"}), pulse)
+    pulse = Pulse(2 * len(records), progress, cancelled)
+    found = survey(records, context, frozenset(KINDS), pulse)
     pulse.finish()
     return [_finding(kind, found[kind], records) for kind in KINDS if kind in found]
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.phones import phones
 from slmstudio.core.data.health.roles import in_numbers, role_before
+from slmstudio.core.digits import plain_digits
 
 PREFIX = "personal_"
 _SEPARATORS = "[ \u00a0\u2010-\u2013-]"
@@ -80,9 +81,7 @@ def may_be_personal(text: str) -> bool:
 
 def with_ascii_digits(text: str) -> str:
     """The text, of the same length, with the digits 0 to 9 for those of all scripts ("२३" → "23")."""
-    if text.isascii() or foreign_digits().isdisjoint(set(text)):
-        return text
-    return text.translate({ord(digit): str(int(digit)) for digit in foreign_digits()})
+    return text if text.isascii() or foreign_digits().isdisjoint(text) else plain_digits(text)
 
 
 @lru_cache(maxsize=1)

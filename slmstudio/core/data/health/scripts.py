@@ -49,27 +49,20 @@ LEAST_SHARE = 0.3
 _LATIN_WORD = re.compile("[a-z]+")
 
 
-def mixed_script_word(text: str, scripts: frozenset[str]) -> str | None:
+def mixed_script_word(text: str) -> str | None:
     """The first word in which a letter of another script stands for one of its own.
 
     Faults are: letters that look like the word's own (Cyrillic "р" in "рaypal"); letters of two scripts of India; a
     Latin letter inside a word of an Indian script; Latin I or l for the danda at its end, and o for the sign of an
     abbreviation. A Latin word with an Indian ending ("NFLमें", "APIகளை"), which people write every day, isn't one.
-
-    Args:
-        text: where to look.
-        scripts: of the letters in it, or in more than it; see `scripts_of`.
     """
-    for word in _suspects(text, scripts):
-        if _is_mixed(word):
-            return word
-    return None
+    return next(filter(_is_mixed, _suspects(text)), None)
 
 
 def in_own_script(text: str) -> str | None:
     """The text with such letters written in the script of their words; None where one can't be."""
     for _ in range(10):
-        faulty = [word for word in dict.fromkeys(_suspects(text, scripts_of(frozenset(text)))) if _is_mixed(word)]
+        faulty = [word for word in dict.fromkeys(_suspects(text)) if _is_mixed(word)]
         if not faulty:
             return text
         for word in faulty:
@@ -116,8 +109,9 @@ def _word() -> re.Pattern[str]:
     return re.compile(f"[{_WORD}]+")
 
 
-def _suspects(text: str, scripts: frozenset[str]) -> list[str]:
+def _suspects(text: str) -> list[str]:
     """Words in which two scripts meet."""
+    scripts = scripts_of(set(text))
     if len(scripts) < 2:
         return []
     border = _border(scripts)

@@ -172,7 +172,7 @@ class _RowWise:
                 else:
                     where = spoken = said(record) if spoken is None else spoken
                 for text in where:
-                    if (piece := check.find(text, look)) is not None:
+                    if (piece := check.find(text)) is not None:
                         self._add(check.kind, index, piece)
                         break
 

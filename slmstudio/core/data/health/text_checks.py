@@ -21,14 +21,13 @@ class Look:
         ascii: whether they are all ASCII.
     """
 
-    __slots__ = ("_may_be_personal", "_scripts", "ascii", "joined", "letters")
+    __slots__ = ("_may_be_personal", "ascii", "joined", "letters")
 
     def __init__(self, texts: list[str]):
         self.joined = texts[0] if len(texts) == 1 else "\n".join(texts)
         self.letters = set(self.joined)
         self.ascii = self.joined.isascii()
         self._may_be_personal: bool | None = None
-        self._scripts: frozenset[str] | None = None
 
     @property
     def may_be_personal(self) -> bool:
@@ -39,13 +38,6 @@ class Look:
                 text = personal.with_ascii_digits(text)
             self._may_be_personal = personal.may_be_personal(text)
         return self._may_be_personal
-
-    @property
-    def scripts(self) -> frozenset[str]:
-        """Scripts that can be mixed up."""
-        if self._scripts is None:
-            self._scripts = scripts.scripts_of(self.letters)
-        return self._scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class TextCheck:
 
     kind: str
     may: Callable[[Look], bool]
-    find: Callable[[str, Look], str | None]
+    find: Callable[[str], str | None]
     mend: Callable[[str], str | None] | None
     tools: bool = True
 
@@ -75,25 +67,21 @@ def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[
     """
     checks = [
         TextCheck("mojibake", lambda look: not look.ascii and not hidden.GARBLED.isdisjoint(look.letters),
-                  lambda text, look: hidden.garbled(text), hidden.ungarbled),
-        TextCheck("replacement_characters", lambda look: "\ufffd" in look.letters,
-                  lambda text, look: hidden.replacement(text), None),
-        TextCheck("html", _may_be_markup, lambda text, look: markup.markup(text), markup.plain, tools=False),
-        TextCheck("control_characters", lambda look: not look.letters.isdisjoint(hidden.CONTROLS),
-                  lambda text, look: hidden.control(text), hidden.without_controls),
+                  hidden.garbled, hidden.ungarbled),
+        TextCheck("replacement_characters", lambda look: "\ufffd" in look.letters, hidden.replacement, None),
+        TextCheck("html", _may_be_markup, markup.markup, markup.plain, tools=False),
+        TextCheck("control_characters", lambda look: not look.letters.isdisjoint(hidden.CONTROLS), hidden.control,
+                  hidden.without_controls),
         TextCheck("stray_joiners", lambda look: not look.ascii and not look.letters.isdisjoint(hidden.JOINERS),
-                  lambda text, look: hidden.stray_joiner(text), hidden.without_stray_joiners),
+                  hidden.stray_joiner, hidden.without_stray_joiners),
         _special_tokens(special_tokens),
-        TextCheck("not_nfc", lambda look: not look.ascii, lambda text, look: hidden.denormalised(text),
-                  hidden.composed),
-        TextCheck("mixed_scripts", lambda look: not look.ascii and len(look.scripts) > 1,
-                  lambda text, look: scripts.mixed_script_word(text, look.scripts), scripts.in_own_script),
+        TextCheck("not_nfc", lambda look: not look.ascii, hidden.denormalised, hidden.composed),
+        TextCheck("mixed_scripts", lambda look: not look.ascii and len(scripts.scripts_of(look.letters)) > 1,
+                  scripts.mixed_script_word, scripts.in_own_script),
         *(_personal(personal.PREFIX + name) for name, _ in personal.FINDERS),
         TextCheck("romanised_hindi", lambda look: "h" in look.letters and scripts.may_be_romanised(look.joined),
-                  lambda text, look: scripts.romanised_hindi(text), None,
-                  tools=False),
-        TextCheck("placeholders", _may_have_placeholders, lambda text, look: markup.placeholder(text), None,
-                  tools=False),
+                  scripts.romanised_hindi, None, tools=False),
+        TextCheck("placeholders", _may_have_placeholders, markup.placeholder, None, tools=False),
     ]
     return [check for check in checks if check.kind in kinds]
 
@@ -101,12 +89,12 @@ def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[
 def _special_tokens(tokens: tuple[str, ...]) -> TextCheck:
     beginnings = markup.token_beginnings(tokens)
     return TextCheck("special_tokens", lambda look: not look.letters.isdisjoint(beginnings),
-                     lambda text, look: markup.special_token(text, tokens),
+                     partial(markup.special_token, special_tokens=tokens),
                      partial(markup.without_special_tokens, special_tokens=tokens))
 
 
 def _personal(kind: str) -> TextCheck:
-    return TextCheck(kind, lambda look: look.may_be_personal, lambda text, look: personal.example(text, kind),
+    return TextCheck(kind, lambda look: look.may_be_personal, partial(personal.example, kind=kind),
                      partial(personal.masked, kind=kind))
 
 

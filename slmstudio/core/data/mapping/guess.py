@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices, pairs, unclear, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, needed
+from slmstudio.core.data.mapping.nested import are_pairs, by_turns
 from slmstudio.core.data.mapping.turns import is_conversation
 
 _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
@@ -24,7 +25,8 @@ _SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
 _OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
 _IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
-_OF_TEXT = ("question", "query", "claim", "statement", "hypothesis")
+_CLAIMS = ("claim", "statement")
+_OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
@@ -73,8 +75,9 @@ class _Guess(Look):
         twins = unclear.twins(self.columns)
         found = next((column for column in (*named, *self.columns) if column not in twins and self._is_conversation(
             column, column in named) and names.column(column) not in _EXAMPLES), "")
-        paired = [] if found else list(filter(self._holds_pairs, self.columns))
-        if len(paired) == 1:  # several are the same in several languages
+        paired = [] if found else [column for column in self.columns
+                                   if (said := self.values(column)) and all(map(are_pairs, said))]
+        if len(paired) == 1:  # as IndicAlign's; several are the same in several languages
             found = paired[0]
         if not found:
             return None
@@ -95,13 +98,10 @@ class _Guess(Look):
         if is_named and values and all(isinstance(value, list) and value and all(isinstance(each, str) or (
                 isinstance(each, list) and len(each) == 2) for each in value) for value in values):
             return True
+        if names.column(column) in names.DIALOGUE and values and all(
+                by_turns(value) and isinstance(value[0], dict) for value in values):
+            return True
         return bool(values) and sum(map(is_conversation, values)) * 2 > len(values)
-
-    def _holds_pairs(self, column: str) -> bool:
-        """Whether a column holds turns as [question, answer], as IndicAlign's."""
-        values = self.values(column)
-        return bool(values) and all(isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 and all(
-            isinstance(text, str) for text in each) for each in value) for value in values)
 
     def _asked(self) -> ColumnMap | None:
         answer = self.first(names.ANSWERED) or self._query()
@@ -212,6 +212,8 @@ class _Guess(Look):
         if parts and all(map(values.are_segments, self.values(parts))):
             return ColumnMap("text", {"text": parts})
         found = self.first(names.TEXT)
+        if not found and (claim := self.first(_CLAIMS)) and self.is_text(claim):  # as FEVER's
+            return self._sorted(claim)
         if not found or not self.is_text(found):
             return None
         return self._sorted(found) or (None if self._has_marks() else ColumnMap("text", {"text": found}))
@@ -233,6 +235,8 @@ class _Guess(Look):
         asked = self.first(_OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
         if asked and self.is_text(asked) and not unclear.are_same(self.values(asked)):
             return self.map("instruction", instruction=asked, input=text, output=kind)
+        if names.column(text) in _CLAIMS:
+            return self._answered(text, kind)
         return self.map("instruction", instruction=text, output=kind)
 
     def _kind_by_last_word(self, text: str) -> str:

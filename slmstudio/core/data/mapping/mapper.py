@@ -11,6 +11,7 @@ from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, v
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.nested import by_turns, is_tree
 from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.turns import (
     NotText,
@@ -18,7 +19,6 @@ from slmstudio.core.data.mapping.turns import (
     is_conversation,
     is_message,
     is_templated,
-    is_tree,
     messages_of,
     text_of,
     without_greeting,
@@ -220,8 +220,7 @@ class _Reader:
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
         note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else None
-        if isinstance(whole, list) and len(whole) % 2 and len(whole) > 1 and all(
-                isinstance(each, str) for each in whole):  # by turns, so that the last one asks
+        if len(by_turns(whole)) % 2 and len(found) > 1:  # the last one asks
             found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:
             found, note = asked, notes.GREETED

@@ -8,10 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.nested import are_texts
+from slmstudio.core.data.mapping.speakers import role_key
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import as_text
 
 _STORIES = ("story", "context", "passage")
+_PICKED = frozenset({"choice", "winner", "preference", "better", "preferred"})
+"""Columns that say which of two answers is better."""
 _SAID = {"choices": "label", "taxonomy": "label", "rating": "label", "textarea": "answer"}
 """Kinds of annotations in Label Studio, by what they are."""
 _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "model_editable_context", "code",
@@ -44,8 +48,8 @@ def is_refused(value: Any) -> bool:
 
 def opened(value: Any) -> Any:
     """A row as an object with its columns. Opened are {"translation": {"en": …, "hi": …}}, a list of messages, lists of
-    questions and answers as CoQA has them, a conversation of ChatGPT's export, and the tasks of Label Studio, Prodigy
-    and Argilla; others stay as they are."""
+    questions and answers as CoQA has them, PersonaChat's candidates, two answers in a list, a conversation of ChatGPT's
+    export, and the tasks of Label Studio, Prodigy and Argilla; others stay as they are."""
     if isinstance(value, list):
         return {"messages": value} if value and isinstance(value[0], dict) and is_message(value[0]) else value
     if not isinstance(value, dict):
@@ -57,6 +61,11 @@ def opened(value: Any) -> Any:
         return {"messages": said, "title": value.get("title")}
     if isinstance(value.get("questions"), list) and (said := _asked_in_turn(value)):
         return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
+    if are_texts(value.get("personality")) and (chosen := _of_candidates(value)):
+        return _without(value, "personality", "utterances", "history") | chosen | {
+            "system": "\n".join(value["personality"])}
+    if not _PICKED.isdisjoint(value) and (two := next((name for name, each in value.items() if _are_two(each)), "")):
+        return _of_two(value, two)
     if "_task_hash" in value:
         return _of_prodigy(value)
     if isinstance(value.get("annotations"), list) and isinstance(value.get("data"), dict) and (
@@ -67,6 +76,33 @@ def opened(value: Any) -> Any:
     if isinstance(value.get("prompt"), str) and value["prompt"].startswith('["'):
         return _of_arena(value)
     return _of_argilla(value) if any(name.endswith(".responses") for name in value) else value
+
+
+def _of_candidates(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A conversation of PersonaChat's: what was said before its last utterance, and of the candidates for this one the
+    last, which is the right one; and the others. Nothing where a row is something else."""
+    utterances = value.get("utterances", [value])
+    last = utterances[-1] if isinstance(utterances, list) and utterances else None
+    if not isinstance(last, dict) or not are_texts(last.get("candidates")) or not are_texts(last.get("history")):
+        return {}
+    *others, answer = last["candidates"]
+    said = [{"role": ("assistant", "user")[at % 2], "content": text}
+            for at, text in enumerate((answer, *reversed(last["history"])))]
+    return {"messages": said[::-1], "candidates": others}
+
+
+def _are_two(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(
+        isinstance(each, dict) and isinstance(each.get("text"), str) and not role_key(each) for each in value)
+
+
+def _of_two(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """A row with two answers in a list as one with a column for each, as those of OpenAI's comparisons of summaries,
+    which say under "info" what is summarized."""
+    info = value["info"] if isinstance(value.get("info"), dict) else {}
+    asked = [each for each in (info.get("title"), info.get("post") or info.get("article")) if each]
+    return _without(value, name, "info") | {f"{name}_{at}": each["text"] for at, each in enumerate(value[name])} | (
+        {"prompt": "\n\n".join(asked)} if asked and all(isinstance(each, str) for each in asked) else {})
 
 
 def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:

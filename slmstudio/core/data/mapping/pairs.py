@@ -8,7 +8,8 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import labels, ranked, unclear
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.turns import ROLES, is_conversation
+from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.turns import is_conversation
 
 _ASKED = ("prompt", *names.ASKED, "input")
 _NO_ANSWERS = ("model", "model_name", "choice", "option", "alternative", "ending", "sol")
@@ -48,8 +49,8 @@ def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
 def _are_whole(look: Look, chosen: str) -> bool:
     """Whether the answers are conversations that hold what was asked."""
     values = look.values(chosen)
-    return bool(values) and all(isinstance(each, list) and len(each) > 1 and isinstance(each[0], dict) and (
-        ROLES.get(str(each[0].get("role", each[0].get("from"))).casefold()) in ("user", "system")) for each in values)
+    return bool(values) and all(isinstance(each, list) and len(each) > 1 and isinstance(each[0], dict) and role_of(
+        each[0].get("role", each[0].get("from"))) in ("user", "system") for each in values)
 
 
 def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
@@ -72,10 +73,7 @@ def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
 def _told_apart(look: Look) -> ColumnMap | None:
     """Two answers, and a column that says which is better, as in the files of Chatbot Arena; or one with the score of
     each, as in those of WebGPT and SHP."""
-    series: dict[str, dict[str, str]] = {}
-    for column in look.columns:
-        if found := unclear.MARKED.fullmatch(names.column(column)):
-            series.setdefault(found["base"], {})[found["mark"]] = column
+    series = unclear.marked(look.columns)
     for base, marks in series.items():
         one, other = next((order for order in _ORDERS if set(order) <= set(marks)), ("", ""))
         if not one or base in _NO_ANSWERS or not all(

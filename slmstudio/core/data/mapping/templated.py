@@ -16,14 +16,15 @@ _SYS = re.compile(r"<<SYS>>\s*(.*?)\s*<</SYS>>\s*", re.DOTALL)
 _ALPACA = re.compile(r"(?:Below is an instruction.*?)?### Instruction:\s*(.*?)\s*(?:### Input:\s*(.*?)\s*)?"
                      r"### Response:\s*(.*?)\s*", re.DOTALL)
 _BAIZE = re.compile(r"\[\|(Human|AI)\|\]")
-_ENDS = re.compile(r"\s*(?:</s>|<\|endoftext\|>|<\|end_of_text\|>|<eos>)\s*$")
+_MOSS = re.compile(r"(?:<eo[a-z]>\s*)?\[(Human|MOSS)\]:")
+_ENDS = re.compile(r"\s*(?:</s>|<\|endoftext\|>|<\|end_of_text\|>|<eo[a-z]>)\s*$")
 _BEGINS = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>)\s*")
-_NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "ipython": "tool"}
+_NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "MOSS": "assistant", "ipython": "tool"}
 
 
 def messages(text: str) -> list[dict[str, Any]]:
-    """The messages of a text in the form of Llama 2 and 3, Mistral, Gemma, Phi 3, Zephyr, ChatML, Alpaca or Baize;
-    empty for any other text, and for one of which a part is outside of all messages.
+    """The messages of a text in the form of Llama 2 and 3, Mistral, Gemma, Phi 3, Zephyr, ChatML, Alpaca, Baize or
+    MOSS; empty for any other text, and for one of which a part is outside of all messages.
 
     >>> messages("<s>[INST] Hi [/INST] Hello </s>")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
@@ -42,8 +43,8 @@ def messages(text: str) -> list[dict[str, Any]]:
     if "### Instruction:" in head and (found := _ALPACA.fullmatch(_ENDS.sub("", plain))):
         asked = f"{found[1]}\n\n{found[2]}" if found[2] else found[1]
         return [_message("user", asked), _message("assistant", found[3])]
-    if "[|Human|]" in head:
-        before, *parts = _BAIZE.split(plain)
+    if (marks := _BAIZE if "[|Human|]" in head else _MOSS if "[Human]:" in head and "<eoh>" in plain else None):
+        before, *parts = marks.split(_ENDS.sub("", plain))
         found_ = [_message(role, content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)
                   if content.strip()]
         return [*([_message("system", before.strip())] if before.strip() else []), *found_]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.mapping.turns import ROLES
+from slmstudio.core.data.mapping.speakers import role_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -17,6 +17,8 @@ LINKS = ("message_tree_id", "conversation_id", "conv_id", "thread_id", "session_
          "dialogue_id", "ticket_id")
 """Columns by which rows with one message each belong together."""
 _ROLES, _TEXTS = ("role", "sender", "speaker", "from"), ("text", "content", "message", "utterance", "value")
+_SPEAKERS = (*_ROLES, "speaker_idx", "speaker_id", "sender_id", "author_id", "author")
+"""Columns with who speaks, where names or numbers tell two people apart."""
 _PLACES = ("turn", "turn_id", "turn_index", "turn_idx", "message_index", "message_idx", "utterance_idx", "seq",
            "position")
 _LINE = re.compile(
@@ -63,41 +65,49 @@ def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterat
         return lambda rows: _chats(rows, notes)
     if len(values) > 1 and all(map(_is_post, values)):
         return lambda rows: _people(_posts(rows), notes, tr("This chat"))
-    names = _columns(values)
-    if names is None:
-        return None
-    role, text = names
-    if all("message_id" in each and "parent_id" in each for each in values):
+    text = next((name for name in _TEXTS if all(isinstance(each.get(name), str) for each in values)), "")
+    role = next((name for name in _ROLES if name != text and all(role_of(each.get(name)) for each in values)), "")
+    if role and text and all("message_id" in each and "parent_id" in each for each in values):
         notes.append(tr("Each row is one message. The best-ranked path through each tree of replies is read as one "
                         "conversation."))
         return lambda rows: _trees(rows, role, text)
     link = next((name for name in LINKS if all(each.get(name) is not None for each in values)), "")
-    if not link:
+    is_ordered = link and any(name in values[0] for name in _PLACES)
+    are_whole = is_ordered and all(
+        "personality" in each and isinstance(each.get("history"), list) for each in values)
+    who = role or next((name for name in _SPEAKERS if is_ordered and _are_two(values, name, link)), "")
+    if not link or not (are_whole or (who and text)):
         return None
     notes.append(tr('Each row is one message. Those with the same "{column}" are read as one conversation.',
                     column=link))
-    return lambda rows: _linked(rows, role, text, link)
+    if are_whole:
+        return lambda rows: _last_of_each(rows, link)
+    if not role:
+        notes.append(tr("In each conversation, the first person asks and the other one answers."))
+    return lambda rows: _linked(rows, who, text, link, is_role=bool(role))
 
 
-def _columns(values: list[dict[str, Any]]) -> tuple[str, str] | None:
-    """The columns with the speaker and with the text, where each row is a message of a known speaker's."""
-    role = next((name for name in _ROLES if all(
-        isinstance(each.get(name), str) and each[name].strip().casefold() in ROLES for each in values)), "")
-    text = next((name for name in _TEXTS if name != role and all(
-        isinstance(each.get(name), str) for each in values)), "")
-    return (role, text) if role and text else None
+def _are_two(values: list[dict[str, Any]], who: str, link: str) -> bool:
+    """Whether a column tells two people apart in each conversation, as EmpatheticDialogues' "speaker_idx"."""
+    people: dict[str, set[str]] = {}
+    for each in values:
+        if each.get(who) in (None, ""):
+            return False
+        people.setdefault(str(each[link]), set()).add(str(each[who]))
+    return max(map(len, people.values())) == 2
 
 
 def _conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str]) -> Raw:
     """Some messages as one row, with the other columns of the first."""
     said: list[dict[str, str]] = []
     for each in rows:
-        made = {"role": str(each.value[role]), "content": str(each.value[text])}
+        # EmpatheticDialogues writes commas as words, so that its tables need no quotation marks.
+        made = {"role": str(each.value[role]), "content": each.value[text].replace("_comma_", ",")}
         if said and said[-1]["role"] == made["role"]:
             said[-1]["content"] += f"\n{made['content']}"
         else:
             said.append(made)
-    while len(said) > 1 and ROLES.get(said[-1]["role"].strip().casefold()) == "user":  # asked, and never answered
+    while len(said) > 1 and role_of(said[-1]["role"]) == "user":  # asked, and never answered
         said.pop()
     beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
     return Raw({"messages": said, **beside}, rows[0].line)
@@ -109,7 +119,7 @@ def _trees(rows: Iterator[Raw], role: str, text: str) -> Iterator[Raw]:
     known: set[str] = set()
     for raw in rows:
         value = raw.value
-        if not isinstance(value, dict) or not isinstance(value.get(role), str) or not isinstance(value.get(text), str):
+        if not _is_message(value, role, text):
             yield raw
         elif not value.get("deleted"):
             known.add(str(value.get("message_id")))
@@ -123,19 +133,46 @@ def _trees(rows: Iterator[Raw], role: str, text: str) -> Iterator[Raw]:
         yield _conversation(way, role, text, ("message_id", "parent_id", "message_tree_id"))
 
 
-def _linked(rows: Iterator[Raw], role: str, text: str, link: str) -> Iterator[Raw]:
+def _linked(rows: Iterator[Raw], who: str, text: str, link: str, is_role: bool) -> Iterator[Raw]:
+    """The messages of each conversation.
+
+    Args:
+        is_role: whether `who` has roles; else it has people, of whom the first one asks.
+    """
     threads: dict[str, list[Raw]] = {}
     for raw in rows:
-        value = raw.value
-        if not isinstance(value, dict) or not isinstance(value.get(role), str) or not isinstance(value.get(text), str):
-            yield raw
+        if _is_message(raw.value, who, text):
+            threads.setdefault(str(raw.value.get(link)), []).append(raw)
         else:
-            threads.setdefault(str(value.get(link)), []).append(raw)
+            yield raw
     for found in threads.values():
         place = next((name for name in _PLACES if name in found[0].value), "")
         if place:
             found.sort(key=lambda raw: _number(raw.value.get(place)))
-        yield _conversation(found, role, text, (link, place))
+        if not is_role:
+            people = list(dict.fromkeys(raw.value[who] for raw in found))
+            if len(people) != 2:
+                yield _not_two(tr("This chat"), len(people), found[0].line)
+                continue
+            found = [raw._replace(value={**raw.value, who: ("user", "assistant")[people.index(raw.value[who])]})
+                     for raw in found]
+        yield _conversation(found, who, text, (link, place))
+
+
+def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
+    """Of each conversation its last row, which has what was said before: PersonaChat's have one for each answer."""
+    last: dict[str, Raw] = {}
+    for raw in rows:
+        if isinstance(raw.value, dict):
+            key = str(raw.value.get(link))
+            last[key] = max(last.get(key, raw), raw, key=lambda each: len(each.value.get("history") or ()))
+        else:
+            yield raw
+    yield from last.values()
+
+
+def _is_message(value: Any, who: str, text: str) -> bool:
+    return isinstance(value, dict) and value.get(who) is not None and isinstance(value.get(text), str)
 
 
 def _number(value: Any) -> float:
@@ -249,10 +286,7 @@ def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
     people = list(dict.fromkeys(each.who for found in days.values() for each in found))
     if len(people) != 2:
         line = first[0].line if first else 1
-        yield Raw(None, line, Problem(ntr(
-            "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
-            "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
-            "Export a chat of two people.", len(people), chat=name), line))
+        yield _not_two(name, len(people), line)
         return
     begun = {who: sum(each.who == who for each in first) for who in people}
     asks = max(people, key=lambda who: begun[who])
@@ -273,3 +307,11 @@ def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
             del turns[-1]
         if turns:
             yield Raw({"messages": turns}, found[0].line)
+
+
+def _not_two(name: str, people: int, line: int) -> Raw:
+    """In place of a chat that isn't one of two people."""
+    return Raw(None, line, Problem(ntr(
+        "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
+        "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
+        "Export a chat of two people.", people, chat=name), line))

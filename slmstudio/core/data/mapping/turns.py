@@ -10,23 +10,11 @@ from typing import Any
 from slmstudio.core.data.conversations import Findings, transcript
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
+from slmstudio.core.data.mapping.nested import are_pairs, best_path, by_turns, is_tree, of_columns, of_turns
+from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_key, content_of, role_key, role_of
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 
-ROLE_KEYS = ("role", "from", "speaker", "sender", "author", "user_type", "type")
-CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body", "parts")
-ROLES = {
-    **dict.fromkeys(("user", "human", "prompter", "customer", "client", "person", "question", "usr", "query", "student",
-                     "patient", "caller", "citizen", "instruction", "requester", "input", "prompt", "q"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "bot", "chatbot", "model", "ai", "bing", "chatgpt", "agent", "answer", "bard",
-                     "claude", "llm", "response", "doctor", "teacher", "operator", "support", "output", "completion",
-                     "reply", "a"), "assistant"),
-    **dict.fromkeys(("system", "developer", "context"), "system"),
-    **dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response", "function_response", "tool_result",
-                     "function-response", "tool-response", "function_result", "environment"), "tool"),
-    **dict.fromkeys(("function_call", "tool_call", "function-call", "tool-call", "tool_calls", "action"), "call"),
-}
-"""What speakers are called, by the role they have; "call" is an assistant's message that is nothing but calls."""
 KEPT = frozenset({"role", "content", "tool_calls", "name", "tool_call_id"})
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
@@ -59,11 +47,11 @@ def is_conversation(value: Any) -> bool:
     if isinstance(value, str):
         return len(_spoken(value)) > 1
     if isinstance(value, dict):
-        return is_tree(value) or _of_columns(value) is not None or isinstance(value.get("messages"), list)
+        return is_tree(value) or isinstance(value.get("messages"), list) or bool(of_columns(value) or of_turns(value))
     if not isinstance(value, list) or not value:
         return False
     first = value[0]
-    return isinstance(first, dict) and ((_role_key(first) != "" and _content(first) is not None)
+    return isinstance(first, dict) and ((role_key(first) != "" and content_of(first) is not None)
                                         or _has_calls(first) or _as_pair(first) is not None)
 
 
@@ -74,9 +62,7 @@ def is_templated(value: Any) -> bool:
 
 def is_message(value: Mapping[str, Any]) -> bool:
     """Whether an object is a message of a known speaker's, or a call."""
-    said = value.get(_role_key(value))
-    return _has_calls(value) or (isinstance(said, str) and said.strip().casefold() in ROLES
-                                 and _content(value) is not None)
+    return _has_calls(value) or (role_of(value.get(role_key(value))) is not None and content_of(value) is not None)
 
 
 def is_asked(value: Any) -> bool:
@@ -98,18 +84,17 @@ def messages_of(value: Any, column: str, findings: Findings,
     """
     value = _parsed(value)
     if is_tree(value):
-        value = _best_path(value)
+        value = best_path(value)
     elif isinstance(value, Mapping):
-        value = value["messages"] if isinstance(value.get("messages"), list) else _of_columns(value) or value
+        value = value["messages"] if isinstance(value.get("messages"), list) else (
+            of_columns(value) or of_turns(value) or value)
     if isinstance(value, str):
         value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
-    if value and all(isinstance(each, str) for each in value):
-        return [{"role": ("user", "assistant")[at % 2], "content": each} for at, each in enumerate(value)], []
     found: list[Any] = []
     offered: list[dict[str, Any]] = []
-    for each in _flat(value):
+    for each in by_turns(value) or _flat(value):
         for message in _of_parts(each, column, unused):
             _add(message, column, found, offered, findings, unused)
     roles = [each.get("role") if isinstance(each, dict) else None for each in found]
@@ -126,10 +111,10 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     if not isinstance(message, dict):
         found.append(message)
         return
-    key = _role_key(message)
+    key = role_key(message)
     said = message.get(key) if key else None
-    role = ROLES.get(said.strip().casefold(), said) if isinstance(said, str) else said
-    content = text_of(_content(message))
+    role = role_of(said) or said
+    content = text_of(content_of(message))
     calls = tool_forms.calls_of(message, content if role == "call" else None, column, findings)
     if role == "call":
         role, content = "assistant", ""
@@ -150,7 +135,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     else:
         found.append(made)
     if len(message) > 2:
-        used = {key, *CONTENT_KEYS[:2], "tool_calls", "function_call", "tools", *KEPT}
+        used = {key, content_key(message), *CONTENT_KEYS[:2], "tool_calls", "function_call", "tools", *KEPT}
         unused.update(f"{column}.{printable(str(name))}" for name, each in message.items()
                       if name not in used and each not in (None, "", [])
                       and not (name == "weight" and each == (role == "assistant")))  # as it is learned anyway
@@ -183,31 +168,6 @@ def _asked(text: str) -> list[dict[str, Any]]:
     if not text.startswith("\n\nHuman:") or not text.rstrip().endswith("\n\nAssistant:"):
         return []
     return transcript(text)[:-1]
-
-
-def is_tree(value: Any) -> bool:
-    """Whether a value is a message with the replies to it, and those to these, as in the trees of OASST."""
-    return isinstance(value, dict) and isinstance(value.get("replies"), list) and _role_key(value) != "" and (
-        _content(value) is not None)
-
-
-def _best_path(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The message, the best-ranked reply to it, the best-ranked to that and so on, until the last answer."""
-    path: list[dict[str, Any]] = []
-    here: Mapping[str, Any] | None = tree
-    while here is not None:
-        key = _role_key(here)
-        path.append({key: here.get(key), "content": _content(here)})
-        replies = [each for each in here.get("replies") or () if isinstance(each, dict) and not each.get("deleted")]
-        here = min(replies, key=_rank, default=None)
-    answers = [at for at, each in enumerate(path) if ROLES.get(str(next(iter(each.values())))) == "assistant"]
-    return path[:answers[-1] + 1] if answers else path[:1]
-
-
-def _rank(reply: Mapping[str, Any]) -> float:
-    """0 is the best; of those without one, as of single replies, the first counts."""
-    rank = reply.get("rank")
-    return rank if isinstance(rank, (int, float)) else float("inf")
 
 
 def without_greeting(messages: Any) -> Any:
@@ -244,22 +204,6 @@ def _of_parts(message: Any, column: str, unused: set[str]) -> list[Any]:
     return [*results, said] if rest or uses or not results else results
 
 
-def _of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Messages that a table keeps as columns: {"role": [...], "content": [...]}."""
-    lists = {name: each for name, each in value.items() if isinstance(each, list)}
-    if len(lists) < 2 or len({len(each) for each in lists.values()}) != 1 or not _role_key(lists):
-        return None
-    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-
-
-def _role_key(message: Mapping[str, Any]) -> str:
-    return next((key for key in ROLE_KEYS if key in message), "")
-
-
-def _content(message: Mapping[str, Any]) -> Any:
-    return next((message[key] for key in CONTENT_KEYS if message.get(key) is not None), None)
-
-
 def _has_calls(message: Mapping[str, Any]) -> bool:
     return bool(message.get("tool_calls") or message.get("function_call"))
 
@@ -268,7 +212,7 @@ def _as_pair(message: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """A turn that is written as {"user": …, "assistant": …}, in that order."""
     if not 1 <= len(message) <= 3 or not all(isinstance(each, str) for each in message.values()):
         return None
-    roles = [ROLES.get(str(key).strip().casefold()) for key in message]
+    roles = [role_of(key) for key in message]
     if None in roles or "call" in roles:
         return None
     return [{"role": role, "content": each} for role, each in zip(roles, message.values(), strict=True)]
@@ -276,11 +220,10 @@ def _as_pair(message: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 def _flat(value: Sequence[Any]) -> list[Any]:
     """The messages, where each item may be a pair of question and answer."""
-    if value and all(isinstance(each, (list, tuple)) and len(each) == 2 and all(
-            isinstance(text, str) for text in each) for each in value):
+    if are_pairs(value):
         return [{"role": role, "content": text} for pair in value
                 for role, text in zip(("user", "assistant"), pair, strict=True)]
-    if value and isinstance(value[0], dict) and not _role_key(value[0]) and _as_pair(value[0]):
+    if value and isinstance(value[0], dict) and not role_key(value[0]) and _as_pair(value[0]):
         return [message for each in value for message in (
             (isinstance(each, dict) and _as_pair(each)) or [each])]
     return list(value)

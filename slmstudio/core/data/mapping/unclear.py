@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.turns import ROLES
+from slmstudio.core.data.mapping.speakers import role_of
 
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
          ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
@@ -16,7 +16,7 @@ KINDS = ("label", "labels", "gold_label", "label_text", "class", "is_duplicate",
          "score", "relatedness_score", "entailment_judgment")
 """Columns that say how they compare."""
 _SPEAKERS = ("role", "speaker", "sender", "from")
-MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
+_MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 _WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
@@ -44,8 +44,7 @@ def is_message(by_name: Mapping[str, str], values: Values) -> bool:
     """Whether each row is one message of a conversation that goes over several rows, as in OASST1."""
     column = next((by_name[word] for word in _SPEAKERS if word in by_name), "")
     said = values(column) if column else []
-    return bool(said) and any(word in by_name for word in _MESSAGE) and all(
-        isinstance(each, str) and each.strip().casefold() in ROLES for each in said)
+    return bool(said) and any(word in by_name for word in _MESSAGE) and all(map(role_of, said))
 
 
 def twins(columns: Sequence[str]) -> set[str]:
@@ -60,13 +59,18 @@ def are_rivals(columns: Sequence[str], values: Values) -> bool:
         all(_is_number(value) for column in each for value in values(column)) for each in pairs.values())
 
 
+def marked(columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The columns whose names end with a mark, as "answer_a", by the name without it, and by the mark."""
+    series: dict[str, dict[str, str]] = {}
+    for column in columns:
+        if found := _MARKED.fullmatch(names.column(column)):
+            series.setdefault(found["base"], {})[found["mark"]] = column
+    return series
+
+
 def _twos(columns: Sequence[str]) -> dict[str, set[str]]:
     """The two columns of each name that has two marks."""
-    series: dict[str, set[str]] = {}
-    for column in columns:
-        if found := MARKED.fullmatch(names.column(column)):
-            series.setdefault(found["base"], set()).add(column)
-    return {base: each for base, each in series.items() if len(each) == 2}
+    return {base: set(each.values()) for base, each in marked(columns).items() if len(each) == 2}
 
 
 def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice, takewhile
 from typing import Any
 
 import orjson
 
 from slmstudio.core.data.column_names import LANGUAGE, is_known
-from slmstudio.core.data.row_texts import Piece, cut, is_lines, lines_of
+from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, parse, printable
 from slmstudio.core.errors import Problem
@@ -27,6 +27,8 @@ OF_A_ROW = frozenset({
 """Keys of a row that may hold a list of objects; a list under any other key may be the rows themselves."""
 _OF_ALL = ("definition", "instruction", "system", "system_prompt")
 """Keys beside the rows whose text belongs to each of them, as in the tasks of Natural Instructions."""
+_LARGE = 1 << 19
+"""Bytes of the beginning of a text that isn't read whole before its rows are."""
 _WRAPPED = re.compile(
     rb'\s*\{(?:\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]++|\{[^{}\[\]]*+\})\s*,)*+'
     rb'\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*\[\s*\{')
@@ -46,22 +48,21 @@ def json_rows(chunks: Iterator[bytes], notes: list[str] | None = None) -> Iterat
         # The list is read on its own; what comes after it are more keys of the object around it.
         yield from _numbered(_within(cut(chain([first[begin:]], chunks)), notes))
         return
+    if _is_keyed(first):
+        pieces = elements(chain([first.lstrip()[1:]], chunks))
+        yield from _numbered(_values(piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
+        return
     values = _values(cut(chain([first], chunks)))
     head = next(values, None)
     inner = _unwrapped(head.value) if head is not None and head.problem is None else None
     if head is not None and inner is not None:
-        notes += _left_aside(head.value)
         following = next(values, None)
         if following is None:
+            notes += _left_aside(head.value)
             yield from _numbered(Raw(value, head.line) for value in inner)
             return
         values = chain([following], values)
-    for raw in chain([head] if head is not None else [], values):
-        if type(raw.value) is dict and isinstance(raw.value.get("paragraphs"), list):
-            for value in squad_rows(raw.value):
-                yield Raw(value, raw.line)
-        else:
-            yield raw
+    yield from _opened(chain([head] if head is not None else [], values))
 
 
 def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
@@ -79,7 +80,7 @@ def _begin_of_list(first: bytes) -> int:
 
     Small ones are read whole, which shows more surely what they are.
     """
-    if len(first) < (1 << 19) or (is_lines(first) and b"\n" in first):
+    if len(first) < _LARGE or (is_lines(first) and b"\n" in first):
         return 0
     found = _WRAPPED.match(first)
     if found is None or found[1].decode("utf-8", "replace") in OF_A_ROW:
@@ -89,17 +90,34 @@ def _begin_of_list(first: bytes) -> int:
 
 def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
     """The objects of a list, up to the first value behind it that is none."""
-    for raw in _values(pieces):
-        if raw.problem is None and not isinstance(raw.value, dict):
-            break
-        if raw.problem is None and isinstance(raw.value.get("paragraphs"), list):
-            for value in squad_rows(raw.value):
-                yield Raw(value, raw.line)
-        else:
-            yield raw
+    yield from _opened(takewhile(lambda raw: raw.problem is not None or isinstance(raw.value, dict), _values(pieces)))
     # All of it, because the checksum is that of the whole file.
     if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
         notes.append(tr("The file holds several lists of rows; the first one is read."))
+
+
+def _is_keyed(first: bytes) -> bool:
+    """Whether a large text is an object with a row under each key, as MultiWOZ's dialogues: it begins with two that are
+    alike. Small ones are read whole."""
+    if len(first) < _LARGE or (is_lines(first) and b"\n" in first) or first.lstrip()[:1] != b"{":
+        return False
+    begin = [piece.text for piece in islice(elements(iter([first.lstrip()[1:]])), 6)]
+    if [text[:1] for text in begin] != [b'"', b":", b"{"] * 2:
+        return False
+    try:
+        rows = dict(zip(map(value_of, begin[::3]), map(value_of, begin[2::3]), strict=True))
+    except NotJson:
+        return False
+    return _of_objects(rows) == list(rows.values())
+
+
+def _opened(rows: Iterator[Raw]) -> Iterator[Raw]:
+    """The rows, and instead of SQuAD's articles their questions."""
+    for raw in rows:
+        if type(raw.value) is dict and isinstance(raw.value.get("paragraphs"), list):
+            yield from (Raw(value, raw.line) for value in squad_rows(raw.value))
+        else:
+            yield raw
 
 
 def _numbered(rows: Iterator[Raw]) -> Iterator[Raw]:

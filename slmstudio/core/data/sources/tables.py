@@ -59,6 +59,12 @@ def delimiter_of(first: bytes) -> str:
     return found
 
 
+def is_quoted(first: bytes) -> bool:
+    """Whether cells may be in quotation marks. EmpatheticDialogues' tables write commas as words instead, and their
+    quotation marks are part of the text."""
+    return b"_comma_" not in first or b'""' in first or b'","' in first
+
+
 def is_by_tabs(first: bytes) -> bool:
     """Whether a text is a table by another name, as Anki and Quizlet export their cards, or lines with their numbers:
     each of its first lines has one tab behind something short. Anki's may have more, and begin with what they say of
@@ -101,12 +107,16 @@ def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
     return chain([TableRow(names, begin), first], rows)
 
 
-def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
-    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks."""
+def table_rows(chunks: Iterator[bytes], delimiter: str, quoted: bool = True) -> Iterator[TableRow]:
+    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks.
+
+    Args:
+        quoted: as `is_quoted` finds it.
+    """
     # The limit is the process's; rows have one of their own here, far above csv's.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     lines = _Lines(numbered_lines(chunks))
-    reader = csv.reader(lines, delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     while True:
         begin = lines.begin_row()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.reader import Dataset
@@ -49,7 +49,9 @@ def _taken(part: Part, seed: str) -> list[Record]:
     records = part.dataset.records
     whole, rest = divmod(part.count, len(records))
     drawn = sorted(random.Random(seed).sample(range(len(records)), rest))
-    return [*records * whole, *(records[index] for index in drawn)]
+    taken = [*records * whole, *(records[index] for index in drawn)]
+    # Another part may call other rows by the same number.
+    return [replace(record, group=f"{seed}/{record.group}") if record.group else record for record in taken]
 
 
 def check(parts: Sequence[Part]) -> None:

@@ -164,9 +164,8 @@ def read_lineage(path: Path) -> Lineage | None:
     if not isinstance(state, dict):
         raise _damaged(path)
     listed, steps = state.get("sources", [state]), state.get("steps")
-    if not isinstance(listed, list) or not listed or not isinstance(steps, list):
-        raise _damaged(path)
-    if not all(isinstance(each, dict) for each in (*listed, *steps)):
+    if not isinstance(listed, list) or not listed or not isinstance(steps, list) or not all(
+            isinstance(each, dict) for each in (*listed, *steps)):
         raise _damaged(path)
     return Lineage(tuple(_source(each, path) for each in listed), tuple(steps))
 

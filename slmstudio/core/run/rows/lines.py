@@ -30,7 +30,8 @@ def dump_spaced(record: Record, columns: Any = None) -> bytes:
 
 def _without_empty(record: Record, columns: Any) -> dict[str, Any]:
     said = {"messages": record.messages or None, "rejected": record.rejected, "desirable": record.desirable,
-            "text": record.text, "tools": record.tools or None, "file": record.file or None, "columns": columns}
+            "text": record.text, "tools": record.tools or None, "file": record.file or None,
+            "group": record.group or None, "columns": columns}
     return {"line": record.line} | {name: value for name, value in said.items() if value is not None}
 
 
@@ -45,7 +46,7 @@ def load(line: bytes) -> tuple[Record, Any]:
     messages = tuple({"role": each["role"], "content": each["content"]} if len(each) == 2 else each
                      for each in state.get("messages", ()))
     return Record(messages, state["line"], state.get("rejected"), state.get("desirable"), state.get("text"),
-                  tuple(state.get("tools", ())), state.get("file", "")), state.get("columns")
+                  tuple(state.get("tools", ())), state.get("file", ""), state.get("group", "")), state.get("columns")
 
 
 def _parsed(line: bytes) -> Any:

@@ -23,7 +23,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import Manifest, split_of
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever other rows are read of the same file: entries of before aren't found then, and go as they age."""
 LEAST_BYTES = 1 << 20
 """Of a file; a smaller one is read in a moment."""

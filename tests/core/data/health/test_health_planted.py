@@ -16,6 +16,8 @@ from slmstudio.core.data.health.checking import check
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.survey import survey
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 
@@ -90,8 +92,12 @@ def planted() -> tuple[list[Record], dict[str, list[int]]]:
     return rows, {kind: sorted(each) for kind, each in lines.items()}
 
 
-def by_kind(rows: list[Record], context: Context = CONTEXT, near: bool = True) -> dict[str, tuple[int, ...]]:
-    return {finding.kind: finding.lines for finding in check(rows, context, near=near)}
+def by_kind(rows: list[Record]) -> dict[str, tuple[int, ...]]:
+    return {finding.kind: finding.lines for finding in check(rows, CONTEXT)}
+
+
+def has(rows: list[Record], kind: str) -> bool:
+    return bool(survey(rows, CONTEXT, frozenset({kind}), Pulse(len(rows))))
 
 
 def test_sound_rows_have_no_finding():
@@ -114,7 +120,7 @@ def test_what_is_planted_is_found_where_it_is_and_nowhere_else():
 def test_a_fix_clears_its_finding_and_nothing_else(kind):
     rows, lines = planted()
     fixed = fix(rows, [kind], CONTEXT)
-    assert kind not in by_kind(fixed.records, near=False)
+    assert not has(fixed.records, kind)
     assert {change.line for change in fixed.changes} == set(lines[kind])
     assert all(change.kind == kind for change in fixed.changes)
     untouched = [row for row in rows if row.line not in lines[kind]]
@@ -164,7 +170,7 @@ def test_a_row_that_mending_leaves_blank_is_removed():
 def test_labels_and_short_answers_of_a_kind_are_no_fault():
     labels = [chat(f"Is {word} a river in the mountains?", ("yes", "no")[number % 2], number)
               for number, word in enumerate(map(str, range(40)), start=1)]
-    assert "short_answer" not in by_kind([*labels, *clean_rows(1000)], near=False)
+    assert not has([*labels, *clean_rows(1000)], "short_answer")
     choices = [chat("Which? A) river B) hill", "B", 1), chat("How many?", "42", 2), chat("Where?", "北京", 3)]
     assert by_kind(choices) == {}
     assert by_kind([chat("Which one is it?", "ok", 1)]) == {"short_answer": (1,)}

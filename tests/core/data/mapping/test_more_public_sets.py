@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.chat_rows import read, says, user
 
@@ -248,3 +250,11 @@ def test_rows_under_another_key_are_said_to_be_left_aside(tmp_path):
     assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left out: "test" (1).',)
     long = read(tmp_path, {"train": [{"question": Q * 99, "answer": A}] * 300, "test": rows}, "rows.json")
     assert (long.count, long.notes) == (300, ("The file holds several lists of rows; the first one is read.",))
+
+
+def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):
+    row = {"question": Q, "answer": A, "quotes": [{"from_page": 1}], "links": [{"to": "x"}]}
+    path = tmp_path / "rows.json"
+    path.write_text("\n".join(json.dumps(row, indent=1) for _ in range(2)))
+    dataset = read_dataset(path)
+    assert (dataset.count, dataset.notes) == (2, ())

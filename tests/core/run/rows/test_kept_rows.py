@@ -82,7 +82,8 @@ def test_the_same_rows_are_the_same_bytes(run):
     Record(({"role": "user", "content": "नमस्ते?"}, {"role": "assistant", "content": "Hello."}), 1, rejected="No."),
     Record(({"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}), 2, desirable=False, file="b.csv"),
     Record((), 3, text="Once upon\na time."),
-], ids=["tools", "pair", "label", "text"])
+    Record(({"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}), 2, group="7"),
+], ids=["tools", "pair", "label", "text", "group"])
 def test_every_field_of_a_record_comes_back(run, record):
     place, config = run()
     rows = source_rows.read(config)
@@ -109,6 +110,15 @@ def test_evaluation_rows_of_a_file_of_their_own(run, tmp_path):
     source = kept_rows.read_manifest(place).sources["eval_file"]
     assert source.problems == 1 and source.named[0].line == 2
     assert next(kept_rows.evaluation_rows(place))["language"] == "hi"
+
+
+def test_rows_that_were_one_row_are_split_together_and_evaluated_alone(run):
+    rows = [{"eng_Latn": [[f"What is {n}?", f"It is {n}."]], "hin_Deva": [[f"{n} क्या है?", f"{n}।"]]} for n in range(20)]
+    place, config = run(rows)
+    kept = keep(place, config)
+    assert not {row.line for row in kept.train} & {row.line for row in kept.evaluation} and len(kept.evaluation) == 10
+    test = write_rows(place / "test.jsonl", list(kept_rows.evaluation_rows(place)))
+    assert [row.messages for row in read_dataset(test).records] == [row.messages for row in kept.evaluation]
 
 
 def test_only_the_beginning_is_read_where_that_is_enough(run):

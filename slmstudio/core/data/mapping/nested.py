@@ -1,0 +1,92 @@
+"""Conversations that aren't a list of messages with a speaker each: trees, columns, turns, and texts in turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
+
+_TURN = re.compile(r"(?:turn|round)[ _]?\d+", re.IGNORECASE)
+_MOSS = re.compile(r"^\s*<\|[^|<>]+\|>:|<eo[a-z]>\s*$")
+"""What MOSS' sets have around each text: "<|Human|>: Hi<eoh>"."""
+
+
+def is_tree(value: Any) -> bool:
+    """Whether a value is a message with the replies to it, and those to these, as in the trees of OASST."""
+    return isinstance(value, dict) and isinstance(value.get("replies"), list) and role_key(value) != "" and (
+        content_of(value) is not None)
+
+
+def best_path(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The message, the best-ranked reply to it, the best-ranked to that and so on, until the last answer."""
+    path: list[dict[str, Any]] = []
+    here: Mapping[str, Any] | None = tree
+    while here is not None:
+        key = role_key(here)
+        path.append({key: here.get(key), "content": content_of(here)})
+        replies = [each for each in here.get("replies") or () if isinstance(each, dict) and not each.get("deleted")]
+        here = min(replies, key=_rank, default=None)
+    answers = [at for at, each in enumerate(path) if role_of(next(iter(each.values()))) == "assistant"]
+    return path[:answers[-1] + 1] if answers else path[:1]
+
+
+def _rank(reply: Mapping[str, Any]) -> float:
+    """0 is the best; of those without one, as of single replies, the first counts."""
+    rank = reply.get("rank")
+    return rank if isinstance(rank, (int, float)) else float("inf")
+
+
+def of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Messages that a table keeps as columns: {"role": [...], "content": [...]}."""
+    lists = {name: each for name, each in value.items() if isinstance(each, list)}
+    if len(lists) < 2 or len({len(each) for each in lists.values()}) != 1 or not role_key(lists):
+        return None
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def of_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of turns with a number, each said by a key, as MOSS' {"turn_1": {"Human": …, "MOSS": …}}; else none.
+
+    There, "None" is written for a thought, a call or a result that there isn't.
+    """
+    found: list[dict[str, Any]] = []
+    for name, turn in value.items():
+        if not _TURN.fullmatch(str(name)) or not isinstance(turn, dict):
+            return []
+        beside: dict[str, Any] = {}
+        for speaker, said in turn.items():
+            text = _MOSS.sub("", said).strip() if isinstance(said, str) else said
+            role = role_of(speaker)
+            if text == "None" and role not in ("user", "assistant"):
+                continue
+            if role is None:
+                beside[speaker] = text
+            else:
+                found.append({"role": role, "content": text, **beside})
+    return found
+
+
+def by_turns(value: Any) -> list[dict[str, Any]]:
+    """The messages of a list of texts, or of objects with a text where nobody speaks, as MultiWOZ's "log": user and
+    assistant take turns. Else none."""
+    if not isinstance(value, list) or not all(map(_is_only_said, value)):
+        return []
+    return [{"role": ("user", "assistant")[at % 2], **({"text": each} if isinstance(each, str) else each)}
+            for at, each in enumerate(value)]
+
+
+def are_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, of one or more."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def are_pairs(value: Any) -> bool:
+    """Whether a value is a list of questions with their answers, each [question, answer]."""
+    return isinstance(value, list) and bool(value) and all(are_texts(each) and len(each) == 2 for each in value)
+
+
+def _is_only_said(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and not role_key(value)
+                                      and isinstance(value.get("text", value.get("utterance")), str))
