@@ -160,6 +160,8 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
 def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     import time
 
+    from slmstudio.core.evaluation.scoring import read_scores
+
     since = time.time()
     outcome = job.outcome()
     if outcome is None or not outcome.was_successful():
@@ -169,7 +171,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)
-    scores = formats.read("scores", Path(outcome.result["scores"])) or {}
+    scores = read_scores(job.folder) or {}
     advice = _advice(job, scores)
     if as_json:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores,
