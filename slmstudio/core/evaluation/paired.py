@@ -99,7 +99,8 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
     table = rows.table(progress)
     compared = sentences.with_losses(model_pairs.comparisons(rows.names, table))
     return Paired(rows, compared, remarks + sentences.remarks({
-        "test": {"rows": len(table), "trained_on": table.trained_on, "groups": {}, "damaged": 0}, "comparisons": compared,
+        "test": {"rows": len(table), "trained_on": table.trained_on, "groups": {}, "damaged": 0},
+        "comparisons": compared,
         "models": [{"name": name, "same_tokens": table.same_tokens(place)} for place, name in enumerate(rows.names)]}))
 
 
