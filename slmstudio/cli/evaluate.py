@@ -201,7 +201,7 @@ def print_advice(advice: Advice | None) -> None:
 
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
-    """Returns the exit status: 2 where the user has to change something."""
+    """Returns the exit status."""
     from slmstudio.core.jobs.advice import go_on
 
     error = outcome.user_error()
@@ -214,7 +214,7 @@ def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
             print_warning(advice)
     if as_json:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
-    return 2 if outcome.state == "failed" and not outcome.details else 1
+    return outcome.exit_status
 
 
 def print_scores(scores: dict[str, Any]) -> None:
