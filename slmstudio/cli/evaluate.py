@@ -30,7 +30,7 @@ TOLD_BEFORE = ("test_problems", "benchmark_data")
 def evaluate(
     run_or_model: Annotated[str, typer.Argument(
         help='A run, by its name or folder; a model folder, a GGUF file or "starter"; or the folder of an evaluation '
-             "that was cut off, to continue it.")],
+             "that was interrupted, to continue it.")],
     test: Annotated[Path | None, typer.Option(help="Test rows, in any file that a dataset may be in. "
                                                                "A run's held-out rows by default.")]
     = None,
@@ -62,9 +62,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
-    """Let a model, or a run's result and its base, answer test rows; score the answers with intervals, and compare.
+    """Let a model, or a run's result and its base, answer test rows; score and compare the answers, with intervals.
 
-    Every batch of answers is kept: an evaluation that was cut off continues when its folder is given.
+    Every batch of answers is kept: to continue an evaluation that was interrupted, give its folder.
     """
     from slmstudio.core.evaluation.request_models import model_at, with_own_name
 

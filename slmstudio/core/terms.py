@@ -126,7 +126,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
     "context": (noop("Context"),
                 noop("The tokens of question, earlier messages and answer that the model can see at once."),
                 noop("What doesn't fit is forgotten, the oldest messages first.")),
-    "fit_check": (noop("Fit check"), noop("A short trial that measures how much memory a plan takes on this machine."),
+    "fit_check": (noop("Fit check"), noop("A short test that measures how much memory a plan takes on this machine."),
                   noop("It is more certain than the estimate and takes less than a minute.")),
     "packing": (noop("Packing"), noop("Several short rows are put into one sequence."),
                 noop("It saves time and doesn't change what is learned.")),

@@ -359,7 +359,7 @@ def _binary_format(source: Source, head: bytes) -> str:
                         tr("Unpack it and open the files in it."))
     if found == "ods" and source.suffix == ".odt":
         raise UserError(tr("{name} is an OpenDocument text.", name=source.name),
-                        tr("Texts are read from Word and PDF files."), tr("Save it as .docx, and open that file."))
+                        tr("Text is read from Word and PDF files."), tr("Save it as .docx, and open that file."))
     return found
 
 

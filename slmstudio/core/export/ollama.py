@@ -70,7 +70,7 @@ def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, .
 
 def _bos_notes(found: ollama_template.Turns, tokens: GgufTokens) -> list[str]:
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
-        return [tr("Ollama puts {token} first, which the chat template doesn't.", token=tokens.bos)]
+        return [tr("Ollama puts {token} first; the chat template doesn't.", token=tokens.bos)]
     return []
 
 
@@ -106,7 +106,7 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
     """
     ollama = program()
     if ollama is None:
-        raise UserError(tr("Ollama isn't installed."), tr("There is no program `ollama` on the PATH."),
+        raise UserError(tr("Ollama isn't installed."), tr("The program `ollama` isn't on the PATH."),
                         tr("Install it, or copy the Modelfile to a machine that has it."))
     file = save(gguf, text)
     with os_errors_as(tr("Could not run ollama create.")):

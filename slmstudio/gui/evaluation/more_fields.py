@@ -28,7 +28,7 @@ class MoreFields(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.longest = spin_box("evaluation_longest", tr("Maximum answer length, tokens"),
-                                tr("Longer answers are cut here. The time grows with the length of the answers."), 1,
+                                tr("Longer answers are cut off here. The longer the answers, the longer it takes."), 1,
                                 LONGEST)
         self.longest.valueChanged.connect(lambda: self.changed.emit())
         self.system = QLineEdit()

@@ -86,7 +86,8 @@ class PlanPanel(Card):
         self.heat = text_label("", "small", wrap=True)
         self.heat.setObjectName("plan_heat")
         self.heat.setProperty("tone", "faint")
-        self.heat.setToolTip(tr("What protects this machine while it trains. Switch to Expert to change it."))
+        self.heat.setToolTip(tr("These settings protect this machine while it trains. Switch to Expert to change "
+                                "them."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)

@@ -130,7 +130,7 @@ class QueueCard(Card):
         super().__init__(parent=parent, title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.start = SecondaryButton(tr("Start next"), tr("Start the first waiting run."), "small")
+        self.start = SecondaryButton(tr("Start next"), tr("Start the first run in the queue."), "small")
         self.start.setObjectName("queue_start")
         self.start.clicked.connect(self.start_wanted)
         self.header.addWidget(self.start)

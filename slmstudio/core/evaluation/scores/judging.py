@@ -231,7 +231,7 @@ def _agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) -
 def agreement_sentence(found: Mapping[str, Any]) -> str:
     """What `agreement` found, in a sentence or two."""
     if not found["votes"]:
-        return tr("There are no blind votes of yours that the judge has also judged.")
+        return tr("The judge hasn't judged any of your blind votes.")
     share, low, high, chance = (found[key] / 100 for key in ("share", "low", "high", "by_chance"))
     said = tr("The judge agreed with {agreed:,} of your {rows:,} blind votes ({share:.0%}, {low:.0%} to {high:.0%}); "
               "guessing would agree with {chance:.0%}.", agreed=found["agreed"], rows=found["votes"], share=share,
