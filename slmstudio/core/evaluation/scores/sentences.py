@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slmstudio.core.evaluation.scores import judging, verdicts
@@ -100,5 +100,6 @@ def benchmark_sentence(title: str, compared: list[State]) -> str:
     return " ".join((f"{each['of']}: " if several else "") + verdicts.kept(title, each) for each in compared)
 
 
-_PARTS = {"comparisons": lambda scores: with_losses(_one_by_one(scores["comparisons"])), "group_comparisons": _groups,
-          "judge": _judge, "benchmarks": _benchmarks, "remarks": remarks}
+_PARTS: dict[str, Callable[[State], Any]] = {
+    "comparisons": lambda scores: with_losses(_one_by_one(scores["comparisons"])), "group_comparisons": _groups,
+    "judge": _judge, "benchmarks": _benchmarks, "remarks": remarks}
