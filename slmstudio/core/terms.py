@@ -74,7 +74,8 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
                           noop("It shows how long the rest will take; it says nothing about quality.")),
     "sequence_length": (noop("Sequence length"), noop("The most tokens of one row; longer rows are cut or left out."),
                         noop("Memory grows with it, so choose what your rows need and no more.")),
-    "chat_template": (noop("Chat template"), noop("The markers that show a model where a question ends and an answer begins."),
+    "chat_template": (noop("Chat template"),
+                      noop("The markers that show a model where a question ends and an answer begins."),
                       noop("It must be the one that the model was trained with, or its answers don't end where they "
                            "should.")),
     "checkpoint": (noop("Checkpoint"), noop("The state of a run at one step, saved so that it can be resumed."),
