@@ -115,7 +115,7 @@ def test_all_that_is_missing_is_told_at_once(studio_home, capsys):
     assert said("plan") == "These are missing: '--model', '--data', '--out'."
     assert said("plan", "--data", "rows.jsonl") == "These are missing: '--model', '--out'."
     assert said("plan", "--data", "rows.jsonl", "--model", "m") == "'--out' is missing."
-    assert said("parity") == "These are missing: 'RUN', 'GGUF'."
+    assert said("parity") == "These are missing: 'run', 'gguf'."
 
 
 def test_each_command_has_json():
