@@ -92,7 +92,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
                    noop("How many answers are the same as the reference once case, spaces and punctuation are "
                         "ignored."),
                    noop("It forgives spelling that doesn't matter; other words still count as wrong.")),
-    "number": (noop("Right number"), noop("How many answers contain the number in the reference."),
+    "number": (noop("Correct number"), noop("How many answers contain the number in the reference."),
                noop("It is for sums and amounts; the words around the number don't count.")),
     "pattern": (noop("Pattern met"),
                 noop("How many answers have the form that the row asks for, such as a date or a code."),
