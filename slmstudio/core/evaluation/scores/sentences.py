@@ -90,7 +90,7 @@ def _judge(scores: State) -> State | None:
 
 
 def _benchmarks(scores: State) -> list[State]:
-    return [{**each, "sentence": benchmark_sentence(each["title"], each["comparisons"])}
+    return [{**each, "sentence": benchmark_sentence(each["title"], each["comparisons"]) or each["sentence"]}
             for each in scores["benchmarks"]]
 
 
