@@ -10,7 +10,7 @@ from setup_language import noop, tr
 AGAIN = tr("Then run the same command again: it continues where it stopped.")
 WEB_PAGE = tr("A web page came instead of a package, probably from a proxy or the network's login page. Log in to the "
               "network, or set HTTPS_PROXY.")
-NOT_IN_FOLDER = tr("One of the packages is in none of the folders in PIP_FIND_LINKS. Put it there, or unset "
+NOT_IN_FOLDER = tr("One of the packages isn't in any of the folders in PIP_FIND_LINKS. Put it there, or unset "
                    "PIP_NO_INDEX.")
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 NO_BUILD = ("no matching distribution", "could not find a version")

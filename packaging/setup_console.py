@@ -72,28 +72,38 @@ class Terminal:
 
 
 class JsonLines:
-    """The same as one JSON object a line on stdout, for the setup window and other programs."""
+    """The same as one JSON object a line on stdout, for the setup window and other programs.
+
+    The last line has it all: what each step did, and the exit status.
+    """
+
+    def __init__(self) -> None:
+        self._title, self._done = "", list[dict[str, object]]()
 
     def plan(self, steps: Sequence[str], log: Path) -> None:
         self._say("plan", steps=list(steps), log=str(log))
 
     def step(self, number: int, total: int, title: str, notice: str) -> None:
+        self._title = title
         self._say("step", number=number, total=total, title=title, notice=notice)
 
     def life(self, number: int, text: str, seconds: float) -> None:
         self._say("progress", number=number, text=text, seconds=round(seconds, 1))
 
     def done(self, number: int, remark: str, seconds: float, there_already: bool) -> None:
-        self._say("done", number=number, remark=remark, seconds=round(seconds, 1), there_already=there_already)
+        did = {"remark": remark, "seconds": round(seconds, 1), "there_already": there_already}
+        self._done.append({"title": self._title, **did})
+        self._say("done", number=number, **did)
 
     def broken_off(self) -> None:
         pass
 
     def finished(self, remarks: Sequence[str]) -> None:
-        self._say("finished", remarks=list(remarks))
+        self._say("finished", status=0, remarks=list(remarks), done=self._done)
 
     def failed(self, text: str, tail: str, log: Path, status: int) -> None:
-        self._say("cancelled" if status == 130 else "failed", text=text, tail=tail, log=str(log))
+        self._say("cancelled" if status == 130 else "failed", status=status, text=text, tail=tail, log=str(log),
+                  done=self._done)
 
     def _say(self, event: str, **more: object) -> None:
         print(json.dumps({"event": event, **more}), flush=True)

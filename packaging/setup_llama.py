@@ -81,7 +81,7 @@ class Llama:
             return "" if self._loads() else tr("Its wheel doesn't load on this machine.")
         if self.has_wheel() and self.packages.pip("install", "--no-deps", self.line) and self._loads():
             return ""
-        return tr("There was no wheel of it here.")
+        return tr("No wheel for it was found here.")
 
     def _own_index(self) -> str:
         index = os.environ.get(INDEX, OWN_INDEX)

@@ -1,7 +1,7 @@
 """The terminal: one command per capability. It parses, calls core, and prints; nothing else.
 
-Progress goes to stderr. With --json the last line of stdout is one JSON object. Exit status: 0 done,
-1 failed, 2 the user has to change something.
+Progress goes to stderr. With --json the last line of stdout is one JSON object. Exit status: 0 done; 1 it failed, was
+cancelled, or a check didn't pass; 2 the user has to change something. For a job, `Outcome.exit_status` says which.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": words.HELP},
-    help="Fine-tune a small language model on your own machine, on your own data, offline.",
+    help="Fine-tune a small language model on your own machine, on your own data, offline.\n\n"
+         "Exit status: 0 done; 1 it failed, was cancelled, or a check didn't pass; 2 you have to change something "
+         "first.",
 )
 for room in (runs, data, exports, models, estimate, chat, serve, evaluate, report, place, energy, lock, setup, doctor):
     app.add_typer(room.app)

@@ -30,7 +30,7 @@ TOLD_BEFORE = ("test_problems", "benchmark_data")
 def evaluate(
     run_or_model: Annotated[str, typer.Argument(
         help='A run, by its name or folder; a model folder, a GGUF file or "starter"; or the folder of an evaluation '
-             "that was cut off, to continue it.")],
+             "that was interrupted, to continue it.")],
     test: Annotated[Path | None, typer.Option(help="Test rows, in any file that a dataset may be in. "
                                                                "A run's held-out rows by default.")]
     = None,
@@ -62,9 +62,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
-    """Let a model, or a run's result and its base, answer test rows; score the answers with intervals, and compare.
+    """Let a model, or a run's result and its base, answer test rows; score and compare the answers, with intervals.
 
-    Every batch of answers is kept: an evaluation that was cut off continues when its folder is given.
+    Every batch of answers is kept: to continue an evaluation that was interrupted, give its folder.
     """
     from slmstudio.core.evaluation.request_models import model_at, with_own_name
 
@@ -158,6 +158,8 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
 def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     import time
 
+    from slmstudio.core.evaluation.scoring import read_scores
+
     since = time.time()
     outcome = job.outcome()
     if outcome is None or not outcome.was_successful():
@@ -167,7 +169,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)
-    scores = formats.read("scores", Path(outcome.result["scores"])) or {}
+    scores = read_scores(job.folder) or {}
     advice = _advice(job, scores)
     if as_json:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores,
@@ -196,7 +198,7 @@ def print_advice(advice: Advice | None) -> None:
 
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
-    """Returns the exit status: 2 where the user has to change something."""
+    """Returns the exit status."""
     from slmstudio.core.jobs.advice import go_on
 
     error = outcome.user_error()
@@ -209,7 +211,7 @@ def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
             print_warning(advice)
     if as_json:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
-    return 2 if outcome.state == "failed" and not outcome.details else 1
+    return outcome.exit_status
 
 
 def print_scores(scores: dict[str, Any]) -> None:

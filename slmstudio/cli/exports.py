@@ -61,7 +61,7 @@ def export(
             say(note)
     for failure in failures:
         say(tr("error: {text}", text=failure), file=sys.stderr)
-    return 0 if outcome.was_successful() and not failures else 1
+    return outcome.exit_status or (1 if failures else 0)
 
 
 def _row(file: dict[str, Any]) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def parity(
     outcome = _work(new.parity(run, gguf), "parity")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
-        return 1
+        return outcome.exit_status
     result = outcome.result
     with os_errors_as(tr("Could not save the proof beside the file.")):
         files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))

@@ -7,15 +7,19 @@ import subprocess
 
 import typer
 
+from slmstudio.cli.output import Json
 from slmstudio.core import environment
 
 app = typer.Typer()
 
 
 @app.command()
-def setup() -> int:
-    """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card."""
-    command = environment.command()
+def setup(as_json: Json = False) -> int:
+    """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card.
+
+    With --json each line of stdout is an object: its progress, and last what each step did.
+    """
+    command = [*environment.command(), *(["--json"] if as_json else [])]
     if os.name == "nt":
         return subprocess.call(command)
     # The setup may replace the very Python that runs this, so it takes this process's place.

@@ -94,10 +94,20 @@ def _sentence(error: Any) -> str:
         close = ", ".join(error.possibilities or ())
         return f"{what} {tr('Did you mean: {names}?', names=close)}" if close else what
     if kind == "MissingParameter" and name:
-        return tr("{name} is missing.", name=name)
+        names = [each.get_error_hint() for each in _missing(error)]
+        return tr("{name} is missing.", name=name) if len(names) == 1 else tr(
+            "These are missing: {names}.", names=", ".join(names))
     if kind == "BadParameter" and name:
         return tr("{name} can't be used: {why}.", name=name, why=str(error.message).rstrip("."))
     return str(error.format_message())
+
+
+def _missing(error: Any) -> list[Any]:
+    """All options and arguments that a command needs and hasn't got. What was given is read first, so whatever has no
+    value yet when the first one is missed wasn't given."""
+    values = error.ctx.params
+    return [each for each in error.ctx.command.params
+            if each.required and each.value_is_missing(values.get(each.name))]
 
 
 def show(error: Any, as_json: bool) -> None:

@@ -73,7 +73,8 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
                           noop("It shows how long the rest will take; it says nothing about quality.")),
     "sequence_length": (noop("Sequence length"), noop("The most tokens of one row; longer rows are cut or left out."),
                         noop("Memory grows with it, so choose what your rows need and no more.")),
-    "chat_template": (noop("Chat template"), noop("The marks by which a model tells questions from answers."),
+    "chat_template": (noop("Chat template"),
+                      noop("The markers that show a model where a question ends and an answer begins."),
                       noop("It must be the one that the model was trained with, or its answers don't end where they "
                            "should.")),
     "checkpoint": (noop("Checkpoint"), noop("The state of a run at one step, saved so that it can be resumed."),
@@ -90,7 +91,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
                    noop("How many answers are the same as the reference once case, spaces and punctuation are "
                         "ignored."),
                    noop("It forgives spelling that doesn't matter; other words still count as wrong.")),
-    "number": (noop("Right number"), noop("How many answers contain the number in the reference."),
+    "number": (noop("Correct number"), noop("How many answers contain the number in the reference."),
                noop("It is for sums and amounts; the words around the number don't count.")),
     "pattern": (noop("Pattern met"),
                 noop("How many answers have the form that the row asks for, such as a date or a code."),
@@ -125,7 +126,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
     "context": (noop("Context"),
                 noop("The tokens of question, earlier messages and answer that the model can see at once."),
                 noop("What doesn't fit is forgotten, the oldest messages first.")),
-    "fit_check": (noop("Fit check"), noop("A short trial that measures how much memory a plan takes on this machine."),
+    "fit_check": (noop("Fit check"), noop("A short test that measures how much memory a plan takes on this machine."),
                   noop("It is more certain than the estimate and takes less than a minute.")),
     "packing": (noop("Packing"), noop("Several short rows are put into one sequence."),
                 noop("It saves time and doesn't change what is learned.")),

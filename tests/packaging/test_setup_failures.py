@@ -227,6 +227,7 @@ class TestJson:
         done = [line for line in first if line["event"] == "done"]
         assert [line["number"] for line in done] == list(range(1, 9))
         assert first[-1]["event"] == "finished" and "PyTorch 2.19 works" in first[-1]["remarks"][0]
+        assert first[-1]["status"] == 0 and [each["title"] for each in first[-1]["done"]] == first[0]["steps"]
         assert all(line["there_already"] for line in self.lines(project, 0) if line["event"] == "done"
                    and line["number"] > 1)
 
@@ -234,6 +235,8 @@ class TestJson:
         shutil.rmtree(tmp_path / "wheels")
         last = self.lines(project, 2)[-1]
         assert last["event"] == "failed" and "PyTorch couldn't be installed" in last["text"]
+        assert last["status"] == 2 and [each["title"] for each in last["done"]] == ["System libraries",
+                                                                                      "Python environment"]
 
 
 @pytest.mark.full

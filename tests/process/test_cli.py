@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from support.report_run import ReportRun
 
 from slmstudio import __version__
@@ -103,6 +105,26 @@ def test_training_with_missing_files_is_refused_before_a_run_exists(slmstudio, t
     fields = {problem["field"] for problem in last_json(done)["error"]["problems"]}
     assert fields == {"model", "train_file", "lora_rank"}
     assert not (studio_home / "runs").exists()
+
+
+def test_all_that_is_missing_is_told_at_once(studio_home, capsys):
+    def said(*words: str) -> str:
+        assert commands.main([*words, "--json"]) == 2
+        return json.loads(capsys.readouterr().out.splitlines()[-1])["error"]["what"]
+
+    assert said("plan") == "These are missing: '--model', '--data', '--out'."
+    assert said("plan", "--data", "rows.jsonl") == "These are missing: '--model', '--out'."
+    assert said("plan", "--data", "rows.jsonl", "--model", "m") == "'--out' is missing."
+    assert said("parity") == "These are missing: 'run', 'gguf'."
+
+
+def test_each_command_has_json():
+    def without(one: Any, words: tuple[str, ...]) -> list[str]:
+        below = getattr(one, "commands", {})
+        mine = [] if below or any("--json" in param.opts for param in one.params) else [" ".join(words)]
+        return mine + [each for name, inner in below.items() for each in without(inner, (*words, name))]
+
+    assert without(typer.main.get_command(commands.app), ()) == []
 
 
 def test_unknown_command(slmstudio):

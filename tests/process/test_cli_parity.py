@@ -65,6 +65,6 @@ def test_what_cannot_be_proven_is_said(parity, exported, tmp_path) -> None:
     assert "doesn't exist" in parity(run, tmp_path / "absent.gguf", status=2).stderr
     half = tmp_path / "half.gguf"
     half.write_bytes(gguf.read_bytes()[:2_000_000])
-    done = parity(run, half, "--json", status=1)
+    done = parity(run, half, "--json", status=2)
     assert "truncated" in json.loads(done.stdout.splitlines()[-1])["error"]["what"]
     assert not half.with_suffix(".parity.json").exists()

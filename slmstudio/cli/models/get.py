@@ -80,7 +80,7 @@ def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
         return 1
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)
-        return 2 if outcome.state == "failed" and not outcome.details else 1
+        return outcome.exit_status
     if problem:
         print_error(UserError.from_dict(problem), as_json=False)
     if not as_json:

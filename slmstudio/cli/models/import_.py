@@ -90,7 +90,7 @@ def _do(job: jobs.Job, kind: str, told: dict[str, Any], as_json: bool) -> int:
         outcome = follower.follow(job, tr("import"))
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
-        return 2 if outcome.state == "failed" and not outcome.details else 1
+        return outcome.exit_status
     model = vet.read_vetted(Path(outcome.result["folder"]))
     return _told(kind, model, {**told, "reused": outcome.result["reused"]}, as_json)
 

@@ -180,7 +180,7 @@ def join(
 
 def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any],
                     in_json: dict[str, Any] | None = None) -> int:
-    """Print how a job ended; 0 when it did its work, else 1.
+    """Print how a job ended; returns the exit status.
 
     Args:
         extra: what is printed beside its result.
@@ -196,4 +196,4 @@ def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any],
             for key, value in {**extra, **outcome.result}.items()
         ]
         print_table(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)), rows)
-    return 0 if outcome.was_successful() else 1
+    return outcome.exit_status

@@ -350,7 +350,7 @@ def _binary_format(source: Source, head: bytes) -> str:
                         tr(packed.UNPACK))
     if found == "ods" and source.suffix == ".odt":
         raise UserError(tr("{name} is an OpenDocument text.", name=source.name),
-                        tr("Texts are read from Word and PDF files."), tr("Save it as .docx, and open that file."))
+                        tr("Text is read from Word and PDF files."), tr("Save it as .docx, and open that file."))
     return found
 
 

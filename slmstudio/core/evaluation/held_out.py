@@ -110,7 +110,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     dataset = given.read(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
         raise UserError(tr("{file} has changed since this run learned from it.", file=source.name),
-                        tr("So the rows that were held out can't be told from those that were learned."),
+                        tr("So the rows that were held out can't be told apart from those that were learned."),
                         tr(OTHER_FILE))
     held_out = split.held_out(_single(dataset.records), config.eval_fraction, config.split_seed, config.split_by)
     _refuse(source.name, dataset.layout, int(held_out.sum()))

@@ -16,7 +16,7 @@ from slmstudio.core.evaluation import items_file
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
 from slmstudio.core.evaluation.comparability import asked_how, result_name
 from slmstudio.core.evaluation.paired_benchmarks import compare_questions
-from slmstudio.core.evaluation.scores import model_pairs
+from slmstudio.core.evaluation.scores import model_pairs, sentences
 from slmstudio.core.evaluation.side import Progress, Side
 from slmstudio.core.i18n import tr
 
@@ -96,8 +96,11 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
     if rows is None:
         return Paired(remarks=remarks)
     table = rows.table(progress)
-    comparisons = model_pairs.comparisons(rows.names, table)
-    return Paired(rows, comparisons, remarks + model_pairs.remarks(rows.names, table, comparisons))
+    compared = sentences.with_losses(model_pairs.comparisons(rows.names, table))
+    return Paired(rows, compared, remarks + sentences.remarks({
+        "test": {"rows": len(table), "trained_on": table.trained_on, "groups": {}, "damaged": 0},
+        "comparisons": compared,
+        "models": [{"name": name, "same_tokens": table.same_tokens(place)} for place, name in enumerate(rows.names)]}))
 
 
 def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:

@@ -51,8 +51,8 @@ def compare_questions(title: str, sides: Sequence[Side],
         if progress:
             progress(len(both), len(both))
     corrected = verdicts.holm([pair.found.p for pair in pairs])
-    return [{"of": name, "with": first, "metric": benchmark_rows.METRIC, **pair.said(p, len(pairs)), "main": True,
-             "benchmark": title} for name, pair, p in zip(names, pairs, corrected, strict=True)], remarks
+    return [{"of": name, "with": first, **pair.said(p, len(pairs)), "main": True, "benchmark": title}
+            for name, pair, p in zip(names, pairs, corrected, strict=True)], remarks
 
 
 def _pair(place: int, first: list[float], second: list[float], left_out: int) -> Pair:

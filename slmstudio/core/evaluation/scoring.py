@@ -14,16 +14,16 @@ from slmstudio.core import files, formats
 from slmstudio.core.errors import os_errors_as
 from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
-from slmstudio.core.evaluation.scores import model_pairs
+from slmstudio.core.evaluation.scores import model_pairs, sentences
 from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, voted_pairs
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, MOST_GROUPS, rounded
+from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, rounded
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.votes import store as votes
 
-__all__ = ["SCORES", "Row", "row_scores", "score"]
+__all__ = ["SCORES", "Row", "read_scores", "row_scores", "score"]
 
 PROTOCOL = formats.KINDS["scores"].format
 SCORES = "scores.json"
@@ -53,6 +53,16 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
     return scores
 
 
+def read_scores(job_folder: Path) -> dict[str, Any] | None:
+    """What scores.json holds, with its sentences in the language that is spoken now; None where there is none.
+
+    Raises:
+        UserError: a newer program wrote it.
+    """
+    found = formats.read("scores", job_folder / SCORES)
+    return None if found is None else sentences.spoken(found)
+
+
 def row_scores(job_folder: Path | str) -> list[Row]:
     """All items with the answers and scores of each model, in the order of the test set.
 
@@ -64,11 +74,10 @@ def row_scores(job_folder: Path | str) -> list[Row]:
 
 def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
-    comparisons = model_pairs.comparisons(rows.names, table)
-    judge = _judge(folder)
-    return {"protocol": PROTOCOL, "created": time.time(), "test": _test(rows, table), "models": models,
-            "comparisons": comparisons, "group_comparisons": model_pairs.group_comparisons(rows.names, table),
-            "judge": judge, "remarks": _remarks(rows, table, comparisons)}
+    found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(rows, table), "models": models,
+             "comparisons": sentences.with_losses(model_pairs.comparisons(rows.names, table)),
+             "group_comparisons": model_pairs.group_comparisons(rows.names, table), "judge": _judge(folder)}
+    return {**found, "remarks": sentences.remarks(found)}
 
 
 def _judge(folder: Path) -> dict[str, Any] | None:
@@ -86,14 +95,16 @@ def _judge(folder: Path) -> dict[str, Any] | None:
 def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
     path = rows.request.get("test") or (rows.request.get("benchmark") or {}).get("data")
     return {"path": path, "sha256": rows.sha256, "rows": len(rows), "kinds": dict(table.kinds),
-            "trained_on": table.trained_on}
+            "trained_on": table.trained_on, "damaged": rows.damaged,
+            "groups": {name: len(table.groups(name)) for name in GROUPED_BY}}
 
 
 def _model(rows: Rows, table: ScoreTable, model: int) -> dict[str, Any]:
     groups = {f"by_{name}": {group: _group(table, model, members)
                              for group, members in model_pairs.groups(table, name).items()} for name in GROUPED_BY}
     return {"name": rows.names[model], "rows": table.answered(model), "skipped": table.skipped[model],
-            "scores": _group(table, model), **groups, "speed": table.speeds[model].to_dict()}
+            "same_tokens": table.same_tokens(model), "scores": _group(table, model), **groups,
+            "speed": table.speeds[model].to_dict()}
 
 
 def _group(table: ScoreTable, model: int, members: Any = None) -> dict[str, dict[str, Any]]:
@@ -104,16 +115,4 @@ def _group(table: ScoreTable, model: int, members: Any = None) -> dict[str, dict
             its = interval(counts, metric)
             found[metric.key] = {"value": rounded(its.value), "low": rounded(its.low), "high": rounded(its.high),
                                  "rows": its.rows}
-    return found
-
-
-def _remarks(rows: Rows, table: ScoreTable, comparisons: list[dict[str, Any]]) -> list[str]:
-    """What a reader of the scores should know beside them, in sentences."""
-    found = model_pairs.remarks(rows.names, table, comparisons)
-    for name in GROUPED_BY:
-        if (count := len(table.groups(name))) > MOST_GROUPS:
-            found.append(tr("“{column}” has {count:,} values: only the {most} with the most rows are scored "
-                            "separately, and none that has a single row.", column=name, count=count, most=MOST_GROUPS))
-    if rows.damaged:
-        found.append(ntr("{n:,} damaged line was skipped.", "{n:,} damaged lines were skipped.", rows.damaged))
     return found

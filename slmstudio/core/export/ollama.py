@@ -46,7 +46,7 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     found = ollama_template.take_apart(tokens.template)
     notes = list(found.notes)
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
-        notes.append(tr("Ollama puts {token} first, which the chat template doesn't.", token=tokens.bos))
+        notes.append(tr("Ollama puts {token} first; the chat template doesn't.", token=tokens.bos))
     if tokens.adds_bos:
         found = found.without_bos(tokens.bos)
     path = str(gguf.absolute())
@@ -102,7 +102,7 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
     """
     ollama = program()
     if ollama is None:
-        raise UserError(tr("Ollama isn't installed."), tr("There is no program `ollama` on the PATH."),
+        raise UserError(tr("Ollama isn't installed."), tr("The program `ollama` isn't on the PATH."),
                         tr("Install it, or copy the Modelfile to a machine that has it."))
     file = save(gguf, text)
     with os_errors_as(tr("Could not run ollama create.")):

@@ -142,7 +142,7 @@ MERGED = OtherFormat("MERGED", "-merged",
 ADAPTER = OtherFormat("ADAPTER", "-adapter",
                       noop("The adapter alone, a few megabytes, for vLLM and PEFT on top of the base."), True)
 LORA = OtherFormat("LORA", paths.LORA_ENDING,
-                   noop("The adapter alone for llama.cpp and Ollama; in Chat its strength can be changed."), True)
+                   noop("The adapter alone, for llama.cpp and Ollama. Its strength can be changed in Chat."), True)
 OTHER_FORMATS = (MERGED, ADAPTER, LORA)
 
 

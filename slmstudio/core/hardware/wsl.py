@@ -82,7 +82,7 @@ def slow_place(place: Path, root: Path = _ROOT) -> Finding | None:
                    tr("The folder for runs and models is on a Windows drive, which is slow from inside WSL."),
                    tr("{folder} is reached through Windows: loading models and writing checkpoints takes much "
                       "longer.", folder=place),
-                   tr("Choose a folder on the Linux side in Settings, for example below your home folder."))
+                   tr("Choose a folder on the Linux side in Settings, for example in your home folder."))
 
 
 def _no_driver(root: Path) -> Finding | None:

@@ -32,8 +32,9 @@ def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
         many: the English plural.
         count: how many.
     """
-    whole = int(count) if float(count).is_integer() else count  # gettext warns of 3.0
-    said = speaking.catalogue().ngettext(one, many, whole)  # type: ignore[arg-type]  # its plural rules take fractions
+    # gettext's rules know whole numbers only. Most languages say fractions as they say 2, and those below 1 as 0.
+    whole = int(count) if float(count).is_integer() else 2 if count > 1 else 0
+    said = speaking.catalogue().ngettext(one, many, whole)
     return _filled(said, one if count == 1 else many, {"n": count, **values})
 
 

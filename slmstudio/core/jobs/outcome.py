@@ -41,6 +41,14 @@ class Outcome:
     def was_successful(self) -> bool:
         return self.state in ("finished", "stopped")
 
+    @property
+    def exit_status(self) -> int:
+        """Of the command that waited for it: 0 done, 2 the user has to change something, 1 everything else: it was
+        cancelled or paused, it crashed, or it met a defect."""
+        if self.was_successful():
+            return 0
+        return 2 if self.state == "failed" and not self.details else 1
+
     def user_error(self) -> UserError:
         if self.error:
             return UserError.from_dict(self.error)

@@ -10,12 +10,11 @@ from typing import Any
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names, preferred
 from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scoring import SCORES, read_scores
 from slmstudio.core.files import finite
 from slmstudio.core.i18n import tr
 from slmstudio.core.report import expected
 from slmstudio.core.report.text import exact
-
-SCORES = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         if request is None or request.get("kind") != "evaluate":
             continue
         lost: list[str] = []
-        scores = expected.fit(formats.read("scores", folder / SCORES) or {}, expected.SCORES, lost)
+        scores = expected.fit(read_scores(folder) or {}, expected.SCORES, lost)
         if not lost and (folder / SCORES).exists() and not scores:
             lost.append(tr("everything"))
         ended = jobs.Job(folder).outcome()

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.export import proof
 from slmstudio.core.files import finite
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.report import expected
@@ -215,6 +216,6 @@ def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
     return [Export(path, files.size_of(path),
-                   _fitting(folder.proof(path), expected.PARITY, tr("The proof of {file}", file=path.name), gaps))
+                   _fitting(proof.read(path), expected.PARITY, tr("The proof of {file}", file=path.name), gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]

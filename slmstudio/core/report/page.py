@@ -54,7 +54,7 @@ def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], boo
     out = out or run / FILE
     suffix = out.suffix.lower()
     if suffix not in (".html", ".htm", ".pdf"):
-        raise UserError(tr("{file} can't be written.", file=out.name), tr("A report is an HTML or a PDF file."),
+        raise UserError(tr("{file} can't be written.", file=out.name), tr("A report is an HTML or PDF file."),
                         tr("End its name with .html or .pdf."))
     html = render(gather(run))
     if suffix == ".pdf":

@@ -20,7 +20,7 @@ _SAVED = noop("Checkpoint saved at step {step}")
 _REASONS = {
     "requested": noop("Checkpoint saved at step {step}, requested by the user"),
     "stop": noop("Checkpoint saved at step {step}, before stopping"),
-    "free": noop("Checkpoint saved at step {step}, before its memory was freed"),
+    "free": noop("Checkpoint saved at step {step}, before the memory was freed"),
     "rest": noop("Checkpoint saved at step {step}, before a rest"),
     "best": noop("Checkpoint saved at step {step}, the best so far"),
     "end": noop("Checkpoint saved at step {step}, at the end"),

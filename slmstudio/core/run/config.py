@@ -247,12 +247,12 @@ class RunConfig:
         noop("The longest of these answers, in tokens; with 0, no questions are asked."),
         reason=noop("Long enough to see whether an answer gets better."))
     eval_steps: int = described(20, STEPS, WATCHING, noop("Evaluate every, steps"),
-        noop("How many steps lie between two evaluations."))
+        noop("How many steps there are between two evaluations."))
     tensorboard: bool = described(False, Switch(), WATCHING, noop("TensorBoard files"),
         noop("Also writes the curves as TensorBoard files, into the run's folder."),
         reason=noop("The plots here show the same curves."))
     save_steps: int = described(20, STEPS, SAVING, noop("Checkpoint every, steps"),
-        noop("How many steps lie between two checkpoints."))
+        noop("How many steps there are between two checkpoints."))
     keep_checkpoints: int = described(2, Whole(2, 10**6), SAVING, noop("Checkpoints kept"),
         noop("How many of the newest checkpoints are kept; the best one is always kept."),
         reason=noop("The newest two and the best one are enough."))

@@ -130,15 +130,6 @@ def exported(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def proof(export: Path) -> dict[str, Any]:
-    """What NAME.parity.json says of a file; empty when it was never proven.
-
-    Raises:
-        UserError: a newer program wrote it.
-    """
-    return formats.read("parity", export.with_suffix(".parity.json")) or {}
-
-
 def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
     """Read one run folder.
 

@@ -155,8 +155,8 @@ class PlaceRow(QWidget):
                                            "small")
         self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home()))))
         self.change = SecondaryButton(tr("Change…"),
-                                      tr("Choose another folder, for example on a larger disk. What is kept already "
-                                         "stays where it is."), "small", name="place_change")
+                                      tr("Choose another folder, for example on a larger disk. What is already "
+                                         "saved stays where it is."), "small", name="place_change")
         self.changer = PlaceChanger(self, session)
         self.change.clicked.connect(self.changer.choose)
         self.changer.working.connect(self.change.setDisabled)

@@ -81,7 +81,7 @@ def phase_text(phase: str) -> str:
         "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"),
         "weighing": tr("Weighing"), "checking": tr("Checking"),
         "waiting for machines": tr("Waiting for other machines"),
-        "checking the processes": tr("Checking that all processes are alike"),
+        "checking the processes": tr("Checking that all processes match"),
         "resting": tr("Resting until the machine has cooled"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 

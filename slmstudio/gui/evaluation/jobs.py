@@ -9,10 +9,9 @@ from typing import Any
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation import benchmark_rows
 from slmstudio.core.evaluation.answer_rows import ITEMS
+from slmstudio.core.evaluation.scoring import read_scores
 from slmstudio.core.files import an_object, objects
 from slmstudio.core.jobs.job import Job
-
-SCORES = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     request = formats.read("job", path)
     if request is None or request.get("kind") != "evaluate" or not isinstance(request.get("models"), list):
         return None
-    scores = formats.read("scores", folder / SCORES)
+    scores = read_scores(folder)
     if scores is not None and not isinstance(scores.get("models"), list):
         scores = None
     elif scores is not None:

@@ -29,7 +29,7 @@ class MoreFields(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.longest = spin_box("evaluation_longest", tr("Maximum answer length, tokens"),
-                                tr("Longer answers are cut here. The time grows with the length of the answers."), 1,
+                                tr("Longer answers are cut off here. The longer the answers, the longer it takes."), 1,
                                 LONGEST)
         self.longest.valueChanged.connect(lambda: self.changed.emit())
         self.system = named(QLineEdit(placeholderText=ptr("system prompt", "none")), "evaluation_system",

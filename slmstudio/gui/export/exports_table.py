@@ -10,8 +10,9 @@ from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.export import proof
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.folder import RunSummary, proof
+from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -44,7 +45,7 @@ def read_exports(run: RunSummary) -> list[Export]:
     Raises:
         UserError: a newer program has proven one of them.
     """
-    found = [Export(path, path.stat().st_size, proof(path)) for path in run.exports()]
+    found = [Export(path, path.stat().st_size, proof.read(path)) for path in run.exports()]
     return sorted(found, key=lambda export: -export.bytes)
 
 

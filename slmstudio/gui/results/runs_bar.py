@@ -93,8 +93,8 @@ class RunsBar(QWidget):
         line = self.search.text()
         unknown = self._table.set_filter(line) if self._table.runs.facts else []
         if unknown:
-            text = tr("No run has a field “{name}”. The list of columns shows all fields; put quotation marks around "
-                      "words to search for them as text.", name=unknown[0])
+            text = tr("No run has a field called “{name}”. The list of columns shows all fields. To search for "
+                      "words as text, put quotation marks around them.", name=unknown[0])
         elif line.strip() and not self._table.runs.shown:
             text = tr("No run matches this search.")
         elif line.strip():

@@ -82,7 +82,8 @@ class PlanPanel(Card):
                 if name not in shared:
                     self._add_line(name)
         self.heat = text_label("", "small", wrap=True, name="plan_heat", tone="faint")
-        self.heat.setToolTip(tr("What protects this machine while it trains. Switch to Expert to change it."))
+        self.heat.setToolTip(tr("These settings protect this machine while it trains. Switch to Expert to change "
+                                "them."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)

@@ -283,7 +283,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         wish.eval_rows))
     if wish.template and "chat_template" not in wish.own:
         said = config.reasons["chat_template"]  # warnings follow
-        config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen in the Model tab."))
+        config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen with the model."))
         config.chosen = [name for name in config.chosen if name != "chat_template"]
     return _of_the_data_tab(config, split.keys() - wish.own.keys()), lengths
 
@@ -313,6 +313,6 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
 
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:
     for name in names:
-        config.reasons[name] = tr("Chosen in the Data tab.")
+        config.reasons[name] = tr("Chosen with the data.")
     config.chosen = [name for name in config.chosen if name not in names]
     return config

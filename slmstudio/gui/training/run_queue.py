@@ -131,8 +131,8 @@ class QueueCard(Card):
         super().__init__(title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.start = SecondaryButton(tr("Start next"), tr("Start the first waiting run."), "small", name="queue_start",
-                                     clicked=self.start_wanted)
+        self.start = SecondaryButton(tr("Start next"), tr("Start the first run in the queue."), "small",
+                                     name="queue_start", clicked=self.start_wanted)
         self.header.addWidget(self.start)
         self._area = QScrollArea()
         self._area.setAccessibleName(tr("Waiting runs"))

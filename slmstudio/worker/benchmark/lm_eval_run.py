@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import time
 from collections import defaultdict
@@ -18,7 +17,9 @@ from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.evaluation.scores.model_pairs import rounded
+from slmstudio.core.evaluation.scores.sentences import benchmark_sentence
+from slmstudio.core.i18n import tr
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import question_rows
@@ -26,8 +27,6 @@ from slmstudio.worker.benchmark.few_shot import check_shots
 from slmstudio.worker.benchmark.tasks import Tasks, write_tasks
 from slmstudio.worker.runtime.context import JobContext
 
-KEPT_WITHIN = 2.0
-"""Points: an interval that is wider, and holds zero, doesn't show that knowledge was kept."""
 FOLDER = "benchmark"
 Answers = dict[str, dict[int, float]]
 """Subject: question: 1 for right, 0 for wrong; or a share between, as the probability of what is true."""
@@ -186,13 +185,11 @@ def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) ->
                "by_subject": {subject: _accuracy(list(rows.values()), metric)
                               for subject, rows in sorted(answers.items())}} for name, answers in found.items()]
     pairs = [(name, _difference(found[name], found[names[0]], metric)) for name in names[1:]]
-    several = len(pairs) > 1
-    sentence = " ".join((f"{name}: " if several else "") + verdict(tasks.title, pair) for name, pair in pairs)
+    compared = [{"of": name, "with": names[0], "difference": pair.value, "low": rounded(pair.low),
+                 "high": rounded(pair.high), "p": pair.p, "rows": pair.rows} for name, pair in pairs]
     return {"name": request["name"], "title": tasks.title, "shots": request.get("shots"),
             "limit": request.get("limit"), "models": models, **_data(request),
-            "comparisons": [{"of": name, "with": names[0], "difference": pair.value, "low": pair.low,
-                             "high": pair.high, "p": pair.p, "rows": pair.rows} for name, pair in pairs],
-            "sentence": sentence}
+            "comparisons": compared, "sentence": benchmark_sentence(tasks.title, compared)}
 
 
 def _metric(found: dict[str, Answers]) -> Metric:
@@ -225,22 +222,6 @@ def _accuracy(values: list[float], metric: Metric) -> dict[str, Any]:
 
 def _difference(first: Answers, second: Answers, metric: Metric) -> Difference:
     return compare(_counts(_flat(first)), _counts(_flat(second)), metric)
-
-
-def verdict(title: str, found: Difference) -> str:
-    """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."""
-    half = (found.high - found.low) / 2
-    if not math.isfinite(half):
-        return tr("One question of {benchmark} isn't enough to say anything.", benchmark=title)
-    figures = f"{title} {found.value:+.1f} ± {half:.1f}".replace("-", "−")
-    if found.low > 0:
-        return tr("General knowledge gained: {figures}.", figures=figures)
-    if found.high < 0:
-        return tr("General knowledge lost: {figures}.", figures=figures)
-    if half > KEPT_WITHIN:
-        return ntr("No change that {n:,} question can show: {figures}.",
-                   "No change that {n:,} questions can show: {figures}.", found.rows, figures=figures)
-    return tr("General knowledge kept: {figures}.", figures=figures)
 
 
 def _write(job: JobContext, result: dict[str, Any]) -> dict[str, Any]:

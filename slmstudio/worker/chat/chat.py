@@ -53,8 +53,8 @@ def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[Ch
         if offload.layers == 0:
             raise
         return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers,
-                                                             tr("On the processor: the card's memory was used up by "
-                                                                "something else in the meantime."))
+                                                             tr("On the processor: another program has used up the "
+                                                                "card's memory."))
 
 
 def create(emit: Callable[..., None]) -> ChatService:

@@ -67,7 +67,7 @@ class Patience:
         wait = asked if asked is not None else WAITS[failures - 1] if failures else AT_ONCE
         if wait > LONGEST:
             return None
-        self._tell(tr("The connection broke. Trying again in {duration}.",
+        self._tell(tr("The connection was lost. Trying again in {duration}.",
                       duration=format_duration(wait)) if broken else
                    tr("The hub is busy. Trying again in {duration}.", duration=format_duration(wait)))
         return wait

@@ -53,7 +53,7 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
                          tr("Make a new one on the hub and enter it: {command}", command=put_in))
     if gated and token is None:
         return UserError(what,
-                         tr("Its owner lets in only those who have accepted its licence, and there is no token to say "
+                         tr("Only people who have accepted its licence can download it, and there's no token to say "
                             "who you are."),
                          tr("Accept the licence on the model's page ({page}), then enter a token: {command}", page=page,
                             command=put_in))

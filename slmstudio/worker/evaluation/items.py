@@ -96,7 +96,7 @@ def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: P
     except ReadingCancelled:
         raise
     except UserError as error:
-        job.warn("overlap_unknown", tr("It isn't known whether test rows were trained on: {reason}",
+        job.warn("overlap_unknown", tr("It isn't known whether the model was trained on test rows: {reason}",
                                        reason=error.what))
         return items
     found = find_overlap(items, rows, same_file=sha256 == test.sha256, cancelled=job.cancelled)

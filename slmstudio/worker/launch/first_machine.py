@@ -90,7 +90,7 @@ class FirstMachine:
         if len(self._joined) == 1:
             host = self._joined[0]["host"]
             error = UserError(tr("The machine {host} is gone.", host=host),
-                              tr("It was switched off, its program was closed, or the network connection broke."),
+                              tr("It was switched off, its program was closed, or the network connection was lost."),
                               tr("The run can be resumed, with or without it."))
             return jobs.Outcome("crashed", error.to_dict())
         return None

@@ -92,7 +92,7 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
         node, peers = place.wait()
     except DistError as error:
         raise UserError(tr("The first machine is no longer waiting: the run was ended there, or the connection "
-                           "broke."), "",
+                           "was lost."), "",
                         tr("Start it there again, and copy the new command.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(tr("What the machine at {host}:{port} says can't be understood.", host=host, port=port),

@@ -31,7 +31,7 @@ def reach(host: str, port: int) -> tuple[str, str]:
                            host=host), "", remedy) from error
     except TimeoutError as error:
         raise UserError(tr("{host}:{port} didn't answer within {seconds:.0f} seconds: the machine is off, or a "
-                           "firewall drops the connection.", host=host, port=port, seconds=CONNECT_SECONDS),
+                           "firewall is blocking the connection.", host=host, port=port, seconds=CONNECT_SECONDS),
                         "",
                         " ".join((tr("Open TCP port {port} on the first machine for this one.", port=port),
                                   remedy))) from error

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from slmstudio.core.export.proof import MOST_DIFFERENT
 from slmstudio.worker.model import probes
 
 _LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -72,8 +73,6 @@ NEAREST = ("granite-embed-multi-97m",)
 """Those that may stand in where none cuts alike: Phi-4 mini's tokenizer and its relatives, whose capitals with accents
 llama.cpp takes for small letters too. Its "gpt-4o" is worse: it cuts every word in an Indian script at its vowel
 signs."""
-MOST_DIFFERENT = 0.01
-"""The share of texts that such a tokenizer may split differently."""
 
 
 def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, llama
+from slmstudio.core.export import proof
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import tr
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.model.mapped_file import kept_small
 from slmstudio.worker.parity import answers, tokens, weights
-from slmstudio.worker.parity import checks as parity_checks
 from slmstudio.worker.parity.llama_file import LlamaFile
 from slmstudio.worker.parity.llama_logits import LlamaLogits
 from slmstudio.worker.parity.reference import Reference, measure
@@ -53,7 +53,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         kind: its quantization type; None reads it from the file.
 
     Returns:
-        `{"format", "passed", "verdict", "failures": [sentence], "checks": [`parity_checks.Check`], "type", "sha256"}`
+        `{"format", "passed", "verdict", "failures": [sentence], "checks": [`proof.Check`], "type", "sha256"}`
         and the figures of `parity_tokens`, `parity_weights` and `parity_answers`.
 
     Raises:
@@ -63,11 +63,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         found, metadata = _compare(job, reference, gguf)
     ftype = int(metadata.get("general.file_type", -1))
     kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)
-    checks = [*parity_checks.token_checks(found), *parity_checks.weight_checks(found),
-              *parity_checks.answer_checks(found, kind)]
-    failures = [check.remedy for check in checks if check.passed is False]
-    return {**formats.stamp("parity"), "passed": not failures, "verdict": _verdict(found, failures),
-            "failures": failures, "checks": [check.to_dict() for check in checks], **found,
+    return {**formats.stamp("parity"), **proof.told(found, kind), **found,
             "type": kind.name if kind else tr("file type {number}", number=ftype), "sha256": files.sha256_of(gguf)}
 
 
@@ -87,23 +83,3 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
         logits.close()
         file.close()
     return found, file.metadata
-
-
-def _verdict(found: dict[str, Any], failures: list[str]) -> str:
-    if failures:
-        more = len(failures) - 1
-        return f"{failures[0]} {ntr('And {n} more.', 'And {n} more.', more)}" if more else failures[0]
-    if other := found["token_ids_differ"]:
-        said = [tr("Same tokens in {same:,} of {texts:,} texts and same prompt in {prompts:,} conversations.",
-                   same=found["texts"] - other, texts=found["texts"], prompts=found["prompts"]),
-                tr("All {own:,} of your conversations are among them. {other:,} of our texts differ, such as "
-                   "{example!r}, which llama.cpp can't split in the same way.", own=found["user_conversations"],
-                   other=other, example=found["token_ids_example"][0])]
-    else:
-        said = [tr("Same tokens in {texts:,} texts and same prompt in {prompts:,} conversations.",
-                   texts=found["texts"], prompts=found["prompts"])]
-    said.append(tr("The answers weren't compared.") if found["positions"] == 0 else
-                tr("The first choice is the same at {share:.1%} of {positions} positions (NMSE {nmse:.1e}, perplexity "
-                   "{change:+.2%}).", share=found["top1"], positions=found["positions"], nmse=found["nmse"],
-                   change=found["perplexity_change"]))
-    return " ".join(said)

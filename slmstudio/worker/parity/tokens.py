@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.export.proof import end_figure
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.parity.llama_logits import LlamaLogits
@@ -72,8 +73,8 @@ def compare_end(reference: Reference, vocab: LlamaVocab, logits: LlamaLogits) ->
         if not vocab.ends(generated[-1]):
             wrong = ntr("an answer continued for {n} token where the model ends it",
                         "an answer continued for {n} tokens where the model ends it", len(generated))
-    figure = wrong or (tr("ends") if generated else tr("ends, not tried: the model itself didn't end any answer"))
-    return {"stops_at_end_of_turn": not wrong, "stop_figure": figure, "generated": generated}
+    found = {"stops_at_end_of_turn": not wrong, "stop_figure": wrong, "generated": generated}
+    return {**found, "stop_figure": end_figure(found)}
 
 
 def _wrong_end(reference: Reference, vocab: LlamaVocab) -> str:

@@ -102,8 +102,11 @@ class JobContext:
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 
     def check_cancelled(self) -> None:
-        """Called between two pieces of work; rests while the machine must cool. Raises Cancelled: the user asked the job
-        to end."""
+        """Called between two pieces of work; rests while the machine must cool.
+
+        Raises:
+            Cancelled: the user asked this job to end.
+        """
         while True:
             if self.cancelled():
                 raise Cancelled

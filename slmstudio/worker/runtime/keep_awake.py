@@ -44,5 +44,5 @@ class Awake:
         if self._told:
             return
         self._told = True
-        reason = "" if works else tr("This system has no way to prevent sleep. Turn sleep off in the energy settings.")
+        reason = "" if works else tr("This system has no way to prevent sleep. Turn sleep off in the power settings.")
         self._job.emit("sleep_prevented", on=works, reason=reason)

@@ -96,6 +96,6 @@ def explained(error: BaseException, what: str) -> UserError | None:
                          tr("The hub's name can't be looked up: there's no network, or its address is misspelt."),
                          tr("Check the network and try again."))
     if found & _UNREACHABLE:
-        return UserError(what, tr("The hub can't be reached, or the connection broke."),
+        return UserError(what, tr("The hub can't be reached, or the connection was lost."),
                          tr("Check the network and the proxy, then try again."))
     return None

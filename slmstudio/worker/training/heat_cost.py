@@ -47,7 +47,7 @@ class Holding:
         if self._on:
             self._on = False
             self._emit("guard_resume", step, guard, why=HOLD, seconds=round(max(0.0, self._rested - unrested), 1),
-                       message=tr("Training isn't held back any more."))
+                       message=tr("Training no longer rests between steps."))
 
     def _emit(self, kind: str, step: int, guard: Guard, **more: object) -> None:
         heat = guard.heat

@@ -52,9 +52,12 @@ def test_hindi_has_its_words_and_groups_of_digits(own: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_whole_number_is_counted_whatever_its_type(own: Path) -> None:
+def test_numbers_are_counted_whatever_their_type(own: Path) -> None:
     i18n.use("hi")
     assert [i18n.ntr("{n:,} row", "{n:,} rows", n) for n in (1.0, 3.0)] == ["1.0 पंक्ति", "3.0 पंक्तियाँ"]
+    assert [i18n.ntr("{n:,} row", "{n:,} rows", n) for n in (0.5, 2.5)] == ["0.5 पंक्ति", "2.5 पंक्तियाँ"]
+    i18n.use("en")
+    assert [i18n.ntr("{n} epoch", "{n} epochs", n) for n in (0.5, 1, 1.5)] == ["0.5 epochs", "1 epoch", "1.5 epochs"]
 
 
 def test_a_translation_that_does_not_fit_gives_way_to_the_english(own: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -60,3 +60,12 @@ def test_a_link_that_a_job_left_in_a_files_place_is_not_written_through(tmp_path
     with pytest.raises(OSError, match="symbolic link"):
         jobs.write_outcome(job.folder, jobs.Outcome("finished"))
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("outcome", "status"), [
+    (jobs.Outcome("finished"), 0), (jobs.Outcome("stopped"), 0),
+    (jobs.Outcome("failed", {"what": "The file is damaged."}), 2),
+    (jobs.Outcome("failed", {"what": "Something went wrong."}, "Traceback"), 1),
+    (jobs.Outcome("crashed"), 1), (jobs.Outcome("cancelled"), 1), (jobs.Outcome("paused"), 1)])
+def test_the_exit_status_says_who_has_to_do_something(outcome, status):
+    assert outcome.exit_status == status

@@ -28,7 +28,7 @@ def mmlu(difference: float, low: float, high: float) -> dict:
     return {"protocol": 1, "created": scores()["created"] + 9, "test": None, "models": [], "comparisons": [],
             "judge": None, "benchmarks": [{
                 "name": "mmlu", "title": "MMLU", "shots": 5, "limit": 50, "data": "/data/mmlu",
-                "models": [model("base", 59.8), model("tuned", 59.1)], "sentence": "What MMLU says.",
+                "models": [model("base", 59.8), model("tuned", 59.1)], "sentence": "What MMLU said.",
                 "comparisons": [{"of": "tuned", "with": "base", "difference": difference, "low": low, "high": high,
                                  "p": 0.2, "rows": 200}]}]}
 
@@ -39,11 +39,12 @@ def test_a_benchmark_alone_and_beside_a_test_set(tmp_path, page):
     shown = page(run.folder)
     assert "All 59.8 57.8 to 61.8 59.1 57.1 to 61.1 200 anatomy 59.8 57.8 to 61.8 59.1 57.1 to 61.1 50" in shown.text
     assert "Examples before each question: 5. At most 50 questions per subject." in shown.text
-    assert '<li class="">What MMLU says.</li>' in shown.html and "No test set of your own was evaluated" in shown.text
+    assert '<li class="">General knowledge kept: MMLU −0.7 ± 1.1.</li>' in shown.html
+    assert "No test set of your own was evaluated" in shown.text
     run.evaluate(scores={**scores(), "benchmarks": mmlu(-3, -5, -1)["benchmarks"], "created": scores()["created"] + 20},
                  benchmark={"name": "mmlu"}, test="questions.jsonl")
     shown = page(run.folder)
-    assert '<li class="bad">What MMLU says.</li>' in shown.html and "52.4 49.2 to 55.6" in shown.text
+    assert '<li class="bad">General knowledge lost: MMLU ' in shown.html and "52.4 49.2 to 55.6" in shown.text
 
 
 def test_the_page_speaks_the_language_of_the_moment(tmp_path, page):

@@ -13,12 +13,12 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import ballots
 from slmstudio.core.evaluation import request as requests
-from slmstudio.core.evaluation.scoring import row_scores
+from slmstudio.core.evaluation.scoring import SCORES, row_scores
 from slmstudio.core.votes.store import BEST
 from slmstudio.gui.common import tasks
 from slmstudio.gui.evaluation.answers import votes
 from slmstudio.gui.evaluation.choice import BENCHMARK, EvaluationChoice
-from slmstudio.gui.evaluation.jobs import SCORES, read_evaluation
+from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.evaluation.panel import make_job
 from slmstudio.gui.evaluation.preview import earlier_seconds
 from slmstudio.gui.evaluation.scores import ALL, CATEGORY, LANGUAGE, ScoresView

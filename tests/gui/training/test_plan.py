@@ -221,7 +221,7 @@ def test_the_template_chosen_for_a_base_model_is_in_the_plan_until_the_plan_choo
         session.choose_template(base, "vicuna")
     config = planned.planning.config
     assert config.chat_template == "vicuna"
-    assert config.reasons["chat_template"].startswith("Chosen in the Model tab. <|endoftext|>, which ends each turn, ")
+    assert config.reasons["chat_template"].startswith("Chosen with the model. <|endoftext|>, which ends each turn, ")
     planned.plan._mode.set_current(1)
     choose(planned, "chat_template", "alpaca")
     wait_for_plan(qtbot, planned)

@@ -178,12 +178,12 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     qtbot.waitUntil(lambda: planned.planning.config.train_file == str(more), timeout=15_000)
     config = planned.planning.config
     assert (config.start_from, config.eval_fraction, config.split_seed) == (str(finished), 0.25, 3)
-    assert config.reasons["eval_fraction"] == "Chosen in the Data tab."
+    assert config.reasons["eval_fraction"] == "Chosen with the data."
     session.set_dataset(reader.read_dataset(more), None, 0.1, 3)
     qtbot.waitUntil(lambda: planned.planning.config.eval_fraction == 0.1, timeout=15_000)
     config = planned.planning.config
     assert config.reasons["eval_fraction"].startswith("Only 1 distinct row is held back"), "nobody chose that share"
-    assert config.reasons["split_seed"] == "Chosen in the Data tab." and "eval_fraction" not in config.chosen
+    assert config.reasons["split_seed"] == "Chosen with the data." and "eval_fraction" not in config.chosen
     planned.planning.decide("epochs", "2")
     qtbot.waitUntil(lambda: planned.planning.config.epochs == 2, timeout=15_000)
     press(qtbot, planned, "plan_afresh")

@@ -97,6 +97,6 @@ def test_a_way_that_drops_everything_is_named_by_who_knocks(first, start, spaces
     second = new.join(FIRST, 29500, "ab" * 8)
     start(second, 1)
     assert second.wait().user_error().what == (
-        f"{FIRST}:29500 didn't answer within 20 seconds: the machine is off, or a firewall drops the connection.")
+        f"{FIRST}:29500 didn't answer within 20 seconds: the machine is off, or a firewall is blocking the connection.")
     first.send("stop")
     assert first.wait().state == "cancelled"

@@ -16,7 +16,6 @@ from support import gguf_models, mmlu_folder
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.scores.comparison import Difference
 from slmstudio.core.jobs import processes
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import lm_eval_run
@@ -245,14 +244,3 @@ def test_scores_that_are_no_yes_or_no_are_compared_as_shares(tiny_model, tmp_pat
     assert not metric.yes_or_no and found.p < 0.001
     assert found.value == pytest.approx(1.1, abs=0.05) and found.value - 0.1 < found.low < found.value < found.high
     assert lm_eval_run._metric({"base": {"q": {0: 1.0, 1: 0.0}}}).yes_or_no
-
-
-def test_the_sentence_claims_no_more_than_the_questions_show():
-    def said(value: float, half: float, rows: int = 400) -> str:
-        return lm_eval_run.verdict("MMLU", Difference(value, value - half, value + half, 0.5, rows, None))
-
-    assert said(-0.7, 1.1) == "General knowledge kept: MMLU −0.7 ± 1.1."
-    assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."
-    assert said(3.0, 1.0) == "General knowledge gained: MMLU +3.0 ± 1.0."
-    assert said(-0.7, 9.0, 40) == "No change that 40 questions can show: MMLU −0.7 ± 9.0."
-    assert said(0.0, float("inf"), 1) == "One question of MMLU isn't enough to say anything."

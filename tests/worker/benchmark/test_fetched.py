@@ -151,7 +151,7 @@ def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp
     hub.mode = "html"
     assert "What answered isn't the hub" in refused("arc_easy")
     hub.mode = "half"
-    assert "the connection broke" in refused("arc_easy")
+    assert "the connection was lost" in refused("arc_easy")
     hub.stop()
     assert "The hub can't be reached" in refused("arc_easy")
     with pytest.raises(UserError) as caught:

@@ -85,7 +85,7 @@ def test_a_connection_that_breaks_again_and_again_is_resumed(hub, repository, tm
     assert len(begins) == -(-len(repository["model.safetensors"]) // hub.cut) and begins == sorted(begins)
     assert hub.served == sum(len(repository[name]) for name in KEPT - {"source.json"}), "nothing was sent twice"
     waits = [event["message"] for event in gguf_models.events(tmp_path / "job") if event["type"] == "warning"]
-    assert waits and set(waits) == {"The connection broke. Trying again in 0.2 s."}
+    assert waits and set(waits) == {"The connection was lost. Trying again in 0.2 s."}
 
 
 def test_pause_keeps_what_has_arrived_and_cancel_does_not(hub, repository, tmp_path):

@@ -106,7 +106,7 @@ def test_without_a_network_it_is_said_at_once(hub, work):
         closed.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
     said: list[dict[str, Any]] = []
-    assert "The hub can't be reached, or the connection broke. Check the network" in refused(
+    assert "The hub can't be reached, or the connection was lost. Check the network" in refused(
         work, endpoint=endpoint, said=said)
     assert not any("waiting" in each for each in said), "not tried again"
     assert "The hub's name can't be looked up" in refused(work, endpoint="http://no-such-host.invalid")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gguf
 import numpy as np
 import pytest
+from core.export.test_proof import WEIGHTS, failed
 from gguf import quants
-from worker.parity.test_checks import WEIGHTS, failed
 
+from slmstudio.core.export.proof import weight_checks
 from slmstudio.worker.model import ggml_blocks
-from slmstudio.worker.parity.checks import weight_checks
 from slmstudio.worker.parity.reference import Layer, layer_inputs
 from slmstudio.worker.parity.weights import LOW_ROUNDING, ROUNDING, Strength
 

@@ -136,7 +136,8 @@ def _rising(found: Evidence) -> Iterator[Proposal]:
 def _unmoved(found: Evidence) -> Iterator[Proposal]:
     rate = float(f"{found.learning_rate * 3:.1g}")
     yield Proposal(AGAIN, tr("Train again with a learning rate of {rate:g}", rate=rate),
-                   tr("The loss hardly moved at {rate:g}.", rate=found.learning_rate), {"learning_rate": rate})
+                   tr("The loss hardly changed at a learning rate of {rate:g}.", rate=found.learning_rate),
+                   {"learning_rate": rate})
     yield Proposal(TRAIN, ntr("Train {n} more epoch", "Train {n} more epochs", 3), tr("A few steps teach little."),
                    {"epochs": 3.0})
 

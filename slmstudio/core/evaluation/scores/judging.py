@@ -91,9 +91,12 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         a, b = str(line.get("a")), str(line.get("b"))
         pairs.setdefault(frozenset((a, b)), _Pair(a, b, {})).add(line)
     found = [_counted(pair) for pair in pairs.values()]
-    for each, p in zip(found, holm([each["p"] for each in found]), strict=True):
-        each["p"] = p
-        each["sentence"] = _sentence(each)
+    return told([{**each, "p": p} for each, p in zip(found, holm([each["p"] for each in found]), strict=True)])
+
+
+def told(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `judge_summary` returns of pairs that have no sentences yet, or sentences in another language."""
+    found = [{**pair, "sentence": _sentence(pair)} for pair in pairs]
     return {"pairs": found, "sentence": " ".join(each["sentence"] for each in found)}
 
 
@@ -200,23 +203,33 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
         would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None where it has no meaning),
         "sentence"}.
     """
+    found = _agreement(pairs, lines)
+    return {**found, "sentence": agreement_sentence(found)}
+
+
+def _agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     judged = _Pair("a", "b", {})
     for line in lines:
         judged.add({**line, "a": "a", "b": "b"})
     said = judged.winners()
     both = [(pair.winner, said[pair.id]) for pair in pairs if pair.id in said]
     if not both:
-        return {"votes": 0, "agreed": 0, "share": None, "low": None, "high": None, "by_chance": None, "kappa": None,
-                "sentence": tr("There are no blind votes of yours that the judge has also judged.")}
+        return {"votes": 0, "agreed": 0, "share": None, "low": None, "high": None, "by_chance": None, "kappa": None}
     rows, agreed = len(both), sum(user == judge for user, judge in both)
     low, high = wilson(agreed / rows, rows, normal_quantile())
     users, judges = Counter(user for user, _ in both), Counter(judge for _, judge in both)
     chance = sum(users[each] * judges[each] for each in WINNERS) / rows**2
-    sentence = tr("The judge agreed with {agreed:,} of your {rows:,} blind votes ({share:.0%}, {low:.0%} to "
-                  "{high:.0%}); guessing would agree with {chance:.0%}.", agreed=agreed, rows=rows,
-                  share=agreed / rows, low=low, high=high, chance=chance)
-    if low <= chance:
-        sentence += " " + tr("So don't rely on it.")
     return {"votes": rows, "agreed": agreed, "share": round(100 * agreed / rows, 6), "low": round(100 * low, 6),
             "high": round(100 * high, 6), "by_chance": round(100 * chance, 6),
-            "kappa": round((agreed / rows - chance) / (1 - chance), 6) if chance < 1 else None, "sentence": sentence}
+            "kappa": round((agreed / rows - chance) / (1 - chance), 6) if chance < 1 else None}
+
+
+def agreement_sentence(found: Mapping[str, Any]) -> str:
+    """What `agreement` found, in a sentence or two."""
+    if not found["votes"]:
+        return tr("The judge hasn't judged any of your blind votes.")
+    share, low, high, chance = (found[key] / 100 for key in ("share", "low", "high", "by_chance"))
+    said = tr("The judge agreed with {agreed:,} of your {rows:,} blind votes ({share:.0%}, {low:.0%} to {high:.0%}); "
+              "guessing would agree with {chance:.0%}.", agreed=found["agreed"], rows=found["votes"], share=share,
+              low=low, high=high, chance=chance)
+    return said if low > chance else " ".join((said, tr("So don't rely on it.")))

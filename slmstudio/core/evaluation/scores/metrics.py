@@ -227,7 +227,7 @@ METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("accuracy_norm", noop("percent accuracy by length"), noop("Accuracy, by length"),
            noop("The same, with each choice's likelihood divided by its length, in %."),
            ("choice",), 2, _share, _accuracy_norm, yes_or_no=True, reads_text=False),
-    Metric("numeric", noop("percent right numbers"), noop("Right number"),
+    Metric("numeric", noop("percent correct numbers"), noop("Correct number"),
            noop("Share of answers that end with the reference's number, in %."), ("number",), 2, _share, _numeric,
            yes_or_no=True),
     Metric("pattern", noop("percent matches of the pattern"), noop("Pattern met"),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric, main_metric
-from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scores.score_table import Places, ScoreTable
@@ -40,19 +39,9 @@ def comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
         pairs = [pair for model in range(1, len(names)) if (pair := _pair(metric, table, model))]
         corrected = verdicts.holm([pair.found.p for pair in pairs])
         for pair, p in zip(pairs, corrected, strict=True):
-            found.append({"of": names[pair.model], "with": names[0], "metric": metric.key, **pair.said(p, len(pairs))})
+            found.append({"of": names[pair.model], "with": names[0], **pair.said(p, len(pairs))})
     main = main_metric({each["metric"]: None for each in found}, [kind for kind, _ in table.kinds.most_common()])
-    return _with_losses([{**each, "main": each["metric"] == main} for each in found])
-
-
-def _with_losses(compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where the score that decides tells nothing and the loss does, the sentence says that too: training lowers a loss
-    long before the written answers are any better."""
-    losses = {each["of"]: each for each in compared if each["metric"] == "loss" and each["verdict"] != verdicts.UNKNOWN}
-    return [{**each, "sentence": tr("{verdict} The loss does show a difference. {loss_verdict}",
-                                    verdict=each["sentence"], loss_verdict=losses[each["of"]]["sentence"])}
-            if each["main"] and each["verdict"] == verdicts.UNKNOWN and each["of"] in losses else each
-            for each in compared]
+    return [{**each, "main": each["metric"] == main} for each in found]
 
 
 def group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -68,30 +57,7 @@ def group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str
         corrected = verdicts.holm([pair.found.p for _, pair in pairs])
         for (group, pair), p in zip(pairs, corrected, strict=True):
             found.setdefault(name, {}).setdefault(group, []).append(
-                {"of": names[pair.model], "with": names[0], "metric": pair.metric.key, **pair.said(p, len(pairs))})
-    return found
-
-
-def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]]) -> list[str]:
-    """What a reader of the comparisons should know beside them, in sentences."""
-    found = []
-    left_out = max((each["left_out"] for each in compared), default=0)
-    if left_out:
-        found.append(tr("Comparisons leave out {left_out:,} of {rows:,} rows, because one of the models didn't answer "
-                        "them.", left_out=left_out, rows=len(table)))
-    others = [names[model] for model in range(1, len(names)) if not table.same_tokens(model)]
-    if others:
-        found.append(tr("The loss isn't compared: the two models split text into different tokens.")
-                     if len(names) == 2 else
-                     tr("The loss isn't compared with that of {first} for these models, which split text into "
-                        "different tokens: {others}.", first=names[0], others=", ".join(others)))
-    if table.trained_on:
-        found.append(tr("{trained_on:,} of {rows:,} rows were in the training data. A good answer to them shows "
-                        "memory, not skill.", trained_on=table.trained_on, rows=len(table)))
-    main = next((METRICS[each["metric"]].name for each in compared if each["main"]), None)
-    if main and len({each["metric"] for each in compared}) > 1:
-        found.append(tr("Judge by {metric}, which was chosen before anything was measured: of 20 scores that are "
-                        "really equal, one differs by chance.", metric=tr(main)))
+                {"of": names[pair.model], "with": names[0], **pair.said(p, len(pairs))})
     return found
 
 
@@ -116,14 +82,21 @@ class Pair:
     left_out: int
 
     def said(self, p: float, tests: int) -> dict[str, Any]:
+        """The comparison as in scores.json, without the names of the two models.
+
+        Args:
+            p: corrected for the number of `tests`.
+        """
         verdict = verdicts.verdict(self.metric, self.of, self.with_, self.found, p)
-        sentence = verdicts.sentence(self.metric, self.of, self.with_, self.found, p, tests)
         needed = self.found.rows_needed
         open_ = verdict == verdicts.UNKNOWN and needed is not None and needed > self.found.rows
-        return {"difference": rounded(self.found.value), "low": rounded(self.found.low),
-                "high": rounded(self.found.high), "p": p, "p_uncorrected": self.found.p, "rows": self.found.rows,
-                "left_out": self.left_out, "rows_needed": needed if open_ else None, "verdict": verdict,
-                "same": self.same == verdicts.SAME_ANSWERS, "sentence": tr(self.same) if self.same else sentence}
+        found = {"metric": self.metric.key, "score": rounded(self.of), "other": rounded(self.with_),
+                 "difference": rounded(self.found.value), "low": rounded(self.found.low),
+                 "high": rounded(self.found.high), "p": p, "p_uncorrected": self.found.p, "tests": tests,
+                 "rows": self.found.rows, "left_out": self.left_out, "rows_needed": needed if open_ else None,
+                 "verdict": verdict, "same": self.same == verdicts.SAME_ANSWERS,
+                 "same_scores": self.same == verdicts.SAME_SCORES}
+        return {**found, "sentence": verdicts.sentence(found)}
 
 
 def _pair(metric: Metric, table: ScoreTable, model: int, members: Any = None) -> Pair | None:

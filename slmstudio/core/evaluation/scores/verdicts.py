@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from slmstudio.core.evaluation.scores.comparison import Difference
-from slmstudio.core.evaluation.scores.metrics import Metric
+from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.votes.tally import LEVEL
 
 BETTER, WORSE, UNKNOWN = "better", "worse", "unknown"
 SAME_ANSWERS = noop("The answers are the same.")
 SAME_SCORES = noop("Every row has the same score.")
+KEPT_WITHIN = 2.0
+"""Points: an interval that is wider, and holds zero, doesn't show that knowledge was kept."""
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -37,45 +40,78 @@ def verdict(metric: Metric, of: float, with_: float, found: Difference, p: float
     Args:
         p: the test's, corrected where there are several.
     """
-    shown = score_text(metric, of) != score_text(metric, with_)
+    shown = score_text(metric.key, of) != score_text(metric.key, with_)
     if p >= LEVEL or found.low <= 0 <= found.high or not shown:
         return UNKNOWN
     return BETTER if (found.value > 0) == metric.higher_is_better else WORSE
 
 
-def sentence(metric: Metric, of: float, with_: float, found: Difference, p: float, tests: int = 1) -> str:
-    """The comparison in one line.
+def sentence(comparison: Mapping[str, Any]) -> str:
+    """A comparison in one line.
 
     Args:
-        tests: how many models were compared, where p is corrected for that.
+        comparison: as in scores.json: {"metric", "score", "other" (the score it is held against), "difference", "low",
+            "high", "p", "tests" (how many comparisons p is corrected for), "rows", "rows_needed", "verdict", "same"
+            (the answers are), "same_scores"}; a figure without a bound is None.
+
+    Raises:
+        KeyError, TypeError, ValueError: it isn't whole.
     """
-    values = {"score": score_text(metric, of), "other": score_text(metric, with_), "metric": tr(metric.name),
-              "low": score_text(metric, found.low), "high": score_text(metric, found.high), "p": p_text(p)}
-    if tests > 1:
-        values["p"] = tr("{p} (corrected for {tests} comparisons)", p=values["p"], tests=tests)
-    said = verdict(metric, of, with_, found, p)
-    if said != UNKNOWN:
-        values["difference"] = score_text(metric, found.value)
+    if comparison["same"]:
+        return tr(SAME_ANSWERS)
+    if comparison["same_scores"]:
+        return tr(SAME_SCORES)
+    metric, p, low, high = (comparison[key] for key in ("metric", "p", "low", "high"))
+    values = {"score": score_text(metric, comparison["score"]), "other": score_text(metric, comparison["other"]),
+              "metric": tr(METRICS[metric].name), "low": score_text(metric, low), "high": score_text(metric, high),
+              "p": p_text(p)}
+    if comparison["tests"] > 1:
+        values["p"] = tr("{p} (corrected for {tests} comparisons)", p=values["p"], tests=comparison["tests"])
+    if comparison["verdict"] != UNKNOWN:
+        values["difference"] = score_text(metric, comparison["difference"])
         return tr("Better: {score} against {other} {metric} (difference {difference}, {low} to {high}), {p}.",
-                  **values) if said == BETTER else tr(
+                  **values) if comparison["verdict"] == BETTER else tr(
                   "Worse: {score} against {other} {metric} (difference {difference}, {low} to {high}), {p}.", **values)
     # Few rows with much to gain can move a test while the interval still has room for no difference at all.
-    if p >= LEVEL or not found.low <= 0 <= found.high:
+    if p >= LEVEL or (low is not None and low > 0) or (high is not None and high < 0):
         scores = tr("{score} against {other} {metric}, {p}.",
                     **{name: values[name] for name in ("score", "other", "metric", "p")})
     else:
         scores = tr("{score} against {other} {metric}, {p}, but the difference may be anything from {low} to {high}.",
                     **values)
-    return f"{_undecided(found)} {scores}"
+    return f"{_undecided(comparison['rows'], comparison['rows_needed'])} {scores}"
 
 
-def _undecided(found: Difference) -> str:
-    needed = found.rows_needed
-    if needed is not None and needed > found.rows:
+def _undecided(rows: int, needed: int | None) -> str:
+    if needed is not None:
         return ntr("No difference that {n:,} row can show; about {needed:,} would.",
-                   "No difference that {n:,} rows can show; about {needed:,} would.", found.rows,
-                   needed=rounded_up(needed))
-    return ntr("No difference that {n:,} row can show.", "No difference that {n:,} rows can show.", found.rows)
+                   "No difference that {n:,} rows can show; about {needed:,} would.", rows, needed=rounded_up(needed))
+    return ntr("No difference that {n:,} row can show.", "No difference that {n:,} rows can show.", rows)
+
+
+def kept(title: str, comparison: Mapping[str, Any]) -> str:
+    """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."
+
+    Args:
+        title: the benchmark's.
+        comparison: {"difference", "low", "high", "rows"}; a bound that is missing is None.
+
+    Raises:
+        KeyError, TypeError, ValueError: it isn't whole.
+    """
+    low, high = comparison["low"], comparison["high"]
+    if low is None or high is None:
+        return tr("One question of {benchmark} isn't enough to say anything.", benchmark=title)
+    half = (high - low) / 2
+    figures = f"{title} {comparison['difference']:+.1f} ± {half:.1f}".replace("-", "−")
+    if low > 0:
+        return tr("General knowledge gained: {figures}.", figures=figures)
+    if high < 0:
+        return tr("General knowledge lost: {figures}.", figures=figures)
+    if half > KEPT_WITHIN:
+        return ntr("No change that {n:,} question can show: {figures}.",
+                   "No change that {n:,} questions can show: {figures}.", comparison["rows"], figures=figures)
+    return tr("General knowledge kept: {figures}.", figures=figures)
 
 
 def rounded_up(count: int) -> int:
@@ -88,11 +124,11 @@ def rounded_up(count: int) -> int:
     return -(-count // size) * size
 
 
-def score_text(metric: Metric, value: float) -> str:
+def score_text(metric: str, value: float | None) -> str:
     """With as many digits as mean something: 52.4, and 1.234 of nats a token."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return tr("unknown")
-    text = f"{value:.{3 if metric.key == 'loss' else 1}f}"
+    text = f"{value:.{3 if metric == 'loss' else 1}f}"
     return text.replace("-", "" if float(text) == 0 else "−")
 
 

@@ -129,7 +129,7 @@ def resolve(text: str) -> Path:
     remedy = tr("Get it with: {command}", command=get)
     if not named.owner:
         close = [entry.id for entry in catalogue.nearest(text, 3)] or ["Qwen/Qwen2.5-1.5B-Instruct"]
-        remedy = tr("Give it with its owner, for example {names}. To get one: {command}", names=", ".join(close),
+        remedy = tr("Include its owner, for example {names}. To get one: {command}", names=", ".join(close),
                     command=program.command("models", "get", close[0]))
     raise UserError(tr("{name} isn't on this machine.", name=text),
                     tr("There is neither a folder nor a model with that name."), remedy)

@@ -104,8 +104,8 @@ def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) 
         same.setdefault(name.casefold(), []).append(name)
     for twins in same.values():
         if len(twins) > 1 and is_read(twins[0]):
-            problems.append(Problem(tr("The names {names} differ only in capital letters, so it depends on the system "
-                                       "which of the files is read. Remove the one that isn't the model's.",
+            problems.append(Problem(tr("The names {names} differ only in capital letters, so which of the files is "
+                                       "read depends on the system. Remove the one that isn't the model's.",
                                        names=", ".join(map(printable, twins)))))
     odd = [printable(name) for name in sorted(names) if not name.isprintable()]
     if odd:

@@ -33,8 +33,9 @@ def why_no_gguf(model: ModelFacts) -> str | None:
                  "from the tokenizer of Mistral Nemo and Ministral.")
         return f"{why} {tr(_MERGED)}"
     if model.model_type == "gpt_oss":
-        return tr("An export of gpt-oss to F16 or F32 won't pass its check. In our trial its answers differed from "
-                  "what was trained by an NMSE of 3e-4, and only 1e-4 is allowed. The limits of other types are wider.")
+        return tr("An export of gpt-oss to F16 or F32 won't pass its check. In our test, its answers differed "
+                  "from what was trained by an NMSE of 3e-4, and only 1e-4 is allowed. The limits of other types are "
+                  "wider.")
     return None
 
 

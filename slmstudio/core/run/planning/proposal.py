@@ -317,6 +317,6 @@ def _intervals(draft: Draft) -> None:
     every = max(1, math.ceil(total / min(wanted, affordable)))
     draft.set("eval_steps", every, plan_rows.how_often(total, every, bounded=wanted > affordable))
     draft.set("early_stopping_patience", PATIENCE,
-              tr("After {count} evaluations in a row that are no better, it is overfitting.", count=PATIENCE))
+              tr("If {count} evaluations in a row are no better, it's overfitting.", count=PATIENCE))
     draft.set("save_steps", max(1, min(every, 200)),
               tr("A checkpoint at each evaluation: at most that much is redone after a power cut."))

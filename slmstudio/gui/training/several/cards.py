@@ -100,11 +100,11 @@ class CardsSection(QWidget):
         self.share.setEnabled(self._editable)
         self.why.setVisible(several)
         if self._windows:
-            self.why.setText(tr("On Windows only one card trains, because NCCL isn't available there. In WSL2, all of "
-                                "them do."))
+            self.why.setText(tr("On Windows, training uses only one card, because NCCL isn't available there. In "
+                                "WSL2, it uses all of them."))
         elif config is None or not together:
-            self.why.setText(tr("One card trains. If you tick more, they train together, with the same effective batch "
-                                "size."))
+            self.why.setText(tr("Training uses one card. If you tick more, they train together, with the same "
+                                "effective batch size."))
         elif config.parallelism == "ddp":
             self.why.setText(tr("Each card holds the whole model and learns from its share of each batch. What is "
                                 "learned stays the same."))

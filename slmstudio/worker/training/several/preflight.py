@@ -98,7 +98,7 @@ def _store() -> Any:
         raise UserError(tr("{machine} couldn't reach the first machine at {host}:{port} within {time}.",
                            machine=socket.gethostname(), host=host, port=port,
                            time=format_duration(ranks.MEET_SECONDS)),
-                        tr("It is off, or a firewall drops the connection."),
+                        tr("It's off, or a firewall is blocking the connection."),
                         tr("Open TCP port {port} of the first machine, and start again.", port=port)) from error
 
 
@@ -217,7 +217,7 @@ def compare_ways(ways: Sequence[Report], reports: Sequence[Report]) -> None:
             other, why = way["failed"]
             between = {"host": reports[number]["host"], "other": reports[other]["host"],
                        "address": ":".join(map(str, reports[other]["address"]))}
-            raise UserError(tr("{host} can't connect to {other} at {address}: a firewall drops the connection.",
+            raise UserError(tr("{host} can't connect to {other} at {address}: a firewall is blocking the connection.",
                                **between) if why == FIREWALL else
                             tr("{host} can't connect to {other} at {address}: {error}.", **between, error=why),
                             tr("The processes talk to each other at ports that they choose freely."),

@@ -7,10 +7,17 @@ import math
 import pytest
 
 from slmstudio.core.evaluation.scores.comparison import Difference
-from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.verdicts import holm, p_text, rounded_up, score_text, sentence, verdict
+from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
+from slmstudio.core.evaluation.scores.model_pairs import Pair
+from slmstudio.core.evaluation.scores.verdicts import holm, kept, p_text, rounded_up, score_text, verdict
 
 CHRF, LOSS, ACCURACY = METRICS["chrf"], METRICS["loss"], METRICS["accuracy"]
+
+
+def sentence(metric: Metric, of: float, with_: float, found: Difference, p: float, tests: int = 1) -> str:
+    said = Pair(metric, 1, of, with_, found, "", 0).said(p, tests)["sentence"]
+    assert isinstance(said, str)
+    return said
 
 
 def test_better() -> None:
@@ -56,6 +63,23 @@ def test_a_correction_is_said() -> None:
     assert sentence(CHRF, 52, 50, found, 0.03, tests=3).endswith("p = 0.03 (corrected for 3 comparisons).")
 
 
+def test_a_single_row_has_no_interval() -> None:
+    found = Difference(2.0, -math.inf, math.inf, 0.04, 1, None)
+    assert sentence(CHRF, 52, 50, found, 0.04).endswith("but the difference may be anything from unknown to unknown.")
+
+
+def test_a_benchmark_claims_no_more_than_its_questions_show() -> None:
+    def said(value: float, half: float | None, rows: int = 400) -> str:
+        low, high = (None, None) if half is None else (value - half, value + half)
+        return kept("MMLU", {"difference": value, "low": low, "high": high, "rows": rows})
+
+    assert said(-0.7, 1.1) == "General knowledge kept: MMLU −0.7 ± 1.1."
+    assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."
+    assert said(3.0, 1.0) == "General knowledge gained: MMLU +3.0 ± 1.0."
+    assert said(-0.7, 9.0, 40) == "No change that 40 questions can show: MMLU −0.7 ± 9.0."
+    assert said(0.0, None, 1) == "One question of MMLU isn't enough to say anything."
+
+
 def test_holm() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
@@ -64,6 +88,6 @@ def test_holm() -> None:
 def test_figures() -> None:
     assert [p_text(p) for p in (0.00099, 0.001, 0.0499, 0.5, 1.0)] == [
         "p < 0.001", "p = 0.001", "p = 0.0499", "p = 0.5", "p = 1"]
-    assert score_text(CHRF, -0.04) == "0.0" and score_text(CHRF, -1.26) == "−1.3"
-    assert score_text(LOSS, math.inf) == "unknown"
+    assert score_text("chrf", -0.04) == "0.0" and score_text("chrf", -1.26) == "−1.3"
+    assert score_text("loss", math.inf) == score_text("loss", None) == "unknown"
     assert [rounded_up(n) for n in (3, 99, 100, 101, 1_000_000)] == [3, 99, 100, 110, 1_000_000]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support import spoken
 from support.gguf_models import quant_type
 
+from slmstudio.core import files
+from slmstudio.core.export.proof import answer_checks, read, token_checks, told, verdict, weight_checks
 from slmstudio.core.export.types import QUANT_TYPES
-from slmstudio.worker.parity import parity
-from slmstudio.worker.parity.checks import answer_checks, token_checks, weight_checks
 
 ANSWERS = {"positions": 200, "nmse": 1e-6, "top1": 0.995, "near_ties": 0, "kl": 1e-5, "perplexity_reference": 8.0,
            "perplexity": 8.008, "perplexity_change": 0.001}
 TOKENS = {"texts": 4000, "token_ids_differ": 0, "token_ids_example": [], "prompts": 2000, "prompts_differ": 0,
           "token_ids_own_differ": 0, "cuts_nearly": False, "user_prompts": 40, "user_conversations": 960,
-          "one_bos": True, "stops_at_end_of_turn": True, "stop_figure": "ends"}
+          "one_bos": True, "stops_at_end_of_turn": True, "stop_figure": "ends", "generated": [2]}
 WEIGHTS: dict[str, Any] = {
     "settings_differ": [], "tokens_compared": 49152, "tokens_wrong": 0, "tokens_wrong_example": None,
     "layers_compared": 210, "layers_wrong": [], "adapter_strength": 1.0,
@@ -94,7 +96,7 @@ def test_a_few_texts_may_differ_where_llama_cpp_has_no_equal_cut_and_none_of_the
 
 def test_a_loosened_proof_says_what_it_compared() -> None:
     found = {**TOKENS, "token_ids_differ": 18, "token_ids_example": ["DÍA"], "positions": 0}
-    assert parity._verdict(found, []) == (
+    assert verdict(found, []) == (
         "Same tokens in 3,982 of 4,000 texts and same prompt in 2,000 conversations. All 960 of your conversations "
         "are among them. 18 of our texts differ, such as 'DÍA', which llama.cpp can't split in the same way. The "
         "answers weren't compared.")
@@ -120,3 +122,29 @@ def test_rounding_may_hide_some_of_what_was_learned(strength, error, passed) -> 
                                                  "adapter_strength_error": error}) if check.name == "adapter"]
     assert check.passed is passed
     assert ("±" in check.figure) == (error > 0.005)
+
+
+@pytest.mark.parametrize("change", [
+    {}, {"perplexity_change": 0.5}, {"stops_at_end_of_turn": False, "stop_figure": "it would end at </s>"}])
+def test_a_proof_speaks_the_language_of_who_reads_it(tmp_path: Path, change: dict[str, Any]) -> None:
+    found = {**TOKENS, **WEIGHTS, **ANSWERS, "type": "F16", **change}
+    written = {**told(found, quant_type("F16")), **found}
+    files.write_atomically(tmp_path / "model.parity.json", files.dump_pretty(written))
+    assert read(tmp_path / "model.gguf") == written
+    with spoken.brackets():
+        now = read(tmp_path / "model.gguf")
+    assert spoken.is_translated(now["verdict"]) and now["passed"] is not bool(change)
+    assert all(map(spoken.is_translated, now["failures"]))
+    assert spoken.is_translated(now["checks"][0]["figure"])
+
+
+@pytest.mark.parametrize("change", [
+    {"token_ids_differ": None}, {"perplexity_change": None}, {"checks": "all"},
+    {"perplexity_change": 0.5}])  # a version with other limits decided that
+def test_an_older_or_damaged_proof_says_what_it_said(tmp_path: Path, change: dict[str, Any]) -> None:
+    found = {**TOKENS, **WEIGHTS, **ANSWERS, "type": "F16"}
+    written = {**told(found, quant_type("F16")), **found, **change}
+    files.write_atomically(tmp_path / "model.parity.json", files.dump_pretty(written))
+    with spoken.brackets():
+        assert read(tmp_path / "model.gguf") == written
+        assert read(tmp_path / "never.gguf") == {}

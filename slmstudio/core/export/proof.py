@@ -1,14 +1,21 @@
-"""What a proof says: one line a check, each with its figure, its limit, and what to do when it fails."""
+"""What a proof says: one line a check, each with its figure, its limit, and what to do when it fails.
+
+It is computed from the figures, which NAME.parity.json holds, so that it is in the language of who reads it.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from slmstudio.core.export.types import QuantType
+from slmstudio.core import formats
+from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.i18n import noop, ntr, tr
-from slmstudio.worker.model.pre_tokenizers import MOST_DIFFERENT
+
+MOST_DIFFERENT = 0.01
+"""The share of texts that llama.cpp may split differently where it has no equal for the tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,57 @@ EXPORT = noop("Export it again; if that fails too, please report it.")
 OTHER_RUN = noop("Choose the run that this file was made of, or export it again.")
 
 
+def read(export: Path) -> dict[str, Any]:
+    """What NAME.parity.json says of a file, in the language that is spoken now; empty when it was never proven.
+
+    What an older program wrote without the figures for it, or would have decided differently, stays as it is.
+
+    Raises:
+        UserError: a newer program wrote it.
+    """
+    found = formats.read("parity", export.with_suffix(".parity.json")) or {}
+    kind = next((kind for kind in QUANT_TYPES if kind.name == found.get("type")), None)
+    try:
+        now = told(found, kind)
+        same = [check["passed"] for check in found["checks"]] == [check["passed"] for check in now["checks"]]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return found
+    return {**found, **now} if same else found
+
+
+def told(found: dict[str, Any], kind: QuantType | None) -> dict[str, Any]:
+    """What the figures of all comparisons come to.
+
+    Returns:
+        `{"passed", "verdict", "failures": [sentence], "checks": [`Check`]}`.
+    """
+    checks = [*token_checks(found), *weight_checks(found), *answer_checks(found, kind)]
+    failures = [check.remedy for check in checks if check.passed is False]
+    return {"passed": not failures, "verdict": verdict(found, failures), "failures": failures,
+            "checks": [check.to_dict() for check in checks]}
+
+
+def verdict(found: dict[str, Any], failures: list[str]) -> str:
+    """The first failure; or what was compared and is the same."""
+    if failures:
+        more = len(failures) - 1
+        return f"{failures[0]} {ntr('And {n} more.', 'And {n} more.', more)}" if more else failures[0]
+    if other := found["token_ids_differ"]:
+        said = [tr("Same tokens in {same:,} of {texts:,} texts and same prompt in {prompts:,} conversations.",
+                   same=found["texts"] - other, texts=found["texts"], prompts=found["prompts"]),
+                tr("All {own:,} of your conversations are among them. {other:,} of our texts differ, such as "
+                   "{example!r}, which llama.cpp can't split in the same way.", own=found["user_conversations"],
+                   other=other, example=found["token_ids_example"][0])]
+    else:
+        said = [tr("Same tokens in {texts:,} texts and same prompt in {prompts:,} conversations.",
+                   texts=found["texts"], prompts=found["prompts"])]
+    said.append(tr("The answers weren't compared.") if found["positions"] == 0 else
+                tr("The first choice is the same at {share:.1%} of {positions} positions (NMSE {nmse:.1e}, perplexity "
+                   "{change:+.2%}).", share=found["top1"], positions=found["positions"], nmse=found["nmse"],
+                   change=found["perplexity_change"]))
+    return " ".join(said)
+
+
 def limits_of(kind: QuantType | None) -> Limits:
     if kind is not None and not kind.quantized:
         return BF16 if kind.name == "BF16" else WIDE
@@ -67,7 +125,8 @@ def limits_of(kind: QuantType | None) -> Limits:
 
 
 def token_checks(found: dict[str, Any]) -> list[Check]:
-    differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
+    """From `parity_tokens.compare` and `compare_end`."""
+    differ, other, stop = found["token_ids_differ"], found["prompts_differ"], end_figure(found)
     own = found["user_conversations"]
     wrong = ""
     if differ:
@@ -86,6 +145,13 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
                       "double it. Export the file again.")),
             _check("stop", found["stops_at_end_of_turn"], stop, "ends",
                    tr("Generation wouldn't stop where it should: {reason}. Export the file again.", reason=stop))]
+
+
+def end_figure(found: dict[str, Any]) -> str:
+    """How an answer ends, in words; what is wrong with its end was said when it was found."""
+    if not found["stops_at_end_of_turn"]:
+        return str(found["stop_figure"])
+    return tr("ends") if found["generated"] else tr("ends, not tried: the model itself didn't end any answer")
 
 
 def rare(found: dict[str, Any]) -> bool:
