@@ -2,10 +2,11 @@
 
 import typer
 
-from slmstudio.cli.runs import existing, listing, plan, queue, train
+from slmstudio.cli.runs import existing, fields, listing, plan, queue, train
 
 app = typer.Typer()
 app.add_typer(plan.app)
+app.add_typer(fields.app)
 app.add_typer(train.app)
 app.add_typer(existing.app)
 app.add_typer(queue.app, name="queue")
