@@ -75,7 +75,7 @@ class ScoresView(QWidget):
         self.banner.setObjectName("scores_banner")
         self.cut_off = text_label(tr("It was stopped before every row was answered, so it has no scores yet. Finished "
                                      "answers are kept."), "muted", wrap=True)
-        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it stopped. Finished answers are kept."))
+        self.resume = SecondaryButton(tr("Resume"), tr("Continue where it stopped. Finished answers are kept."))
         self.resume.setObjectName("evaluation_go_on")
         self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
         self.verdict = VerdictView()
