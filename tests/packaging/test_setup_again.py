@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import bootstrap
 import pytest
 
-from slmstudio.cli import commands
 from slmstudio.core import environment
 from slmstudio.core.errors import UserError
 
@@ -19,14 +17,6 @@ def test_a_complete_environment_stays_as_it_is():
     command = [sys.executable, "-P", "-m", "slmstudio", "setup"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith("SLM Studio is set up."), done
-
-
-def test_json_is_what_the_set_up_itself_prints(monkeypatch, studio_home):
-    started = []
-    monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(arguments))
-    monkeypatch.setattr(subprocess, "call", started.append)  # on Windows
-    commands.main(["setup", "--json"])
-    assert started == [[*environment.command(), "--json"]]
 
 
 def test_a_copy_without_the_set_up_says_so(monkeypatch, tmp_path):
