@@ -10,7 +10,9 @@ import pytest
 
 from slmstudio.core.data.opening import Choices
 from slmstudio.core.data.reader import Dataset, read_dataset
-from slmstudio.core.data.sources.questions import Line, way_of
+from slmstudio.core.data.sources.questions import Line, rows, way_of
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.errors import Problem
 
 ENGLISH = """Frequently asked questions
 
@@ -106,10 +108,10 @@ def test_a_question_without_an_answer_is_a_problem(read):
     assert found.count == 3 and [problem.line for problem in found.problems] == [11]
 
 
-def test_what_is_broken_stays_broken(read, tmp_path):
-    (tmp_path / "faq.txt").write_bytes(ENGLISH.encode() + b"\0\nQ: Is it open today?\nA: Yes.\n")
-    found = read_dataset(tmp_path / "faq.txt")
-    assert found.count == 4 and len(found.problems) == 1
+def test_what_is_broken_stays_broken():
+    broken = Raw(None, 2, Problem("the line is too long.", 2))
+    found = list(rows([Line("Q: Who?", 1), broken, Line("A: All.", 3)], "marks"))
+    assert found == [broken, Raw({"question": "Who?", "answer": "All."}, 1)]
 
 
 @pytest.fixture
