@@ -27,7 +27,8 @@ Mapped = Annotated[list[str] | None, typer.Option(
     "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
     "choices (one column, or several with commas between).")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
-TextBy = Annotated[str | None, typer.Option(help="How a text becomes rows: by paragraph, line, document or length.")]
+TextBy = Annotated[str | None, typer.Option(help="How a text becomes rows: by paragraph, line, document, length or "
+                                             "question (with its answer).")]
 Model = Annotated[str | None, typer.Option(
     help='Folder or name of the model whose tokens are counted, or "starter"; the starter model by default, when it is '
          "there.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
+from slmstudio.cli.targets import Set
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ VERDICTS = {"fits": noop("It fits."), "tight": noop("It may just fit."),
 
 @app.command()
 def estimate(
-    model: Annotated[str, typer.Option(help='Folder of the base model, or "starter".')],
+    model: Annotated[str, typer.Option(help="Folder of the base model, its name on this machine or in the catalogue, "
+                                            'or "starter".')],
     method: Annotated[str, typer.Option(help="lora, qlora, dora, rslora, full or scratch.")] = "lora",
     max_length: Annotated[int | None, typer.Option(help="Sequence length in tokens.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Rows in one forward pass.")] = None,
     gpu: Annotated[str | None, typer.Option(help='Memory of a card, such as "12GB", or its name, such as "RTX 4090". '
                                                  "By default: this machine.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    set_: Set = None,
     as_json: Json = False,
 ) -> int:
     """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""

@@ -16,8 +16,9 @@ from slmstudio.core.i18n import tr
 
 
 def get(
-    name: Annotated[str | None, typer.Argument(help="The model: owner/name, such as Qwen/Qwen2.5-1.5B-Instruct, or its "
-                                               "page. Without it, unfinished downloads are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The model: owner/name, such as Qwen/Qwen2.5-1.5B-Instruct, its "
+                                               "page, or its name in the catalogue. Without it, unfinished downloads "
+                                               "are listed.")] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, a tag or a commit; by default the newest.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Address of the hub, if it isn't the usual one.")] = None,
     as_json: Json = False,

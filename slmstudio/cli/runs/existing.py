@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_next, print_table, say
-from slmstudio.cli.targets import Run, RunOrFile, spare
+from slmstudio.cli.targets import Run, RunOrFile, Set, spare
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.i18n import tr
 
@@ -40,11 +40,11 @@ def continue_(
     run: Run,
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
     data: Annotated[
-        Path | None, typer.Option(help="JSONL file with the rows to learn; by default, the same rows.")] = None,
-    test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
+        Path | None, typer.Option(help="File or folder with the rows to learn; by default, the same rows.")] = None,
+    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
     epochs: Annotated[
         float | None, typer.Option(help="How many epochs to train; by default, as many as before.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    set_: Set = None,
     as_json: Json = False,
 ) -> int:
     """Propose a run that continues from a finished one's adapter or model, and write it to a file."""

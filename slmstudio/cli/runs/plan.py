@@ -11,7 +11,7 @@ from slmstudio.cli import energy, problems
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.output import Json, print_json, print_table, print_warning, say
 from slmstudio.cli.progress import Follower
-from slmstudio.cli.targets import spare
+from slmstudio.cli.targets import Set, spare
 from slmstudio.core import program
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
@@ -33,7 +33,7 @@ def plan(
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    set_: Set = None,
     as_json: Json = False,
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""

@@ -13,7 +13,7 @@ import typer
 from slmstudio.cli import energy
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower
-from slmstudio.cli.targets import RunOrFile
+from slmstudio.cli.targets import RunOrFile, Set
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -75,7 +75,7 @@ def show_invitation(invited: Invitation) -> None:
 def train(
     run: RunOrFile,
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    set_: Set = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
     as_json: Json = False,
@@ -123,7 +123,7 @@ def launch(
     processes: Processes = None,
     parallelism: Parallelism = None,
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    set_: Set = None,
     as_json: Json = False,
 ) -> int:
     """Train on several machines: print the command for the others, wait for them, and follow the run from here."""

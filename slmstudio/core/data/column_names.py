@@ -140,6 +140,8 @@ LANGUAGE = re.compile(r"(?:.*_)?[a-z]{3}_[A-Z][a-z]{3}")
 """What columns of a language are called in the sets of AI4Bharat and in FLORES: "hin_Deva", "sentence_hin_Deva"."""
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
+SURE_LENGTH = 5
+"""Shorter words in Latin letters mean other things elsewhere, as "que" does."""
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instruction", "output", "query", "reply",
                           "completion", "solution"})
@@ -178,12 +180,14 @@ def is_known(name: str) -> bool:
 
 
 def words_in(name: str) -> set[str]:
-    """Plain words for question and answer within a longer name, as in "Question (Hindi)" or "userPrompt".
+    """Plain words for question and answer within a longer name, as in "Question (Hindi)", "Frage des Kunden" or
+    "userPrompt".
 
     >>> sorted(words_in("Question (Hindi)")), words_in("question_id")
     (['question'], set())
     """
-    words = {word if word.isascii() else _known().get(word, word) for word in _plain(_CAMEL.sub("_", name)).split("_")}
+    words = {_known().get(word, word) if not word.isascii() or len(word) >= SURE_LENGTH else word
+             for word in _plain(_CAMEL.sub("_", name)).split("_")}
     return set() if words & _ABOUT else words & _PLAIN_WORDS
 
 

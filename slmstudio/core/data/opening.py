@@ -207,13 +207,14 @@ class DataFile:
         elif kind:
             file = source.seekable()
             with file:
+                by = ""
                 if kind in ("parquet", "arrow"):
                     rows = arrow.arrow_rows(file, source.name, kind == "parquet")
                 elif kind == "pdf":
                     rows = documents.pdf_rows(file, source.name, source.check_cancelled)
+                    by = "page"
                 else:
-                    rows = documents.word_rows(file, source.name)
-                by = {"pdf": "page", "docx": "paragraph"}.get(kind, "")
+                    by, rows = documents.word_rows(file, source.name, self.choices.text_by)
                 yield Part(name, kind, _checked(rows, source), text_by=by)
         else:
             yield self._text_part(source, name)
@@ -261,9 +262,9 @@ class DataFile:
                              "and another answers.",
                              "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
                              "and another answers.", people))
-        by = self.choices.text_by or texts.guess_cut(first)
         kind = "markdown" if suffix in (".md", ".markdown") else "text"
-        return Part(name, kind, texts.text_rows(everything, by), source.encoding, text_by=by, notes=notes)
+        by, rows = texts.rows_of(first, everything, self.choices.text_by, markdown=kind == "markdown")
+        return Part(name, kind, rows, source.encoding, text_by=by, notes=notes)
 
     def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
         file = source.seekable()

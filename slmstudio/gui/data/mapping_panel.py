@@ -49,7 +49,7 @@ class Columns:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Columns:
-        is_text = dataset.text_by != "" and set(dataset.columns) <= {"text"}
+        is_text = dataset.text_by != "" and set(dataset.columns) <= {"text", "question", "answer"}
         return cls(() if is_text else dataset.columns, dataset.examples, dataset.mapping, dataset.sheets,
                    dataset.text_by if dataset.format in words.CUT else "", dataset.choices)
 

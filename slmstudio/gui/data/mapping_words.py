@@ -8,7 +8,7 @@ from slmstudio.core.i18n import tr
 
 TEXTS = ("text", "markdown", "pdf", "docx")
 """Formats without columns."""
-CUT = ("text", "markdown")
+CUT = ("text", "markdown", "docx")
 """Those whose rows may be cut in another way."""
 NESTED = ("history", "tools", "choices", "ranked")
 """Targets that are lists, so that tables hardly have them."""
@@ -39,7 +39,8 @@ def targets() -> dict[str, str]:
 def cuts() -> dict[str, str]:
     """How a text may be cut into rows, as `sources.texts.CUTS`."""
     return {"paragraph": tr("One row per paragraph"), "line": tr("One row per line"),
-            "document": tr("The whole file as one row"), "length": tr("Rows of about 4,000 characters")}
+            "document": tr("The whole file as one row"), "length": tr("Rows of about 4,000 characters"),
+            "question": tr("One row per question with its answer")}
 
 
 def format_name(name: str) -> str:

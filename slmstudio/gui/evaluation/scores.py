@@ -71,7 +71,7 @@ class ScoresView(QWidget):
         self.banner = ErrorBanner(closable=False, name="scores_banner")
         self.cut_off = text_label(tr("It was stopped before every row was answered, so it has no scores yet. Finished "
                                      "answers are kept."), "muted", wrap=True)
-        self.resume = SecondaryButton(tr("Continue"), tr("Continue where it stopped. Finished answers are kept."),
+        self.resume = SecondaryButton(tr("Resume"), tr("Continue where it stopped. Finished answers are kept."),
                                       name="evaluation_go_on", clicked=lambda: self.go_on.emit(self.current()))
         self.verdict = VerdictView()
         self.verdict.wanted.connect(lambda proposal: self.proposal_wanted.emit(self.current(), proposal))

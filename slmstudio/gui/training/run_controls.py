@@ -86,7 +86,7 @@ class RunControls(QWidget):
     def show_state(self, *, paused: bool, stepping: bool) -> None:
         """Offer what is possible now."""
         self._paused = paused
-        self.pause_button.setText(tr("Continue") if paused else tr("Pause"))
+        self.pause_button.setText(tr("Resume") if paused else tr("Pause"))
         self.pause_action.setVisible(not paused)
         self._dress()
         ending = self.stopping or self.freeing

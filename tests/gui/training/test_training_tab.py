@@ -117,7 +117,7 @@ def test_pause_go_on_checkpoint_stop(qtbot, tab, run, play, session):
         "This machine has no NVIDIA GPU"))
     press(qtbot, tab, "pause")
     qtbot.waitUntil(lambda: chip(tab) == "paused", timeout=5000)
-    assert button(tab, "pause").text() == "Continue" and session.job.text == "paused"
+    assert button(tab, "pause").text() == "Resume" and session.job.text == "paused"
     press(qtbot, tab, "pause")
     qtbot.waitUntil(lambda: chip(tab) == "running", timeout=5000)
     press(qtbot, tab, "checkpoint")

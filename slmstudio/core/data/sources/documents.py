@@ -1,4 +1,4 @@
-"""The text of PDF and Word files, for training on plain text."""
+"""The text of PDF and Word files, and the questions with answers of Word files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from slmstudio.core.data.sources import packed
+from slmstudio.core.data.column_names import column
+from slmstudio.core.data.sources import packed, questions
+from slmstudio.core.data.sources.questions import QUESTION, Line
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import text_rows
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
@@ -64,12 +67,29 @@ def _page_text(document: Any, number: int) -> str:
     return _HYPHEN.sub("", text)
 
 
-def word_rows(file: BinaryIO, name: str) -> Iterator[Raw]:
-    """The paragraphs of a Word document and the rows of its tables, each with its number.
+def word_rows(file: BinaryIO, name: str, chosen: str | None) -> tuple[str, Iterator[Raw]]:
+    """How a Word document is cut, one of `texts.CUTS`, and its rows.
+
+    Args:
+        chosen: the same; None leaves it to the document.
 
     Raises:
         UserError: it is damaged.
     """
+    lines = list(_word_lines(file, name))
+    single = [line._replace(text=text) for line in lines
+              for text in (line.text.split("\n") if line.pair is None else [line.text])]
+    way = questions.way_of(single)
+    by = chosen or (QUESTION if way else "paragraph")
+    if by == QUESTION:
+        return by, questions.rows(single, way or "marks")
+    if by == "paragraph":
+        return by, (Raw({"text": line.text}, line.number) for line in lines)
+    return by, text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
+
+
+def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
+    """The paragraphs and the rows of tables, each with its number."""
     import docx
     from docx.table import Table
 
@@ -81,15 +101,32 @@ def word_rows(file: BinaryIO, name: str) -> Iterator[Raw]:
         document = docx.Document(file)
         number = 0
         for block in document.iter_inner_content():
-            texts = [block.text] if not isinstance(block, Table) else [
-                "\t".join(cell.text for cell in row.cells) for row in block.rows]
-            for text in texts:
+            lines = _of_table(block) if isinstance(block, Table) else [Line(block.text, 0, _heading(block))]
+            for line in lines:
                 number += 1
-                if text.strip():
-                    yield Raw({"text": text}, number)
+                if line.text.strip():
+                    yield line._replace(number=number)
     except UserError:
         raise
     except Exception as error:  # python-docx raises whatever its XML happens to lack
         raise UserError(tr("{name} is a damaged Word document.", name=name),
                         tr("Reading it ended with: {error}.", error=f"{type(error).__name__}: {error}"),
                         tr("Open it in your word processor, and save it again.")) from error
+
+
+def _of_table(table: Any) -> Iterator[Line]:
+    rows = [[cell.text for cell in row.cells] for row in table.rows]
+    names = [column(text) for text in rows[0]] if rows else []
+    is_asked = "question" in names and "answer" in names
+    for at, texts in enumerate(rows):
+        pair = None
+        if is_asked and len(texts) == len(names):
+            pair = (texts[names.index("question")], texts[names.index("answer")]) if at else ("", "")
+        yield Line("\t".join(texts), 0, pair=pair)
+
+
+def _heading(paragraph: Any) -> str:
+    if paragraph.style is not None and (paragraph.style.name or "").startswith(("Heading", "Title")):
+        return "style"
+    runs = [run for run in paragraph.runs if run.text.strip()]
+    return "bold" if runs and all(run.bold for run in runs) else ""

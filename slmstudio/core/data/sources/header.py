@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from slmstudio.core.data.column_names import is_known, is_sure
+from slmstudio.core.data.column_names import is_known, is_sure, words_in
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow, is_counted
 from slmstudio.core.data.strict_json import printable
@@ -21,7 +21,10 @@ LONGEST_NAME = 40
 LETTERS = "ABCDEFGHIJ"
 _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
 """What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
-_SENTENCE = re.compile(r"[.?!।॥۔。？！]\s*$")
+_SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
+"""Fewer than three words with a full stop are an abbreviation, as "S. No." and "क्र.सं."."""
+_ASKED, _ANSWERED = frozenset({"question", "prompt", "query"}), frozenset({"answer", "reply", "response"})
+"""Words of names of columns, of which one each tells that a row holds names."""
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
 
@@ -91,6 +94,9 @@ def is_header(rows: list[list[str]]) -> bool:
         return False
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
     if is_short or (any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4)):
+        return True
+    named = [words_in(cell) for cell in filled if not _SENTENCE.search(cell)]
+    if any(words & _ASKED for words in named) and any(words & _ANSWERED for words in named):
         return True
     if rest and all(map(_IDENTIFIER.fullmatch, filled)) and not any(
             all(_IDENTIFIER.fullmatch(cell.strip()) for cell in row if cell.strip()) for row in rest):

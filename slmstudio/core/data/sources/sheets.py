@@ -60,7 +60,7 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
         raise UserError(tr("{name} holds no rows.", name=name), tr("All its sheets are empty."),
                         tr("Choose another file."))
     hidden = {each.name for each in book.sheets_metadata if each.visible != calamine.SheetVisibleEnum.Visible}
-    chosen = wanted or next((each for each in filled if each not in hidden), filled[0])
+    chosen = wanted or _with_rows(sheets, [each for each in filled if each not in hidden] or filled)
     notes = []
     others = tuple(each for each in filled if each != chosen)
     if others:
@@ -69,6 +69,14 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
                          others=", ".join(others[:5])))
     _tell_formulas(file, chosen, names, notes)
     return Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
+
+
+def _with_rows(sheets: dict[str, Any], names: list[str]) -> str:
+    """The first of these sheets; where that is a single column, a shorter one than a table behind it, that table: then
+    it says what the workbook is."""
+    first = sheets[names[0]]
+    tables = (name for name in names if sheets[name].width > 1 and sheets[name].height >= first.height)
+    return next(tables, names[0]) if first.width == 1 else names[0]
 
 
 def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:

@@ -8,14 +8,19 @@ from itertools import chain
 from statistics import median
 
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
+from slmstudio.core.data.sources import questions
 from slmstudio.core.data.sources.json_rows import problem_of
+from slmstudio.core.data.sources.questions import QUESTION
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 
-CUTS = ("paragraph", "line", "document", "length")
-"""What each row of a text may be: a paragraph, a line, the whole file, or about `LENGTH` characters."""
+CUTS = ("paragraph", "line", "document", "length", QUESTION)
+"""What each row of a text may be: a paragraph, a line, the whole file, about `LENGTH` characters, or a question with
+its answer."""
+LOOKED_AT = 2000
+"""Lines that tell whether a text is one of questions with answers."""
 LENGTH = 4000
 LONG_LINE = 200
 """Characters of a line that is more than one of a page: such lines are articles, or paragraphs."""
@@ -43,11 +48,28 @@ def is_tagged(first: str) -> bool:
     return len(lines) > 4 and sum(_TAGGED.fullmatch(line[:200]) is not None for line in lines) > 0.9 * len(lines)
 
 
+def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdown: bool) -> tuple[str, Iterator[Raw]]:
+    """How a text in UTF-8 is cut, and its rows.
+
+    Args:
+        first: how it begins.
+        chosen: one of `CUTS`; None leaves it to the text.
+    """
+    begin = first.decode("utf-8", "replace").split("\n")[:LOOKED_AT]
+    way = questions.way_of(questions.line_of(line, 0, markdown) for line in begin)
+    by = chosen or (QUESTION if way else guess_cut(first))
+    if by != QUESTION:
+        return by, text_rows(chunks, by)
+    lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
+             for raw in text_rows(chunks, "line"))
+    return by, questions.rows(lines, way or "marks")
+
+
 def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
     """The rows of a text in UTF-8; those without a word are left out.
 
     Args:
-        by: one of `CUTS`.
+        by: one of `CUTS`, except `QUESTION`.
     """
     pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
     for piece in pieces:

@@ -1,0 +1,142 @@
+"""Questions with their answers as people write them in a text: behind "Q:" and "A:", in any language, or a heading that
+asks with the answer below it; and in tables of Word documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from slmstudio.core.data.column_names import column
+from slmstudio.core.data.sources.row import Raw
+
+QUESTION = "question"
+"""One of `texts.CUTS`: each question with its answer."""
+Way = Literal["marks", "headings"]
+LEAST, SHARE = 3, 0.75
+"""A text has at least so many questions with answers, and this share of its lines belongs to them; else it is a text
+that happens to have some."""
+_SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
+_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})\.?\s*(?:\d{1,4}\s*)?[*_]*\s*"
+                   r"(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$))(?P<rest>.*)", re.DOTALL)
+_CHOICE = re.compile(r"\s*\(?[Bbख][.)]\s")
+"""The second of some choices: then "A." isn't the mark of an answer."""
+_NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
+_ASKS = re.compile(r"[?؟？]\W*$")
+
+
+class Line(NamedTuple):
+    """A line, a paragraph, or a row of a table.
+
+    Attributes:
+        heading: "style" of one by its style, "bold" of one that is all in bold; else "".
+        pair: what a table has in its columns of questions and answers; ("", "") of the row with their names.
+    """
+
+    text: str
+    number: int
+    heading: str = ""
+    pair: tuple[str, str] | None = None
+
+
+def line_of(text: str, number: int, markdown: bool) -> Line:
+    """A line of a text file."""
+    return Line(text.lstrip("# "), number, "style") if markdown and text.startswith("#") else Line(text, number)
+
+
+def way_of(lines: Iterable[Line]) -> Way | None:
+    """How the questions of a text that begins so are written; None where it is any other text."""
+    filled = [line for line in lines if line.text.strip()]
+    if any(_CHOICE.match(line.text) for line in filled):
+        return None
+    ways: tuple[Way, ...] = ("marks", "headings")
+    for way in ways:
+        reader = _Reader(way)
+        found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
+        answered = sum(bool(each["answer"]) for each in found)
+        if answered >= max(LEAST, SHARE * len(found)) and reader.inside >= SHARE * (reader.inside + reader.outside):
+            return way
+    return None
+
+
+def rows(lines: Iterable[Line | Raw], way: Way) -> Iterator[Raw]:
+    """A row for each question, with its answer. Lines before the first one, and those below headings that don't ask,
+    are left out; rows with a problem stay as they are."""
+    reader = _Reader(way)
+    for line in lines:
+        yield from [line] if isinstance(line, Raw) else reader.read(line)
+    yield from reader.rest()
+
+
+class _Reader:
+    """Puts questions together with what is below them.
+
+    Attributes:
+        inside, outside: the lines that belong to a question or its answer, and the others.
+    """
+
+    def __init__(self, way: Way):
+        self._way = way
+        self._asked: list[Line] = []
+        self._answered: list[Line] = []
+        self._into: list[Line] | None = None
+        self._held: Line | None = None
+        self.inside = self.outside = 0
+
+    def read(self, line: Line) -> Iterator[Raw]:
+        """The rows that end before this line, or are in it."""
+        role, text = _role(line, self._way)
+        if role in ("question", "style", "pair"):
+            yield from self.rest()
+            self._into = self._asked if role == "question" else None
+        elif role == "answer" and self._asked:
+            self._into = self._answered
+        if role == "pair":
+            self.inside += 1
+            if line.pair and any(line.pair):
+                yield Raw(dict(zip(("question", "answer"), line.pair, strict=True)), line.number)
+        elif role == "bold":
+            self._held = line
+        elif role != "style":
+            self._add(line._replace(text=text))
+        if role == "question" and self._way == "headings":
+            self._into = self._answered
+
+    def _add(self, line: Line) -> None:
+        """A heading in bold belongs to what is below it, unless that is another question."""
+        if self._into is None:
+            self.outside += 1
+            return
+        lines = [line] if self._held is None else [self._held, line]
+        self._held = None
+        self._into += lines
+        self.inside += len(lines)
+
+    def rest(self) -> Iterator[Raw]:
+        """The row that no other has followed yet."""
+        if self._asked:
+            yield Raw({"question": _joined(self._asked), "answer": _joined(self._answered)}, self._asked[0].number)
+        self._asked, self._answered, self._held = [], [], None
+
+
+def _joined(lines: Sequence[Line]) -> str:
+    """With an empty line where the text has one."""
+    text = ""
+    for before, line in zip([None, *lines], lines, strict=False):
+        gap = "\n\n" if before is not None and line.number > before.number + 1 else "\n"
+        text += (gap if text else "") + line.text.strip()
+    return text
+
+
+def _role(line: Line, way: Way) -> tuple[str, str]:
+    """What a line is, and its text without what marks it. A heading that doesn't ask is "style" or "bold"."""
+    if line.pair is not None:
+        return "pair", line.text
+    if way == "headings" and line.heading and _ASKS.search(line.text):
+        return "question", _NUMBERED.sub("", line.text, count=1)
+    if way == "marks" and (found := _MARK.match(line.text)) is not None:
+        word = found["word"].casefold()
+        role = _SHORT.get(word) or column(word)
+        if role in ("question", "answer"):
+            return role, found["rest"]
+    return line.heading, line.text

@@ -1,0 +1,176 @@
+"""Questions with answers that people wrote in a text or a Word document, and texts that only look like it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slmstudio.core.data.opening import Choices
+from slmstudio.core.data.reader import Dataset, read_dataset
+from slmstudio.core.data.sources.questions import Line, rows, way_of
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.errors import Problem
+
+ENGLISH = """Frequently asked questions
+
+Q: How many books may I borrow?
+A: Four books.
+
+They are due after two weeks.
+Q2. Is there a fee?
+A2. No.
+Question 3 - Who may join?
+Answer - Everybody over six.
+"""
+HINDI = """प्रश्न १: सदस्यता का शुल्क कितना है?
+उत्तर: पचास रुपये।
+प्र. 2: पुस्तकालय कब खुलता है?
+उ. सुबह नौ बजे।
+सवाल 3) कितनी पुस्तकें मिलती हैं?
+जवाब: चार।
+"""
+MARKDOWN = """# Library
+
+## 1. How many books may I borrow?
+
+Four books.
+
+- They are due after two weeks.
+
+## 2. Is there a fee?
+No.
+## Children
+### 3. From which age may they join?
+From six.
+"""
+
+
+def told(dataset: Dataset) -> list[tuple[str, str]]:
+    return [(record.messages[0]["content"], record.messages[1]["content"]) for record in dataset.records]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Dataset]:
+    def of(text: str, name: str = "faq.txt", **choices: Any) -> Dataset:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return read_dataset(tmp_path / name, choices=Choices(**choices))
+
+    return of
+
+
+def test_marks_with_and_without_numbers(read):
+    found = read(ENGLISH)
+    assert told(found) == [("How many books may I borrow?", "Four books.\n\nThey are due after two weeks."),
+                           ("Is there a fee?", "No."), ("Who may join?", "Everybody over six.")]
+    assert (found.layout, found.text_by, found.format) == ("instruction", "question", "text")
+    assert [record.line for record in found.records] == [3, 7, 9] and not found.problems
+
+
+def test_marks_in_hindi(read):
+    assert told(read(HINDI)) == [("सदस्यता का शुल्क कितना है?", "पचास रुपये।"), ("पुस्तकालय कब खुलता है?", "सुबह नौ बजे।"),
+                                 ("कितनी पुस्तकें मिलती हैं?", "चार।")]
+
+
+def test_marks_in_other_languages_and_in_bold(read):
+    text = "".join(f"**Frage {n}:** Was kostet Karte {n}?\n\n**Antwort:** {n} Euro.\n\n" for n in range(3))
+    assert told(read(text, "faq.md"))[2] == ("Was kostet Karte 2?", "2 Euro.")
+
+
+def test_headings_that_ask(read):
+    assert told(read(MARKDOWN, "faq.md")) == [
+        ("How many books may I borrow?", "Four books.\n\n- They are due after two weeks."), ("Is there a fee?", "No."),
+        ("From which age may they join?", "From six.")]
+
+
+def test_the_user_decides(read):
+    assert read(ENGLISH, text_by="paragraph").layout == "text"
+    two = "Q: Is there a fee?\nA: No.\n\nQ: Who may join?\nA: Everybody.\n"  # too few to be sure
+    assert read(two).layout == "text" and told(read(two, text_by="question"))[1] == ("Who may join?", "Everybody.")
+
+
+@pytest.mark.parametrize("text", [
+    pytest.param("".join(f"Q{n}. Which is a fruit?\nA. Stone\nB. Apple\nC. Glass\n\n" for n in range(5)), id="choices"),
+    pytest.param("A: the first note of the scale\nA: the same an octave above\nQ: quality of a filter\n" * 3,
+                 id="a glossary"),
+    pytest.param("".join(f"Paragraph {n} of a report. It goes on for a while.\n\n" for n in range(60))
+                 + "".join(f"Q: Question {n}?\nA: Answer {n}.\n" for n in range(4)), id="a few at the end of a text"),
+    pytest.param("# Why?\nA\n# Introduction\nText of it.\nMore.\nMore.\n# Method\nText.\nText.\n", id="a report"),
+])
+def test_other_texts_stay_texts(read, text):
+    assert read(text, "text.md").layout == "text"
+
+
+def test_a_question_without_an_answer_is_a_problem(read):
+    found = read(ENGLISH + "Q4: And on Sundays?\n")
+    assert found.count == 3 and [problem.line for problem in found.problems] == [11]
+
+
+def test_what_is_broken_stays_broken():
+    broken = Raw(None, 2, Problem("the line is too long.", 2))
+    found = list(rows([Line("Q: Who?", 1), broken, Line("A: All.", 3)], "marks"))
+    assert found == [broken, Raw({"question": "Who?", "answer": "All."}, 1)]
+
+
+@pytest.fixture
+def document() -> Any:
+    import docx
+
+    return docx.Document()
+
+
+def test_word_documents_with_headings(document, tmp_path):
+    document.add_heading("The library", 0)
+    for number in range(4):
+        document.add_heading(f"{number + 1}. How many books may group {number} borrow?", 2)
+        document.add_paragraph(f"Group {number} may borrow {number + 2} books.")
+        document.add_paragraph().add_run("What to bring").bold = True
+        document.add_paragraph("The card.\nNothing else.")
+    document.save(tmp_path / "faq.docx")
+    found = read_dataset(tmp_path / "faq.docx")
+    assert told(found)[3] == ("How many books may group 3 borrow?",
+                              "Group 3 may borrow 5 books.\nWhat to bring\nThe card.\nNothing else.")
+    assert (found.count, found.format, found.text_by) == (4, "docx", "question")
+    assert read_dataset(tmp_path / "faq.docx", choices=Choices(text_by="paragraph")).count == 17
+    assert read_dataset(tmp_path / "faq.docx", choices=Choices(text_by="document")).count == 1
+
+
+def test_word_documents_with_questions_in_bold(document, tmp_path):
+    for number in range(3):
+        document.add_paragraph().add_run(f"What does form {number} cost?").bold = True
+        document.add_paragraph(f"{number} rupees.")
+    document.save(tmp_path / "bold.docx")
+    assert told(read_dataset(tmp_path / "bold.docx"))[1] == ("What does form 1 cost?", "1 rupees.")
+
+
+def test_word_documents_with_marks(document, tmp_path):
+    document.add_paragraph("Questions of last year")
+    for line in HINDI.splitlines():
+        mark, text = line.split(" ", 1)
+        paragraph = document.add_paragraph()
+        paragraph.add_run(mark).bold = True
+        paragraph.add_run(f" {text}")
+    document.add_paragraph("Q: Is it open today?\nA: Yes.")
+    document.save(tmp_path / "marks.docx")
+    found = told(read_dataset(tmp_path / "marks.docx"))
+    assert found[0] == ("सदस्यता का शुल्क कितना है?", "पचास रुपये।") and found[3] == ("Is it open today?", "Yes.")
+
+
+def test_a_table_in_a_word_document(document, tmp_path):
+    table = document.add_table(5, 3)
+    for row, texts in zip(table.rows, [("क्र.", "प्रश्न", "उत्तर"), *((str(n), f"फ़ॉर्म {n} कहाँ मिलेगा?", f"खिड़की {n} पर।")
+                                                             for n in range(4))], strict=True):
+        for cell, text in zip(row.cells, texts, strict=True):
+            cell.text = text
+    document.save(tmp_path / "table.docx")
+    found = read_dataset(tmp_path / "table.docx")
+    assert told(found)[0] == ("फ़ॉर्म 0 कहाँ मिलेगा?", "खिड़की 0 पर।") and found.count == 4
+    as_text = read_dataset(tmp_path / "table.docx", choices=Choices(text_by="paragraph"))
+    assert as_text.records[0].text == "क्र.\tप्रश्न\tउत्तर" and as_text.count == 5
+
+
+def test_a_long_text_is_judged_by_its_lines_alone():
+    assert way_of([Line("word " * 10, number) for number in range(2000)]) is None
+    assert way_of([]) is None
