@@ -248,8 +248,8 @@ class DataFile:
             return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
         if table:
             delimiter = "\t" if by_tabs else tables.delimiter_of(first)
-            rows = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
-            named = header.named(rows, notes, self._said)
+            cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
+            named = header.named(cells, notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
         if suffix in (".yml", ".yaml"):
