@@ -14,7 +14,7 @@ import pytest
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.jobs import new
+from slmstudio.core.jobs import new, processes
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
@@ -198,7 +198,7 @@ def test_a_machine_that_is_gone_is_told_in_a_sentence(offers, monkeypatch):
 @pytest.mark.parametrize("kind", ["download", "export", "join"])
 def test_a_process_of_an_agent_trains_and_does_nothing_else(tmp_path, monkeypatch, kind):
     jobs.Job.at(tmp_path, kind)
-    monkeypatch.setattr(worker, "_be_nice", lambda: None)
+    monkeypatch.setattr(processes, "give_way", lambda: None)
     monkeypatch.setattr("slmstudio.worker.runtime.agent_side.begin", lambda *of: None)
     assert worker._run_rank(Path(tmp_path), 0) == 2
     assert not list(tmp_path.rglob(jobs.OUTCOME))
