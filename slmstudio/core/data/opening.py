@@ -263,8 +263,8 @@ class DataFile:
                              "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
                              "and another answers.", people))
         kind = "markdown" if suffix in (".md", ".markdown") else "text"
-        by, rows = texts.rows_of(first, everything, self.choices.text_by, markdown=kind == "markdown")
-        return Part(name, kind, rows, source.encoding, text_by=by, notes=notes)
+        by, cut = texts.rows_of(first, everything, self.choices.text_by, markdown=kind == "markdown")
+        return Part(name, kind, cut, source.encoding, text_by=by, notes=notes)
 
     def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
         file = source.seekable()
