@@ -67,7 +67,7 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     assert "no revision “v9”" in refused(work, revision="v9")
     hub.gate = SECRET
     said = refused(work)
-    assert "there is no token to say who you are" in said and f"{hub.url}/{REPO}" in said
+    assert "there's no token to say who you are" in said and f"{hub.url}/{REPO}" in said
     assert f"models token --set --endpoint {hub.url}" in said
     token.save(hub.url, "hf_OfSomebodyElse")
     assert "doesn't accept the token from a file that only you can read. It's wrong" in refused(work)

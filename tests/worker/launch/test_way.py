@@ -48,8 +48,8 @@ def test_a_firewall_that_drops(monkeypatch):
         with socket.socket() as filling:
             filling.connect(silent.getsockname())
             assert refused("127.0.0.1", port) == (
-                f"127.0.0.1:{port} didn't answer within 0 seconds: the machine is off, or a firewall drops the "
-                "connection.")
+                f"127.0.0.1:{port} didn't answer within 0 seconds: the machine is off, or a firewall is "
+                "blocking the connection.")
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "another server"])
