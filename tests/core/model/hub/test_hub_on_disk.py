@@ -174,7 +174,7 @@ def test_a_name_is_found_on_this_machine_or_the_command_that_gets_it_is_told(tmp
     monkeypatch.chdir(paths.models_dir())
     assert on_disk.resolve("tiny") == own and on_disk.resolve("./gone") == paths.models_dir() / "gone"
     for text, command in (("acme/gone", "models get acme/gone"), ("beta/tiny", "models get beta/tiny"),
-                          ("acme/tiny@v2", "models get acme/tiny@v2"), ("gone", "with its owner")):
+                          ("acme/tiny@v2", "models get acme/tiny@v2"), ("gone", "Include its owner")):
         with pytest.raises(UserError, match=f"{text} isn't on this machine.*{command}"):
             on_disk.resolve(text)
 
