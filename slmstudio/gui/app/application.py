@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LOG_LIMIT = 2_000_000
 LOG_HANDLER = "slmstudio.log"
-UI_TURN_SECONDS = 0.0005
+UI_TURN_SECONDS = 0.0001
 """How long a thread at work may keep the interpreter while the UI thread waits for it; a paint waits many times."""
 _log = logging.getLogger("slmstudio")
 _QT_LEVELS = {QtMsgType.QtDebugMsg: logging.DEBUG, QtMsgType.QtInfoMsg: logging.INFO,
