@@ -1,4 +1,4 @@
-"""What a user is asked: for a file or a folder to open, or whether something is meant."""
+"""What a user is asked: for a file or a folder to open, or to confirm something."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kin
     """Let the user choose a file or a folder that is there.
 
     Args:
-        kinds: of files, as in "GGUF models (*.gguf)"; several are parted by ";;".
+        kinds: of files, as in "GGUF models (*.gguf)"; several are separated by ";;".
     """
     dialog = QFileDialog(parent, title, "", kinds)
     dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
@@ -36,7 +36,7 @@ def question(parent: QWidget, title: str, text: str, more: str) -> QMessageBox:
 
 def confirm(parent: QWidget, title: str, text: str, more: str, yes: tuple[str, QMessageBox.ButtonRole, str],
             act: Callable[[], object]) -> None:
-    """Ask whether it is meant, and do it then.
+    """Ask for confirmation, and act on it.
 
     Args:
         yes: text, role and name of the button that does it.

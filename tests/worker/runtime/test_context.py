@@ -12,7 +12,7 @@ from slmstudio.worker.runtime.context import JobContext
 
 
 def test_what_an_earlier_worker_was_asked_is_not_asked_of_the_next(tmp_path, monkeypatch):
-    """Also where less than a second lies between: the system's time of a process's start is no more exact."""
+    """Even if less than a second passed in between: the system tells a process's start only to the second."""
     began = psutil.Process().create_time()
     job = jobs.Job(tmp_path)
     job.send("stop", time=began + 0.2)

@@ -14,8 +14,8 @@ QUESTION = "question"
 """One of `texts.CUTS`: each question with its answer."""
 Way = Literal["marks", "headings"]
 LEAST, SHARE = 3, 0.75
-"""A text has at least so many questions with answers, and this share of its lines belongs to them; else it is a text
-that happens to have some."""
+"""A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; any
+other text just happens to have some."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
 _MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})\.?\s*(?:\d{1,4}\s*)?[*_]*\s*"
                    r"(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$))(?P<rest>.*)", re.DOTALL)

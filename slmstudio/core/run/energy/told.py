@@ -24,7 +24,7 @@ def energy(use: EnergyUse) -> str:
 
 
 def cost(joules: float, tariff: Tariff) -> str:
-    """"₹2.21 at ₹7.12 per kWh (source)", or that there is no price."""
+    """"₹2.21 at ₹7.12 per kWh (source)", or that Settings has no price."""
     amount = tariff.cost(joules)
     if amount is None or tariff.price is None:
         return tr("not known: Settings has no electricity price")

@@ -107,6 +107,7 @@ class TakesFiles:
         return files
 
     def take_files(self, files: list[Path]) -> None:
+        """What the widget does with them; each says it for itself."""
         raise NotImplementedError
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
