@@ -34,6 +34,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # lifts the limits.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_THREAD_LIMIT", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What a shell starts in the background ignores Ctrl+C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -20,7 +20,7 @@ def starter_home(studio_home: Path) -> Path:
 @pytest.fixture
 def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers have as many threads as a person's, also where several processes of tests share the cores."""
-    for name in ("OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS"):
+    for name in ("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -45,6 +45,9 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     # are asked for again: 6 to 13% of a step on the processor, by the model. A chat or a server lives too long to keep
     # so much that it doesn't use. Other systems don't read this.
     memory = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEPS_MEMORY)} if kind in TRAINS else {}
+    # With fewer threads than PyTorch asks for, oneDNN leaves parts of a product out: worker/runtime/threads.py.
+    limit = os.environ.get("OMP_THREAD_LIMIT")
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", limit)} if limit else {}
     return {
         **os.environ,
         "PYTHONPATH": search_path(Path(__file__).resolve().parents[3]),
@@ -55,6 +58,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "GOMP_SPINCOUNT": "0",
         "KMP_BLOCKTIME": "0",
         **memory,
+        **threads,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",

@@ -196,7 +196,9 @@ def _make_fast(layer: Any) -> bool:
     learning = any(weight.requires_grad for name, weight in layer.named_parameters() if "norm" in name)
     # Without a mask, rows look back only; Gemma's embedding models look both ways.
     both_ways = not getattr(attention, "is_causal", True)
-    if (activation is None or any(dropouts) or learning or both_ways
+    # Eager attention is written out in each model's own file.
+    eager = attention.config._attn_implementation not in ALL_ATTENTION_FUNCTIONS
+    if (activation is None or any(dropouts) or learning or both_ways or eager
             or not all(JoinedLinear.covers(group) for group in groups.values())):
         return False
     joined = {name: JoinedLinear(group) for name, group in groups.items()}
@@ -256,8 +258,7 @@ class _Layer:
         head_norms = tuple(norms.factors(norm)[0] for norm in self.head_norms)
         heads = _Projections.apply(hidden_states, cos, rotary.signed(sin), factors, eps, self.projections, self.heads,
                                    head_norms, *self.projections.adapter())
-        interface = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, _no_eager)
-        mixed, _ = interface(
+        mixed, _ = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation](
             attention, *(part.transpose(1, 2) for part in heads), attention_mask,
             dropout=attention.attention_dropout if attention.training else 0.0, scaling=attention.scaling,
             sliding_window=self.window, **kwargs)
@@ -268,7 +269,3 @@ class _Layer:
         middle = _Output.apply(mixed, hidden_states, after[0], eps, self.output, *self.output.adapter())
         return _Mlp.apply(middle, norms.factors(self.before_mlp)[0], after[1], eps,  # type: ignore[no-any-return]
                           self.activation, self.gate_up, self.down, *self.gate_up.adapter(), *self.down.adapter())
-
-
-def _no_eager(*args: Any, **kwargs: Any) -> Any:
-    raise NotImplementedError

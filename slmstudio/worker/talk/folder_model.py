@@ -29,6 +29,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.rows import BROKEN
 from slmstudio.worker.answering.torch_model import TorchModel, cached
+from slmstudio.worker.runtime import threads
 
 BATCH_TOKENS = 512
 """A prompt is read in parts of this many tokens; between them the user can stop it."""
@@ -92,7 +93,7 @@ class FolderModel:
         import psutil
 
         cores = psutil.cpu_count(logical=False) or 1
-        torch.set_num_threads(max(1, cores // 2) if busy else cores)
+        threads.use(cores // 2 if busy else cores)
 
     def forget(self) -> None:
         """Read the next prompt from its start."""

@@ -10,8 +10,6 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import torchs_first
@@ -19,7 +17,7 @@ from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime import ranks, threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, options, out_of_memory
@@ -81,7 +79,7 @@ def ready(config: RunConfig) -> None:
                         tr("Correct them."), problems)
     methods.check(config)
     if config.threads:
-        torch.set_num_threads(max(1, config.threads // ranks.local_world_size()))
+        threads.use(config.threads // ranks.local_world_size())
 
 
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:

@@ -31,9 +31,14 @@ def test_what_the_first_rank_says_holds_but_for_the_models_folder(config, tmp_pa
     assert train.run(JobContext(job.folder, job.request()))["steps"] == 2
 
 
-@pytest.mark.parametrize(("threads", "count", "used"), [(4, 2, 2), (4, 1, 4), (1, 2, 1)])
-def test_the_ranks_of_a_machine_share_its_threads(config, monkeypatch, threads, count, used):
+@pytest.mark.parametrize(("threads", "count", "limit", "used"), [(4, 2, None, 2), (4, 1, None, 4), (1, 2, None, 1),
+                                                                 (4, 1, "3", 3), (4, 1, "0", 1), (4, 1, "many", 4)])
+def test_the_ranks_of_a_machine_share_its_threads(config, monkeypatch, threads, count, limit, used):
+    """No more than OpenMP may start: bf16 products would be wrong."""
     asked = []
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_THREAD_LIMIT", limit)
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
     train.ready(replace(config, threads=threads))
