@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,22 @@ def shallow_model() -> Path:
 
 
 def use_few_rows(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    """Let this process take for the starter data the rows of it with the shortest answers, 8 to learn and 2 to ask;
-    among these is what the quickstart asks."""
-    for name, count in (("starter_train_file", 8), ("starter_test_file", 2)):
+    """Let this process take for the starter data the rows of it with the shortest answers, 8 to learn and 2 to ask."""
+    _cut_rows(monkeypatch, place, 8, 2, lambda row: len(row["output"]))
+
+
+def use_first_rows(monkeypatch: pytest.MonkeyPatch, place: Path, learned: int, asked: int) -> None:
+    """Let this process take so many of the starter data's rows, in their order, for all of them."""
+    _cut_rows(monkeypatch, place, learned, asked, lambda row: 0)
+
+
+def _cut_rows(monkeypatch: pytest.MonkeyPatch, place: Path, learned: int, asked: int,
+              order: Callable[[dict[str, str]], int]) -> None:
+    """What the quickstart asks is always among the rows."""
+    for name, count in (("starter_train_file", learned), ("starter_test_file", asked)):
         file = getattr(paths, name)()
         rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-        rows.sort(key=lambda row: (row["instruction"] != quickstart.QUESTION, len(row["output"])))
+        rows.sort(key=lambda row: (row["instruction"] != quickstart.QUESTION, order(row)))
         few = place / file.name
         few.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count]), "utf-8")
         monkeypatch.setattr(paths, name, lambda few=few: few)
