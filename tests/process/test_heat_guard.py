@@ -146,7 +146,7 @@ def test_the_starter_model_is_trained_in_pauses(make_run, heat):
     results = []
     for guard in ("off", "pause"):
         heat(88)
-        job = make_run(starter.model(), max_steps=6, heat_guard=guard, heat_rest_seconds=5, lora_rank=4,
+        job = make_run(starter.shallow_model(), max_steps=24, heat_guard=guard, heat_rest_seconds=5, lora_rank=4,
                        save_steps=100, max_length=64)
         start(job)
         follow = cycle((90, 91, 90, 91, 89, 90, 91, 92, 84, 79, 79, 88))

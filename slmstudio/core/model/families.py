@@ -96,10 +96,10 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
 
 _PADDED_ONLY = """
     bailing_hybrid bamba biogpt falcon falcon_h1 granitemoehybrid jamba kimi_linear lara_mini lfm2 lfm2_moe lfm3 llama4
-    llama4_text minimax nemotron_h olmo_hybrid qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_next
+    llama4_text minimax nemotron nemotron_h olmo_hybrid qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_next
     recurrent_gemma stablelm zamba zamba2 zaya
 """
 PADDED_ONLY = frozenset(_PADDED_ONLY.split())
 """Architectures (`model_type`) that PyTorch's fused attention computes, but in which packed rows would run into one
-another: layers that remember, or that don't ask transformers' attention interface. A test compares them with
-transformers'."""
+another: layers that remember, or that don't ask transformers' attention interface or don't tell it where rows end. A
+test compares them with transformers'."""

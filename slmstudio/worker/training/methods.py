@@ -20,6 +20,8 @@ from slmstudio.worker.model import whole_model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers in which rows that are laid end to end don't reach into one another."""
+NOT_TOLD = frozenset({"nemotron"})
+"""Architectures (`model_type`) whose layers don't hand on to their attention where rows end."""
 SENSES = r".*(vision|visual|image|multi_modal|audio|speech).*"
 """Modules beside the language model, by their names."""
 STATES = r".*\.(mamba|mixer|conv1d)(\..*)?"
@@ -94,10 +96,12 @@ def keeps_rows_apart(model_folder: Path) -> bool:
 
     Not where scores are more than products of queries and keys (Gemma 2 caps them, MPT adds slopes), where the
     architecture doesn't ask transformers' attention interface (Falcon), and not where layers have a memory of their
-    own (Mamba, LFM2's convolutions): rows would run into one another unnoticed.
+    own (Mamba, LFM2's convolutions) or don't hand on where rows end (Nemotron): rows would run into one another
+    unnoticed.
     """
     kind, config = _class_of(model_folder)
     return bool(kind._supports_attention_backend and kind._supports_sdpa and not kind._is_stateful
+                and config.model_type not in NOT_TOLD
                 and ROWS_APART.issuperset(getattr(config.get_text_config(), "layer_types", None) or ()))
 
 
