@@ -7,6 +7,7 @@ import json
 import math
 import os
 from array import array
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.run import folder
+from slmstudio.core.run import history as history_module
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Series, Smoother
 from slmstudio.core.run.history import RunHistory
@@ -47,6 +49,22 @@ def test_curves_and_figures():
     assert (history.step, history.total_steps, history.epoch, history.seconds_left) == (2, 40, 0.2, 59.0)
     assert history.seconds == 5.0 and history.stepping and history.best_eval_loss == 1.5
     assert [event.get("best") for event in history.told if event["type"] == "eval"] == [False, True]
+
+
+def test_of_many_evaluations_the_best_is_known_without_a_look_at_all_of_them(monkeypatch):
+    count, looks, history = 1000, [], RunHistory()
+    monkeypatch.setattr(history_module, "math", SimpleNamespace(
+        nan=math.nan, isfinite=lambda value: looks.append(value) or math.isfinite(value)))
+    for number in range(count):
+        history.add({"type": "eval", "global_step": number, "eval_loss": 2.0 - number / count})
+        assert history.best_eval_loss == 2.0 - number / count
+    assert history.best_step == count - 1 and len(looks) <= count
+    history.add({"type": "eval", "global_step": count - 1, "eval_loss": None})  # evaluated again, at its end
+    assert history.best_step == count - 2
+    history.series["train_loss"].add(5.0, 1.0)
+    history.step = 5
+    history.add(step(3))  # it was resumed from an early checkpoint
+    assert (history.best_step, history.best_eval_loss) == (2, 2.0 - 2 / count)
 
 
 def test_a_loss_that_is_no_number_leaves_a_gap_and_not_a_lie():
