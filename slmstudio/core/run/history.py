@@ -49,7 +49,6 @@ class RunHistory:
         change_refused: why the newest change wasn't made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
         guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
-        takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
         energy: what it drew, all attempts together.
     """
 
@@ -70,7 +69,6 @@ class RunHistory:
         self.sensors_missing = ""
         self.locks: list[dict[str, Any]] = []
         self.machines: dict[str, Any] = {}
-        self.takes_back = 0
         self.samples: list[dict[str, Any]] = []
         self.best_eval_loss: float | None = None
         self.overfit_step: int | None = None
@@ -179,7 +177,6 @@ class RunHistory:
         self._cut_samples(step)
         if self.overfit_step is not None and self.overfit_step >= step:
             self.overfit_step = None
-        self.takes_back += 1
 
     def _on_eval(self, event: dict[str, Any]) -> None:
         step, loss = number(event, "global_step"), number(event, "eval_loss")

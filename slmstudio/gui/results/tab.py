@@ -293,6 +293,7 @@ def _load(runs: list[RunFacts], known: dict[Path, tuple[list[int], RunHistory]],
             histories[run.folder][1].add(event)
             if task.cancelled():
                 break
+        histories[run.folder][1].series["train_loss"].smoothed()
     first, config = runs[0], runs[0].summary.config
     with contextlib.suppress(UserError):  # without it the curves are as good
         config = as_changed(config, adjust.load(first.folder)["values"])

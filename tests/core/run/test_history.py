@@ -79,7 +79,7 @@ def test_a_resumed_attempt_takes_back_what_the_earlier_one_did_behind_its_checkp
     history = fold({"type": "job_started", "time": 0.0}, *before, *after)
     assert list(history.series["train_loss"].x) == [1, 2, 3, 4, 5]
     assert list(history.series["train_loss"].y) == [2, 2, 2, 1, 1]
-    assert not history.series["eval_loss"] and history.takes_back == 1
+    assert not history.series["eval_loss"]
     assert history.seconds == 5.5 + 2, "the time between the crash and the Resume is no work"
 
 
@@ -175,6 +175,13 @@ def test_series_keep_rising():
     for x in (1, 2, 3, 2):
         series.add(x, 10 * x)
     assert list(series.x) == [1, 2] and list(series.y) == [10, 20]
+
+
+def test_a_series_is_smoothed_as_its_points_are_now():
+    series = Series()
+    for x, y, weight in ((1, 2.0, 0.9), (2, 1.0, 0.9), (2, 5.0, 0.9), (3, 0.5, 0.5), (4, 1.5, 0.5)):
+        series.add(x, y)
+        assert series.smoothed(weight) == Smoother(weight).extend(series.y)
 
 
 def test_a_damaged_run_is_still_summarised(tmp_path):

@@ -19,6 +19,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import tasks
@@ -151,6 +152,25 @@ def test_the_curves_of_an_ended_run_are_read_once(qtbot, tab, make_run, monkeypa
     tab._read()
     qtbot.waitUntil(lambda: not tab._reading.is_busy() and not tab._loading.is_busy())
     assert read == [run, run]
+
+
+def test_losses_are_smoothed_off_the_ui_thread(qtbot, tab, make_run, monkeypatch):
+    worked, honest = [], Smoother.extend
+
+    def extend(self, values):
+        if len(values) > len(self.values):
+            worked.append(threading.current_thread())
+        return honest(self, values)
+
+    monkeypatch.setattr(Smoother, "extend", extend)
+    for name in ("one", "two"):
+        files.append_line(make_run(name) / jobs.EVENTS, {"protocol": 1, "type": "step", "global_step": 1,
+                                                         "train_loss": 2.0})
+    show(qtbot, tab, 2)
+    tab.table.selectAll()
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
+    tab.curves.compare.curves.which.set_current(2)
+    assert len(worked) == 2 and threading.main_thread() not in worked
 
 
 # -- losses ------------------------------------------------------------------------------------------------------
