@@ -17,6 +17,8 @@ from typing import Any
 from slmstudio.core.errors import NotAFile
 from slmstudio.core.i18n import noop, tr
 
+PIECE = 2**20
+"""Bytes that a `LineReader` takes at once."""
 _KINDS = ((stat.S_ISDIR, noop("It is a folder, not a file.")), (stat.S_ISFIFO, noop("It is a pipe, not a file.")),
           (stat.S_ISSOCK, noop("It is a socket, not a file.")))
 
@@ -224,26 +226,29 @@ class LineReader:
         self._offset = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
+        while lines := self._next_lines():
+            for line in filter(bytes.strip, lines):
+                value = None
+                with contextlib.suppress(ValueError, RecursionError):  # the latter if it is nested absurdly deep
+                    value = _parsed(line)
+                if isinstance(value, dict):
+                    yield value
+                else:
+                    self.damaged += 1
+
+    def _next_lines(self) -> list[bytes]:
+        """Whole lines, a piece of the file at a time: the events of a long run fill gigabytes as objects."""
         try:
             with open(self.path, "rb", opener=regular) as file:
                 file.seek(self._offset)
-                data = file.read()
+                data = file.read(PIECE)
+                if b"\n" not in data:
+                    data += file.readline()
         except FileNotFoundError:
-            return
+            return []
         end = data.rfind(b"\n") + 1
         self._offset += end
-        for line in data[:end].splitlines():
-            if not line.strip():
-                continue
-            try:
-                value = _parsed(line)
-            except (ValueError, RecursionError):  # the latter if it is nested absurdly deep
-                self.damaged += 1
-                continue
-            if isinstance(value, dict):
-                yield value
-            else:
-                self.damaged += 1
+        return data[:end].splitlines()
 
 
 def _parsed(line: bytes) -> Any:

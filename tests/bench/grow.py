@@ -8,7 +8,8 @@ its first step: seconds, and the most memory that its process held (VmHWM, looke
 resets it before it trains); at its first start, and at that of another run on the same file, which finds the rows and
 their tokens in the cache.
 
-history: all runs are listed as the Results tab lists them, the first time and again by another program start.
+history: all runs are listed as the Results tab lists them, the first time and again by another program start; and so
+are runs of an earlier version, whose outcome doesn't say what their events add up to: these are read, once.
 
 plot: a run of so many steps is opened in the plots (offscreen unless DISPLAY is set); then 1,000 more steps arrive,
 one each 10 ms, while a 10 ms timer is asked how late it fires. The worst is how long the window stood still.
@@ -125,6 +126,7 @@ def make_runs(parent: Path, count: int) -> int:
     One is made, and the others are its files under other names: a thousand take seconds.
     """
     from slmstudio.core import files, jobs
+    from slmstudio.core.run import totals
 
     plan: dict[str, Any] = {"model": "/models/tiny", "train_file": "/data/rows.jsonl", "kind": "train", "protocol": 1,
                             "format": 1, "hashes": {"train_file": "0" * 64}, "versions": {"torch": "2.13.0"}}
@@ -141,9 +143,12 @@ def make_runs(parent: Path, count: int) -> int:
     lines = b"".join(files.dump_line({"protocol": 1, "time": began + at / 2, **event})
                      for at, event in enumerate(events))
     parent.mkdir(parents=True, exist_ok=True)
-    jobs.write_outcome(parent, jobs.Outcome("finished", result={"eval_loss_after": 1.5}))
+    (parent / jobs.EVENTS).write_bytes(lines)
+    jobs.write_outcome(parent, jobs.Outcome("finished", result={"eval_loss_after": 1.5},
+                                            totals=totals.to_keep(parent)))
     ended = (parent / jobs.OUTCOME).read_bytes()
-    (parent / jobs.OUTCOME).unlink()
+    for name in (jobs.EVENTS, jobs.OUTCOME):
+        (parent / name).unlink()
     for number in range(count):
         folder = parent / f"2026-01-01-run-{number:04}"
         folder.mkdir()
@@ -170,7 +175,7 @@ print(json.dumps({"runs": count, "seconds": opened, "refreshed": again}))
 
 def measure_history(count: int, say: Any) -> dict[str, Any]:
     """The second listing is that of a program that was started again."""
-    from slmstudio.core import paths
+    from slmstudio.core import jobs, paths
 
     began = time.monotonic()
     size = make_runs(paths.runs_dir(), count)
@@ -183,6 +188,10 @@ def measure_history(count: int, say: Any) -> dict[str, Any]:
 
     found = {"runs": count, "events_mb": round(size / 2**20), "prepared_s": prepared, "first": listed(),
              "second": listed()}
+    for run in paths.runs_dir().iterdir():
+        outcome = json.loads((run / jobs.OUTCOME).read_text())
+        (run / jobs.OUTCOME).write_text(json.dumps({**outcome, "totals": {}}))
+    found |= {"earlier_first": listed(), "earlier_second": listed()}
     say(f"history: {found}")
     return found
 
@@ -213,6 +222,7 @@ def measure_plot(count: int, say: Any) -> dict[str, Any]:
     history.add({"type": "job_started", "time": 0.0})
     for event in steps(range(1, count + 1)):
         history.add(event)
+    history.series["train_loss"].smoothed()  # as whoever reads a run for the window does
     folded = time.perf_counter() - began
     plots = RunPlots()
     plots.resize(1200, 900)

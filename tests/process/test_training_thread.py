@@ -213,7 +213,6 @@ def test_resume_goes_on_in_the_same_folder(qtbot, follow, play, job):
     for event in heard.events():
         history.add(event)
     assert list(history.series["train_loss"].x) == list(range(1, 61))
-    assert history.takes_back == 1
 
 
 def test_a_worker_that_cannot_be_started_is_said(qtbot, follow, job, monkeypatch):

@@ -93,6 +93,7 @@ def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_ho
         files = sorted((job.folder / "adapter").glob("*.safetensors"))
         weights[name] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         summary = folder.summarise(job.folder)
+        assert job.outcome().totals["events"] == (job.folder / jobs.EVENTS).stat().st_size and summary.steps == 3
         if name == "locked":
             assert [event["enforced"] for event in locks(job)] == [True]
             assert summary.locked.startswith("The system blocked its access to the network")

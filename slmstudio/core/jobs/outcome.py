@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import an_object
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import need_less
@@ -31,12 +32,14 @@ class Outcome:
         error: `UserError.to_dict()` for a failed or crashed job.
         details: the traceback of a defect, for "copy details".
         result: what the job produced, by its kind.
+        totals: of a training run, what its events add up to (`run.totals`), so that a list of runs needn't read them.
     """
 
     state: str
     error: dict[str, Any] | None = None
     details: str = ""
     result: dict[str, Any] = field(default_factory=dict)
+    totals: dict[str, Any] = field(default_factory=dict)
 
     def was_successful(self) -> bool:
         return self.state in ("finished", "stopped")
@@ -57,10 +60,11 @@ class Outcome:
     @classmethod
     def read(cls, state: dict[str, Any]) -> Outcome:
         """What an outcome.json says; what makes no sense in it counts as not said."""
-        name, error, details, result = (state.get(key) for key in ("state", "error", "details", "result"))
+        name, error, details = (state.get(key) for key in ("state", "error", "details"))
         return cls(name if isinstance(name, str) and name else "failed",
                    {**error, **UserError.from_dict(error).to_dict()} if isinstance(error, dict) else None,
-                   details if isinstance(details, str) else "", result if isinstance(result, dict) else {})
+                   details if isinstance(details, str) else "", an_object(state.get("result")),
+                   an_object(state.get("totals")))
 
 
 def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy: str) -> UserError:

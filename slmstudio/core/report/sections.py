@@ -13,7 +13,6 @@ from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, flat, moment
 from slmstudio.core.run.config import FIELDS, in_groups, label
-from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
 from slmstudio.core.units import format_bytes
 
@@ -152,7 +151,7 @@ def _loss_plot(facts: Facts) -> curves.Plot:
     drawn = [curves.Curve(tr("Train loss"), "train", train.x, train.y)]
     if len(train) >= SMOOTHED_FROM:
         drawn = [curves.Curve(tr("Train loss, each step"), "faded", train.x, train.y),
-                 curves.Curve(tr("Train loss, smoothed"), "train", train.x, Smoother(0.9).extend(train.y))]
+                 curves.Curve(tr("Train loss, smoothed"), "train", train.x, train.smoothed())]
     drawn.append(curves.Curve(tr("Loss on held-out rows"), "eval", held_out.x, held_out.y, dots=True))
     used = facts.history.used_step
     return curves.Plot(tr("Loss, nats per token"), tr("step"), tuple(drawn), lambda value: f"{value:.3g}", wide=True,

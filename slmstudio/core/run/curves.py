@@ -15,6 +15,8 @@ CARD_FIELDS = ("temperature_c", "memory_temperature_c", "power_w", "memory_used"
 LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 OWN_FIELDS = ("process_memory", "cpu_percent")
 CPU_FIELDS = {"cpu_temperature_c": "temperature_c"}
+SMOOTHING = 0.9
+"""How much of its average so far a smoothed curve keeps at each point, unless the user wants it otherwise."""
 
 
 class Series:
@@ -25,10 +27,11 @@ class Series:
         y: values in the unit of the field; NaN where the worker measured a number that is none.
     """
 
-    __slots__ = ("x", "y")
+    __slots__ = ("_smoother", "x", "y")
 
     def __init__(self) -> None:
         self.x, self.y = array("d"), array("d")
+        self._smoother: Smoother | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,6 +47,14 @@ class Series:
         index = bisect.bisect_left(self.x, x)
         del self.x[index:]
         del self.y[index:]
+        self._smoother = None
+
+    def smoothed(self, weight: float = SMOOTHING) -> array[float]:
+        """The averages of all points; those since the last call are added. A hundred thousand take longer than a frame
+        of the window, so whoever reads a run asks for them first."""
+        if self._smoother is None or self._smoother.weight != weight:
+            self._smoother = Smoother(weight)
+        return self._smoother.extend(self.y)
 
     def last(self) -> float | None:
         return next((value for value in reversed(self.y) if math.isfinite(value)), None)

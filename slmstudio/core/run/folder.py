@@ -144,9 +144,10 @@ def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
     state = job.request()
     config = RunConfig.from_dict(state, folder / jobs.RUN)
     outcome = job.outcome()
-    found = (totals or TotalsReader()).of(folder, outcome is not None)
+    totals = totals or TotalsReader()
+    found = totals.of(folder, outcome)
     if outcome is None and (outcome := job.outcome()) is not None:  # it ended meanwhile
-        found = (totals or TotalsReader()).of(folder, ended=True)
+        found = totals.of(folder, outcome)
     if outcome is not None:
         status = outcome.state
     elif not found.begun and not job.is_alive():

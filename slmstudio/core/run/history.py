@@ -41,6 +41,7 @@ class RunHistory:
         sensors_missing: why there is no GPU reading, or "".
         locks: `lock` events: what kept the process from the network, at each start.
         samples: `sample` events with rising `global_step`: what the model answered to the fixed prompts.
+        best_eval_loss: the lowest that is a number; None before an evaluation.
         overfit_step: where eval loss was lowest before it began to rise; None while it falls, or falls again.
         changes: `changed` events: what was decided again while it learned.
         adjustments: `adjusted` events: what the worker lowered because memory ran out.
@@ -48,7 +49,6 @@ class RunHistory:
         change_refused: why the newest change wasn't made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
         guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
-        takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
         energy: what it drew, all attempts together.
     """
 
@@ -69,8 +69,8 @@ class RunHistory:
         self.sensors_missing = ""
         self.locks: list[dict[str, Any]] = []
         self.machines: dict[str, Any] = {}
-        self.takes_back = 0
         self.samples: list[dict[str, Any]] = []
+        self.best_eval_loss: float | None = None
         self.overfit_step: int | None = None
         self.changes: list[dict[str, Any]] = []
         self.adjustments: list[dict[str, Any]] = []
@@ -91,10 +91,6 @@ class RunHistory:
         if self._attempt_began is None or self.last_time is None:
             return self._seconds_before
         return self._seconds_before + max(0.0, self.last_time - self._attempt_began - self._suspended_now)
-
-    @property
-    def best_eval_loss(self) -> float | None:
-        return min(filter(math.isfinite, self.series["eval_loss"].y), default=None)
 
     @property
     def best_step(self) -> int | None:
@@ -177,20 +173,29 @@ class RunHistory:
         """A resumed attempt learns again from `step` on: what the earlier one did from there doesn't count."""
         for name in (*STEP_FIELDS, "eval_loss"):
             self.series[name].cut(step)
+        self._find_best()
         self._cut_samples(step)
         if self.overfit_step is not None and self.overfit_step >= step:
             self.overfit_step = None
-        self.takes_back += 1
 
     def _on_eval(self, event: dict[str, Any]) -> None:
         step, loss = number(event, "global_step"), number(event, "eval_loss")
         if step is None:
             return
-        best = self.best_eval_loss
-        self.series["eval_loss"].add(step, math.nan if loss is None else loss)
+        losses, best = self.series["eval_loss"], self.best_eval_loss
+        again = bool(losses) and step <= losses.x[-1]
+        losses.add(step, math.nan if loss is None else loss)
+        if again:
+            self._find_best()
+        elif loss is not None and (best is None or loss < best):
+            self.best_eval_loss = losses.y[-1]
         self.told.append({**event, "best": loss is not None and best is not None and loss < best})
         if loss is not None and best is not None and loss < best:
             self.overfit_step = None  # it got better after all
+
+    def _find_best(self) -> None:
+        """Among all: only where some went, since a run may be evaluated ten thousand times."""
+        self.best_eval_loss = min(filter(math.isfinite, self.series["eval_loss"].y), default=None)
 
     def _on_overfitting(self, event: dict[str, Any]) -> None:
         step = number(event, "global_step")

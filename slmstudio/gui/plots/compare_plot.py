@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import plain_page
@@ -21,7 +18,6 @@ from slmstudio.gui.plots.legend import LegendChip
 from slmstudio.gui.plots.plot import Plot
 
 COLOURS = ("train", "eval", "teal", "extra", "pink", "olive", "bad", "grey", "ok")
-SMOOTHING = 0.9
 SHOWN_NAME = 26
 """Characters of a run's name below the plot."""
 BOTH, EVAL, TRAIN = range(3)
@@ -99,8 +95,6 @@ class ComparePlot(QWidget):
 
     def _add(self, key: str, colour: str, label: str, history: RunHistory, alpha: float) -> None:
         series = history.series["train_loss"]
-        smooth = Smoother(SMOOTHING).extend(series.y)
-        values = np.array([value if math.isfinite(raw) else math.nan
-                           for value, raw in zip(smooth, series.y, strict=True)])
+        values = np.where(np.isfinite(series.y), series.smoothed(), np.nan)
         self.plot.add_curve(key, colour, label=label, width=1.0, alpha=0.55 * alpha)
         self.plot.set_data(key, np.array(series.x), values)

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.curves import SMOOTHING
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import change_text
@@ -16,8 +16,6 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.plots.legend import LegendChip
 from slmstudio.gui.plots.marks import Mark, PlotMarks
 from slmstudio.gui.plots.plot import Plot
-
-SMOOTHING = 0.9
 
 
 class LossPlot(Plot):
@@ -38,8 +36,6 @@ class LossPlot(Plot):
         self.add_curve("smooth", "train", label=tr("train, smoothed"))
         self.add_curve("eval", "eval", label=tr("eval"), dots=True)
         self.marks = PlotMarks(self.canvas.getPlotItem())
-        self._smoother = Smoother(SMOOTHING)
-        self._smoothed: tuple[RunHistory | None, int] = None, 0
         self.train_chip, self.eval_chip = LegendChip("train"), LegendChip("eval")
         self._add_switches()
 
@@ -64,15 +60,11 @@ class LossPlot(Plot):
 
     def _set_weight(self, percent: int) -> None:
         self._weight_text.setText(f"{percent / 100:.2f}")
-        self._smoother = Smoother(percent / 100)
         self.changed.emit()
 
     def show_losses(self, history: RunHistory) -> None:
         train, evaluated = history.series["train_loss"], history.series["eval_loss"]
-        if self._smoothed != (history, history.takes_back) or len(self._smoother.values) > len(train):
-            self._smoothed = history, history.takes_back
-            self._smoother = Smoother(self._smoother.weight)  # it continues only with points of the same run
-        smooth = self._smoother.extend(train.y)
+        smooth = train.smoothed(self.weight.value() / 100)
         x = np.array(train.x)
         self.set_data("raw", x, np.array(train.y))
         self.set_data("smooth", x, np.array(smooth))

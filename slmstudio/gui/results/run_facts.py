@@ -64,6 +64,8 @@ class FactsReader:
 
     passed_over: dict[str, UserError] = field(default_factory=dict)
     """Runs that can't be shown, by folder name, as the last `read` found them."""
+    so_far: list[RunFacts] = field(default_factory=list)
+    """What the `read` that is at work, or the last one, has found, the newest about first. For any thread to copy."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
     _totals: TotalsReader = field(default_factory=TotalsReader)
     _at_work: threading.Lock = field(default_factory=threading.Lock)
@@ -93,18 +95,21 @@ class FactsReader:
                   cancelled: Callable[[], bool]) -> list[RunFacts]:
         kept: dict[Path, tuple[object, RunFacts]] = {}
         passed_over: dict[str, UserError] = {}
+        self.so_far = found = []
 
         def pass_over(folder: Path, error: UserError) -> None:
             passed_over[folder.name] = error
 
         with os_errors_as(tr("Could not list the runs.")):
             folders = run_folder.run_folders(parent, pass_over)
+        folders.sort(key=lambda folder: _stamp(folder / jobs.RUN), reverse=True)
         for number, folder in enumerate(folders):
             if cancelled():
                 return []
             progress(number, len(folders))
             try:
                 kept[folder] = self._kept[folder] = self._read_one(folder)
+                found.append(kept[folder][1])
             except UserError as error:
                 pass_over(folder, error)
             except OSError as error:
@@ -114,7 +119,7 @@ class FactsReader:
                 pass_over(folder, UserError(tr("It can't be read."), f"{type(error).__name__}: {error}."))
         progress(len(folders), len(folders))
         self._kept, self.passed_over = kept, passed_over
-        return sorted((facts for _, facts in kept.values()), key=lambda facts: facts.summary.created, reverse=True)
+        return sorted(found, key=lambda facts: facts.summary.created, reverse=True)
 
     def _read_one(self, folder: Path) -> tuple[object, RunFacts]:
         """The state of a run's files, and what they say."""

@@ -33,7 +33,7 @@ class RunsBar(QWidget):
 
     def __init__(self, session: Session, table: RunsTable, parent: QWidget | None = None):
         super().__init__(parent)
-        self._session, self._table = session, table
+        self._session, self._table, self._of_all = session, table, ""
         self.search = named(QLineEdit(session.settings.runs_filter), "runs_filter", tr("Search the runs"),
                             tr("Words anywhere in a run's configuration, note or tags, and conditions on any field or "
                                "score:\nlora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   "
@@ -77,8 +77,13 @@ class RunsBar(QWidget):
         if settings.runs_filter:
             self._table.set_filter(settings.runs_filter)
 
-    def show_runs(self) -> None:
-        """Other runs are in the table now."""
+    def show_runs(self, note: str = "") -> None:
+        """Other runs are in the table now.
+
+        Args:
+            note: what is to be said of them where nothing is searched.
+        """
+        self._of_all = note
         tags = self._known_tags()
         self.tags.setVisible(bool(tags))
         self.apply()
@@ -100,7 +105,7 @@ class RunsBar(QWidget):
         elif line.strip():
             text = tr("{shown} of {all} runs", shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
         else:
-            text = ""
+            text = self._of_all
         show_text(self.note, text)
         if line != self._session.settings.runs_filter:
             self._session.settings.runs_filter = line

@@ -45,6 +45,7 @@ class RunsModel(QAbstractTableModel):
         self.columns: list[str] = list(columns.STANDARD)
         self.sorted_by: tuple[str, bool] = ("created", True)
         self._filter = ""
+        self._known: list[str] = []
 
     @property
     def runs(self) -> list[RunSummary]:
@@ -53,6 +54,7 @@ class RunsModel(QAbstractTableModel):
     def set_facts(self, facts: list[RunFacts]) -> None:
         self.beginResetModel()
         self.facts = facts
+        self._known = sorted(set[str]().union(*(each.values for each in facts)))
         self._arrange()
         self.endResetModel()
 
@@ -62,18 +64,19 @@ class RunsModel(QAbstractTableModel):
         self.endResetModel()
 
     def set_filter(self, line: str) -> None:
+        if line == self._filter:
+            return
         self.beginResetModel()
         self._filter = line
         self._arrange()
         self.endResetModel()
 
     def known_fields(self) -> list[str]:
-        return sorted({key for facts in self.facts for key in facts.values})
+        return self._known
 
     def unknown_fields(self) -> list[str]:
         """Names in the filter that no run has a field for."""
-        known = self.known_fields()
-        return run_filter.unknown_fields(run_filter.parse(self._filter, known), known)
+        return run_filter.unknown_fields(run_filter.parse(self._filter, self._known), self._known)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         if not 0 <= column < len(self.columns):
@@ -87,7 +90,7 @@ class RunsModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         key, falling = self.sorted_by
-        conditions = run_filter.parse(self._filter, self.known_fields())
+        conditions = run_filter.parse(self._filter, self._known)
         found = [facts for facts in self.facts if run_filter.matches(conditions, facts.values, facts.text)]
         if key == "created":
             self.shown = sorted(found, key=lambda facts: facts.summary.created, reverse=falling)

@@ -22,6 +22,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.guard.settings import as_changed
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.totals import events_stamp
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from slmstudio.gui.evaluation.jobs import Evaluation
 
 LOOK_AGAIN_MS = 500
+FEW = 20
+"""So many runs are shown before all were read."""
 DETAILS_WIDTH, DETAILS_MOST = 500, 640
 
 
@@ -56,7 +59,7 @@ class _Loaded:
     run: RunFacts
     exports: list[Export]
     config: RunConfig
-    histories: list[RunHistory]
+    histories: dict[Path, tuple[list[int], RunHistory]]
     exporting: Job | None
 
 
@@ -72,6 +75,7 @@ class ResultsTab(QWidget):
         self._stopped, self._read_so_far = False, 0
         self._loading = TaskSlot()
         self._facts = FactsReader()
+        self._histories: dict[Path, tuple[list[int], RunHistory]] = {}
         self._told: dict[str, str] = {}
         self.banner = ErrorBanner(name="results_banner")
         self.table = RunsTable()
@@ -167,6 +171,16 @@ class ResultsTab(QWidget):
     def _show_progress(self, done: int, total: int) -> None:
         self._read_so_far = done
         self.reading.set_progress(done, total)
+        shown, runs = len(self.table.runs.facts), [*self._facts.so_far]
+        if done == total or len(runs) < max(FEW, 2 * shown) or self._pages.currentWidget() is self.rows:
+            return
+        # The newest runs at once, and the others behind, twice as many each time: runs of earlier versions take long.
+        if shown:
+            self.table.runs.set_facts(runs)
+        else:
+            self.table.set_facts(runs, None)
+        self.bar.show_runs(tr("{done:,} of {total:,} runs have been read.", done=len(runs), total=total))
+        self._pages.setCurrentIndex(2)
 
     def _stop_reading(self) -> None:
         """The user pressed Cancel: nothing is read until they say so, or come back to the tab."""
@@ -212,18 +226,20 @@ class ResultsTab(QWidget):
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
-        self._loading.run(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
-                          self.banner.show_error)
+        self._loading.run(self, lambda task: _load(facts, self._histories, task),
+                          lambda loaded: self._show(facts, loaded), self.banner.show_error)
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
         self.details.show_run(loaded.run, loaded.exports)
         if loaded.exporting is not None and not self.details.export.is_running():
             self.details.open_export()
             self.details.export.follow(loaded.run.summary, loaded.exporting)
+        self._histories = loaded.histories
+        histories = [history for _, history in loaded.histories.values()]
         if len(runs) == 1:
-            self.curves.show_run(loaded.histories[0], loaded.config)
+            self.curves.show_run(histories[0], loaded.config)
         else:
-            self.curves.show_runs(runs, loaded.histories)
+            self.curves.show_runs(runs, histories)
 
     def _show_rows(self, evaluation: Evaluation, order: str) -> None:
         """Open the answers of an evaluation."""
@@ -259,18 +275,25 @@ class ResultsTab(QWidget):
                  self.banner.show_error)
 
 
-def _load(runs: list[RunFacts], task: Task) -> _Loaded:
+def _load(runs: list[RunFacts], known: dict[Path, tuple[list[int], RunHistory]], task: Task) -> _Loaded:
+    """
+    Args:
+        known: histories that were read before, each with the `events_stamp` that it is of.
+    """
     # What the plots calculate with takes a while to load. What paints them is loaded on the UI thread: it reads all of
     # Qt's types, and two threads at that at once end the program.
     importlib.import_module("numpy")
-    histories = []
+    histories = {}
     for run in runs:
-        history = RunHistory()
+        histories[run.folder] = events_stamp(run.folder), RunHistory()
+        if run.folder in known and known[run.folder][0] == histories[run.folder][0]:
+            histories[run.folder] = known[run.folder]
+            continue
         for event in Job(run.folder).events():
-            history.add(event)
-        histories.append(history)
-        if task.cancelled():
-            break
+            histories[run.folder][1].add(event)
+            if task.cancelled():
+                break
+        histories[run.folder][1].series["train_loss"].smoothed()
     first, config = runs[0], runs[0].summary.config
     with contextlib.suppress(UserError):  # without it the curves are as good
         config = as_changed(config, adjust.load(first.folder)["values"])

@@ -7,11 +7,14 @@ import os
 import sys
 import threading
 import time
+import traceback
+from dataclasses import replace
 
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import advice
+from slmstudio.core.run import totals
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
 
@@ -59,6 +62,11 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
         place = agent_side.report_folder(job.folder, ranks.rank())
     else:
         job.emit("job_ended", state=outcome.state)
+        if job.request["kind"] == "train":
+            try:
+                outcome = replace(outcome, totals=totals.to_keep(job.folder))
+            except Exception:  # the outcome is written whatever happens; who lists the runs then reads the events
+                traceback.print_exc()
     disk_space.give_reserve(job.folder)
     while True:
         try:

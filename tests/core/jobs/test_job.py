@@ -62,6 +62,17 @@ def test_a_link_that_a_job_left_in_a_files_place_is_not_written_through(tmp_path
     assert victim.read_text() == "mine"
 
 
+def test_lines_are_whole_wherever_a_piece_of_their_file_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PIECE", 16)
+    lines = [b'{"a": 1}', b'{"text": "longer than a piece of a file"}', b"", b"[damaged", b"3", b'{"b": 2}\r', b'{"c"']
+    (tmp_path / "lines").write_bytes(b"\n".join(lines))
+    reader = files.LineReader(tmp_path / "lines")
+    assert list(reader.read()) == [{"a": 1}, {"text": "longer than a piece of a file"}, {"b": 2}]
+    with open(tmp_path / "lines", "ab") as file:
+        file.write(b": 3}\n")
+    assert list(reader.read()) == [{"c": 3}] and list(reader.read()) == [] and reader.damaged == 2
+
+
 @pytest.mark.parametrize(("outcome", "status"), [
     (jobs.Outcome("finished"), 0), (jobs.Outcome("stopped"), 0),
     (jobs.Outcome("failed", {"what": "The file is damaged."}), 2),

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from array import array
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.run import folder
+from slmstudio.core.run import history as history_module
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Series, Smoother
 from slmstudio.core.run.history import RunHistory
@@ -49,6 +51,22 @@ def test_curves_and_figures():
     assert [event.get("best") for event in history.told if event["type"] == "eval"] == [False, True]
 
 
+def test_of_many_evaluations_the_best_is_known_without_a_look_at_all_of_them(monkeypatch):
+    count, looks, history = 1000, [], RunHistory()
+    monkeypatch.setattr(history_module, "math", SimpleNamespace(
+        nan=math.nan, isfinite=lambda value: looks.append(value) or math.isfinite(value)))
+    for number in range(count):
+        history.add({"type": "eval", "global_step": number, "eval_loss": 2.0 - number / count})
+        assert history.best_eval_loss == 2.0 - number / count
+    assert history.best_step == count - 1 and len(looks) <= count
+    history.add({"type": "eval", "global_step": count - 1, "eval_loss": None})  # evaluated again, at its end
+    assert history.best_step == count - 2
+    history.series["train_loss"].add(5.0, 1.0)
+    history.step = 5
+    history.add(step(3))  # it was resumed from an early checkpoint
+    assert (history.best_step, history.best_eval_loss) == (2, 2.0 - 2 / count)
+
+
 def test_a_loss_that_is_no_number_leaves_a_gap_and_not_a_lie():
     history = fold(step(1, 1.0), json.loads(files.dump_line(step(2, math.nan))), step(3, 0.9))
     values = history.series["train_loss"].y
@@ -61,7 +79,7 @@ def test_a_resumed_attempt_takes_back_what_the_earlier_one_did_behind_its_checkp
     history = fold({"type": "job_started", "time": 0.0}, *before, *after)
     assert list(history.series["train_loss"].x) == [1, 2, 3, 4, 5]
     assert list(history.series["train_loss"].y) == [2, 2, 2, 1, 1]
-    assert not history.series["eval_loss"] and history.takes_back == 1
+    assert not history.series["eval_loss"]
     assert history.seconds == 5.5 + 2, "the time between the crash and the Resume is no work"
 
 
@@ -157,6 +175,13 @@ def test_series_keep_rising():
     for x in (1, 2, 3, 2):
         series.add(x, 10 * x)
     assert list(series.x) == [1, 2] and list(series.y) == [10, 20]
+
+
+def test_a_series_is_smoothed_as_its_points_are_now():
+    series = Series()
+    for x, y, weight in ((1, 2.0, 0.9), (2, 1.0, 0.9), (2, 5.0, 0.9), (3, 0.5, 0.5), (4, 1.5, 0.5)):
+        series.add(x, y)
+        assert series.smoothed(weight) == Smoother(weight).extend(series.y)
 
 
 def test_a_damaged_run_is_still_summarised(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import threading
 
@@ -14,12 +15,16 @@ from support.results_window import show
 from support.window import press
 
 from slmstudio.core import files, jobs
+from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
+from slmstudio.gui.common import tasks
 from slmstudio.gui.results import run_facts
+from slmstudio.gui.results import tab as results_tab
 from slmstudio.gui.results.run_curves import MOST_COMPARED
 from slmstudio.gui.results.run_facts import FactsReader, read_facts
 from slmstudio.gui.results.run_overview import RunOverview
@@ -111,6 +116,61 @@ def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     events.write_bytes(content)
     press(qtbot, tab, "runs_read")
     qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and not tab._loading.is_busy())
+
+
+def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_run, monkeypatch):
+    runs = [make_run(name) for name in "abcdef"]
+    for age, run in enumerate(reversed(runs)):
+        os.utime(run / jobs.RUN, (2e9 - age, 2e9 - age))
+    monkeypatch.setattr(results_tab, "FEW", 2)
+    monkeypatch.setattr(tasks, "REPORTS_A_SECOND", math.inf)
+    go_on = threading.Event()
+
+    def slow(folder, totals):
+        assert folder in runs[4:] or go_on.wait(60)
+        return read_facts(folder, totals)
+
+    monkeypatch.setattr(run_facts, "read_facts", slow)
+    tab.show()
+    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.details._run is not None and not tab._loading.is_busy())
+    assert {run.folder for run in tab.table.runs.runs} == {*runs[4:]}
+    assert tab.bar.note.text() == "2 of 6 runs have been read."
+    tab.table.select({runs[4]})
+    go_on.set()
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 6 and not tab._reading.is_busy())
+    assert [run.folder for run in tab.table.selected()] == [runs[4]] and not tab.bar.note.isVisible()
+
+
+def test_the_curves_of_an_ended_run_are_read_once(qtbot, tab, make_run, monkeypatch):
+    run, read, honest = make_run("one"), [], Job.events
+    monkeypatch.setattr(Job, "events", lambda job: (read.append(job.folder), honest(job))[1])
+    show(qtbot, tab, 1)
+    tab._read()
+    qtbot.waitUntil(lambda: not tab._reading.is_busy() and not tab._loading.is_busy())
+    assert read == [run]
+    files.append_line(run / jobs.EVENTS, {"protocol": 1, "time": 9.0, "type": "step", "global_step": 99})
+    tab._read()
+    qtbot.waitUntil(lambda: not tab._reading.is_busy() and not tab._loading.is_busy())
+    assert read == [run, run]
+
+
+def test_losses_are_smoothed_off_the_ui_thread(qtbot, tab, make_run, monkeypatch):
+    worked, honest = [], Smoother.extend
+
+    def extend(self, values):
+        if len(values) > len(self.values):
+            worked.append(threading.current_thread())
+        return honest(self, values)
+
+    monkeypatch.setattr(Smoother, "extend", extend)
+    for name in ("one", "two"):
+        files.append_line(make_run(name) / jobs.EVENTS, {"protocol": 1, "type": "step", "global_step": 1,
+                                                         "train_loss": 2.0})
+    show(qtbot, tab, 2)
+    tab.table.selectAll()
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
+    tab.curves.compare.curves.which.set_current(2)
+    assert len(worked) == 2 and threading.main_thread() not in worked
 
 
 # -- losses ------------------------------------------------------------------------------------------------------

@@ -146,28 +146,35 @@ class GuardSummary:
         return sum(self.seconds.values())
 
     def sentence(self) -> str:
-        """What it did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" where there is nothing to say."""
-        peak = "" if self.peak_c is None else tr("Peak: {degrees:.0f} °C.", degrees=self.peak_c)
-        if not self.rested and not self.pauses:
-            return " ".join((tr("No rest was needed."), peak)) if peak else ""
-        return f"{self._rests()} {peak}".strip()
-
-    def _rests(self) -> str:
-        found = sorted(self.seconds.items(), key=lambda each: -each[1])
-        causes = ", ".join(f"{tr(CAUSES[why]) if why in CAUSES else why} {format_duration(seconds)}"
-                           for why, seconds in found)
-        values: dict[str, Any] = {"time": format_duration(self.rested), "causes": causes}
-        if len(found) > 1 or self.seconds.keys() <= {"battery", "hours"}:  # heat needs no word
-            return (ntr("Rested {time} in {n} pause ({causes}).", "Rested {time} in {n} pauses ({causes}).",
-                        self.pauses, **values) if self.pauses else
-                    tr("Rested {time} between steps ({causes}).", **values))
-        return (ntr("Rested {time} in {n} pause.", "Rested {time} in {n} pauses.", self.pauses, **values)
-                if self.pauses else tr("Rested {time} between steps.", **values))
+        return sentence(self.seconds, self.pauses, self.peak_c)
 
     def to_dict(self) -> dict[str, Any]:
         return {"rested_seconds": round(self.rested, 1), "pauses": self.pauses, "peak_c": self.peak_c,
                 "seconds_by_cause": {why: round(seconds, 1) for why, seconds in self.seconds.items()},
                 "sentence": self.sentence()}
+
+
+def sentence(seconds: dict[str, float], pauses: int, peak_c: float | None) -> str:
+    """What the guard did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" where there is nothing to say.
+
+    Args:
+        seconds: rested, by cause.
+    """
+    peak = "" if peak_c is None else tr("Peak: {degrees:.0f} °C.", degrees=peak_c)
+    if not any(seconds.values()) and not pauses:
+        return " ".join((tr("No rest was needed."), peak)) if peak else ""
+    return f"{_rests(seconds, pauses)} {peak}".strip()
+
+
+def _rests(seconds: dict[str, float], pauses: int) -> str:
+    found = sorted(seconds.items(), key=lambda each: -each[1])
+    causes = ", ".join(f"{tr(CAUSES[why]) if why in CAUSES else why} {format_duration(each)}" for why, each in found)
+    values: dict[str, Any] = {"time": format_duration(sum(seconds.values())), "causes": causes}
+    if len(found) > 1 or seconds.keys() <= {"battery", "hours"}:  # heat needs no word
+        return (ntr("Rested {time} in {n} pause ({causes}).", "Rested {time} in {n} pauses ({causes}).", pauses,
+                    **values) if pauses else tr("Rested {time} between steps ({causes}).", **values))
+    return (ntr("Rested {time} in {n} pause.", "Rested {time} in {n} pauses.", pauses, **values) if pauses else
+            tr("Rested {time} between steps.", **values))
 
 
 def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
