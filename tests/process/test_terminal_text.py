@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.cli import output, progress
+from slmstudio.core import i18n
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -123,3 +124,10 @@ def test_no_event_ends_the_follower(value, terminal, capsys, monkeypatch):
         follower.on_event("train", {"type": value})
         follower._progress.refresh()
     assert capsys.readouterr().err.count("could not be read") == 1
+
+
+def test_json_for_programs_says_sentences_once(capsys):
+    error = UserError(i18n.tr("You set this."), problems=[Problem(i18n.tr("It is missing."))]).to_dict()
+    assert i18n.KEY in error and i18n.KEY in error["problems"][0]
+    output.print_json({"error": error})
+    assert i18n.KEY not in capsys.readouterr().out

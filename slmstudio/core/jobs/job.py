@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, leftovers, program
+from slmstudio.core import files, formats, i18n, leftovers, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
@@ -60,7 +60,7 @@ def need_own_files(folder: Path) -> None:
 
 
 class EventReader(files.LineReader):
-    """Reads the events of a job folder. Those of a newer program are refused."""
+    """Reads the events of a job folder, in the language spoken now. Those of a newer program are refused."""
 
     def __init__(self, folder: Path):
         super().__init__(folder / EVENTS)
@@ -68,7 +68,7 @@ class EventReader(files.LineReader):
     def read(self) -> Iterator[dict[str, Any]]:
         for event in super().read():
             try:
-                yield formats.check("job", event, self.path)
+                yield i18n.spoken(formats.check("job", event, self.path))
             except formats.NewerFormat:
                 raise
             except UserError:

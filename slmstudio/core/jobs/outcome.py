@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import need_less
 
@@ -76,7 +76,7 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
                          tr("A power cut or a reboot ended it."), remedy)
     if processes.oom_kills() > process.get("oom_kills", 0):
         return UserError(tr("The system ended the worker because memory ran out."),
-                         tr("It needed more memory than the machine has."), f"{need_less(kind)} {remedy}")
+                         tr("It needed more memory than the machine has."), together(need_less(kind), remedy))
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, program
+from slmstudio.core import files, formats, i18n, program
 from slmstudio.core.data import split
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, tr
@@ -61,7 +61,8 @@ class RunConfig:
     """Everything that decides what a run does.
 
     Attributes:
-        reasons: by field, why it has its value, in the language of who planned; to be shown, never compared.
+        reasons: by field, why it has its value, in the language of who planned; to be shown by
+            `i18n.again`, never compared.
         chosen: fields that a user decided.
     """
 
@@ -314,7 +315,7 @@ class RunConfig:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        return {**formats.stamp("run"), "kind": "train", **asdict(self)}
+        return {**formats.stamp("run"), "kind": "train", **asdict(self), "reasons": i18n.kept(self.reasons)}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any], where: Path | str = "") -> RunConfig:
@@ -329,7 +330,7 @@ class RunConfig:
         state = formats.check("run", state, where or tr("The run configuration"))
         problems = [Problem(tr("It is missing."), field=name)
                     for name in ("name", "model", "train_file") if name not in state]
-        said = files.an_object(state.get("reasons"))
+        said = i18n.recalled(files.an_object(state.get("reasons")))
         reasons = {name: reason for name, reason in said.items() if isinstance(reason, str)}
         chosen = state.get("chosen")
         if not isinstance(chosen, list):  # of an earlier version, which had English only

@@ -18,7 +18,7 @@ import psutil
 
 from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -76,7 +76,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     if code != 0:
         what = crashed or tr("A step of the export ended unexpectedly: {step}.", step=module.rsplit(".", 1)[-1])
         why = tr("It ended with exit status {status}.", status=code)
-        raise UserError(what, f"{why} {report.get('defect', '')}".rstrip(),
+        raise UserError(what, together(why, report.get("defect", "")),
                         tr("Look into worker.log in the job's folder."))
 
 
