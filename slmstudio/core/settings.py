@@ -153,7 +153,7 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
         if not present:
             return Settings(), None
         trait, trouble = "damaged", UserError(
-            tr("The settings could not be read, so the program starts with the defaults."),
+            tr("The settings couldn't be read, so the program starts with the defaults."),
             tr("The file doesn't contain a JSON object."))
     except formats.NewerFormat as newer:
         trait, trouble = "newer", UserError(

@@ -37,7 +37,7 @@ MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl can't be read."""
-DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
+DAMAGED_SENTENCE = noop("Some lines of events.jsonl couldn't be read and were skipped. The job itself isn't affected.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
 TERM_SECONDS = 3.0
@@ -132,7 +132,7 @@ class Job:
                                     tr("Watch it in the Training tab, or stop it first."))
                 self._spawn()
         except OSError as error:
-            raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
+            raise UserError(tr("The worker couldn't be started."), tr("The system says: {error}.", error=error),
                             tr("Check the disk. If it's fine, run setup again: {setup_command}",
                                setup_command=program.setup_command())) from error
 

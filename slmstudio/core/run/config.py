@@ -194,7 +194,7 @@ class RunConfig:
     activation_offload: bool = described(False, Switch(), MACHINE, noop("Keep activations in main memory"),
         noop("Meanwhile keeps in main memory what the backward pass needs: less memory on the card, but slower. It "
              "needs an NVIDIA GPU."),
-        reason=noop("Recomputing saves more for less time; this is for rows that still don't fit then."))
+        reason=noop("Recomputing saves more memory and costs less time; this is for rows that still don't fit."))
     use_liger_kernel: bool = described(False, Switch(), MACHINE, noop("Liger kernels"),
         noop("Uses Liger's fused kernels for norms and the loss, on NVIDIA GPUs only."))
     torch_compile: bool = described(False, Switch(), MACHINE, noop("Compile the model"),
@@ -235,7 +235,7 @@ class RunConfig:
         reason=noop("A heat sink takes about a minute to cool."))
     pause_on_battery: bool = described(False, Switch(), HEAT, noop("Pause on battery"),
         noop("Pauses while a laptop runs on battery, and resumes when it's plugged in."), told=False,
-        reason=noop("A run isn't held up if there is no mains power."))
+        reason=noop("Off, so that a power cut doesn't stop the run."))
     train_hours: str | None = described(None, DayHours(), HEAT, noop("Only between these hours"),
         noop("The hours in which to train, by this machine's clock, for example 22:00-06:00. If empty, it may always "
              "train."), told=False,

@@ -92,7 +92,7 @@ class _Fetch:
         """Raises UserError: what the hub says of a file makes no sense."""
         found = [(name, listed[name]) for name in wanted]
         if wrong := [name for name, file in found if file is None]:
-            raise UserError(tr("{repo} could not be downloaded.", repo=self._repo),
+            raise UserError(tr("{repo} couldn't be downloaded.", repo=self._repo),
                             tr("The size or checksum that the hub lists for {file} makes no sense.", file=wrong[0]),
                             tr("Try again later, or from another hub."))
         return [file for _, file in found if file is not None]

@@ -28,7 +28,7 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
 
 def _explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
                ) -> UserError | None:
-    what = tr("{repo} could not be downloaded.", repo=repo)
+    what = tr("{repo} couldn't be downloaded.", repo=repo)
     if isinstance(error, Broken):
         return UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
     if trouble := network.explained(error, what):

@@ -77,7 +77,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
         what = crashed or tr("A step of the export ended unexpectedly: {step}.", step=module.rsplit(".", 1)[-1])
         why = tr("It ended with exit status {status}.", status=code)
         raise UserError(what, together(why, report.get("defect", "")),
-                        tr("Look into worker.log in the job's folder."))
+                        tr("See worker.log in the job's folder."))
 
 
 def _rest_file(report_file: Path) -> Path:

@@ -237,7 +237,7 @@ class Field:
             if isinstance(kind, Lines):
                 return []
             if not isinstance(value, str) or not isinstance(kind, Text | Choice):
-                raise ValueError(tr("It must not be empty."))
+                raise ValueError(tr("It can't be empty."))
         try:
             return kind.read(value)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:

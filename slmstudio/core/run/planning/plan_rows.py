@@ -24,7 +24,7 @@ NOT_EVALUATED = {
     "eval_steps": noop("No rows are held back, so nothing is evaluated."),
     "save_steps": noop("At most that much is redone after a power cut."),
     "early_stopping_patience": noop("No rows are held back, so nothing can end the run early."),
-    "use_best_checkpoint": noop("No rows are held back to find the best weights by, so the last ones are kept."),
+    "use_best_checkpoint": noop("No rows are held back to find the best weights with, so the last ones are kept."),
     "sample_prompts": noop("No rows are held back whose questions could be asked."),
 }
 """Fields that mean nothing without evaluation rows, and what the plan says about them then."""
