@@ -136,7 +136,7 @@ def _fits(name: str, value: Any, default: Any) -> bool:
 def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
     """The settings, and what a user should know when the file couldn't be used.
 
-    A damaged file, and one of a newer program, is kept beside the new one, never thrown away.
+    A damaged file, or one that a newer program wrote, is kept beside the new one, never thrown away.
 
     Args:
         put_aside: rename such a file, for who may save new ones and tells of it; others only look.

@@ -9,7 +9,7 @@ from importlib import metadata
 from slmstudio.core.i18n import together, tr
 
 Capability = tuple[int, int] | None
-"""Of a card's computing, as (8, 6); None of the processor."""
+"""A card's compute capability, such as (8, 6); None for the processor."""
 VARLEN, FLEX, PER_ROW = "varlen", "flex", "per_row"
 VARLEN_TORCH, AMPERE, VOLTA = (2, 10), (8, 0), (7, 0)
 

@@ -43,8 +43,8 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """Of the command that waited for it: 0 done, 2 the user has to change something, 1 everything else: it was
-        cancelled or paused, it crashed, or it met a defect."""
+        """The exit status of the command that waited for it: 0 done, 2 the user has to change something, 1 everything
+        else: it was cancelled or paused, it crashed, or it met a defect."""
         if self.was_successful():
             return 0
         return 2 if self.state == "failed" and not self.details else 1

@@ -195,7 +195,7 @@ def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside
 
 
 def _unmapped(wanted: Wanted, said: str | None, task: Task) -> Unmapped | None:
-    """The first rows, where the columns tell nothing; None where the rows are at fault."""
+    """The first rows if their columns don't say what they are; None if the rows themselves are at fault."""
     from slmstudio.core.data import given
     from slmstudio.core.data.mapping.guess import guess
     from slmstudio.core.data.reader import first_rows

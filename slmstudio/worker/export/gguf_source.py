@@ -256,8 +256,8 @@ def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
 
 
 def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any], always: bool) -> None:
-    """Of some families the converter wants tokenizer.model, which transformers 5 no longer writes; tokenizer.json has
-    it all.
+    """For some families the converter wants tokenizer.model, which transformers 5 no longer writes; tokenizer.json has
+    all of it.
 
     Args:
         always: whether the family's own way doesn't even ask whether the file is there.

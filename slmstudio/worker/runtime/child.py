@@ -103,8 +103,8 @@ def end_with(parent: int) -> None:
 def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
     """The child's side: do `work(request, report)`, and say how it went. Returns the exit status.
 
-    Of the request it reads "half_done", paths that are of no use when the work fails, and "trouble", what to say of a
-    system error.
+    It reads two keys of the request: "half_done", paths that are of no use if the work fails, and "trouble", what to
+    say about a system error.
     """
     i18n.use()  # what it says reaches the user that its parent speaks to
     request = files.read_json(request_file)

@@ -34,7 +34,7 @@ STEPS = 3
 PAUSES = {"paused": "resumed", "guard_rest": "guard_resume"}
 """Events that begin a pause, and those that end it."""
 LEAST_SECONDS = 10.0
-"""Of readings that it takes to know what a run draws."""
+"""Readings must cover this many seconds before a run's power draw is known."""
 
 
 class FirstSteps:

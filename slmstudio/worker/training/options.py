@@ -59,7 +59,7 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
 
 
 def capability(config: RunConfig) -> gpu_path.Capability:
-    """Of the card that the run computes on; None for the processor."""
+    """The compute capability of the card that the run uses; None for the processor."""
     return torch.cuda.get_device_capability() if methods.on_gpu(config) else None
 
 

@@ -86,7 +86,7 @@ class Exact(Checkpointing):
 
     @property
     def epochs_done(self) -> float:
-        """Of the rows: those of one process, however many ranks there are."""
+        """Epochs over the rows of one process, however many ranks there are."""
         whole, steps = divmod(self.state.global_step, self._batches.steps)
         micro_batches = math.ceil(len(self.lengths) / self._batches.micro_batch)
         return whole + steps * self.run_config.gradient_accumulation_steps / micro_batches

@@ -56,7 +56,7 @@ class Given:
 
     @functools.cached_property
     def nats(self) -> list[float] | None:
-        """Of all references together, and their tokens."""
+        """Nats and tokens of all references together."""
         nats, tokens = self.answer.get("reference_nats") or (), self.answer.get("reference_tokens") or ()
         pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _is_number(n) and _is_number(t) and t > 0]
         return [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))] if pairs else None
@@ -138,7 +138,7 @@ def _perplexity(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _of_text(given: Given, count: Callable[[str], list[float]]) -> list[float] | None:
-    """Of an answer that has references, what `count` makes of its text."""
+    """What `count` makes of the text of an answer that has references."""
     text = given.text
     return count(text) if text is not None and given.references.texts else None
 

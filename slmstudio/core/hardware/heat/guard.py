@@ -194,7 +194,7 @@ class Guard:
             self._hot_since = None
             return False
         if self._hot_since is None:
-            # Of a step that took longer than those seconds there is one reading only: it stands for its last seconds.
+            # A step that took longer than that has only one reading, which describes its last seconds.
             unseen = self._looked is not None and now - self._looked >= HOT_SECONDS
             self._hot_since = now - HOT_SECONDS if unseen else now
         return now - self._hot_since >= HOT_SECONDS

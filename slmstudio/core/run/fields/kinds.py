@@ -191,7 +191,7 @@ Kind = Text | DayHours | Choice | Switch | Whole | Number | Names | Lines
 class Field:
     """
     Attributes:
-        group: the heading that it stands under, in English.
+        group: the heading that it is listed under, in English.
         name: what people call it, in English; `about` and `why`: its help and its reason, the same.
         simple: shown to those who don't want to see every field.
         applies: whether it means anything in a configuration.
