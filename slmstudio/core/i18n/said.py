@@ -1,4 +1,4 @@
-"""Sentences that know how they were made, so that who reads them in a file later gets them in the language of then."""
+"""Sentences that know how they were made: whoever reads them in a file later gets them in the language spoken then."""
 
 from __future__ import annotations
 

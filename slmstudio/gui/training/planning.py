@@ -164,7 +164,7 @@ class Planning(QObject):
         """Plan a run that continues from what a finished one learned; None plans from the base model again.
 
         Args:
-            changes: fields that the user wants to have other values than proposed.
+            changes: fields that the user wants to have values other than those proposed.
         """
         self.after = run
         self.overrides = dict(changes or {})

@@ -93,7 +93,7 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
 
     from slmstudio.worker.model import gguf_vocabulary
 
-    # The converter asks AutoTokenizer, which gives some models other pre-tokenizers than their tokenizer.json has.
+    # The converter asks AutoTokenizer, which gives some models a pre-tokenizer that isn't tokenizer.json's.
     transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
     weights = MergedWeights(base, adapter)
     vocabulary = gguf_vocabulary.Vocabulary.of(base, adapter)

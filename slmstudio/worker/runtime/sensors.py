@@ -30,15 +30,15 @@ SLEPT_SECONDS = 6.0
 STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
-"""A card that hasn't answered for so long is lost; before, it may have been busy waking up."""
+"""A card that hasn't answered for this long is lost; before, it may have been busy waking up."""
 SILENT = noop("The machine's sensors no longer answer, so its temperature isn't monitored. The run continues. Restart "
               "the machine afterwards, and update the driver if it happens again.")
 SILENT_PERIODS = 15
 """This many periods without a new reading: the driver doesn't answer at all."""
 HUNG_SECONDS = 600.0
-"""The driver doesn't answer, and no step was made for so long: as `HOPELESS_SECONDS`, but it may be an evaluation."""
+"""The driver doesn't answer, and no step was made for this long: as `HOPELESS_SECONDS`, but it may be an evaluation."""
 HOPELESS_SECONDS = 60.0
-"""A card is lost for so long, and no step was made: the run hangs in the driver, where nothing can interrupt it."""
+"""A card is lost for this long, and no step was made: the run hangs in the driver, where nothing can interrupt it."""
 
 
 def clock() -> float:

@@ -30,7 +30,7 @@ LONG = ("battery", "hours")
 """Causes of rests that may last for hours: everything is saved before."""
 FIRST_READING_SECONDS = 3.0
 NO_READING_SECONDS = 10.0
-"""Where no temperature was read for so long from the start on, none will be."""
+"""Where no temperature was read for this long from the start on, none will be."""
 NO_TEMPERATURE = noop("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
                       "yourself.")
 

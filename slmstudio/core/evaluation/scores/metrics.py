@@ -259,7 +259,7 @@ METRICS: dict[str, Metric] = {each.key: each for each in (
 )}
 """In the order in which they are shown. "bleu" has sacrebleu's default tokenizer, 13a, and equals its command line; but
 13a knows ASCII punctuation only: a danda stays part of the word before it. "bleu_intl" is `--tokenize intl`, by the
-punctuation of every script, and is given where any reference of the set is in another script than Latin."""
+punctuation of every script, and is given where any reference of the set is in a script other than Latin."""
 
 MAIN = {"choice": "accuracy", "number": "numeric", "pattern": "pattern", "exact": "normalised", "free": "chrf"}
 """The score by which answers of a kind are judged, named before anything is measured."""
@@ -301,7 +301,7 @@ def _of_kind(kind: str | None) -> list[Metric]:
 
 
 def needs_intl(item: Item) -> bool:
-    """Whether references are in another script than Latin, whose punctuation the default tokenizer may not know."""
+    """Whether references are in a script other than Latin, whose punctuation the default tokenizer may not know."""
     return item.get("kind") == "free" and any(
         each > "\u02ff" and each.isalpha() for reference in item.get("references") or () for each in str(reference))
 

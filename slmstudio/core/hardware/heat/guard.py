@@ -16,13 +16,13 @@ from slmstudio.core.units import format_duration
 Why = Literal["heat", "memory_heat", "battery", "hours"]
 Work = Literal["training", "evaluation", "export", "proof", "fit_check"]
 HOT_SECONDS = 3.0
-"""A limit must be passed for so long: a single reading may be noise."""
+"""A limit must be passed for this long: a single reading may be noise."""
 STILL_HOT_C = 1
 """A reading that swings this far below the limit doesn't begin those seconds again."""
 COOLED_C = 10
 """Work resumes this many degrees below the limit."""
 GIVE_UP_SECONDS = 600.0
-"""After so long, being below the limit is enough: in a hot room the machine gets no cooler."""
+"""After this long, being below the limit is enough: in a hot room the machine gets no cooler."""
 UNREAD_SECONDS = 600.0
 """A rest whose cause can't be read any more lasts this much longer: sensors are silent after a wake, or hang."""
 LEAST_SHARE = 0.01
@@ -123,7 +123,7 @@ class Guard:
         return self._rest
 
     def rest_after_step(self, step_seconds: float) -> float:
-        """Seconds to rest in the mode "hold", after a step that took so long. Call it once a step, after `look`."""
+        """Seconds to rest in the mode "hold", after a step that took this long. Call it once a step, after `look`."""
         if self.settings.mode != "hold" or self._highest is None:
             return 0.0
         self._duty.update(self._highest, self._held_back + step_seconds)

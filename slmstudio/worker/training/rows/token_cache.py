@@ -56,7 +56,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
 
     Raises:
         NothingLearned: no row is left.
-        UserError: the rows are of another kind than the objective needs.
+        UserError: the rows are of a different kind from what the objective needs.
         Cancelled: the user asked to end.
     """
     place = paths.cache_dir() / "tokens" / _key(sha256, template, config) if sha256 else None
