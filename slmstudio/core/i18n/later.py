@@ -51,8 +51,8 @@ def again(text: str) -> str:
 
 def _again(text: str, how: dict[str, Any]) -> str:
     message, many = how.get("msgid", str(text)), how.get("many", "")
-    values = {name: again(Said(value["text"], {key: each for key, each in value.items() if key != "text"}))
-              if isinstance(value, dict) else value for name, value in how.get("values", {}).items()}
+    values: dict[str, Any] = {name: again(Said(value["text"], value)) if isinstance(value, dict) else value
+                              for name, value in how.get("values", {}).items()}
     if max(map(len, (message, many, *map(str, values.values())))) > _LONGEST:
         raise ValueError("too long")
     if values:

@@ -100,7 +100,8 @@ def test_what_this_language_cannot_say_stays_as_it_was_written() -> None:
     {"msgid": "{x:>99999999}", "values": {"x": 1}}, {"msgid": "{x.__class__}", "values": {"x": 1}},
     {"msgid": "{x[0]}", "values": {"x": "a"}}, {"msgid": "{x:,}", "values": {"x": "a"}},
     {"msgid": "{x:,}", "values": {"x": None}}, {"msgid": "{", "values": {"x": 1}}, {"msgid": 3}, {"values": [1]},
-    {"msgid": "{x:{x}}", "values": {"x": 9}}, {"many": "{n} rows"}, {"msgid": "{x}", "values": {"x": {"no": "text"}}},
+    {"msgid": "{x:{x}}", "values": {"x": 9}}, {"many": "{n} rows"}, {"many": "{n} rows", "values": {"n": "x"}},
+    {"msgid": "{x}", "values": {"x": {"no": "text"}}},
     {"msgid": "{x}" * 9, "values": {"x": "a" * 10_001}},
 ])
 def test_a_damaged_or_hostile_file_says_what_its_text_says(how: dict[str, Any]) -> None:
