@@ -20,7 +20,7 @@ from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.hardware.sickness import SlowdownWatch
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
@@ -146,25 +146,25 @@ class Sensors:
         self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
                        cpu_percent=self._process.cpu_percent())
         for card, gpu in zip(self._cards, reading.gpus, strict=True):
-            which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}): "
+            which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}):"
             self._look_after(card, gpu, now, which)
 
     def _look_after(self, card: _Card, gpu: GpuReading, now: float, which: str) -> None:
         """Say once what is wrong with a card. `which` names it where there are several."""
         if gpu.lost:
             if card.lost_since is None:
-                card.lost_since, card.message = now, which + gpu.message
+                card.lost_since, card.message = now, together(which, gpu.message)
                 self._job.emit("sensors_unavailable", reason=card.message)
                 self._job.warn("gpu_lost", card.message)
             return
         if card.lost_since is not None:
             card.lost_since = None
-            self._job.warn("gpu_back", which + tr("The GPU answers again."))
+            self._job.warn("gpu_back", together(which, tr("The GPU answers again.")))
         celsius = gpu.temperature_c if self.warns else None
         if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
-            self._job.warn("gpu_hot", which + card.heat.sentence(celsius))
+            self._job.warn("gpu_hot", together(which, card.heat.sentence(celsius)))
         for code, message in card.slowdown.update(gpu, now):
-            self._job.warn(code, which + message)
+            self._job.warn(code, together(which, message))
 
     def _give_up_when_hopeless(self, now: float) -> None:
         """End a run whose card is lost and that hangs; a run that still makes steps ends by itself, at the next."""

@@ -73,8 +73,8 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
                      tr("Rows are already computed one by one, and activations twice. Rows could still be cut at "
                         "{shorter:,} tokens instead of {length:,}, which changes what is learned, so you decide.",
                         shorter=shorter, length=config.max_length),
-                     tr("Continue with {shorter:,} tokens: {command}", shorter=shorter,
-                        command=program.command("train", run, "--set", f"max_length={shorter}")) + f"\n{ways}")
+                     together(ways, tr("Or continue with {shorter:,} tokens: {command}", shorter=shorter,
+                                       command=program.command("train", run, "--set", f"max_length={shorter}"))))
 
 
 def held_by_others() -> str:
