@@ -61,7 +61,7 @@ class Read:
     """
     Attributes:
         eval_dataset: the rows of the file with evaluation rows that belongs to it.
-        notes: what isn't as it was.
+        notes: what has changed since it was last read.
         by_shape: its columns were read as a user chose for another file with the same ones.
     """
 

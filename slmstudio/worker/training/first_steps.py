@@ -73,7 +73,7 @@ class FirstSteps:
             self._tell()
 
     def close(self) -> None:
-        """The run has ended: its mean step says more of the time than the first ones, and what it drew is known."""
+        """The run has ended: its mean step says more about the time than the first ones, and what it drew is known."""
         if self._steps and (not self._told or self._steps > STEPS):
             self._tell(self._watts())
 
