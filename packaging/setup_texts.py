@@ -5,10 +5,10 @@ from setup_language import tr
 TEXTS = {
     "title": tr("Setting up SLM Studio"),
     "intro": tr("This is done once and takes a few minutes. You can keep working meanwhile."),
-    "amount": tr("Downloads about {download}\u00a0GB and takes about {disk}\u00a0GB of disk space."),
-    "amount_card": tr("Downloads about {download}\u00a0GB, most of it for your NVIDIA card, and takes about "
-                      "{disk}\u00a0GB of disk space."),
-    "amount_none": tr("Everything it needs is here, so nothing is downloaded. It takes about {disk}\u00a0GB of disk "
+    "amount": tr("Downloads about {download}\u00a0GB and needs {disk}\u00a0GB of free disk space."),
+    "amount_card": tr("Downloads about {download}\u00a0GB, most of it for your NVIDIA card, and needs {disk}\u00a0GB "
+                      "of free disk space."),
+    "amount_none": tr("Everything it needs is here, so nothing is downloaded. It needs {disk}\u00a0GB of free disk "
                       "space."),
     "starting": tr("Starting …"),
     "seconds": tr("{seconds} s"),
@@ -34,5 +34,5 @@ TEXTS = {
     "open_in": tr("Open SLM Studio ({seconds})"),
     "not_started": tr("Setup couldn't be started: {error}. Install SLM Studio again."),
 }
-DOWNLOADS = {False: ("0.6", "3"), True: ("3.3", "9")}
-"""Gigabytes to download and on the disk, by whether there is an NVIDIA driver. Roughly: builds differ."""
+DOWNLOADS = {False: "0.6", True: "3.3"}
+"""Gigabytes to download, by whether there is an NVIDIA driver. Roughly: builds differ."""

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import setup_looks
 from setup_child import Child, Progress, command
+from setup_environment import CARD_ROOM, GB, ROOM
 from setup_page import Page
 from setup_texts import DOWNLOADS, TEXTS
 
@@ -46,9 +47,9 @@ def main(bootstrap: ModuleType, words: Sequence[str] = ()) -> int:
 
 
 def amount(bootstrap: ModuleType) -> str:
-    """How much will be downloaded, in a sentence."""
+    """How much will be downloaded, and how much room it needs, in a sentence."""
     card = bool(bootstrap.has_nvidia_driver())
-    download, disk = DOWNLOADS[card]
+    download, disk = DOWNLOADS[card], f"{sum((CARD_ROOM if card else ROOM).values()) / GB:.0f}"
     if os.environ.get("PIP_NO_INDEX") or bootstrap.installed().get("how") == "bundle":
         return TEXTS["amount_none"].format(disk=disk)
     return TEXTS["amount_card" if card else "amount"].format(download=download, disk=disk)

@@ -10,12 +10,12 @@
   !insertmacro Say Welcome \
     "Fine-tune a small language model on your own computer, with your own data.$\r$\n$\r$\nThis copies the program for \
       you alone; you don't need an administrator. The first start then downloads Python, PyTorch and the other libraries \
-      that fit your graphics card: 1 to 4 GB, once, and 3 to 10 GB on the disk.$\r$\n$\r$\nAn older version is replaced. \
-      Your runs, models, datasets and settings are kept." \
+      that fit your graphics card, once: 0.6 GB, or 3.3 GB with an NVIDIA card. That needs 4 GB of free disk space, or \
+      11 GB with a card.$\r$\n$\r$\nAn older version is replaced. Your runs, models, datasets and settings are kept." \
     "अपने ही कंप्यूटर पर, अपने ही डेटा से एक छोटे लैंग्वेज मॉडल को फ़ाइन-ट्यून करें।$\r$\n$\r$\nप्रोग्राम सिर्फ़ आपके लिए इंस्टॉल होगा; \
       एडमिनिस्ट्रेटर की ज़रूरत नहीं है। पहली बार खोलने पर Python, PyTorch और आपके ग्राफ़िक्स कार्ड के लिए सही लाइब्रेरी डाउनलोड होंगी: \
-      एक बार 1 से 4 GB, और डिस्क पर 3 से 10 GB।$\r$\n$\r$\nपुराने वर्शन की जगह नया आ जाएगा। आपके रन, मॉडल, डेटासेट और सेटिंग्स बने \
-      रहेंगे।"
+      एक बार 0.6 GB, या NVIDIA कार्ड हो तो 3.3 GB। इसके लिए डिस्क पर 4 GB खाली जगह चाहिए, कार्ड हो तो \
+      11 GB।$\r$\n$\r$\nपुराने वर्शन की जगह नया आ जाएगा। आपके रन, मॉडल, डेटासेट और सेटिंग्स बने रहेंगे।"
   !insertmacro Say StartNow "Start ${PRODUCT} now" "${PRODUCT} अभी खोलें"
   !insertmacro Say OldWindows "${PRODUCT} needs Windows 10 or newer." "${PRODUCT} के लिए Windows 10 या उससे नया चाहिए।"
   !insertmacro Say Busy "${PRODUCT} is being installed or removed right now. Wait until that's done." \
@@ -34,7 +34,7 @@
     "${PRODUCT} पहले से $0 में इंस्टॉल है। वही फ़ोल्डर चुनें, या पहले वहाँ से हटाएँ।"
   !insertmacro Say FolderOfOthers \
     "$INSTDIR has files in it that aren't ${PRODUCT}'s. Choose an empty folder or a new one." \
-    "$INSTDIR में ऐसी फ़ाइलें हैं जो ${PRODUCT} की नहीं हैं। कोई ख़ाली या नया फ़ोल्डर चुनें।"
+    "$INSTDIR में ऐसी फ़ाइलें हैं जो ${PRODUCT} की नहीं हैं। कोई खाली या नया फ़ोल्डर चुनें।"
   !insertmacro Say NotAFolder "$INSTDIR is a file. Choose a folder." "$INSTDIR एक फ़ाइल है। कोई फ़ोल्डर चुनें।"
   !insertmacro Say NotWritable "$INSTDIR can't be written to. Choose another folder." \
     "$INSTDIR में लिखा नहीं जा सकता। कोई दूसरा फ़ोल्डर चुनें।"

@@ -23,11 +23,13 @@ def chat(
         str | None, typer.Option(help="Ask once and print the answer; by default, a conversation starts.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    temperature: Annotated[float, typer.Option(help="How freely words are chosen; 0 takes the likeliest.")] = 0.3,
-    top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")] = 0.9,
-    top_k: Annotated[int, typer.Option(help="Draw from this many of the likeliest tokens; 0 means all.")] = 40,
-    min_p: Annotated[float, typer.Option(help="Leave out tokens less likely than this share of the likeliest.")] = 0.05,
-    repeat_penalty: Annotated[float, typer.Option(help="Make the latest words less likely; 1 has no effect.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="How freely words are chosen; 0 takes the most likely one.")] = 0.3,
+    top_p: Annotated[
+        float, typer.Option(help="Choose among the most likely tokens that together make up this share.")] = 0.9,
+    top_k: Annotated[int, typer.Option(help="Choose among this many of the most likely tokens; 0 means all.")] = 40,
+    min_p: Annotated[
+        float, typer.Option(help="Leave out tokens less likely than this share of the most likely one.")] = 0.05,
+    repeat_penalty: Annotated[float, typer.Option(help="Make recent words less likely; 1 has no effect.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="The most tokens that an answer may have.")] = 512,
     seed: Annotated[int, typer.Option(help="The same seed and question give the same answer.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,

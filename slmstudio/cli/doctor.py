@@ -20,7 +20,7 @@ WORDS = {"problem": noop("problem"), "warning": noop("warning"), "fine": noop("f
 @app.command()
 def doctor(
     copyable: Annotated[bool, typer.Option("--copyable", help="Print plain text, or with --json the same object, "
-                                           "without personal data, to be sent to somebody.")] = False,
+                                           "without personal data, so that it can be sent to somebody.")] = False,
     as_json: Json = False,
 ) -> int:
     """Check this machine: graphics cards, driver and PyTorch, libraries, memory, disk, system.

@@ -221,8 +221,9 @@ def print_scores(scores: dict[str, Any]) -> None:
     models = scores.get("models") or []
     if models:
         keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
-        rows = [(tr(METRICS[key].name).removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
-                for key in keys]
+        names = {key: tr(METRICS[key].label) for key in keys}
+        rows = [(tr("{score} (%)", score=name) if METRICS[key].yes_or_no else name,
+                 *(_figure(model["scores"].get(key)) for model in models)) for key, name in names.items()]
         print_table(ntr("Scores of {n:,} row", "Scores of {n:,} rows", scores["test"]["rows"]), rows,
                     ("", *(model["name"] for model in models)))
     said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from slmstudio.cli import problems
-from slmstudio.core import files
+from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.report.text import HIDDEN, visible
@@ -36,7 +36,7 @@ def figure(value: float | None, form: str = ".3f") -> str:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    line = json.dumps(files.without_non_finite(value), ensure_ascii=False)
+    line = json.dumps(files.without_non_finite(i18n.bare(value)), ensure_ascii=False)
     print(HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 

@@ -33,8 +33,8 @@ def run_or_file(text: str) -> Path:
 Run = Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name or folder.")]
 RunOrFile = Annotated[Path, typer.Argument(parser=run_or_file, help="A run configuration, or a run by its name or "
                                                                     "folder.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field, as `fields` "
-                                               "lists them; may be given several times.")]
+Set = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="FIELD=VALUE", help="Override a field, as listed by `fields`; may be given several times.")]
 
 
 def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:

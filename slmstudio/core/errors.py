@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
 
 MOST_SAID = 20
@@ -41,7 +42,7 @@ class Problem:
         return f"{self.file}, {where}: {self.message}" if self.file else f"{where}: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return i18n.kept(asdict(self))
 
 
 class UserError(Exception):
@@ -71,22 +72,20 @@ class UserError(Exception):
         return (type(self), (self.what, self.why, self.remedy, self.problems))
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "what": self.what,
-            "why": self.why,
-            "remedy": self.remedy,
-            "problems": [problem.to_dict() for problem in self.problems],
-        }
+        """JSON values. `from_dict` makes the same error of them, in the language that is spoken then."""
+        return i18n.kept({"what": self.what, "why": self.why, "remedy": self.remedy,
+                          "problems": [problem.to_dict() for problem in self.problems]})
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> UserError:
         """The error that `to_dict` has written; what a damaged file has made of it counts as not said."""
+        state = i18n.spoken(state)
         what, why, remedy = (state.get(key) for key in ("what", "why", "remedy"))
         listed = state.get("problems")
         problems = [Problem(problem["message"], problem.get("line"), problem.get("column"), problem.get("field"),
                             problem.get("file"), tuple(problem.get("lines") or ()))
-                    for problem in (listed if isinstance(listed, list) else [])
-                    if isinstance(problem, dict) and isinstance(problem.get("message"), str)]
+                    for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict)
+                    if isinstance((problem := i18n.spoken(each)).get("message"), str)]
         return cls(what if isinstance(what, str) else tr("It failed, and its error message is damaged."),
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
@@ -104,7 +103,7 @@ def from_os_error(error: OSError, what: str) -> UserError:
     import errno
 
     if error.filename:
-        what = _with_path(what, str(error.filename))
+        what = i18n.with_path(what, str(error.filename))
     if error.errno == errno.ENOSPC or getattr(error, "winerror", None) == 112:
         return UserError(what, tr("The disk is full."), tr("Free some space and try again."))
     if error.errno == errno.EROFS:
@@ -136,13 +135,3 @@ def os_errors_as(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise from_os_error(error, what) from error
-
-
-def _with_path(sentence: str, path: str) -> str:
-    """The sentence with a path at its end, before the full stop of its language.
-
-    >>> _with_path("Could not write the report.", "/tmp/report.html")
-    'Could not write the report (/tmp/report.html).'
-    """
-    end = sentence[-1:] if sentence.endswith((".", "।", "۔")) else ""
-    return f"{sentence.removesuffix(end)} ({path}){end}"

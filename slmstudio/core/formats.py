@@ -129,7 +129,7 @@ def _settings_1(state: State) -> State:
 
 
 def _settings_2(state: State) -> State:
-    """Of every dataset 0.1 was kept as the share that is held out unless a user said otherwise; none is kept now."""
+    """Every dataset had 0.1 as its held-out share unless a user had changed it; now it has none."""
     datasets = state.get("datasets")
     if not isinstance(datasets, list):
         return state

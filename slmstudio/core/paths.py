@@ -14,9 +14,9 @@ from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 EXPORTS = "exports"
-"""The folder in a run's with what it was exported to."""
+"""The folder inside a run's folder that holds its exported files."""
 LORA_ENDING = "-lora.gguf"
-"""How the name of a GGUF ends that holds an adapter alone."""
+"""How the name of a GGUF file that holds only an adapter ends."""
 
 
 def home() -> Path:

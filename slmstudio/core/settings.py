@@ -136,7 +136,7 @@ def _fits(name: str, value: Any, default: Any) -> bool:
 def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
     """The settings, and what a user should know when the file couldn't be used.
 
-    A damaged file, and one of a newer program, is kept beside the new one, never thrown away.
+    A damaged file, or one that a newer program wrote, is kept beside the new one, never thrown away.
 
     Args:
         put_aside: rename such a file, for who may save new ones and tells of it; others only look.
@@ -153,7 +153,7 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
         if not present:
             return Settings(), None
         trait, trouble = "damaged", UserError(
-            tr("The settings could not be read, so the program starts with the defaults."),
+            tr("The settings couldn't be read, so the program starts with the defaults."),
             tr("The file doesn't contain a JSON object."))
     except formats.NewerFormat as newer:
         trait, trouble = "newer", UserError(

@@ -61,9 +61,9 @@ class TimeLeft:
             self._paces.setdefault(kind, _Pace()).add(seconds, count)
 
     def left(self, **work: float) -> float | None:
-        """Seconds for so much more of each kind, or None while nothing is known about the first of them.
+        """Seconds that this much more work of each kind takes, or None while nothing is known about the first of them.
 
-        Another kind that hasn't been measured yet counts nothing.
+        Other kinds that haven't been measured yet count as nothing.
         """
         first = self._paces.get(next(iter(work)))
         if first is None or first.pieces < self._least:

@@ -56,7 +56,7 @@ def format_duration(seconds: float) -> str:
     >>> [format_duration(s) for s in (0.42, 12, 95, 3480, 6540, 7200, 100_000)]
     ['0.4 s', '12 s', '1 min 35 s', '58 min', '1 h 49 min', '2 h', '1 d 4 h']
 
-    Not a number, or without end: "unknown", as for the time left of something that stands still.
+    Not a number, or without end: "unknown", as for the time left of something that makes no progress.
     """
     if not math.isfinite(seconds):
         return tr("unknown")

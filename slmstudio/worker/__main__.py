@@ -22,7 +22,7 @@ from typing import Any
 
 from slmstudio.core import i18n, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 
@@ -204,7 +204,7 @@ def _lock(job: Any) -> None:
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
     return UserError(tr("Memory ran out."), tr("It needs more than the machine has free."),
-                     f"{advice.need_less(kind)} {advice.go_on(kind, job.folder)}")
+                     together(advice.need_less(kind), advice.go_on(kind, job.folder)))
 
 
 def _gpu_is_gone(error: Exception) -> bool:

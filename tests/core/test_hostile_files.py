@@ -60,7 +60,7 @@ def test_it_does_no_harm(name: str) -> None:
     ("run: the log leads out", "worker.log is a link that leads out of it"),
     ("run: half a run.json", "has no readable request.json"),
     ("run: values of other kinds", "Some fields are missing or wrong"),
-    ("settings: half a file", "The settings could not be read"),
+    ("settings: half a file", "The settings couldn't be read"),
     ("bundle: zip that leads out", "leads out of the archive"),
     ("adapter: a pickle", "Python pickle")])
 def test_what_is_said(name: str, words: str) -> None:

@@ -59,7 +59,7 @@ class TestDisk:
     def test_too_small(self, project, tmp_path):
         with mounted(tmp_path / "disk", "size=50m") as disk:
             said = refusal(project, SLMSTUDIO_ENVIRONMENT=str(disk / "environment"))
-        assert "0.1 GB free, and setup needs about 3.3 GB" in said and "SLMSTUDIO_ENVIRONMENT" in said
+        assert "0.1 GB free, and setup needs about 4.0 GB" in said and "SLMSTUDIO_ENVIRONMENT" in said
 
     @pytest.mark.full
     def test_full_on_the_way_then_room_again(self, project, tmp_path):

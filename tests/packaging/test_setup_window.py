@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,8 +18,10 @@ tk = pytest.importorskip("tkinter", reason="this Python was built without tkinte
 
 import setup_causes  # noqa: E402
 import setup_child  # noqa: E402
+import setup_environment  # noqa: E402
 import setup_looks  # noqa: E402
 import setup_page  # noqa: E402
+import setup_texts  # noqa: E402
 import setup_window  # noqa: E402
 from setup_texts import TEXTS  # noqa: E402
 
@@ -254,9 +257,17 @@ def test_the_program_opens_with_the_files_that_were_double_clicked(screen, tmp_p
     assert setup_window.main(bootstrap, ["/home/a/model.gguf"]) == 0
     assert opened == [["/home/a/model.gguf"]]
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)
-    assert "NVIDIA" in setup_window.amount(bootstrap)
+    assert "3.3\u00a0GB, most of it for your NVIDIA card, and needs 11\u00a0GB" in setup_window.amount(bootstrap)
     bootstrap.installed = lambda: {"how": "bundle"}
     assert "nothing is downloaded" in setup_window.amount(bootstrap)
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/linux.md", "docs/windows.md", "packaging/windows/words.nsh"])
+def test_all_say_what_the_setup_needs(file):
+    figures = *setup_texts.DOWNLOADS.values(), *(f"{sum(room.values()) / setup_environment.GB:g}" for room in
+                                                 (setup_environment.ROOM, setup_environment.CARD_ROOM))
+    said = (Path(setup_window.__file__).parents[1] / file).read_text("utf-8")
+    assert [figure for figure in figures if not re.search(rf"\b{re.escape(figure)}( or 11)? GB", said)] == []
 
 
 def test_the_colours_are_the_programs_own():

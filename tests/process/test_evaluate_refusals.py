@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.wait import until
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, i18n, jobs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
@@ -161,3 +161,15 @@ def test_a_table_without_rows_is_printed_as_that(capsys):
     print_scores({"models": [{"name": "base", "scores": {}}], "test": {"rows": 3}})
     print_table("Exports", [])
     assert capsys.readouterr().out == "Scores of 3 rows: none\nExports: none\n"
+
+
+@pytest.mark.parametrize(("language", "heading"), [("en", "Exact match (%)"), ("hi", "हूबहू मेल (%)")])
+def test_a_score_in_percent_says_so(capsys, language, heading):
+    from slmstudio.cli.evaluate import print_scores
+
+    score = {"value": 52.0, "low": 45.0, "high": 59.0}
+    i18n.use(language)
+    print_scores({"models": [{"name": "base", "scores": {"exact": score, "chrf": score}}], "test": {"rows": 3}})
+    i18n.use("en")
+    said = capsys.readouterr().out
+    assert heading in said and "chrF++ " in said and said.count("%") == 1

@@ -73,7 +73,7 @@ def test_what_cannot_be_got_is_a_sentence_with_status_2(hub, run):
     hub.stop()
     result, said = run("models", "get", REPO, status=2)
     assert result["outcome"] == "failed" and "The hub can't be reached" in result["error"]["why"]
-    assert f"error: {REPO} could not be downloaded." in said and re.search(f"models get {REPO}$", result["resume"])
+    assert f"error: {REPO} couldn't be downloaded." in said and re.search(f"models get {REPO}$", result["resume"])
     assert re.search("models get gpt2 --revision 607a30d$", run("models", "get", "gpt2@607a30d", status=2)[0]["resume"])
 
 

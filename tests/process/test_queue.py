@@ -106,7 +106,7 @@ def test_a_worker_that_cannot_be_started_does_not_hold_up_the_others(make_run, m
         queue.add(make_run(name))
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(ROOT / "no such program")]))
     assert queue.start_next() is None
-    assert [(entry.state, "could not be started" in entry.error["what"]) for entry in queue.entries()] == [
+    assert [(entry.state, "couldn't be started" in entry.error["what"]) for entry in queue.entries()] == [
         ("failed", True)] * 2
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.cli import output, progress
+from slmstudio.core import i18n
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -101,7 +102,7 @@ def test_training_is_followed_whatever_its_events_say(play, studio_home):
     assert json.loads(done.stdout)["outcome"] == "finished"
     assert "step 0: eval loss isn't a number\n" in done.stderr and "loss is infinite\n" in done.stderr
     assert "step 20/40 loss 1." in done.stderr
-    assert done.stderr.count("could not be read") == 1
+    assert done.stderr.count("couldn't be read") == 1
 
 
 KINDS = ("phase", "progress", "plan", "step", "eval", "warning", "sample", "overfitting", "changed", "suspended")
@@ -122,4 +123,11 @@ def test_no_event_ends_the_follower(value, terminal, capsys, monkeypatch):
                 follower.on_event("train", {"type": kind, "global_step": 1, field: value})
         follower.on_event("train", {"type": value})
         follower._progress.refresh()
-    assert capsys.readouterr().err.count("could not be read") == 1
+    assert capsys.readouterr().err.count("couldn't be read") == 1
+
+
+def test_json_for_programs_says_sentences_once(capsys):
+    error = UserError(i18n.tr("You set this."), problems=[Problem(i18n.tr("It is missing."))]).to_dict()
+    assert i18n.KEY in error and i18n.KEY in error["problems"][0]
+    output.print_json({"error": error})
+    assert i18n.KEY not in capsys.readouterr().out

@@ -219,7 +219,7 @@ def test_a_worker_that_cannot_be_started_is_said(qtbot, follow, job, monkeypatch
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(job.folder / "nowhere")]))
     thread, listener = follow()
     qtbot.waitUntil(lambda: bool(listener.of("failed")), timeout=5000)
-    assert "could not be started" in str(listener.of("failed")[0])
+    assert "couldn't be started" in str(listener.of("failed")[0])
     assert not listener.of("ended")
     qtbot.waitUntil(thread.isFinished, timeout=5000)
 

@@ -25,7 +25,7 @@ Language = Annotated[str | None, typer.Option(
     help="Code or English name, such as hi or Hindi. Models that list it come first, then those that don't list all "
          "their languages.")]
 Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence such as apache-2.0.')]
-Kind = Annotated[str | None, typer.Option(help='"instruct" (answers as it is) or "base" (continues text).')]
+Kind = Annotated[str | None, typer.Option(help='"instruct" (already answers) or "base" (continues text).')]
 MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Also measure how fast the disk for runs writes.")]
 COLUMNS = (noop("Model"), noop("Parameters"), noop("Languages"), noop("Licence"), noop("Size"), noop("Here"))
 SHOWN = 3

@@ -67,7 +67,7 @@ def show_invitation(invited: Invitation) -> None:
     """Say how other machines join, and what that takes."""
     say(tr("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
            "  {command}\n"
-           "Do so only in a network that you trust: what they send each other while training isn't encrypted.",
+           "Do so only on a network that you trust: what they send each other while training isn't encrypted.",
            command=invited.command()), file=sys.stderr, flush=True)
 
 

@@ -18,7 +18,7 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 
 EXPORT_TYPE = "Q8_0"
-"""Of the file that is made where somebody would rather chat with GGUF files: nearly as exact as the weights."""
+"""The type that is exported when somebody prefers to chat with GGUF files: nearly as exact as the weights."""
 BYTES_PER_WEIGHT, BYTES_IN_4_BITS, ROOM = 2.0, 0.6, 1.2
 
 

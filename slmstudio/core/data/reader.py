@@ -108,8 +108,8 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
 
     What the columns of a table or an object hold is found by their names and by looking at rows
     (`mapping.guess`): questions with answers, conversations, preference pairs, answers marked good or bad, plain text.
-    Rows of another kind than most are problems. Memory beyond the records stays bounded, however long a line is; a row
-    may have 16 MB.
+    Rows of a different kind from most are problems. Memory beyond the records stays bounded, however long a line is; a
+    row may have 16 MB.
 
     Args:
         path: the file.

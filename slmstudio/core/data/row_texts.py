@@ -51,7 +51,7 @@ def is_lines(first: bytes) -> bool:
         head, _, rest = text.partition(b"\n")
         # Lines of which the first happens to be a list are still lines.
         return bool(rest.strip()) and _is_json(head)
-    # The first object is spread over several lines: its bracket stands alone, a key follows.
+    # The first object is spread over several lines: its bracket has a line of its own, and a key follows.
     return re.match(rb"\{[ \t\r]*\n\s*\"", text) is None
 
 
@@ -230,7 +230,7 @@ class _Elements:
 
 
 def elements(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    """JSON values that follow each other, perhaps in a list; what stands between them are pieces too."""
+    """JSON values that follow each other, perhaps in a list; what lies between them counts as pieces too."""
     found = _Elements()
     # After giving up, the rest is still fetched: the checksum is that of the whole file.
     for chunk in chunks:

@@ -41,7 +41,7 @@ class RowError(Exception):
 
 
 class ColumnsMissing(Exception):
-    """A row has other columns than the ones needed.
+    """A row has columns other than those needed.
 
     Attributes:
         columns: those it has, in order.

@@ -35,7 +35,7 @@ class Reader:
     adapter: str | None
 
     def template(self) -> ChatTemplate:
-        """The chat template that it is asked in. Raises UserError."""
+        """The chat template in which it is asked. Raises UserError."""
         return template_of(self.folder, self.named, self.adapter)
 
     def template_text(self) -> str:

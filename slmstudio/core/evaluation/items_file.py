@@ -21,7 +21,7 @@ def dump(digest: str, thinks: bool) -> bytes:
 
 
 def sha256(folder: Path) -> str | None:
-    """Of the test file that was asked; None where it isn't known."""
+    """The hash of the test file that was asked; None if it isn't known."""
     found = _read(folder).get("sha256")
     return found if isinstance(found, str) else None
 

@@ -61,7 +61,7 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def said(comparison: Mapping[str, Any]) -> str:
-    """A comparison with the names of its two sides, and of the benchmark where it is of one."""
+    """A comparison with the names of its two sides, and of the benchmark if it belongs to one."""
     of, with_, verdict = comparison["of"], comparison["with"], comparison["sentence"]
     if comparison.get("benchmark"):
         return tr("{benchmark}: {model} against {other}: {verdict}", benchmark=comparison["benchmark"], model=of,

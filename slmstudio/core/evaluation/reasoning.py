@@ -7,7 +7,7 @@ from typing import Any
 
 OPEN, CLOSE = "<think>", "</think>"
 KEY = "thoughts"
-"""Of the line of an answer that a model wrote: what it thought before, None where it thought nothing."""
+"""In the line of an answer: what the model thought before it; None if it thought nothing."""
 
 
 def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:

@@ -23,7 +23,7 @@ LABELS = {
 }
 """Name of a check in NAME.parity.json: what a user reads. Whoever shows it translates it."""
 HEADINGS = (noop("What was compared"), noop("Found"), noop("Required"), noop("Result"))
-"""Of a table of checks. Whoever shows them translates them."""
+"""Headings of a table of checks. Whoever shows them translates them."""
 NO_LIMIT = "shown only"
 """The limit of a figure that passes whatever it is, as NAME.parity.json has it."""
 _REQUIRED = {

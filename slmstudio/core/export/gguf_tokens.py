@@ -1,4 +1,4 @@
-"""The special tokens of a GGUF file, as texts: `read_gguf` passes over the vocabulary, where they stand."""
+"""The special tokens of a GGUF file, as texts: `read_gguf` skips the vocabulary, which holds them."""
 
 from __future__ import annotations
 

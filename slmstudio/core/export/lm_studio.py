@@ -78,7 +78,7 @@ def _copy(source: Path, target: Path, progress: Callable[[int, int], None], canc
     with open(source, "rb", opener=files.regular) as reader, open(target, "wb") as writer:
         while part := reader.read(CHUNK):
             if cancelled():
-                raise UserError(tr("The copy was cancelled."), tr("Nothing is left of it."))
+                raise UserError(tr("The copy was cancelled."), tr("Nothing was left behind."))
             writer.write(part)
             done += len(part)
             progress(done, size)

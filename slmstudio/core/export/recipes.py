@@ -161,7 +161,7 @@ def _rank(adapter: Path) -> int:
                         tr("{folder} has no readable adapter_config.json.", folder=adapter),
                         tr("Export the run as {merged}.", merged=MERGED.name))
     for field, why in (("use_dora", noop("It uses DoRA.")),
-                       ("modules_to_save", noop("It has whole layers beside the adapter."))):
+                       ("modules_to_save", noop("It has whole layers as well as the adapter."))):
         if config.get(field):
             raise UserError(tr("vLLM can't serve this adapter by itself."), tr(why),
                             tr("Export the run as {merged}. Then it's a plain model.", merged=MERGED.name))

@@ -6,10 +6,10 @@ import importlib.util
 from dataclasses import dataclass
 from importlib import metadata
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 
 Capability = tuple[int, int] | None
-"""Of a card's computing, as (8, 6); None of the processor."""
+"""A card's compute capability, such as (8, 6); None for the processor."""
 VARLEN, FLEX, PER_ROW = "varlen", "flex", "per_row"
 VARLEN_TORCH, AMPERE, VOLTA = (2, 10), (8, 0), (7, 0)
 
@@ -62,11 +62,11 @@ def packed_attention(capability: Capability, precision: str, installed: Installe
            tr("Attention for rows of any length doesn't work in fp32.") if precision == "fp32" else
            tr("PyTorch {version} doesn't have attention for rows of any length yet.", version=version))
     if capability >= VOLTA and installed.triton:
-        return Way(FLEX, f"{why} {tr('FlexAttention keeps packed rows apart instead.')}")
+        return Way(FLEX, together(why, tr("FlexAttention keeps packed rows apart instead.")))
     lacking = (tr("Triton, which FlexAttention needs, is missing, so each row is processed by itself.")
                if capability >= VOLTA else
                tr("It's also too old for FlexAttention, so each row is processed by itself."))
-    return Way(PER_ROW, f"{why} {lacking}")
+    return Way(PER_ROW, together(why, lacking))
 
 
 def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 
 ASSUMED_SLOWDOWN_C = 88
 """For cards that don't report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
@@ -58,4 +58,4 @@ class HeatWatch:
                      "{low} and 93 °C.", degrees=temperature_c, low=ASSUMED_SLOWDOWN_C)
         remedy = tr("Training continues, perhaps more slowly. Cool it: clear the vents, speed up the fans, lower the "
                     "power limit, or pause the run.")
-        return f"{hot} {remedy}"
+        return together(hot, remedy)

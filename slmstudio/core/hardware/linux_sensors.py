@@ -45,7 +45,7 @@ class ProcessorSensors:
         self._clocks = clocks[::max(1, len(clocks) // MOST_CLOCKS)]
 
     def temperature_c(self) -> float | None:
-        """Of the hottest package, else of the hottest core."""
+        """The hottest package's temperature, or else the hottest core's."""
         return max((heat / 1000 for file in self._heat if (heat := _number(file)) is not None), default=None)
 
     def clock_mhz(self) -> float | None:

@@ -25,7 +25,7 @@ def file_system(path: Path, root: Path = Path("/")) -> str:
         if len(fields) < 3:
             continue
         point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1]))
-        # Of two mounts at one point the later one hides the earlier.
+        # If two mounts share a mount point, the later one hides the earlier one.
         if path.is_relative_to(point) and len(point.parts) >= found:
             found, kind = len(point.parts), fields[2]
     return kind

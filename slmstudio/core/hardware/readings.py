@@ -10,7 +10,7 @@ from slmstudio.core.hardware.nvml import GpuReading
 
 NEW_FIELDS = frozenset({"uuid", "memory_temperature_c", "shutdown_c", "graphics_clock_mhz", "memory_clock_mhz",
                         "memory_utilisation", "memory_limit_c"})
-"""Of a card; versions that read `gpu` alone don't know them."""
+"""Fields of a card that versions which read only `gpu` don't know."""
 
 
 @dataclass(frozen=True, slots=True)

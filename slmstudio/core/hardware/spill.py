@@ -1,7 +1,7 @@
 """Notices when Windows moves GPU memory into main memory: nothing fails, and each step takes many times as long.
 
-The driver for Windows (and so WSL2) may put what doesn't fit into shared memory ("sysmem fallback"). There is no
-reading for it, but two signs together: the GPU's own memory is full, and steps got much slower than they were.
+The driver for Windows (and so WSL2) may put what doesn't fit into shared memory ("sysmem fallback"). It can't be
+measured directly, but two signs together show it: the GPU's own memory is full, and steps got much slower.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from slmstudio.core.i18n import tr
 
 FULL_SHARE = 0.97
-"""Of the GPU's own memory; from here on the driver spills."""
+"""The share of the GPU's own memory from which the driver spills."""
 JUMP = 2.5
 """Times the usual duration of a step. Rows of other lengths change it by less, over this many steps."""
 STEPS = 5

@@ -1,7 +1,7 @@
 """What differs where Linux runs inside Windows (WSL), and what to do about it.
 
-Every fact is read from files below a `root`, so that a tree of files can stand for such a machine. As Microsoft says,
-the driver belongs into Windows alone, and its libraries appear in /usr/lib/wsl/lib; WSL gets half of the memory unless
+Every fact is read from files below a `root`, so that tests can pretend to be such a machine. According to Microsoft,
+the driver belongs in Windows only, and its libraries appear in /usr/lib/wsl/lib; WSL gets half of the memory unless
 .wslconfig says otherwise; and files on Windows' drives are reached through a slow protocol.
 """
 

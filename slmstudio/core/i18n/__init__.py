@@ -7,7 +7,9 @@ a message without a translation is shown as it is written in the code. The catal
 Here lives what chooses, loads and applies a catalogue. What is said lives where it is said.
 """
 
+from slmstudio.core.i18n.later import again, spoken, together, with_path
 from slmstudio.core.i18n.messages import date_text, nnoop, noop, ntr, number_text, ptr, tr
+from slmstudio.core.i18n.said import KEY, bare, kept, recalled
 from slmstudio.core.i18n.speaking import (
     PSEUDO,
     VARIABLE,
@@ -19,5 +21,6 @@ from slmstudio.core.i18n.speaking import (
     use,
 )
 
-__all__ = ["PSEUDO", "VARIABLE", "available", "date_text", "is_known", "is_right_to_left", "language", "nnoop", "noop",
-           "ntr", "number_text", "ptr", "system_language", "tr", "use"]
+__all__ = ["KEY", "PSEUDO", "VARIABLE", "again", "available", "bare", "date_text", "is_known", "is_right_to_left",
+           "kept", "language", "nnoop", "noop", "ntr", "number_text", "ptr", "recalled", "spoken", "system_language",
+           "together", "tr", "use", "with_path"]

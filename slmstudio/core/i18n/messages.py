@@ -6,6 +6,7 @@ import string
 from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.i18n import speaking
+from slmstudio.core.i18n.said import remembered
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +22,7 @@ def tr(message: str, /, **values: Any) -> str:
     """
     if not message:
         return message  # gettext's translation of nothing is the catalogue's header
-    return _filled(speaking.catalogue().gettext(message), message, values)
+    return remembered(filled(speaking.catalogue().gettext(message), message, values), message, values)
 
 
 def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
@@ -35,12 +36,13 @@ def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
     # gettext's rules know whole numbers only. Most languages say fractions as they say 2, and those below 1 as 0.
     whole = int(count) if float(count).is_integer() else 2 if count > 1 else 0
     said = speaking.catalogue().ngettext(one, many, whole)
-    return _filled(said, one if count == 1 else many, {"n": count, **values})
+    values = {"n": count, **values}
+    return remembered(filled(said, one if count == 1 else many, values), one, values, many)
 
 
 def ptr(context: str, message: str, /, **values: Any) -> str:
     """A word that other languages write in more than one way, such as "Open", with what it means here."""
-    return _filled(speaking.catalogue().pgettext(context, message), message, values)
+    return filled(speaking.catalogue().pgettext(context, message), message, values)
 
 
 def noop(message: str, /) -> str:
@@ -65,6 +67,10 @@ def number_text(value: float, spec: str = ",") -> str:
     Args:
         spec: as for `format`, such as "," or ",.1f".
     """
+    return remembered(_number(value, spec), f"{{value:{spec}}}", {"value": value})
+
+
+def _number(value: float, spec: str) -> str:
     if speaking.is_english() or not isinstance(value, (int, float)) or abs(value) < 1000:
         return format(value, spec)
     locale = speaking.locale(speaking.language())
@@ -96,10 +102,11 @@ def date_text(when: datetime, format: str = "medium") -> str:
 
 class _Formatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
-        return number_text(value, format_spec) if "," in format_spec else super().format_field(value, format_spec)
+        return _number(value, format_spec) if "," in format_spec else super().format_field(value, format_spec)
 
 
-def _filled(said: str, message: str, values: dict[str, Any]) -> str:
+def filled(said: str, message: str, values: dict[str, Any]) -> str:
+    """A translation with the values of its message put in; the message where they don't fit it."""
     if not values:
         return said
     if speaking.is_english():

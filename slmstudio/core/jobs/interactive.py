@@ -54,7 +54,7 @@ class InteractiveWorker:
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **processes.detached())
         except OSError as error:
-            raise UserError(tr("The worker process ({kind}) could not be started.", kind=self.kind),
+            raise UserError(tr("The worker process ({kind}) couldn't be started.", kind=self.kind),
                             tr("The system says: {error}.", error=error),
                             tr("Run setup again: {setup_command}",
                                setup_command=program.setup_command())) from error

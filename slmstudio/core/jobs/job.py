@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, leftovers, program
+from slmstudio.core import files, formats, i18n, leftovers, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
@@ -37,7 +37,7 @@ MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl can't be read."""
-DAMAGED_SENTENCE = noop("Some lines of events.jsonl could not be read and were skipped. The job itself isn't affected.")
+DAMAGED_SENTENCE = noop("Some lines of events.jsonl couldn't be read and were skipped. The job itself isn't affected.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
 TERM_SECONDS = 3.0
@@ -60,7 +60,7 @@ def need_own_files(folder: Path) -> None:
 
 
 class EventReader(files.LineReader):
-    """Reads the events of a job folder. Those of a newer program are refused."""
+    """Reads the events of a job folder, in the language spoken now. Those of a newer program are refused."""
 
     def __init__(self, folder: Path):
         super().__init__(folder / EVENTS)
@@ -68,7 +68,7 @@ class EventReader(files.LineReader):
     def read(self) -> Iterator[dict[str, Any]]:
         for event in super().read():
             try:
-                yield formats.check("job", event, self.path)
+                yield i18n.spoken(formats.check("job", event, self.path))
             except formats.NewerFormat:
                 raise
             except UserError:
@@ -132,7 +132,7 @@ class Job:
                                     tr("Watch it in the Training tab, or stop it first."))
                 self._spawn()
         except OSError as error:
-            raise UserError(tr("The worker could not be started."), tr("The system says: {error}.", error=error),
+            raise UserError(tr("The worker couldn't be started."), tr("The system says: {error}.", error=error),
                             tr("Check the disk. If it's fine, run setup again: {setup_command}",
                                setup_command=program.setup_command())) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import need_less
 
@@ -46,8 +46,8 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """Of the command that waited for it: 0 done, 2 the user has to change something, 1 everything else: it was
-        cancelled or paused, it crashed, or it met a defect."""
+        """The exit status of the command that waited for it: 0 done, 2 the user has to change something, 1 everything
+        else: it was cancelled or paused, it crashed, or it met a defect."""
         if self.was_successful():
             return 0
         return 2 if self.state == "failed" and not self.details else 1
@@ -80,7 +80,7 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
                          tr("A power cut or a reboot ended it."), remedy)
     if processes.oom_kills() > process.get("oom_kills", 0):
         return UserError(tr("The system ended the worker because memory ran out."),
-                         tr("It needed more memory than the machine has."), f"{need_less(kind)} {remedy}")
+                         tr("It needed more memory than the machine has."), together(need_less(kind), remedy))
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {

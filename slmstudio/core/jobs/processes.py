@@ -43,7 +43,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     """
     # Large tensors come and go with every step. glibc gives each back to the system, which clears its pages when they
     # are asked for again: 6 to 13% of a step on the processor, by the model. A chat or a server lives too long to keep
-    # so much that it doesn't use. Other systems don't read this.
+    # that much memory unused. Other systems don't read this.
     memory = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEPS_MEMORY)} if kind in TRAINS else {}
     # With fewer threads than PyTorch asks for, oneDNN leaves parts of a product out: worker/runtime/threads.py.
     limit = os.environ.get("OMP_THREAD_LIMIT")

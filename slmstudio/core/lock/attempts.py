@@ -56,7 +56,7 @@ def name_look_ups() -> None:
 
 
 def _looked_up(host: Any) -> str:
-    """The name, printable and cut; "" for this machine and for an address in numbers, which nobody is asked for."""
+    """The name, printable and cut; "" for this machine and for a numeric address, which needs no look-up."""
     if isinstance(host, tuple):
         host = host[0] if host else ""
     text = host.decode("utf-8", "replace") if isinstance(host, bytes) else str(host or "")

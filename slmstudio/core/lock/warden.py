@@ -101,7 +101,7 @@ class Warden:
             return NO
 
     def fileno(self) -> int:
-        """Of the channel: what a program that takes this process's place needs (`at`)."""
+        """The channel's file descriptor, which a program that takes this process's place needs (`at`)."""
         os.set_inheritable(self._channel.fileno(), True)
         return self._channel.fileno()
 

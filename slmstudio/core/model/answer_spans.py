@@ -122,8 +122,8 @@ class TurnEnd(NamedTuple):
 def turn_end_of(source: str, tokens: tuple[tuple[str, str], ...], markers: tuple[str, ...]) -> TurnEnd:
     """What a template writes after the last answer, and the beginning of it that ends the turn.
 
-    As in ("<|end|>\\n<|endoftext|>", "<|end|>") for Phi-3: the mark is the first special token, else the first run of
-    other characters than white space, else all of it.
+    As in ("<|end|>\\n<|endoftext|>", "<|end|>") for Phi-3: the mark is the first special token, else the first
+    run of characters other than white space, else all of it.
     """
     chat = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _SENTINEL}]
     try:

@@ -51,9 +51,9 @@ of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 
 UNTRAINABLE = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"),
-                    noop("{family} has no attention but remembers in states, which this program can't train yet. "
+                    noop("{family} uses recurrent states instead of attention, which this program can't train yet. "
                          "Choose a model of another family.")),
-    "bitnet": noop("The weights of {family} have only three values, which training here would not keep. Choose a model "
+    "bitnet": noop("The weights of {family} have only three values, which training here wouldn't keep. Choose a model "
                    "of another family.")}
 """By `model_type`: why this program can't train what transformers loads."""
 

@@ -27,7 +27,7 @@ from slmstudio.core.model.chat_template import ChatTemplate
 MEMORY, PER_BYTE_OF_TOKENIZER, PER_BYTE_OF_REQUEST = 512 * 2**20, 20, 250
 """Bytes of addresses."""
 SECONDS, BYTES_PER_SECOND = 5, 2**17
-"""Of the processor's time, and the bytes of a request that are good for one more."""
+"""Processor time allowed, and how many bytes of a request add one more second."""
 TOKENIZER_BYTES_PER_SECOND = 8 * 2**20
 
 

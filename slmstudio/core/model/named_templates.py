@@ -225,7 +225,7 @@ def _read_vocabulary(folder: Path, changed: tuple[int, ...]) -> _Vocabulary:
 
 
 def _changed(folder: Path) -> tuple[int, ...]:
-    """When the files were written that decide what is kept in memory of a folder."""
+    """When the files that decide what is cached for a folder were written."""
     return tuple(path.stat().st_mtime_ns if (path := folder / name).is_file() else 0 for name in _READ)
 
 

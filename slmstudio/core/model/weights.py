@@ -121,8 +121,8 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
         except UserError as error:
             problems.append(Problem(error.what))
         if sum(map(len, held.values())) > MAX_TENSORS:
-            problems.append(Problem(tr("The weight files list more than {most:,} tensors. No model that can be trained "
-                                       "here has so many.", most=MAX_TENSORS)))
+            problems.append(Problem(tr("The weight files list more than {most:,} tensors. No model that can be "
+                                       "trained here has that many.", most=MAX_TENSORS)))
             return None
     if listed is not None and len(problems) == count:
         _compare_with_index(listed, held, problems)

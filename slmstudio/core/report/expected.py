@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import KEY, ntr, tr
 
 NUMBER, SCALAR, TREE = (int, float), (str, int, float), (dict, list)
 SCORE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "rows": NUMBER}
@@ -24,7 +24,7 @@ SCORES = {
 PARITY = {"type": str, "sha256": str, "verdict": str, "passed": bool, "failures": [SCALAR],
           "checks": [{"name": str, "figure": SCALAR, "limit": SCALAR, "passed": bool}]}
 """NAME.parity.json of an export."""
-RECORD = {"hashes": {"*": SCALAR}, "versions": {"*": SCALAR}, "reasons": {"*": SCALAR}}
+RECORD = {"hashes": {"*": SCALAR}, "versions": {"*": SCALAR}, "reasons": {KEY: TREE, "*": SCALAR}}
 """What run.json holds beside the fields."""
 MOST_NAMED = 5
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, jobs, program
+from slmstudio.core import files, formats, i18n, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import proof
 from slmstudio.core.files import finite
@@ -141,7 +141,7 @@ def gather(run: Path) -> Facts:
     gaps += [each.gap for each in evaluations if each.gap]
     reader = files.LineReader(run / jobs.EVENTS)
     for event in reader.read():
-        found.add(event)
+        found.add(i18n.spoken(event))
     found.damaged = reader.damaged
     if found.history.last_time is None and summary.state != "new":
         gaps.insert(0, tr("{file} has nothing that can be read, so steps, curves, heat and what happened on the way "
@@ -177,11 +177,11 @@ def _same(event: dict[str, Any]) -> dict[str, Any]:
 def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     written = files.read_json(run / jobs.OUTCOME)
     if written is not None:
-        return written
+        return i18n.bare({**written, "error": jobs.Outcome.read(written).error}) if written.get("error") else written
     if (run / jobs.OUTCOME).exists():
         gaps.append(tr("{file} is damaged, so it isn't known how the run ended.", file=jobs.OUTCOME))
     died = jobs.Job(run).outcome()
-    return {} if died is None else {"state": died.state, "error": died.error, "details": died.details}
+    return {} if died is None else {"state": died.state, "error": i18n.bare(died.error), "details": died.details}
 
 
 def read_base(path: Path) -> BaseModel:

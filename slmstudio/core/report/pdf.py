@@ -58,7 +58,7 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callabl
     found = browsers()
     if not found:
         raise UserError(tr("The PDF wasn't created."),
-                        tr("It takes Chromium, Chrome or Edge, and none of them is on this machine."),
+                        tr("It needs Chromium, Chrome or Edge, and none of them is on this machine."),
                         tr("Save the report as HTML (a name that ends with .html), open it and print it, or install "
                            "Chromium."))
     said = ""

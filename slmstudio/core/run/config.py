@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, program
+from slmstudio.core import files, formats, i18n, program
 from slmstudio.core.data import split
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, tr
@@ -61,7 +61,8 @@ class RunConfig:
     """Everything that decides what a run does.
 
     Attributes:
-        reasons: by field, why it has its value, in the language of who planned; to be shown, never compared.
+        reasons: by field, why it has its value, in the language of who planned; to be shown by
+            `i18n.again`, never compared.
         chosen: fields that a user decided.
     """
 
@@ -193,7 +194,7 @@ class RunConfig:
     activation_offload: bool = described(False, Switch(), MACHINE, noop("Keep activations in main memory"),
         noop("Meanwhile keeps in main memory what the backward pass needs: less memory on the card, but slower. It "
              "needs an NVIDIA GPU."),
-        reason=noop("Recomputing saves more for less time; this is for rows that still don't fit then."))
+        reason=noop("Recomputing saves more memory and costs less time; this is for rows that still don't fit."))
     use_liger_kernel: bool = described(False, Switch(), MACHINE, noop("Liger kernels"),
         noop("Uses Liger's fused kernels for norms and the loss, on NVIDIA GPUs only."))
     torch_compile: bool = described(False, Switch(), MACHINE, noop("Compile the model"),
@@ -234,7 +235,7 @@ class RunConfig:
         reason=noop("A heat sink takes about a minute to cool."))
     pause_on_battery: bool = described(False, Switch(), HEAT, noop("Pause on battery"),
         noop("Pauses while a laptop runs on battery, and resumes when it's plugged in."), told=False,
-        reason=noop("A run isn't held up if there is no mains power."))
+        reason=noop("Off, so that a power cut doesn't stop the run."))
     train_hours: str | None = described(None, DayHours(), HEAT, noop("Only between these hours"),
         noop("The hours in which to train, by this machine's clock, for example 22:00-06:00. If empty, it may always "
              "train."), told=False,
@@ -314,7 +315,7 @@ class RunConfig:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        return {**formats.stamp("run"), "kind": "train", **asdict(self)}
+        return {**formats.stamp("run"), "kind": "train", **asdict(self), "reasons": i18n.kept(self.reasons)}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any], where: Path | str = "") -> RunConfig:
@@ -329,7 +330,7 @@ class RunConfig:
         state = formats.check("run", state, where or tr("The run configuration"))
         problems = [Problem(tr("It is missing."), field=name)
                     for name in ("name", "model", "train_file") if name not in state]
-        said = files.an_object(state.get("reasons"))
+        said = i18n.recalled(files.an_object(state.get("reasons")))
         reasons = {name: reason for name, reason in said.items() if isinstance(reason, str)}
         chosen = state.get("chosen")
         if not isinstance(chosen, list):  # of an earlier version, which had English only

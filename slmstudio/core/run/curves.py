@@ -11,7 +11,7 @@ from slmstudio.core.files import number
 from slmstudio.core.hardware.readings import cards_of
 
 CARD_FIELDS = ("temperature_c", "memory_temperature_c", "power_w", "memory_used")
-"""Of a card's reading, what becomes a curve."""
+"""The fields of a card's reading that become curves."""
 LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 OWN_FIELDS = ("process_memory", "cpu_percent")
 CPU_FIELDS = {"cpu_temperature_c": "temperature_c"}
@@ -81,7 +81,7 @@ class MachineCurves:
         self.newest: dict[str, Any] = {}
 
     def add(self, event: dict[str, Any], at: float) -> None:
-        """Take a `sensors` event, at so many seconds of work. Fields of an unexpected kind are passed over."""
+        """Take a `sensors` event that came after this many seconds of work. Fields of the wrong type are skipped."""
         self.last = event
         for place, reading in enumerate(cards_of(event)):
             if place == len(self.cards):

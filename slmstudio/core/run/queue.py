@@ -95,7 +95,7 @@ def remove(run: Path) -> None:
 
 
 def move(run: Path, position: int) -> None:
-    """Put a run of the queue at another place, counted from 0 among `entries()`.
+    """Move a run to another place in the queue, counted from 0 among `entries()`.
 
     Raises:
         UserError: it isn't in the queue; or the queue can't be written.

@@ -10,8 +10,8 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.run.config import RunConfig
 
 FEW_ROWS = 100
-"""Evaluations read no more rows than are learned, unless there are only so few. A row takes about a third of the time
-then, without a backward pass: they add a third to the training time at most."""
+"""Evaluations read at most as many rows as are learned, or this many if that's more. Without a backward pass, a row
+takes about a third of the time, so they add at most a third to the training time."""
 
 
 def divided(records: Sequence[Record], config: RunConfig) -> tuple[list[Record], list[Record]]:

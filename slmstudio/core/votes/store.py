@@ -118,7 +118,7 @@ def _text(value: Any) -> str:
     return value
 
 
-# -- the order in which answers stand ------------------------------------------------------------------------
+# -- the order of the answers ---------------------------------------------------------------------------------
 
 
 def new_seed() -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Comparison(QObject):
-    """Hides which model is which, asks for the vote, keeps it, and says how it stands.
+    """Hides which model is which, asks for the vote, keeps it, and shows the score so far.
 
     Each question begins a new conversation: earlier answers would tell who is who, and only answers to the very same
     text are preference pairs. The lanes are shuffled for each question, and all answers appear together, so that

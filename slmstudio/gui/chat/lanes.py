@@ -113,7 +113,7 @@ class ChatLanes(QWidget):
         return [lane.pane for lane in self.shown()]
 
     def in_order(self) -> list[ChatPane]:
-        """Their panes, as they stand from the left."""
+        """Their panes, from left to right."""
         return [self.lanes[number].pane for number in self.order]
 
     def models(self) -> list[Path]:

@@ -118,20 +118,20 @@ class ChatSettings(Card):
 
         return {
             "temperature": row("temperature", tr("Temperature"),
-                               tr("How freely the model chooses its words. 0 always takes the likeliest word; above 1 "
-                                  "it rambles.")),
+                               tr("How freely the model chooses its words. 0 always takes the most likely word; above "
+                                  "1 it rambles.")),
             "top_p": row("top_p", tr("Top-p"),
-                         tr("The model chooses among the likeliest tokens that together make up this share. Lower it "
+                         tr("The model chooses among the most likely tokens that together make up this share. Lower it "
                             "if it uses odd words.")),
             "max_tokens": row("max_tokens", tr("Max tokens"),
                               tr("The longest an answer can be. Raise it when answers are cut off."),
                               lambda value: number_text(value, ",.0f")),
             "top_k": SliderRow(tr("Top-k"),
-                               tr("The model chooses among this many of the likeliest tokens. Lower it if it uses odd "
-                                  "words; “off” allows all."), 0, len(TOP_KS) - 1, 0, 1,
+                               tr("The model chooses among this many of the most likely tokens. Lower it if it uses "
+                                  "odd words; “off” allows all."), 0, len(TOP_KS) - 1, 0, 1,
                                lambda value: str(TOP_KS[round(value)]) if value else tr("off")),
             "min_p": row("min_p", tr("Min-p"),
-                         tr("Leaves out tokens that are less likely than this share of the likeliest one. Raise it "
+                         tr("Leaves out tokens that are less likely than this share of the most likely one. Raise it "
                             "when a high temperature produces nonsense.")),
             "repeat_penalty": row("repeat_penalty", tr("Repeat penalty"),
                                   tr("Makes words that were just used less likely. Raise it slightly, to 1.1, when an "

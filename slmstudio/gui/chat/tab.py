@@ -62,7 +62,7 @@ class ChatTab(TakesFiles, QWidget):
 
     @property
     def panes(self) -> list[ChatPane]:
-        """Of all lanes that were ever shown."""
+        """The panes of all lanes that were ever shown."""
         return [lane.pane for lane in self.lanes.lanes]
 
     @property

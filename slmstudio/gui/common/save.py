@@ -69,7 +69,7 @@ def write_picture(widget: QWidget, path: Path) -> None:
         pass
     done = _write_svg(widget, path) if path.suffix.lower() == ".svg" else _write_png(widget, path)
     if not done:
-        raise UserError(tr("{path} could not be saved.", path=path.name), tr("The picture could not be written."),
+        raise UserError(tr("{path} couldn't be saved.", path=path.name), tr("The picture couldn't be written."),
                         tr("Choose another folder."))
 
 

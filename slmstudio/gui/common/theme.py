@@ -176,7 +176,7 @@ def base_font(size: int = TEXT_SIZE, bold: bool = False) -> QFont:
 
 
 def line_height(size: int = TEXT_SIZE) -> int:
-    """Of a line in which letters of two scripts stand side by side, which is higher than a line of either."""
+    """The height of a line that mixes two scripts, which is more than that of a line of either."""
     font, found = base_font(size), []
     for family in font.families():
         font.setFamilies([family])

@@ -24,7 +24,7 @@ class Throttle(QObject):
             self._timer.start(max(0, round((self._not_before - time.monotonic()) * 1000)))
 
     def rest(self, seconds: float) -> None:
-        """Do not run again for so long: what is dear to draw is drawn more seldom."""
+        """Do not run again for this long: what is expensive to draw is drawn less often."""
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def _run(self) -> None:

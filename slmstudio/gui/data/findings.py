@@ -22,7 +22,7 @@ class FindingsCard(Card):
     """The problems of a file, or the words that there are none.
 
     Signals:
-        line_wanted(int, str): the user wants to see this line, of several files of the one with this name.
+        line_wanted(int, str): the user wants to see this line; if there are several files, in the one with this name.
     """
 
     line_wanted = Signal(int, str)

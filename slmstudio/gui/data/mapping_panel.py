@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset, FirstRows
 
 CELL_WIDTH = 190
-"""Of a field with its name, at least."""
+"""The least width of a field with its name."""
 MOST_CELLS = 4
 """Beside each other."""
 

@@ -61,7 +61,7 @@ class Read:
     """
     Attributes:
         eval_dataset: the rows of the file with evaluation rows that belongs to it.
-        notes: what isn't as it was.
+        notes: what has changed since it was last read.
         by_shape: its columns were read as a user chose for another file with the same ones.
     """
 
@@ -195,7 +195,7 @@ def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside
 
 
 def _unmapped(wanted: Wanted, said: str | None, task: Task) -> Unmapped | None:
-    """The first rows, where the columns tell nothing; None where the rows are at fault."""
+    """The first rows if their columns don't say what they are; None if the rows themselves are at fault."""
     from slmstudio.core.data import given
     from slmstudio.core.data.mapping.guess import guess
     from slmstudio.core.data.reader import first_rows

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
 LEAST_HEIGHT = 165
-"""Of the opened part, where there is little room; it scrolls then."""
+"""The least height of the opened part when there is little room; it scrolls then."""
 
 
 class ReadingCard(Card):

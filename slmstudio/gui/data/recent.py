@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.layouts import column_in, row_in
 LISTED, IN_MENU = 5, 12
 NAME_WIDTH = 210
 MENU_WIDTH = 320
-"""Of a name in the menu."""
+"""The width of a name in the menu."""
 
 
 def _short(missing: Missing) -> str:

@@ -135,7 +135,7 @@ class RowsCard(Card):
             self.edit_wanted.emit(self._matches[self._position])
 
     def _delete(self) -> None:
-        """Of the table all marked rows, of the other views the one that is shown."""
+        """In the table, delete all marked rows; in the other views, the one that is shown."""
         if not self._matches:
             return
         marked = {index.row() for index in self.table.selectionModel().selectedRows()} if (

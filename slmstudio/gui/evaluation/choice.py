@@ -27,7 +27,7 @@ MOST_ROWS = 1_000_000
 SUBJECT_ROWS = 10
 """Questions of each subject of a benchmark that are proposed."""
 LETTERS = 12
-"""Of a benchmark's name, that are shown where there is little room."""
+"""How many letters of a benchmark's name are shown where there is little room."""
 OWN_SHOTS = -1
 """As many examples as the benchmark itself takes."""
 

@@ -118,7 +118,7 @@ def _kind_text(kind: str, count: int) -> str:
 
 
 def rows_warning(rows: int | None, limit: int) -> str:
-    """What so few rows can tell; "" where there are enough."""
+    """What a small number of rows can tell; "" when there are enough."""
     asked = min(rows, limit) if rows and limit else rows or limit
     if not asked or asked >= FEW_ROWS:
         return ""

@@ -25,7 +25,7 @@ USUAL = ("F16", "Q8_0", "Q4_K_M")
 PLAIN = tuple(other.name for other in OTHER_FORMATS)
 """What is made without the chat engine."""
 HERE_SHARE = 0.7
-"""Of this machine's memory, what a model may take."""
+"""The share of this machine's memory that a model may take."""
 
 
 class ExportChoice(QWidget):

@@ -67,7 +67,7 @@ class ModelCard(Card):
         work.progressed.connect(self._show_progress)
 
     def _model_page(self) -> QWidget:
-        """Of a model that can be used, or fetched: its facts and fit are told in the same way."""
+        """The page of a model that can be used or fetched: its facts and fit are shown in the same way."""
         self.facts = FactsTable()
         self.facts.setObjectName("model_facts")
         self.fit = FitView()

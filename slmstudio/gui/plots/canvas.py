@@ -16,7 +16,7 @@ from slmstudio.gui.common import theme
 CANVAS_HEIGHT = 90
 X_PADDING = 0.02
 DENSE, ROUGH = 2000, 0.02
-"""Of this many points, whose neighbours differ by that share of the curve's height on average, nobody sees joints."""
+"""With this many points, whose neighbours differ by that share of the height on average, joints can't be seen."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, Qt
 from slmstudio.gui.common import theme
 
 HEIGHTS = (0.94, 0.80, 0.66)
-"""Where the words stand, as a share of the plot's height: neighbours don't write over each other."""
+"""Where the labels are, as a share of the plot's height, so that neighbours don't overlap."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _compared(tests: list[Side], benchmarks: dict[str, list[Side]], task: Task) 
 
 
 def verdicts(found: Paired) -> list[str]:
-    """What the paired test says in the score by which such rows are judged, and no more than can be read."""
+    """What the paired test says about the main score, in no more sentences than people will read."""
     return _limited([sentence({"sentence": said(each)}) for each in found.comparisons if each["main"]],
                     MOST_SENTENCES)
 

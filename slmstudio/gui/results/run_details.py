@@ -125,7 +125,7 @@ class RunDetails(Card):
         self._views.addWidget(scrolled(scores))
         self._make_tabs()
         fill(self.body, self.report.strip, self.report.line)
-        # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
+        # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
         self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self._views.setMinimumHeight(LEAST_VIEW)
         fill(self.body, (self._views, 1), self.export)

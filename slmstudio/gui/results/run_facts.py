@@ -24,8 +24,8 @@ from slmstudio.gui.common.search import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 ABOUT_FIELDS, HASHES = ("reasons", "chosen"), "hashes"
-"""Of run.json: what is said about the other fields, which is neither compared nor searched; and what free text isn't
-looked for in."""
+"""Fields of run.json that describe the other fields, which are neither compared nor searched; and those that a search
+for free text skips."""
 WAIT = 0.1
 """Seconds between two looks whether a reading that waits for another is still wanted."""
 

@@ -1,6 +1,6 @@
 """The line above the runs: free text, and conditions on anything that is known of a run.
 
-    helpdesk            the words stand somewhere in run.json, the note or the tags
+    helpdesk            the words occur somewhere in run.json, the note or the tags
     "two words"         as one piece, and never as a condition
     lora_rank>8         also >=, <, <=, = and !=; the field may be named by its end, as in rank>8
     rows > 2k           numbers may have a unit: k, M, B, %, and for times s, min, h

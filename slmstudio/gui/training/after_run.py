@@ -40,7 +40,7 @@ class _ReadAgain:
 
     Attributes:
         earlier: the run, where the plan continues from its result; None where it begins again.
-        changes: fields that have other values than proposed.
+        changes: fields that have values other than those proposed.
         dataset, eval_dataset: its rows, and those of a file of their own that it was evaluated on, so that a plan from
             the base model is measured by the same; None where other data is chosen.
     """
@@ -185,7 +185,7 @@ class NextRun(QObject):
         """Plan a run that continues from what a finished one learned, with the data that is chosen, or its own.
 
         Args:
-            changes: fields that are to have other values than proposed.
+            changes: fields that are to have values other than those proposed.
         """
         def read(task: Task) -> _ReadAgain:
             from slmstudio.core.run.planning.follow_up import follow_up

@@ -24,7 +24,7 @@ from slmstudio.gui.common.widgets.meaning import MeaningButton
 LINES = 4
 """Height of an editor that takes a line each."""
 MEANING_HEIGHT = 18
-"""Of a button beside a label: without one, the label is as high, so that fields beside each other are level."""
+"""The height of a button beside a label. A label without one is as high, so that neighbouring fields line up."""
 
 
 class _Choice(ComboBox):

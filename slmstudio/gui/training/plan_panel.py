@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import again, ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
@@ -142,7 +142,7 @@ class PlanPanel(Card):
         self.config = config
         for name, row in self.rows.items():
             changed = name in self.planning.overrides and self.planning.active
-            reason = tr("You set this.") if changed else config.reasons.get(name, "")
+            reason = tr("You set this.") if changed else again(config.reasons.get(name, ""))
             row.show_config(config, reason, changed)
         if train_rows:
             steps = total_steps(config, train_rows)

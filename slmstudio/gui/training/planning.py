@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
-from slmstudio.core.run.config import FIELDS, SET, RunConfig
+from slmstudio.core.i18n import together, tr
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
@@ -164,7 +164,7 @@ class Planning(QObject):
         """Plan a run that continues from what a finished one learned; None plans from the base model again.
 
         Args:
-            changes: fields that the user wants to have other values than proposed.
+            changes: fields that the user wants to have values other than those proposed.
         """
         self.after = run
         self.overrides = dict(changes or {})
@@ -273,6 +273,7 @@ def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:
 def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning.plan_rows import template_warnings
 
     split = {name: value for name, value in wish.split.items() if name != "eval_fraction" or not wish.share_is_usual}
     chosen = {**split, **wish.template, **wish.own}
@@ -282,8 +283,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1],
         wish.eval_rows))
     if wish.template and "chat_template" not in wish.own:
-        said = config.reasons["chat_template"]  # warnings follow
-        config.reasons["chat_template"] = said.replace(tr(SET), tr("Chosen with the model."))
+        config.reasons["chat_template"] = together(tr("Chosen with the model."), *template_warnings(config))
         config.chosen = [name for name in config.chosen if name != "chat_template"]
     return _of_the_data_tab(config, split.keys() - wish.own.keys()), lengths
 

@@ -22,7 +22,7 @@ from slmstudio.worker.model.llama_vocab import LlamaVocab
 BATCH = 512
 """Tokens that llama.cpp computes at a time."""
 SCORED = 64
-"""Of those, tokens whose logits are kept: 39 MB of them for a vocabulary of 151,936."""
+"""How many of those tokens keep their logits: 39 MB for a vocabulary of 151,936."""
 READING = 0.5
 
 

@@ -17,7 +17,7 @@ Group = list[int]
 
 
 class Kept:
-    """In the file of lm_eval's own cache and under its names, so that it continues where that one was broken off.
+    """In the file of lm_eval's own cache and under its names, so that an interrupted run continues there.
 
     Args:
         path: of the file, made where it isn't there; None keeps nothing.

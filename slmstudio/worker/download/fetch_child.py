@@ -15,7 +15,7 @@ from typing import Any
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.model import families, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
@@ -92,7 +92,7 @@ class _Fetch:
         """Raises UserError: what the hub says of a file makes no sense."""
         found = [(name, listed[name]) for name in wanted]
         if wrong := [name for name, file in found if file is None]:
-            raise UserError(tr("{repo} could not be downloaded.", repo=self._repo),
+            raise UserError(tr("{repo} couldn't be downloaded.", repo=self._repo),
                             tr("The size or checksum that the hub lists for {file} makes no sense.", file=wrong[0]),
                             tr("Try again later, or from another hub."))
         return [file for _, file in found if file is not None]
@@ -133,7 +133,7 @@ class _Fetch:
             return json_files.read_json_object(self._partial / name)
         except UserError as error:
             raise UserError(tr("{repo} can't be used as a base model.", repo=self._repo),
-                            f"{error.what} {error.why}".strip(), tr("Choose another version of the model.")) from error
+                            together(error.what, error.why), tr("Choose another version of the model.")) from error
 
     def _check_room(self, wanted: list[RemoteFile]) -> None:
         """Raises UserError: what is missing doesn't fit on the disk."""

@@ -14,7 +14,7 @@ _SHA256, _SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
 
 
 def read(repo: str, revision: str | None, endpoint: str, token: str | None) -> tuple[str, dict[str, RemoteFile | None]]:
-    """The commit that a revision is now, and the files of it by name; None for one of which the list makes no sense.
+    """The commit that a revision is now, and its files by name; None for a file whose entry makes no sense.
 
     Raises:
         Exception: as the hub's library does; `network.NotTheHub` for an answer that isn't the hub's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.units import format_duration
@@ -23,12 +23,12 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
     said = _explained(error, repo, revision, endpoint, token)
     if said is None or not kept:
         return said
-    return UserError(said.what, said.why, f"{said.remedy} {tr('What was downloaded is kept.')}")
+    return UserError(said.what, said.why, together(said.remedy, tr("What was downloaded is kept.")))
 
 
 def _explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
                ) -> UserError | None:
-    what = tr("{repo} could not be downloaded.", repo=repo)
+    what = tr("{repo} couldn't be downloaded.", repo=repo)
     if isinstance(error, Broken):
         return UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
     if trouble := network.explained(error, what):

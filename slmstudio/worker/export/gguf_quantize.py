@@ -26,7 +26,7 @@ def quantize(request: dict[str, Any], report: Callable[..., None]) -> None:
     status = llama_cpp.llama_model_quantize(
         request["source"].encode(), request["target"].encode(), ctypes.byref(parameters))
     if status != 0:
-        raise UserError(tr("llama.cpp could not quantize the model."),
+        raise UserError(tr("llama.cpp couldn't quantize the model."),
                         tr("It says: {message}", message=llama_log.last_error() or status),
                         tr("Choose another type, or keep the F16 file."))
 

@@ -93,7 +93,7 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
 
     from slmstudio.worker.model import gguf_vocabulary
 
-    # The converter asks AutoTokenizer, which gives some models other pre-tokenizers than their tokenizer.json has.
+    # The converter asks AutoTokenizer, which gives some models a pre-tokenizer that isn't tokenizer.json's.
     transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
     weights = MergedWeights(base, adapter)
     vocabulary = gguf_vocabulary.Vocabulary.of(base, adapter)
@@ -256,8 +256,8 @@ def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
 
 
 def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any], always: bool) -> None:
-    """Of some families the converter wants tokenizer.model, which transformers 5 no longer writes; tokenizer.json has
-    it all.
+    """For some families the converter wants tokenizer.model, which transformers 5 no longer writes; tokenizer.json has
+    all of it.
 
     Args:
         always: whether the family's own way doesn't even ask whether the file is there.

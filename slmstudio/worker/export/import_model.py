@@ -205,7 +205,7 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
     finally:
         model.close()
     if different:
-        raise UserError(tr("The tokenizer of {file} could not be rebuilt exactly.", file=source.name),
+        raise UserError(tr("The tokenizer of {file} couldn't be rebuilt exactly.", file=source.name),
                         tr("{count} of {total} texts get different token ids, such as {example!r}.",
                            count=len(different), total=len(probes.PROBES), example=different[0]),
                         tr("Use the model's original folder with its tokenizer.json."))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import advice
 from slmstudio.worker.runtime import agent_side, ending
 
@@ -91,7 +91,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
     """
     which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
              else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))
-    remedy = " ".join((tr("The run can be resumed."), advice.go_on("train", folder)))
+    remedy = together(tr("The run can be resumed."), advice.go_on("train", folder))
     if cause.outcome is not None and cause.blame < LOST_OTHERS:
         return cause.outcome
     if cause.blame == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
@@ -103,7 +103,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
         name = signal.Signals(-cause.code).name
         if name == "SIGKILL" and memory_kill:
             error = UserError(tr("{process} was killed because memory ran out ({signal}).", process=which, signal=name),
-                              "", f"{remedy} {advice.need_less('train')}")
+                              "", together(remedy, advice.need_less("train")))
         elif name in _CRASHES:
             error = UserError(tr("{process} crashed in a library ({signal}).", process=which, signal=name), "", remedy)
         else:

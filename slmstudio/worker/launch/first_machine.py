@@ -26,7 +26,7 @@ from slmstudio.worker.training.rows.data import read_rows
 
 LOOK_SECONDS = 0.25
 SILENT_SECONDS = 10.0
-"""A machine that waits and says nothing for so long is gone."""
+"""A machine that waits and says nothing for this long is gone."""
 WAIT_SECONDS = 3600.0
 GOODBYE_SECONDS = 3.0
 """That another machine has to say why it left."""

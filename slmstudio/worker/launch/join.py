@@ -96,7 +96,7 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
                         tr("Start it there again, and copy the new command.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(tr("What the machine at {host}:{port} says can't be understood.", host=host, port=port),
-                        tr("It may have another version of SLM Studio, or another program interferes."),
+                        tr("It may have a different version of SLM Studio, or another program interferes."),
                         tr("Install the same version on both machines, and start the run again.")) from error
     return place, ranks_of.Meeting(first, port, room.name, address, node, peers)
 
@@ -181,7 +181,7 @@ class _Place:
 
     def _compare_versions(self) -> None:
         if self.offer.get("protocol") != words.PROTOCOL:
-            raise UserError(tr("{host} has another version of SLM Studio, which joins machines in a different way.",
+            raise UserError(tr("{host} has a different version of SLM Studio, which joins machines in a different way.",
                                host=self.offer["host"]), "", tr("Install the same version on both machines."))
         here, there = versions(), self.offer["versions"]
         other = [f"{name} {here.get(name) or '–'} ≠ {there.get(name) or '–'}"
@@ -203,7 +203,7 @@ class _Place:
                     return path.absolute()
         same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
         if same_name is not None:
-            raise UserError(tr("{machine} has another model: the weights of its {model} aren't those of {host}.",
+            raise UserError(tr("{machine} has a different model: the weights of its {model} aren't those of {host}.",
                                machine=socket.gethostname(), model=same_name.name,
                                host=self.offer["host"]), "",
                             tr("Copy the model's folder from {host}, and name it with --model.",

@@ -11,7 +11,7 @@ from datetime import timedelta
 from torch.distributed import DistError, Store, TCPStore
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 
 CONNECT_SECONDS = 20.0
 AGAIN_SECONDS = 1.0
@@ -33,8 +33,8 @@ def reach(host: str, port: int) -> tuple[str, str]:
         raise UserError(tr("{host}:{port} didn't answer within {seconds:.0f} seconds: the machine is off, or a "
                            "firewall is blocking the connection.", host=host, port=port, seconds=CONNECT_SECONDS),
                         "",
-                        " ".join((tr("Open TCP port {port} on the first machine for this one.", port=port),
-                                  remedy))) from error
+                        together(tr("Open TCP port {port} on the first machine for this one.", port=port),
+                                 remedy)) from error
     except ConnectionRefusedError as error:
         raise UserError(tr("Nothing is waiting at {host}:{port}: the first machine hasn't started the run, or has "
                            "ended it.", host=host, port=port), "", remedy) from error

@@ -1,6 +1,6 @@
 """Which tensor on the disk is which of the model's, as transformers itself tells it when it loads a folder.
 
-The hub's files often have other names than the modules: Gemma 3's have `language_model.model.layers…` for
+The hub's files often have different names from the modules: Gemma 3's have `language_model.model.layers…` for
 `model.language_model.layers…`, and experts of a mixture lie apart that are one tensor in memory. PEFT names what it
 changes by the modules, the converter knows the names on the disk.
 """

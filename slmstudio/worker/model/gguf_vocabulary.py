@@ -37,7 +37,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, folder: Path, adapter: Path | None = None) -> Vocabulary:
-        """Of a base model, with the chat template that its adapter was learned in, where the adapter brings one."""
+        """The vocabulary of a base model, with the chat template of its adapter if that brings one."""
         try:
             template = template_of(folder, result=adapter)
         except UserError:

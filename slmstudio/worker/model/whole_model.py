@@ -28,7 +28,7 @@ def load(folder: Path | str, **options: Any) -> Any:
     """A model folder in memory. Safetensors only, and no code from the folder.
 
     Raises:
-        UserError: weights are missing, or have other shapes than config.json says; or transformers can't make a model
+        UserError: weights are missing, or have shapes that differ from config.json; or transformers can't make a model
             of the folder.
     """
     with in_words(folder):

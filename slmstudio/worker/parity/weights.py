@@ -18,7 +18,7 @@ from slmstudio.worker.model.gguf_tensors import GgufTensors
 from slmstudio.worker.parity.reference import Layer, Reference, Table, layer_inputs
 
 COLUMNS = 256
-"""Of every embedding this many values are compared: one block of the largest format."""
+"""How many values of every embedding are compared: one block of the largest format."""
 ROWS_AT_A_TIME = 2048
 MOST_ERROR = {"F32": 1e-6, "F16": 1e-5, "BF16": 1e-4, "Q8_0": 1e-3, "Q6_K": 0.01, "Q5_1": 0.02, "Q5_0": 0.02,
               "Q5_K": 0.02, "Q4_1": 0.06, "Q4_0": 0.06, "Q4_K": 0.06, "IQ4_NL": 0.06, "IQ4_XS": 0.06, "Q3_K": 0.2}
@@ -29,7 +29,7 @@ ROUNDING = {"F32": 0.0, "F16": 0.0, "BF16": 2.7e-6, "Q8_0": 2.9e-5, "Q6_K": 3.2e
             "Q3_K": 0.023}
 """Σ(a - b)² / Σa² of normally distributed values; tests hold it against ggml's own. F16 keeps what LoRA learns."""
 LOW_ROUNDING = 0.088
-"""Of the types with fewer bits: Q2_K's."""
+"""For the types with fewer bits: Q2_K's."""
 PLAIN = frozenset({"qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3", "olmo2", "hunyuan-dense", "lfm2", "exaone4",
                    "nemotron", "starcoder2", "qwen3moe"})
 """Architectures whose queries and keys llama.cpp stores in the order of the base's."""
@@ -180,7 +180,7 @@ def _gguf_names(layers: dict[str, Layer], architecture: str) -> dict[str, str]:
     kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     blocks = 1 + max((int(part) for name in layers for part in name.split(".") if part.isdecimal()), default=0)
     known = gguf.get_tensor_name_map(kind, blocks)
-    # Of a model that also sees, the language model's names have more in front.
+    # In a model that also sees, the language model's names have a longer prefix.
     found = {name: known.get_name(name.replace("language_model.", ""), try_suffixes=(".weight",)) for name in layers}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 

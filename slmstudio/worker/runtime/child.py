@@ -18,7 +18,7 @@ import psutil
 
 from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -76,8 +76,8 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     if code != 0:
         what = crashed or tr("A step of the export ended unexpectedly: {step}.", step=module.rsplit(".", 1)[-1])
         why = tr("It ended with exit status {status}.", status=code)
-        raise UserError(what, f"{why} {report.get('defect', '')}".rstrip(),
-                        tr("Look into worker.log in the job's folder."))
+        raise UserError(what, together(why, report.get("defect", "")),
+                        tr("See worker.log in the job's folder."))
 
 
 def _rest_file(report_file: Path) -> Path:
@@ -103,8 +103,8 @@ def end_with(parent: int) -> None:
 def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
     """The child's side: do `work(request, report)`, and say how it went. Returns the exit status.
 
-    Of the request it reads "half_done", paths that are of no use when the work fails, and "trouble", what to say of a
-    system error.
+    It reads two keys of the request: "half_done", paths that are of no use if the work fails, and "trouble", what to
+    say about a system error.
     """
     i18n.use()  # what it says reaches the user that its parent speaks to
     request = files.read_json(request_file)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, i18n, jobs
 from slmstudio.core.files import number
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ranks
@@ -53,7 +53,7 @@ class JobContext:
         """Append one event. A full disk must not end a run: the event is lost, and the run continues."""
         if not self._leads:
             return
-        event = {"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields}
+        event = i18n.kept({"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields})
         try:
             files.append_line(self.folder / jobs.EVENTS, event)
         except OSError as error:

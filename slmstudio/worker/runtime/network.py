@@ -13,7 +13,7 @@ from slmstudio.core.i18n import tr
 
 ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
           "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DEBUG": "0"}
-"""Environment of such a process. Xet is off: what it has fetched of a file is lost with its process."""
+"""Environment of a process that downloads. Xet is off: it loses what it has of a file when the process ends."""
 _UNREACHABLE = {"ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError", "WriteError", "WriteTimeout",
                 "PoolTimeout", "ProxyError", "TimeoutException", "RemoteProtocolError", "OfflineModeIsEnabled",
                 "ConnectionError", "CloseError", "ConnectionResetError", "ConnectionRefusedError", "gaierror",

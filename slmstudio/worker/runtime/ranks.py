@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import noop, ntr, together, tr
 from slmstudio.core.units import format_duration
 
 AGENT = "SLMSTUDIO_AGENT"
@@ -91,7 +91,8 @@ def start(gpu: bool) -> None:
         missing = _without("here") if _store is not None else [0]
         raise UserError(ntr("No word from process {numbers}.", "No word from processes {numbers}.", len(missing),
                             numbers=_numbers(missing)),
-                        tr("The others waited {duration}.", duration=format_duration(MEET_SECONDS)) + f" {_counted()}",
+                        together(tr("The others waited {duration}.", duration=format_duration(MEET_SECONDS)),
+                                 _counted()),
                         tr("Look at its log, and at the network between the machines.")) from error
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
@@ -267,14 +268,14 @@ def _what_others_say() -> UserError:
     if missing := _without("alive"):
         return UserError(ntr("Process {numbers} ended unexpectedly.", "Processes {numbers} ended unexpectedly.",
                              len(missing), numbers=_numbers(missing)),
-                         f"{tr(_KILLED)} {_counted()}", tr(_RESUME))
+                         together(tr(_KILLED), _counted()), tr(_RESUME))
     if hanging := _without("noticed"):
         return UserError(ntr("Process {numbers} doesn't respond.", "Processes {numbers} don't respond.", len(hanging),
                              numbers=_numbers(hanging)),
-                         f"{tr('The others waited {duration}.', duration=format_duration(SECONDS))} {_counted()}",
+                         together(tr("The others waited {duration}.", duration=format_duration(SECONDS)), _counted()),
                          tr(_RESUME))
     return UserError(tr("The processes lost each other."),
-                     f"{tr('The network between them broke.')} {_counted()}", tr(_RESUME))
+                     together(tr("The network between them broke."), _counted()), tr(_RESUME))
 
 
 def _without(key: str) -> list[int]:

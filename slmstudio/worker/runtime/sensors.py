@@ -20,7 +20,7 @@ from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.hardware.sickness import SlowdownWatch
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
@@ -30,15 +30,15 @@ SLEPT_SECONDS = 6.0
 STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
-"""A card that hasn't answered for so long is lost; before, it may have been busy waking up."""
+"""A card that hasn't answered for this long is lost; before, it may have been busy waking up."""
 SILENT = noop("The machine's sensors no longer answer, so its temperature isn't monitored. The run continues. Restart "
               "the machine afterwards, and update the driver if it happens again.")
 SILENT_PERIODS = 15
 """This many periods without a new reading: the driver doesn't answer at all."""
 HUNG_SECONDS = 600.0
-"""The driver doesn't answer, and no step was made for so long: as `HOPELESS_SECONDS`, but it may be an evaluation."""
+"""The driver doesn't answer, and no step was made for this long: as `HOPELESS_SECONDS`, but it may be an evaluation."""
 HOPELESS_SECONDS = 60.0
-"""A card is lost for so long, and no step was made: the run hangs in the driver, where nothing can interrupt it."""
+"""A card is lost for this long, and no step was made: the run hangs in the driver, where nothing can interrupt it."""
 
 
 def clock() -> float:
@@ -146,25 +146,25 @@ class Sensors:
         self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
                        cpu_percent=self._process.cpu_percent())
         for card, gpu in zip(self._cards, reading.gpus, strict=True):
-            which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}): "
+            which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}):"
             self._look_after(card, gpu, now, which)
 
     def _look_after(self, card: _Card, gpu: GpuReading, now: float, which: str) -> None:
         """Say once what is wrong with a card. `which` names it where there are several."""
         if gpu.lost:
             if card.lost_since is None:
-                card.lost_since, card.message = now, which + gpu.message
+                card.lost_since, card.message = now, together(which, gpu.message)
                 self._job.emit("sensors_unavailable", reason=card.message)
                 self._job.warn("gpu_lost", card.message)
             return
         if card.lost_since is not None:
             card.lost_since = None
-            self._job.warn("gpu_back", which + tr("The GPU answers again."))
+            self._job.warn("gpu_back", together(which, tr("The GPU answers again.")))
         celsius = gpu.temperature_c if self.warns else None
         if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
-            self._job.warn("gpu_hot", which + card.heat.sentence(celsius))
+            self._job.warn("gpu_hot", together(which, card.heat.sentence(celsius)))
         for code, message in card.slowdown.update(gpu, now):
-            self._job.warn(code, which + message)
+            self._job.warn(code, together(which, message))
 
     def _give_up_when_hopeless(self, now: float) -> None:
         """End a run whose card is lost and that hangs; a run that still makes steps ends by itself, at the next."""

@@ -44,7 +44,7 @@ class Limits:
 
     Attributes:
         request_seconds: for the headers of a request, and for the rest of a body that was refused unread.
-        read_seconds: a client that takes nothing of its answer for so long has gone.
+        read_seconds: a client that takes nothing of its answer for this long has gone.
         idle: connections on which no request is being answered, the one that has waited longest first.
     """
 

@@ -76,5 +76,5 @@ class Guard:
 
 
 def _digest(key: bytes) -> bytes:
-    """Of one length, so that comparing takes the same time whatever was sent."""
+    """A digest of fixed length, so that comparing takes the same time whatever was sent."""
     return hashlib.sha256(key).digest()

@@ -25,7 +25,7 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"), "function_call": ("none", "auto"), "modalities": (["text"],), "store": (False,),
     "service_tier": ("auto", "default"), "verbosity": ("medium",), "reasoning_effort": ("none",),
     "include_obfuscation": (False,)}
-"""Of parameters that the server doesn't have, the values that change nothing."""
+"""For parameters that the server doesn't have, the values that change nothing."""
 REFUSALS = {
     "n": "this server gives one answer to a request (n = 1)",
     "best_of": "this server gives one answer to a request (best_of = 1)",

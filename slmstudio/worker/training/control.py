@@ -14,7 +14,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from slmstudio.core.hardware.spill import SpillWatch, can_spill
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
@@ -315,7 +315,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         except OSError as error:
             reason = tr("It can't be saved: {error}.", error=error.strerror)
         if reason:
-            self.job.warn("change_refused", " ".join((tr("The change wasn't made."), reason)))
+            self.job.warn("change_refused", together(tr("The change wasn't made."), reason))
             return
         self._all("_set_schedule", total, rate)
         asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}

@@ -34,7 +34,7 @@ STEPS = 3
 PAUSES = {"paused": "resumed", "guard_rest": "guard_resume"}
 """Events that begin a pause, and those that end it."""
 LEAST_SECONDS = 10.0
-"""Of readings that it takes to know what a run draws."""
+"""Readings must cover this many seconds before a run's power draw is known."""
 
 
 class FirstSteps:
@@ -73,7 +73,7 @@ class FirstSteps:
             self._tell()
 
     def close(self) -> None:
-        """The run has ended: its mean step says more of the time than the first ones, and what it drew is known."""
+        """The run has ended: its mean step says more about the time than the first ones, and what it drew is known."""
         if self._steps and (not self._told or self._steps > STEPS):
             self._tell(self._watts())
 

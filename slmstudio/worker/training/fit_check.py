@@ -37,7 +37,7 @@ from slmstudio.worker.training.rows import data, micro_batches
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
 """Which micro-batches are timed: by their place among all, sorted by length. Their mean is that of all, about."""
 BUDGET_SECONDS = 30.0
-"""After so long, no further micro-batch is begun."""
+"""After this long, no further micro-batch is begun."""
 
 
 def run(job: JobContext) -> dict[str, Any]:

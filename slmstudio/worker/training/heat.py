@@ -14,7 +14,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
 from slmstudio.core.hardware.heat.hours import Hours
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
@@ -30,7 +30,7 @@ LONG = ("battery", "hours")
 """Causes of rests that may last for hours: everything is saved before."""
 FIRST_READING_SECONDS = 3.0
 NO_READING_SECONDS = 10.0
-"""Where no temperature was read for so long from the start on, none will be."""
+"""Where no temperature was read for this long from the start on, none will be."""
 NO_TEMPERATURE = noop("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
                       "yourself.")
 
@@ -160,8 +160,8 @@ class Rests:
                         self.awake.off()
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
-                    self._job.warn("change_refused", " ".join((
-                        tr("The change wasn't made."), tr("Make it once the run has started."))))
+                    self._job.warn("change_refused", together(
+                        tr("The change wasn't made."), tr("Make it once the run has started.")))
             if paused:
                 time.sleep(POLL_SECONDS)
             elif seconds := self.wait(step, _nothing_to_save):
@@ -175,7 +175,7 @@ class Rests:
         try:
             adjust.consent(self._job.folder, asked)
         except (UserError, OSError) as error:
-            self._job.warn("guard_refused", " ".join((tr("The heat guard wasn't changed."), str(error))))
+            self._job.warn("guard_refused", together(tr("The heat guard wasn't changed."), str(error)))
             return
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)
@@ -221,8 +221,8 @@ class Rests:
                                              degrees=heat.temperature_c)
         self._job.emit("guard_resume", global_step=step, why=rest.why, seconds=round(seconds, 1),
                        temperature_c=heat and heat.temperature_c,
-                       message=" ".join(filter(None, (
-                           tr("The rest is over after {time}.", time=format_duration(seconds)), degrees))))
+                       message=together(
+                           tr("The rest is over after {time}.", time=format_duration(seconds)), degrees))
 
     def _tell_gave_up(self, rest: Rest) -> None:
         if self._guard.gave_up:

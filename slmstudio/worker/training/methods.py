@@ -226,7 +226,7 @@ def start_weights(config: RunConfig) -> Path | None:
     """The adapter or model to continue from, found in the run folder that `start_from` names.
 
     Raises:
-        UserError: there is none, or it is of another kind than this run's method, or not what its run has left.
+        UserError: there is none, or it is of a different kind from this run's method, or not what its run has left.
     """
     if config.start_from is None:
         return None

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from slmstudio.core.hardware import gpu_path
 from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Installed, Way
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
 from slmstudio.worker.runtime import ranks
@@ -53,13 +53,13 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
         reasons = ranks.gather(option.why_not(config)) if option.wanted(config) else []
         if reason := next(filter(None, reasons), None):
             config = replace(config, **option.instead)
-            job.warn(option.code, f"{tr(option.sentence)} {reason}")
+            job.warn(option.code, together(tr(option.sentence), reason))
     liger.use(config.use_liger_kernel)
     return config
 
 
 def capability(config: RunConfig) -> gpu_path.Capability:
-    """Of the card that the run computes on; None for the processor."""
+    """The compute capability of the card that the run uses; None for the processor."""
     return torch.cuda.get_device_capability() if methods.on_gpu(config) else None
 
 

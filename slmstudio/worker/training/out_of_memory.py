@@ -14,7 +14,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.nvml import open_all
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
@@ -57,15 +57,15 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
 def several(job: JobContext) -> UserError:
     """What to say where several ranks train: a fresh process with less can't take one's place beside the others."""
     return UserError(tr("Memory ran out."), tr("It needs more than one of the cards or machines has free."),
-                     " ".join((
+                     together(
                          tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let "
-                            "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder))))
+                            "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder)))
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
     held = held_by_others() if methods.on_gpu(config) else ""
-    ways = " ".join(filter(None, (held, tr("Close other programs, or choose a smaller model or QLoRA."))))
+    ways = together(held, tr("Close other programs, or choose a smaller model or QLoRA."))
     if shorter is None:
         return UserError(tr("Memory ran out."), tr("Rows are already computed one by one, and activations twice."),
                          ways)
@@ -73,8 +73,8 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
                      tr("Rows are already computed one by one, and activations twice. Rows could still be cut at "
                         "{shorter:,} tokens instead of {length:,}, which changes what is learned, so you decide.",
                         shorter=shorter, length=config.max_length),
-                     tr("Continue with {shorter:,} tokens: {command}", shorter=shorter,
-                        command=program.command("train", run, "--set", f"max_length={shorter}")) + f"\n{ways}")
+                     together(ways, tr("Or continue with {shorter:,} tokens: {command}", shorter=shorter,
+                                       command=program.command("train", run, "--set", f"max_length={shorter}"))))
 
 
 def held_by_others() -> str:
@@ -88,7 +88,7 @@ def held_by_others() -> str:
             found += [tr(said, program=each.name or tr("Another program"), size=format_bytes(each.memory or 0),
                          number=monitor.index)
                       for each in monitor.processes() or () if each.pid != os.getpid() and (each.memory or 0) >= WORTH]
-    return " ".join(found)
+    return together(*found)
 
 
 def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.run import checkpoints, folder
@@ -68,9 +68,9 @@ def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
     if not found or found[0].eval_loss is None:
         return None
     if reason := checkpoints.damage(found[0].path):
-        job.warn("checkpoint_damaged", " ".join((
+        job.warn("checkpoint_damaged", together(
             tr("The best checkpoint, {name}, is damaged, so the last weights are kept instead.",
-               name=found[0].path.name), reason)))
+               name=found[0].path.name), reason))
         return None
     return found[0]
 

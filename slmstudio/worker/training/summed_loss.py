@@ -40,7 +40,7 @@ def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, t
     def loss() -> torch.Tensor:
         return head_loss(positions.to(head.weight.dtype), head.weight, targets)
 
-    # Of a model that the ranks share, the head's weight is whole only while the head is at work.
+    # When ranks share a model, the head's weight is whole only while the head is at work.
     found = within(head, loss) if isinstance(head, FSDPModule) else loss()
     return found, torch.tensor(len(targets), device=targets.device)
 

@@ -14,7 +14,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks, threads
@@ -168,7 +168,7 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
         job.warn("checkpoint_damaged",
-                 " ".join((tr("{name} is damaged and isn't used.", name=checkpoint.path.name), reason)))
+                 together(tr("{name} is damaged and isn't used.", name=checkpoint.path.name), reason))
 
     found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
     if found is not None:

@@ -20,7 +20,7 @@ from accelerate.data_loader import DataLoaderShard
 from transformers import get_scheduler
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.checkpointing import Checkpointing
@@ -86,7 +86,7 @@ class Exact(Checkpointing):
 
     @property
     def epochs_done(self) -> float:
-        """Of the rows: those of one process, however many ranks there are."""
+        """Epochs over the rows of one process, however many ranks there are."""
         whole, steps = divmod(self.state.global_step, self._batches.steps)
         micro_batches = math.ceil(len(self.lengths) / self._batches.micro_batch)
         return whole + steps * self.run_config.gradient_accumulation_steps / micro_batches
@@ -245,7 +245,7 @@ class Exact(Checkpointing):
         step = self.state.global_step + 1
         return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
                          tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
-                         " ".join((why, tr("The step wasn't made, so the weights are as they were."))),
+                         together(why, tr("The step wasn't made, so the weights are as they were.")),
                          tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
                             "Resume continues from the last checkpoint."), problems)
 

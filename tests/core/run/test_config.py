@@ -89,7 +89,7 @@ def test_typed_text_becomes_a_value(name, text, value):
     ],
 )
 def test_unfit_values_are_refused(name, value):
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(ValueError, match=r"must|can't"):
         FIELDS[name].read(value)
 
 

@@ -199,7 +199,7 @@ def test_a_worker_that_cannot_be_started(qtbot, tab, session, models, monkeypatc
     session.chat_requested.emit(models[:1])
     pane = tab.panes[0]
     qtbot.waitUntil(lambda: pane.state == "failed", timeout=10_000)
-    assert "could not be started" in pane.banner._what.text() and tab.findChild(QPushButton, "start_again").isVisible()
+    assert "couldn't be started" in pane.banner._what.text() and tab.findChild(QPushButton, "start_again").isVisible()
 
 
 def test_two_models_answer_the_same_question_one_after_the_other(qtbot, tab, session, models):

@@ -158,7 +158,7 @@ def test_a_worker_that_cannot_start(qtbot, tab, run, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(paths.home() / "nowhere")]))
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
-    assert tab.banner.isVisible() and "could not be started" in tab.banner._what.text()
+    assert tab.banner.isVisible() and "couldn't be started" in tab.banner._what.text()
     assert button(tab, "resume_run").isVisible()
 
 

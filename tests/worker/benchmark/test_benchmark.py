@@ -212,7 +212,7 @@ class TestBadFolders:
             tmp_path / "job", kind="evaluate", test=str(tmp_path / "test.jsonl"), precision="fp32",
             benchmark={"name": "mmlu", "data": str(data), "limit": None, "shots": 5},
             models=[{"name": "base", "model": str(tiny_model), "adapter": None, "gguf": None}])
-        with pytest.raises(UserError, match="so many examples"):
+        with pytest.raises(UserError, match="that many examples"):
             evaluate.run(job)
         assert not list((tmp_path / "job").glob("answers-*"))
 

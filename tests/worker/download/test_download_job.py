@@ -136,7 +136,7 @@ def test_a_model_that_was_here_stays_when_it_cannot_be_fetched_again(hub, tmp_pa
     (folder / "config.json").write_text("{}")
     if how == "offline":
         hub.stop()
-        with pytest.raises(UserError, match="could not be downloaded"):
+        with pytest.raises(UserError, match="couldn't be downloaded"):
             fetch(tmp_path / "second")
     else:
         monkeypatch.setattr(fetch_job, "_download", lambda job, *_: jobs.Job(job.folder).send("cancel"))

@@ -35,7 +35,7 @@ def test_processes_that_are_alike_may_begin():
     ({"versions": {name: VERSIONS[name] for name in ("slmstudio", "torch", "transformers", "peft")}},
      "Process 2 of 2, on attic, has no trl, and process 1, on desk, has trl 1.16."),
     ({"model": "cc", "path": "/other"},
-     "Process 2 of 2, on attic, has another model: the weights in /other aren't those of process 1, on desk."),
+     "Process 2 of 2, on attic, has a different model: the weights in /other aren't those of process 1, on desk."),
     ({"rows": {"train": "dd"}}, "Process 2 of 2, on attic, doesn't have the same data as process 1, on desk."),
     ({"card": CARD}, "Process 2 of 2, on attic, has a card, and process 1, on desk, trains on its processor."),
     ({"first_card": CARD, "card": None},

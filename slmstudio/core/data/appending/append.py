@@ -65,8 +65,8 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
         said: what its columns hold, where a user chose that, as `given.parse` reads it.
 
     Raises:
-        UserError: the row is incomplete, already in the file or of another kind than its rows; rows can't be added to
-            this file; or it can't be written. The file is unchanged then.
+        UserError: the row is incomplete, already in the file or of a different kind from its rows; rows can't be added
+            to this file; or it can't be written. The file is unchanged then.
         ReadingCancelled: `cancelled` said so.
     """
     path = Path(path)

@@ -91,7 +91,7 @@ def is_short(answer: str, question: str) -> bool:
     """Whether an answer is one word of fewer than four characters, or has no word at all.
 
     It is fine with a digit in it (a number, a date), where the question has it as a word (the letter of a choice), and
-    in Chinese, Japanese, Korean and Thai, where so few characters say much.
+    in Chinese, Japanese, Korean and Thai, where a few characters say a lot.
     """
     word = answer.strip().strip(".!?।\"'()")
     if (any(map(str.isalpha, word)) and len(word) >= 4) or len(word.split()) > 1:

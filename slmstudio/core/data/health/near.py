@@ -26,8 +26,8 @@ PERMUTATIONS, BANDS, BAND_ROWS = 128, 21, 6
 1 − (1 − 0.8⁶)²¹ = 99.8%, one with 0.3 in 1.5% of cases."""
 ESTIMATED = 64
 LEAST_ESTIMATE = 0.62
-"""Of the 64 values kept of each row, this many must agree before texts are compared: for a pair at 0.8 their share
-varies by 0.05, so that one in 5,000 pairs is lost."""
+"""The share of the 64 values kept for each row that must agree before texts are compared. For a pair at 0.8 it varies
+by 0.05, so one in 5,000 pairs is missed."""
 CHUNK, CHUNK_WORDS = 500, 50_000
 TAIL, LOOKED_AT = 200, 20
 """Rows of a band, and the best of all candidates, that a row is compared with at most. It matters where thousands of

@@ -45,7 +45,7 @@ _WEAK_WORDS = """
 WEAK = frozenset(_WEAK_WORDS.split())
 """Hindi words in Latin letters that are words of other languages too."""
 LEAST_SHARE = 0.3
-"""Of Hindi words among all. Hindi sentences have about half of them in these lists."""
+"""Share of words that must be Hindi. About half the words of a Hindi sentence are in these lists."""
 _LATIN_WORD = re.compile("[a-z]+")
 
 

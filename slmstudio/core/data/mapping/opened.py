@@ -24,7 +24,7 @@ _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "mo
 
 
 def rows_of(value: Any, by_language: bool = True) -> list[Any]:
-    """A row as `opened`; or several, where it holds conversations in columns for several languages, as IndicAlign's.
+    """A row as `opened`, or several if its columns hold the conversation in several languages, as IndicAlign's do.
 
     Args:
         by_language: whether such columns are looked for.

@@ -54,8 +54,8 @@ def _are_whole(look: Look, chosen: str) -> bool:
 
 
 def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
-    """The column with what such conversations begin with; "" where none has it, as where "source" is where they are
-    from."""
+    """The column that holds the beginning of the conversations; "" when there is none, as when "source" names their
+    origin."""
     def begins(row: Mapping[str, Any], column: str) -> bool:
         said, asked = row.get(chosen), row.get(column)
         if not isinstance(said, list) or asked is None:

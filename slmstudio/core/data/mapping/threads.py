@@ -160,7 +160,7 @@ def _linked(rows: Iterator[Raw], who: str, text: str, link: str, is_role: bool) 
 
 
 def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
-    """Of each conversation its last row, which has what was said before: PersonaChat's have one for each answer."""
+    """The last row of each conversation, which repeats what was said before: PersonaChat has a row for each answer."""
     last: dict[str, Raw] = {}
     for raw in rows:
         if isinstance(raw.value, dict):
@@ -253,7 +253,7 @@ def is_whatsapp(first: str) -> bool:
 
 
 def whatsapp_speakers(first: str) -> set[str]:
-    """Who speaks in the beginning of such a text."""
+    """Who speaks at the beginning of a WhatsApp chat."""
     return {each.who for each in _whatsapp([first.encode()])}
 
 

@@ -15,7 +15,7 @@ _NAMES = {"cp1252": "windows-1252", "cp1251": "windows-1251", "cp1256": "windows
           "shift_jis": "Shift JIS", "cp932": "Shift JIS (cp932)", "gb18030": "GB 18030", "big5": "Big5",
           "euc_kr": "EUC-KR", "cp949": "EUC-KR (cp949)", "koi8_r": "KOI8-R"}
 MANY = 20
-"""Places in the beginning of JSON that aren't UTF-8, from which on that is more than damage."""
+"""Places at the beginning of JSON that aren't UTF-8, from which on that is more than damage."""
 _BROKEN = re.compile("[\ud800-\udfff]+")
 
 

@@ -24,7 +24,7 @@ _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal
 _SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
 """Fewer than three words with a full stop are an abbreviation, as "S. No." and "क्र.सं."."""
 _ASKED, _ANSWERED = frozenset({"question", "prompt", "query"}), frozenset({"answer", "reply", "response"})
-"""Words of names of columns, of which one each tells that a row holds names."""
+"""Words from column names; any of them shows that a row holds column names."""
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
 

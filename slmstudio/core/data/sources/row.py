@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.errors import Problem
 
 SHOWN_CHARACTERS = 200
-"""Of a value that stands for its column."""
+"""Characters of a value that is shown as a column's example."""
 
 
 class Raw(NamedTuple):

@@ -23,7 +23,7 @@ LOOKED_AT = 2000
 """Lines that tell whether a text is one of questions with answers."""
 LENGTH = 4000
 LONG_LINE = 200
-"""Characters of a line that is more than one of a page: such lines are articles, or paragraphs."""
+"""A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")

@@ -35,7 +35,7 @@ class _Keys(Sequence[int]):
         self._left = count - len(gone)
         self._added = sorted(key for key, record in changed.items() if record is not None and key >= count)
         self._gaps = [key - before for before, key in enumerate(gone)]
-        """Of each that is gone, the place that the next one has now."""
+        """For each deleted row, the place that the next one has now."""
 
     def __len__(self) -> int:
         return self._left + len(self._added)
@@ -136,7 +136,7 @@ def with_texts(record: Record, texts: Sequence[str]) -> Record:
     """The row with other texts, in the order of `texts_of`.
 
     Raises:
-        UserError: such a row can't be learned, as one with an empty answer.
+        UserError: the changed row can't be learned, for example because its answer is empty.
     """
     _refuse_blanks(record, texts)
     if record.text is not None:

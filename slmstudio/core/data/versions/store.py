@@ -25,7 +25,7 @@ PACKED = (".gz", ".zst")
 ATTEMPTS = 100
 """Names that are tried."""
 MOST_NAME_BYTES = 150
-"""Of a file's name. Systems allow 255, and the lineage and the partial file add their endings."""
+"""The longest file name. Systems allow 255 bytes, and the lineage and the partial file add their endings."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Given:
 
     @functools.cached_property
     def nats(self) -> list[float] | None:
-        """Of all references together, and their tokens."""
+        """Nats and tokens of all references together."""
         nats, tokens = self.answer.get("reference_nats") or (), self.answer.get("reference_tokens") or ()
         pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _is_number(n) and _is_number(t) and t > 0]
         return [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))] if pairs else None
@@ -138,7 +138,7 @@ def _perplexity(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _of_text(given: Given, count: Callable[[str], list[float]]) -> list[float] | None:
-    """Of an answer that has references, what `count` makes of its text."""
+    """What `count` makes of the text of an answer that has references."""
     text = given.text
     return count(text) if text is not None and given.references.texts else None
 
@@ -259,7 +259,7 @@ METRICS: dict[str, Metric] = {each.key: each for each in (
 )}
 """In the order in which they are shown. "bleu" has sacrebleu's default tokenizer, 13a, and equals its command line; but
 13a knows ASCII punctuation only: a danda stays part of the word before it. "bleu_intl" is `--tokenize intl`, by the
-punctuation of every script, and is given where any reference of the set is in another script than Latin."""
+punctuation of every script, and is given where any reference of the set is in a script other than Latin."""
 
 MAIN = {"choice": "accuracy", "number": "numeric", "pattern": "pattern", "exact": "normalised", "free": "chrf"}
 """The score by which answers of a kind are judged, named before anything is measured."""
@@ -301,7 +301,7 @@ def _of_kind(kind: str | None) -> list[Metric]:
 
 
 def needs_intl(item: Item) -> bool:
-    """Whether references are in another script than Latin, whose punctuation the default tokenizer may not know."""
+    """Whether references are in a script other than Latin, whose punctuation the default tokenizer may not know."""
     return item.get("kind") == "free" and any(
         each > "\u02ff" and each.isalpha() for reference in item.get("references") or () for each in str(reference))
 

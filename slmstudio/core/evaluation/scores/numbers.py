@@ -118,7 +118,7 @@ def _read(match: re.Match[str]) -> Number | None:
 
 
 def _flat(text: str) -> str:
-    """ASCII digits and signs; fractions of one character, as ½, parted from a number before them."""
+    """ASCII digits and signs; single-character fractions, such as ½, separated from a number before them."""
     if text.isascii():
         return text
     text = text.translate(_vulgar())

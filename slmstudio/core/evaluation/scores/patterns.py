@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 LONGEST = 2000
 """Characters of a pattern."""
 MOST_STEPS = 20_000
-"""Of a pattern whose counted repeats are written out: compiling more takes memory without end."""
+"""The most steps of a pattern with its counted repeats written out: compiling more could take endless memory."""
 MATCH_SECONDS = 0.5
-"""Of one answer; a pattern that takes longer counts as not found, and is told."""
+"""How long matching one answer may take; a pattern that takes longer counts as not found, and is reported."""
 
 
 _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(\d*)(?:,(\d*))?\}|.", re.DOTALL)

@@ -26,7 +26,7 @@ SHORTEST_NEAR = 20
 WHOLE_FILE = 0.95
 """Share of the items from which the test set is called the training data itself."""
 WORDS = 13
-"""Words in a row that a question shares with plain text: Brown et al. 2020, appendix C, count such as seen."""
+"""A question that shares this many consecutive words with plain text counts as seen (Brown et al. 2020, appendix C)."""
 CHECK_EVERY = 2000
 
 

@@ -38,7 +38,7 @@ class Draft(NamedTuple):
 
     Attributes:
         item: attributes of the `TestItem`; without its number, and of a "choice" row without the right choice.
-        choice: of such a row, how that is named.
+        choice: how a "choice" row names the right choice.
         told: whether a column says the kind.
     """
 

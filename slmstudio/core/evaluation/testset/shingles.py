@@ -80,7 +80,7 @@ def similarity(left: str, right: str) -> float:
 
 
 def jaccard(left: Hashes, right: Hashes) -> float:
-    """Of two sorted arrays without repeats: shared values over all values."""
+    """The Jaccard index of two sorted arrays without repeats: shared values over all values."""
     import numpy as np
 
     shared = len(np.intersect1d(left, right, assume_unique=True))

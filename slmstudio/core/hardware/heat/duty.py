@@ -9,7 +9,7 @@ INTEGRAL_SECONDS = 60.0
 BRAKE_C, BRAKE_GAIN = 2.0, 0.1
 """From this many degrees above the target on, this much more per degree: it gets there fast the first time."""
 AFTER_PAUSE, KEPT_SECONDS = 0.15, 300.0
-"""A pause adds that share of rest; for so long at most, below the target, it isn't taken back."""
+"""A pause adds that share of rest; for this long at most, below the target, it isn't taken back."""
 SLOW_CYCLE_SECONDS = 7.0
 """Steps with their rests that take longer than this are answered more softly: fewer looks, and each weighs more."""
 MOST = 0.9

@@ -10,19 +10,19 @@ from slmstudio.core.hardware.heat.duty import DutyCycle
 from slmstudio.core.hardware.heat.hours import Hours
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, hottest
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.units import format_duration
 
 Why = Literal["heat", "memory_heat", "battery", "hours"]
 Work = Literal["training", "evaluation", "export", "proof", "fit_check"]
 HOT_SECONDS = 3.0
-"""A limit must be passed for so long: a single reading may be noise."""
+"""A limit must be passed for this long: a single reading may be noise."""
 STILL_HOT_C = 1
 """A reading that swings this far below the limit doesn't begin those seconds again."""
 COOLED_C = 10
 """Work resumes this many degrees below the limit."""
 GIVE_UP_SECONDS = 600.0
-"""After so long, being below the limit is enough: in a hot room the machine gets no cooler."""
+"""After this long, being below the limit is enough: in a hot room the machine gets no cooler."""
 UNREAD_SECONDS = 600.0
 """A rest whose cause can't be read any more lasts this much longer: sensors are silent after a wake, or hang."""
 LEAST_SHARE = 0.01
@@ -123,7 +123,7 @@ class Guard:
         return self._rest
 
     def rest_after_step(self, step_seconds: float) -> float:
-        """Seconds to rest in the mode "hold", after a step that took so long. Call it once a step, after `look`."""
+        """Seconds to rest in the mode "hold", after a step that took this long. Call it once a step, after `look`."""
         if self.settings.mode != "hold" or self._highest is None:
             return 0.0
         self._duty.update(self._highest, self._held_back + step_seconds)
@@ -174,8 +174,8 @@ class Guard:
         if not hot or (heat := self.heat) is None:
             return None
         return Rest("memory_heat" if heat.what == "memory" else "heat",
-                    tr("{part} is at {degrees:.0f} °C; the limit is {limit:.0f} °C.", part=heat.name,
-                       degrees=heat.temperature_c, limit=heat.limit_c) + f" {self._rest_text(heat)}", heat)
+                    together(tr("{part} is at {degrees:.0f} °C; the limit is {limit:.0f} °C.", part=heat.name,
+                                degrees=heat.temperature_c, limit=heat.limit_c), self._rest_text(heat)), heat)
 
     def _rest_text(self, heat: Heat) -> str:
         return tr(UNTIL_COOL[self._work], degrees=heat.limit_c - COOLED_C,
@@ -194,7 +194,7 @@ class Guard:
             self._hot_since = None
             return False
         if self._hot_since is None:
-            # Of a step that took longer than those seconds there is one reading only: it stands for its last seconds.
+            # A step that took longer than that has only one reading, which describes its last seconds.
             unseen = self._looked is not None and now - self._looked >= HOT_SECONDS
             self._hot_since = now - HOT_SECONDS if unseen else now
         return now - self._hot_since >= HOT_SECONDS

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from slmstudio.core.hardware import wsl
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 
 SHARE = 0.8
-"""Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95% of their full speed (Puget Systems,
-"Quad RTX3090 GPU Wattage Limited MaxQ TensorFlow Performance", 2020)."""
+"""The share of the present limit that is suggested. Four RTX 3090 at 280 of 350 W trained at over 95% of full speed
+(Puget Systems, "Quad RTX3090 GPU Wattage Limited MaxQ TensorFlow Performance", 2020)."""
 LEAST_PAUSES, LEAST_SLOWED_SECONDS = 3, 60.0
-"""A lower limit is worth a word after this many pauses for heat, or when heat slowed the card down for so long."""
+"""A lower limit is worth a word after this many pauses for heat, or when heat slowed the card down for this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, 
                     command=command)
     why = tr("A lower power limit keeps {gpu} cooler and costs little speed: {watts} W instead of {now:.0f} W.",
              gpu=gpu.name, watts=watts, now=gpu.power_limit_w)
-    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, f"{why} {remedy}")
+    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, together(why, remedy))
 
 
 def is_worth_it(pauses: int, slowed_seconds: float) -> bool:

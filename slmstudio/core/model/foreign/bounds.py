@@ -24,9 +24,9 @@ MAX_CHARACTERS = 8 * 2**20
 MAX_ITEMS = 1_000_000
 MAX_SECONDS = 5.0
 MAX_BITS = 4_096
-"""Of a whole number."""
+"""The most bits of a whole number."""
 MAX_DEPTH = 100
-"""Of lists in lists."""
+"""How deep lists may be nested."""
 KEPT = 16
 """How many times the text that may be written out all steps together may make on the way."""
 LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"

@@ -39,7 +39,7 @@ TENSOR_TYPES = {
 }
 """Name, values in a block and bytes of a block, by ggml's number of the type."""
 MAX_DIMENSIONS, MAX_NAME = 4, 63
-"""Of a tensor, and the bytes of its name; ggml has no more."""
+"""The most dimensions of a tensor, and bytes of its name: ggml's own limits."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 STRING, _ARRAY = 8, 9
 DOWNLOAD = noop("Download or make the file again.")

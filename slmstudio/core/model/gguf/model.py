@@ -30,7 +30,7 @@ _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 """How llama.cpp ends the names of the files that a model is split into."""
 FULL_PRECISION = ("F32", "F16", "BF16")
 UNPACKED_BYTES = 2
-"""Of a weight, in a folder that was made from a GGUF file: bf16."""
+"""Bytes per weight in a folder that was made from a GGUF file: bf16."""
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def _hub_cache() -> Iterator[Found]:
 
 
 def _snapshot(folder: Path, budget: _Budget) -> Path | None:
-    """Of a model in the hub's cache, what its main branch was last; else the newest snapshot."""
+    """The snapshot of a model in the hub's cache that its main branch last pointed to, or else the newest."""
     try:
         commit = files.read_text(folder / "refs" / "main").strip()[:64]
     except (OSError, ValueError):

@@ -17,7 +17,7 @@ TEMPLATES = "additional_chat_templates"
 """The one subfolder that transformers reads with a tokenizer."""
 _READ = re.compile(r".*\.(json|safetensors|jinja|model)|merges\.txt|vocab\.txt|readme\.md|licen[sc]e.*|copying", re.I)
 """Files that this program or one of its libraries opens."""
-# transformers takes such files before all others (distributed/checkpoint.py, is_sharded_checkpoint).
+# transformers prefers these files to all others (distributed/checkpoint.py, is_sharded_checkpoint).
 _DISTRIBUTED = re.compile(r"shard-[0-9]{5}-model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 
 

@@ -13,7 +13,7 @@ from slmstudio.core.model.weights import Weights
 
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
              "F64": ("<u8", 0x7FF0000000000000)}
-"""Of each format the unsigned type of its size, and the bits that only NaN and infinity have set all (IEEE 754)."""
+"""For each format, the unsigned type of its size, and the bits that are all set only in NaN and infinity (IEEE 754)."""
 BLOCK = 1 << 20
 MOST_BYTES = 512 << 20
 """This many are looked at of all weights together: whole models of 250 million parameters in 16 bits, blocks of larger
@@ -32,7 +32,7 @@ def look(found: Weights, problems: list[Problem]) -> float:
     Returns:
         The share of the weights that was looked at, 1 for all.
     """
-    every = max(1, -(-found.disk_bytes // MOST_BYTES))  # of a large tensor's blocks, every so many-th
+    every = max(1, -(-found.disk_bytes // MOST_BYTES))  # only every n-th block of a large tensor is read
     seen = total = 0
     broken: list[str] = []
     end = time.monotonic() + SECONDS

@@ -49,7 +49,7 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
         RuntimeError: the child failed for a reason of its own, which is a defect.
     """
     if _values(folder / "tokenizer.json") > MOST_VALUES:
-        return {"error": tr("tokenizer.json has more than {most:,} values. No model's has so many.", most=MOST_VALUES)}
+        return {"error": tr("tokenizer.json has more than {most:,} values. No model has that many.", most=MOST_VALUES)}
     # Relative places would name a folder below the one that the child starts in.
     given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",

@@ -31,7 +31,7 @@ MEMORY = 512 * 2**20
 """Bytes of addresses that the process may use, beside what a large tokenizer.json takes."""
 MEMORY_PER_BYTE = 20
 SECONDS = 3
-"""Of the processor's time, beside what a large tokenizer.json takes."""
+"""Processor time allowed, in addition to what a large tokenizer.json takes."""
 BYTES_PER_SECOND = 8 * 2**20
 SHOWN = 5
 

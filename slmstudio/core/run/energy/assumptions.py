@@ -16,11 +16,11 @@ MEMORY_W_PER_GB = 0.3725
 """For each GB that is installed: Green Algorithms up to version 2.2 (referenceValues.csv). Its newer table says 0.08,
 from one of the two sources of the older figure, so this is rather too much."""
 SUPPLY_EFFICIENCY = 0.85
-"""Of the power supply: what 80 PLUS Bronze demands at half load (115 V). That a machine has one like that, or a laptop
-an adapter as good, is an assumption."""
+"""What 80 PLUS Bronze requires of a power supply at half load (115 V). That a machine has such a supply, or a laptop
+an equally good adapter, is an assumption."""
 GPU_SHARE, GPU_LOW, GPU_HIGH = 0.75, 0.45, 1.0
-"""Of a card's power limit while it trains: an assumption, from small models that leave it waiting up to those that keep
-it at its limit. What runs on this machine drew takes its place as soon as there was one."""
+"""The share of its power limit that a card draws while it trains. An assumption: small models leave it waiting, others
+keep it at its limit. After the first run, what runs on this machine drew is used instead."""
 
 
 def processor_watts(cores: int, load: float, laptop: bool = False) -> float:
@@ -37,7 +37,7 @@ def processor_watts(cores: int, load: float, laptop: bool = False) -> float:
 
 
 def memory_watts(installed: float) -> float:
-    """Watts of main memory of so many bytes."""
+    """Watts that main memory of this size draws; the size in bytes."""
     return installed / 1024**3 * MEMORY_W_PER_GB
 
 

@@ -39,7 +39,7 @@ class Forecast:
 
     @property
     def joules(self) -> float | None:
-        """Of the whole run; None where nobody knows how long it takes."""
+        """The energy of the whole run; None when it isn't known how long it takes."""
         return None if self.seconds is None else self.watts * self.seconds
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,8 +20,8 @@ LONGEST_GAP = 10.0
 """Seconds between two readings above which the power between them isn't known."""
 TOLERANCE = 0.25
 """A card's counter and its power may differ by this share, because power is reported as a mean of the last moments on
-some cards and sampled in a part of the time on others (Yang, Adamek & Armour 2023, arXiv:2312.02741). Beyond this the
-counter counts something else, or stands still."""
+some cards and sampled in a part of the time on others (Yang, Adamek & Armour 2023, arXiv:2312.02741). Beyond this, the
+counter counts something else, or has stopped."""
 MOST_WATTS = 3000.0
 """No card and no processor draws more: a counter that rises faster has jumped."""
 
@@ -146,7 +146,7 @@ class EnergyMeter:
         self._memory += span * assumptions.memory_watts(number(event, "memory_total") or self._ram)
 
     def _load(self, event: dict[str, Any], cpu: dict[str, Any]) -> float | None:
-        """Of all cores together since the reading before, 0 to 1; the worker's own where nothing more is known."""
+        """The load of all cores since the previous reading, 0 to 1; the worker's own load if nothing more is known."""
         percent = number(cpu, "percent")
         if percent is not None:
             return percent / 100

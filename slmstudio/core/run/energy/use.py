@@ -79,7 +79,7 @@ class EnergyUse:
         return sum(found) if found else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Of kilowatt-hours, as the terminal's JSON holds it."""
+        """In kilowatt-hours, as in the terminal's JSON."""
         return {"kwh": self.joules / KWH, "measured_kwh": self.measured / KWH, "seconds": self.seconds,
                 "parts": [{"part": part.name, "kwh": part.joules / KWH, "how": part.how, "measured": part.measured}
                           for part in self.parts]}

@@ -191,7 +191,7 @@ Kind = Text | DayHours | Choice | Switch | Whole | Number | Names | Lines
 class Field:
     """
     Attributes:
-        group: the heading that it stands under, in English.
+        group: the heading that it is listed under, in English.
         name: what people call it, in English; `about` and `why`: its help and its reason, the same.
         simple: shown to those who don't want to see every field.
         applies: whether it means anything in a configuration.
@@ -237,7 +237,7 @@ class Field:
             if isinstance(kind, Lines):
                 return []
             if not isinstance(value, str) or not isinstance(kind, Text | Choice):
-                raise ValueError(tr("It must not be empty."))
+                raise ValueError(tr("It can't be empty."))
         try:
             return kind.read(value)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ FILE = "launch.json"
 PORT = 29500
 """torchrun's own."""
 ID_BYTES = 16
-"""Of an id: nobody can guess it, nor find it by trying from what the machines send each other."""
+"""Length of an id: too long to guess, or to find by trial from what the machines send each other."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ STAYS = 32 * 2**20
 """Below this size the C library (glibc's M_MMAP_THRESHOLD, at most) gives nothing back that a process frees: what the
 backward pass took is still held when the next step's forward pass comes to the head's large tensors."""
 FRAGMENTS = {"cuda": 0.04, "cpu": 0.02}
-"""Of what comes and goes within a step, the share that the allocator can't use again: likely."""
+"""The likely share of what comes and goes within a step that the allocator can't reuse."""
 LOW, HIGH = 0.92, 1.10
 """The tensors' range about their likely sum."""
 

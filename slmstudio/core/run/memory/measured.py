@@ -230,7 +230,7 @@ def _entries() -> list[Measurement]:
 
 
 def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:
-    """Of the measurements that were compared with today's formula."""
+    """The factors of those measurements that were compared with today's formula."""
     return [each.factor for each in found if each.versions == versions and each.factor is not None]
 
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs, paths, program
+from slmstudio.core import files, i18n, jobs, paths, program
 from slmstudio.core.data import given, split
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, os_errors_as
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.run import adjust, checkpoints, folder, names, schedule
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
@@ -103,7 +103,7 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
         return [Problem(tr("“{name}” is missing from {folder}; it was moved or deleted.", name=name,
                            folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    return [Problem(" ".join((tr("“{name}” is damaged.", name=name), damage)), field="start_from")] if damage else []
+    return [Problem(together(tr("“{name}” is damaged.", name=name), damage), field="start_from")] if damage else []
 
 
 def _method(earlier: RunConfig) -> str:
@@ -119,8 +119,8 @@ def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Prob
         value = chosen.get(name, kept)
         same = Path(value).absolute() == Path(kept).absolute() if name == "model" else value == kept
         if not same:
-            problems.append(Problem(" ".join((
-                not_allowed(value, tr("It must stay {kept!r}.", kept=kept)), tr(why))), field=name))
+            problems.append(Problem(together(
+                not_allowed(value, tr("It must stay {kept!r}.", kept=kept)), tr(why)), field=name))
     return problems
 
 
@@ -220,6 +220,8 @@ def _kept(reason: str) -> str:
 
     Earlier runs may have been planned in English, and those of before there were languages have a colon.
     """
+    reason = i18n.again(reason)
     said = "|".join(map(re.escape, (tr(KEPT), KEPT, KEPT.replace(".", ":"))))
     bare = re.sub(rf"^(?:(?:{said})\s*)+", "", reason)
-    return f"{tr(KEPT)} {bare}".strip()
+    kept = together(tr(KEPT), reason if bare == reason else bare)
+    return reason if reason == kept else kept

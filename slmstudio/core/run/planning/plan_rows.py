@@ -10,7 +10,7 @@ from typing import Any
 from slmstudio.core.data import given, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import noop, ntr, together, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -24,7 +24,7 @@ NOT_EVALUATED = {
     "eval_steps": noop("No rows are held back, so nothing is evaluated."),
     "save_steps": noop("At most that much is redone after a power cut."),
     "early_stopping_patience": noop("No rows are held back, so nothing can end the run early."),
-    "use_best_checkpoint": noop("No rows are held back to find the best weights by, so the last ones are kept."),
+    "use_best_checkpoint": noop("No rows are held back to find the best weights with, so the last ones are kept."),
     "sample_prompts": noop("No rows are held back whose questions could be asked."),
 }
 """Fields that mean nothing without evaluation rows, and what the plan says about them then."""
@@ -75,7 +75,7 @@ def how_often(total: int, every: int, *, bounded: bool) -> str:
     """
     said = ntr("{n:,} evaluation in {steps}, and one before.", "{n:,} evaluations in {steps}, and one before.",
                math.ceil(total / every), steps=ntr("{n:,} step", "{n:,} steps", total))
-    return " ".join((said, tr("More would add over a third to the training time."))) if bounded else said
+    return together(said, tr("More would add over a third to the training time.")) if bounded else said
 
 
 def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[str, Any]) -> tuple[str, str]:
@@ -95,7 +95,7 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     if all(row.text is not None for row in rows):
         return "", tr("Plain text needs none.")
     best = named_templates.fitting(model.path)[0]
-    return best.name, " ".join((tr("The model has no chat template."), best.reason))
+    return best.name, together(tr("The model has no chat template."), best.reason)
 
 
 def template_warnings(config: RunConfig) -> list[str]:
@@ -125,7 +125,7 @@ def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = 
         have = ntr("{n:,} of {rows:,} rows has tools.", "{n:,} of {rows:,} rows have tools.", count, rows=len(rows))
         takes_none = (tr("The chat template of {model} doesn't support tools.", model=model.name) if not chat_template
                       else tr("The chat template {name} doesn't support tools.", name=tr(NAMED[chat_template].label)))
-        raise UserError(f"{have} {takes_none}", "", tr(TAKE_TOOLS))
+        raise UserError(together(have, takes_none), "", tr(TAKE_TOOLS))
 
 
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
@@ -154,7 +154,7 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
               tr("Set max_length to {most:,}, the most that this model can read, or shorten the questions.", most=most))
     why = tr("No answer starts within {count:,} tokens, so there would be nothing to learn.",
              count=config.max_length)
-    return Problem(f"{why} {remedy}", field="max_length")
+    return Problem(together(why, remedy), field="max_length")
 
 
 def _tokens_to_answer(row: Record, tokenizer: tokens.Encoder, template: ChatTemplate, config: RunConfig) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -65,8 +65,8 @@ def plan(request: PlanRequest) -> RunConfig:
                   request.eval_map, request.eval_rows)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
         draft.problems.append(Problem(
-            " ".join((tr("{model} has no chat template of its own.", model=request.model.name),
-                      tr("It must be one of {words}.", words=", ".join(NAMED)))), field="chat_template"))
+            together(tr("{model} has no chat template of its own.", model=request.model.name),
+                     tr("It must be one of {words}.", words=", ".join(NAMED))), field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *config.file_problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
@@ -76,8 +76,8 @@ def plan(request: PlanRequest) -> RunConfig:
         raise UserError(tr("The plan can't be used."), tr("Some values don't fit."), tr("Correct them."),
                         list(found.values()))
     if no_gguf := why_no_gguf(request.model):
-        config.reasons["method"] += f" {no_gguf}"
-    config.reasons["chat_template"] = " ".join([config.reasons["chat_template"], *plan_rows.template_warnings(config)])
+        config.reasons["method"] = together(config.reasons["method"], no_gguf)
+    config.reasons["chat_template"] = together(config.reasons["chat_template"], *plan_rows.template_warnings(config))
     return config
 
 
@@ -105,8 +105,8 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     for given, value in raw.items():
         name = ours.get(given, given)
         if name not in FIELDS:
-            problems.append(Problem(" ".join((tr("It isn't a field of a run."), tr(
-                "The fields are: {names}.", names=", ".join(FIELDS)))), field=given))
+            problems.append(Problem(together(tr("It isn't a field of a run."), tr(
+                "The fields are: {names}.", names=", ".join(FIELDS))), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]

@@ -11,7 +11,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import gpu_path
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory
@@ -68,9 +68,9 @@ def _device(draft: Draft) -> None:
                        tr("{gpu} is used.", gpu=gpu.name) if gpu
                        else tr("There is no NVIDIA GPU here, so training runs on the processor."))
     if device == "cuda" and gpu is None:
-        draft.problems.append(Problem(" ".join(filter(None, (
+        draft.problems.append(Problem(together(
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
-            tr("Set device to auto or cpu.")))), field="device"))
+            tr("Set device to auto or cpu.")), field="device"))
     draft.gpu = gpu if device != "cpu" else None
     alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
     if draft.gpu and len(alike) > 1 and machine.system != "Windows":
@@ -99,9 +99,9 @@ def _objective(draft: Draft) -> None:
     }[proposed[0]])
     if objective not in proposed and objective in OBJECTIVES.words:
         draft.problems.append(Problem(
-            " ".join((tr("{objective} doesn't fit these rows.", objective=objective),
-                      tr("It must be one of {words}.", words=", ".join(proposed)),
-                      layouts.sentence(draft.dataset.layout))), field="objective"))
+            together(tr("{objective} doesn't fit these rows.", objective=objective),
+                     tr("It must be one of {words}.", words=", ".join(proposed)),
+                     layouts.sentence(draft.dataset.layout)), field="objective"))
     if objective in PREFERENCES:
         draft.set("beta", 0.1, tr("The usual weight; a higher one stays closer to what the model said before."))
 
@@ -219,8 +219,8 @@ def _learning(draft: Draft) -> None:
         epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", rows - held_out)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
-    draft.set("epochs", epochs, said if draft.gpu else " ".join((said, tr("More would take a long time on a "
-                                                                          "processor."))))
+    draft.set("epochs", epochs, said if draft.gpu else together(
+        said, tr("More would take a long time on a processor.")))
     draft.rows, draft.evaluated = max(1, rows - held_out), held_out or _in_test_file(draft)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
     draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from damaging the base."))
@@ -245,8 +245,8 @@ def _speed(draft: Draft) -> None:
               tr("Pairs of answers are compared side by side.") if preference else
               tr("{family} can't keep packed rows apart.", family=draft.base.family) if padded else
               tr("Eager attention can't keep rows apart.") if eager else
-              " ".join([tr("No work is spent on padding, and no row sees another."),
-                        *([way.reason] if way and card else [])]))
+              together(tr("No work is spent on padding, and no row sees another."),
+                       *([way.reason] if way and card else [])))
     packed = draft.values["packing"]
     draft.set("group_by_length", not packed,
               tr("Packed rows have no padding, so they may come in any order.") if packed else
@@ -305,9 +305,9 @@ def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> st
     said = tr("May need up to {needed}, and {free} is free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't
-        return said if levers is not None else " ".join((said, tr("A smaller model would fit.")))
+        return said if levers is not None else together(said, tr("A smaller model would fit."))
     changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
-    return " ".join((said, tr("It would fit with {changes}.", changes=changes)))
+    return together(said, tr("It would fit with {changes}.", changes=changes))
 
 
 def _intervals(draft: Draft) -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 
 class Usual(NamedTuple):
-    """What suits models with fewer than so many parameters: an adapter's rank, its learning rate at that rank, and the
-    rate of all weights."""
+    """What suits models with fewer parameters than `below`: an adapter's rank, its learning rate at that rank, and the
+    learning rate for all weights."""
 
     below: float
     rank: int

@@ -24,13 +24,13 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import Manifest, split_of
 
 FORMAT = 2
-"""Raised whenever other rows are read of the same file: entries of before aren't found then, and go as they age."""
+"""Raised whenever the same file yields different rows: older entries are then no longer found, and removed in time."""
 LEAST_BYTES = 1 << 20
-"""Of a file; a smaller one is read in a moment."""
+"""Smaller files aren't cached: they are read in a moment."""
 MOST_BYTES = 1 << 30
-"""Of all entries together. Beyond it those go that weren't used for the longest time, but not the one just made."""
+"""The size of all entries together. Above it, those unused for the longest time are removed, but not the newest."""
 OLD_SECONDS = 24 * 3600
-"""What was left half written so long ago belongs to no process any more."""
+"""What has been half written for this long no longer belongs to any process."""
 
 
 def key(config: RunConfig) -> str | None:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, i18n, paths
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import facts, scratch
@@ -190,8 +190,11 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         lines = textwrap.wrap(f"# {said[:1].upper()}{said[1:]}", WIDTH, subsequent_indent="# ")
         return "\n".join([*lines, f"{name} = {_literal(value)}"])
 
+    def why(field: str) -> str:
+        return i18n.again(config.reasons.get(field, "")) or run_config.FIELDS[field].help
+
     def of(field: str) -> str:
-        return constant(field.upper(), state[field], config.reasons.get(field) or run_config.FIELDS[field].help)
+        return constant(field.upper(), state[field], why(field))
 
     weights = _start_weights(config)
     lines = [
@@ -219,9 +222,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     lines += [of(name) for name in told]
     lines += ["", "# What changes no loss; the studio does it, this script does not, or it was done before."]
     lines += [of(name) for name in STUDIO_ONLY]
-    lines += [constant(f"ORIGINAL_{name.upper()}", state[name],
-                       config.reasons.get(name) or run_config.FIELDS[name].help)
-              for name in ("train_file", "eval_file")]
+    lines += [constant(f"ORIGINAL_{name.upper()}", state[name], why(name)) for name in ("train_file", "eval_file")]
     return lines
 
 

@@ -92,7 +92,7 @@ class DoctorDialog(QDialog):
         self._set_working(False)
         self.copy.setEnabled(False)
         self.again.setFocus()
-        self.summary.setText(tr("This machine could not be checked."))
+        self.summary.setText(tr("This machine couldn't be checked."))
         self.banner.show_error(error)
 
     def _set_working(self, working: bool) -> None:

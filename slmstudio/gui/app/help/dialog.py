@@ -117,7 +117,7 @@ class AboutPage(QWidget):
         self._end(tr("Copied, without personal data."))
 
     def _failed(self, error: Exception) -> None:
-        self._end(tr("This machine could not be checked: {error}", error=error))
+        self._end(tr("This machine couldn't be checked: {error}", error=error))
 
     def _end(self, text: str) -> None:
         self.copy.setEnabled(True)

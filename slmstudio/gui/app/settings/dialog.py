@@ -54,7 +54,7 @@ class SettingsDialog(QDialog):
         self._session = session
         self.setObjectName("settings")
         self.setWindowTitle(tr("Settings"))
-        self.scheme = named(SegmentedControl([tr("Like the system"), tr("Light"), tr("Dark")]), "settings_theme",
+        self.scheme = named(SegmentedControl([tr("Follow the system"), tr("Light"), tr("Dark")]), "settings_theme",
                             tr("Colours"),
                             tr("Colours of the window. Change them if the system's choice tires your eyes."))
         self._show_theme()

@@ -120,7 +120,7 @@ class TightDelegate(CellDelegate):
 
 
 class FigureDelegate(TightDelegate):
-    """A figure with its interval below it, at the side where the column's figures stand."""
+    """A figure with its interval below it, aligned like the column's other figures."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         if index.data(CHIP):

@@ -12,7 +12,7 @@ _PIECE = re.compile(r"\s+|\w[\w\u0900-\u0dff\u200c\u200d]*|.", re.DOTALL)
 CONTEXT = 60
 """Characters that are kept of what stays, at each side of a change."""
 MOST_PIECES = 1500
-"""Of the stretch that differs; of a longer one all goes and all comes."""
+"""The most pieces of the differing stretch; a longer one is shown as all removed and all added."""
 MOST_CHARACTERS = 300
 """Shown of a piece that goes or comes."""
 GAP = " … "

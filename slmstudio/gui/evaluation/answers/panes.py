@@ -131,7 +131,7 @@ class ReferencePane(TextPane):
         return text if self.is_edited() and self._is_other(text) else None
 
     def _is_other(self, text: str) -> bool:
-        """Whether it stands for other references than those that the field began with. A reference may have a line of
+        """Whether it holds references other than those that the field began with. A reference may have a line of
         "---" itself, or be empty: opening the field isn't a correction then either."""
         return _parts(text) != _parts(self._begun)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
 ROW_HEIGHT, SHOWN = 32, 200
 MOST_WIDTH = 110
-"""Of a column with scores: a longer heading is elided."""
+"""The most width of a column with scores: a longer heading is elided."""
 GAINS, LOSSES, WORST, BEST, FILE = "gain", "loss", "worst", "best", "file"
 ORDERS = (GAINS, LOSSES, WORST, BEST, FILE)
 

@@ -25,7 +25,7 @@ ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"
 
 
 def is_resting(history: RunHistory) -> bool:
-    """Whether the run stands still for the guard; while it holds a temperature, it still moves."""
+    """Whether the guard has stopped the run; while it holds a temperature, the run still moves."""
     return history.guard.stands_still
 
 

@@ -123,7 +123,7 @@ class FollowedRun(QObject):
         """Continue a run that ended early.
 
         Args:
-            values: other values than planned, which the worker asked the user for.
+            values: values other than those planned, which the worker asked the user for.
         """
         if self.job is None:
             return

@@ -57,7 +57,7 @@ class BatchOrder(torch.utils.data.Sampler[int]):
 
 
 class PaddedCollator:
-    """Rows below one another, filled up at the end to the longest.
+    """Rows as one batch, padded at the end to the longest.
 
     Returns:
         `input_ids`, `labels`, `attention_mask`: [rows, longest]; `row_lengths`: a list of whole numbers; `rows`:

@@ -36,7 +36,7 @@ from slmstudio.worker.training.rows.preference_data import encode_preferences
 FORMAT = 3
 """Raised whenever the encoding of rows changes: entries of before aren't found then, and go as they age."""
 MOST_BYTES = 2 * 1024**3
-"""Of all entries together. Beyond it those go that weren't used for the longest time, but not the one just made."""
+"""The size of all entries together. Above it, those unused for the longest time are removed, but not the newest."""
 ROOM = 2 * 1024**3
 """Bytes that must be left on the disk: checkpoints need them more."""
 LOOK_EVERY = 100
@@ -56,7 +56,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
 
     Raises:
         NothingLearned: no row is left.
-        UserError: the rows are of another kind than the objective needs.
+        UserError: the rows are of a different kind from what the objective needs.
         Cancelled: the user asked to end.
     """
     place = paths.cache_dir() / "tokens" / _key(sha256, template, config) if sha256 else None
@@ -111,8 +111,8 @@ def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | Non
 
 def _keep(place: Path, batches: Callable[[Losses], Iterator[pyarrow.RecordBatch]], rows: int,
           job: JobContext) -> tuple[datasets.Dataset, Losses] | None:
-    """Encode them into the cache; None where there is no room for them, because a run doesn't end for lack of it, and
-    where none is left."""
+    """Encode them into the cache. None when the disk has no room for them, which must not end the run, and when no row
+    is left."""
     partial, losses = place.with_name(f".{place.name}.{os.getpid()}.partial"), Losses(rows)
     made = batches(losses)
     first = next(made, None)

@@ -134,7 +134,7 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
                         "Processes {numbers} of {count} didn't report within {seconds:.0f} seconds.", len(missing),
                         numbers=numbers, count=len(keys), seconds=seconds),
                     tr("It may hang while it loads its libraries or wakes its card."),
-                    tr("Look into its log, {file}, and start again.",
+                    tr("See its log, {file}, and start again.",
                        file="logs/rank-" + str(missing[0]) + ".log" if missing[0] else "worker.log"))
 
 
@@ -152,7 +152,7 @@ def compare(reports: Sequence[Report]) -> None:
                                    "has {there}.", **who, here=here, there=there), "",
                                 tr("Install the same versions on all machines."))
         if other["model"] != first["model"]:
-            raise UserError(tr("Process {number} of {count}, on {host}, has another model: the weights in {path} "
+            raise UserError(tr("Process {number} of {count}, on {host}, has a different model: the weights in {path} "
                                "aren't those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
         if other["rows"] and other["rows"] != first["rows"]:  # one that has kept none is sent them

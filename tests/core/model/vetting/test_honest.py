@@ -53,7 +53,7 @@ def test_an_architecture_that_cannot_become_a_gguf_is_told_of_before_it_is_train
     assert "NewForCausalLM to GGUF" in warning and "MERGED" in warning
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba2"}), encoding="utf-8")
     [problem] = vet(folder).problems
-    assert "Mamba 2 has no attention" in problem.message
+    assert "Mamba 2 uses recurrent states" in problem.message
 
 
 @pytest.mark.parametrize(("pattern", "told"), [(more_layouts.TEKKEN_CUT, True), (more_layouts.O200K_CUT, False)])
