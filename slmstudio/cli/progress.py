@@ -187,6 +187,14 @@ class Follower:
             self._progress.console.print(visible(line), markup=False, emoji=False)
 
 
+def carry_out(job: jobs.Job, phase: str, stopping: str = "", command: str = "stop") -> jobs.Outcome:
+    """Start a job, and follow it to its end. Arguments as of `Follower`."""
+    since = time.time()
+    job.start()
+    with Follower(since, stopping=stopping, command=command) as follower:
+        return follower.follow(job, phase)
+
+
 def _count(event: dict[str, Any], name: str) -> int:
     """Raises ValueError: it isn't a number."""
     value = number(event, name)
