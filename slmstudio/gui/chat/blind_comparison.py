@@ -16,7 +16,7 @@ from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.vote_bar import VoteBar, place_name, score_text
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.votes.texts import verdict_text
+from slmstudio.gui.votes.dialog import verdict_text
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.tally import Tally

@@ -14,8 +14,7 @@ from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
-from slmstudio.gui.chat.compare_buttons import CompareButtons
-from slmstudio.gui.chat.lanes import ChatLane, ChatLanes
+from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
 from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput

@@ -9,11 +9,11 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
 import slmstudio
+from slmstudio.core import terms
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import TERMS
 from slmstudio.gui.app.header import Logo
-from slmstudio.gui.app.help.keys import shortcuts
-from slmstudio.gui.common import term_words, theme
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
@@ -72,7 +72,7 @@ class Glossary(QWidget):
         self.entries: list[tuple[str, QWidget]] = []
         alphabet = QCollator()
         alphabet.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        words = [(term_words.name(key), *term_words.sentences(key)) for key in TERMS]
+        words = [(terms.name(key), *terms.sentences(key)) for key in TERMS]
         for name, what, so in sorted(words, key=lambda each: alphabet.sortKey(each[0].casefold())):
             entry = _entry(name, what, so)
             self.entries.append((f"{name} {what} {so}".lower(), entry))
@@ -146,3 +146,23 @@ def _keys_page() -> QWidget:
         grid.addWidget(text_label(does, wrap=True), row, 1)
     grid.setRowStretch(grid.rowCount(), 1)
     return scrolled(page, tr("Keys and what they do"))
+
+
+def shortcuts() -> list[tuple[str, str]]:
+    """Keys and what they do, the most useful first."""
+    return [
+        ("F1", tr("This help")),
+        ("Ctrl+1 … Ctrl+5", tr("Data, Model, Training, Results, Chat")),
+        ("Ctrl+O", tr("Open a file in this tab")),
+        ("Ctrl+,", tr("Settings")),
+        ("F9", tr("Check this machine")),
+        ("Ctrl++, Ctrl+-, Ctrl+0", tr("Larger text, smaller text, usual size")),
+        ("Tab, Shift+Tab", tr("Go to the next or the previous control")),
+        ("Enter, Space", tr("Press the button that has the focus")),
+        (tr("Arrow keys"), tr("Move in a list, a table, or a row of choices")),
+        ("Esc", tr("Close a dialog or the welcome page; stop editing a question")),
+        ("Enter", tr("In Chat: send the question")),
+        ("Shift+Enter", tr("In Chat: begin a new line")),
+        (tr("Up"), tr("In Chat, in an empty field: edit the last question")),
+        ("Ctrl+Q", tr("Quit; a run continues in the background")),
+    ]
