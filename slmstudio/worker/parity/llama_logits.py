@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
-
-import numpy as np
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.model.llama_gguf import LlamaBatch
 from slmstudio.worker.parity.llama_file import BATCH, LlamaFile
 
 
@@ -20,12 +18,11 @@ class LlamaLogits:
     def __init__(self, file: LlamaFile):
         import llama_cpp
 
-        self._api, self._context, self._vocabulary = llama_cpp, file.context, file.vocabulary_size
-        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._api, self._file, self._batch = llama_cpp, file, LlamaBatch(BATCH)
         self._done = 0
 
     def close(self) -> None:
-        self._api.llama_batch_free(self._batch)
+        self._batch.close()
 
     def after(self, ids: list[int], first: int) -> Iterator[Array]:
         """Feed a new row; the logits behind its tokens from position `first` on, each valid until the next one.
@@ -33,7 +30,7 @@ class LlamaLogits:
         Raises:
             UserError: llama.cpp couldn't compute them.
         """
-        self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
+        self._api.llama_memory_clear(self._api.llama_get_memory(self._file.context), True)
         self._done = 0
         yield from self._feed(ids, first)
 
@@ -54,19 +51,14 @@ class LlamaLogits:
             part = ids[begin:begin + BATCH]
             wanted = [place for place in range(len(part)) if start + begin + place >= first]
             self._compute(part, start + begin, set(wanted))
-            for place in wanted:
-                pointer = self._api.llama_get_logits_ith(self._context, place)
-                yield np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._vocabulary,))
+            yield from map(self._file.logits, wanted)
         self._done = start + len(ids)
 
     def _compute(self, part: list[int], position: int, wanted: set[int]) -> None:
-        batch = self._batch
-        batch.n_tokens = len(part)
+        self._batch.clear()
         for place, token in enumerate(part):
-            batch.token[place], batch.pos[place] = token, position + place
-            batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
-            batch.logits[place] = place in wanted
-        status = self._api.llama_decode(self._context, batch)
+            self._batch.add(token, position + place, 0, place in wanted)
+        status = self._api.llama_decode(self._file.context, self._batch.raw)
         if status != 0:
             raise UserError(tr("The exported file couldn't be run."),
                             tr("llama.cpp says: {reason}.", reason=llama_log.last_error() or status),
