@@ -12,9 +12,9 @@ from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.chat import sampler
+from slmstudio.worker.chat.generation import common
 from slmstudio.worker.model import llama_log
-from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, sampler
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
 BATCH_TOKENS = 512
@@ -81,7 +81,8 @@ class ChatModel(LlamaGguf):
         `stopped` ends it in the middle of a batch: llama.cpp asks before every operation. It is asked nothing more
         while tokens are drawn, where that would cost a tenth of the speed.
         """
-        same = self._keep_common(prompt)
+        self._cut(common(self.tokens, prompt))
+        same = len(self.tokens)
         api = self._api
         asked = api.ggml_abort_callback(lambda _: stopped())
         api.llama_set_abort_callback(self.context, asked, None)
@@ -92,17 +93,6 @@ class ChatModel(LlamaGguf):
         finally:
             api.llama_set_abort_callback(self.context, api.ggml_abort_callback(), None)
         return same
-
-    def _keep_common(self, prompt: Sequence[int]) -> int:
-        """Forget what the prompt doesn't begin with. Its last token is always read again: the next is drawn from
-        what the model says after it."""
-        same = 0
-        for old, new in zip(self.tokens, prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        self._cut(same)
-        return len(self.tokens)
 
     def _cut(self, length: int) -> None:
         memory = self._api.llama_get_memory(self.context)
@@ -153,7 +143,7 @@ class ChatModel(LlamaGguf):
         if settings.repeat_penalty != 1:
             first.append(api.llama_sampler_init_penalties(self.vocabulary_size, sampling.REPEAT_WINDOW,
                                                           settings.repeat_penalty, 0.0, 0.0))
-        return sampler.chain(api, first, settings, time.time_ns() % 2**32 if settings.seed is None else settings.seed)
+        return sampler(api, first, settings, time.time_ns() % 2**32 if settings.seed is None else settings.seed)
 
 
 def _threads(busy: bool) -> tuple[int, int]:

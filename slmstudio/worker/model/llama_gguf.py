@@ -1,4 +1,4 @@
-"""A GGUF file that llama.cpp has loaded, and a batch of tokens that it reads at once.
+"""A GGUF file that llama.cpp has loaded, a batch of tokens that it reads at once, and what it draws tokens with.
 
 llama.cpp's C functions are called directly. `llama_cpp.Llama` would compile the file's chat template in a jinja
 environment of its own, where a constant expression can eat all memory before our sandbox ever sees the template.
@@ -7,7 +7,7 @@ environment of its own, where a constant expression can eat all memory before ou
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +115,21 @@ class LlamaBatch:
         batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, sequence, keep
         batch.n_tokens = place + 1
         return int(place)
+
+
+def sampler(api: Any, first: Sequence[Any], drawn: Any, seed: int) -> Any:
+    """A chain of llama.cpp's samplers; whoever makes it frees it.
+
+    Args:
+        first: samplers that come before those of `drawn`, such as penalties.
+        drawn: has temperature, top_k, top_p and min_p; at temperature 0 it's always the likeliest token.
+        seed: counts where the temperature is above 0.
+    """
+    made = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+    last = [api.llama_sampler_init_greedy()] if drawn.temperature <= 0 else [
+        api.llama_sampler_init_top_k(drawn.top_k), api.llama_sampler_init_top_p(drawn.top_p, 1),
+        api.llama_sampler_init_min_p(drawn.min_p, 1), api.llama_sampler_init_temp(drawn.temperature),
+        api.llama_sampler_init_dist(seed)]
+    for part in (*first, *last):
+        api.llama_sampler_chain_add(made, part)
+    return made

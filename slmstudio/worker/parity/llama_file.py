@@ -1,13 +1,20 @@
-"""A GGUF file loaded for a proof: no more memory than its pages, the logits of a few tokens, and no sampling."""
+"""A GGUF file loaded for a proof: no more memory than its pages, the logits of a few tokens at chosen positions, and no
+sampling."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
-from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf
+from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaBatch, LlamaGguf
 
 BATCH = 64
 """Tokens that llama.cpp computes at a time. Its buffers hold that many logit vectors: 39 MB for 151,936 tokens."""
@@ -40,3 +47,103 @@ class LlamaFile(LlamaGguf):
     def _refusal(self, gguf: Path) -> UserError:
         return UserError(tr("{file} can't be loaded.", file=gguf.name),
                          tr("llama.cpp says: {reason}.", reason=llama_log.reason()), tr("Export it again."))
+
+
+TRIM_SECONDS = 0.01
+_MADV_DONTNEED = 4  # sys/mman.h
+
+
+@contextlib.contextmanager
+def kept_small(path: Path) -> Iterator[None]:
+    """While it lasts, pages of `path` that this process read go back to the system's cache a hundred times a second.
+
+    llama.cpp maps a model's file and reads all of it for every batch, so that the whole file counts as this process's
+    memory. The pages are only read and shared with the system's cache: giving them back loses nothing, and reading
+    them again costs little as long as the cache has them. Linux only; elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_trim, args=(path.resolve(), ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _trim(path: Path, ended: threading.Event) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    while not ended.wait(TRIM_SECONDS):
+        for start, length in _shared_mappings(path):
+            libc.madvise(start, length, _MADV_DONTNEED)  # a mapping that has gone in the meantime does no harm
+
+
+def _shared_mappings(path: Path) -> list[tuple[int, int]]:
+    """Start and length of the read-only shared mappings of a file; private ones could hold changes (proc(5))."""
+    found = []
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            if " r--s " not in line:
+                continue
+            place, permissions, _, _, _, *name = line.rstrip("\n").split(maxsplit=5)
+            if permissions == "r--s" and name == [str(path)]:
+                start, end = (int(part, 16) for part in place.split("-"))
+                found.append((start, end - start))
+    return found
+
+
+class LlamaLogits:
+    """Runs token rows through a loaded file."""
+
+    def __init__(self, file: LlamaFile):
+        import llama_cpp
+
+        self._api, self._file, self._batch = llama_cpp, file, LlamaBatch(BATCH)
+        self._done = 0
+
+    def close(self) -> None:
+        self._batch.close()
+
+    def after(self, ids: list[int], first: int) -> Iterator[Array]:
+        """Feed a new row; the logits behind its tokens from position `first` on, each valid until the next one.
+
+        Raises:
+            UserError: llama.cpp couldn't compute them.
+        """
+        self._api.llama_memory_clear(self._api.llama_get_memory(self._file.context), True)
+        self._done = 0
+        yield from self._feed(ids, first)
+
+    def greedy(self, ids: list[int], most: int, ends: Callable[[int], bool]) -> list[int]:
+        """The most likely continuation of a row, until a token at which it `ends`, that one included."""
+        found: list[int] = []
+        [logits] = self.after(ids, len(ids) - 1)
+        while len(found) < most:
+            found.append(int(logits.argmax()))
+            if ends(found[-1]):
+                break
+            [logits] = self._feed(found[-1:], self._done)
+        return found
+
+    def _feed(self, ids: list[int], first: int) -> Iterator[Array]:
+        start = self._done
+        for begin in range(0, len(ids), BATCH):
+            part = ids[begin:begin + BATCH]
+            wanted = [place for place in range(len(part)) if start + begin + place >= first]
+            self._compute(part, start + begin, set(wanted))
+            yield from map(self._file.logits, wanted)
+        self._done = start + len(ids)
+
+    def _compute(self, part: list[int], position: int, wanted: set[int]) -> None:
+        self._batch.clear()
+        for place, token in enumerate(part):
+            self._batch.add(token, position + place, 0, place in wanted)
+        status = self._api.llama_decode(self._file.context, self._batch.raw)
+        if status != 0:
+            raise UserError(tr("The exported file couldn't be run."),
+                            tr("llama.cpp says: {reason}.", reason=llama_log.last_error() or status),
+                            tr("Export it again."))

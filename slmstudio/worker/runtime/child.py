@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from slmstudio.core import files, i18n
+from slmstudio.core import files, i18n, leftovers
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
@@ -120,11 +119,8 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
         try:
             report(**fields)
         except OSError:  # on a full disk what is half done gives way to the sentence about it
-            for path in map(Path, request.get("half_done", ())):
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
+            for path in request.get("half_done", ()):
+                leftovers.remove_path(Path(path))
             report(**fields)
 
     try:

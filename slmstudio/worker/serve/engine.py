@@ -17,10 +17,9 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.worker.chat import sampler
-from slmstudio.worker.chat.generation import End, Generation, Sampling
+from slmstudio.worker.chat.generation import End, Generation, Sampling, common
 from slmstudio.worker.model import llama_log
-from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, sampler
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
 BATCH_TOKENS = 512
@@ -56,15 +55,6 @@ class _Slot:
     @property
     def prompt(self) -> list[int]:
         return self.generation.prompt if self.generation is not None else []
-
-    def common(self, prompt: list[int]) -> int:
-        """How many tokens of `prompt` need not be read again. The last one must, for its logits."""
-        same = 0
-        for old, new in zip(self.known, prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        return same
 
 
 class Engine:
@@ -186,9 +176,9 @@ class Engine:
         """Give free slots to those that have waited longest; the slot that knows most of the prompt is taken."""
         while self._waiting and (free := [slot for slot in self._slots if slot.generation is None]):
             generation = self._waiting.popleft()
-            slot = max(free, key=lambda each: (each.common(generation.prompt), -each.last_used))
+            slot = max(free, key=lambda each: (common(each.known, generation.prompt), -each.last_used))
             slot.generation, slot.next_token = generation, None
-            same = slot.common(generation.prompt)
+            same = common(slot.known, generation.prompt)
             if same < len(slot.known) and not self._api.llama_memory_seq_rm(self._memory, slot.number, same, -1):
                 self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
                 same = 0  # a recurrent model can't forget only the end
@@ -206,7 +196,7 @@ class Engine:
                 self._model.vocabulary_size, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
                 sampling.presence_penalty))
         seed = RANDOM_SEED if sampling.seed is None else sampling.seed % RANDOM_SEED
-        return sampler.chain(api, first, sampling, seed)
+        return sampler(api, first, sampling, seed)
 
     def _step(self) -> None:
         """Let the model read one batch, and draw a token wherever it has read all there is."""
