@@ -10,7 +10,7 @@ import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
-from slmstudio.core import environment
+from slmstudio.core import program
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def setup(as_json: Json = False) -> int:
 
     With --json each line of stdout is an object: its progress, and last what each step did.
     """
-    command = [*environment.command(), *(["--json"] if as_json else [])]
+    command = [*program.setup_words(), *(["--json"] if as_json else [])]
     if os.name == "nt":
         return subprocess.call(command)
     # The setup may replace the very Python that runs this, so it takes this process's place.

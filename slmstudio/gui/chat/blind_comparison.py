@@ -151,7 +151,7 @@ def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
 
 def room_text(models: list[Path], context_length: int | None) -> str:
     """Whether models fit into memory together. It reads the files' headers, so it belongs off the UI thread."""
-    from slmstudio.core.chat.memory import free_bytes, needed_bytes
+    from slmstudio.core.chat.partners import free_bytes, needed_bytes
     from slmstudio.core.units import format_bytes
 
     needed, free = needed_bytes(models, context_length), free_bytes()

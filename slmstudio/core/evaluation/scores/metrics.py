@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.evaluation.scores import ngrams, patterns
+from slmstudio.core.evaluation.scores.ngrams import rouge_l_of_words
 from slmstudio.core.evaluation.scores.normalise import normalised, same_text, same_words, words
 from slmstudio.core.evaluation.scores.numbers import same_number
-from slmstudio.core.evaluation.scores.rouge import rouge_l_of_words
 from slmstudio.core.files import finite
 from slmstudio.core.i18n import noop
 
