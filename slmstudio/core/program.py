@@ -1,4 +1,4 @@
-"""The program's own commands, as they are typed with this installation."""
+"""The program's own commands, as they are typed with this installation, and how its child processes find it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BOOTSTRAP = ROOT / "packaging" / "bootstrap.py"
 
 
+def search_path(*first: Path) -> str:
+    """PYTHONPATH of a child process: `first`, then what this process was given.
+
+    Relative entries are left out: they would name a folder below the one that the child starts in.
+    """
+    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([*map(str, first), *given]))
+
+
 def command(*words: object) -> str:
     """A command to type: `command("train", path)`. Words are quoted as the system's shell needs it."""
     return quoting.command([*_program(), *map(str, words)])
@@ -27,7 +36,9 @@ def setup_command() -> str:
 
 
 def setup_words() -> list[str]:
-    """The setup's command, in its words. It tries again what is missing, such as the chat engine, and runs outside of the environment that it changes.
+    """The setup's command, in its words.
+
+    It tries again what is missing, such as the chat engine, and runs outside of the environment that it changes.
 
     Raises:
         UserError: the program was put here by other means, as by pip.

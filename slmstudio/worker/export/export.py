@@ -38,7 +38,6 @@ from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.cooling import cooled
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 SPARE_BYTES = 64 * 2**20
 
 
@@ -200,7 +199,7 @@ def _run_converter(job: JobContext, module: str, request: dict[str, Any], target
     if not (converter / "conversion").is_dir():
         raise UserError(tr("The GGUF converter isn't installed."), tr("It isn't in {folder}.", folder=converter),
                         tr("Run setup again: {setup_command}", setup_command=program.setup_command()))
-    child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
+    child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, program.ROOT],
               _file_progress(job, targets))
 
 

@@ -15,10 +15,9 @@ from typing import Any
 
 import psutil
 
-from slmstudio.core import files, i18n, leftovers
+from slmstudio.core import files, i18n, leftovers, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 POLL_SECONDS = 0.1
@@ -50,7 +49,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     # -P: the current folder must not come before the packages.
     process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
                                env={**os.environ, **(environment or {}),
-                                    "PYTHONPATH": processes.search_path(*search)})
+                                    "PYTHONPATH": program.search_path(*search)})
     report: dict[str, Any] = {}
     try:
         while True:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -18,10 +19,6 @@ from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-
-SIZE = (820, 640)
-MARGIN = 40
-"""Pixels of the window that stay to be seen around the dialog."""
 
 
 class DoctorDialog(QDialog):
@@ -40,8 +37,7 @@ class DoctorDialog(QDialog):
         self.area.setAccessibleName(tr("What was found"))
         column_in(self, self.summary, self.progress, self.banner, (self.area, 1), self._buttons(),
                   spacing=theme.SPACE_M, margins=theme.SPACE_L)
-        room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
-        self.resize(QSize(*SIZE).boundedTo(room))
+        resize_within(self, parent, 820, 640)
         self.finished.connect(lambda: self._task.cancel())
 
     def _buttons(self) -> QHBoxLayout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from PySide6.QtCore import QCollator, QSize, Qt, Signal, qVersion
+from PySide6.QtCore import QCollator, Qt, Signal, qVersion
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
@@ -14,16 +14,13 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.terms import TERMS
 from slmstudio.gui.app.header import Logo
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, grid_in, pages_of, row_of
-
-SIZE = (720, 560)
-MARGIN = 40
-"""Pixels of the window that stay visible around the dialog."""
 
 
 class HelpDialog(QDialog):
@@ -44,8 +41,7 @@ class HelpDialog(QDialog):
         self._pages = pages_of(self.words, _keys_page(), AboutPage())
         self.tabs.changed.connect(self._pages.setCurrentIndex)
         column_in(self, self.tabs, (self._pages, 1), self._buttons(), spacing=theme.SPACE_M, margins=theme.SPACE_L)
-        room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
-        self.resize(QSize(*SIZE).boundedTo(room))
+        resize_within(self, parent, 720, 560)
 
     def _buttons(self) -> QHBoxLayout:
         welcome = SecondaryButton(tr("Welcome page"), tr("Show what this machine has and how to begin."),

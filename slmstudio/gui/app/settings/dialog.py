@@ -17,6 +17,7 @@ from slmstudio.gui.app.settings.comfort import ComfortRows
 from slmstudio.gui.app.settings.energy_row import EnergyRow
 from slmstudio.gui.app.settings.language_row import LanguageChoice
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import MARGIN
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -25,8 +26,8 @@ from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
-LEAST_HEIGHT, MARGIN = 240, 40
-"""Pixels that the rows keep at least, and that stay visible of the window around the dialog."""
+LEAST_HEIGHT = 240
+"""Pixels that the rows keep at least."""
 
 
 class SettingsDialog(QDialog):
