@@ -20,7 +20,7 @@ from slmstudio.gui.app.doctor.notice import DoctorNotice
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.app.scrolled_pages import ScrolledPages
 from slmstudio.gui.app.status_bar import StatusBar
-from slmstudio.gui.common import theme
+from slmstudio.gui.common import motion, theme
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
@@ -209,7 +209,7 @@ class MainWindow(QMainWindow):
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
         app, known = cast("QApplication", QApplication.instance()), self.session.settings
         theme.apply(app, known.theme, known.text_size)
-        theme.set_still(app, known.reduce_motion)
+        motion.set_still(app, known.reduce_motion)
         model = self._pages.get("model")
         if model is not None:
             model.refresh()  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from slmstudio.gui.app.desktop.notices import DesktopNotices
 from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings.dialog import SettingsDialog
-from slmstudio.gui.common import followed_job, theme
+from slmstudio.gui.common import followed_job, motion, theme
 from slmstudio.gui.common.session import JobStatus, Notice
 from slmstudio.gui.common.widgets import banner
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -111,8 +111,8 @@ def test_where_nobody_shows_a_notice_the_tray_does(qtbot, qapp):
     asked: list[str] = []
     linux.LinuxDesktop().notify(Notice("Training is finished", "helpdesk"), lambda: asked.append("tray"))
     qtbot.waitUntil(lambda: asked == ["tray"])
-    theme.set_still(qapp, True)
-    theme.set_still(qapp, None)
+    motion.set_still(qapp, True)
+    motion.set_still(qapp, None)
     qtbot.waitUntil(lambda: not theme.THEME.still)
 
 
@@ -214,7 +214,7 @@ def test_settings_apply_at_once_and_are_kept(qtbot, qapp, session):
     found = kept_settings.load()[0]
     assert (found.text_size, found.reduce_motion, found.notifications, found.chat_with) == (150, True, False, "gguf")
     theme.apply(qapp, "light", 100)
-    theme.set_still(qapp, False)
+    motion.set_still(qapp, False)
     bar.setRange(0, 0)
     assert bar.maximum() == 0
     assert Settings.from_dict({"text_size": 900, "chat_with": "x", "reduce_motion": 3}).text_size == 100
