@@ -17,18 +17,16 @@ from slmstudio import __version__
 from slmstudio.cli import (
     chat,
     data,
-    doctor,
     energy,
     estimate,
     evaluate,
     exports,
-    lock,
+    machine,
     models,
     place,
     report,
     runs,
     serve,
-    setup,
     words,
 )
 from slmstudio.cli.output import Json, figure, print_error, print_json, print_next, print_table, say
@@ -47,7 +45,7 @@ app = typer.Typer(
          "Exit status: 0 done; 1 it failed, was cancelled, or a check didn't pass; 2 you have to change something "
          "first.",
 )
-for room in (runs, data, exports, models, estimate, chat, serve, evaluate, report, place, energy, lock, setup, doctor):
+for room in (runs, data, exports, models, estimate, chat, serve, evaluate, report, place, energy, machine):
     app.add_typer(room.app)
 WHEN = ("before", "after")
 
@@ -58,7 +56,7 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] not in (["place"], ["doctor"], ["--version"]) and not set(arguments).intersection(words.HELP):
             home_folder.require()
             home_folder.keep_private(paths.home())
-        return int(words.command(app)(arguments, standalone_mode=False) or 0)
+        return int(words.translate(typer.main.get_command(app))(arguments, standalone_mode=False) or 0)
     except UserError as error:
         print_error(error, as_json)
         return 2

@@ -68,8 +68,10 @@ def evaluate(
     """
     from slmstudio.core.evaluation.request_models import model_at, with_own_name
 
-    found, told = _job_of(run_or_model), TOLD_AFTER
-    if found is None:
+    begun, told = formats.read("job", Path(run_or_model) / jobs.REQUEST), TOLD_AFTER
+    if begun is not None and begun.get("kind") == "evaluate":
+        found = jobs.Job(Path(run_or_model))
+    else:
         told += TOLD_BEFORE
         request, run = _request(run_or_model, exports)
         for name in against or []:
@@ -77,9 +79,14 @@ def evaluate(
         given = {"test_columns": columns, "system": system, "max_new_tokens": max_new_tokens,
                  "precision": precision or _precision(request)}
         request.update({key: value for key, value in given.items() if value is not None})
+        request["seed"] = seed
         if test is not None:
+            request["test"], request["limit"] = str(test.absolute()), None
             request["test_columns"] = columns  # what is known of the run's own file says nothing of another
-        _choose_rows(request, test, limit, seed, benchmark)
+        elif benchmark:
+            request["test"] = request["limit"] = None
+        if limit is not None and not benchmark:
+            request["limit"] = limit
         if benchmark:
             request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,
                                     "shots": shots, "fetch": fetch}
@@ -90,11 +97,6 @@ def evaluate(
     if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):
         llama.need()
     return _carry_out(found, told, as_json)
-
-
-def _job_of(text: str) -> jobs.Job | None:
-    request = formats.read("job", Path(text) / jobs.REQUEST)
-    return jobs.Job(Path(text)) if request is not None and request.get("kind") == "evaluate" else None
 
 
 def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
@@ -118,17 +120,6 @@ def _precision(request: dict[str, Any]) -> str:
         return str(request["precision"])
     gpus, _ = read_gpus()
     return precision_of(request["models"], gpus[0] if gpus else None)
-
-
-def _choose_rows(request: dict[str, Any], test: Path | None, limit: int | None, seed: int,
-                 benchmark: str | None) -> None:
-    if test is not None:
-        request["test"], request["limit"] = str(test.absolute()), None
-    elif benchmark:
-        request["test"] = request["limit"] = None
-    if limit is not None and not benchmark:
-        request["limit"] = limit
-    request["seed"] = seed
 
 
 def _read(path: Path) -> str:
@@ -176,7 +167,10 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
                     "advice": advice.to_dict() if advice else None})
     else:
         print_scores(scores)
-        print_advice(advice)
+        if advice is not None:
+            say(f"\n{advice.headline} {advice.caveat}".rstrip())
+            for each in advice.proposals:
+                say(f"  {each.text}: {each.reason}")
         say("\n" + tr("Saved in {folder}", folder=job.folder))
     return 0
 
@@ -188,13 +182,6 @@ def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:
     request = job.request()
     run = request.get("train_run")
     return advice.of_run(Path(run), scores, request) if run else None
-
-
-def print_advice(advice: Advice | None) -> None:
-    if advice is not None:
-        say(f"\n{advice.headline} {advice.caveat}".rstrip())
-        for each in advice.proposals:
-            say(f"  {each.text}: {each.reason}")
 
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, say
-from slmstudio.cli.progress import Follower
+from slmstudio.cli.progress import carry_out
 from slmstudio.cli.targets import run_or_folder
-from slmstudio.core import files, jobs, llama, program
+from slmstudio.core import files, llama, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
@@ -46,7 +46,7 @@ def export(
                         tr("Give a run folder. To see them: {command}", command=program.command("runs")))
     if chosen:
         llama.need()
-    outcome = _work(new.export(run, [kind.name for kind in (*chosen, *others)], out, importance), "export")
+    outcome = carry_out(new.export(run, [kind.name for kind in (*chosen, *others)], out, importance), "export")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)
     made = outcome.result.get("files", [])
@@ -89,7 +89,7 @@ def parity(
         if not path.exists():
             raise UserError(tr("{path} doesn't exist.", path=path), "", tr("Check the path."))
     llama.need()
-    outcome = _work(new.parity(run, gguf), "parity")
+    outcome = carry_out(new.parity(run, gguf), "parity")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
         return outcome.exit_status
@@ -103,12 +103,6 @@ def parity(
     for failure in result["failures"]:
         say(tr("error: {text}", text=failure), file=sys.stderr)
     return 0 if result["passed"] else 1
-
-
-def _work(job: jobs.Job, kind: str) -> jobs.Outcome:
-    job.start()
-    with Follower() as follower:
-        return follower.follow(job, kind)
 
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from slmstudio.cli.output import print_error, say, warning
@@ -14,7 +14,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.report.text import visible
-from slmstudio.core.run.launch import told
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import format_about, format_energy
 
@@ -134,7 +133,7 @@ class Follower:
             self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
                          steps=ntr("{n:,} step", "{n:,} steps", self._total_steps)), always=True)
         elif kind == "machines":
-            self._say(told.sentence(event), always=True)
+            self._say(machines_text(event), always=True)
         elif kind == "suspended":
             self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
 
@@ -187,6 +186,14 @@ class Follower:
             self._progress.console.print(visible(line), markup=False, emoji=False)
 
 
+def carry_out(job: jobs.Job, phase: str, stopping: str = "", command: str = "stop") -> jobs.Outcome:
+    """Start a job, and follow it to its end. Arguments as of `Follower`."""
+    since = time.time()
+    job.start()
+    with Follower(since, stopping=stopping, command=command) as follower:
+        return follower.follow(job, phase)
+
+
 def _count(event: dict[str, Any], name: str) -> int:
     """Raises ValueError: it isn't a number."""
     value = number(event, name)
@@ -208,3 +215,20 @@ def _loss(event: dict[str, Any], name: str, digits: int) -> str:
 def _short(text: str, most: int = 70) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def machines_text(event: Mapping[str, Any]) -> str:
+    """The machines that a run waits for, of a `machines` event.
+
+    >>> machines_text({"joined": 2, "wanted": 3, "machines": [{"host": "desk", "state": "joined", "message": ""}]})
+    '2 of 3 machines are there: this one and desk.'
+    """
+    there = [str(each["host"]) for each in event["machines"] if each["state"] == "joined"]
+    names = (tr("this one") if not there else tr("this one and {host}", host=there[0]) if len(there) == 1 else
+             tr("this one, {hosts}", hosts=", ".join(there)))
+    said = [ntr("{n} of {wanted} machines is there: {names}.", "{n} of {wanted} machines are there: {names}.",
+                event["joined"], wanted=event["wanted"], names=names)]
+    said += [" ".join((tr("{host} can't take part.", host=each["host"]), each["message"])) for each in event["machines"]
+             if each["state"] == "refused"]
+    said += [tr("{host} left again.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
+    return " ".join(said)

@@ -51,17 +51,11 @@ class _Context(typer.Context):
         return super().make_formatter()
 
 
-def command(app: typer.Typer) -> Any:
-    """The command that an app makes, with its help in the language that is spoken.
+def translate(one: Any) -> Any:
+    """A command that typer has made, with its help, and that of those below it, in the language that is spoken.
 
     Docstrings of commands and `help=` of options are messages as they stand; `packaging/translations.py` finds them.
     """
-    whole = typer.main.get_command(app)
-    _translate(whole)
-    return whole
-
-
-def _translate(one: Any) -> None:
     one.context_class = _Context
     if one.help:  # in lines as long as the terminal's, and not as the source's
         one.help = re.sub(r"(?<!\n)\n(?!\n)", " ", tr(one.help))
@@ -73,7 +67,8 @@ def _translate(one: Any) -> None:
         if getattr(param, "help", None):
             param.help = tr(param.help)
     for below in getattr(one, "commands", {}).values():
-        _translate(below)
+        translate(below)
+    return one
 
 
 def usage_error(error: Any) -> UserError:
@@ -94,20 +89,15 @@ def _sentence(error: Any) -> str:
         close = ", ".join(error.possibilities or ())
         return f"{what} {tr('Did you mean: {names}?', names=close)}" if close else what
     if kind == "MissingParameter" and name:
-        names = [each.get_error_hint() for each in _missing(error)]
+        # What was given is read first, so whatever has no value yet when the first one is missed wasn't given.
+        values = error.ctx.params
+        names = [each.get_error_hint() for each in error.ctx.command.params
+                 if each.required and each.value_is_missing(values.get(each.name))]
         return tr("{name} is missing.", name=name) if len(names) == 1 else tr(
             "These are missing: {names}.", names=", ".join(names))
     if kind == "BadParameter" and name:
         return tr("{name} can't be used: {why}.", name=name, why=str(error.message).rstrip("."))
     return str(error.format_message())
-
-
-def _missing(error: Any) -> list[Any]:
-    """All options and arguments that a command needs and hasn't got. What was given is read first, so whatever has no
-    value yet when the first one is missed wasn't given."""
-    values = error.ctx.params
-    return [each for each in error.ctx.command.params
-            if each.required and each.value_is_missing(values.get(each.name))]
 
 
 def show(error: Any, as_json: bool) -> None:

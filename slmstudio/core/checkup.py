@@ -14,8 +14,8 @@ from typing import Any
 from slmstudio.core import home_folder, llama, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.doctor import gather, line, packages, share
-from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Facts
+from slmstudio.core.hardware.doctor.gather import examine
 from slmstudio.core.hardware.doctor.line import Line
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,26 @@ def remove(folder: Path, request: dict[str, Any], pid: int) -> None:
         return
     _end_children(folder)
     for path in find(request, pid):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_path(path)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file or a folder, as far as that can be done."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def remove_dead(found: Iterable[Path]) -> None:
+    """Remove what processes that are gone have left, of paths that are named as here."""
+    import psutil
+
+    for path in found:
+        pid = path.name.removesuffix(".partial").removeprefix(FETCH).rpartition(".")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            remove_path(path)
 
 
 def _is_used(pid: int) -> bool:

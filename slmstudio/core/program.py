@@ -1,4 +1,4 @@
-"""The program's own commands, as they are typed with this installation."""
+"""The program's own commands, as they are typed with this installation, and how its child processes find it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import os
 import sys
 from pathlib import Path
 
-from slmstudio.core import environment, files, quoting
+from slmstudio.core import files, quoting
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BOOTSTRAP = ROOT / "packaging" / "bootstrap.py"
+
+
+def search_path(*first: Path) -> str:
+    """PYTHONPATH of a child process: `first`, then what this process was given.
+
+    Relative entries are left out: they would name a folder below the one that the child starts in.
+    """
+    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([*map(str, first), *given]))
 
 
 def command(*words: object) -> str:
@@ -18,9 +30,25 @@ def command(*words: object) -> str:
 
 def setup_command() -> str:
     """What sets up what is missing; packaging/bootstrap.py's `how_to_set_up` says the same, from inside a checkout."""
-    if _how() or not environment.BOOTSTRAP.is_file():
+    if _how() or not BOOTSTRAP.is_file():
         return command("setup")
-    return quoting.command(environment.command())
+    return quoting.command(setup_words())
+
+
+def setup_words() -> list[str]:
+    """The setup's command, in its words.
+
+    It tries again what is missing, such as the chat engine, and runs outside of the environment that it changes.
+
+    Raises:
+        UserError: the program was put here by other means, as by pip.
+    """
+    if not BOOTSTRAP.is_file():
+        raise UserError(tr("This copy of SLM Studio can't set itself up."),
+                        tr("Its setup ({file}) is missing: the program wasn't installed by its own installer.",
+                           file=BOOTSTRAP),
+                        tr("Use the installer, the package or a checkout, or install what is missing with pip."))
+    return [getattr(sys, "_base_executable", sys.executable), str(BOOTSTRAP), "setup"]
 
 
 def _program() -> list[str]:

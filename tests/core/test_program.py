@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core import environment, program
+from slmstudio.core import program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the shell's quoting is POSIX's here")
@@ -55,7 +55,7 @@ def test_of_a_checkout(script):
 
 def test_where_there_is_no_command(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(environment, "BOOTSTRAP", tmp_path / "bootstrap.py")
+    monkeypatch.setattr(program, "BOOTSTRAP", tmp_path / "bootstrap.py")
     assert shlex.split(program.command("runs")) == [sys.executable, "-P", "-m", "slmstudio", "runs"]
     assert program.setup_command() == program.command("setup")
 

@@ -10,7 +10,7 @@ import bootstrap
 import pytest
 
 from slmstudio.cli import commands
-from slmstudio.core import environment
+from slmstudio.core import program
 from slmstudio.core.errors import UserError
 
 
@@ -28,10 +28,10 @@ def test_the_terminal_becomes_the_setup(studio_home, monkeypatch, words):
     monkeypatch.setattr(os, "execv", lambda path, command: became.append((path, command)))
     commands.main(["setup", *words])
     (path, command), = became
-    assert path == command[0] and command == [*environment.command(), *words]
+    assert path == command[0] and command == [*program.setup_words(), *words]
 
 
 def test_a_copy_without_the_set_up_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "BOOTSTRAP", tmp_path / "bootstrap.py")
+    monkeypatch.setattr(program, "BOOTSTRAP", tmp_path / "bootstrap.py")
     with pytest.raises(UserError, match="can't set itself up"):
-        environment.command()
+        program.setup_words()

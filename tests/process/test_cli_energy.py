@@ -13,14 +13,14 @@ from slmstudio.cli.progress import Follower
 from slmstudio.core import jobs, settings
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import place
+from slmstudio.core.run.energy import tariff
 
 KWH = 3.6e6
 
 
 @pytest.fixture(autouse=True)
 def india(studio_home, monkeypatch):
-    monkeypatch.setattr(place, "country", lambda: "IN")
+    monkeypatch.setattr(tariff, "country_here", lambda: "IN")
 
 
 def test_a_price_is_remembered_and_forgotten(capsys):
@@ -35,13 +35,13 @@ def test_a_price_is_remembered_and_forgotten(capsys):
 
 def test_a_price_stays_in_its_currency(capsys, monkeypatch):
     assert told(capsys, "energy", "--price", 9)["tariff"]["currency"] == "INR"
-    monkeypatch.setattr(place, "country", lambda: "DE")
+    monkeypatch.setattr(tariff, "country_here", lambda: "DE")
     found = told(capsys, "energy")["tariff"]
     assert (found["price_per_kwh"], found["currency"], found["grams_per_kwh"]) == (9, "INR", 381.0)
 
 
 def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
-    monkeypatch.setattr(place, "country", lambda: "")
+    monkeypatch.setattr(tariff, "country_here", lambda: "")
     assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
     said = capsys.readouterr().err
     for words in ("-2 isn't a number of 0 or more", "nan isn't a number of 0 or more", "rupee isn't a currency"):
@@ -73,7 +73,7 @@ def test_the_list_of_runs_has_it(tmp_path, capsys):
 
 
 def test_without_a_price_it_says_how_to_set_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(place, "country", lambda: "")
+    monkeypatch.setattr(tariff, "country_here", lambda: "")
     assert commands.main(["energy", str(finished(tmp_path).folder)]) == 0
     said = capsys.readouterr().out
     assert "Cost: not known" in said and "energy --price PRICE --currency CURRENCY" in said

@@ -30,7 +30,7 @@ def test_for_people_by_a_part_of_the_name(studio_home, capsys):
 
 
 def test_a_default_is_written_as_it_is_typed(studio_home, capsys):
-    from slmstudio.cli.runs.fields import _typed
+    from slmstudio.cli.runs.plan import _typed
 
     for name in FIELDS.keys() - {"name", "model", "train_file"}:
         assert planner.overrides({name: _typed(default_of(name))}) == {name: default_of(name)}, name

@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, program
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
@@ -107,13 +107,14 @@ def test_nor_when_python_is_called_by_hand(start, planted, studio_home, tmp_path
 def test_a_relative_entry_of_pythonpath_is_no_folder_of_the_child(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", "lib", str(tmp_path)]))
     assert processes.worker_environment()["PYTHONPATH"].split(os.pathsep) == [str(ROOT), str(tmp_path)]
-    assert processes.search_path() == str(tmp_path)
+    assert program.search_path() == str(tmp_path)
 
 
 EVERY_HELP = """
 import sys
 import typer
 from slmstudio.cli import commands
+
 
 def names(group, *before):
     for name, command in group.commands.items():

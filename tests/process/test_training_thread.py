@@ -15,7 +15,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.training.run.training_thread import TrainingThread
+from slmstudio.gui.training.run.followed import TrainingThread
 
 pytestmark = pytest.mark.usefixtures("garbage_stays_here")
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from slmstudio.cli.models import get, import_, listing, token, vet
+from slmstudio.cli.models import get, import_, listing, vet
 from slmstudio.cli.words import Group
 
 app = typer.Typer(name="models", cls=Group, no_args_is_help=False,
@@ -11,5 +11,5 @@ app.callback(invoke_without_command=True)(listing.models)
 app.command("list")(listing.list_)
 app.command()(get.get)
 app.command("import")(import_.import_)
-app.command()(token.token)
+app.command()(get.token)
 app.command()(vet.vet)

@@ -1,15 +1,14 @@
-"""`models get`: a base model from the hub."""
+"""`models get` and `models token`: a base model from the hub, and what opens gated ones."""
 
 from __future__ import annotations
 
 import sys
-import time
 from typing import Annotated, Any
 
 import typer
 
 from slmstudio.cli.output import Json, print_error, print_json, print_table, say
-from slmstudio.cli.progress import Follower
+from slmstudio.cli.progress import carry_out
 from slmstudio.core import jobs, program, units
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
@@ -37,12 +36,9 @@ def get(
     if "/" not in name:
         name, revision = named.repo, revision or named.revision
     endpoints.current(endpoint)
-    since = time.time()
     with os_errors_as(tr("Could not start the download.")):
         job = new.download(name, revision, endpoint)
-    job.start()
-    with Follower(since, stopping=tr("Pausing: what was downloaded is kept."), command="pause") as follower:
-        outcome = follower.follow(job, "models get")
+    outcome = carry_out(job, "models get", tr("Pausing: what was downloaded is kept."), "pause")
     again = program.command("models", "get", name, *(("--revision", revision) if revision else ()),
                             *(("--endpoint", endpoint) if endpoint else ()))
     return _report(outcome, named.repo, again, as_json)
@@ -97,3 +93,44 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _share(done: int, total: int | None) -> str:
     return tr("{done} of {total}", done=units.format_bytes(done), total=units.format_bytes(total))
+
+
+def token(
+    set_: Annotated[bool, typer.Option("--set", help="Ask for a token, or read it from stdin, and keep it.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the token that is kept.")] = False,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, if it isn't the usual one.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show whether there is a token for gated models, save one, or remove it. It is never shown.
+
+    It is kept in the system's keyring, or, without one, in a file that only you can read.
+    """
+    from slmstudio.core.model.hub import endpoint as endpoints
+    from slmstudio.core.model.hub import token as tokens
+
+    hub = endpoints.current(endpoint)
+    if set_ and remove:
+        raise UserError(tr("--set and --remove can't be used together."), "", tr("Give --set or --remove."))
+    if set_:
+        tokens.save(hub, _asked())
+    removed = tokens.remove(hub) if remove else None
+    found = tokens.find(hub)
+    where = found.where if found else None
+    if as_json:
+        print_json({"endpoint": hub, "token": found is not None, "where": where, "removed": removed})
+        return 0
+    if removed is not None:
+        say(tr("The token was removed.") if removed else tr("There was no token to remove."))
+    if found is not None:
+        say(tr("There is a token for {hub} in {place}.", hub=hub, place=tr(tokens.PLACES[found.where])))
+    elif removed is None:
+        say(tr("There's no token for {hub}. Add one with: {command}", hub=hub,
+               command=program.command("models", "token", "--set")))
+    return 0
+
+
+def _asked() -> str:
+    """The token: typed without being shown, or the first line of stdin."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(tr("Token"), hide_input=True, err=True))
+    return sys.stdin.readline()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.output import Json, print_error, print_json, print_next, print_table, print_warning, say
-from slmstudio.cli.progress import Follower
+from slmstudio.cli.progress import carry_out
 from slmstudio.core import jobs, paths, program, settings, units
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
@@ -85,9 +85,7 @@ def _do(job: jobs.Job, kind: str, told: dict[str, Any], as_json: bool) -> int:
     """Follow a job that makes a model's folder, and say what the model is."""
     from slmstudio.core.model.vetting import vet
 
-    job.start()
-    with Follower(stopping=tr("Cancelling: nothing half done is kept.")) as follower:
-        outcome = follower.follow(job, tr("import"))
+    outcome = carry_out(job, tr("import"), tr("Cancelling: nothing half done is kept."))
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
         return outcome.exit_status

@@ -2,8 +2,8 @@
 
 import typer
 
-from slmstudio.cli.runs import existing, fields, listing, plan, queue, train
+from slmstudio.cli.runs import existing, listing, plan, queue, train
 
 app = typer.Typer()
-for commands in (plan, fields, train, existing, queue, listing):
+for commands in (plan, train, existing, queue, listing):
     app.add_typer(commands.app)

@@ -1,7 +1,8 @@
-"""Commands before a run: propose its configuration, and measure what it takes."""
+"""Commands before a run: propose its configuration, list what can be set in it, and measure what it takes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +10,11 @@ import typer
 
 from slmstudio.cli import energy, problems
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
-from slmstudio.cli.output import Json, print_json, print_table, print_warning, say
-from slmstudio.cli.progress import Follower
+from slmstudio.cli.output import Json, print_json, print_next, print_table, print_warning, say
+from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import Set, spare
 from slmstudio.core import program
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
@@ -100,9 +102,7 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
     config.check()
     with os_errors_as(tr("Could not start the fit check.")):
         job = new.fit_check(config.to_dict())
-    job.start()
-    with Follower(stopping=tr("Cancelling the fit check.")) as follower:
-        outcome = follower.follow(job, tr("fit check"))
+    outcome = carry_out(job, tr("fit check"), tr("Cancelling the fit check."))
     result = fit_result.of_job(job, outcome)
     if as_json:
         print_json(result)
@@ -148,3 +148,39 @@ def told(outlook: Outlook) -> str:
     if best.measured is None and outlook.fits == "no":
         said.append(tr("That doesn't fit, but you can start it anyway."))
     return " ".join(said)
+
+
+@app.command()
+def fields(
+    text: Annotated[str, typer.Argument(metavar="[TEXT]", help="Only fields with this in their name.")] = "",
+    as_json: Json = False,
+) -> int:
+    """List the fields of a run, which --set changes: what each does, and its value where no plan decides it."""
+    from dataclasses import asdict
+
+    from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
+
+    found = {name: about for name, about in FIELDS.items()
+             if any(text.lower() in word for word in (name, *about.aliases))}
+    if not found:
+        raise UserError(tr("No field has “{text}” in its name.", text=text), "",
+                        tr("To see them all: {command}", command=program.command("fields")))
+    defaults = RunConfig(name="", model="", train_file="").to_dict()
+    if as_json:
+        print_json({"fields": [
+            {"name": name, "aliases": list(about.aliases), "group": about.group, "label": about.label,
+             "help": about.help, "default": defaults[name], "kind": type(about.kind).__name__.lower(),
+             **asdict(about.kind)} for name, about in found.items()]})
+        return 0
+    for group, names in in_groups().items():
+        if rows := [(name, _typed(defaults[name]), found[name].help) for name in names if name in found]:
+            print_table(group, rows, (tr("Field"), tr("Default"), tr("What it does")))
+    print_next(program.command("plan", "--model", "M", "--data", "FILE", "--set", "FIELD=VALUE", "--out", "RUN.json"))
+    return 0
+
+
+def _typed(value: Any) -> str:
+    """As --set takes it."""
+    if value in (None, []):
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

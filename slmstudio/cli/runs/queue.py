@@ -50,17 +50,22 @@ def list_(as_json: Json = False) -> int:
     found = queue.entries()
     if as_json:
         print_json({"queue": [entry.to_dict() for entry in found]})
-    elif found:
-        print_table(tr("Queue"), [(entry.folder.name, outcome_word(entry.state)) for entry in found],
-                    (tr("Run"), tr("State")))
+    else:
+        _show([(entry.folder.name, entry.state) for entry in found], tr("State"))
+    return 0
+
+
+def _show(runs: list[tuple[str, str]], heading: str) -> None:
+    """Names of runs and how each is."""
+    if runs:
+        print_table(tr("Queue"), [(name, outcome_word(state)) for name, state in runs], (tr("Run"), heading))
     else:
         say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
-    return 0
 
 
 @app.command("move")
 def move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
-               as_json: Json = False) -> int:
+         as_json: Json = False) -> int:
     """Move a run to another place in the queue."""
     from slmstudio.core.run import queue
 
@@ -113,11 +118,8 @@ def run_all(as_json: Json = False) -> int:
     waiting = [str(entry.folder) for entry in left if entry.state == "waiting"]
     if as_json:
         print_json({"runs": ended, "waiting": waiting})
-    elif ended:
-        print_table(tr("Queue"), [(Path(run["run_dir"]).name, outcome_word(run["outcome"])) for run in ended],
-                    (tr("Run"), tr("Outcome")))
     else:
-        say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
+        _show([(Path(run["run_dir"]).name, run["outcome"]) for run in ended], tr("Outcome"))
     return 0 if all(run["outcome"] in ("finished", "stopped", "paused") for run in ended) else 1
 
 

@@ -12,7 +12,7 @@ import typer
 
 from slmstudio.cli import energy
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_table, say
-from slmstudio.cli.progress import Follower
+from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import RunOrFile, Set
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
@@ -171,10 +171,7 @@ def join(
         raise UserError(tr("{address} isn't an address with a port.", address=address), "",
                         tr("Write it as the first machine shows it: HOST:PORT."))
     job = new.join(host.strip("[]"), int(port), id_, model)
-    since = time.time()
-    job.start()
-    with Follower(since, stopping=tr("This machine is leaving the run."), command="cancel") as follower:
-        outcome = follower.follow(job, "join")
+    outcome = carry_out(job, "join", tr("This machine is leaving the run."), "cancel")
     return _report_outcome(outcome, as_json, {"folder": str(job.folder)})
 
 

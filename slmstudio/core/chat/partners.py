@@ -4,10 +4,11 @@ opens and the server serves for a place or a name that was typed."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from slmstudio.core import jobs, llama, program
-from slmstudio.core.chat import memory
+from slmstudio.core import files, jobs, llama, program
+from slmstudio.core.chat.gpu_layers import cache_bytes, compute_bytes, read_shape
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
@@ -43,7 +44,7 @@ def of_run(run: Path, unfinished: bool = False) -> list[Path]:
     except UserError:
         return [tuned]  # the base was moved or deleted; the worker says so where it needs it
     each = weights * (BYTES_IN_4_BITS if config.method == "qlora" else BYTES_PER_WEIGHT) * ROOM
-    return [tuned, base] if each + weights * BYTES_PER_WEIGHT * ROOM < memory.free_bytes() else [tuned]
+    return [tuned, base] if each + weights * BYTES_PER_WEIGHT * ROOM < free_bytes() else [tuned]
 
 
 def of_text(text: str) -> list[Path]:
@@ -107,3 +108,34 @@ def _finished() -> list[tuple[str, Path, Path]]:
     found = [(str(request.get("name") or run.name), run, Path(str(request.get("model") or "")))
              for run, request in run_folder.requests() if run_folder.result_folder(run) is not None]
     return sorted(found, key=lambda each: (each[1] / jobs.RUN).stat().st_mtime, reverse=True)
+
+
+USUAL_CONTEXT = 4096
+"""Tokens, where nobody chose a context length."""
+
+
+def needed_bytes(models: Sequence[Path], context_length: int | None) -> int:
+    """What models take together: GGUF files, each with a cache of its own, and folders of models and runs.
+
+    Raises:
+        UserError: a file isn't a complete GGUF file, or a folder holds no model.
+    """
+    length = context_length or USUAL_CONTEXT
+    shapes = [read_shape(path) for path in models if path.suffix.lower() == ".gguf"]
+    folders = [path for path in models if path.suffix.lower() != ".gguf"]
+    return sum(map(_folder_bytes, folders)) + sum(
+        shape.file_bytes + cache_bytes(shape, length) + compute_bytes(shape, length) for shape in shapes)
+
+
+def _folder_bytes(folder: Path) -> int:
+    """What the weights of a model folder, or those that a run learned on, take in fp32."""
+    request = files.read_json(folder / jobs.RUN) if (folder / jobs.RUN).is_file() else None
+    return read_model(Path(request["model"]) if request and request.get("model") else folder).parameters * 4
+
+
+def free_bytes() -> int:
+    """Memory that programs can get now without swapping; models that are loaded already count as free, since the
+    system can read their files again."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)

@@ -11,7 +11,6 @@ from slmstudio.core import llama
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.evaluation.context_check import SHOWN, Reader, check_context, check_system
-from slmstudio.core.evaluation.few_shot import too_few
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
 from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
@@ -217,3 +216,28 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
     _check_model(judge, "judge", problems)
     if not isinstance(judge.get("rubric"), str) or not judge["rubric"].strip():
         problems.append(Problem(tr("the rubric is empty; it says what a good answer is."), field="judge"))
+
+
+def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
+    """Why a benchmark can't show this many examples before each question, and what can be done; None where it can.
+
+    Args:
+        examples: how many a subject has, besides its questions: with its own questions as examples, a model would be
+            shown what it is asked.
+    """
+    short = {subject: count for subject, count in examples.items() if count < shots}
+    if not short:
+        return None
+    subject = min(short, key=lambda each: (short[each], each))
+    least = short[subject]
+    why = [tr("{shots:,} examples are needed before each question, and {subject} has only {least:,} besides its "
+              "questions.", shots=shots, subject=subject, least=least) if least else
+           tr("Each question needs {shots:,} examples before it, and {subject} has only questions.",
+              shots=shots, subject=subject)]
+    if len(short) > 1:
+        why.append(ntr("{n:,} more subject has too few.", "{n:,} more subjects have too few.", len(short) - 1))
+    remedy = (tr("Ask with {least:,} or fewer (--shots {least}), or add examples to the data: in a folder like MMLU's, "
+                 "rows of a dev file.", least=least) if least else
+              tr("Ask without examples (--shots 0), or add examples to the data: in a folder like MMLU's, rows of a "
+                 "dev file."))
+    return " ".join(why), remedy

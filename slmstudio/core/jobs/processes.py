@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import program
+
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 """Large pages where the system offers them; blocks of up to 32 MiB, the most that glibc takes here, and 4 GiB of free
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
@@ -26,15 +28,6 @@ def worker_command() -> list[str]:
     return command
 
 
-def search_path(*first: Path) -> str:
-    """PYTHONPATH of a child process: `first`, then what this process was given.
-
-    Relative entries are left out: they would name a folder below the one that the child starts in.
-    """
-    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return os.pathsep.join(dict.fromkeys([*map(str, first), *given]))
-
-
 def worker_environment(kind: str = "") -> dict[str, str]:
     """The environment of a worker: offline, silent, and able to find this package from any folder.
 
@@ -50,7 +43,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", limit)} if limit else {}
     return {
         **os.environ,
-        "PYTHONPATH": search_path(Path(__file__).resolve().parents[3]),
+        "PYTHONPATH": program.search_path(program.ROOT),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
         # Threads that wait must not spin: on a machine that does other work too, spinning costs most of the speed.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
@@ -23,6 +24,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.foreign.child_process import limit
 
 MEMORY, PER_BYTE_OF_TOKENIZER, PER_BYTE_OF_REQUEST = 512 * 2**20, 20, 250
 """Bytes of addresses."""
@@ -46,24 +48,13 @@ def main() -> None:
 
 def _limit(request: dict[str, Any], size: int) -> None:
     """Bound what answering this request may take."""
-    try:
-        import resource
-    except ImportError:
-        return  # on Windows
+    global _largest
     held = 0
     with contextlib.suppress(OSError):
         held = (Path(request["folder"]) / "tokenizer.json").stat().st_size if "folder" in request else 0
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + SECONDS + size // BYTES_PER_SECOND \
-        + held // TOKENIZER_BYTES_PER_SECOND
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if sys.platform == "linux":
-        global _largest
-        _largest = max(_largest, held)
-        memory = MEMORY + _KEPT * PER_BYTE_OF_TOKENIZER * _largest + PER_BYTE_OF_REQUEST * size
-        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+    _largest = max(_largest, held)
+    limit(int(time.process_time()) + SECONDS + size // BYTES_PER_SECOND + held // TOKENIZER_BYTES_PER_SECOND,
+          MEMORY + _KEPT * PER_BYTE_OF_TOKENIZER * _largest + PER_BYTE_OF_REQUEST * size)
 
 
 _KEPT = 2

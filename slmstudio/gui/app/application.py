@@ -21,7 +21,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common import motion, tasks, theme
 from slmstudio.gui.common.session import Session
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     from slmstudio.gui.app.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
-    theme.set_still(app, session.settings.reduce_motion)
+    motion.set_still(app, session.settings.reduce_motion)
     Sensors(session, window.header, window)
     _watch(window)
     if session.settings.datasets:

@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QWidget
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent
+from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
 from slmstudio.gui.app.doctor.notice import DoctorNotice
 from slmstudio.gui.app.header import Header
+from slmstudio.gui.app.scrolled_pages import ScrolledPages
 from slmstudio.gui.app.status_bar import StatusBar
-from slmstudio.gui.common import theme
+from slmstudio.gui.common import motion, theme
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
@@ -37,33 +38,6 @@ TEXT_STEP = 10
 """Percent by which a key makes text larger or smaller."""
 LEAST_SIZE = (640, 360)
 """In device-independent pixels: a screen of 1280×720 at 200%."""
-
-
-class _Room(QWidget):
-    """What is scrolled: the pages, which fill it. It asks for no more room than the open one needs at least.
-
-    It has no layout, because with one it would be as high as wrapped text would like to be.
-    """
-
-    def __init__(self, pages: QStackedWidget):
-        super().__init__()
-        self.setProperty("plain", True)
-        self._pages = pages
-        pages.setParent(self)
-        pages.currentChanged.connect(self.updateGeometry)
-
-    def minimumSizeHint(self) -> QSize:
-        page = self._pages.currentWidget()
-        return page.minimumSizeHint() if page is not None else QSize()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._pages.resize(event.size())
-
-    def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().event(event)
 
 
 class MainWindow(QMainWindow):
@@ -108,18 +82,10 @@ class MainWindow(QMainWindow):
     def _lay_out(self, status: StatusBar) -> None:
         page = QWidget()
         page.setObjectName("page")
-        column_in(page, self.header, self.banner, self.notice, (self._scrolled(), 1), status, spacing=0)
+        column_in(page, self.header, self.banner, self.notice, (ScrolledPages(self._stack), 1), status, spacing=0)
         self.status = status
         self.setCentralWidget(page)
         page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them
-
-    def _scrolled(self) -> QScrollArea:
-        """The pages, scrolled where the screen is too small for the open one."""
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(_Room(self._stack))
-        return area
 
     def _add_shortcuts(self) -> None:
         for number, tab in enumerate(TABS, 1):
@@ -243,7 +209,7 @@ class MainWindow(QMainWindow):
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
         app, known = cast("QApplication", QApplication.instance()), self.session.settings
         theme.apply(app, known.theme, known.text_size)
-        theme.set_still(app, known.reduce_motion)
+        motion.set_still(app, known.reduce_motion)
         model = self._pages.get("model")
         if model is not None:
             model.refresh()  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.vote_bar import VoteBar, place_name, score_text
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.votes.texts import verdict_text
+from slmstudio.gui.votes.dialog import verdict_text
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.tally import Tally
@@ -151,7 +151,7 @@ def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
 
 def room_text(models: list[Path], context_length: int | None) -> str:
     """Whether models fit into memory together. It reads the files' headers, so it belongs off the UI thread."""
-    from slmstudio.core.chat.memory import free_bytes, needed_bytes
+    from slmstudio.core.chat.partners import free_bytes, needed_bytes
     from slmstudio.core.units import format_bytes
 
     needed, free = needed_bytes(models, context_length), free_bytes()

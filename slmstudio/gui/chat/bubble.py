@@ -1,16 +1,17 @@
-"""One message of a conversation, and what can be done to it."""
+"""One message of a conversation, its figures in words, and what can be done to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Stream
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
@@ -171,3 +172,18 @@ class ChatBubble(QWidget):
         for widget in (self.frame, *self.frame.findChildren(QWidget)):
             theme.restyle(widget)
         self.frame.setToolTip(tr("The context is full, so the model no longer sees this message.") if dropped else "")
+
+
+def figures_text(figures: dict[str, Any]) -> str:
+    """How fast an answer came and why it ended: "41 tokens/s · first token 0.2 s · stopped"."""
+    parts = []
+    if figures.get("tokens_per_second") is not None:
+        parts.append(ntr("{n:,} token/s", "{n:,} tokens/s", round(figures["tokens_per_second"])))
+    if figures.get("seconds_to_first_token") is not None:
+        parts.append(tr("first token {time:.1f} s", time=figures['seconds_to_first_token']))
+    reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}
+    if figures.get("reason") in reasons:
+        parts.append(reasons[figures["reason"]])
+    if figures.get("strength"):
+        parts.append(tr("adapter {percent}%", percent=round(100 * figures["strength"])))
+    return " · ".join(parts)

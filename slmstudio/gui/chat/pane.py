@@ -12,9 +12,9 @@ from PySide6.QtWidgets import QFrame
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.gui.chat.bubble import figures_text
 from slmstudio.gui.chat.bubbles import ChatBubbles
 from slmstudio.gui.chat.chat_thread import ChatThread
-from slmstudio.gui.chat.texts import figures_text
 from slmstudio.gui.chat.waiting import ChatWaiting
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded

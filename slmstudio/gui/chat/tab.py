@@ -10,12 +10,11 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
-from slmstudio.core.chat.conversation import Conversation, Lane
+from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
-from slmstudio.gui.chat.compare_buttons import CompareButtons
-from slmstudio.gui.chat.lanes import ChatLane, ChatLanes
+from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
 from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput
@@ -54,7 +53,6 @@ class ChatTab(TakesFiles, QWidget):
         self.chat = OpenChat(lambda: [pane.lane for pane in self.lanes.panes()], self.settings.to_dict, self)
         self.talk = Talk(self.lanes, self.input, self.settings, self.comparison, self.chat, self)
         self._models: list[tuple[str, Path]] = []
-        self._make_header()
         self._lay_out()
         self._connect()
         self._set_count(1)
@@ -69,13 +67,11 @@ class ChatTab(TakesFiles, QWidget):
     def choices(self) -> list[ModelChoice]:
         return [lane.choice for lane in self.lanes.lanes]
 
-    def _make_header(self) -> None:
+    def _lay_out(self) -> None:
         self.compare = CompareButtons()
         self.save = SecondaryButton(tr("Save…"),
                                     tr("Save the conversation as JSON, to open it again, and as Markdown, to read it."),
                                     "small", name="save_chat")
-
-    def _lay_out(self) -> None:
         self.middle = Card(tr("Chat"))
         fill(self.middle.header, self.compare, self.save)
         fill(self.middle.body, self.banner, self.opening, (self.lanes, 1), self.votes, self.correct, self.input)
@@ -274,17 +270,14 @@ class ChatTab(TakesFiles, QWidget):
         self.settings.from_dict(found.settings)
         self._set_count(len(found.lanes))
         self.correct.close_panel()
-        for pane, lane in zip(self.panes, found.lanes, strict=False):
-            self._show_lane(pane, lane)
+        for number, (pane, lane) in enumerate(zip(self.panes, found.lanes, strict=False)):
+            loaded = pane.lane.model == lane.model and pane.state == "ready"
+            pane.show_lane(lane)
+            if lane.model and not loaded:
+                self._load(number, Path(lane.model))
         self.saved.select(self.chat.file)
         self._show_state()
         self.input.recount()
-
-    def _show_lane(self, pane: ChatPane, lane: Lane) -> None:
-        loaded = pane.lane.model == lane.model and pane.state == "ready"
-        pane.show_lane(lane)
-        if lane.model and not loaded:
-            self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:
         choose_file(self, tr("Save the conversation"), "", tr("Conversation (*.json)"), self.chat.export)

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+
+MARGIN = 40
+"""Pixels of a window that stay visible around a dialog."""
+
+
+def resize_within(dialog: QDialog, parent: QWidget | None, width: int, height: int) -> None:
+    """Make a dialog this large, or as large as its window leaves room for."""
+    size = QSize(width, height)
+    dialog.resize(size if parent is None else size.boundedTo(parent.size() - QSize(MARGIN, MARGIN)))
 
 
 def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kinds: str = "", *,

@@ -1,5 +1,5 @@
 """The job that a view follows, as state that the view binds to: what has happened to it, and its line in the status
-bar."""
+bar, and the notice of its end, whichever tab the user looks at then."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.job_thread import JobThread
-from slmstudio.gui.common.session import JobStatus, Session
+from slmstudio.gui.common.session import JobStatus, Notice, Session
 
 
 class FollowedJob(QObject):
@@ -108,3 +109,29 @@ class FollowedJob(QObject):
         job, self.thread = self.thread.job, None
         self.hide_status()
         return job
+
+
+TRAINING, EXPORT, EVALUATION = "training", "export", "evaluation"
+
+
+def tell_end(session: Session, kind: str, name: str, outcome: Outcome) -> None:
+    """Tell everybody how a run, an export or an evaluation ended. What the user ended isn't news.
+
+    Args:
+        kind: `TRAINING`, `EXPORT` or `EVALUATION`.
+        name: of the run.
+    """
+    if outcome.state in ("cancelled", "paused", "stopped"):
+        return
+    if outcome.was_successful():
+        title = {TRAINING: tr("Training is finished"), EXPORT: tr("The export is finished"),
+                 EVALUATION: tr("The evaluation is finished")}[kind]
+        session.notice.emit(Notice(title, name))
+    elif outcome.result.get("consent"):
+        session.notice.emit(Notice(tr("Training needs your decision"),
+                                   tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True))
+    else:
+        title = {TRAINING: tr("Training ended early"), EXPORT: tr("The export failed"),
+                 EVALUATION: tr("The evaluation failed")}[kind]
+        session.notice.emit(Notice(title, tr("{name}: {what}", name=name, what=outcome.user_error().what),
+                                   urgent=True))

@@ -1,15 +1,40 @@
-"""Whether the system is set to show no animations. Qt doesn't tell."""
+"""Whether anything moves by itself, as the user wants it or as the system is set: Qt doesn't tell that."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+
+from slmstudio.gui.common import theme
 
 SPI_GETCLIENTAREAANIMATION = 0x1042
 
 
-def ask_system(told: Callable[[bool], object]) -> None:
+def set_still(app: QApplication, wanted: bool | None) -> None:
+    """Let nothing move by itself, or let it.
+
+    Args:
+        wanted: None follows the system.
+    """
+    if wanted is None:
+        _ask_system(partial(_set_still, app))
+    else:
+        _set_still(app, wanted)
+
+
+def _set_still(app: QApplication, still: bool) -> None:
+    theme.THEME.still = still
+    for effect in (Qt.UIEffect.UI_AnimateMenu, Qt.UIEffect.UI_FadeMenu, Qt.UIEffect.UI_AnimateCombo,
+                   Qt.UIEffect.UI_AnimateTooltip, Qt.UIEffect.UI_FadeTooltip):
+        app.setEffectEnabled(effect, not still)
+
+
+def _ask_system(told: Callable[[bool], object]) -> None:
     """Ask the desktop: Linux by its portal, Windows by SystemParametersInfo (not tried there yet).
 
     Args:

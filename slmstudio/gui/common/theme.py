@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import weakref
-from functools import partial
 from typing import cast
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -204,27 +203,6 @@ def grow(target: QObject, setter: str, size: int) -> None:
 
 def _is_there(target: QObject | None) -> bool:
     return target is not None and isValid(target)
-
-
-def set_still(app: QApplication, wanted: bool | None) -> None:
-    """Let nothing move by itself, or let it.
-
-    Args:
-        wanted: None follows the system.
-    """
-    from slmstudio.gui.common.motion import ask_system
-
-    if wanted is None:
-        ask_system(partial(_set_still, app))
-    else:
-        _set_still(app, wanted)
-
-
-def _set_still(app: QApplication, still: bool) -> None:
-    THEME.still = still
-    for effect in (Qt.UIEffect.UI_AnimateMenu, Qt.UIEffect.UI_FadeMenu, Qt.UIEffect.UI_AnimateCombo,
-                   Qt.UIEffect.UI_AnimateTooltip, Qt.UIEffect.UI_FadeTooltip):
-        app.setEffectEnabled(effect, not still)
 
 
 def restyle(widget: QWidget) -> None:

@@ -15,11 +15,10 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.card import Card, NoteBar
 from slmstudio.gui.common.widgets.conversation import ConversationView
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.rows_table import RowsTable, matching_rows
 from slmstudio.gui.data.token_preview import TokenPreview
 

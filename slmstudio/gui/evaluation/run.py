@@ -12,8 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.followed_job import FollowedJob
-from slmstudio.gui.common.notices import EVALUATION, tell_end
+from slmstudio.gui.common.followed_job import EVALUATION, FollowedJob, tell_end
 from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner

@@ -17,8 +17,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.followed_job import FollowedJob
-from slmstudio.gui.common.notices import EXPORT, tell_end
+from slmstudio.gui.common.followed_job import EXPORT, FollowedJob, tell_end
 from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task

@@ -22,10 +22,9 @@ from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.plots.axis import rate
-from slmstudio.gui.plots.heat_levels import heat_levels
+from slmstudio.gui.plots.guard import heat_levels, rests
 from slmstudio.gui.plots.loss_plot import LossPlot
 from slmstudio.gui.plots.plot import Plot
-from slmstudio.gui.plots.rests import rests
 
 GB = 1024**3
 OVER_STEPS = ("tokens_per_second", "learning_rate", "grad_norm")

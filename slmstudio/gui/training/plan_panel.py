@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
-from slmstudio.gui.training.guard.text import guard_text
+from slmstudio.gui.training.guard.section import guard_text
 from slmstudio.gui.training.plan_buttons import PlanButtons
 from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.several.cards import CardsSection

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import slug
+from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import Task, run_task
 
 
-class ScriptSaver(QWidget):
-    """Asks where, and writes there. It has no look of its own; the dialog is its child.
+class ScriptSaver(QObject):
+    """Asks where, and writes there.
 
     Signals:
         saving, saved(Path): it began, and it is done.
@@ -27,18 +28,12 @@ class ScriptSaver(QWidget):
 
     def __init__(self, parent: QWidget):
         super().__init__(parent)
-        self.hide()
+        self._parent = parent
 
     def ask(self, run: Path | RunConfig, name: str) -> None:
         """Let the user choose a file for `run` (a run's folder, or a plan) and write it."""
-        dialog = QFileDialog(self.window(), tr("Save the code"), "", tr("Python scripts (*.py)"))
-        dialog.setObjectName("script_dialog")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("py")
-        dialog.selectFile(f"train-{slug(name)}.py")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda chosen: self.save(run, Path(chosen)))
-        dialog.open()
+        choose_file(self._parent.window(), tr("Save the code"), f"train-{slug(name)}.py", tr("Python scripts (*.py)"),
+                    lambda out: self.save(run, out))
 
     def save(self, run: Path | RunConfig, out: Path) -> None:
         """Write the script, and the rows that it learns beside it."""

@@ -17,7 +17,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.notices import TRAINING, tell_end
+from slmstudio.gui.common.followed_job import TRAINING, tell_end
 from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task

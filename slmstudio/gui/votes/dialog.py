@@ -1,4 +1,4 @@
-"""All votes by pair of models, and their export as preference pairs."""
+"""All votes by pair of models, what they say in words, and their export as preference pairs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QDialog, QHeaderView, QTableWid
 
 from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
+from slmstudio.core.votes.tally import LEVEL, MOST_MORE, votes_needed
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import run_task
@@ -18,7 +19,6 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
-from slmstudio.gui.votes.texts import verdict_text
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.preferences import Exported
@@ -154,3 +154,33 @@ def show_votes(parent: QWidget) -> VotesDialog:
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.open()
     return dialog
+
+
+def verdict_text(tally: Tally) -> str:
+    """Whether the difference is more than chance, in a sentence that doesn't promise too much."""
+    if not tally.decided:
+        return tr("So far, no vote prefers one of them.")
+    first, second = tally.wins
+    if first == second:
+        return ntr("{n:,} vote: as many for one as for the other.", "{n:,} votes: as many for one as for the other.",
+                   tally.decided)
+    return " ".join((
+        ntr("{n:,} vote: {model} wins {wins:,} of {n:,}.", "{n:,} votes: {model} wins {wins:,} of {n:,}.",
+            tally.decided, model=(tally.first if first > second else tally.second).name, wins=max(first, second)),
+        _trust(tally)))
+
+
+def _trust(tally: Tally) -> str:
+    """What the difference is worth."""
+    chance = tally.chance
+    shown = tr("less than 0.1%") if chance < 0.001 else f"{100 * chance:.1f}%" if chance < 0.02 else (
+        f"{100 * chance:.0f}%")
+    if chance < LEVEL:
+        return tr("Chance alone makes such a difference {percent} of the time, so this one is probably real.",
+                  percent=shown)
+    more = votes_needed(*tally.wins)
+    return " ".join((
+        tr("Chance alone makes such a difference {percent} of the time.", percent=shown),
+        tr("Even {most:,} more votes would hardly tell them apart.", most=MOST_MORE) if more is None else
+        ntr("About {n:,} more vote would decide, if they continue like this.",
+            "About {n:,} more votes would decide, if they continue like this.", more)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
 from slmstudio.worker.chat.text import Text
 from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
 BATCH = 512
@@ -26,8 +26,8 @@ SCORED = 64
 READING = 0.5
 
 
-class LlamaModel:
-    """Has what `evaluate_rows.Model` asks, and `LlamaVocab` of a `llama_cpp.Llama`.
+class LlamaModel(LlamaGguf):
+    """Has what `rows.Model` asks.
 
     Attributes:
         end, prefix: tokens that lm_eval asks for: the end of a text, and what comes before one without context.
@@ -38,31 +38,20 @@ class LlamaModel:
 
     def __init__(self, path: Path, memory: int):
         read_sound_gguf(path)
-        llama_log.install()
-        llama_log.RECENT.clear()
-        import llama_cpp
-        from llama_cpp._internals import LlamaModel as Loaded
-
-        self._api, self._name, self.memory, self._context = llama_cpp, path.name, memory, None
+        self._name, self.memory = path.name, memory
         self._capacity = self._sequences = 0
-        llama_cpp.llama_backend_init()
-        options = llama_cpp.llama_model_default_params()
-        options.check_tensors = True
-        options.n_gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
         try:
-            self._loaded = Loaded(path_model=str(path), params=options, verbose=False)
+            super().__init__(path, n_gpu_layers=999)  # all of them, where there is a card
         except ValueError as error:
             raise UserError(tr("{file} can't be loaded.", file=path.name),
                             tr("llama.cpp says: {reason}.", reason=llama_log.reason() or error),
                             tr("Choose another GGUF file, or export the run again.")) from error
-        self.model, self.metadata = self._loaded.model, self._loaded.metadata()
+        llama_cpp = self._api
         self.vocab = LlamaVocab(self)
         if self.vocab.template is None:
             raise UserError(tr("{file} has no chat template.", file=path.name), "",
                             tr("Choose the instruct version of the model."))
         self.template = self.vocab.template
-        self._vocabulary = llama_cpp.llama_model_get_vocab(self.model)
-        self._size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
         self.context_length = int(llama_cpp.llama_model_n_ctx_train(self.model))
         self.shares_batches = not (llama_cpp.llama_model_is_recurrent(self.model)
                                    or llama_cpp.llama_model_has_encoder(self.model))
@@ -71,21 +60,17 @@ class LlamaModel:
         self.bytes_per_token = 2 * 2 * llama_cpp.llama_model_n_layer(self.model) * max(1, width)
         ends = sorted(self.vocab.named_ends())
         self.end = ends[0] if ends else 0
-        bos = int(llama_cpp.llama_vocab_bos(self._vocabulary))
+        bos = int(llama_cpp.llama_vocab_bos(self.vocabulary))
         self.prefix = bos if bos >= 0 else self.end
-        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._batch: LlamaBatch | None = LlamaBatch(BATCH)
 
     def close(self) -> None:
-        self._free_context()
-        if self._loaded is not None:
-            self._api.llama_batch_free(self._batch)
-            self._loaded.close()
-            self._loaded = None
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.close()
+        super().close()
 
     # -- texts ------------------------------------------------------------------------------------
-
-    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-        return list(self._loaded.tokenize(text, add_bos, special))
 
     def encode(self, text: str) -> list[int]:
         return self.vocab.encode(text)
@@ -124,7 +109,7 @@ class LlamaModel:
         """
         self._make_context(max(ask.length for ask in asks) + 1, len(asks))
         replies = [Reply() for _ in asks]
-        last = np.empty((len(asks), self._size), np.float32)
+        last = np.empty((len(asks), self.vocabulary_size), np.float32)
         for row, ask in enumerate(asks):
             gate(READING * row / len(asks))
             [last[row]] = self._read(row, ask.prompt, 0, len(ask.prompt) - 1)
@@ -148,28 +133,23 @@ class LlamaModel:
 
     def _make_context(self, tokens: int, sequences: int) -> None:
         """A context with room for `tokens` in each of the sequences; the one that is there, if it fits."""
-        if self._context is not None and tokens <= self._capacity and sequences <= self._sequences:
-            self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
+        if self.context is not None and tokens <= self._capacity and sequences <= self._sequences:
+            self._api.llama_memory_clear(self._api.llama_get_memory(self.context), True)
             return
-        self._free_context()
+        self.close_context()
         settings = self._api.llama_context_default_params()
         tokens = -(-tokens // 256) * 256
         settings.n_ctx, settings.n_seq_max = tokens * sequences, sequences
         settings.n_batch = settings.n_ubatch = BATCH
         settings.n_threads = settings.n_threads_batch = psutil.cpu_count(logical=False) or 1
         settings.no_perf = True
-        self._context = self._api.llama_init_from_model(self.model, settings)
-        if self._context is None or self._api.llama_get_memory(self._context) is None:
+        self.context = self._api.llama_init_from_model(self.model, settings)
+        if self.context is None or self._api.llama_get_memory(self.context) is None:
             said = llama_log.last_error()
             raise UserError(tr("{model} can't answer.", model=self._name),
                             tr("llama.cpp says: {reason}.", reason=str(said).rstrip(".")) if said else "",
                             tr("Choose a model that writes text, or fewer rows at once."))
         self._capacity, self._sequences = tokens, sequences
-
-    def _free_context(self) -> None:
-        context, self._context = self._context, None
-        if context is not None:
-            self._api.llama_free(context)
 
     def _read(self, row: int, ids: Sequence[int], start: int, first: int) -> Iterator[Any]:
         """Read tokens of one sequence from position `start` on; the logits behind those from number `first` on."""
@@ -182,25 +162,20 @@ class LlamaModel:
                            for place, (token, keep) in enumerate(zip(part, wanted, strict=True))])
             for place, keep in enumerate(wanted):
                 if keep:
-                    yield self._logits(place)
+                    yield self.logits(place).copy()
             at += len(part)
 
     def _compute(self, tokens: Sequence[tuple[int, int, int, bool]]) -> None:
         """One batch of (token, position, sequence, whether its logits are wanted)."""
-        batch = self._batch
-        batch.n_tokens = len(tokens)
-        for place, (token, position, row, keep) in enumerate(tokens):
-            batch.token[place], batch.pos[place] = token, position
-            batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, row, keep
-        status = self._api.llama_decode(self._context, batch)
+        assert self._batch is not None
+        self._batch.clear()
+        for each in tokens:
+            self._batch.add(*each)
+        status = self._api.llama_decode(self.context, self._batch.raw)
         if status != 0:
             raise UserError(tr("{model} couldn't continue.", model=self._name),
                             tr("llama.cpp says: {reason}.", reason=llama_log.last_error() or status),
                             tr("Choose fewer rows at once, or export the run again."))
-
-    def _logits(self, place: int) -> Any:
-        pointer = self._api.llama_get_logits_ith(self._context, place)
-        return np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._size,)).copy()
 
     def _score(self, row: int, ask: Ask, continuation: Sequence[int], last: Any) -> float:
         """ln p of a continuation; the sequence is wound back to the prompt afterwards."""
@@ -209,7 +184,7 @@ class LlamaModel:
             following = self._read(row, continuation[:-1], len(ask.prompt), 0)
             for logits, token in zip(following, continuation[1:], strict=True):
                 found += logprob(logits, token)
-            memory = self._api.llama_get_memory(self._context)
+            memory = self._api.llama_get_memory(self.context)
             if not self._api.llama_memory_seq_rm(memory, row, len(ask.prompt), -1):
                 # A recurrent model can't forget only the end.
                 self._api.llama_memory_seq_rm(memory, row, -1, -1)
@@ -236,7 +211,7 @@ class LlamaModel:
             if alive:
                 gate(READING + (1 - READING) * step / most)
                 self._compute([(replies[row].ids[-1], len(asks[row].prompt) + step, row, True) for row in alive])
-                logits = {row: self._logits(place) for place, row in enumerate(alive)}
+                logits = {row: self.logits(place).copy() for place, row in enumerate(alive)}
                 step += 1
 
 

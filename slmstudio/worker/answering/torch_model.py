@@ -17,7 +17,7 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.batch import Batch, logprobs
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
-from slmstudio.worker.kernels import head_input, ragged_attention
+from slmstudio.worker.kernels import head_loss, ragged_attention
 from slmstudio.worker.training.methods import load_tokenizer
 
 PLAIN_LAYERS = {"full_attention", "sliding_attention"}
@@ -50,7 +50,7 @@ class TorchModel:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.bytes_per_token = 2 * self._layers * heads * size * model.dtype.itemsize
         self._ends = self._find_ends()
-        self._hook = head_input.in_one_piece(model)
+        self._hook = head_loss.in_one_piece(model)
 
     def close(self) -> None:
         self._hook.remove()  # another may be made of the same base

@@ -13,8 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from slmstudio.core import leftovers, paths, units
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import benchmark_store as store
@@ -55,7 +53,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
     place = paths.benchmarks_dir()
     with os_errors_as(tr("Could not save the benchmark's data.")):
         (place / store.DATA).mkdir(parents=True, exist_ok=True)
-        _remove_leavings(place)
+        leftovers.remove_dead(place.glob(leftovers.FETCH + "*"))
         left = {folder: wanted[task] for task, folder in folders.items()
                 if not store.is_whole(place / store.DATA / folder)}
         if left:
@@ -75,14 +73,6 @@ def _known(name: str) -> store.Fetched | None:
         raise
     except UserError:
         return None
-
-
-def _remove_leavings(place: Path) -> None:
-    """What a process that was killed has left half done."""
-    for path in place.glob(leftovers.FETCH + "*"):
-        pid = path.name.removeprefix(leftovers.FETCH)
-        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:

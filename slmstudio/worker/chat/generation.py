@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker.chat.text import StopStrings, Text
+
+
+def common(known: Sequence[int], prompt: Sequence[int]) -> int:
+    """How many tokens of a prompt need not be read again, as they are known. Its last one is always read: the next is
+    drawn from what the model says after it."""
+    return next((at for at, (old, new) in enumerate(zip(known, prompt[:-1], strict=False)) if old != new),
+                min(len(known), max(0, len(prompt) - 1)))
 
 
 @dataclass(frozen=True)

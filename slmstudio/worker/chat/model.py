@@ -1,8 +1,4 @@
-"""A GGUF model that llama.cpp has loaded: what it has read, and how it continues.
-
-llama.cpp's C functions are called directly. `llama_cpp.Llama` would compile the file's chat template in a jinja
-environment of its own, where a constant expression can eat all memory before our sandbox ever sees the template.
-"""
+"""A GGUF model that llama.cpp has loaded: what it has read, and how it continues."""
 
 from __future__ import annotations
 
@@ -16,14 +12,15 @@ from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.chat import sampler
+from slmstudio.worker.chat.generation import common
 from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, sampler
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
 BATCH_TOKENS = 512
 
 
-class ChatModel:
+class ChatModel(LlamaGguf):
     """One model with one conversation in its memory.
 
     Attributes:
@@ -33,21 +30,13 @@ class ChatModel:
 
     def __init__(self, path: Path, context_length: int, gpu_layers: int):
         """Raises UserError: llama.cpp can't load it, or it isn't a model that writes."""
-        llama_log.install()
-        llama_log.RECENT.clear()
-        import llama_cpp
-
-        llama_cpp.llama_backend_init()
-        self._api, self._name = llama_cpp, path.name
-        self.model: Any = None
-        self.context: Any = None
+        self._name = path.name
         self.tokens: list[int] = []
-        options = llama_cpp.llama_model_default_params()
-        options.n_gpu_layers, options.load_mode = gpu_layers, llama_cpp.LLAMA_LOAD_MODE_MMAP
-        options.check_tensors = True  # weights that aren't numbers would be answered with noise
-        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), options)
-        if not self.model:
-            raise self._refusal()
+        try:
+            super().__init__(path, n_gpu_layers=gpu_layers, load_mode=MMAP)
+        except ValueError:
+            raise self._refusal() from None
+        llama_cpp = self._api
         try:
             settings = llama_cpp.llama_context_default_params()
             settings.n_ctx, settings.n_batch = context_length, min(BATCH_TOKENS, context_length)
@@ -64,7 +53,6 @@ class ChatModel:
                                    "write text."),
                                 tr("Choose a model that writes text."))
             self.context_length = context_length
-            self.metadata = _Metadata(self.model)
             self.vocab = LlamaVocab(self)
         except BaseException:
             self.close()
@@ -76,24 +64,6 @@ class ChatModel:
         return UserError(tr("{model} can't be loaded.", model=self._name),
                          tr("llama.cpp says: {message}", message=said),
                          tr("Choose another GGUF file, a shorter context, or export the run again."))
-
-    def close(self) -> None:
-        context, self.context = self.context, None
-        if context:
-            self._api.llama_free(context)
-        model, self.model = self.model, None
-        if model:
-            self._api.llama_model_free(model)
-
-    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-        vocab = self._api.llama_model_get_vocab(self.model)
-        room = len(text) + 2
-        while True:
-            found = (ctypes.c_int32 * room)()
-            count = self._api.llama_tokenize(vocab, text, len(text), found, room, add_bos, special)
-            if count >= 0:
-                return list(found[:count])
-            room = -count
 
     def share_processor(self, busy: bool) -> None:
         """Take fewer threads while other work is on the machine. Threads that wait for one which doesn't get its turn
@@ -111,7 +81,8 @@ class ChatModel:
         `stopped` ends it in the middle of a batch: llama.cpp asks before every operation. It is asked nothing more
         while tokens are drawn, where that would cost a tenth of the speed.
         """
-        same = self._keep_common(prompt)
+        self._cut(common(self.tokens, prompt))
+        same = len(self.tokens)
         api = self._api
         asked = api.ggml_abort_callback(lambda _: stopped())
         api.llama_set_abort_callback(self.context, asked, None)
@@ -122,17 +93,6 @@ class ChatModel:
         finally:
             api.llama_set_abort_callback(self.context, api.ggml_abort_callback(), None)
         return same
-
-    def _keep_common(self, prompt: Sequence[int]) -> int:
-        """Forget what the prompt doesn't begin with. Its last token is always read again: the next is drawn from
-        what the model says after it."""
-        same = 0
-        for old, new in zip(self.tokens, prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        self._cut(same)
-        return len(self.tokens)
 
     def _cut(self, length: int) -> None:
         memory = self._api.llama_get_memory(self.context)
@@ -181,10 +141,9 @@ class ChatModel:
     def _sampler(self, settings: Sampling) -> Any:
         api, first = self._api, []
         if settings.repeat_penalty != 1:
-            size = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self.model))
-            first.append(api.llama_sampler_init_penalties(size, sampling.REPEAT_WINDOW, settings.repeat_penalty,
-                                                          0.0, 0.0))
-        return sampler.chain(api, first, settings, time.time_ns() % 2**32 if settings.seed is None else settings.seed)
+            first.append(api.llama_sampler_init_penalties(self.vocabulary_size, sampling.REPEAT_WINDOW,
+                                                          settings.repeat_penalty, 0.0, 0.0))
+        return sampler(api, first, settings, time.time_ns() % 2**32 if settings.seed is None else settings.seed)
 
 
 def _threads(busy: bool) -> tuple[int, int]:
@@ -193,21 +152,3 @@ def _threads(busy: bool) -> tuple[int, int]:
 
     cores, logical = psutil.cpu_count(logical=False) or 1, psutil.cpu_count() or 1
     return (max(1, cores // 2), max(1, logical // 2)) if busy else (cores, logical)
-
-
-class _Metadata:
-    """A model's metadata as llama.cpp writes it out: texts by key."""
-
-    def __init__(self, model: Any):
-        import llama_cpp
-
-        self._api, self._model = llama_cpp, model
-
-    def get(self, key: str, default: Any = None) -> Any:
-        size = 256
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            length = self._api.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
-            if length < size:
-                return default if length < 0 else buffer.value.decode("utf-8", "replace")
-            size = length + 1

@@ -7,6 +7,7 @@ it gets its name; one that comes damaged is fetched once more, and then refused.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -21,12 +22,15 @@ from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.model.hub.place import RemoteFile
-from slmstudio.worker.download import listing, transfer, troubles
+from slmstudio.worker.download import transfer, troubles
 from slmstudio.worker.download.patience import Patience
-from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime import child, network
 
 LOCK_SECONDS = 15.0
 """A child whose parent was killed ends within a fraction of this."""
+MOST_BYTES = 2**44
+"""No file of a model is larger."""
+_SHA256, _SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
 
 
 def work(request: dict[str, Any], report: Callable[..., None]) -> None:
@@ -71,7 +75,7 @@ class _Fetch:
     def run(self) -> None:
         self._report(doing="looking up the model")
         self._commit, listed = self._patience(
-            lambda: listing.read(self._repo, self._revision, self._endpoint, self._token))
+            lambda: read_list(self._repo, self._revision, self._endpoint, self._token))
         first = self._sensible(listed, names.wanted(self._repo, listed))
         self._verified = self._still_right(listed)
         self._keep_record([*self._verified, *(file for file in first if file not in self._verified)])
@@ -179,6 +183,36 @@ class _Fetch:
         if not why:
             os.replace(incomplete, self._partial / file.name)
         return why
+
+
+def read_list(repo: str, revision: str | None, endpoint: str,
+              token: str | None) -> tuple[str, dict[str, RemoteFile | None]]:
+    """The commit that a revision is now, and the files of it by name; None for one of which the list makes no sense:
+    it is believed no further.
+
+    Raises:
+        Exception: as the hub's library does; `network.NotTheHub` for an answer that isn't the hub's.
+    """
+    from huggingface_hub import HfApi, constants
+
+    hub = HfApi(endpoint=endpoint, token=token or False)
+    try:
+        info = hub.model_info(repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        commit, listed = str(info.sha), {each.rfilename: _file(each) for each in info.siblings or ()}
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise network.NotTheHub(repo) from error
+    if not _SHA1.fullmatch(commit):
+        raise network.NotTheHub(repo)
+    return commit, {name: file for name, file in listed.items() if isinstance(name, str)}
+
+
+def _file(entry: Any) -> RemoteFile | None:
+    size = entry.lfs.size if entry.lfs else entry.size
+    sha256, blob = str(entry.lfs.sha256 if entry.lfs else ""), str(entry.blob_id)
+    known = _SHA256.fullmatch(sha256) if entry.lfs else _SHA1.fullmatch(blob)
+    if type(size) is not int or not 0 <= size <= MOST_BYTES or not known:
+        return None
+    return RemoteFile(str(entry.rfilename), size, sha256, "" if sha256 else blob)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, files, llama, paths, program
+from slmstudio.core import disk_space, files, leftovers, llama, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import (
     ADAPTER,
@@ -38,7 +38,6 @@ from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.cooling import cooled
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 SPARE_BYTES = 64 * 2**20
 
 
@@ -71,7 +70,7 @@ def run(job: JobContext) -> dict[str, Any]:
     _check_formats(source, others)
     out = Path(job.request.get("out") or source.folder / run_folder.EXPORTS)
     out.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(out)
+    leftovers.remove_dead(out.glob(".*.partial"))
     _check_space(out, source, facts, types, others)
     with cooled(job, "export", on_cpu=True), _published(out) as made:
         for other in others:
@@ -107,7 +106,7 @@ def _published(out: Path) -> Iterator[list[_Made]]:
             if entry.parity or entry.type in (other.name for other in OTHER_FORMATS):
                 _publish(entry)
         for leftover in out.glob(f".*.{os.getpid()}.partial"):
-            _remove(leftover)
+            leftovers.remove_path(leftover)
         files.fsync_folder(out)
 
 
@@ -200,7 +199,7 @@ def _run_converter(job: JobContext, module: str, request: dict[str, Any], target
     if not (converter / "conversion").is_dir():
         raise UserError(tr("The GGUF converter isn't installed."), tr("It isn't in {folder}.", folder=converter),
                         tr("Run setup again: {setup_command}", setup_command=program.setup_command()))
-    child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
+    child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, program.ROOT],
               _file_progress(job, targets))
 
 
@@ -216,22 +215,6 @@ def _file_progress(job: JobContext, targets: list[Path]) -> Callable[[dict[str, 
 
 def _partial(out: Path, source: Source, type_name: str) -> Path:
     return out / f".{source.name}-{type_name}.{os.getpid()}.partial"
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _remove_leftovers(out: Path) -> None:
-    import psutil
-
-    for leftover in out.glob(".*.partial"):
-        owner = leftover.name.split(".")[-2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            _remove(leftover)
 
 
 def _check_formats(source: Source, others: list[OtherFormat]) -> None:

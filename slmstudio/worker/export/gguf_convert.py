@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from slmstudio.worker.export import gguf_source, gguf_types
 from slmstudio.worker.export.gguf_source import GgufSource
-from slmstudio.worker.model import ggml_blocks
+from slmstudio.worker.model import gguf_tensors
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.runtime import child
 
@@ -69,7 +69,7 @@ def _turn(chunk: Callable[[], Array], name: str, files: list[_GgufFile]) -> list
     for file in files:
         key = (file.types[name], name in file.importance)
         if key not in done:
-            done[key] = ggml_blocks.quantize(file.types[name], rows, file.importance.get(name))
+            done[key] = gguf_tensors.quantize(file.types[name], rows, file.importance.get(name))
         parts.append(done[key])
     return parts
 
@@ -100,7 +100,7 @@ class _GgufFile:
             self._writer.add_uint32("quantize.imatrix.entries_count", len(importance))
         self.total_bytes = 0
         for tensor in source.tensors:
-            size = tensor.row_count * ggml_blocks.row_bytes(types[tensor.name], tensor.width)
+            size = tensor.row_count * gguf_tensors.row_bytes(types[tensor.name], tensor.width)
             self._writer.add_tensor_info(tensor.name, tensor.shape, _float32(), size,
                                          gguf.GGMLQuantizationType(types[tensor.name]))
             self.total_bytes += size

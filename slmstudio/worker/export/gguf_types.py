@@ -6,13 +6,16 @@ with the same key-value pairs and the same tensors of two short rows each is qua
 
 from __future__ import annotations
 
+import ctypes
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from slmstudio.worker.export import gguf_quantize
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.worker.export.gguf_source import GgufSource
+from slmstudio.worker.model import llama_log
 
 # Rows behave alike when they are multiples of 256, of 32 only, or of neither (llama-quant.cpp, tensor_type_fallback).
 _ROWS = ((256, 256), (32, 288), (1, 264))
@@ -35,7 +38,7 @@ def tensor_types(source: GgufSource, ftype: int, folder: Path) -> dict[str, int]
     small, result = folder / "small.gguf", folder / "small.quantized.gguf"
     try:
         _write_small(source, small)
-        gguf_quantize.quantize({"source": str(small), "target": str(result), "ftype": ftype}, _no_report)
+        quantize(small, result, ftype)
         return {tensor.name: int(tensor.tensor_type) for tensor in gguf.GGUFReader(result).tensors}
     finally:
         small.unlink(missing_ok=True)
@@ -63,5 +66,16 @@ def _small_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:-2], 2, width)
 
 
-def _no_report(**_: Any) -> None:
-    """Nothing to tell of so small a file."""
+def quantize(source: Path, target: Path, ftype: int) -> None:
+    """Write a GGUF file in another `llama_ftype`. llama.cpp can't be interrupted in it."""
+    llama_log.install()
+    import llama_cpp
+
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = ftype
+    parameters.nthread = os.cpu_count() or 1
+    status = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(parameters))
+    if status != 0:
+        raise UserError(tr("llama.cpp couldn't quantize the model."),
+                        tr("It says: {message}", message=llama_log.last_error() or status),
+                        tr("Choose another type, or keep the F16 file."))

@@ -22,8 +22,8 @@ from slmstudio.core.model.gguf.header import read_header
 from slmstudio.core.model.gguf.model import GgufFacts
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.units import format_bytes
-from slmstudio.worker.export import gguf_tokenizer
 from slmstudio.worker.model import probes
+from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
 from slmstudio.worker.runtime.context import JobContext
 
 SOURCE = "source.json"
@@ -46,7 +46,7 @@ def run(job: JobContext) -> dict[str, Any]:
         return _reuse(target, fingerprint)
     _check_space(target, facts)
     partial = leftovers.of_import(target, os.getpid())
-    _remove_leftovers(target)
+    leftovers.remove_dead(target.parent.glob(f".{glob.escape(target.name)}.*.partial"))  # of imports that were killed
     try:
         partial.mkdir(parents=True)
         licence = _convert(job, facts, partial)
@@ -92,16 +92,6 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
                         tr("It takes {size}, but only {free} is free.", size=format_bytes(need),
                            free=format_bytes(have)),
                         tr("Free some space, or choose another disk."))
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Folders of imports that were killed half way."""
-    import psutil
-
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-        owner = leftover.name.split(".")[-2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
@@ -175,7 +165,7 @@ def _write_tokenizer(job: JobContext, tokenizer: Any, source: Path, folder: Path
         job.warn("tokenizer_unproven", tr("The tokenizer was rebuilt as the file describes it. It wasn't compared with "
                                           "llama.cpp, which isn't set up."))
         metadata = {key: str(value) for key, value in read_header(source, lambda *header: None).values.items()}
-        backend = gguf_tokenizer.corrected(tokenizer.backend_tokenizer, metadata, source.name)
+        backend = corrected(tokenizer.backend_tokenizer, metadata, source.name)
     tokenizer.save_pretrained(folder)
     backend.save(str(folder / "tokenizer.json"))
     # The plain class takes tokenizer.json as it is; a model's own class would rebuild the pre-tokenizer.
@@ -192,14 +182,11 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
     Raises:
         UserError: it doesn't give the ids that llama.cpp gives.
     """
-    import llama_cpp
+    from slmstudio.worker.model.llama_gguf import LlamaGguf
 
-    from slmstudio.worker.model import llama_log
-
-    llama_log.install()
-    model = llama_cpp.Llama(str(source), vocab_only=True, verbose=False)
+    model = LlamaGguf(source, vocab_only=True)
     try:
-        backend = gguf_tokenizer.corrected(tokenizer.backend_tokenizer, model.metadata, source.name)
+        backend = corrected(tokenizer.backend_tokenizer, model.metadata, source.name)
         different = probes.differing(probes.PROBES, lambda text: backend.encode(text, add_special_tokens=False).ids,
                                      lambda text: model.tokenize(text.encode(), add_bos=False, special=True))
     finally:
@@ -230,3 +217,32 @@ def _write_card(folder: Path, facts: GgufFacts, name: str, licence: str) -> None
         f"{facts.name}, made trainable from the GGUF file {facts.path.name} ({facts.quantization}): its weights were "
         "unpacked to bf16. They carry the rounding of that file, so they differ slightly from the original's.\n\n"
         f"Licence: {licence}. It is the base model's; what you train on it stays under its terms.\n"))
+
+
+def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
+    """The `tokenizers.Tokenizer` with the pre-tokenizer that the file names.
+
+    transformers knows only some of llama.cpp's names and silently falls back to GPT-2's cutting for the others: SmolLM2
+    ("smollm") would lose its single digits.
+
+    Args:
+        backend: what transformers made of the file.
+        metadata: the GGUF's key-value pairs, as text.
+
+    Raises:
+        UserError: the pre-tokenizer isn't known here, so that every text would be cut by guesswork.
+    """
+    from tokenizers import Tokenizer
+
+    if metadata.get("tokenizer.ggml.model") != "gpt2":
+        return backend
+    name = metadata.get("tokenizer.ggml.pre", "default")
+    if name not in PRE_TOKENIZERS:
+        raise UserError(tr("The tokenizer of {file} is of a kind that isn't known here.", file=file_name),
+                        tr("Its pre-tokenizer is {name!r}. This program knows {names}.", name=name,
+                           names=", ".join(PRE_TOKENIZERS)),
+                        tr("Use the model's original folder with its tokenizer.json."))
+    state = json.loads(backend.to_str())
+    state["pre_tokenizer"] = PRE_TOKENIZERS[name]
+    state["model"]["ignore_merges"] = name in IGNORE_MERGES
+    return Tokenizer.from_str(json.dumps(state))

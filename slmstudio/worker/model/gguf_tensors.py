@@ -1,4 +1,5 @@
-"""Tensors of a GGUF file as float32, a few rows at a time, found by llama.cpp's own reader."""
+"""Tensors of a GGUF file as float32, a few rows at a time, found by llama.cpp's own reader; and rows of float32 as the
+bytes that a GGUF file holds, by its own code for the block formats."""
 
 from __future__ import annotations
 
@@ -26,15 +27,17 @@ def _library() -> Any:
     from llama_cpp._ctypes_extensions import load_shared_library
 
     library = load_shared_library("ggml-base", Path(llama_cpp.__file__).parent / "lib")
-    context, index = ctypes.c_void_p, ctypes.c_int64
+    context, index, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
     for name, result, arguments in (
+        ("ggml_row_size", size, (ctypes.c_int, index)),
+        ("ggml_quantize_chunk", size, (ctypes.c_int, context, context, index, index, index, context)),
         ("gguf_init_from_file", context, (ctypes.c_char_p, _Parameters)),
         ("gguf_free", None, (context,)),
-        ("gguf_get_data_offset", ctypes.c_size_t, (context,)),
+        ("gguf_get_data_offset", size, (context,)),
         ("gguf_get_n_tensors", index, (context,)),
         ("gguf_get_tensor_name", ctypes.c_char_p, (context, index)),
-        ("gguf_get_tensor_offset", ctypes.c_size_t, (context, index)),
-        ("gguf_get_tensor_size", ctypes.c_size_t, (context, index)),
+        ("gguf_get_tensor_offset", size, (context, index)),
+        ("gguf_get_tensor_size", size, (context, index)),
         ("gguf_get_tensor_type", ctypes.c_int, (context, index)),
     ):
         function = getattr(library, name)
@@ -106,3 +109,28 @@ def _as_float(kind: Any, data: np.ndarray[Any, np.dtype[np.uint8]]) -> Array:
 
     values: Array = quants.dequantize(data, kind)
     return values.astype(np.float32, copy=False)
+
+
+def row_bytes(ggml_type: int, values: int) -> int:
+    """Size of one row of this many values in a `ggml_type`."""
+    return int(_library().ggml_row_size(ggml_type, values))
+
+
+def quantize(ggml_type: int, rows: Array, importance: Array | None = None) -> bytearray:
+    """Rows (n, values) in a `ggml_type` (ggml.h), as llama_model_quantize would write them.
+
+    The call lets other threads run.
+
+    Args:
+        importance: mean square of each column's inputs, float32 (values,); None weighs all columns the same.
+    """
+    rows = np.ascontiguousarray(rows, np.float32)
+    count, values = rows.shape
+    out = bytearray(count * row_bytes(ggml_type, values))
+    target = (ctypes.c_char * len(out)).from_buffer(out)
+    weights = None if importance is None else importance.ctypes.data_as(ctypes.c_void_p)
+    written = _library().ggml_quantize_chunk(
+        ggml_type, rows.ctypes.data_as(ctypes.c_void_p), target, 0, count, values, weights)
+    if written != len(out):
+        raise ValueError(f"ggml wrote {written} bytes where {len(out)} were expected")
+    return out

@@ -21,7 +21,7 @@ _UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1, 8, 128, 256
 
 
 class LlamaVocab:
-    """Wraps a `llama_cpp.Llama`.
+    """Wraps a `LlamaGguf`.
 
     Attributes:
         template: the GGUF's own chat template, or None.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slmstudio.worker.model.base_weights import Array
-from slmstudio.worker.parity.llama_logits import LlamaLogits
+from slmstudio.worker.parity.llama_file import LlamaLogits
 from slmstudio.worker.parity.reference import Reference
 from slmstudio.worker.runtime.context import JobContext
 

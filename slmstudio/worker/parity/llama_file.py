@@ -1,77 +1,149 @@
-"""A GGUF file loaded for a proof: no more memory than its pages, the logits of a few tokens, and no sampling."""
+"""A GGUF file loaded for a proof: no more memory than its pages, the logits of a few tokens at chosen positions, and no
+sampling."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaBatch, LlamaGguf
 
 BATCH = 64
 """Tokens that llama.cpp computes at a time. Its buffers hold that many logit vectors: 39 MB for 151,936 tokens."""
 
 
-class LlamaFile:
-    """Has what `LlamaVocab` asks of a `llama_cpp.Llama`. That one lets llama.cpp keep a second, rearranged copy of
-    quantized weights: faster for long conversations, and as large as the file.
-
-    Attributes:
-        metadata: the key-value pairs that aren't arrays, as text.
+class LlamaFile(LlamaGguf):
+    """llama.cpp would keep a second, rearranged copy of quantized weights: faster for long conversations, and as large
+    as the file.
 
     Raises:
         UserError: llama.cpp can't load the file.
     """
 
     def __init__(self, gguf: Path, context_length: int):
-        llama_log.install()
-        llama_log.RECENT.clear()
-        import llama_cpp
         import psutil
 
-        self._api = llama_cpp
-        llama_cpp.llama_backend_init()
-        parameters = llama_cpp.llama_model_default_params()
-        parameters.n_gpu_layers, parameters.use_extra_bufts, parameters.check_tensors = 0, False, True
-        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
-        self.model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), parameters)
-        settings = llama_cpp.llama_context_default_params()
+        try:
+            super().__init__(gguf, n_gpu_layers=0, use_extra_bufts=False, load_mode=MMAP)
+        except ValueError:
+            raise self._refusal(gguf) from None
+        settings = self._api.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = context_length, BATCH, BATCH, 1
         settings.op_offload = settings.offload_kqv = False  # the processor alone: a card may be busy with training
         settings.n_threads = settings.n_threads_batch = psutil.cpu_count(logical=False) or 1
-        self.context = llama_cpp.llama_init_from_model(self.model, settings) if self.model else None
+        self.context = self._api.llama_init_from_model(self.model, settings)
         if not self.context:
             self.close()
-            raise UserError(tr("{file} can't be loaded.", file=gguf.name),
-                            tr("llama.cpp says: {reason}.", reason=llama_log.reason()), tr("Export it again."))
-        self._vocab = llama_cpp.llama_model_get_vocab(self.model)
-        self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
-        self.metadata = {self._text(llama_cpp.llama_model_meta_key_by_index, index):
-                         self._text(llama_cpp.llama_model_meta_val_str_by_index, index)
-                         for index in range(llama_cpp.llama_model_meta_count(self.model))}
+            raise self._refusal(gguf)
+
+    def _refusal(self, gguf: Path) -> UserError:
+        return UserError(tr("{file} can't be loaded.", file=gguf.name),
+                         tr("llama.cpp says: {reason}.", reason=llama_log.reason()), tr("Export it again."))
+
+
+TRIM_SECONDS = 0.01
+_MADV_DONTNEED = 4  # sys/mman.h
+
+
+@contextlib.contextmanager
+def kept_small(path: Path) -> Iterator[None]:
+    """While it lasts, pages of `path` that this process read go back to the system's cache a hundred times a second.
+
+    llama.cpp maps a model's file and reads all of it for every batch, so that the whole file counts as this process's
+    memory. The pages are only read and shared with the system's cache: giving them back loses nothing, and reading
+    them again costs little as long as the cache has them. Linux only; elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_trim, args=(path.resolve(), ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _trim(path: Path, ended: threading.Event) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    while not ended.wait(TRIM_SECONDS):
+        for start, length in _shared_mappings(path):
+            libc.madvise(start, length, _MADV_DONTNEED)  # a mapping that has gone in the meantime does no harm
+
+
+def _shared_mappings(path: Path) -> list[tuple[int, int]]:
+    """Start and length of the read-only shared mappings of a file; private ones could hold changes (proc(5))."""
+    found = []
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            if " r--s " not in line:
+                continue
+            place, permissions, _, _, _, *name = line.rstrip("\n").split(maxsplit=5)
+            if permissions == "r--s" and name == [str(path)]:
+                start, end = (int(part, 16) for part in place.split("-"))
+                found.append((start, end - start))
+    return found
+
+
+class LlamaLogits:
+    """Runs token rows through a loaded file."""
+
+    def __init__(self, file: LlamaFile):
+        import llama_cpp
+
+        self._api, self._file, self._batch = llama_cpp, file, LlamaBatch(BATCH)
+        self._done = 0
 
     def close(self) -> None:
-        if self.context:
-            self._api.llama_free(self.context)
-        if self.model:
-            self._api.llama_model_free(self.model)
-        self.model = self.context = None
+        self._batch.close()
 
-    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-        size = len(text) + 2  # no tokenizer makes more tokens than bytes, a BOS and a space in front
-        tokens = (self._api.llama_token * size)()
-        count = self._api.llama_tokenize(self._vocab, text, len(text), tokens, size, add_bos, special)
-        if count < 0:
-            raise ValueError(f"llama.cpp needs {-count} tokens for {len(text)} bytes")
-        return list(tokens[:count])
+    def after(self, ids: list[int], first: int) -> Iterator[Array]:
+        """Feed a new row; the logits behind its tokens from position `first` on, each valid until the next one.
 
-    def _text(self, get: Callable[..., int], index: int) -> str:
-        size = 1024
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            length = get(self.model, index, buffer, size)
-            if length < size:
-                return buffer.value.decode("utf-8", "replace")
-            size = length + 1
+        Raises:
+            UserError: llama.cpp couldn't compute them.
+        """
+        self._api.llama_memory_clear(self._api.llama_get_memory(self._file.context), True)
+        self._done = 0
+        yield from self._feed(ids, first)
+
+    def greedy(self, ids: list[int], most: int, ends: Callable[[int], bool]) -> list[int]:
+        """The most likely continuation of a row, until a token at which it `ends`, that one included."""
+        found: list[int] = []
+        [logits] = self.after(ids, len(ids) - 1)
+        while len(found) < most:
+            found.append(int(logits.argmax()))
+            if ends(found[-1]):
+                break
+            [logits] = self._feed(found[-1:], self._done)
+        return found
+
+    def _feed(self, ids: list[int], first: int) -> Iterator[Array]:
+        start = self._done
+        for begin in range(0, len(ids), BATCH):
+            part = ids[begin:begin + BATCH]
+            wanted = [place for place in range(len(part)) if start + begin + place >= first]
+            self._compute(part, start + begin, set(wanted))
+            yield from map(self._file.logits, wanted)
+        self._done = start + len(ids)
+
+    def _compute(self, part: list[int], position: int, wanted: set[int]) -> None:
+        self._batch.clear()
+        for place, token in enumerate(part):
+            self._batch.add(token, position + place, 0, place in wanted)
+        status = self._api.llama_decode(self._file.context, self._batch.raw)
+        if status != 0:
+            raise UserError(tr("The exported file couldn't be run."),
+                            tr("llama.cpp says: {reason}.", reason=llama_log.last_error() or status),
+                            tr("Export it again."))

@@ -13,10 +13,8 @@ from slmstudio.core.export import proof
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.i18n import tr
 from slmstudio.worker.model.llama_vocab import LlamaVocab
-from slmstudio.worker.model.mapped_file import kept_small
 from slmstudio.worker.parity import answers, tokens, weights
-from slmstudio.worker.parity.llama_file import LlamaFile
-from slmstudio.worker.parity.llama_logits import LlamaLogits
+from slmstudio.worker.parity.llama_file import LlamaFile, LlamaLogits, kept_small
 from slmstudio.worker.parity.reference import Reference, measure
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import cooled

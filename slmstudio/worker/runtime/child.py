@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,10 +15,9 @@ from typing import Any
 
 import psutil
 
-from slmstudio.core import files, i18n
+from slmstudio.core import files, i18n, leftovers, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import together, tr
-from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 POLL_SECONDS = 0.1
@@ -51,7 +49,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     # -P: the current folder must not come before the packages.
     process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
                                env={**os.environ, **(environment or {}),
-                                    "PYTHONPATH": processes.search_path(*search)})
+                                    "PYTHONPATH": program.search_path(*search)})
     report: dict[str, Any] = {}
     try:
         while True:
@@ -120,11 +118,8 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
         try:
             report(**fields)
         except OSError:  # on a full disk what is half done gives way to the sentence about it
-            for path in map(Path, request.get("half_done", ())):
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
+            for path in request.get("half_done", ()):
+                leftovers.remove_path(Path(path))
             report(**fields)
 
     try:

@@ -17,9 +17,9 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.worker.chat import sampler
-from slmstudio.worker.chat.generation import End, Generation, Sampling
+from slmstudio.worker.chat.generation import End, Generation, Sampling, common
 from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, sampler
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 
 BATCH_TOKENS = 512
@@ -56,15 +56,6 @@ class _Slot:
     def prompt(self) -> list[int]:
         return self.generation.prompt if self.generation is not None else []
 
-    def common(self, prompt: list[int]) -> int:
-        """How many tokens of `prompt` need not be read again. The last one must, for its logits."""
-        same = 0
-        for old, new in zip(self.known, prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        return same
-
 
 class Engine:
     """A loaded model and its thread.
@@ -76,21 +67,23 @@ class Engine:
 
     def __init__(self, path: Path, context_length: int, slots: int, gpu_layers: int):
         """Raises UserError: llama.cpp can't load the file."""
-        llama_log.install()
-        llama_log.RECENT.clear()
+        try:
+            self._model = LlamaGguf(path, n_gpu_layers=gpu_layers)
+        except ValueError as error:
+            raise UserError(tr("{model} can't be loaded.", model=path.name),
+                            tr("llama.cpp says: {message}", message=llama_log.reason() or error),
+                            tr("Choose another GGUF file, or export the run again.")) from error
         import llama_cpp
         from llama_cpp.llama_grammar import JSON_GBNF
 
         self._api = llama_cpp
-        self._model = _load(path, gpu_layers)
         self.vocab = LlamaVocab(self._model)
-        self._vocabulary = llama_cpp.llama_model_get_vocab(self._model.model)
         self._json_grammar = JSON_GBNF.encode()
         self.slots = slots
-        self._ctx = self._make_context(path, context_length)
-        self.context_length = min(context_length, int(llama_cpp.llama_n_ctx_seq(self._ctx)))
-        self._memory = llama_cpp.llama_get_memory(self._ctx)
-        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self._make_context(path, context_length)
+        self.context_length = min(context_length, int(llama_cpp.llama_n_ctx_seq(self._model.context)))
+        self._memory = llama_cpp.llama_get_memory(self._model.context)
+        self._batch = LlamaBatch(BATCH_TOKENS)
         self._slots = [_Slot(number) for number in range(slots)]
         self._waiting: deque[Generation] = deque()
         self._change = threading.Condition()
@@ -123,14 +116,12 @@ class Engine:
             self._closing = True
             self._change.notify()
         self._thread.join(seconds)
-        if self._thread.is_alive() or self._ctx is None:
+        if self._thread.is_alive() or self._model.context is None:
             return  # a step of a large model takes longer; the process takes it along
-        self._api.llama_batch_free(self._batch)
-        self._api.llama_free(self._ctx)
-        self._ctx = None
+        self._batch.close()
         self._model.close()
 
-    def _make_context(self, path: Path, context_length: int) -> Any:
+    def _make_context(self, path: Path, context_length: int) -> None:
         import psutil
 
         parameters = self._api.llama_context_default_params()
@@ -140,20 +131,18 @@ class Engine:
         parameters.n_threads = psutil.cpu_count(logical=False) or 1
         parameters.n_threads_batch = psutil.cpu_count() or 1
         parameters.no_perf = True
-        context = self._api.llama_init_from_model(self._model.model, parameters)
+        context = self._model.context = self._api.llama_init_from_model(self._model.model, parameters)
         if context is None:
             self._model.close()
             raise UserError(tr("{model} can't be loaded.", model=path.name),
                             tr("llama.cpp says: {message}", message=llama_log.last_error()),
                             tr("Choose a shorter context, or fewer answers at once."))
         if self._api.llama_get_memory(context) is None or self._api.llama_model_has_encoder(self._model.model):
-            self._api.llama_free(context)
             self._model.close()
             raise UserError(tr("{model} can't answer.", model=path.name),
                             tr("It's a model that turns text into numbers, for search for example; it doesn't write "
                                "text."),
                             tr("Choose a model that writes text."))
-        return context
 
     # -- the engine's thread ---------------------------------------------------------------------------------
 
@@ -187,9 +176,9 @@ class Engine:
         """Give free slots to those that have waited longest; the slot that knows most of the prompt is taken."""
         while self._waiting and (free := [slot for slot in self._slots if slot.generation is None]):
             generation = self._waiting.popleft()
-            slot = max(free, key=lambda each: (each.common(generation.prompt), -each.last_used))
+            slot = max(free, key=lambda each: (common(each.known, generation.prompt), -each.last_used))
             slot.generation, slot.next_token = generation, None
-            same = slot.common(generation.prompt)
+            same = common(slot.known, generation.prompt)
             if same < len(slot.known) and not self._api.llama_memory_seq_rm(self._memory, slot.number, same, -1):
                 self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
                 same = 0  # a recurrent model can't forget only the end
@@ -201,17 +190,17 @@ class Engine:
         api, first = self._api, []
         if sampling.json:
             # First, while all tokens are there: later ones could leave none that the grammar allows.
-            first.append(api.llama_sampler_init_grammar(self._vocabulary, self._json_grammar, b"root"))
+            first.append(api.llama_sampler_init_grammar(self._model.vocabulary, self._json_grammar, b"root"))
         if sampling.frequency_penalty or sampling.presence_penalty:
-            tokens = api.llama_vocab_n_tokens(self._vocabulary)
-            first.append(api.llama_sampler_init_penalties(tokens, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
-                                                          sampling.presence_penalty))
+            first.append(api.llama_sampler_init_penalties(
+                self._model.vocabulary_size, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
+                sampling.presence_penalty))
         seed = RANDOM_SEED if sampling.seed is None else sampling.seed % RANDOM_SEED
-        return sampler.chain(api, first, sampling, seed)
+        return sampler(api, first, sampling, seed)
 
     def _step(self) -> None:
         """Let the model read one batch, and draw a token wherever it has read all there is."""
-        self._batch.n_tokens = 0
+        self._batch.clear()
         drawn: list[tuple[_Slot, int]] = []
         busy = [slot for slot in self._slots if slot.generation is not None]
         read: list[tuple[_Slot, list[int]]] = [(slot, [slot.next_token]) for slot in busy
@@ -220,14 +209,15 @@ class Engine:
         share = max(1, min(self._chunk, BATCH_TOKENS - len(read)) // max(1, len(reading)))
         read += [(slot, slot.prompt[len(slot.known):len(slot.known) + share]) for slot in reading]
         for slot, tokens in read:
-            at = self._add(slot, tokens)
-            if slot.next_token is not None or len(slot.known) + len(tokens) == len(slot.prompt):
-                self._batch.logits[at] = 1
-                drawn.append((slot, at))
+            whole = slot.next_token is not None or len(slot.known) + len(tokens) == len(slot.prompt)
+            places = [self._batch.add(token, len(slot.known) + offset, slot.number, whole and offset == len(tokens) - 1)
+                      for offset, token in enumerate(tokens)]
+            if whole:
+                drawn.append((slot, places[-1]))
         if not read:
             return
         started = time.monotonic()
-        code = self._api.llama_decode(self._ctx, self._batch)
+        code = self._api.llama_decode(self._model.context, self._batch.raw)
         if code != 0:
             return self._fail_all(UserError(tr("The model couldn't compute an answer."),
                                             tr("llama.cpp says: {message}",
@@ -237,19 +227,7 @@ class Engine:
         for slot, tokens in read:
             slot.known += tokens
         for slot, at in drawn:
-            self._take(slot, self._api.llama_sampler_sample(slot.sampler, self._ctx, at))
-
-    def _add(self, slot: _Slot, tokens: list[int]) -> int:
-        """Append tokens to the batch; returns the place of the last one."""
-        batch, at = self._batch, self._batch.n_tokens
-        for offset, token in enumerate(tokens):
-            batch.token[at + offset] = token
-            batch.pos[at + offset] = len(slot.known) + offset
-            batch.n_seq_id[at + offset] = 1
-            batch.seq_id[at + offset][0] = slot.number
-            batch.logits[at + offset] = 0
-        batch.n_tokens = at + len(tokens)
-        return at + len(tokens) - 1
+            self._take(slot, self._api.llama_sampler_sample(slot.sampler, self._model.context, at))
 
     def _adapt(self, tokens: int, seconds: float) -> None:
         """Read more of a prompt at once where that is quick, less where it is slow."""
@@ -293,37 +271,3 @@ class Engine:
         if self._closing:
             while self._waiting:
                 self._waiting.popleft().tell(End("failed", error=error))
-
-
-@dataclass
-class _Model:
-    """What `LlamaVocab` asks of a model; llama_cpp.Llama would make a context of its own beside it."""
-
-    inner: Any
-    metadata: dict[str, str]
-
-    @property
-    def model(self) -> Any:
-        return self.inner.model
-
-    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-        return list(self.inner.tokenize(text, add_bos, special))
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-def _load(path: Path, gpu_layers: int) -> _Model:
-    import llama_cpp
-    from llama_cpp._internals import LlamaModel
-
-    llama_cpp.llama_backend_init()
-    parameters = llama_cpp.llama_model_default_params()
-    parameters.n_gpu_layers, parameters.check_tensors = gpu_layers, True
-    try:
-        inner = LlamaModel(path_model=str(path), params=parameters, verbose=False)
-    except ValueError as error:
-        raise UserError(tr("{model} can't be loaded.", model=path.name),
-                        tr("llama.cpp says: {message}", message=llama_log.reason() or error),
-                        tr("Choose another GGUF file, or export the run again.")) from error
-    return _Model(inner, inner.metadata())

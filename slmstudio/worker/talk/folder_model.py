@@ -29,6 +29,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.rows import BROKEN
 from slmstudio.worker.answering.torch_model import TorchModel, cached
+from slmstudio.worker.chat.generation import common
 from slmstudio.worker.runtime import threads
 
 BATCH_TOKENS = 512
@@ -112,8 +113,7 @@ class FolderModel:
         return same
 
     def _keep_common(self, prompt: Sequence[int]) -> int:
-        same = next((at for at, (old, new) in enumerate(zip(self.tokens, prompt[:-1], strict=False)) if old != new),
-                    min(len(self.tokens), len(prompt) - 1))
+        same = common(self.tokens, prompt)
         if same < len(self.tokens):
             if all(type(layer) is DynamicLayer for layer in self._cache.layers):
                 self._cache.crop(same - len(self.tokens))

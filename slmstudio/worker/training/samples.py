@@ -11,7 +11,7 @@ from slmstudio.core.data.reader import Record
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.kernels.head_input import whole_inputs
+from slmstudio.worker.kernels.head_loss import whole_inputs
 
 FROM_ROWS = 2
 """Evaluation rows whose questions are asked when the configuration names no prompts."""

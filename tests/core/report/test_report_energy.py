@@ -13,7 +13,7 @@ from slmstudio.core.settings import Settings
 
 @pytest.fixture
 def india(studio_home, monkeypatch):
-    monkeypatch.setattr(tariff_module.place, "country", lambda: "IN")
+    monkeypatch.setattr(tariff_module, "country_here", lambda: "IN")
 
 
 def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
@@ -30,7 +30,7 @@ def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
 
 
 def test_without_a_price_it_says_where_to_set_it(tmp_path, page, studio_home, monkeypatch):
-    monkeypatch.setattr(tariff_module.place, "country", lambda: "")
+    monkeypatch.setattr(tariff_module, "country_here", lambda: "")
     shown = page(finished(tmp_path).folder).text
     assert "Cost: not known: Settings has no electricity price." in shown
     assert "481 g per kWh (world average 2023, Ember)" in shown

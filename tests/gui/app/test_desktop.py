@@ -24,7 +24,7 @@ from slmstudio.gui.app.desktop.notices import DesktopNotices
 from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings.dialog import SettingsDialog
-from slmstudio.gui.common import notices, theme
+from slmstudio.gui.common import followed_job, motion, theme
 from slmstudio.gui.common.session import JobStatus, Notice
 from slmstudio.gui.common.widgets import banner
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -60,13 +60,13 @@ def behind(qtbot, session) -> Shown:
 
 
 def test_an_end_is_told_while_the_window_is_behind_others(behind: Shown, session):
-    notices.tell_end(session, notices.TRAINING, "helpdesk", Outcome("finished"))
-    notices.tell_end(session, notices.EXPORT, "helpdesk", FAILED)
-    notices.tell_end(session, notices.TRAINING, "helpdesk", Outcome("cancelled"))
+    followed_job.tell_end(session, followed_job.TRAINING, "helpdesk", Outcome("finished"))
+    followed_job.tell_end(session, followed_job.EXPORT, "helpdesk", FAILED)
+    followed_job.tell_end(session, followed_job.TRAINING, "helpdesk", Outcome("cancelled"))
     assert behind.notices == [Notice("Training is finished", "helpdesk"),
                               Notice("The export failed", "helpdesk: Memory ran out.", urgent=True)]
     session.settings.notifications = False
-    notices.tell_end(session, notices.EVALUATION, "helpdesk", Outcome("finished"))
+    followed_job.tell_end(session, followed_job.EVALUATION, "helpdesk", Outcome("finished"))
     assert len(behind.notices) == 2, "switched off"
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_told_to_who_looks_at_the_window(qtbot, session, with_dialog)
     active.show()
     active.activateWindow()
     qtbot.waitUntil(active.isActiveWindow)
-    notices.tell_end(session, notices.TRAINING, "helpdesk", Outcome("finished"))
+    followed_job.tell_end(session, followed_job.TRAINING, "helpdesk", Outcome("finished"))
     assert shown.notices == []
 
 
@@ -95,13 +95,13 @@ def test_what_a_banner_tells_already_is_not_announced_again(qtbot, session, monk
     DesktopNotices(session, window, Shown())
     window.show()
     hidden.show_error(FAILED.user_error())
-    notices.tell_end(session, notices.EXPORT, "helpdesk", FAILED)
+    followed_job.tell_end(session, followed_job.EXPORT, "helpdesk", FAILED)
     qtbot.waitUntil(lambda: bool(said))
     assert said == ["The export failed: helpdesk: Memory ran out."], "the banner is on a page that nobody sees"
     said.clear()
-    notices.tell_end(session, notices.EXPORT, "helpdesk", FAILED)
+    followed_job.tell_end(session, followed_job.EXPORT, "helpdesk", FAILED)
     shown.show_error(FAILED.user_error())
-    notices.tell_end(session, notices.TRAINING, "other", Outcome("finished"))
+    followed_job.tell_end(session, followed_job.TRAINING, "other", Outcome("finished"))
     qtbot.waitUntil(lambda: len(said) == 2)
     assert said == ["Memory ran out.", "Training is finished: other"]
 
@@ -111,8 +111,8 @@ def test_where_nobody_shows_a_notice_the_tray_does(qtbot, qapp):
     asked: list[str] = []
     linux.LinuxDesktop().notify(Notice("Training is finished", "helpdesk"), lambda: asked.append("tray"))
     qtbot.waitUntil(lambda: asked == ["tray"])
-    theme.set_still(qapp, True)
-    theme.set_still(qapp, None)
+    motion.set_still(qapp, True)
+    motion.set_still(qapp, None)
     qtbot.waitUntil(lambda: not theme.THEME.still)
 
 
@@ -143,7 +143,7 @@ def test_each_term_has_two_sentences_and_each_score_a_meaning():
         assert term.what.endswith(".") and term.so.endswith("."), key
         assert all(len(part) < 160 for part in (term.what, term.so)), key
     assert [metric for metric in METRICS if terms.of_metric(metric) not in terms.TERMS] == []
-    assert terms.TERMS["rank"].text.startswith("How many directions")
+    assert terms.TERMS["rank"].what.startswith("How many directions")
 
 
 def test_the_glossary_is_searched(qtbot, qapp):
@@ -191,7 +191,8 @@ def test_a_figure_says_what_it_means(qtbot, qapp):
     button = MeaningButton("eval_loss")
     qtbot.addWidget(button)
     assert not button.isVisible(), "no window of its own before it has a place"
-    assert button.text_shown() == f"Eval loss: {terms.TERMS['eval_loss'].text}"
+    loss = terms.TERMS["eval_loss"]
+    assert button.text_shown() == f"Eval loss: {loss.what} {loss.so}"
     assert button.accessibleName() == "What does this mean: Eval loss"
 
 
@@ -213,7 +214,7 @@ def test_settings_apply_at_once_and_are_kept(qtbot, qapp, session):
     found = kept_settings.load()[0]
     assert (found.text_size, found.reduce_motion, found.notifications, found.chat_with) == (150, True, False, "gguf")
     theme.apply(qapp, "light", 100)
-    theme.set_still(qapp, False)
+    motion.set_still(qapp, False)
     bar.setRange(0, 0)
     assert bar.maximum() == 0
     assert Settings.from_dict({"text_size": 900, "chat_with": "x", "reduce_motion": 3}).text_size == 100

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.chat import memory, partners
+from slmstudio.core.chat import partners
 from slmstudio.core.errors import UserError
 from slmstudio.gui.chat.tab import ChatTab
 
@@ -29,7 +29,7 @@ def test_a_run_is_opened_beside_its_base(qtbot, chat_tab, session, make_run, tin
 
 def test_where_memory_is_short_the_run_is_opened_alone(chat_tab, make_run, monkeypatch):
     run = make_run("helpdesk")
-    monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
+    monkeypatch.setattr(partners, "free_bytes", lambda: 1000)
     assert partners.of_run(run) == [run]
 
 

@@ -12,7 +12,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.training.run.changes import as_it_is
+from slmstudio.gui.training.run.followed import as_it_is
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 

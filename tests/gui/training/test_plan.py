@@ -194,7 +194,7 @@ def test_a_refused_plan_is_not_started_later(qtbot, planned, session):
 
 def test_the_plan_as_code(qtbot, planned, tmp_path):
     press(qtbot, planned, "show_code")
-    dialog = planned.window().findChild(QFileDialog, "script_dialog")
+    dialog = planned.window().findChild(QFileDialog)
     assert dialog.isVisible() and dialog.acceptMode() == QFileDialog.AcceptMode.AcceptSave
     out = tmp_path / "train-नमूना.py"
     dialog.fileSelected.emit(str(out))

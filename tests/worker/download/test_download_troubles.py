@@ -16,7 +16,7 @@ from support import model_files, model_hub
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.hub import place, token
-from slmstudio.worker.download import fetch_child, listing, patience
+from slmstudio.worker.download import fetch_child, patience
 
 REPO = "acme/tiny-model"
 SECRET = "hf_ATokenThatNobodyElseMaySee"
@@ -149,7 +149,7 @@ def test_a_beginning_that_was_spoilt_is_found_out(hub, work, repository):
 
 @pytest.mark.parametrize(("size", "sentence"), [
     (-1, "makes no sense"), (2**60, "makes no sense"), ("12", "makes no sense"), (None, "makes no sense"),
-    (listing.MOST_BYTES, "enough disk space"), (listing.MOST_BYTES + 1, "makes no sense"),
+    (fetch_child.MOST_BYTES, "enough disk space"), (fetch_child.MOST_BYTES + 1, "makes no sense"),
     (100, "The hub sends "), (10_000_000, "The hub sends "),
 ])
 def test_a_hub_that_lies_about_sizes_is_not_believed(hub, work, size, sentence):

@@ -126,7 +126,6 @@ def test_cancel_leaves_nothing(tmp_path) -> None:
 def test_what_a_killed_import_left_is_removed(tmp_path) -> None:
     """By whoever learns of it, or else by the next import of the same name."""
     from slmstudio.core.jobs.job import Job
-    from slmstudio.worker.export import import_model
 
     target = tmp_path / "models" / "my [new] model"
     job = Job.create(tmp_path / "job", "import", gguf=str(models.starter_gguf()), out=str(target))
@@ -139,12 +138,12 @@ def test_what_a_killed_import_left_is_removed(tmp_path) -> None:
     assert job.wait().error["remedy"] == "No unfinished files were left behind. Start it again."
     assert list(target.parent.iterdir()) == []
     left.mkdir()  # as if nobody had learned of it
-    import_model._remove_leftovers(target)
+    leftovers.remove_dead(target.parent.glob(".*.partial"))
     assert list(target.parent.iterdir()) == []
 
 
 def test_an_unknown_pre_tokenizer_is_refused() -> None:
-    from slmstudio.worker.export.gguf_tokenizer import corrected
+    from slmstudio.worker.export.import_model import corrected
 
     with pytest.raises(UserError, match="isn't known here") as caught:
         corrected(None, {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "martian"}, "a.gguf")
@@ -178,7 +177,7 @@ def test_other_pre_tokenizers_equal_llama_cpp(families, data_dir, tmp_path, fami
     import llama_cpp
     from transformers import AutoTokenizer
 
-    from slmstudio.worker.export.gguf_tokenizer import corrected
+    from slmstudio.worker.export.import_model import corrected
     from slmstudio.worker.model import probes
 
     file = vocabulary_file(families / family, pre_tokenizer, tmp_path / "vocabulary.gguf")

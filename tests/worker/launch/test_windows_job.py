@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.launch import ranks_of, windows_job
+from slmstudio.worker.launch import ranks_of
 
 JOB, THIS = 0x1234_5678_9ABC, -1 & 0xFFFF_FFFF_FFFF_FFFF
 
@@ -43,7 +43,7 @@ def windows(monkeypatch):
 
 def test_this_process_and_all_that_it_starts_end_with_the_only_handle(windows):
     calls = windows()
-    assert windows_job.end_together()
+    assert ranks_of.end_together()
     made, limited, asked, assigned = calls
     assert made == ("CreateJobObjectW", None, None), "a child that inherited the handle would keep the others alive"
     name, job, kind, limits, size = limited
@@ -57,13 +57,13 @@ def test_this_process_and_all_that_it_starts_end_with_the_only_handle(windows):
 @pytest.mark.parametrize("refused", ["CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject"])
 def test_where_windows_refuses_the_run_starts_all_the_same(windows, refused):
     calls = windows(**{refused: 0})
-    assert not windows_job.end_together()
+    assert not ranks_of.end_together()
     assert calls[-1][0] == refused
 
 
 def test_elsewhere_there_is_none(monkeypatch):
     monkeypatch.delattr(ctypes, "WinDLL", raising=False)
-    assert not windows_job.end_together()
+    assert not ranks_of.end_together()
 
 
 def test_the_processes_of_a_run_are_started_in_it(windows, tmp_path, monkeypatch):

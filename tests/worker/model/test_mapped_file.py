@@ -18,7 +18,7 @@ def shared_bytes() -> int:
 
 
 def test_read_pages_go_back(tmp_path) -> None:
-    from slmstudio.worker.model.mapped_file import kept_small
+    from slmstudio.worker.parity.llama_file import kept_small
 
     path = tmp_path / "a file with spaces"
     path.write_bytes(bytes(range(256)) * (SIZE // 256))

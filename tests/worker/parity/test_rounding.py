@@ -9,7 +9,7 @@ from core.export.test_proof import WEIGHTS, failed
 from gguf import quants
 
 from slmstudio.core.export.proof import weight_checks
-from slmstudio.worker.model import ggml_blocks
+from slmstudio.worker.model import gguf_tensors
 from slmstudio.worker.parity.reference import Layer, layer_inputs
 from slmstudio.worker.parity.weights import LOW_ROUNDING, ROUNDING, Strength
 
@@ -19,7 +19,7 @@ ROWS, WIDTH = 64, 1024
 def rounded(weights: np.ndarray, kind: str) -> np.ndarray:
     """What is left of weights in a file of that type."""
     number = gguf.GGMLQuantizationType[kind]
-    data = np.frombuffer(ggml_blocks.quantize(int(number), weights), np.uint8).reshape(len(weights), -1)
+    data = np.frombuffer(gguf_tensors.quantize(int(number), weights), np.uint8).reshape(len(weights), -1)
     return quants.dequantize(data, number).astype(np.float32)
 
 

@@ -142,14 +142,6 @@ def test_evaluating_and_sampling_change_nothing_of_what_qlora_learns(make_job, m
     assert steps[0] == steps[1]
 
 
-@pytest.mark.full
-def test_full_fine_tuning_changes_every_weight(make_job, tiny_model):
-    result = train.run(make_job(method="full", learning_rate=1e-3))
-    old, new = load_file(tiny_model / "model.safetensors"), load_file(Path(result["model"]) / "model.safetensors")
-    assert old.keys() == new.keys()
-    assert all(not torch.equal(old[name].float(), new[name].float()) for name in old)
-
-
 @pytest.mark.parametrize("method", first_fast(["lora", "full"]))
 def test_text_is_learned_whole(make_job, method):
     job = make_job("text", method=method, learning_rate=5e-3 if method == "lora" else 1e-3)

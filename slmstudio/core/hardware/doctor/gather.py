@@ -1,4 +1,4 @@
-"""Finds out the facts, except for what libraries say: nothing heavy is imported."""
+"""Finds out the facts, except for what libraries say, and makes lines of them: nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from slmstudio.core.hardware import wsl
-from slmstudio.core.hardware.doctor import cards, packages, storage, system
+from slmstudio.core.hardware.doctor import (
+    cards,
+    checks_graphics,
+    checks_libraries,
+    checks_machine,
+    checks_storage,
+    checks_system,
+    packages,
+    storage,
+    system,
+)
 from slmstudio.core.hardware.doctor.facts import Facts
+from slmstudio.core.hardware.doctor.line import Line
 from slmstudio.core.hardware.machine import read_machine
 
 ROOT = Path("/")
@@ -52,3 +63,12 @@ def everything(home: Path | None, caches: Sequence[tuple[str, Path]] = (), root:
         facts, **found, now=time.time(), python=sys.version_info[:3], bits=8 * struct.calcsize("P"),
         versions=packages.installed(), pins=packages.tested(),
         caches=tuple(storage.count(title, folder) for title, folder in caches if folder.is_dir()))
+
+
+CHECKS = (*checks_graphics.CHECKS, *checks_libraries.CHECKS, *checks_machine.CHECKS, *checks_storage.CHECKS,
+          *checks_system.CHECKS)
+
+
+def examine(facts: Facts) -> list[Line]:
+    """All checks, in the order of the page."""
+    return [line for check in CHECKS for line in check(facts)]

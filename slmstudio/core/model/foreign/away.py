@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,12 +22,12 @@ from typing import Any, NamedTuple
 from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model.foreign.child_process import started_as
 from slmstudio.core.model.json_files import printable
 
 PATIENCE = 20 if os.name == "nt" else 120
 """Seconds after which a request is ended from outside. Elsewhere than on Windows the child's own limit on processor
 time comes first, which a busy machine doesn't bring nearer."""
-_PACKAGE = Path(__file__).resolve().parents[4]
 _TEMPLATE_STOPPED = noop("The chat template was stopped.")
 
 
@@ -103,13 +102,8 @@ class _Child:
     """The process, and how many requests it has answered."""
 
     def __init__(self) -> None:
-        # Relative places would name a folder below the one that the child starts in.
-        given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",
-                       "TOKENIZERS_PARALLELISM": "false"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=environment, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        self.process = subprocess.Popen(**started_as(f"{__package__}_child"), stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.answered = 0
         self.too_late = False
 

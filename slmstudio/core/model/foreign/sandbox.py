@@ -4,8 +4,8 @@ The sandbox keeps a template away from Python's insides; the limits keep it from
 
 - time: every pass of a loop, every call of a macro and every piece of output looks at the clock;
 - output: at most `MAX_CHARACTERS` more than four times what the messages hold;
-- values on the way: operators, filters, tests, methods, slices and literals look at the sizes first (`bounds`), and
-  what all of them make is counted; whole numbers have at most 4,096 bits, and there are no bytes;
+- values on the way: operators, filters, tests, methods, slices and literals look at the sizes first (`bounds`,
+  `filters`), and what all of them make is counted; whole numbers have at most 4,096 bits, and there are no bytes;
 - `range`, by jinja2 itself (100,000), and the depth of recursion, by Python.
 
 Nothing is worked out while a template is compiled: jinja2's optimizer would do it without any limit.
@@ -34,7 +34,7 @@ import jinja2.utils
 import jinja2.visitor
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.foreign import bounds
+from slmstudio.core.model.foreign import bounds, filters
 from slmstudio.core.model.foreign.bounds import BUDGET, Budget, LimitReached
 
 MAX_SOURCE = 250_000
@@ -87,13 +87,13 @@ def _environment() -> jinja2.Environment:
     environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Limits, jinja2.ext.loopcontrols],
                                finalize=_written, optimized=False)
     environment.filters["tojson"] = _tojson
-    for name in bounds.GONE:
+    for name in filters.GONE:
         del environment.filters[name]
     for name, function in environment.filters.items():
-        environment.filters[name] = bounds.bounded_filter(name, function)
+        environment.filters[name] = filters.bounded_filter(name, function)
     tests: dict[str, Any] = environment.tests
     for name in tests:
-        tests[name] = bounds.bounded_test(tests[name])
+        tests[name] = filters.bounded_test(tests[name])
     del environment.globals["lipsum"]
     environment.globals.update({"raise_exception": _raise_exception, "dict": _Dict(), "namespace": _Namespace,
                                 "strftime_now": _strftime_now})
@@ -225,7 +225,7 @@ def _written(_context: jinja2.runtime.Context, value: Any) -> Any:
 def _tojson(x: Any, ensure_ascii: bool = False, indent: int | None = None, separators: tuple[str, str] | None = None,
             sort_keys: bool = False) -> str:
     """JSON without HTML escapes, as transformers' filter of this name."""
-    bounds.check_json(x, indent, separators)
+    filters.check_json(x, indent, separators)
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.model.facts import Examined
+from slmstudio.core.model.foreign.child_process import started_as
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.vetting import samples
 
@@ -24,7 +24,6 @@ which a busy machine doesn't bring nearer."""
 MOST_VALUES = 2_500_000
 """Values of tokenizer.json; Gemma 3's, with 262,144 tokens and 514,906 merges, has 1.4 million."""
 OWN = noop("Put the model's own tokenizer.json in its place, or choose another model.")
-_PACKAGE = Path(__file__).resolve().parents[4]
 _STOPPED = {
     "": noop("The tokenizer was stopped right at the start."),
     "tokenizer": noop("The tokenizer was stopped while tokenizer.json was read."),
@@ -50,16 +49,10 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
     """
     if _values(folder / "tokenizer.json") > MOST_VALUES:
         return {"error": tr("tokenizer.json has more than {most:,} values. No model has that many.", most=MOST_VALUES)}
-    # Relative places would name a folder below the one that the child starts in.
-    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",
-                   "TOKENIZERS_PARALLELISM": "false"}
     request = json.dumps({"folder": str(folder.absolute()), "rows": rows, "ends": list(ends)})
     try:
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", f"{__package__}.tokenizer_child"], input=request, capture_output=True,
-            encoding="utf-8", errors="replace", env=environment, timeout=PATIENCE,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        ended = subprocess.run(**started_as(f"{__package__}.tokenizer_child"), input=request, capture_output=True,
+                               encoding="utf-8", errors="replace", timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
         return {"error": _stopped(_lines(error.stdout), True)}
     lines = _lines(ended.stdout)

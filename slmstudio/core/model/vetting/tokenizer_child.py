@@ -24,6 +24,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.foreign import sandbox
+from slmstudio.core.model.foreign.child_process import limit
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import samples
 
@@ -40,7 +41,8 @@ def main() -> None:
     i18n.use()
     request = json.loads(sys.stdin.read())
     folder = Path(request["folder"])
-    _limit(folder)
+    size = (folder / "tokenizer.json").stat().st_size
+    limit(SECONDS + size // BYTES_PER_SECOND, MEMORY + MEMORY_PER_BYTE * size)
     _say(stage="tokenizer")
     try:
         report = _look(folder, request["rows"], set(request["ends"]))
@@ -56,21 +58,6 @@ def main() -> None:
 
 def _say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
-
-
-def _limit(folder: Path) -> None:
-    """Bound the memory and the time of this process, and what it may write."""
-    try:
-        import resource
-    except ImportError:
-        return  # on Windows
-    size = (folder / "tokenizer.json").stat().st_size
-    memory, seconds = MEMORY + MEMORY_PER_BYTE * size, SECONDS + size // BYTES_PER_SECOND
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def _look(folder: Path, rows: int | None, ends: set[int]) -> dict[str, Any]:

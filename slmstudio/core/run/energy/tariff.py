@@ -1,12 +1,17 @@
-"""What a kilowatt-hour costs and gives off here: the user's own figures, else the country's, each with its source."""
+"""What a kilowatt-hour costs and gives off here: the user's own figures, else those of the country that the machine is
+set up for, each with its source."""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slmstudio.core import settings as settings_module
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run.energy import place
 from slmstudio.core.run.energy.money import CURRENCIES
 from slmstudio.core.run.energy.use import KWH
 from slmstudio.core.settings import Settings
@@ -62,7 +67,7 @@ def tariff(settings: Settings | None = None, country: str | None = None) -> Tari
         country: two letters; by default what the machine is set up for.
     """
     known = settings or settings_module.load(put_aside=False)[0]
-    here = place.country() if country is None else country
+    here = country_here() if country is None else country
     usual = CURRENCIES.get(here, "")
     price, source = PRICES.get(here, (None, ""))
     currency = known.currency or usual
@@ -74,3 +79,36 @@ def tariff(settings: Settings | None = None, country: str | None = None) -> Tari
     if known.grams_per_kwh is not None:
         grams, grams_source = known.grams_per_kwh, OWN
     return Tariff(currency, price, tr(source) if source else "", grams, tr(grams_source))
+
+
+INDIA = "IN"
+INDIAN_OFFSET = -19_800
+"""Seconds west of Greenwich: UTC+5:30, which Sri Lanka has too."""
+SRI_LANKAN_NAMES = ("+0530", "Sri Lanka Standard Time")
+
+
+def country_here(environ: Mapping[str, str] = os.environ, zone: tuple[int, str] | None = None) -> str:
+    """Two letters as in ISO 3166, or "" where it isn't known.
+
+    India's time zone outweighs the locale: many machines there are set up in American or British English.
+
+    Args:
+        zone: seconds west of Greenwich and the time zone's name; the machine's own by default.
+    """
+    offset, name = zone or (time.timezone, time.tzname[0])
+    if offset == INDIAN_OFFSET and name not in SRI_LANKAN_NAMES:
+        return INDIA
+    said = next((environ[key] for key in ("LC_ALL", "LC_MONETARY", "LANG") if environ.get(key)), "") or _of_windows()
+    found = re.match(r"[A-Za-z]{2,3}(?:[_-][A-Za-z]{4})?[_-]([A-Z]{2})\b", said)
+    return found[1] if found else ""
+
+
+def _of_windows() -> str:
+    """The name of the user's locale, as "hi-IN"; "" on other systems."""
+    if sys.platform != "win32":
+        return ""
+    import ctypes
+
+    name = ctypes.create_unicode_buffer(85)  # LOCALE_NAME_MAX_LENGTH
+    ctypes.windll.kernel32.GetUserDefaultLocaleName(name, len(name))
+    return name.value

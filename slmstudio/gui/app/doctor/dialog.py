@@ -1,27 +1,24 @@
-"""The doctor: what on this machine gets in the way of training, why, and how to fix it."""
+"""The doctor: what on this machine gets in the way of training, why, and how to fix it, line by line."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.app.doctor.rows import Rows
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
+from slmstudio.gui.common.widgets.copy_text import CopyLine
+from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-
-SIZE = (820, 640)
-MARGIN = 40
-"""Pixels of the window that stay to be seen around the dialog."""
 
 
 class DoctorDialog(QDialog):
@@ -40,8 +37,7 @@ class DoctorDialog(QDialog):
         self.area.setAccessibleName(tr("What was found"))
         column_in(self, self.summary, self.progress, self.banner, (self.area, 1), self._buttons(),
                   spacing=theme.SPACE_M, margins=theme.SPACE_L)
-        room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
-        self.resize(QSize(*SIZE).boundedTo(room))
+        resize_within(self, parent, 820, 640)
         self.finished.connect(lambda: self._task.cancel())
 
     def _buttons(self) -> QHBoxLayout:
@@ -128,3 +124,39 @@ def _card(title: str, lines: list[Line]) -> Card:
     card = Card()
     fill(card.body, text_label(title, "section"), Rows(lines))
     return card
+
+
+_KINDS = {"fine": "ok", "warning": "warn", "problem": "bad"}
+
+
+class Rows(QWidget):
+    """Lines in a grid of two columns: states, and texts."""
+
+    def __init__(self, lines: list[Line], parent: QWidget | None = None):
+        super().__init__(parent)
+        words = {"fine": tr("✓ Fine"), "warning": tr("! Warning"), "problem": tr("✕ Problem")}
+        grid = grid_in(self, theme.SPACE_M, theme.SPACE_M, stretch=1)
+        for row, line in enumerate(lines):
+            mark = Chip(words[line.state], _KINDS[line.state])
+            mark.setAccessibleName(f"{words[line.state]}: {line.title}")
+            grid.addWidget(mark, row, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addLayout(self._text(line), row, 1)
+
+    def _text(self, line: Line) -> QVBoxLayout:
+        column = column_of(_selectable(line.title, "body" if line.state == "fine" else "strong"),
+                           spacing=theme.SPACE_XS)
+        if line.why:
+            column.addWidget(_selectable(line.why, "small"))
+        if line.remedy:
+            column.addWidget(_selectable(line.remedy, "body"))
+        if line.command:
+            command = CopyLine(tr("Command for: {title}", title=line.title))
+            command.set_text(line.command)
+            column.addWidget(command)
+        column.addStretch(1)
+        return column
+
+
+def _selectable(text: str, role: str) -> QLabel:
+    label = text_label(breakable(text), role, wrap=True, selectable=True)
+    return label

@@ -10,7 +10,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.note_bar import NoteBar
+from slmstudio.gui.common.widgets.card import NoteBar
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.doctor.line import Line

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import platform
 
-from PySide6.QtCore import QCollator, QSize, Qt, Signal, qVersion
+from PySide6.QtCore import QCollator, Qt, Signal, qVersion
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
 import slmstudio
+from slmstudio.core import terms
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import TERMS
 from slmstudio.gui.app.header import Logo
-from slmstudio.gui.app.help.keys import shortcuts
-from slmstudio.gui.common import term_words, theme
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, grid_in, pages_of, row_of
-
-SIZE = (720, 560)
-MARGIN = 40
-"""Pixels of the window that stay visible around the dialog."""
 
 
 class HelpDialog(QDialog):
@@ -44,8 +41,7 @@ class HelpDialog(QDialog):
         self._pages = pages_of(self.words, _keys_page(), AboutPage())
         self.tabs.changed.connect(self._pages.setCurrentIndex)
         column_in(self, self.tabs, (self._pages, 1), self._buttons(), spacing=theme.SPACE_M, margins=theme.SPACE_L)
-        room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
-        self.resize(QSize(*SIZE).boundedTo(room))
+        resize_within(self, parent, 720, 560)
 
     def _buttons(self) -> QHBoxLayout:
         welcome = SecondaryButton(tr("Welcome page"), tr("Show what this machine has and how to begin."),
@@ -72,7 +68,7 @@ class Glossary(QWidget):
         self.entries: list[tuple[str, QWidget]] = []
         alphabet = QCollator()
         alphabet.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        words = [(term_words.name(key), *term_words.sentences(key)) for key in TERMS]
+        words = [(terms.name(key), *terms.sentences(key)) for key in TERMS]
         for name, what, so in sorted(words, key=lambda each: alphabet.sortKey(each[0].casefold())):
             entry = _entry(name, what, so)
             self.entries.append((f"{name} {what} {so}".lower(), entry))
@@ -146,3 +142,23 @@ def _keys_page() -> QWidget:
         grid.addWidget(text_label(does, wrap=True), row, 1)
     grid.setRowStretch(grid.rowCount(), 1)
     return scrolled(page, tr("Keys and what they do"))
+
+
+def shortcuts() -> list[tuple[str, str]]:
+    """Keys and what they do, the most useful first."""
+    return [
+        ("F1", tr("This help")),
+        ("Ctrl+1 … Ctrl+5", tr("Data, Model, Training, Results, Chat")),
+        ("Ctrl+O", tr("Open a file in this tab")),
+        ("Ctrl+,", tr("Settings")),
+        ("F9", tr("Check this machine")),
+        ("Ctrl++, Ctrl+-, Ctrl+0", tr("Larger text, smaller text, usual size")),
+        ("Tab, Shift+Tab", tr("Go to the next or the previous control")),
+        ("Enter, Space", tr("Press the button that has the focus")),
+        (tr("Arrow keys"), tr("Move in a list, a table, or a row of choices")),
+        ("Esc", tr("Close a dialog or the welcome page; stop editing a question")),
+        ("Enter", tr("In Chat: send the question")),
+        ("Shift+Enter", tr("In Chat: begin a new line")),
+        (tr("Up"), tr("In Chat, in an empty field: edit the last question")),
+        ("Ctrl+Q", tr("Quit; a run continues in the background")),
+    ]

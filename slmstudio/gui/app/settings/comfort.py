@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES
-from slmstudio.gui.common import theme
+from slmstudio.gui.common import motion, theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
@@ -75,7 +75,7 @@ class ComfortRows(QWidget):
 
     def _set_still(self, on: bool) -> None:
         self._session.settings.reduce_motion = on
-        theme.set_still(cast("QApplication", QApplication.instance()), on)
+        motion.set_still(cast("QApplication", QApplication.instance()), on)
         self.changed.emit()
 
     def _set_notices(self, on: bool) -> None:

@@ -1,4 +1,4 @@
-"""The few things that are the same for every run."""
+"""The few things that are the same for every run, and the address of the hub that models come from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.model.hub import endpoint
 from slmstudio.core.settings import THEMES
 from slmstudio.gui.app.home_folder_row import PlaceRow
 from slmstudio.gui.app.settings.comfort import ComfortRows
 from slmstudio.gui.app.settings.energy_row import EnergyRow
-from slmstudio.gui.app.settings.hub_address import HubAddress
 from slmstudio.gui.app.settings.language_row import LanguageChoice
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import MARGIN
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -25,8 +26,8 @@ from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
-LEAST_HEIGHT, MARGIN = 240, 40
-"""Pixels that the rows keep at least, and that stay visible of the window around the dialog."""
+LEAST_HEIGHT = 240
+"""Pixels that the rows keep at least."""
 
 
 class SettingsDialog(QDialog):
@@ -132,3 +133,35 @@ class SettingsDialog(QDialog):
         except UserError as error:
             self.banner.show_error(error)
         self._session.settings_changed.emit()
+
+
+class HubAddress(QLineEdit):
+    """Saves itself when a user has typed an address that can be one; empty means the usual hub.
+
+    Signals:
+        refused(UserError): it can't be an address, or can't be saved. None: it could.
+    """
+
+    refused = Signal(object)
+
+    def __init__(self, session: Session):
+        super().__init__(session.settings.hub_endpoint)
+        self._session = session
+        named(self, "settings_hub", tr("Address of the model hub"),
+              tr("Where models are downloaded from. Leave it empty unless your organisation has a mirror of its own, "
+                 "such as https://models.example.org."))
+        self.setPlaceholderText(tr("The usual hub"))
+        self.setClearButtonEnabled(True)
+        self.editingFinished.connect(self._save)
+
+    def _save(self) -> None:
+        text = self.text().strip()
+        try:
+            address = endpoint.checked(text) if text else ""
+            if address != self._session.settings.hub_endpoint:
+                self._session.settings.hub_endpoint = address
+                self._session.settings.save()
+        except UserError as error:
+            self.refused.emit(error)
+            return
+        self.refused.emit(None)

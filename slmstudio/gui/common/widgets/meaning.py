@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from PySide6.QtWidgets import QWhatsThis
 
+from slmstudio.core import terms
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common import term_words
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import IconButton
 
@@ -27,7 +27,7 @@ class MeaningButton(IconButton):
     def set_terms(self, keys: Sequence[str]) -> None:
         """Tell of other words."""
         self.keys = tuple(keys)
-        words = ", ".join(map(term_words.name, keys))
+        words = ", ".join(map(terms.name, keys))
         self.setToolTip(tr("What does this mean? {words}", words=words))
         self.setAccessibleName(tr("What does this mean: {words}", words=words))
         if self.parent() is not None or not keys:  # else it would be shown as a window of its own
@@ -35,7 +35,7 @@ class MeaningButton(IconButton):
 
     def text_shown(self) -> str:
         """What it tells."""
-        told = ((term_words.name(key), *term_words.sentences(key)) for key in self.keys)
+        told = ((terms.name(key), *terms.sentences(key)) for key in self.keys)
         return "\n\n".join(tr("{name}: {what} {so}", name=name, what=what, so=so)
                            for name, what, so in told)
 

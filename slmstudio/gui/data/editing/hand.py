@@ -12,7 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.note_bar import NoteBar
+from slmstudio.gui.common.widgets.card import NoteBar
 from slmstudio.gui.data.editing.row_editor import RowEditor
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.rows_card import RowsCard

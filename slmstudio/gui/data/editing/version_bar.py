@@ -11,7 +11,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.note_bar import NoteBar
+from slmstudio.gui.common.widgets.card import NoteBar
 from slmstudio.gui.data.editing import lineage_text
 from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.health import work

@@ -1,26 +1,29 @@
-"""The run that the Training tab shows: what it is, what has happened to it, and what can be asked of it."""
+"""The run that the Training tab shows: what it is, what has happened to it, what holds in it now, and what can be asked
+of it."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import an_object
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import adjust
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common.job_thread import JobThread
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.training.run import status
-from slmstudio.gui.training.run.changes import as_it_is
-from slmstudio.gui.training.run.training_thread import TrainingThread
 from slmstudio.gui.training.run_queue import wait_until_gone
 
 
@@ -188,3 +191,64 @@ class FollowedRun(QObject):
                     self.config = replace(self.config, name=name)
                     self.renamed.emit()
                     self._tell()
+
+
+class TrainingThread(JobThread):
+    """A job that learns can also be paused, asked for a checkpoint or for samples, and changed, between two steps.
+
+    It knows "pause", "resume", "checkpoint", "sample", which asks the fixed prompts now, and "free", which saves a
+    checkpoint and ends the worker, so that its memory is free; the outcome is "paused". The worker answers with the
+    events `paused`, `resumed`, `checkpoint_saved`, `sample` and `changed`.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._changes: queue.SimpleQueue[dict[str, float]] = queue.SimpleQueue()
+
+    def change(self, values: dict[str, float]) -> None:
+        """Decide `learning_rate`, and `max_steps` or `epochs`."""
+        self._changes.put(values)
+        self._wake.set()
+
+    def _pass_commands_on(self) -> None:
+        super()._pass_commands_on()
+        while self._listening and not self._changes.empty():
+            try:
+                self.job.send("change", **self._changes.get_nowait())
+            except UserError as error:
+                self.failed.emit(error)
+
+
+def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
+    """The configuration with the run's adjustments and changes in it, and a reason for each."""
+    values: dict[str, Any] = {}
+    reasons = dict(config.reasons)
+
+    def take(name: str, value: Any, reason: str) -> None:
+        try:
+            values[name] = FIELDS[name].read(value)
+            reasons[name] = reason
+        except (KeyError, ValueError):
+            pass  # of a version that knows another field
+
+    for event in history.adjustments:
+        for name, value in an_object(event.get("changes")).items():
+            take(name, value, tr("Lowered automatically because memory ran out."))
+    for event in history.changes:
+        asked = an_object(event.get("asked"))
+        if "learning_rate" in asked:
+            take("learning_rate", event.get("learning_rate"), _by_hand(event))
+        if "epochs" in asked:
+            take("epochs", asked["epochs"], _by_hand(event))
+            values["max_steps"] = None
+        if "max_steps" in asked:
+            take("max_steps", asked["max_steps"], _by_hand(event))
+    for event in history.guard.changes:
+        for name, value in event["values"].items():
+            take(name, value, _by_hand(event))
+    return replace(config, **values, reasons=reasons)
+
+
+def _by_hand(event: dict[str, Any]) -> str:
+    step = event.get("global_step")
+    return tr("You changed this at step {step}.", step=number_text(step) if isinstance(step, int) else "?")

@@ -8,8 +8,8 @@ import pytest
 from support import healthy_machines
 
 from slmstudio.core.hardware.doctor import checks_graphics, system
-from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Facts
+from slmstudio.core.hardware.doctor.gather import examine
 from slmstudio.core.hardware.doctor.line import TOPICS, text, worst
 
 

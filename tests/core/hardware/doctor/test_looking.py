@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core.hardware.doctor import cards, gather, packages, storage, system
-from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Card, Torch
+from slmstudio.core.hardware.doctor.gather import examine
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="looks at Linux's own way")
 IDS = """\

@@ -14,8 +14,8 @@ from support.machines import machine
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import nvml
-from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts, Loaded, Torch
+from slmstudio.core.hardware.doctor.gather import examine
 from slmstudio.core.hardware.wsl import FIRST_VERSION, Finding
 
 

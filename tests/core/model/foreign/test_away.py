@@ -105,6 +105,19 @@ def test_a_child_that_is_gone_is_replaced(child: None) -> None:
     assert away._child.process.pid != first.pid
 
 
+@linux
+def test_hard_limits_of_the_system_stay_as_they_are() -> None:
+    """A shared machine may have set some, which nobody but root can raise."""
+    code = ("import ctypes, resource, sys\nfrom pathlib import Path\nfrom slmstudio.core.model.foreign import away\n"
+            "from slmstudio.core.model.vetting import tokenizer\n"
+            "ctypes.CDLL(None).prctl(24, 24)\n"  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE: where root runs this
+            "resource.setrlimit(resource.RLIMIT_CPU, (600, 600))\naway.check('{{ messages }}')\n"
+            "print(tokenizer.measure(Path(sys.argv[1]), None, []).get('error'))")
+    ended = subprocess.run([sys.executable, "-c", code, str(starter.model())], check=False, capture_output=True,
+                           encoding="utf-8")
+    assert ended.stdout.strip() == "None", ended.stderr
+
+
 @pytest.mark.parametrize("begun", ["window", "terminal"])
 def test_window_and_terminal_turn_it_on(begun: str) -> None:
     """As they begin; the check itself stops them before they do anything."""

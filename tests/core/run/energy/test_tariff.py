@@ -6,10 +6,10 @@ import doctest
 
 import pytest
 
-from slmstudio.core.run.energy import money, place, told
+from slmstudio.core.run.energy import money, told
 from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
 from slmstudio.core.run.energy.money import CURRENCIES, format_money
-from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, tariff
+from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, country_here, tariff
 from slmstudio.core.run.energy.use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
 from slmstudio.core.settings import Settings
 
@@ -23,7 +23,7 @@ UTC = (0, "UTC")
     ({"LANG": "sr_RS@latin"}, "RS"), ({"LANG": "zh-Hans-CN"}, "CN"), ({"LANG": "brx_IN"}, "IN"),
     ({"LANG": "C.UTF-8"}, ""), ({"LANG": "POSIX"}, ""), ({}, ""), ({"LANG": "हिन्दी"}, "")])
 def test_the_locale_tells_the_country(environ, country):
-    assert place.country(environ, UTC) == country
+    assert country_here(environ, UTC) == country
 
 
 @pytest.mark.parametrize(("zone", "country"), [
@@ -31,7 +31,7 @@ def test_the_locale_tells_the_country(environ, country):
     ((-19_800, "+0530"), "US"), ((-19_800, "Sri Lanka Standard Time"), "US"), ((-7200, "IST"), "US"),
     ((0, "IST"), "US")])
 def test_indias_time_zone_outweighs_a_locale_in_english_and_those_of_others_do_not(zone, country):
-    assert place.country({"LANG": "en_US.UTF-8"}, zone) == country
+    assert country_here({"LANG": "en_US.UTF-8"}, zone) == country
 
 
 def test_india_pays_in_rupees_at_a_price_with_its_source():

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from slmstudio.cli import progress
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import checks, invitation, told
+from slmstudio.core.run.launch import checks, invitation
 from slmstudio.core.run.planning import planner
 
 BARE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (), False, False)
@@ -85,6 +86,6 @@ def test_a_run_of_several_machines_without_an_invitation(tmp_path: Path):
 def test_the_machines_in_a_sentence():
     machines = [{"host": "desk", "state": "joined", "message": ""}, {"host": "attic", "state": "left", "message": ""},
                 {"host": "old", "state": "refused", "message": "It has another model."}]
-    assert told.sentence({"joined": 2, "wanted": 3, "machines": machines}) == (
+    assert progress.machines_text({"joined": 2, "wanted": 3, "machines": machines}) == (
         "2 of 3 machines are there: this one and desk. old can't take part. It has another model. attic left again.")
-    assert told.sentence({"joined": 1, "wanted": 2, "machines": []}) == "1 of 2 machines is there: this one."
+    assert progress.machines_text({"joined": 1, "wanted": 2, "machines": []}) == "1 of 2 machines is there: this one."

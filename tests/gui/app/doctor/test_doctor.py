@@ -17,8 +17,8 @@ from support import healthy_machines
 from support.window import press, texts
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.doctor.examine import examine
 from slmstudio.core.hardware.doctor.facts import Torch
+from slmstudio.core.hardware.doctor.gather import examine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.doctor.dialog import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow

@@ -1,13 +1,16 @@
-"""The doctor in the terminal."""
+"""Commands about this machine: whether the network lock holds, setting up again, and the doctor."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
+from slmstudio.core import program
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
@@ -15,6 +18,40 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 WORDS = {"problem": noop("problem"), "warning": noop("warning"), "fine": noop("fine")}
+
+
+@app.command()
+def lock(as_json: Json = False) -> int:
+    """Show whether the network lock holds: a locked process tries every way out. Exit status 1: it isn't enforced."""
+    from slmstudio.core.lock.proof import prove
+
+    found = prove()
+    if as_json:
+        print_json(found.to_dict())
+        return 0 if found.enforced else 1
+    if found.attempts:
+        print_table(tr("What a locked process tried"), [
+            (each.what, tr("blocked") if each.blocked else tr("NOT BLOCKED"), each.gave) for each in found.attempts],
+            (tr("Attempt"), "", tr("The system's answer")))
+    say(tr("Enforced: no process that works on your data can reach the network.") if found.enforced
+        else f"{tr('Not enforced.')} {found.reason}")
+    if found.attempts and not found.files:
+        say(tr("A job can open files other than its own: {reason}.", reason=found.state.files_open) if
+            found.state.files_open else tr("A job can open files other than its own: see above."))
+    return 0 if found.enforced else 1
+
+
+@app.command()
+def setup(as_json: Json = False) -> int:
+    """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card.
+
+    With --json each line of stdout is an object: its progress, and last what each step did.
+    """
+    command = [*program.setup_words(), *(["--json"] if as_json else [])]
+    if os.name == "nt":
+        return subprocess.call(command)
+    # The setup may replace the very Python that runs this, so it takes this process's place.
+    os.execv(command[0], command)
 
 
 @app.command()
