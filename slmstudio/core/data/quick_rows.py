@@ -12,11 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
 
+from slmstudio.core.data import column_names
 from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.opened import rows_of
 from slmstudio.core.data.record import GROUP
 from slmstudio.core.data.row_texts import ROW_LIMIT
 
-BLOCK = 8 << 20
+BLOCK = 4 << 20
 """Bytes that are read at once; a block ends with a line."""
 READERS = 2
 """Blocks that are read at a time: pyarrow works outside Python's lock."""
@@ -24,6 +26,8 @@ AHEAD = READERS + 2
 """Blocks that are kept in memory until it is their turn."""
 PLAIN = frozenset({"instruction", "input", "output", "text"})
 """Targets that a quick row may have; each is text."""
+_BLANK = r"\pZ\t-\r\x{1c}-\x{1f}\x{85}"
+"""What `str.strip` takes away, for RE2."""
 
 
 class Quick(NamedTuple):
@@ -144,6 +148,8 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
         return None
     types: dict[str, Any] = {}
     for row in sample:
+        if rows_of(row) != [row]:
+            return None
         for name, value in row.items() if isinstance(row, dict) else ():
             if isinstance(value, (list, dict)):
                 return None
@@ -167,8 +173,6 @@ def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
     columns = shape.columns
     if len(text) > ROW_LIMIT and max(map(len, text.split(b"\n"))) > ROW_LIMIT:
         return None
-    if b"NaN" in text or b"Infinity" in text or b"\n\n" in text:
-        return None
     try:
         whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
         known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")
@@ -176,8 +180,13 @@ def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
         table.validate(full=True)  # UTF-8 too
     except (pyarrow.ArrowException, OSError):
         return None
-    if table.num_rows != (lines or text.count(b"\n") + (not text.endswith(b"\n"))):
+    # Rows hold no objects, so that a bracket after a line's end begins a row: each line has one, and one alone.
+    if not table.num_rows == (lines or text.count(b"\n") + (not text.endswith(b"\n"))) == (
+            text.count(b"\n{") + text.startswith(b"{")):
         return None
+    if any(column.type == pyarrow.float64() and compute.all(compute.is_finite(column)).as_py() is False
+           for column in table.columns):
+        return None  # pyarrow reads NaN and Infinity
     names = table.column_names
     texts = {}
     for target, column in columns.columns.items():
@@ -188,19 +197,25 @@ def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
         values = table[column]
         if values.type == pyarrow.null() and target == "input":
             continue
-        if values.type != pyarrow.string() or (target != "input" and _has_blank(values)):
+        if values.type != pyarrow.string() or (target != "input" and not _are_plain(values, target)):
             return None
-        if target == "output" and compute.any(compute.match_substring_regex(values, r"^\s*[\[{]")).as_py():
-            return None  # a list or an object may be written as text
         texts[target] = values
     unused = frozenset(name for name in names if name not in columns.columns.values() and _says_something(table[name]))
+    if not column_names.PICTURES.isdisjoint(map(column_names.column, unused)):
+        return None
     return Quick(table.num_rows, texts, unused)
 
 
-def _has_blank(values: Any) -> bool:
+def _are_plain(values: Any, target: str) -> bool:
+    """Whether all texts say something, and none may be more than text, as a list or an object written as one is."""
     from pyarrow import compute
 
-    return bool(values.null_count or compute.any(compute.equal(compute.utf8_trim_whitespace(values), "")).as_py())
+    but = r"\[{" if target == "output" else ""
+    if values.null_count or not compute.all(
+            compute.match_substring_regex(values, f"^[{_BLANK}]*[^{_BLANK}{but}]")).as_py():
+        return False
+    return target != "instruction" or not any(
+        compute.any(compute.starts_with(values, begin)).as_py() for begin in ("\n\nHuman:", '["'))
 
 
 def _says_something(values: Any) -> bool:
@@ -210,4 +225,4 @@ def _says_something(values: Any) -> bool:
 
     if values.null_count == len(values):
         return False
-    return values.type != pyarrow.string() or bool(compute.any(compute.not_equal(values, "")).as_py())
+    return values.type != pyarrow.string() or compute.max(compute.binary_length(values)).as_py() > 0
