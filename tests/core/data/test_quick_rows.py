@@ -39,7 +39,7 @@ def test_blocks_are_the_text_whatever_its_chunks(text, cuts, block, limit):
         found, number = b"", 1
         for each in quick_rows.blocks(iter(chunks)):
             assert each.line == number
-            piece = b"".join(each.chunks)
+            piece = b"".join(each.text)
             found, number = found + piece, number + piece.count(b"\n")
     finally:
         quick_rows.BLOCK, quick_rows.ROW_LIMIT = before
