@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 
 
@@ -12,11 +11,15 @@ def plain_digits(text: str) -> str:
     >>> plain_digits("१२,३४,५६७ ٤٫٥ 2")
     '12,34,567 4.5 2'
     """
-    return text if text.isascii() else text.translate(_digits())
+    return text if text.isascii() else text.translate(_PLAIN)
 
 
-@functools.cache
-def _digits() -> dict[int, str]:
-    """Every code point of the Unicode category Nd, which Python counts once and for all."""
-    found = {code: str(unicodedata.decimal(chr(code))) for code in range(128, 0x110000) if chr(code).isdecimal()}
-    return {**found, ord("٫"): ".", ord("٬"): ","}
+class _Plain(dict[int, str]):
+    """What stands for each code point that was asked for: for a digit the plain one, for any other itself."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = str(unicodedata.decimal(chr(code), chr(code)))
+        return found
+
+
+_PLAIN = _Plain({ord("٫"): ".", ord("٬"): ","})

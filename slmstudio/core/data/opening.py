@@ -81,13 +81,13 @@ class Part:
         yield from self.rows
         first = next(self.blocks, None) if self.blocks is not None else None
         if first is not None:
-            yield from json_rows.block_rows(first.chunks, first.line)
+            yield from json_rows.block_rows(first.text, first.line)
 
     def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
         yield from self.rows
         for block in self.blocks or ():
-            yield from json_rows.block_rows(block.chunks, block.line)
+            yield from json_rows.block_rows(block.text, block.line)
 
 
 class DataFile:
@@ -281,8 +281,7 @@ def _joined(part: Part) -> Part:
     if part.blocks is not None:
         if block is None:
             return replace(part, blocks=iter(()))
-        block, again = quick_rows.twice(block)
-        first = list(islice(json_rows.block_rows(again, block.line), threads.LOOKED_AT))
+        first = list(islice(json_rows.block_rows(block.kept, block.line), threads.LOOKED_AT))
         part = replace(part, blocks=chain([block], part.blocks))
     else:
         first = list(islice(part.rows, threads.LOOKED_AT))

@@ -12,11 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
 
+from slmstudio.core.data import column_names
 from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.opened import rows_of
 from slmstudio.core.data.record import GROUP
 from slmstudio.core.data.row_texts import ROW_LIMIT
+from slmstudio.core.data.sources import packed
 
-BLOCK = 8 << 20
+BLOCK = 4 << 20
 """Bytes that are read at once; a block ends with a line."""
 READERS = 2
 """Blocks that are read at a time: pyarrow works outside Python's lock."""
@@ -24,6 +27,8 @@ AHEAD = READERS + 2
 """Blocks that are kept in memory until it is their turn."""
 PLAIN = frozenset({"instruction", "input", "output", "text"})
 """Targets that a quick row may have; each is text."""
+_BLANK = r"\pZ\t-\r\x{1c}-\x{1f}\x{85}"
+"""What `str.strip` takes away, for RE2."""
 
 
 class Quick(NamedTuple):
@@ -44,52 +49,59 @@ class Block(NamedTuple):
     """Some lines of a file.
 
     Attributes:
-        chunks: their text, to be read to the end before the next block.
         line: 1-based number of the first.
-        lines: how many; 0 where that isn't known.
-        size: bytes; 0 where that isn't known.
+        pieces: their text, not copied together, which takes time; a line may go over from one piece into the next.
+        lines: how many, where each begins with a bracket; else 0.
+        endless: instead of pieces the text of one line, to be read to its end before the next block.
     """
 
-    chunks: Iterator[bytes]
     line: int
+    pieces: Sequence[bytes | memoryview] = ()
     lines: int = 0
-    size: int = 0
+    endless: Iterator[bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pieces."""
+        return sum(map(len, self.pieces))
+
+    @property
+    def kept(self) -> Iterator[bytes]:
+        """Its text, as often as it is wanted; nothing of an endless line."""
+        return iter([b"".join(self.pieces)])
+
+    @property
+    def text(self) -> Iterator[bytes]:
+        """Its text, to be read once."""
+        return self.kept if self.endless is None else self.endless
 
 
 def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
     """A text in blocks of about `BLOCK` bytes that end where a line does, however long the lines are."""
-    whole: list[memoryview] = []  # lines that have ended
+    whole: list[bytes | memoryview] = []  # lines that have ended
     begun: list[memoryview] = []  # the one that hasn't
-    size = begun_size = 0
-    line = 1
+    line, lines, brackets = 1, 0, 0
     rest: list[bytes] = []
     while chunk := rest.pop() if rest else next(chunks, b""):
         end = chunk.rfind(b"\n") + 1
         if end:
-            whole += [*begun, memoryview(chunk)[:end]]
-            size += begun_size + end
-            begun, begun_size = [], 0
-        begun.append(memoryview(chunk)[end:])
-        begun_size += len(chunk) - end
-        if whole and (size >= BLOCK or begun_size > ROW_LIMIT):
-            text = b"".join(whole)
-            lines = text.count(b"\n")
-            yield Block(iter([text]), line, lines, len(text))
-            line, whole, size = line + lines, [], 0
-        if begun_size > ROW_LIMIT:  # the line will be dropped, so it is handed out as it comes
-            yield Block(chain(map(bytes, begun), _until_line_end(chunks, rest)), line)
-            line, begun, begun_size = line + 1, [], 0
-    if size + begun_size:
-        yield Block(iter([b"".join([*whole, *begun])]), line)
-
-
-def twice(block: Block) -> tuple[Block, Iterator[bytes]]:
-    """The block, and its text once more, as far as that is one piece; a line without end has no rows to look at."""
-    text = next(block.chunks)
-    more = next(block.chunks, None)
-    if more is None:
-        return block._replace(chunks=iter([text])), iter([text])
-    return block._replace(chunks=chain([text, more], block.chunks)), iter(())
+            lines += chunk.count(b"\n", 0, end)
+            brackets += chunk.count(b"\n{", 0, end) + ((begun[0] if begun else chunk)[:1] == b"{")
+            whole += [*([b"".join(begun)] if begun else ()), memoryview(chunk)[:end]]
+            begun = []
+        if end < len(chunk):
+            begun.append(memoryview(chunk)[end:])
+        is_endless = sum(map(len, begun)) > ROW_LIMIT
+        if whole and (is_endless or sum(map(len, whole)) >= BLOCK):
+            yield Block(line, whole, lines if lines == brackets else 0)
+            line, lines, brackets, whole = line + lines, 0, 0, []
+        if is_endless:  # it will be dropped, so it is handed out as it comes
+            yield Block(line, endless=chain(map(bytes, begun), _until_line_end(chunks, rest)))
+            line, begun = line + 1, []
+    if whole or begun:
+        last = b"".join(begun)
+        is_alike = lines == brackets and last[:1] in (b"{", b"")
+        yield Block(line, [*whole, *([last] if last else ())], lines + bool(last) if is_alike else 0)
 
 
 def _until_line_end(chunks: Iterator[bytes], rest: list[bytes]) -> Iterator[bytes]:
@@ -110,15 +122,10 @@ def read_all(found: Iterator[Block], shape: Shape | None) -> Iterator[tuple[Bloc
     with ThreadPoolExecutor(READERS) as pool:
         waiting: deque[tuple[Block, Future[Quick | None]]] = deque()
         for block in found:
-            text = next(block.chunks)
-            more = next(block.chunks, None)
-            if more is None:
-                waiting.append((Block(iter([text]), block.line), pool.submit(read, text, shape, block.lines)))
-            while waiting and (more is not None or len(waiting) > AHEAD):
+            waiting.append((block, pool.submit(read, block, shape)))
+            while waiting and (block.endless is not None or len(waiting) > AHEAD):
                 done, quick = waiting.popleft()
                 yield done, quick.result()
-            if more is not None:  # a line without end
-                yield Block(chain([text, more], block.chunks), block.line), None
         for done, quick in waiting:
             yield done, quick.result()
 
@@ -144,6 +151,8 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
         return None
     types: dict[str, Any] = {}
     for row in sample:
+        if rows_of(row) != [row]:
+            return None
         for name, value in row.items() if isinstance(row, dict) else ():
             if isinstance(value, (list, dict)):
                 return None
@@ -155,29 +164,28 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
     return Shape(columns, {**types, **dict.fromkeys(columns.columns.values(), pyarrow.string())})
 
 
-def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
-    """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others.
-
-    Args:
-        lines: how many the block has, where that is known.
-    """
+def read(block: Block, shape: Shape) -> Quick | None:
+    """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others."""
     import pyarrow
     from pyarrow import compute, json
 
     columns = shape.columns
-    if len(text) > ROW_LIMIT and max(map(len, text.split(b"\n"))) > ROW_LIMIT:
-        return None
-    if b"NaN" in text or b"Infinity" in text or b"\n\n" in text:
+    if not block.lines or (
+            block.size > ROW_LIMIT and max(map(len, b"".join(block.pieces).split(b"\n"))) > ROW_LIMIT):
         return None
     try:
         whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
         known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")
-        table = json.read_json(pyarrow.BufferReader(text), whole, known)
+        table = json.read_json(pyarrow.PythonFile(packed.Reader(iter(block.pieces)), mode="r"), whole, known)
         table.validate(full=True)  # UTF-8 too
     except (pyarrow.ArrowException, OSError):
         return None
-    if table.num_rows != (lines or text.count(b"\n") + (not text.endswith(b"\n"))):
+    # Rows hold no objects, so a bracket that begins a line begins a row: each line has one, and no second one.
+    if table.num_rows != block.lines:
         return None
+    if any(column.type == pyarrow.float64() and compute.all(compute.is_finite(column)).as_py() is False
+           for column in table.columns):
+        return None  # pyarrow reads NaN and Infinity
     names = table.column_names
     texts = {}
     for target, column in columns.columns.items():
@@ -188,19 +196,25 @@ def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
         values = table[column]
         if values.type == pyarrow.null() and target == "input":
             continue
-        if values.type != pyarrow.string() or (target != "input" and _has_blank(values)):
+        if values.type != pyarrow.string() or (target != "input" and not _are_plain(values, target)):
             return None
-        if target == "output" and compute.any(compute.match_substring_regex(values, r"^\s*[\[{]")).as_py():
-            return None  # a list or an object may be written as text
         texts[target] = values
     unused = frozenset(name for name in names if name not in columns.columns.values() and _says_something(table[name]))
+    if not column_names.PICTURES.isdisjoint(map(column_names.column, unused)):
+        return None
     return Quick(table.num_rows, texts, unused)
 
 
-def _has_blank(values: Any) -> bool:
+def _are_plain(values: Any, target: str) -> bool:
+    """Whether all texts say something, and none may be more than text, as a list or an object written as one is."""
     from pyarrow import compute
 
-    return bool(values.null_count or compute.any(compute.equal(compute.utf8_trim_whitespace(values), "")).as_py())
+    but = r"\[{" if target == "output" else ""
+    if values.null_count or not compute.all(
+            compute.match_substring_regex(values, f"^[{_BLANK}]*[^{_BLANK}{but}]")).as_py():
+        return False
+    return target != "instruction" or not any(
+        compute.any(compute.starts_with(values, begin)).as_py() for begin in ("\n\nHuman:", '["'))
 
 
 def _says_something(values: Any) -> bool:
@@ -210,4 +224,4 @@ def _says_something(values: Any) -> bool:
 
     if values.null_count == len(values):
         return False
-    return values.type != pyarrow.string() or bool(compute.any(compute.not_equal(values, "")).as_py())
+    return values.type != pyarrow.string() or bool(compute.max(compute.binary_length(values)).as_py())

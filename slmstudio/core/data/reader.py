@@ -202,8 +202,7 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
     first = next(part.blocks, None)
     if first is None:
         return Mapper([], given)
-    first, again = quick_rows.twice(first)
-    sample = [raw.value for raw in _within(json_rows.block_rows(again, first.line), SAMPLE_BYTES)]
+    sample = [raw.value for raw in _within(json_rows.block_rows(first.kept, first.line), SAMPLE_BYTES)]
     mapper = Mapper(sample, given)
     # A small file is read before pyarrow is loaded.
     shape = quick_rows.shape_of(mapper.main, sample) if first.size >= quick_rows.BLOCK else None
@@ -211,7 +210,7 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)
             continue
-        for raw in json_rows.block_rows(block.chunks, block.line):
+        for raw in json_rows.block_rows(block.text, block.line):
             rows.add(raw, mapper, part.name)
     return mapper
 

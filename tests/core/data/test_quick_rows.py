@@ -39,7 +39,7 @@ def test_blocks_are_the_text_whatever_its_chunks(text, cuts, block, limit):
         found, number = b"", 1
         for each in quick_rows.blocks(iter(chunks)):
             assert each.line == number
-            piece = b"".join(each.chunks)
+            piece = b"".join(each.text)
             found, number = found + piece, number + piece.count(b"\n")
     finally:
         quick_rows.BLOCK, quick_rows.ROW_LIMIT = before
@@ -58,10 +58,13 @@ def careful(path, monkeypatch):
 @pytest.mark.parametrize("odd", [
     [], [{"instruction": "a", "output": ""}], [{"instruction": "a", "output": 5}], [{"prompt": "x"}], [[1]],
     [{"instruction": "a", "output": "b", "loss_weight": 2}], [{"instruction": "a", "output": '[{"role": "user"}]'}],
-    [{"output": "b", "instruction": "a"}], [{"instruction": " ", "output": "b"}]], ids=str)
+    [{"output": "b", "instruction": "a"}], [{"instruction": " ", "output": "b"}],
+    [{"instruction": "\u3000\x85", "output": "b"}], [{"instruction": "NaN", "output": "\u3000b"}],
+    [{"instruction": "\n\nHuman: a\n\nAssistant:", "output": "b"}], [{"instruction": "a", "output": "b", "id": [1]}],
+    [{"instruction": "a", "output": "b", "image": "a.png"}], [{"instruction": "[a", "output": "\u3000[b"}]], ids=str)
 def test_quickly_and_carefully_are_the_same(tmp_path, small_blocks, monkeypatch, odd):
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(lines(*ROWS[:200], *odd, *ROWS[200:]))
+    path.write_bytes(lines({**ROWS[0], "image": None}, *ROWS[1:200], *odd, *ROWS[200:]))
     quick, counted, slow = read_dataset(path), read_dataset(path, store=None), careful(path, monkeypatch)
     assert (quick.records, quick.problems, quick.unused, quick.layout) == (
         slow.records, slow.problems, slow.unused, slow.layout)
@@ -71,7 +74,11 @@ def test_quickly_and_carefully_are_the_same(tmp_path, small_blocks, monkeypatch,
 
 
 @pytest.mark.parametrize("damage", [
-    b'{"instruction": "a"\n', b"\xff\n", b"\n\n", b'{"instruction":"a","instruction":"b","output":"c"}\n',
+    b'{"instruction": "a"\n', b"\xff\n", b"\n\n",
+    b'{"instruction": "a", "output": "b"} {"instruction": "a", "output": "b"}\n \n',
+    b'{"instruction": "a\n{b", "output": "c"} {"instruction": "a", "output": "b"}\n',
+    b'{"instruction": "a", "output": "b", "id": NaN}\n', b'{"instruction": "a", "output": "b", "id": -Infinity}\n',
+    b'{"instruction": NaN, "output": "b"}\n', b'{"instruction":"a","instruction":"b","output":"c"}\n',
     b'{"instruction": "\\ud800", "output": "b"}\n', b'{"instruction": "a\xff", "output": "b"}\n'])
 def test_damage_in_a_block_is_told_as_ever(tmp_path, small_blocks, monkeypatch, damage):
     path = tmp_path / "rows.jsonl"

@@ -52,10 +52,10 @@ def encoding_of(first: bytes, may_be_legacy: bool) -> Encoding:
         return Encoding("UTF-8")
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(sample)
     broken = len(_BROKEN.findall(text))
-    whole = sum(not character.isascii() for character in _BROKEN.sub("", text))
-    if not broken or broken <= whole or (not may_be_legacy and broken < MANY):
-        return Encoding("UTF-8")
-    return _legacy(sample)
+    if broken >= (1 if may_be_legacy else MANY) and broken > sum(
+            not character.isascii() for character in _BROKEN.sub("", text)):
+        return _legacy(sample)
+    return Encoding("UTF-8")
 
 
 def _legacy(sample: bytes) -> Encoding:

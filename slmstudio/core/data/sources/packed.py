@@ -105,16 +105,17 @@ def _gunzipped(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         raise UserError(tr("{name} ends too early.", name=name), tr("It is a gzip file that was cut short."), tr(AGAIN))
 
 
-class _Reader(io.RawIOBase):
+class Reader(io.RawIOBase):
     """Chunks as the file that pyarrow reads."""
 
-    def __init__(self, chunks: Iterator[bytes]):
-        self._chunks, self._rest, self.taken = chunks, b"", 0
+    def __init__(self, chunks: Iterator[bytes | memoryview]):
+        self._chunks, self.taken = chunks, 0
+        self._rest: bytes | memoryview = b""
 
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1) -> bytes | memoryview:
         if not self._rest:
             self._rest = next(self._chunks, b"")
             self.taken += len(self._rest)
@@ -125,7 +126,7 @@ class _Reader(io.RawIOBase):
 def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     import pyarrow
 
-    reader, made = _Reader(raw), 0
+    reader, made = Reader(raw), 0
     try:
         with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), "zstd") as unpacker:
             while text := unpacker.read(CHUNK):
