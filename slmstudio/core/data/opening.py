@@ -249,7 +249,7 @@ class DataFile:
         if table:
             delimiter = "\t" if by_tabs else tables.delimiter_of(first)
             cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
-            named = header.named(cells, notes, self._said)
+            named = header.named(header.below_title(cells), notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
         if suffix in (".yml", ".yaml"):

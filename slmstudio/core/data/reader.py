@@ -148,6 +148,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
             mapper = _read_part(part, rows, given)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
                 found.mapping = mapper.main.said
+            notes += _by_look(mapper)
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
@@ -169,6 +170,15 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
     found.notes += (*rows.notes(), *_ratings(found), *_numbered_classes(found))
     return found
+
+
+def _by_look(mapper: Mapper) -> list[str]:
+    """What to know of a table in which question and answer were told by their sentences alone."""
+    if mapper.main is None or not mapper.main.by_look:
+        return []
+    said = mapper.main.columns
+    return [tr('"{question}" is read as what is asked, and "{answer}" as what is answered: of all columns, these two hold '
+               "sentences. If that's wrong, choose the columns.", question=said["instruction"], answer=said["output"])]
 
 
 def _ratings(found: Dataset) -> list[str]:

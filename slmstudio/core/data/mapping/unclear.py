@@ -25,6 +25,9 @@ ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref
 _MESSAGE = (*names.TEXT, "message", "msg", "utterance", "value")
 _MOST_CLASSES = 50
 _LONGEST_CLASS = 60
+_LONGEST_STATE = 20
+_LEAST_WORDS, _LEAST_LETTERS = 4, 20
+"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
 _SHORT = 300
 """Characters of a text that is sent or said, on average; an article has more."""
 
@@ -120,6 +123,19 @@ def in_order(one: str, other: str, values: Values) -> tuple[str, str]:
     column says which it is."""
     is_class = are_classes(values(one)) and len(set(values(other))) > 2 * len(set(values(one)))
     return (other, one) if is_class else (one, other)
+
+
+def are_sentences(values: Sequence[str], rows: int) -> bool:
+    """Whether most of some rows have a sentence, each its own: neither names, places, dates and codes, nor remarks on
+    some of them."""
+    return 2 * len(values) > rows and not are_names(values) and (
+        sum(len(each.split()) for each in values) >= _LEAST_WORDS * len(values)
+        or sum(map(len, values)) >= _LEAST_LETTERS * len(values)) and not all(map(_NUMBER.fullmatch, values))
+
+
+def is_state(values: Sequence[Any]) -> bool:
+    """Whether values are few short words, as "Fixed" and "Won't do" are: the state of a ticket."""
+    return are_classes(values) and max(len(str(each)) for each in values) <= _LONGEST_STATE
 
 
 def are_numbers(values: Sequence[Any]) -> bool:
