@@ -79,7 +79,7 @@ WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
          "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
-         "selftext", "old_contents")
+         "selftext", "old_contents", "paragraphs", "passages", "body")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
@@ -225,8 +225,8 @@ def _known() -> dict[str, str]:
 
 _OF_ROW = """
     id ids type start end no number count length date time category score tokens level language index name url author by
-    labelling labeling template is valid toks sha256 status address mobile संख्या सं क्र क्रमांक क्रम नंबर प्रकार दिनांक तिथि तारीख
-    नाम नाव पता पत्ता स्थिति নাম নং তারিখ ঠিকানা எண் பெயர் முகவரி தேதி நிலை పేరు తేదీ సంఖ్య నంబర్ નામ તારીખ ಹೆಸರು ದಿನಾಂಕ ಸಂಖ್ಯೆ
+    labelling labeling template is valid toks sha256 status address mobile संख्या सं क्र क्रमांक क्रम नंबर प्रकार दिनांक तिथि
+    तारीख नाम नाव पता पत्ता स्थिति নাম নং তারিখ ঠিকানা எண் பெயர் முகவரி தேதி நிலை పేరు తేదీ సంఖ్య నంబర్ નામ તારીખ ಹೆಸರು ದಿನಾಂಕ ಸಂಖ್ಯೆ
     പേര് തീയതി ਨਾਮ ਮਿਤੀ ନାମ ତାରିଖ نام تاریخ نمبر پتہ
 """
 _OF_ROW_WORDS = frozenset(map(_plain, _OF_ROW.split()))

@@ -77,7 +77,8 @@ def test_the_first_of_several_tables_is_read(workbook):
 
 
 def test_a_sheet_that_counts_or_explains_the_others_is_passed_over(workbook):
-    counts, fields = [["विभाग", "संख्या"], ["जल", 5]], [["Field", "Meaning"], ["Query", "What was asked."], ["Reply", "Us."]]
+    counts = [["विभाग", "संख्या"], ["जल", 5]]
+    fields = [["Field", "Meaning"], ["Query", "What was asked."], ["Reply", "What we said."]]
     assert read_dataset(workbook(सारांश=counts, डेटा=HINDI)).sheets[0] == "डेटा"
     assert read_dataset(workbook(README=fields, Data=[["Query", "Reply"], *[row[2:4] for row in HINDI[1:]]])
                         ).sheets[0] == "Data"
@@ -119,8 +120,8 @@ def test_a_register_of_complaints(tmp_path, name):
     """Beside the two columns with sentences are numbers, dates, people and states."""
     header = REGISTERS[name]
     rows = [[f"PG/{at}" if "RTI" in name or "ticket" in name else str(at + 1), f"2025-04-1{at}", NAMES[at % 5],
-             f"{NAMES[at % 5]} has had no water in ward {at} for days.", f"The pipe in ward {at} was mended, and it runs.",
-             STATES[at % 2]] for at in range(8)]
+             f"{NAMES[at % 5]} has had no water in ward {at} for days.",
+             f"The pipe in ward {at} was mended, and it runs.", STATES[at % 2]] for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
     assert any(f'"{header[3]}" is read as what is asked' in note for note in found.notes) == ("no one" in name)

@@ -31,6 +31,8 @@ _CLAIMS = ("claim", "statement")
 _OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
+_TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
+"""The classes of all words of a text, as "O B-city"."""
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
 
 
@@ -214,7 +216,9 @@ class _Guess(Look):
     def _has_marks(self) -> bool:
         """Whether words of a text are marked, for a tagger: as text alone, the rows would teach something else."""
         return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
-                   for value in self.values(self.by_name[word]))
+                   for value in self.values(self.by_name[word])) or any(
+                       all(isinstance(value, str) and _TAGS.fullmatch(value) for value in said)
+                       for said in map(self.values, self.columns) if said)
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
@@ -230,6 +234,9 @@ class _Guess(Look):
             return self.map("instruction", instruction=asked, input=text, output=kind)
         if names.column(text) in _CLAIMS:
             return self._answered(text, kind)
+        head = self.first(names.HEADS, (text, kind))  # as DBpedia's
+        if head and self.is_text(head) and not unclear.are_names(self.values(head)):
+            return self.map("instruction", instruction=head, input=text, output=kind)
         return self.map("instruction", instruction=text, output=kind)
 
     def _kind_by_last_word(self, text: str) -> str:
@@ -237,10 +244,11 @@ class _Guess(Look):
         is, it may be said of the text, as its quality is, and what to learn is the text alone."""
         for column in self.columns:
             name = names.column(column)
-            words = name.split("_")
+            words = name.removesuffix("_index").split("_")
             if column != text and words[-1] in _SURE_KINDS - {"stars"} and not _OF_KIND & set(words) and (
                     unclear.are_classes(self.values(column))):
-                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS}
+                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS
+                          and each not in names.HEADS} | {name}
                 return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
         return ""
 
@@ -257,7 +265,8 @@ class _Guess(Look):
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
             is_same = any(unclear.are_same(self.values(text)) for text in texts)
             if len(every) > 2:  # told by their sentences, unless another column changes what is learned
-                is_unclear |= self._are_tickets() or not names.CHANGES.isdisjoint(map(names.column, set(self.columns) - found.used))
+                others = set(map(names.column, set(self.columns) - found.used))
+                is_unclear |= self._are_tickets() or bool(others & names.CHANGES)
                 return None if is_unclear or found.layout != "instruction" else replace(found, by_look=True)
             return None if (is_unclear or is_same) and found.layout == "instruction" else found
         if is_unclear or self._has_marks():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from slmstudio.core.data.column_names import ask_and_answer, is_known, is_sure
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.tables import TableRow, is_counted
+from slmstudio.core.data.sources.tables import TableRow, is_counted, is_licence
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
@@ -116,7 +116,8 @@ def is_header(rows: list[list[str]]) -> bool:
 
 def names_both(cells: list[str]) -> bool:
     """Whether cells name both a question and an answer."""
-    return ask_and_answer([cell for cell in cells if len(cell) <= LONGEST_NAME and not _SENTENCE.search(cell)]) is not None
+    names = [cell for cell in cells if len(cell) <= LONGEST_NAME and not _SENTENCE.search(cell)]
+    return ask_and_answer(names) is not None
 
 
 def _check_names(names: list[str]) -> None:
@@ -143,6 +144,8 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         if few and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
         return ["id", "text"] if is_counted(first) else ["question", "answer"]
+    if columns == 3 and all(map(is_licence, last)):
+        return ["question", "answer", "licence"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 

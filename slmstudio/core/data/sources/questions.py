@@ -1,5 +1,5 @@
-"""Questions with their answers as people write them in a text: behind "Q:" and "A:", in any language, or a heading that
-asks with the answer below it; and in tables of Word documents."""
+"""Questions with their answers as people write them in a text: behind "Q:" and "A:", in any language, or a heading or a
+line with a number that asks, with the answer below it; and in tables of Word documents."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ Way = Literal["marks", "headings"]
 LEAST, SHARE = 3, 0.75
 """A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; any
 other text just happens to have some."""
+SURE = 3
+"""A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
-_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})\.?\s*(?:\d{1,4}\s*)?[*_]*\s*"
-                   r"(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$))(?P<rest>.*)", re.DOTALL)
+_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})"
+                   r"(?:[.–—-]?(?P<gap>\s*)\d{1,4}\s*[*_]*\s*(?:[:：][*_]*\s*|(?P<end>[.)–—-]?)[*_]*(?:\s+|$))"
+                   r"|\.?\s*[*_]*\s*(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$)))(?P<rest>.*)", re.DOTALL)
+"""What begins a question or an answer: "Q:", "Answer 3 -", "प्रश्न-1 "."""
 _CHOICE = re.compile(r"\s*\(?[Bbख][.)]\s")
 """The second of some choices: then "A." isn't the mark of an answer."""
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
+_BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
+"""A line of Markdown that is all in bold."""
 
 
 class Line(NamedTuple):
@@ -41,7 +47,10 @@ class Line(NamedTuple):
 
 def line_of(text: str, number: int, markdown: bool) -> Line:
     """A line of a text file."""
-    return Line(text.lstrip("# "), number, "style") if markdown and text.startswith("#") else Line(text, number)
+    if markdown and text.startswith("#"):
+        return Line(text.lstrip("# "), number, "style")
+    bold = _BOLD.fullmatch(text) if markdown else None
+    return Line(bold["text"], number, "bold") if bold else Line(text, number)
 
 
 def way_of(lines: Iterable[Line]) -> Way | None:
@@ -132,11 +141,23 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
     """What a line is, and its text without what marks it. A heading that doesn't ask is "style" or "bold"."""
     if line.pair is not None:
         return "pair", line.text
-    if way == "headings" and line.heading and _ASKS.search(line.text):
-        return "question", _NUMBERED.sub("", line.text, count=1)
-    if way == "marks" and (found := _MARK.match(line.text)) is not None:
-        word = found["word"].casefold()
-        role = _SHORT.get(word) or column(word)
-        if role in ("question", "answer"):
-            return role, found["rest"]
+    numbered = _NUMBERED.match(line.text)
+    if way == "headings" and (line.heading or numbered) and _ASKS.search(line.text):
+        _, text = _marked(line.text)
+        return "question", _NUMBERED.sub("", text, count=1)
+    role, text = _marked(line.text)
+    if role == "question" if way == "headings" and line.heading else role and way == "marks":
+        return role, text
     return line.heading, line.text
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """What a line is by the mark that begins it, "question" or "answer", and what is behind the mark; "" and the whole
+    line where there is none."""
+    found = _MARK.match(text)
+    if found is None:
+        return "", text
+    word = found["word"].casefold()
+    role = _SHORT.get(word) or column(word)
+    is_number = found["gap"] and not found["end"] and len(word) < SURE and not found[0].rstrip().endswith((":", "："))
+    return (role, found["rest"]) if role in ("question", "answer") and not is_number else ("", text)

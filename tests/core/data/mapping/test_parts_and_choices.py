@@ -116,8 +116,8 @@ TABLES = {
     "one cell": "Question,Options,Answer\n" + f'{Q},"A) Pune\nB) Panaji\nC) Goa\nD) Ponda",B\n' * 2,
     "one cell, in a line": "Question,Options,Answer\n" + f'{Q},(a) Pune (b) Panaji (c) Goa (d) Ponda,b\n' * 2,
     "one cell, without marks": "Question,Options,Answer\n" + f"{Q},Pune; Panaji; Goa; Ponda,Panaji\n" * 2,
-    "a list as Python writes it": "question,choices,answer\n" + f'{Q},"[\'Pune\', \'Panaji\', \'Goa\', \'Ponda\']",1\n' * 2
-                                  + f'{Q},"[\'Panaji\', \'Pune\']",0\n',
+    "a list as Python writes it": "question,choices,answer\n" + f"{Q},\"['Pune', 'Panaji', 'Goa', 'Ponda']\",1\n" * 2
+                                  + f"{Q},\"['Panaji', 'Pune']\",0\n",
 }
 MARKS = {"numbers as names, and a key": "1234", "Hindi": "कखगघ", "Hindi, with a Latin key": "अबसद"}
 
