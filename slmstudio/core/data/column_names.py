@@ -22,6 +22,7 @@ _WORDS = {
         "redressal action_taken समाधान निराकरण निवारण निस्तारण परामर्श कार्यवाही कार्रवाई कारवाई সমাধান পরামর্শ தீர்வு పరిష్కారం "
         "ઉકેલ નિરાકરણ ಪರಿಹಾರ പരിഹാരം ਹੱਲ ਨਿਪਟਾਰਾ ସମାଧାନ حل کارروائی"),
     "description": "विवरण ब्यौरा तपशील বিবরণ விவரம் వివరాలు વિગત ವಿವರ വിവരണം ਵੇਰਵਾ ବିବରଣୀ تفصیل beschreibung",
+    "meaning": "अर्थ भावार्थ অর্থ பொருள் అర్థం અર્થ ಅರ್ಥ അർത്ഥം ਅਰਥ معنی bedeutung",
     "prompt": "prompt_text user_prompt",
     "system": "system_prompt system_message system_instruction systeminstruction meta_instruction",
     "answer": (
@@ -79,7 +80,8 @@ WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
          "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
-         "selftext", "old_contents", "paragraphs", "passages", "body")
+         "selftext", "old_contents", "paragraphs", "passages", "body", "story_text", "passage_text",
+         "context_text", "document_text", "plot")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")

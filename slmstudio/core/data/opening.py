@@ -261,6 +261,9 @@ class DataFile:
                              "and another answers.",
                              "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
                              "and another answers.", people))
+        if self.choices.text_by is None and texts.are_labelled(begin):
+            return Part(name, "text", texts.of_labelled(everything), source.encoding, ("text", "label"), "line",
+                        notes=notes)
         if self.choices.text_by is None and texts.are_subtitles(begin):
             notes.append(tr("The subtitles are read as text, without their numbers and times."))
             return Part(name, "text", texts.of_subtitles(everything), source.encoding, text_by="length", notes=notes)

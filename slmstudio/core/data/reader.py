@@ -183,8 +183,8 @@ def _legacy_font(found: Dataset) -> list[str]:
     of_hindi = Counter(word for word in words if word in KRUTI_DEV)
     if len(of_hindi) < 4 or 20 * of_hindi.total() < len(words):
         return []
-    return [tr("This looks like Hindi typed for the font Kruti Dev: its letters are Latin ones that only this font shows "
-               "as Devanagari, and a model would learn those. Convert it to Unicode first.")]
+    return [tr("This looks like Hindi typed for the font Kruti Dev: its letters are Latin ones that only this font "
+               "shows as Devanagari, and a model would learn those. Convert it to Unicode first.")]
 
 
 def _by_look(mapper: Mapper) -> list[str]:
@@ -193,7 +193,8 @@ def _by_look(mapper: Mapper) -> list[str]:
         return []
     said = mapper.main.columns
     return [tr('"{question}" is read as what is asked, and "{answer}" as what is answered: of all columns, these two '
-               "hold sentences. If that's wrong, choose the columns.", question=said["instruction"], answer=said["output"])]
+               "hold sentences. If that's wrong, choose the columns.",
+               question=said["instruction"], answer=said["output"])]
 
 
 def _ratings(found: Dataset) -> list[str]:

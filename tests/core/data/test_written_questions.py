@@ -101,6 +101,29 @@ def test_a_sentence_with_a_letter_and_a_number_is_no_mark(read):
     assert told(read(text))[2] == ("How far is it from 2?", "Not far.\nA 2 km walk.")
 
 
+CITY = "{}. Which city lies in state {}?\n{}\nAnswer: {}\n\n"
+LINES, INLINE = "A) Pune\nB) Panaji {}\nC) Goa", "(a) Pune  (b) Panaji {}  (c) Goa"
+BANKS = {
+    "lines": (CITY, LINES, "B"), "a line": (CITY, INLINE, "(b)"), "a reason below": (CITY, LINES, "B. As\n1. it is.\n"),
+    "Hindi": ("प्रश्न {}. Which city lies in state {}?\n{}\nउत्तर: {}\n", "(क) Pune\n(ख) Panaji {}\n(ग) Goa", "(ख)"),
+    "statements": ("{}. Which city lies in state {}?\n1. One.\n2. Two.\n{}\nAns: {}\n", LINES, "b)"),
+}
+
+
+@pytest.mark.parametrize("name", BANKS)
+def test_a_bank_of_questions_with_choices(read, name):
+    text, choices, key = BANKS[name]
+    found = told(read("".join(text.format(n + 1, n, choices.format(n), key) for n in range(4))))
+    assert len(found) == 4 and found[2][0].startswith("Which city lies in state 2?\n")
+    assert found[2][0].endswith(choices.format(2))
+    first, *rest = found[2][1].split("\n")
+    assert first.split()[1:3] == ["Panaji", "2"] and bool(rest) == (name == "a reason below")
+
+
+def test_questions_with_choices_alone_are_text(read):
+    assert read("".join(f"{n}. Which city is it?\na) Pune   b) Panaji   c) Goa\n\n" for n in range(5))).layout == "text"
+
+
 def test_the_user_decides(read):
     assert read(ENGLISH, text_by="paragraph").layout == "text"
     two = "Q: Is there a fee?\nA: No.\n\nQ: Who may join?\nA: Everybody.\n"  # too few to be sure
@@ -203,7 +226,8 @@ def test_a_pdf_file_with_marks(tmp_path):
                 f"BT /F1 9 Tf 14 TL 20 250 Td {text} ET\nendstream endobj\n")
 
     head = ("%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
-            "2 0 obj<</Type/Pages/Kids[4 0 R 6 0 R]/Count 2>>endobj\n3 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\n")
+            "2 0 obj<</Type/Pages/Kids[4 0 R 6 0 R]/Count 2>>endobj\n"
+            "3 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\n")
     pages = page(4, ["FAQ", "Q1: Who may join?", "A: All.", "Q2: Is it free?", "A: Yes."]) + page(
         6, ["For children.", "Q3: When is it open?", "A: At nine."])
     (tmp_path / "faq.pdf").write_bytes(f"{head}{pages}trailer<</Root 1 0 R>>\n".encode())

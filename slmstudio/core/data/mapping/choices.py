@@ -28,11 +28,13 @@ SERIES = (tuple(ascii_lowercase), *(
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
 LISTED = ("choices", "options", "endings")
 """Columns with all choices."""
+_OF_RIGHT = frozenset({"correct", "right", "answer", "key", "सही"})
+"""Words in the names of such columns."""
 _ANSWERS = "answers"
 """One that may have them too, where a number says which is right, as in ReClor; else they are several right answers."""
 _NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGNORECASE)
 """How an answer names a choice by its column: "option2"."""
-_MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h])[).:](?=\s|\S)\s*")
+_MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h]) ?[).:]\s*")
 """What begins a choice in a cell that has them all."""
 
 
@@ -42,15 +44,16 @@ def look_at(look: Look) -> ColumnMap | None:
     listed = [(look.by_name[word],) for word in (*LISTED, _ANSWERS) if word in look.by_name]
     for series in (*series_of(look.by_name), *listed):
         offers = [offered(row, series) for row in look.rows]
-        answers = {word: column for word in RIGHT if (column := look.by_name.get(word, "")) not in ("", *series)}
-        right = next((column for column in answers.values() if are_read(
+        named = [column for column in look.columns if not _OF_RIGHT.isdisjoint(names.column(column).split("_"))]
+        answers = [column for column in (*map(look.by_name.get, RIGHT), *named) if column and column not in series]
+        key = next((column for column in answers if are_read(
             [(each, row.get(column)) for each, row in zip(offers, look.rows, strict=True)])), "")
-        if series == (look.by_name.get(_ANSWERS),) and not all(_is_place(str(value)) for value in look.values(right)):
+        if series == (look.by_name.get(_ANSWERS),) and not all(_is_place(str(value)) for value in look.values(key)):
             continue
-        question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, right))
-        if right and question:
-            below = look.first(names.BELOW, (*series, right, question))
-            found = look.map("instruction", instruction=question, input=below, output=right,
+        question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key))
+        if key and question:
+            below = look.first(names.BELOW, (*series, key, question))
+            found = look.map("instruction", instruction=question, input=below, output=key,
                              choices="" if len(series) > 1 else series[0])
             return replace(found, series=series) if len(series) > 1 else found
     return None
@@ -63,7 +66,9 @@ def columns_of(series: Sequence[str], known: Mapping[str, str]) -> dict[str, str
         known: the columns by their names in English.
     """
     here = [at for at, name in enumerate(series) if name in known]
-    if len(here) < 2 or here[0] or 2 * len(here) <= here[-1]:
+    while here and 2 * len(here) <= here[-1]:
+        here.pop()  # as "Q", which isn't the seventeenth choice
+    if len(here) < 2 or here[0]:
         return {}
     return {name: known.get(name, "") for name in series[: here[-1] + 1]}
 
@@ -190,7 +195,7 @@ def written(value: Any, answer: Any, first: int | None = None) -> tuple[str, str
     at = right(texts, marks, answer, first)
     if at is None:
         return None
-    lines = [text if re.match(rf"{re.escape(mark)}\s*[).:]", text) else f"{mark}. {text}"
+    lines = [text if re.match(rf"\(?{re.escape(mark)}\s*[).:]", text) else f"{mark}. {text}"
              for mark, text in zip(marks, texts, strict=True)]
     return "\n".join(lines), lines[at]
 

@@ -33,7 +33,8 @@ _OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, as "O B-city"."""
-_NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
+_NUMBER = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
+"""A number, a time, or a date."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
@@ -61,7 +62,9 @@ class _Guess(Look):
             return self._classified(*compared)
         if unclear.is_message(self.by_name, self.values) or unclear.are_rivals(self.columns, self.values):
             return None
-        for look in (lambda: choices.look_at(self), self._asked, self._plain, self._by_look, self._by_names):
+        if (chosen := choices.look_at(self)) is not None:
+            return chosen
+        for look in (self._asked, self._plain, self._by_look, self._by_names):
             if (found := look()) is not None:
                 return found
         return None
@@ -261,6 +264,8 @@ class _Guess(Look):
         is_unclear = unclear.hold_more(self.columns, texts, self.values)
         if len(texts) == 1 and (found := self._sorted(texts[0])) is not None:
             return found
+        if len(texts) == 2 and all(text.rstrip().endswith(("?", "？", "؟")) for text in texts):
+            return None  # what a form asks: below it are answers
         if len(texts) == 2:
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
             is_same = any(unclear.are_same(self.values(text)) for text in texts)
@@ -296,7 +301,8 @@ class _Guess(Look):
             return found
         for column in self.columns:
             values = self.values(column)
-            if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):
+            if column in without or names.column(column) in (*names.BESIDE, *choices.LISTED) or not values or (
+                    not self.is_text(column)):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)

@@ -296,10 +296,9 @@ class _Reader:
             one, other = (names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
             if "winner" in self._columns and self._columns["chosen"].endswith("]"):
                 if self._first is None:
-                    raise RowError([(self._columns["winner"],
-                                     tr('"{column}" is always 1, which may be the first answer or the second, so it isn\'t'
-                                        " known which one is better. Give each answer a column of its own.",
-                                        column=printable(self._columns["winner"])))])
+                    winner = self._columns["winner"]
+                    raise RowError([(winner, tr('"{column}" is always 1, which may be the first answer or the second. '
+                                                "Give each answer a column of its own.", column=printable(winner)))])
                 one, other = str(self._first), str(self._first + 1)
             if ranked.is_second_better(value, self._columns, (one, other)):
                 pair.reverse()

@@ -110,7 +110,9 @@ def is_header(rows: list[list[str]]) -> bool:
     if any(len(cells) > 2 and all(map(_NUMBER.fullmatch, cells)) for _, cells in columns):
         return True  # a word above numbers
     longer = sum(sum(map(len, cells)) > 1.5 * len(name) * len(cells) or all(map(_NUMBER.fullmatch, cells))
-                 or (_CODE.fullmatch(name) is None and all(map(_CODE.fullmatch, cells))) for name, cells in columns)
+                 or (_CODE.fullmatch(name) is None and all(map(_CODE.fullmatch, cells)))
+                 or (len(cells) > 3 and name not in cells and 2 * len(set(cells)) <= len(cells))
+                 for name, cells in columns)
     return longer * 2 > len(filled)
 
 

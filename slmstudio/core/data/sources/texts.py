@@ -28,6 +28,7 @@ _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
 _FRONT_MATTER = re.compile(rb"---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n(?:[ \t-][^\n]*\n)*){1,60}---[ \t]*\r?\n")
 """What a page of Markdown says of itself, for the program that makes a website of it."""
+_LABELLED = re.compile(r"(?P<labels>(?:__label__\S+\s+)+)(?P<text>.*\S.*)")
 _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
@@ -72,6 +73,20 @@ def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdo
     lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
     return by, questions.rows(lines, way or "marks")
+
+
+def are_labelled(first: str) -> bool:
+    """Whether each line of a text that begins so is a text behind its classes, as for fastText."""
+    lines = [line for line in first[:4000].split("\n")[:-1] if line.strip()]
+    return len(lines) > 2 and all(_LABELLED.fullmatch(line.rstrip("\r")) for line in lines)
+
+
+def of_labelled(chunks: Iterator[bytes]) -> Iterator[Raw]:
+    """Such texts with their classes; a line without one stays as it is."""
+    for raw in text_rows(chunks, "line"):
+        found = _LABELLED.fullmatch(raw.value["text"]) if raw.problem is None else None
+        yield raw if found is None else raw._replace(value={
+            "text": found["text"], "label": ", ".join(found["labels"].replace("__label__", "").split())})
 
 
 def are_subtitles(first: str) -> bool:

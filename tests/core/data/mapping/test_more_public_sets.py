@@ -92,6 +92,10 @@ READ = {
                [user(f"{Q}\n\nGoa.\n\nA. Panaji\nB. Pune"), says("A. Panaji")]),
     "SVAMP": ({"ID": "x", "Body": "A pack costs 7.", "Question": "And two?", "Equation": "7*2", "Answer": "14"},
               "instruction", [user("And two?\n\nA pack costs 7."), says("14")]),
+    "NewsQA": ({"story_id": "x", "question": Q, "answer": A, "story_text": "Goa."}, "instruction",
+               [user(f"{Q}\n\nGoa."), GOOD]),
+    "AGIEval": ({"passage": "Goa.", "question": Q, "options": ["(A)Pune", "(B)Panaji"], "label": "B", "answer": None},
+                "instruction", [user(f"{Q}\n\nGoa.\n\n(A)Pune\n(B)Panaji"), says("(B)Panaji")]),
     "Spider as published": ({"db_id": "x", "query": "SELECT 1", "question": Q, "sql": {"from": {}, "select": [False]}},
                             "instruction", [ASK, says("SELECT 1")]),
     "mental_health_chatbot_dataset": ({"text": f"<HUMAN>: {Q}\n<ASSISTANT>: {A}"}, "messages", [ASK, GOOD]),
@@ -280,7 +284,8 @@ def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):
 
 @pytest.mark.parametrize("rows", [
     {"faqs": [[Q, A], [Q, A]]}, {"name": "Goa", "faqs": [[Q, A], [Q, A]]},
-    {"version": 2, "questions": [[Q, A], [Q, A]]}, {Q: A, f" {Q}": A, f"{Q} ": A}, {"url": "x", "faqs": [{"question": Q, "answer": A}] * 2}])
+    {"version": 2, "questions": [[Q, A], [Q, A]]}, {Q: A, f" {Q}": A, f"{Q} ": A},
+    {"url": "x", "faqs": [{"question": Q, "answer": A}] * 2}])
 def test_questions_with_answers_in_a_list_are_rows(tmp_path, rows):
     dataset = read(tmp_path, rows, "rows.json")
     assert (dataset.layout, dataset.count) == ("instruction", 3 if len(rows) == 3 else 2)
@@ -305,3 +310,16 @@ def test_the_title_of_a_text_is_sorted_with_it(tmp_path):
 def test_a_text_whose_words_are_tagged_is_not_learned_as_text(tmp_path):
     with pytest.raises(NoUsableRow):  # as SNIPS
         read(tmp_path, [{"text": f"play song {at} by lata", "slots": "O O O O B-artist"} for at in range(6)])
+
+
+def test_comments_on_a_ticket_may_answer_it(tmp_path):
+    with pytest.raises(NoUsableRow):  # as Zendesk's
+        read(tmp_path, [{"id": at, "subject": "x", "description": f"{Q} {at}", "comments": [{"author": 1, "body": A}]}
+                        for at in range(6)])
+
+
+def test_lines_for_fasttext_are_texts_with_their_classes(tmp_path):
+    (tmp_path / "rows.txt").write_text("".join(
+        f"__label__{('pos', 'neg')[at % 2]} film {at} was nice\n" for at in range(6)))
+    dataset = read_dataset(tmp_path / "rows.txt")
+    assert list(dataset.records[1].messages) == [user("film 1 was nice"), says("neg")]

@@ -113,13 +113,17 @@ TABLES = {
     "numbers as names, and a key": "S.No.,Question,1,2,3,4,Key\n" + f",{Q},Pune,Goa,Ponda,Panaji,4\n" * 2,
     "Hindi": "प्रश्न,विकल्प (क),विकल्प (ख),विकल्प (ग),विकल्प (घ),सही उत्तर\n" + f"{Q},Pune,Panaji,Goa,Ponda,ख\n" * 2,
     "Hindi, with a Latin key": "प्रश्न,विकल्प अ,विकल्प ब,विकल्प स,विकल्प द,उत्तर\n" + f"{Q},Pune,Panaji,Goa,Ponda,B\n" * 2,
+    "letters in brackets": "Q.,(a),(b),(c),(d),Ans.\n" + f"{Q},Pune,Panaji,Goa,Ponda,(b)\n" * 2,
+    "a number": "Question Text,Option1,Option2,Option3,Option4,Correct Option No.\n"
+                + f"{Q},Pune,Goa,Ponda,Panaji,4\n" * 2,
+    "one cell, with spaces": "Problem,Options,Correct\n" + f'{Q},"a ) Pune , b ) Panaji , c ) Goa , d ) Ponda",b\n' * 2,
     "one cell": "Question,Options,Answer\n" + f'{Q},"A) Pune\nB) Panaji\nC) Goa\nD) Ponda",B\n' * 2,
     "one cell, in a line": "Question,Options,Answer\n" + f'{Q},(a) Pune (b) Panaji (c) Goa (d) Ponda,b\n' * 2,
     "one cell, without marks": "Question,Options,Answer\n" + f"{Q},Pune; Panaji; Goa; Ponda,Panaji\n" * 2,
     "a list as Python writes it": "question,choices,answer\n" + f"{Q},\"['Pune', 'Panaji', 'Goa', 'Ponda']\",1\n" * 2
                                   + f"{Q},\"['Panaji', 'Pune']\",0\n",
 }
-MARKS = {"numbers as names, and a key": "1234", "Hindi": "कखगघ", "Hindi, with a Latin key": "अबसद"}
+MARKS = {"numbers as names, and a key": "1234", "a number": "1234", "Hindi": "कखगघ", "Hindi, with a Latin key": "अबसद"}
 
 
 @pytest.mark.parametrize("name", TABLES)
