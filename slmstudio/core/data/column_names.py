@@ -81,7 +81,7 @@ WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
          "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
          "selftext", "old_contents", "paragraphs", "passages", "body", "story_text", "passage_text",
-         "context_text", "document_text", "plot")
+         "context_text", "plot")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
@@ -152,6 +152,7 @@ _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)(?:[a-z]|[^\W\d_a-z])|\d)")
 SURE_LENGTH = 5
 """Shorter words in Latin letters mean other things elsewhere, as "que" does."""
+_CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 QUESTIONS = frozenset({"question", "prompt", "query", "complaint", "instruction"})
 """Words of which one, in the name of a column, tells that it holds questions."""
@@ -182,8 +183,9 @@ def _plain(name: str) -> str:
 
 
 def is_known(name: str) -> bool:
-    """Whether a word is one that columns are called by, in any of the languages."""
-    return column(name) in _ALL or name.strip().casefold() in _ALL
+    """Whether a word is one that columns are called by, in any of the languages; or those of single choices."""
+    known = column(name)
+    return known in _ALL or name.strip().casefold() in _ALL or _CHOICE.fullmatch(known) is not None
 
 
 def words_in(name: str) -> set[str]:

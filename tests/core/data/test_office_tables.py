@@ -184,7 +184,8 @@ def test_codes_are_no_text(tmp_path, values):
 
 @pytest.mark.parametrize("header", [["Statement", "True/False"], ["मुहावरा", "अर्थ"]])
 def test_short_names_above_short_texts(tmp_path, header):
-    rows = [[f"आँख का तारा {at}", ("True", "False")[at % 2] if "/" in header[1] else f"प्यारा {at}"] for at in range(8)]
+    rows = [[f"आँख का तारा होना {at}", ("True", "False")[at % 2] if "/" in header[1] else f"प्यारा {at}"]
+            for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert found.mapping == {"instruction": header[0], "output": header[1]}
 

@@ -104,7 +104,7 @@ def test_a_sentence_with_a_letter_and_a_number_is_no_mark(read):
 CITY = "{}. Which city lies in state {}?\n{}\nAnswer: {}\n\n"
 LINES, INLINE = "A) Pune\nB) Panaji {}\nC) Goa", "(a) Pune  (b) Panaji {}  (c) Goa"
 BANKS = {
-    "lines": (CITY, LINES, "B"), "a line": (CITY, INLINE, "(b)"), "a reason below": (CITY, LINES, "B. As\n1. it is.\n"),
+    "lines": (CITY, LINES, "B"), "a line": (CITY, INLINE, "(b)"), "a reason below": (CITY, LINES, "B\nAs it is.\n"),
     "Hindi": ("प्रश्न {}. Which city lies in state {}?\n{}\nउत्तर: {}\n", "(क) Pune\n(ख) Panaji {}\n(ग) Goa", "(ख)"),
     "statements": ("{}. Which city lies in state {}?\n1. One.\n2. Two.\n{}\nAns: {}\n", LINES, "b)"),
 }

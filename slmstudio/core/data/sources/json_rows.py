@@ -280,7 +280,8 @@ def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
 def _is_article(value: dict[str, Any]) -> bool:
     """Whether an object nests questions as SQuAD's articles do; MuSiQue's paragraphs are what one question is about."""
     paragraphs = value.get("paragraphs")
-    return isinstance(paragraphs, list) and any(isinstance(each, dict) and "qas" in each for each in paragraphs)
+    return isinstance(paragraphs, list) and (not paragraphs or any(
+        isinstance(each, dict) and "qas" in each for each in paragraphs))
 
 
 def squad_rows(article: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -115,7 +115,7 @@ TABLES = {
     "Hindi, with a Latin key": "प्रश्न,विकल्प अ,विकल्प ब,विकल्प स,विकल्प द,उत्तर\n" + f"{Q},Pune,Panaji,Goa,Ponda,B\n" * 2,
     "letters in brackets": "Q.,(a),(b),(c),(d),Ans.\n" + f"{Q},Pune,Panaji,Goa,Ponda,(b)\n" * 2,
     "a number": "Question Text,Option1,Option2,Option3,Option4,Correct Option No.\n"
-                + f"{Q},Pune,Goa,Ponda,Panaji,4\n" * 2,
+                + f"{Q},Pune,Goa,Ponda,Panaji,4\n" * 3,
     "one cell, with spaces": "Problem,Options,Correct\n" + f'{Q},"a ) Pune , b ) Panaji , c ) Goa , d ) Ponda",b\n' * 2,
     "one cell": "Question,Options,Answer\n" + f'{Q},"A) Pune\nB) Panaji\nC) Goa\nD) Ponda",B\n' * 2,
     "one cell, in a line": "Question,Options,Answer\n" + f'{Q},(a) Pune (b) Panaji (c) Goa (d) Ponda,b\n' * 2,
