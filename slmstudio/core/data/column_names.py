@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 from slmstudio.core.digits import plain_digits
@@ -14,6 +15,14 @@ _WORDS = {
         "प्रश्न प्रश्नः सवाल প্রশ্ন প্ৰশ্ন கேள்வி வினா ప్రశ్న પ્રશ્ન સવાલ ಪ್ರಶ್ನೆ ചോദ്യം ਪ੍ਰਸ਼ਨ ਸਵਾਲ ପ୍ରଶ୍ନ "
         "سوال سؤال السؤال frage pregunta pergunta domanda vraag pytanie вопрос soru "
         "pertanyaan câu_hỏi 问题 問題 質問 질문"),
+    "complaint": (
+        "grievance शिकायत समस्या शंका जिज्ञासा पृच्छा तक्रार অভিযোগ সমস্যা জিজ্ঞাসা புகார் ஐயம் సమస్య ఫిర్యాదు సందేహం ફરિયાદ "
+        "સમસ્યા ದೂರು ಸಮಸ್ಯೆ പരാതി സംശയം ਸ਼ਿਕਾਇਤ ଅଭିଯୋଗ شکایت مسئلہ"),
+    "resolution": (
+        "redressal action_taken समाधान निराकरण निवारण निस्तारण परामर्श कार्यवाही कार्रवाई कारवाई সমাধান পরামর্শ தீர்வு పరిష్కారం "
+        "ઉકેલ નિરાકરણ ಪರಿಹಾರ പരിഹാരം ਹੱਲ ਨਿਪਟਾਰਾ ସମାଧାନ حل کارروائی"),
+    "description": "विवरण ब्यौरा तपशील বিবরণ விவரம் వివరాలు વિગત ವಿವರ വിവരണം ਵੇਰਵਾ ବିବରଣୀ تفصیل beschreibung",
+    "meaning": "अर्थ भावार्थ অর্থ பொருள் అర్థం અર્થ ಅರ್ಥ അർത്ഥം ਅਰਥ معنی bedeutung",
     "prompt": "prompt_text user_prompt",
     "system": "system_prompt system_message system_instruction systeminstruction meta_instruction",
     "answer": (
@@ -71,7 +80,8 @@ WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
          "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
-         "selftext", "old_contents")
+         "selftext", "old_contents", "paragraphs", "passages", "body", "story_text", "passage_text",
+         "context_text", "plot")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
@@ -139,18 +149,16 @@ PICTURES = frozenset(_PICTURES.split())
 LANGUAGE = re.compile(r"(?:.*_)?[a-z]{3}_[A-Z][a-z]{3}")
 """What columns of a language are called in the sets of AI4Bharat and in FLORES: "hin_Deva", "sentence_hin_Deva"."""
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
-_OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
+_OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)(?:[a-z]|[^\W\d_a-z])|\d)")
 SURE_LENGTH = 5
 """Shorter words in Latin letters mean other things elsewhere, as "que" does."""
+_CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
-_PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instruction", "output", "query", "reply",
-                          "completion", "solution"})
-_ABOUT = frozenset({"id", "ids", "type", "start", "end", "no", "number", "count", "length", "date", "time", "category",
-                    "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by",
-                    "original", "labelling", "labeling", "template", "is", "valid", "choices", "options", "candidates",
-                    "toks", "sha256", "input", "actual", "predicted", "संख्या", "क्रमांक", "क्रम", "नंबर", "प्रकार",
-                    "दिनांक", "எண்"})
-"""Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
+QUESTIONS = frozenset({"question", "prompt", "query", "complaint", "instruction"})
+"""Words of which one, in the name of a column, tells that it holds questions."""
+REPLIES_TO = frozenset({"answer", "reply", "response", "resolution", "solution", "output", "completion"})
+"""The same for answers."""
+_PLAIN_WORDS = QUESTIONS | REPLIES_TO | {"translation"}
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
 
@@ -175,8 +183,9 @@ def _plain(name: str) -> str:
 
 
 def is_known(name: str) -> bool:
-    """Whether a word is one that columns are called by, in any of the languages."""
-    return column(name) in _ALL or name.strip().casefold() in _ALL
+    """Whether a word is one that columns are called by, in any of the languages; or those of single choices."""
+    known = column(name)
+    return known in _ALL or name.strip().casefold() in _ALL or _CHOICE.fullmatch(known) is not None
 
 
 def words_in(name: str) -> set[str]:
@@ -191,6 +200,23 @@ def words_in(name: str) -> set[str]:
     return set() if words & _ABOUT else words & _PLAIN_WORDS
 
 
+def is_about(name: str) -> bool:
+    """Whether a column says something about its row by its name, as a date, a number or who it was: "आवेदक का नाम"."""
+    return not _OF_ROW_WORDS.isdisjoint(_plain(name).split("_"))
+
+
+def ask_and_answer(names: Sequence[str]) -> tuple[int, int] | None:
+    """The places of the names of questions and of answers among those of a table; None where one of them is missing.
+
+    >>> ask_and_answer(["Sl. No.", "Query of the customer", "Our reply"]), ask_and_answer(["Date of reply", "Query"])
+    ((1, 2), None)
+    """
+    found = [words_in(name) | {column(name)} for name in names]
+    asked, answered = (next((at for at, words in enumerate(found) if words & wanted), None)
+                       for wanted in (QUESTIONS, REPLIES_TO))
+    return None if asked is None or answered in (None, asked) else (asked, answered)
+
+
 def is_sure(name: str) -> bool:
     """Whether a word is a name of what is asked or answered, and hardly that itself, as "story" may be."""
     return column(name) in _SURE
@@ -201,6 +227,15 @@ def _known() -> dict[str, str]:
     return {_plain(word): known for known, words in _WORDS.items() for word in words.split()}
 
 
+_OF_ROW = """
+    id ids type start end no number count length date time category score tokens level language index name url author by
+    labelling labeling template is valid toks sha256 status address mobile संख्या सं क्र क्रमांक क्रम नंबर प्रकार दिनांक तिथि
+    तारीख नाम नाव पता पत्ता स्थिति নাম নং তারিখ ঠিকানা எண் பெயர் முகவரி தேதி நிலை పేరు తేదీ సంఖ్య నంబర్ નામ તારીખ ಹೆಸರು ದಿನಾಂಕ ಸಂಖ್ಯೆ
+    പേര് തീയതി ਨਾਮ ਮਿਤੀ ନାମ ତାରିଖ نام تاریخ نمبر پتہ
+"""
+_OF_ROW_WORDS = frozenset(map(_plain, _OF_ROW.split()))
+_ABOUT = _OF_ROW_WORDS | {"source", "original", "choices", "options", "candidates", "input", "actual", "predicted"}
+"""Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
 _SURE = frozenset((*ASKED, *ANSWERED, *CONVERSATION, *CHOSEN, *REJECTED, *TOOLS, *_WORDS)) - {
     "language", "context", "q", "a", "story", "code"}
 _ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,

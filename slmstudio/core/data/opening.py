@@ -211,8 +211,7 @@ class DataFile:
                 if kind in ("parquet", "arrow"):
                     rows = arrow.arrow_rows(file, source.name, kind == "parquet")
                 elif kind == "pdf":
-                    rows = documents.pdf_rows(file, source.name, source.check_cancelled)
-                    by = "page"
+                    by, rows = documents.pdf_of(file, source.name, source.check_cancelled, self.choices.text_by)
                 else:
                     by, rows = documents.word_rows(file, source.name, self.choices.text_by)
                 yield Part(name, kind, _checked(rows, source), text_by=by)
@@ -237,7 +236,7 @@ class DataFile:
                                "plain text."), tr(CHOOSE))
         by_tabs = suffix in (".tsv", ".tab") or (suffix in (".txt", ".text") and tables.is_by_tabs(first))
         table = not is_json and (by_tabs or suffix in TABLE_SUFFIXES or (
-            suffix not in TEXT_SUFFIXES and _is_table(first)))
+            suffix not in (".md", ".markdown") and _is_table(first, suffix in TEXT_SUFFIXES)))
         notes = [tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
                     encoding=source.encoding)] if source.assumed else []
         if is_json:
@@ -249,7 +248,7 @@ class DataFile:
         if table:
             delimiter = "\t" if by_tabs else tables.delimiter_of(first)
             cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
-            named = header.named(cells, notes, self._said)
+            named = header.named(header.below_title(cells), notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
         if suffix in (".yml", ".yaml"):
@@ -262,6 +261,12 @@ class DataFile:
                              "and another answers.",
                              "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
                              "and another answers.", people))
+        if self.choices.text_by is None and texts.are_labelled(begin):
+            return Part(name, "text", texts.of_labelled(everything), source.encoding, ("text", "label"), "line",
+                        notes=notes)
+        if self.choices.text_by is None and texts.are_subtitles(begin):
+            notes.append(tr("The subtitles are read as text, without their numbers and times."))
+            return Part(name, "text", texts.of_subtitles(everything), source.encoding, text_by="length", notes=notes)
         kind = "markdown" if suffix in (".md", ".markdown") else "text"
         by, cut = texts.rows_of(first, everything, self.choices.text_by, markdown=kind == "markdown")
         return Part(name, kind, cut, source.encoding, text_by=by, notes=notes)
@@ -358,10 +363,15 @@ def _has_lines(first: bytes) -> bool:
     return is_lines(first) and b"\n" in first.strip()
 
 
-def _is_table(first: bytes) -> bool:
-    """Whether a text without a telling name is a table: all its first rows have the same number of columns."""
+def _is_table(first: bytes, is_text: bool) -> bool:
+    """Whether a text is a table by another name: all its first rows have the same number of columns.
+
+    Args:
+        is_text: whether it is called a text: then its columns must be called as questions and answers are.
+    """
     delimiter = tables.delimiter_of(first)
     rows = [row.cells for row, _ in zip(tables.table_rows(iter([first[:1 << 16].rpartition(b"\n")[0] or first]),
                                                           delimiter), range(20), strict=False)
             if row.trouble is None]
-    return len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and header.is_header(rows)
+    return len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (
+        header.names_both(rows[0]) if is_text else header.is_header(rows))

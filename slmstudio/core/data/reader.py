@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ REMEDY = noop("Say which columns hold the question and the answer (--map instruc
               "or write each row on a line of its own, like this: {example}")
 SAMPLE_BYTES = 8 << 20
 """About how much of a file is kept, at most, to guess its columns."""
+KRUTI_DEV = frozenset({"gS", "gSa", "dk", "dh", "ds", "esa", "ls", "dks", "vkSj", "ij", "ugha", "fd;k", "Hkh", "fy,"})
+"""Frequent words of Hindi as Kruti Dev writes them: है, हैं, का, की, के, में, से, को, और, पर, नहीं, किया …"""
 AS_UTF8 = noop("Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again.")
 
 
@@ -148,6 +151,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
             mapper = _read_part(part, rows, given)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
                 found.mapping = mapper.main.said
+            notes += _by_look(mapper)
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
@@ -167,8 +171,30 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     found.columns = tuple(dict.fromkeys(columns))
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
-    found.notes += (*rows.notes(), *_ratings(found), *_numbered_classes(found))
+    found.notes += (*rows.notes(), *_ratings(found), *_numbered_classes(found), *_legacy_font(found))
     return found
+
+
+def _legacy_font(found: Dataset) -> list[str]:
+    """What to know of Hindi that was typed for a font from before Unicode."""
+    words = [word for record in islice(found.records, SAMPLE)
+             for text in (record.text or "", *(str(message["content"]) for message in record.messages))
+             for word in text.split()]
+    of_hindi = Counter(word for word in words if word in KRUTI_DEV)
+    if len(of_hindi) < 4 or 20 * of_hindi.total() < len(words):
+        return []
+    return [tr("This looks like Hindi typed for the font Kruti Dev: its letters are Latin ones that only this font "
+               "shows as Devanagari, and a model would learn those. Convert it to Unicode first.")]
+
+
+def _by_look(mapper: Mapper) -> list[str]:
+    """What to know of a table in which question and answer were told by their sentences alone."""
+    if mapper.main is None or not mapper.main.by_look:
+        return []
+    said = mapper.main.columns
+    return [tr('"{question}" is read as what is asked, and "{answer}" as what is answered: of all columns, these two '
+               "hold sentences. If that's wrong, choose the columns.",
+               question=said["instruction"], answer=said["output"])]
 
 
 def _ratings(found: Dataset) -> list[str]:

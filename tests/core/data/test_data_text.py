@@ -119,3 +119,36 @@ def test_the_limit_of_a_paragraph(tmp_path, excess):
     dataset = read(tmp_path, b"a\n" + b"x" * (ROW_LIMIT - 2 + excess) + b"\n\nlast")
     assert [record.line for record in dataset.records] == [1, 4][excess:]
     assert len(dataset.problems) == excess
+
+
+@pytest.mark.parametrize("head", ["", "WEBVTT\n\n"])
+def test_subtitles_are_read_without_their_times(tmp_path, head):
+    text = head + "".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\n<i>Line {n} is</i> said.\nAnd more.\n\n"
+                          for n in range(1, 5))
+    dataset = read(tmp_path, text, "film.srt")
+    assert found(dataset) == [(3 + head.count("\n"), "\n".join(f"Line {n} is said.\nAnd more." for n in range(1, 5)))]
+    assert "without their numbers and times" in dataset.notes[0]
+
+
+def test_what_a_page_says_of_itself_is_not_its_text(tmp_path):
+    page = "---\ntitle: Water\ntags: [a]\n---\n\nWater comes at seven.\n"
+    assert found(read(tmp_path, page, "page.md")) == [(6, "Water comes at seven.")]
+    assert len(found(read(tmp_path, "---\n\nOne.\n\n---\n\nTwo.\n", "page.md"))) == 4
+
+
+PAIR = "The office {0} opens.\tदफ़्तर {0} खुलता है।"
+
+
+@pytest.mark.parametrize("line", [
+    PAIR + "\tCC-BY 2.0 (France) Attribution: tatoeba.org #{0}", "{0}|" + PAIR.replace("\t", "|")])
+def test_a_table_that_is_called_a_text(tmp_path, line):
+    head = "No|Question|Answer\n" if "|" in line else ""
+    dataset = read(tmp_path, head + "".join(line.format(n) + "\n" for n in range(8)), "hin.txt")
+    assert [message["content"] for message in dataset.records[1].messages] == PAIR.format(1).split("\t")
+    assert dataset.count == 8
+
+
+def test_hindi_for_a_font_from_before_unicode_is_named(tmp_path):
+    text = "jk'ku dkMZ dSls curk gS vkSj ml ds fy, D;k pkfg, A\n\nvkids ikl ds dsUnz esa vkosnu nsus ls curk gS A\n\n"
+    assert "Kruti Dev" in read(tmp_path, text * 5).notes[0]
+    assert read(tmp_path, "The ls command lists files, and ds is a name.\n\n" * 9).notes == ()

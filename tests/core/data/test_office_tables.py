@@ -11,7 +11,7 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data.opening import Choices
-from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
 WARDS = ("कोथरूड", "हडपसर", "औंध", "बाणेर", "वारजे")
 HINDI = [["क्र.सं.", "विभाग", "नागरिक का प्रश्न", "दिया गया उत्तर", "वार्ड"],
@@ -74,3 +74,130 @@ def test_the_first_of_several_tables_is_read(workbook):
     assert (shorter.sheets[0], shorter.count) == ("y2025", 3)
     assert read_dataset(workbook(texts=[[f"Sentence {n} of a corpus."] for n in range(9)], codes=HINDI[:3])
                         ).sheets[0] == "texts"
+
+
+def test_a_sheet_that_counts_or_explains_the_others_is_passed_over(workbook):
+    counts = [["विभाग", "संख्या"], ["जल", 5]]
+    fields = [["Field", "Meaning"], ["Query", "What was asked."], ["Reply", "What we said."]]
+    assert read_dataset(workbook(सारांश=counts, डेटा=HINDI)).sheets[0] == "डेटा"
+    assert read_dataset(workbook(README=fields, Data=[["Query", "Reply"], *[row[2:4] for row in HINDI[1:]]])
+                        ).sheets[0] == "Data"
+    unnamed = [["मुद्दा", "टीप"], *([f"{ward} का मुद्दा क्या है", f"{ward} की टीप यह है"] for ward in WARDS * 2)]
+    assert read_dataset(workbook(सारांश=counts, डेटा=unnamed)).sheets[0] == "डेटा"
+
+
+def test_two_rows_of_names(tmp_path):
+    rows = [["पंजी", "", "", "", ""], ["क्र.", "नागरिक", "", "कार्यालय", ""], ["", "नाम", "प्रश्न", "उत्तर", "अधिकारी"]]
+    write_xlsx(tmp_path / "b.xlsx", {"S": [*rows, *([n, ward, f"{ward} कब खुलता है?", f"{ward} नौ बजे।", "लिपिक"]
+                                                   for n, ward in enumerate(WARDS, 1))]}, ["A1:E1", "B2:C2", "A2:A3"])
+    found = read_dataset(tmp_path / "b.xlsx")
+    assert (found.count, found.mapping) == (5, {"instruction": "प्रश्न", "output": "उत्तर"})
+
+
+def write(tmp_path: Path, header: list[str], rows: list[list[str]], above: str = "") -> Path:
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as out:
+        out.write(above)
+        csv.writer(out).writerows([header, *rows])
+    return tmp_path / "rows.csv"
+
+
+NAMES, STATES = ("रमेश कुमार", "Asha Joshi", "Imran Khan", "முருகன்", "సీత"), ("closed", "open")
+REGISTERS = {
+    "Hindi": ["क्र.", "दिनांक", "आवेदक का नाम", "शिकायत", "समाधान", "स्थिति"],
+    "Hindi, of a ticket": ["शिकायत सं.", "दिनांक", "नाम", "विवरण", "की गई कार्यवाही", "स्थिति"],
+    "Marathi": ["अ.क्र.", "दिनांक", "पालकांचे नाव", "पालकांची शंका", "निराकरण", "शेरा"],
+    "Tamil": ["எண்", "தேதி", "வாடிக்கையாளர் பெயர்", "புகார்", "தீர்வு", "நிலை"],
+    "Telugu": ["క్ర.సం.", "తేదీ", "ఖాతాదారు పేరు", "ఫిర్యాదు", "పరిష్కారం", "శాఖ"],
+    "Bengali": ["ক্রমিক নং", "তারিখ", "নাম", "রোগীর জিজ্ঞাসা", "ডাক্তারের পরামর্শ", "ওয়ার্ড"],
+    "Urdu": ["نمبر شمار", "تاریخ", "نام", "شکایت", "کارروائی", "حیثیت"],
+    "RTI": ["RTI No.", "Date of Receipt", "Applicant", "Information Sought", "Reply", "Status of Reply"],
+    "words that no one knows": ["Ref", "On", "By", "Vinanti", "Javaab diya", "Stage"],
+}
+
+
+@pytest.mark.parametrize("name", REGISTERS)
+def test_a_register_of_complaints(tmp_path, name):
+    """Beside the two columns with sentences are numbers, dates, people and states."""
+    header = REGISTERS[name]
+    rows = [[f"PG/{at}" if "RTI" in name or "ticket" in name else str(at + 1), f"2025-04-1{at}", NAMES[at % 5],
+             f"{NAMES[at % 5]} has had no water in ward {at} for days.",
+             f"The pipe in ward {at} was mended, and it runs.", STATES[at % 2]] for at in range(8)]
+    found = read_dataset(write(tmp_path, header, rows))
+    assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
+    assert any(f'"{header[3]}" is read as what is asked' in note for note in found.notes) == ("no one" in name)
+
+
+REFUSED = {
+    "a third column of sentences": ["Ref", "Hindi", "Marathi", "Bhojpuri"],
+    "their class": ["Ref", "Vinanti", "Javaab", "sentiment"],
+    "what became of a ticket": ["Issue key", "Summary", "Description", "Resolution"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_sentences_are_not_guessed_beside(tmp_path, name):
+    last = ["This is the third sentence number {} of it"] if "third" in name else ["Fixed", "Done"]
+    with pytest.raises(NoUsableRow):
+        read_dataset(write(tmp_path, REFUSED[name], [[f"K-{at}", f"Here is the first sentence number {at}",
+                                                      f"And this is the second sentence number {at}",
+                                                      last[at % len(last)].format(at)] for at in range(8)]))
+
+
+@pytest.mark.parametrize("above", ["", "Queries of April\n\n", "Branch:,Pune\nPeriod:,April\n"])
+def test_a_title_above_a_table(tmp_path, above):
+    rows = [[str(at), f"What is form {at}?", f"Form {at} is for water."] for at in range(6)]
+    assert read_dataset(write(tmp_path, ["Sl.", "Customer query", "Reply"], rows, above)).count == 6
+
+
+def test_the_first_row_above_numbers_holds_names(tmp_path):
+    words = [["1", "Abandon", "परित्याग"], ["2", "Budget", "आयव्ययक"], ["3", "Circular", "परिपत्र"]]
+    assert read_dataset(write(tmp_path, ["क्र.सं.", "अंग्रेज़ी शब्द", "पर्याय"], words)).count == 3
+
+
+def test_what_is_said_of_a_product_with_its_stars(tmp_path):
+    rows = [[("Redmi", "boAt")[at % 2], f"It broke after {at} days of use", str(at % 5 + 1)] for at in range(10)]
+    found = read_dataset(write(tmp_path, ["product_name", "review", "rating"], rows))
+    assert found.mapping == {"instruction": "review", "output": "rating"} and "number" in found.notes[0]
+    found = read_dataset(write(tmp_path, ["ID", "Comment", "Sentiment"], [
+        [str(at), f"It broke after {at} days", ("bad", "good")[at % 2]] for at in range(10)]))
+    assert found.mapping == {"instruction": "Comment", "output": "Sentiment"}
+
+
+def test_a_translation_is_not_left_out(tmp_path):
+    found = read_dataset(write(tmp_path, ["Sentence", "English_Translation"], [
+        [f"kal meeting number {at} hai", f"Meeting number {at} is tomorrow"] for at in range(6)]))
+    assert found.mapping == {"instruction": "Sentence", "output": "English_Translation"}
+
+
+def test_a_date_is_no_answer(tmp_path):
+    with pytest.raises(NoUsableRow):
+        read_dataset(write(tmp_path, ["Complaint", "Ward", "Received on"], [
+            [f"There is no water in ward {at}.", str(at), f"2025-04-1{at}"] for at in range(8)]))
+
+
+@pytest.mark.parametrize("values", [["UPI/51000/shop", "UPI/9/x"], ["a-1", "b-2"]])
+def test_codes_are_no_text(tmp_path, values):
+    with pytest.raises(NoUsableRow):
+        read_dataset(write(tmp_path, ["Date", "Narration", "Debit"], [
+            [f"2025-04-1{at}", f"{values[at % 2]}{at}", f"{at}00.00"] for at in range(8)]))
+
+
+@pytest.mark.parametrize("header", [["Statement", "True/False"], ["मुहावरा", "अर्थ"]])
+def test_short_names_above_short_texts(tmp_path, header):
+    rows = [[f"आँख का तारा होना {at}", ("True", "False")[at % 2] if "/" in header[1] else f"प्यारा {at}"]
+            for at in range(8)]
+    found = read_dataset(write(tmp_path, header, rows))
+    assert found.mapping == {"instruction": header[0], "output": header[1]}
+
+
+def test_what_a_form_asks_of_all_is_not_asked_and_answered(tmp_path):
+    with pytest.raises(NoUsableRow):
+        read_dataset(write(tmp_path, ["Timestamp", "Score", "What is your name?", "What is the capital of Goa?"], [
+            [f"2025/04/0{at} 10:00:00", "3 / 10", f"Asha {at}", ("Panaji", "Margao")[at % 2]] for at in range(8)]))
+
+
+def test_letters_that_windows_1252_has(tmp_path):
+    rows = "".join(f"R{at};Où est ma commande n° {at} ?;Elle a été expédiée hier, colis {at}.\n" for at in range(9))
+    (tmp_path / "faq.csv").write_bytes(f"Réf;Question du client;Réponse\n{rows}".encode("cp1252"))
+    found = read_dataset(tmp_path / "faq.csv")
+    assert (found.encoding, found.records[1].messages[0]["content"]) == ("windows-1252", "Où est ma commande n° 1 ?")

@@ -85,6 +85,45 @@ def test_headings_that_ask(read):
         ("From which age may they join?", "From six.")]
 
 
+@pytest.mark.parametrize(("text", "name"), [
+    ("**Q1. Is form {} free?**\n\nYes, form {}.\n\n", "a.md"), ("**Is form {} free?**\n\nYes, form {}.\n\n", "a.md"),
+    ("7. Is form {} free?\nYes, form {}.\n\n", "a.txt"), ("Q.7 Is form {} free?\nAns. Yes, form {}.\n", "a.txt"),
+    ("प्रश्न-7  Is form {} free?\nउत्तर-  Yes, form {}.\n", "a.txt"),
+    ("Question 7 Is form {} free?\nAnswer: Yes, form {}.\n", "a.txt")])
+def test_other_ways_to_begin_a_question(read, text, name):
+    head = "---\ntitle: Forms\ntags:\n  - a\n---\n" if name.endswith(".md") else ""
+    found = read(head + "".join(text.format(n, n) for n in range(4)), name)
+    assert told(found) == [(f"Is form {n} free?", f"Yes, form {n}.") for n in range(4)]
+
+
+def test_a_sentence_with_a_letter_and_a_number_is_no_mark(read):
+    text = "".join(f"Q: How far is it from {n}?\nA: Not far.\nA {n} km walk.\n" for n in range(4))
+    assert told(read(text))[2] == ("How far is it from 2?", "Not far.\nA 2 km walk.")
+
+
+CITY = "{}. Which city lies in state {}?\n{}\nAnswer: {}\n\n"
+LINES, INLINE = "A) Pune\nB) Panaji {}\nC) Goa", "(a) Pune  (b) Panaji {}  (c) Goa"
+BANKS = {
+    "lines": (CITY, LINES, "B"), "a line": (CITY, INLINE, "(b)"), "a reason below": (CITY, LINES, "B\nAs it is.\n"),
+    "Hindi": ("प्रश्न {}. Which city lies in state {}?\n{}\nउत्तर: {}\n", "(क) Pune\n(ख) Panaji {}\n(ग) Goa", "(ख)"),
+    "statements": ("{}. Which city lies in state {}?\n1. One.\n2. Two.\n{}\nAns: {}\n", LINES, "b)"),
+}
+
+
+@pytest.mark.parametrize("name", BANKS)
+def test_a_bank_of_questions_with_choices(read, name):
+    text, choices, key = BANKS[name]
+    found = told(read("".join(text.format(n + 1, n, choices.format(n), key) for n in range(4))))
+    assert len(found) == 4 and found[2][0].startswith("Which city lies in state 2?\n")
+    assert found[2][0].endswith(choices.format(2))
+    first, *rest = found[2][1].split("\n")
+    assert first.split()[1:3] == ["Panaji", "2"] and bool(rest) == (name == "a reason below")
+
+
+def test_questions_with_choices_alone_are_text(read):
+    assert read("".join(f"{n}. Which city is it?\na) Pune   b) Panaji   c) Goa\n\n" for n in range(5))).layout == "text"
+
+
 def test_the_user_decides(read):
     assert read(ENGLISH, text_by="paragraph").layout == "text"
     two = "Q: Is there a fee?\nA: No.\n\nQ: Who may join?\nA: Everybody.\n"  # too few to be sure
@@ -158,19 +197,42 @@ def test_word_documents_with_marks(document, tmp_path):
     assert found[0] == ("सदस्यता का शुल्क कितना है?", "पचास रुपये।") and found[3] == ("Is it open today?", "Yes.")
 
 
-def test_a_table_in_a_word_document(document, tmp_path):
+@pytest.mark.parametrize("names", [("प्रश्न", "उत्तर"), ("Query", "Our reply")])
+def test_a_table_in_a_word_document(document, tmp_path, names):
     table = document.add_table(5, 3)
     for row, texts in zip(table.rows, [("क्र.", "प्रश्न", "उत्तर"), *((str(n), f"फ़ॉर्म {n} कहाँ मिलेगा?", f"खिड़की {n} पर।")
                                                              for n in range(4))], strict=True):
         for cell, text in zip(row.cells, texts, strict=True):
             cell.text = text
+    table.cell(0, 1).text, table.cell(0, 2).text = names
     document.save(tmp_path / "table.docx")
     found = read_dataset(tmp_path / "table.docx")
     assert told(found)[0] == ("फ़ॉर्म 0 कहाँ मिलेगा?", "खिड़की 0 पर।") and found.count == 4
     as_text = read_dataset(tmp_path / "table.docx", choices=Choices(text_by="paragraph"))
-    assert as_text.records[0].text == "क्र.\tप्रश्न\tउत्तर" and as_text.count == 5
+    assert as_text.records[0].text == "\t".join(("क्र.", *names)) and as_text.count == 5
 
 
 def test_a_long_text_is_judged_by_its_lines_alone():
     assert way_of([Line("word " * 10, number) for number in range(2000)]) is None
     assert way_of([]) is None
+
+
+def test_a_pdf_file_with_marks(tmp_path):
+    """A question may go on over the end of a page."""
+    def page(number: int, lines: list[str]) -> str:
+        text = " ".join(f"({line}) Tj T*" for line in lines)
+        return (f"{number} 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents {number + 1} 0 R/Resources<<"
+                f"/Font<</F1 3 0 R>>>>>>endobj\n{number + 1} 0 obj<</Length 999>>stream\n"
+                f"BT /F1 9 Tf 14 TL 20 250 Td {text} ET\nendstream endobj\n")
+
+    head = ("%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+            "2 0 obj<</Type/Pages/Kids[4 0 R 6 0 R]/Count 2>>endobj\n"
+            "3 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\n")
+    pages = page(4, ["FAQ", "Q1: Who may join?", "A: All.", "Q2: Is it free?", "A: Yes."]) + page(
+        6, ["For children.", "Q3: When is it open?", "A: At nine."])
+    (tmp_path / "faq.pdf").write_bytes(f"{head}{pages}trailer<</Root 1 0 R>>\n".encode())
+    found = read_dataset(tmp_path / "faq.pdf")
+    assert told(found) == [("Who may join?", "All."), ("Is it free?", "Yes.\nFor children."),
+                           ("When is it open?", "At nine.")]
+    assert (found.text_by, [record.line for record in found.records]) == ("question", [1, 1, 2])
+    assert read_dataset(tmp_path / "faq.pdf", choices=Choices(text_by="paragraph")).layout == "text"

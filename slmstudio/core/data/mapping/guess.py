@@ -19,9 +19,11 @@ _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
 _EXAMPLES = ("instances", "examples", "demonstrations", "few_shot", "fewshot")
 """Columns with questions and answers that aren't conversations."""
 KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion", "topic", "label_text", "stars",
-         "polarity")
+         "polarity", "rating")
 """Columns with the class of a text."""
-_SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
+_SURE_KINDS = frozenset(KINDS) - {"category", "topic", "rating"}
+_REMARKS = ("comment", "comments", "review", "reviews", "review_text")
+"""Columns that may be said of a row, or be the text that is sorted."""
 _OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
 _IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
@@ -29,7 +31,10 @@ _CLAIMS = ("claim", "statement")
 _OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
-_NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
+_TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
+"""The classes of all words of a text, as "O B-city"."""
+_NUMBER = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
+"""A number, a time, or a date."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
@@ -57,7 +62,9 @@ class _Guess(Look):
             return self._classified(*compared)
         if unclear.is_message(self.by_name, self.values) or unclear.are_rivals(self.columns, self.values):
             return None
-        for look in (self._with_choices, self._asked, self._plain, self._by_look, self._by_names):
+        if (chosen := choices.look_at(self)) is not None:
+            return chosen
+        for look in (self._asked, self._plain, self._by_look, self._by_names):
             if (found := look()) is not None:
                 return found
         return None
@@ -104,7 +111,9 @@ class _Guess(Look):
         return bool(values) and sum(map(is_conversation, values)) * 2 > len(values)
 
     def _asked(self) -> ColumnMap | None:
-        answer = self.first(names.ANSWERED) or self._query()
+        if self._are_tickets():
+            return None
+        answer = self._query() or self.first(names.ANSWERED)
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
         asked = [word for word in names.ASKED if word not in sources]
@@ -122,7 +131,8 @@ class _Guess(Look):
         Args:
             may_name: a column that is called as questions are, but may name a task, or who asked; or "".
         """
-        is_reply, without = names.column(answer) in names.REPLIES, (answer, may_name)
+        is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
+        without = (answer, may_name)
         is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
             isinstance(values.as_text(value), str) for value in self.values(answer))
         is_name = not may_name or (unclear.are_words(said := self.values(may_name)) and (
@@ -134,12 +144,17 @@ class _Guess(Look):
             question = self.first((word for word in names.DETAILS if not may_name or word not in names.BELOW), without)
         question = question or may_name
         if not question and is_sure:
-            others = self._texts((answer,))
+            others = self._texts((answer,), 1)
             question = others[0] if len(others) == 1 else ""
         if not question and is_reply and (head := self.first(names.HEADS, without)) and (
                 unclear.are_words(self.values(head)) and not unclear.are_classes(self.values(head))):
             question = head
         return self._answered(question, answer) if question else None
+
+    def _are_tickets(self) -> bool:
+        """Whether rows say what became of a ticket, as Jira's "Fixed", and not what was answered."""
+        state = self.by_name.get("resolution", "")
+        return bool(state) and unclear.is_state(self.values(state))
 
     def _names(self) -> list[str]:
         """Columns that may hold a question by what they are called, or name something: a task, who asked."""
@@ -164,7 +179,7 @@ class _Guess(Look):
 
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
-        others = self._texts((question,))
+        others = self._texts((question,), 1)
         if len(others) != 1 or others[0] in self._names() or names.column(others[0]) in (
                 *names.BELOW, *names.TEXT, "source") or (unclear.hold_more(self.columns, others, self.values)):
             return None
@@ -184,23 +199,6 @@ class _Guess(Look):
         return self.map("instruction", instruction=question, input=below, output=answer,
                         history=history if history and self._is_list(history) else "")
 
-    def _with_choices(self) -> ColumnMap | None:
-        """A question with its choices, each in a column of its own, as MMLU's A, B, C and D, or all in one, and the
-        right one."""
-        listed = ((self.by_name[word],) for word in choices.LISTED if word in self.by_name)
-        for series in (*choices.series_of(self.by_name), *listed):
-            offered = [choices.offered(row, series) for row in self.rows]
-            right = next((column for word in choices.RIGHT if (
-                column := self.by_name.get(word, "")) not in ("", *series) and choices.are_read(
-                    [(each, row.get(column)) for each, row in zip(offered, self.rows, strict=True)])), "")
-            question = self.first((*names.ASKED, "sentence", *names.BELOW), (*series, right))
-            if right and question:
-                below = self.first(names.BELOW, (*series, right, question))
-                found = self.map("instruction", instruction=question, input=below, output=right,
-                                 choices="" if len(series) > 1 else series[0])
-                return replace(found, series=series) if len(series) > 1 else found
-        return None
-
     def _is_list(self, column: str) -> bool:
         return all(isinstance(value, list) for value in self.values(column))
 
@@ -212,8 +210,8 @@ class _Guess(Look):
         if parts and all(map(values.are_segments, self.values(parts))):
             return ColumnMap("text", {"text": parts})
         found = self.first(names.TEXT)
-        if not found and (claim := self.first(_CLAIMS)) and self.is_text(claim):  # as FEVER's
-            return self._sorted(claim)
+        if not found and (said := self.first((*_CLAIMS, *_REMARKS))) and self.is_text(said):  # as FEVER's
+            return self._sorted(said)
         if not found or not self.is_text(found):
             return None
         return self._sorted(found) or (None if self._has_marks() else ColumnMap("text", {"text": found}))
@@ -221,12 +219,14 @@ class _Guess(Look):
     def _has_marks(self) -> bool:
         """Whether words of a text are marked, for a tagger: as text alone, the rows would teach something else."""
         return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
-                   for value in self.values(self.by_name[word]))
+                   for value in self.values(self.by_name[word])) or any(
+                       all(isinstance(value, str) and _TAGS.fullmatch(value) for value in said)
+                       for said in map(self.values, self.columns) if said)
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
         kind = self.first(KINDS, (text,)) or self._kind_by_last_word(text)
-        is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_")))
+        is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in _REMARKS
         if not kind or not (
                 (self._is_class(kind) and (is_sure or (
                     len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))))
@@ -237,6 +237,9 @@ class _Guess(Look):
             return self.map("instruction", instruction=asked, input=text, output=kind)
         if names.column(text) in _CLAIMS:
             return self._answered(text, kind)
+        head = self.first(names.HEADS, (text, kind))  # as DBpedia's
+        if head and self.is_text(head) and not unclear.are_names(self.values(head)):
+            return self.map("instruction", instruction=head, input=text, output=kind)
         return self.map("instruction", instruction=text, output=kind)
 
     def _kind_by_last_word(self, text: str) -> str:
@@ -244,10 +247,11 @@ class _Guess(Look):
         is, it may be said of the text, as its quality is, and what to learn is the text alone."""
         for column in self.columns:
             name = names.column(column)
-            words = name.split("_")
+            words = name.removesuffix("_index").split("_")
             if column != text and words[-1] in _SURE_KINDS - {"stars"} and not _OF_KIND & set(words) and (
                     unclear.are_classes(self.values(column))):
-                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS}
+                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS
+                          and each not in names.HEADS} | {name}
                 return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
         return ""
 
@@ -256,17 +260,23 @@ class _Guess(Look):
         return bool(values) and all(isinstance(value, str) and len(value) <= 60 for value in values)
 
     def _by_look(self) -> ColumnMap | None:
-        texts = self._texts()
+        texts, every = self._texts(most=2), self._texts()
         is_unclear = unclear.hold_more(self.columns, texts, self.values)
         if len(texts) == 1 and (found := self._sorted(texts[0])) is not None:
             return found
+        if len(texts) == 2 and all(text.rstrip().endswith(("?", "？", "؟")) for text in texts):
+            return None  # what a form asks: below it are answers
         if len(texts) == 2:
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
             is_same = any(unclear.are_same(self.values(text)) for text in texts)
+            if len(every) > 2:  # told by their sentences, unless another column changes what is learned
+                others = set(map(names.column, set(self.columns) - found.used))
+                is_unclear |= self._are_tickets() or bool(others & names.CHANGES)
+                return None if is_unclear or found.layout != "instruction" else replace(found, by_look=True)
             return None if (is_unclear or is_same) and found.layout == "instruction" else found
         if is_unclear or self._has_marks():
             return None
-        if len(texts) != 1 or names.column(texts[0]) in (
+        if len(texts) != 1 or unclear.are_words(self.values(texts[0])) or names.column(texts[0]) in (
                 *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
             return None
         return ColumnMap("text", {"text": texts[0]})
@@ -279,19 +289,27 @@ class _Guess(Look):
                     "prompt", *needed(layout)), wanted, strict=True)))
         return None
 
-    def _texts(self, without: tuple[str, ...] = ()) -> list[str]:
+    def _texts(self, without: tuple[str, ...] = (), most: int = 0) -> list[str]:
         """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
-        single words, what may be a name is one of them."""
+        single words, what may be a name is one of them.
+
+        Args:
+            most: where there are more, and just so many of them hold sentences, it is these.
+        """
         found: list[str] = []
         if not self._may_look:
             return found
         for column in self.columns:
             values = self.values(column)
-            if column in without or names.column(column) in names.BESIDE or not values or not self.is_text(column):
+            if column in without or names.column(column) in (*names.BESIDE, *choices.LISTED) or not values or (
+                    not self.is_text(column)):
                 continue
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)
         may_name = self._names()
         sure = [column for column in found if column not in may_name]
-        return found if all(unclear.are_words(self.values(column)) for column in sure) else sure
+        found = found if all(unclear.are_words(self.values(column)) for column in sure) else sure
+        said = [column for column in found if not names.is_about(column)
+                and unclear.are_sentences(self.values(column), len(self.rows))]
+        return said if len(found) > most == len(said) else found
 

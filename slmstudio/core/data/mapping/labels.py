@@ -50,11 +50,22 @@ def are_labels(values: Iterable[Any], bad: bool = False) -> bool:
     return bool(said) and (not bad or False in said) and said.count(None) <= MISTAKES * len(said)
 
 
+def counted_from(values: Iterable[Any]) -> int | None:
+    """What number the winners of a file give to the first of two answers, 0 or 1; None where all are 1, which may be
+    either."""
+    said = {_word(value) for value in values}
+    return 1 if "2" in said else None if said == {"1"} else 0
+
+
+def _word(value: Any) -> str:
+    return (f"{value:g}" if isinstance(value, (int, float)) else str(value)).strip().casefold()
+
+
 def winner_of(value: Any, marks: tuple[str, str]) -> int | None:
     """Which of two answers a value names, 0 or 1; -1 for a tie, None where it names none."""
     if isinstance(value, bool):
         return None
-    word = (f"{value:g}" if isinstance(value, (int, float)) else str(value)).strip().casefold()
+    word = _word(value)
     if word in ("equal", "draw", "same", "none") or word.startswith(("tie", "both", "neither")):
         return -1
     found = re.search(r"(?:^|[\s_-])([ab012])$", word)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping import labels, tools, unclear
 from slmstudio.core.data.mapping.turns import messages_of
 
 TARGETS = {
@@ -41,11 +41,13 @@ class ColumnMap:
         columns: the column of each target; of a pair with a winner, or with a score for each, "chosen" and "rejected"
             are the two answers, and the others say which is which.
         series: columns with a choice each, where no single one holds them all.
+        by_look: whether question and answer, of several columns that no one knows, were told by their sentences.
     """
 
     layout: str
     columns: dict[str, str] = field(default_factory=dict)
     series: tuple[str, ...] = ()
+    by_look: bool = False
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -84,8 +86,14 @@ class Look:
             self.by_name.setdefault(names.column(name), name)
         for name in self.columns:
             self.by_name.setdefault(name.strip().casefold(), name)
-        for name in self.columns:
-            for word in sorted(names.words_in(name)):
+        self._name_by_words()
+
+    def _name_by_words(self) -> None:
+        """By a word within a longer name, of columns that aren't classes first: "Complaint type" says of what kind what
+        is below "Complaint details" is."""
+        named = [(name, words) for name in self.columns if (words := names.words_in(name))]
+        for name, words in sorted(named, key=lambda each: len(named) > 1 and unclear.are_classes(self.values(each[0]))):
+            for word in sorted(words):
                 self.by_name.setdefault(word, name)
 
     def values(self, column: str) -> list[Any]:

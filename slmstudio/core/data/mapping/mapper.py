@@ -69,7 +69,8 @@ class Mapper:
         rows = rows_of(value, not self._is_given)
         if len(rows) == 1:
             return self._read(rows[0])
-        return [row._replace(note=notes.IN_LANGUAGES) for each in rows for row in self._read(each)]
+        note = notes.IN_LANGUAGES if isinstance(rows[0], dict) and "messages" in rows[0] else None
+        return [row._replace(note=note) for each in rows for row in self._read(each)]
 
     def _read(self, value: Any) -> list[Row]:
         """What one row of those says."""
@@ -108,7 +109,9 @@ class Mapper:
 
 
 def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """What number the rows give to the first of their choices, as `choices.first_place` finds it."""
+    """What number the rows give to the first of their choices, as `choices.first_place` finds it; or of two answers."""
+    if "winner" in columns.columns:
+        return labels.counted_from(row.get(columns.columns["winner"]) for row in rows)
     if not columns.choices:
         return None
     return choices.first_place(
@@ -291,6 +294,12 @@ class _Reader:
                 for target in ("chosen", "rejected")]
         if {"winner", "score_chosen"} & self._columns.keys():
             one, other = (names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
+            if "winner" in self._columns and self._columns["chosen"].endswith("]"):
+                if self._first is None:
+                    winner = self._columns["winner"]
+                    raise RowError([(winner, tr('"{column}" is always 1, which may be the first answer or the second. '
+                                                "Give each answer a column of its own.", column=printable(winner)))])
+                one, other = str(self._first), str(self._first + 1)
             if ranked.is_second_better(value, self._columns, (one, other)):
                 pair.reverse()
         return dict(zip(("chosen", "rejected"), pair, strict=True))

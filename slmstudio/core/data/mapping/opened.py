@@ -8,12 +8,15 @@ from functools import lru_cache
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.nested import are_texts
+from slmstudio.core.data.mapping import choices
+from slmstudio.core.data.mapping.nested import are_pairs, are_texts
 from slmstudio.core.data.mapping.speakers import role_key
 from slmstudio.core.data.mapping.turns import is_message
-from slmstudio.core.data.mapping.values import as_text
+from slmstudio.core.data.mapping.values import as_text, below
 
-_STORIES = ("story", "context", "passage")
+_STORIES = ("story", "context", "passage", "article")
+_APART = frozenset({"faqs", "faq", "qas", "qa", "qa_pairs", "qa_list", "questions_and_answers"})
+"""Columns with questions and answers that are rows of their own."""
 _PICKED = frozenset({"choice", "winner", "preference", "better", "preferred"})
 """Columns that say which of two answers is better."""
 _SAID = {"choices": "label", "taxonomy": "label", "rating": "label", "textarea": "answer"}
@@ -24,12 +27,15 @@ _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "mo
 
 
 def rows_of(value: Any, by_language: bool = True) -> list[Any]:
-    """A row as `opened`, or several if its columns hold the conversation in several languages, as IndicAlign's do.
+    """A row as `opened`; or several, where it holds conversations in columns for several languages, as IndicAlign's, or
+    questions with their answers that aren't asked in turn, as the "faqs" of a page.
 
     Args:
         by_language: whether such columns are looked for.
     """
     languages = _languages(tuple(value)) if by_language and isinstance(value, dict) else ()
+    if len(languages) == 1 and languages[0] in _APART and (found := _apart(value[languages[0]])):
+        return [_without(value, *languages) | each for each in found]
     filled = [name for name in languages if isinstance(value[name], list) and value[name]]
     if len(filled) < 2:
         return [opened(value)]
@@ -38,7 +44,17 @@ def rows_of(value: Any, by_language: bool = True) -> list[Any]:
 
 @lru_cache(maxsize=256)  # the rows of a file have the same columns, or few different ones
 def _languages(columns: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(filter(names.LANGUAGE.fullmatch, columns))
+    """Columns of a language each, or else the one with questions and answers that aren't a conversation."""
+    apart = tuple(name for name in columns if name in _APART)
+    return apart if len(apart) == 1 else tuple(filter(names.LANGUAGE.fullmatch, columns))
+
+
+def _apart(value: Any) -> list[dict[str, Any]]:
+    """Questions with their answers, each a pair or an object with both; none where a value is anything else."""
+    if are_pairs(value):
+        return [{"question": asked, "answer": said} for asked, said in value]
+    fit = isinstance(value, list) and all(isinstance(each, dict) and names.ask_and_answer(list(each)) for each in value)
+    return value if fit else []
 
 
 def is_refused(value: Any) -> bool:
@@ -60,7 +76,10 @@ def opened(value: Any) -> Any:
     if isinstance(value.get("mapping"), dict) and "current_node" in value and (said := _way_to(value)):
         return {"messages": said, "title": value.get("title")}
     if isinstance(value.get("questions"), list) and (said := _asked_in_turn(value)):
-        return _without(value, "questions", "answers", "orig_answers", *_STORIES) | {"messages": said}
+        return _without(value, "questions", "answers", "orig_answers", "options", *_STORIES) | {"messages": said}
+    asked = value.get("question")
+    if isinstance(asked, dict) and isinstance(asked.get("stem"), str):  # as ARC and CommonsenseQA are published
+        return _without(value, "question") | _without(asked, "stem") | {"question": asked["stem"]}
     if are_texts(value.get("personality")) and (chosen := _of_candidates(value)):
         return _without(value, "personality", "utterances", "history") | chosen | {
             "system": "\n".join(value["personality"])}
@@ -101,7 +120,7 @@ def _of_two(value: dict[str, Any], name: str) -> dict[str, Any]:
     which say under "info" what is summarized."""
     info = value["info"] if isinstance(value.get("info"), dict) else {}
     asked = [each for each in (info.get("title"), info.get("post") or info.get("article")) if each]
-    return _without(value, name, "info") | {f"{name}_{at}": each["text"] for at, each in enumerate(value[name])} | (
+    return _without(value, name, "info") | {f"{name}[{at}]": each["text"] for at, each in enumerate(value[name])} | (
         {"prompt": "\n\n".join(asked)} if asked and all(isinstance(each, str) for each in asked) else {})
 
 
@@ -181,8 +200,12 @@ def _asked_in_turn(value: Mapping[str, Any]) -> list[dict[str, str]]:
         return []
     questions, answers = ([as_text(each.get("input_text", each) if isinstance(each, dict) else each) for each in column]
                           for column in (questions, answers))
-    if not all(
-            isinstance(each, str) for each in (*questions, *answers)):
+    options = value.get("options")
+    if isinstance(options, list) and len(options) == len(questions):  # as RACE is published
+        chosen = [choices.written(*each) or ("", None) for each in zip(options, answers, strict=True)]
+        questions = [below(each, lines) for each, (lines, _) in zip(questions, chosen, strict=True)]
+        answers = [said for _, said in chosen]
+    if not all(isinstance(each, str) for each in (*questions, *answers)):
         return []
     story = next((value[name] for name in _STORIES if isinstance(value.get(name), str)), "")
     said = [{"role": role, "content": text} for pair in zip(questions, answers, strict=True)

@@ -90,7 +90,10 @@ def _told_apart(look: Look) -> ColumnMap | None:
             agree = winner and _agree(look, winner, scores[one], scores[other])
             return _compared(look, *pair, score_chosen=scores[one], score_rejected=scores[other],
                              winner=winner if agree else "")
-        if winner and all(labels.winner_of(value, (one, other)) is not None for value in look.values(winner)):
+        is_list = pair[0].endswith("]")  # places in it may count from 1
+        said = look.values(winner) if winner else []
+        if said and any(all(labels.winner_of(value, each) is not None for value in said)
+                        for each in ((one, other), *((("1", "2"),) if is_list else ()))):
             return _compared(look, *pair, winner=winner)
     return None
 

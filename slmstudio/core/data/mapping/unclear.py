@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.speakers import content_of, role_of
 
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
          ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
@@ -18,6 +18,7 @@ KINDS = ("label", "labels", "gold_label", "label_text", "class", "is_duplicate",
 _SPEAKERS = ("role", "speaker", "sender", "from")
 _MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
+_END = re.compile(r"\s\S+[.?!।॥۔؟]\s*$")
 _WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
 _SAID_OF_ROW = frozenset({"metadata", "meta", "extra", "info"})
@@ -25,6 +26,9 @@ ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref
 _MESSAGE = (*names.TEXT, "message", "msg", "utterance", "value")
 _MOST_CLASSES = 50
 _LONGEST_CLASS = 60
+_LONGEST_STATE = 20
+_LEAST_WORDS, _LEAST_LETTERS = 4, 20
+"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
 _SHORT = 300
 """Characters of a text that is sent or said, on average; an article has more."""
 
@@ -78,8 +82,11 @@ def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values) -> b
     learned."""
     for column in columns:
         name, here = names.column(column), values(column)
-        if column in texts or name in names.BESIDE or name in _SAID_OF_ROW or not here:
+        if column in texts or name in _SAID_OF_ROW or not here:
             continue
+        if name in names.BESIDE and not any(isinstance(each, list) and any(
+                isinstance(part, dict) and content_of(part) for part in each) for each in here):
+            continue  # comments on a ticket may answer it
         if any(isinstance(each, dict) or (isinstance(each, list) and any(isinstance(part, dict) for part in each))
                for each in here):
             return True
@@ -120,6 +127,21 @@ def in_order(one: str, other: str, values: Values) -> tuple[str, str]:
     column says which it is."""
     is_class = are_classes(values(one)) and len(set(values(other))) > 2 * len(set(values(one)))
     return (other, one) if is_class else (one, other)
+
+
+def are_sentences(values: Sequence[str], rows: int) -> bool:
+    """Whether most of some rows have a sentence, each its own: neither names, places, dates and codes, nor remarks on
+    some of them."""
+    if 2 * len(values) <= rows or are_names(values) or all(map(_NUMBER.fullmatch, values)):
+        return False
+    return sum(len(each.split()) for each in values) >= _LEAST_WORDS * len(values) or (
+        sum(map(len, values)) >= _LEAST_LETTERS * len(values)) or (
+            2 * sum(_END.search(each) is not None for each in values) > len(values))
+
+
+def is_state(values: Sequence[Any]) -> bool:
+    """Whether values are few short words, as "Fixed" and "Won't do" are: the state of a ticket."""
+    return are_classes(values) and max(len(str(each)) for each in values) <= _LONGEST_STATE
 
 
 def are_numbers(values: Sequence[Any]) -> bool:

@@ -28,7 +28,7 @@ def are_segments(value: Any) -> bool:
         for each in value)
 
 
-_PASSAGES = ("contexts", "sentences", "passage_text", "text", "content", "summary")
+_PASSAGES = ("contexts", "sentences", "passage_text", "paragraph_text", "text", "content", "summary")
 
 
 def passage(value: Any) -> Any:

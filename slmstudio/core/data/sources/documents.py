@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from slmstudio.core.data.column_names import column
+from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.sources import packed, questions
 from slmstudio.core.data.sources.questions import QUESTION, Line
 from slmstudio.core.data.sources.row import Raw
@@ -15,8 +16,31 @@ from slmstudio.core.data.sources.texts import text_rows
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
+LOOKED_AT = 20
+"""Pages that tell whether a PDF file holds questions with answers."""
 _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:\u00ad|\ufffe|\u0002|-)\n(?=[a-z])")
 """A word that a line break divides."""
+
+
+def pdf_of(file: BinaryIO, name: str, check: Callable[[], None], chosen: str | None) -> tuple[str, Iterator[Raw]]:
+    """How a PDF file is cut, by its pages or into questions with their answers, and its rows.
+
+    Args:
+        chosen: one of `texts.CUTS`; None leaves it to the document.
+
+    Raises:
+        UserError: as `pdf_rows`, which has the other arguments.
+    """
+    pages = pdf_rows(file, name, check)
+    begin = list(islice(pages, LOOKED_AT))
+    way = questions.way_of(line for page in begin for line in _lines_of(page))
+    if not (way if chosen is None else chosen == QUESTION):
+        return "page", chain(begin, pages)
+    return QUESTION, questions.rows((line for page in chain(begin, pages) for line in _lines_of(page)), way or "marks")
+
+
+def _lines_of(page: Raw) -> Iterator[Line]:
+    return (Line(text, page.line) for text in page.value["text"].split("\n"))
 
 
 def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[Raw]:
@@ -116,12 +140,11 @@ def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
 
 def _of_table(table: Any) -> Iterator[Line]:
     rows = [[cell.text for cell in row.cells] for row in table.rows]
-    names = [column(text) for text in rows[0]] if rows else []
-    is_asked = "question" in names and "answer" in names
+    both = ask_and_answer(rows[0]) if rows else None
     for at, texts in enumerate(rows):
         pair = None
-        if is_asked and len(texts) == len(names):
-            pair = (texts[names.index("question")], texts[names.index("answer")]) if at else ("", "")
+        if both and len(texts) == len(rows[0]):
+            pair = (texts[both[0]], texts[both[1]]) if at else ("", "")
         yield Line("\t".join(texts), 0, pair=pair)
 
 

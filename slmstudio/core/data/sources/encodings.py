@@ -9,7 +9,8 @@ from typing import NamedTuple
 SNIFF_BYTES = 4096
 SAMPLE_BYTES = 1 << 18
 _WESTERN = ("cp1252", "cp1250", "cp1254", "cp1257", "cp1258", "mac_latin2", "iso8859_10", "cp775", "mac_roman", "cp850",
-            "cp858", "cp437", "iso8859_15", "latin_1", "iso8859_9", "cp1140", "hp_roman8")
+            "cp858", "cp437", "iso8859_15", "latin_1", "iso8859_9", "cp1140", "hp_roman8", "iso8859_14", "iso8859_16",
+            "iso8859_3", "iso8859_4")
 """Single-byte encodings that differ from windows-1252 in few letters, between which short texts don't decide."""
 _NAMES = {"cp1252": "windows-1252", "cp1251": "windows-1251", "cp1256": "windows-1256", "cp1253": "windows-1253",
           "shift_jis": "Shift JIS", "cp932": "Shift JIS (cp932)", "gb18030": "GB 18030", "big5": "Big5",

@@ -8,25 +8,28 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from slmstudio.core.data.column_names import is_known, is_sure, words_in
+from slmstudio.core.data.column_names import ask_and_answer, is_known, is_sure
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.tables import TableRow, is_counted
+from slmstudio.core.data.sources.tables import TableRow, is_counted, is_licence
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
 
 LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
+MOST_TITLES = 8
+"""Rows that may be above the names of a table's columns."""
 LONGEST_NAME = 40
 LETTERS = "ABCDEFGHIJ"
 _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
 """What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
 _SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
 """Fewer than three words with a full stop are an abbreviation, as "S. No." and "क्र.सं."."""
-_ASKED, _ANSWERED = frozenset({"question", "prompt", "query"}), frozenset({"answer", "reply", "response"})
-"""Words from column names; any of them shows that a row holds column names."""
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
-_NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
+_NUMBER = re.compile(r"[-+]?[\d.,/:% -]+")
+"""A number, or a date."""
+_CODE = re.compile(r"(?=\S*\d)\S+")
+"""What names a ticket or a file."""
 
 
 class Named(NamedTuple):
@@ -95,8 +98,7 @@ def is_header(rows: list[list[str]]) -> bool:
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
     if is_short or (any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4)):
         return True
-    named = [words_in(cell) for cell in filled if not _SENTENCE.search(cell)]
-    if any(words & _ASKED for words in named) and any(words & _ANSWERED for words in named):
+    if names_both(filled):
         return True
     if rest and all(map(_IDENTIFIER.fullmatch, filled)) and not any(
             all(_IDENTIFIER.fullmatch(cell.strip()) for cell in row if cell.strip()) for row in rest):
@@ -104,10 +106,20 @@ def is_header(rows: list[list[str]]) -> bool:
     if not rest or any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
         return False
     below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
-    longer = sum(bool(cells) and (sum(map(len, cells)) > 1.5 * len(name) * len(cells)
-                                  or all(map(_NUMBER.fullmatch, cells)))
-                 for name, cells in zip(first, below, strict=True) if name)
+    columns = [(name, cells) for name, cells in zip(first, below, strict=True) if name and cells]
+    if any(len(cells) > 2 and all(map(_NUMBER.fullmatch, cells)) for _, cells in columns):
+        return True  # a word above numbers
+    longer = sum(sum(map(len, cells)) > 1.5 * len(name) * len(cells) or all(map(_NUMBER.fullmatch, cells))
+                 or (_CODE.fullmatch(name) is None and all(map(_CODE.fullmatch, cells)))
+                 or (len(cells) > 3 and name not in cells and 2 * len(set(cells)) <= len(cells))
+                 for name, cells in columns)
     return longer * 2 > len(filled)
+
+
+def names_both(cells: list[str]) -> bool:
+    """Whether cells name both a question and an answer."""
+    names = [cell for cell in cells if len(cell) <= LONGEST_NAME and not _SENTENCE.search(cell)]
+    return ask_and_answer(names) is not None
 
 
 def _check_names(names: list[str]) -> None:
@@ -134,14 +146,20 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         if few and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
         return ["id", "text"] if is_counted(first) else ["question", "answer"]
+    if columns == 3 and all(map(is_licence, last)):
+        return ["question", "answer", "licence"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 
 def below_title(rows: Iterator[TableRow]) -> Iterator[TableRow]:
-    """A sheet's rows without the title above them: rows of one cell, where the others have more."""
+    """A table's rows without the title above them: rows of one cell, where the others have more; or those above the one
+    that names question and answer, which has more names than they have."""
     begin = list(islice(rows, LOOKED_AT))
-    wide = Counter(sum(1 for cell in row.cells if cell.strip()) for row in begin)
-    if wide and max(wide) > 1 and wide[1] * 2 < len(begin):
-        while begin and sum(1 for cell in begin[0].cells if cell.strip()) < 2:
+    filled = [sum(1 for cell in row.cells if cell.strip()) for row in begin]
+    named = next((at for at, row in enumerate(begin[:MOST_TITLES]) if names_both(row.cells)), 0)
+    if named and max(filled[:named]) < filled[named]:
+        return chain(begin[named:], rows)
+    if filled and max(filled) > 1 and filled.count(1) * 2 < len(begin):
+        while begin and begin[0].trouble is None and sum(1 for cell in begin[0].cells if cell.strip()) < 2:
             begin.pop(0)
     return chain(begin, rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from slmstudio.core.data.column_names import LANGUAGE, is_known
+from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, is_known
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, parse, printable
@@ -27,6 +27,8 @@ OF_A_ROW = frozenset({
 """Keys of a row that may hold a list of objects; a list under any other key may be the rows themselves."""
 _OF_ALL = ("definition", "instruction", "system", "system_prompt")
 """Keys beside the rows whose text belongs to each of them, as in the tasks of Natural Instructions."""
+_ASKED = re.compile(r"[?؟？।.!]\s*$|(?:\S+\s+){3}\S")
+"""A key that isn't a name but a question, with its answer as the value."""
 _LARGE = 1 << 19
 """Bytes of the beginning of a text that isn't read whole before its rows are."""
 _WRAPPED = re.compile(
@@ -114,7 +116,7 @@ def _is_keyed(first: bytes) -> bool:
 def _opened(rows: Iterator[Raw]) -> Iterator[Raw]:
     """The rows, and instead of SQuAD's articles their questions."""
     for raw in rows:
-        if type(raw.value) is dict and isinstance(raw.value.get("paragraphs"), list):
+        if type(raw.value) is dict and _is_article(raw.value):
             yield from (Raw(value, raw.line) for value in squad_rows(raw.value))
         else:
             yield raw
@@ -190,12 +192,15 @@ def _unwrapped(value: Any) -> list[Any] | None:
         shared = {key.casefold(): each for key, each in value.items() if key.casefold() in _OF_ALL and (
             isinstance(each, str) or (isinstance(each, list) and all(isinstance(one, str) for one in each)))}
         return [one for row in ({**shared, **row} for row in rows) for one in (
-            squad_rows(row) if isinstance(row.get("paragraphs"), list) else
+            squad_rows(row) if _is_article(row) else
             _intent_rows(row) if isinstance(row.get("patterns"), list) else [row])]
-    if len(value) == 1 and (whole := _conversations(next(iter(value.values())))):
-        return whole
     if table := _tables(value):
         return table
+    if len(value) == 1 and (whole := _conversations(next(iter(value.values())))):
+        return whole
+    if len(value) > 2 and all(isinstance(each, str) for each in value.values()) and (
+            sum(_ASKED.search(key) is not None for key in value) * 2 > len(value)):
+        return [{"question": asked, "answer": said} for asked, said in value.items()]
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
         return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
                 if isinstance(row, list)]
@@ -215,11 +220,13 @@ def _unwrapped(value: Any) -> list[Any] | None:
 
 
 def _tables(value: dict[str, Any]) -> list[Any]:
-    """The rows of the longest table without names under the keys of a file, as CLINC150's "train"; else nothing."""
-    tables = [each for key, each in value.items() if key not in OF_A_ROW and not LANGUAGE.fullmatch(key)
+    """The rows of the longest table without names under the keys of a file, as CLINC150's "train" or a page's "faqs";
+    else nothing."""
+    tables = [each for key, each in value.items() if key not in (*OF_A_ROW, *CONVERSATION)
+              and not LANGUAGE.fullmatch(key)
               and isinstance(each, list) and len(each) > 1 and all(
                   isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row) for row in each)]
-    return [{"question": one, "answer": other} for one, other in max(tables, key=len)] if len(tables) > 1 else []
+    return [{"question": one, "answer": other} for one, other in max(tables, key=len)] if tables else []
 
 
 def _left_aside(value: dict[str, Any]) -> list[str]:
@@ -268,6 +275,13 @@ def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
     if len(inner) > 1 and len({tuple(each) for each in inner}) == 1 and not OF_A_ROW & value.keys():
         return inner
     return None
+
+
+def _is_article(value: dict[str, Any]) -> bool:
+    """Whether an object nests questions as SQuAD's articles do; MuSiQue's paragraphs are what one question is about."""
+    paragraphs = value.get("paragraphs")
+    return isinstance(paragraphs, list) and (not paragraphs or any(
+        isinstance(each, dict) and "qas" in each for each in paragraphs))
 
 
 def squad_rows(article: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,5 @@
-"""Questions with their answers as people write them in a text: behind "Q:" and "A:", in any language, or a heading that
-asks with the answer below it; and in tables of Word documents."""
+"""Questions with their answers as people write them in a text: behind "Q:" and "A:", in any language, or a heading or a
+line with a number that asks, with the answer below it; and in tables of Word documents."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ from slmstudio.core.data.sources.row import Raw
 
 QUESTION = "question"
 """One of `texts.CUTS`: each question with its answer."""
-Way = Literal["marks", "headings"]
+Way = Literal["marks", "headings", "choices"]
 LEAST, SHARE = 3, 0.75
 """A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; any
 other text just happens to have some."""
+SURE = 3
+"""A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
-_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})\.?\s*(?:\d{1,4}\s*)?[*_]*\s*"
-                   r"(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$))(?P<rest>.*)", re.DOTALL)
-_CHOICE = re.compile(r"\s*\(?[Bbख][.)]\s")
-"""The second of some choices: then "A." isn't the mark of an answer."""
+_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})"
+                   r"(?:[.–—-]?(?P<gap>\s*)\d{1,4}\s*[*_]*\s*(?:[:：][*_]*\s*|(?P<end>[.)–—-]?)[*_]*(?:\s+|$))"
+                   r"|\.?\s*[*_]*\s*(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$)))(?P<rest>.*)", re.DOTALL)
+"""What begins a question or an answer: "Q:", "Answer 3 -", "प्रश्न-1 "."""
+_CHOICE = re.compile(r"\s*\(?(?:[B-Eb-eख-ङ][.)]\s|[Aaक][.)]\s.*\s\(?[Bbख][.)]\s)")
+"""Another of some choices than the first, or several: then "A." isn't the mark of an answer."""
+_FIRST = re.compile(r"\s*\(?[Aaक][.)]\s")
+_CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
+"""An answer that is the letter of a choice alone."""
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
+_BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
+"""A line of Markdown that is all in bold."""
 
 
 class Line(NamedTuple):
@@ -41,15 +50,17 @@ class Line(NamedTuple):
 
 def line_of(text: str, number: int, markdown: bool) -> Line:
     """A line of a text file."""
-    return Line(text.lstrip("# "), number, "style") if markdown and text.startswith("#") else Line(text, number)
+    if markdown and text.startswith("#"):
+        return Line(text.lstrip("# "), number, "style")
+    bold = _BOLD.fullmatch(text) if markdown else None
+    return Line(bold["text"], number, "bold") if bold else Line(text, number)
 
 
 def way_of(lines: Iterable[Line]) -> Way | None:
     """How the questions of a text that begins so are written; None where it is any other text."""
     filled = [line for line in lines if line.text.strip()]
-    if any(_CHOICE.match(line.text) for line in filled):
-        return None
-    ways: tuple[Way, ...] = ("marks", "headings")
+    offers = any(_CHOICE.match(line.text) for line in filled)
+    ways: tuple[Way, ...] = ("choices",) if offers else ("marks", "headings")
     for way in ways:
         reader = _Reader(way)
         found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
@@ -86,6 +97,8 @@ class _Reader:
     def read(self, line: Line) -> Iterator[Raw]:
         """The rows that end before this line, or are in it."""
         role, text = _role(line, self._way)
+        if self._way == "choices" and not role and self._into is not self._asked and _NUMBERED.match(line.text):
+            role, text = "question", _NUMBERED.sub("", line.text, count=1)
         if role in ("question", "style", "pair"):
             yield from self.rest()
             self._into = self._asked if role == "question" else None
@@ -115,8 +128,17 @@ class _Reader:
     def rest(self) -> Iterator[Raw]:
         """The row that no other has followed yet."""
         if self._asked:
-            yield Raw({"question": _joined(self._asked), "answer": _joined(self._answered)}, self._asked[0].number)
+            asked, answer = _joined(self._asked), _joined(self._answered)
+            if self._way == "choices" and (letter := _CHOSEN.match(answer)):
+                answer = _choice(asked, letter[1]) + answer[letter.end(1):].lstrip(".)")
+            yield Raw({"question": asked, "answer": answer}, self._asked[0].number)
         self._asked, self._answered, self._held = [], [], None
+
+
+def _choice(asked: str, letter: str) -> str:
+    """The choice below a question that an answer names by its letter; the letter where there is none."""
+    found = re.search(rf"(?:^|\s)(\(?{letter}[.)]\s*\S.*?)\s*(?=$|\n|\s\(?[A-Ea-eक-ङ][.)]\s)", asked, re.IGNORECASE)
+    return found[1] if found else letter
 
 
 def _joined(lines: Sequence[Line]) -> str:
@@ -132,11 +154,25 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
     """What a line is, and its text without what marks it. A heading that doesn't ask is "style" or "bold"."""
     if line.pair is not None:
         return "pair", line.text
-    if way == "headings" and line.heading and _ASKS.search(line.text):
-        return "question", _NUMBERED.sub("", line.text, count=1)
-    if way == "marks" and (found := _MARK.match(line.text)) is not None:
-        word = found["word"].casefold()
-        role = _SHORT.get(word) or column(word)
-        if role in ("question", "answer"):
-            return role, found["rest"]
+    numbered = _NUMBERED.match(line.text)
+    if way == "headings" and (line.heading or numbered) and _ASKS.search(line.text):
+        _, text = _marked(line.text)
+        return "question", _NUMBERED.sub("", text, count=1)
+    if way == "choices" and (_CHOICE.match(line.text) or _FIRST.match(line.text)):
+        return "", line.text
+    role, text = _marked(line.text)
+    if role == "question" if way == "headings" and line.heading else role and way != "headings":
+        return role, text
     return line.heading, line.text
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """What a line is by the mark that begins it, "question" or "answer", and what is behind the mark; "" and the whole
+    line where there is none."""
+    found = _MARK.match(text)
+    if found is None:
+        return "", text
+    word = found["word"].casefold()
+    role = _SHORT.get(word) or column(word)
+    is_number = found["gap"] and not found["end"] and len(word) < SURE and not found[0].rstrip().endswith((":", "："))
+    return (role, found["rest"]) if role in ("question", "answer") and not is_number else ("", text)

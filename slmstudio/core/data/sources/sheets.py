@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
-from slmstudio.core.data.sources import packed
+from slmstudio.core.data.sources import header, packed
 from slmstudio.core.data.sources.row import cell_text
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.errors import UserError
@@ -15,6 +16,8 @@ from slmstudio.core.i18n import ntr, tr
 
 _CELL = re.compile(rb"<c\b[^>]*>(?:(?!</c>).)*?<f\b(?:(?!</c>).)*?</c>", re.DOTALL)
 _CHUNK = 1 << 20
+SHORT = 4
+"""How many times as many rows as a first sheet another one has, where that sheet only counts or explains them."""
 
 
 class Sheet(NamedTuple):
@@ -72,11 +75,19 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
 
 
 def _with_rows(sheets: dict[str, Any], names: list[str]) -> str:
-    """The first of these sheets; where that is a single column, a shorter one than a table behind it, that table: then
-    it says what the workbook is."""
+    """The first of these sheets that names question and answer, else the first. Where that is a single column, or much
+    shorter than a table behind it, it is that table: then the first one says what the workbook is, or counts it."""
     first = sheets[names[0]]
-    tables = (name for name in names if sheets[name].width > 1 and sheets[name].height >= first.height)
-    return next(tables, names[0]) if first.width == 1 else names[0]
+    long = [name for name in names if 2 * sheets[name].height >= first.height]
+    if len(long) > 1 and (named := next((name for name in long if _names_both(sheets[name])), "")):
+        return named
+    least = first.height if first.width == 1 else SHORT * first.height
+    return next((name for name in names if sheets[name].width > 1 and sheets[name].height >= least), names[0])
+
+
+def _names_both(sheet: Any) -> bool:
+    begin = islice(sheet.iter_rows(), header.MOST_TITLES)
+    return any(header.names_both([cell_text(value) or "" for value in cells]) for cells in begin)
 
 
 def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:

@@ -75,11 +75,18 @@ def is_by_tabs(first: bytes) -> bool:
     tabs, sides = {line.count("\t") for line in rows}, [line.split("\t")[0].strip() for line in rows]
     if len(lines) < 3 or len(tabs) != 1 or tabs == {0} or not all(sides):
         return False
+    if all(is_licence(line.rpartition("\t")[2]) for line in rows):
+        return True
     if len(rows) < len(filled) or is_counted(sides):
         return len(rows) < len(filled) or tabs == {1}
     # Sides that differ in a number alone are chapters, or times.
     is_listed = len({_DIGITS.sub("", side) for side in sides}) == 1 and _DIGITS.search(sides[0]) is not None
     return tabs == {1} and not is_listed and max(map(len, sides)) <= _LONGEST_SIDE
+
+
+def is_licence(cell: str) -> bool:
+    """Whether a cell says under which licence the others are, as those of Tatoeba's pairs of sentences do."""
+    return cell.lstrip().startswith(("CC-BY", "CC BY", "CC0"))
 
 
 def is_counted(cells: list[str]) -> bool:

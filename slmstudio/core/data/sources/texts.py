@@ -26,6 +26,12 @@ LONG_LINE = 200
 """A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
+_FRONT_MATTER = re.compile(rb"---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n(?:[ \t-][^\n]*\n)*){1,60}---[ \t]*\r?\n")
+"""What a page of Markdown says of itself, for the program that makes a website of it."""
+_LABELLED = re.compile(r"(?P<labels>(?:__label__\S+\s+)+)(?P<text>.*\S.*)")
+_TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
+_NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
+_SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
 
 
@@ -55,6 +61,10 @@ def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdo
         first: how it begins.
         chosen: one of `CUTS`; None leaves it to the text.
     """
+    if markdown and (about := _FRONT_MATTER.match(first)):
+        next(chunks)
+        first = b"\n" * about[0].count(b"\n") + first[about.end():]
+        chunks = chain([first], chunks)
     begin = first.decode("utf-8", "replace").split("\n")[:LOOKED_AT]
     way = questions.way_of(questions.line_of(line, 0, markdown) for line in begin)
     by = chosen or (QUESTION if way else guess_cut(first))
@@ -63,6 +73,42 @@ def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdo
     lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
     return by, questions.rows(lines, way or "marks")
+
+
+def are_labelled(first: str) -> bool:
+    """Whether each line of a text that begins so is a text behind its classes, as for fastText."""
+    lines = [line for line in first[:4000].split("\n")[:-1] if line.strip()]
+    return len(lines) > 2 and all(_LABELLED.fullmatch(line.rstrip("\r")) for line in lines)
+
+
+def of_labelled(chunks: Iterator[bytes]) -> Iterator[Raw]:
+    """Such texts with their classes; a line without one stays as it is."""
+    for raw in text_rows(chunks, "line"):
+        found = _LABELLED.fullmatch(raw.value["text"]) if raw.problem is None else None
+        yield raw if found is None else raw._replace(value={
+            "text": found["text"], "label": ", ".join(found["labels"].replace("__label__", "").split())})
+
+
+def are_subtitles(first: str) -> bool:
+    """Whether a text that begins so is one of subtitles, in the formats SRT or WebVTT."""
+    return len(_TIMES.findall(first[:4000])) > 2
+
+
+def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
+    """What is said in subtitles, without their numbers and times, in rows of about `LENGTH` characters."""
+    said: list[str] = []
+    begin = 0
+    for raw in chain(text_rows(chunks, "line"), [Raw({"text": ""}, 0)]):
+        if raw.problem is not None:
+            yield raw
+            continue
+        if said and (not raw.line or sum(map(len, said)) > LENGTH):
+            yield Raw({"text": "\n".join(said)}, begin)
+            said = []
+        text = _SHOWN_AS.sub("", raw.value["text"]).strip()
+        if text and not _NOT_SAID.match(text):
+            begin = begin if said else raw.line
+            said.append(text)
 
 
 def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:

@@ -39,8 +39,8 @@ def test_of_two_summaries_the_chosen_one_is_better(tmp_path):
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
 def test_two_answers_in_a_list_beside_their_prompt(tmp_path, name):
-    rows = [{"prompt": Q, "responses": [{"text": B}, {"text": A}], "winner": 1}]
-    [record] = read(tmp_path, rows, name).records
+    rows = [{"prompt": Q, "responses": [{"text": B}, {"text": A}], "winner": winner} for winner in (1, 0)]
+    record = read(tmp_path, rows, name).records[0]
     assert (list(record.messages), record.rejected) == ([user(Q), says(A)], B)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.chat_rows import read, says, user
 
-from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
@@ -76,6 +76,28 @@ READ = {
         "question": {"text": Q, "tokens": ["x"]}, "long_answer_candidates": {}, "annotations": {
             "id": ["1"], "yes_no_answer": [-1], "short_answers": [{"start_token": [0], "text": [A]}]}},
         "instruction", [ASK, GOOD]),
+    "MuSiQue": ({"id": "2hop", "question": Q, "answer": A, "paragraphs": [
+        {"idx": 0, "title": "Goa", "paragraph_text": "One.", "is_supporting": True},
+        {"idx": 1, "title": "Pune", "paragraph_text": "Two.", "is_supporting": False}]}, "instruction",
+        [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
+    "MS MARCO": ({"answers": [A], "passages": {"is_selected": [1, 0], "passage_text": ["One.", "Two."]}, "query": Q,
+                  "query_id": 1}, "instruction", [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
+    "ARC as published": ({"id": "x", "question": {"stem": Q, "choices": [
+        {"text": "Pune", "label": "A"}, {"text": "Panaji", "label": "B"}]}, "answerKey": "B"}, "instruction",
+        [user(f"{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji")]),
+    "RACE as published": ({"article": "Goa.", "questions": [Q, B], "options": [["Pune", "Panaji"], ["x", "y"]],
+                           "answers": ["B", "A"]}, "messages", [
+        user(f"Goa.\n\n{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji"), user(f"{B}\n\nA. x\nB. y"), says("A. x")]),
+    "ReClor": ({"context": "Goa.", "question": Q, "answers": ["Panaji", "Pune"], "label": 0}, "instruction",
+               [user(f"{Q}\n\nGoa.\n\nA. Panaji\nB. Pune"), says("A. Panaji")]),
+    "SVAMP": ({"ID": "x", "Body": "A pack costs 7.", "Question": "And two?", "Equation": "7*2", "Answer": "14"},
+              "instruction", [user("And two?\n\nA pack costs 7."), says("14")]),
+    "NewsQA": ({"story_id": "x", "question": Q, "answer": A, "story_text": "Goa."}, "instruction",
+               [user(f"{Q}\n\nGoa."), GOOD]),
+    "AGIEval": ({"passage": "Goa.", "question": Q, "options": ["(A)Pune", "(B)Panaji"], "label": "B", "answer": None},
+                "instruction", [user(f"{Q}\n\nGoa.\n\n(A)Pune\n(B)Panaji"), says("(B)Panaji")]),
+    "Spider as published": ({"db_id": "x", "query": "SELECT 1", "question": Q, "sql": {"from": {}, "select": [False]}},
+                            "instruction", [ASK, says("SELECT 1")]),
     "mental_health_chatbot_dataset": ({"text": f"<HUMAN>: {Q}\n<ASSISTANT>: {A}"}, "messages", [ASK, GOOD]),
     "RAGAS": ({"user_input": Q, "retrieved_contexts": ["One.", "Two."], "response": A}, "instruction",
               [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
@@ -258,3 +280,46 @@ def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):
     path.write_text("\n".join(json.dumps(row, indent=1) for _ in range(2)))
     dataset = read_dataset(path)
     assert (dataset.count, dataset.notes) == (2, ())
+
+
+@pytest.mark.parametrize("rows", [
+    {"faqs": [[Q, A], [Q, A]]}, {"name": "Goa", "faqs": [[Q, A], [Q, A]]},
+    {"version": 2, "questions": [[Q, A], [Q, A]]}, {Q: A, f" {Q}": A, f"{Q} ": A},
+    {"url": "x", "faqs": [{"question": Q, "answer": A}] * 2}])
+def test_questions_with_answers_in_a_list_are_rows(tmp_path, rows):
+    dataset = read(tmp_path, rows, "rows.json")
+    assert (dataset.layout, dataset.count) == ("instruction", 3 if len(rows) == 3 else 2)
+    assert [message["content"].strip() for message in dataset.records[1].messages] == [Q, A]
+
+
+@pytest.mark.parametrize("pairs", [[[Q, A], [B, A]], [{"question": Q, "answer": A}, {"question": B, "answer": A}]])
+def test_questions_that_are_not_asked_in_turn_are_rows(tmp_path, pairs):
+    dataset = read(tmp_path, [{"topic": "Goa", "qas": pairs}] * 2)
+    assert [list(each.messages) for each in dataset.records] == [[ASK, GOOD], [user(B), GOOD]] * 2
+    assert dataset.notes == () and len({each.group for each in dataset.records}) == 2  # split together
+
+
+def test_the_title_of_a_text_is_sorted_with_it(tmp_path):
+    rows = [{"Class Index": str(at % 3), "Title": f"Goa {at} wins", "Description": f"The team {at} from Goa has won."}
+            for at in range(9)]
+    dataset = read(tmp_path, rows)  # as AG News
+    assert list(dataset.records[1].messages) == [user("Goa 1 wins\n\nThe team 1 from Goa has won."), says("1")]
+    assert 'The number in "Class Index"' in dataset.notes[0]
+
+
+def test_a_text_whose_words_are_tagged_is_not_learned_as_text(tmp_path):
+    with pytest.raises(NoUsableRow):  # as SNIPS
+        read(tmp_path, [{"text": f"play song {at} by lata", "slots": "O O O O B-artist"} for at in range(6)])
+
+
+def test_comments_on_a_ticket_may_answer_it(tmp_path):
+    with pytest.raises(NoUsableRow):  # as Zendesk's
+        read(tmp_path, [{"id": at, "subject": "x", "description": f"{Q} {at}", "comments": [{"author": 1, "body": A}]}
+                        for at in range(6)])
+
+
+def test_lines_for_fasttext_are_texts_with_their_classes(tmp_path):
+    (tmp_path / "rows.txt").write_text("".join(
+        f"__label__{('pos', 'neg')[at % 2]} film {at} was nice\n" for at in range(6)))
+    dataset = read_dataset(tmp_path / "rows.txt")
+    assert list(dataset.records[1].messages) == [user("film 1 was nice"), says("neg")]

@@ -110,7 +110,20 @@ TABLES = {
     "MMLU": "question,A,B,C,D,answer\n" + f"{Q},Pune,Panaji,Goa,Ponda,B\n" * 2,
     "the answer's text": "Question,Option A,Option B,Option C,Option D,Correct Option\n"
                          + f"{Q},Pune,Panaji,Goa,Ponda,Panaji\n" * 2,
+    "numbers as names, and a key": "S.No.,Question,1,2,3,4,Key\n" + f",{Q},Pune,Goa,Ponda,Panaji,4\n" * 2,
+    "Hindi": "प्रश्न,विकल्प (क),विकल्प (ख),विकल्प (ग),विकल्प (घ),सही उत्तर\n" + f"{Q},Pune,Panaji,Goa,Ponda,ख\n" * 2,
+    "Hindi, with a Latin key": "प्रश्न,विकल्प अ,विकल्प ब,विकल्प स,विकल्प द,उत्तर\n" + f"{Q},Pune,Panaji,Goa,Ponda,B\n" * 2,
+    "letters in brackets": "Q.,(a),(b),(c),(d),Ans.\n" + f"{Q},Pune,Panaji,Goa,Ponda,(b)\n" * 2,
+    "a number": "Question Text,Option1,Option2,Option3,Option4,Correct Option No.\n"
+                + f"{Q},Pune,Goa,Ponda,Panaji,4\n" * 3,
+    "one cell, with spaces": "Problem,Options,Correct\n" + f'{Q},"a ) Pune , b ) Panaji , c ) Goa , d ) Ponda",b\n' * 2,
+    "one cell": "Question,Options,Answer\n" + f'{Q},"A) Pune\nB) Panaji\nC) Goa\nD) Ponda",B\n' * 2,
+    "one cell, in a line": "Question,Options,Answer\n" + f'{Q},(a) Pune (b) Panaji (c) Goa (d) Ponda,b\n' * 2,
+    "one cell, without marks": "Question,Options,Answer\n" + f"{Q},Pune; Panaji; Goa; Ponda,Panaji\n" * 2,
+    "a list as Python writes it": "question,choices,answer\n" + f"{Q},\"['Pune', 'Panaji', 'Goa', 'Ponda']\",1\n" * 2
+                                  + f"{Q},\"['Panaji', 'Pune']\",0\n",
 }
+MARKS = {"numbers as names, and a key": "1234", "a number": "1234", "Hindi": "कखगघ", "Hindi, with a Latin key": "अबसद"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -119,7 +132,12 @@ def test_choices_in_columns_of_their_own(tmp_path, name):
     path.write_text(TABLES[name])
     dataset = read_dataset(path)
     assert (dataset.layout, dataset.unused, dataset.problems) == ("instruction", (), [])
-    assert list(dataset.records[0].messages) == CHOSEN
+    texts, marks = ["Pune", "Panaji", "Goa", "Ponda"], MARKS.get(name, "ABCD")
+    if marks == "1234":
+        texts = ["Pune", "Goa", "Ponda", "Panaji"]
+    lines = [f"{mark}. {text}" for mark, text in zip(marks, texts, strict=True)]
+    right = texts.index("Panaji")
+    assert list(dataset.records[0].messages) == [user("\n".join([f"{Q}\n", *lines])), says(lines[right])]
 
 
 def test_numbers_count_as_the_columns_do(tmp_path):

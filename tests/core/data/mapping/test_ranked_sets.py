@@ -7,6 +7,7 @@ import json
 import pytest
 
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.errors import UserError
 
 Q, A, B = "गोवा की राजधानी क्या है?", "It is Panaji.", "No idea."
 
@@ -114,3 +115,18 @@ def test_ratings_are_named_for_what_they_are(tmp_path):
     assert (dataset.layout, dataset.count) == ("instruction", 2)
     assert {"helpfulness", "correctness"} <= set(dataset.unused_that_matter)
     assert any('The ratings in "correctness", "helpfulness" ' in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(("winners", "first"), [((1, 2, 1), "A"), ((0, 1, 0), "A"), ((2, 2, 2), "B"), ((0, 0, 0), "A"),
+                                                (("1", "2"), "A")])
+def test_places_in_a_list_of_two_answers_count_from_0_or_from_1(tmp_path, winners, first):
+    dataset = read(tmp_path, [{"prompt": Q, "responses": [{"text": A}, {"text": B}], "preferred": each}
+                              for each in winners])
+    assert dataset.layout == "preference"
+    assert (dataset.records[0].messages[-1]["content"], dataset.records[0].rejected) == (
+        (A, B) if first == "A" else (B, A))
+
+
+def test_a_place_that_is_always_1_says_nothing(tmp_path):
+    with pytest.raises(UserError, match='"preferred" is always 1, which may be the first answer or the second'):
+        read(tmp_path, [{"prompt": Q, "responses": [{"text": A}, {"text": B}], "preferred": 1}] * 3)
