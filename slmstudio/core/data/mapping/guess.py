@@ -140,8 +140,8 @@ class _Guess(Look):
         question = question or may_name
         if not question and is_sure:
             others = self._texts((answer,))
-            said = self.first(names.HISTORY, (answer,))
-            question = others[0] if len(others) == 1 else said if said and self._is_list(said) else ""
+            before = self.first(names.HISTORY, (answer,))
+            question = others[0] if len(others) == 1 else before if before and self._is_list(before) else ""
         if not question and is_reply and (head := self.first(names.HEADS, without)) and (
                 unclear.are_words(self.values(head)) and not unclear.are_classes(self.values(head))):
             question = head

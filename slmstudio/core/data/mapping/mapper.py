@@ -292,7 +292,7 @@ class _Reader:
         if not is_plain and is_conversation(value):
             return self._turns(value, target, findings, unused, about)
         said = values.as_text(ranked.best(value))
-        return without_end(said) if self._has_templates else said
+        return without_end(said) if self._has_templates and isinstance(said, str) else said
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)

@@ -22,8 +22,8 @@ _DEEPSEEK = re.compile("<｜(User|Assistant)｜>")
 _VICUNA = re.compile(r"(?:^|\s|(?<=</s>))(USER|ASSISTANT): *")
 _BAIZE = re.compile(r"\[\|(Human|AI)\|\]")
 _MOSS = re.compile(r"(?:<eo[a-z]>\s*)?\[(Human|MOSS)\]:")
-_ENDS = re.compile(r"\s*(?:</s>|<\|endoftext\|>|<\|end_of_text\|>|<eo[a-z]>|<｜end▁of▁sentence｜>|<\|im_end\|>|"
-                   r"<\|eot_id\|>|<end_of_turn>|### End)\s*$")
+_ENDS = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eoh>", "<eoa>", "<eom>", "<eot>", "<｜end▁of▁sentence｜>",
+         "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "### End")
 _BEGINS = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>|<｜begin▁of▁sentence｜>)\s*")
 _NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "MOSS": "assistant", "ipython": "tool",
           "User": "user", "Assistant": "assistant", "USER": "user", "ASSISTANT": "assistant"}
@@ -47,12 +47,12 @@ def messages(text: str) -> list[dict[str, Any]]:
         return _instructed(plain)
     for mark, pattern in _BY_MARK:
         if head.startswith(mark):
-            plain = _ENDS.sub("", plain)
+            plain = without_end(plain)
             found = [_message(role, content) for role, content in pattern.findall(plain) if content]
             # What is left over, or has a mark in it, is outside of all messages.
             return [] if pattern.sub("", plain).strip() or any(mark in each["content"] for each in found) else found
     if (first := _HEADINGS.search(head)) and names.column(first[1]) in names.ASKED:
-        return _headed(_ENDS.sub("", plain))
+        return _headed(without_end(plain))
     marks = (_BAIZE if "[|Human|]" in head else _MOSS if "[Human]:" in head and "<eoh>" in plain else
              _DEEPSEEK if "<｜User｜>" in plain else
              _VICUNA if head.startswith(("A chat between", "USER:")) and "\nASSISTANT:" not in plain else None)
@@ -63,15 +63,17 @@ _BY_MARK = (("<|start_header_id|>", _HEADERS), ("<|header_start|>", _HEADERS), (
             ("<start_of_turn>", _TURNS), ("<|im_start|>", _CHATML), ("<|user|>", _BARS), ("<|system|>", _BARS))
 
 
-def without_end(text: Any) -> Any:
-    """An answer without the mark that a template puts behind it; a value of another kind stays as it is."""
-    return _ENDS.sub("", text) if isinstance(text, str) else text
+def without_end(text: str) -> str:
+    """A text without the mark that a template puts behind it, and without the blanks around that."""
+    shown = text.rstrip()
+    mark = next((mark for mark in _ENDS if shown.endswith(mark)), "")
+    return shown[:-len(mark)].rstrip() if mark else text
 
 
 def _in_turns(marks: re.Pattern[str], text: str) -> list[dict[str, Any]]:
     """The messages of a text in which each begins with a mark, and what is before them as the system message."""
-    before, *parts = marks.split(_ENDS.sub("", text))
-    found = [_message(role, _ENDS.sub("", content).strip()) for role, content in zip(parts[::2], parts[1::2],
+    before, *parts = marks.split(without_end(text))
+    found = [_message(role, without_end(content).strip()) for role, content in zip(parts[::2], parts[1::2],
                                                                                       strict=True)]
     found = [each for each in found if each["content"]]
     return [_message("system", before.strip()), *found] if before.strip() and found else found
@@ -119,7 +121,7 @@ def _instructed(text: str) -> list[dict[str, Any]]:
         if system := _SYS.match(asked):
             found.append(_message("system", system[1]))
             asked = asked[system.end():]
-        found += [_message("user", asked), _message("assistant", _ENDS.sub("", answer).strip())]
+        found += [_message("user", asked), _message("assistant", without_end(answer).strip())]
     return found if found[-1]["content"] else found[:-1]  # a prompt has no answer
 
 

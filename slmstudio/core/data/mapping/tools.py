@@ -16,6 +16,8 @@ _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</
 _QUOTED = re.compile(r"""("arguments":\s*)'(.*)'\s*\}""", re.DOTALL)
 """Arguments between single quotes, as glaive-function-calling-v2 has them."""
 _OFFERED = re.compile(r"(?:,? with| (?:who|that) has)? access to the following functions[^\n]*\n", re.IGNORECASE)
+_LONGEST = 1 << 20
+"""Characters of a text in Python's quotes, whose parser takes hundreds of bytes for each."""
 _RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
 
 
@@ -175,9 +177,9 @@ def _parsed(value: Any) -> Any:
 def as_python(text: str) -> Any:
     """The value of a text in Python's quotes, as some rows of Hermes' function calls are, and lists of objects where a
     table was written by pandas, with commas between them or, as NumPy's, without; else the text."""
-    if text.lstrip()[:1] not in ("{", "[") or "'" not in text:
+    if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > _LONGEST:
         return text
     try:
-        return ast.literal_eval(re.sub(r"\}\s*\n\s*\{", "}, {", text.strip()))
+        return ast.literal_eval(re.sub(r"\} *\r?\n *\{", "}, {", text.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
