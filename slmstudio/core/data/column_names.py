@@ -135,7 +135,7 @@ _CHANGES = """
     input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful
     is_acceptable is_correct correct toxic is_toxic harmful preference_strength overall_preference response_2
     response_b answer_2 answer_b output_2 output_b questions spans entities ner_tags responses generations corrected
-    train_detail chat_template_kwargs
+    train_detail chat_template_kwargs documents passages knowledge retrieved_docs
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: people must know when one of them isn't used."""
@@ -226,13 +226,17 @@ def holds_thoughts(name: str) -> bool:
 
 def other_forms(names: Iterable[str], used: Iterable[str]) -> set[str]:
     """Those of the names that hold the same as the used ones in another form or language: "tamil_instruction" and
-    "tamil_output" beside "instruction" and "output"."""
+    "tamil_output" beside "instruction" and "output", "hi_messages" beside "en_messages"."""
+    names, used = list(names), list(used)
     wanted = set().union(*map(words_in, used))
+    whole = {_plain(each).split("_")[-1] for each in used} & {"messages", "conversations"}
     forms: dict[frozenset[str], list[str]] = {}
     for name in names:
         if words := words_in(name) & wanted:
             forms.setdefault(frozenset(_plain(name).split("_")) - words, []).append(name)
-    return {name for form, alike in forms.items() if form and len(alike) > 1 for name in alike}
+    alike = {name for form, alike in forms.items() if form and len(alike) > 1 for name in alike}
+    return alike | {name for name in names if (words := _plain(name).split("_"))[-1] in whole and not (
+        {"num", "n"} & set(words))}
 
 
 def is_sure(name: str) -> bool:

@@ -263,6 +263,11 @@ class _Reader:
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
+        asked = self._of(value, "instruction")
+        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
+            yield {"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
+                                for role, text in zip(("user", "assistant"), pair, strict=True)], **about}
+            return
         if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
