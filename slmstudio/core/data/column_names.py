@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from slmstudio.core.digits import plain_digits
@@ -24,6 +24,11 @@ _WORDS = {
     "description": "विवरण ब्यौरा तपशील বিবরণ விவரம் వివరాలు વિગત ವಿವರ വിവരണം ਵੇਰਵਾ ବିବରଣୀ تفصیل beschreibung",
     "meaning": "अर्थ भावार्थ অর্থ பொருள் అర్థం અર્થ ಅರ್ಥ അർത്ഥം ਅਰਥ معنی bedeutung",
     "prompt": "prompt_text user_prompt",
+    "instruction": (
+        "निर्देश নির্দেশ নির্দেশনা নিৰ্দেশ அறிவுறுத்தல் வழிமுறை సూచన ఆదేశం સૂચના ಸೂಚನೆ നിർദ്ദേശം നിർദേശം ਨਿਰਦੇਸ਼ ਹਦਾਇਤ ନିର୍ଦ୍ଦେଶ ہدایت "
+        "anweisung instrucción instrução istruzione инструкция 指令 指示 지시"),
+    "input": "इनपुट ইনপুট உள்ளீடு ఇన్పుట్ ઇનપુટ ಇನ್ಪುಟ್ ഇൻപുട്ട് ਇਨਪੁਟ ਇਨਪੁੱਟ ଇନପୁଟ ان_پٹ eingabe 输入 入力 입력",
+    "output": "आउटपुट আউটপুট வெளியீடு అవుట్పుట్ ఔట్పుట్ આઉટપુટ ಔಟ್ಪುಟ್ ഔട്ട്പുട്ട് ਆਉਟਪੁਟ ਆਉਟਪੁੱਟ ଆଉଟପୁଟ آؤٹ_پٹ 输出 出力 출력",
     "system": "system_prompt system_message system_instruction systeminstruction meta_instruction",
     "answer": (
         "ans answer_text उत्तर उत्तरः जवाब सही_उत्तर सही_जवाब बरोबर_उत्तर उत्तरे উত্তর সঠিক_উত্তর উত্তৰ பதில் விடை சரியான_விடை "
@@ -69,14 +74,14 @@ ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "
             "answers", "long_answer", "answers_spans", "canonical_solution", "new_contents", "reference", "references",
             "summary", "highlights", "abstract", "translation", "correct_answer", "best_answer", "final_answer",
             "expected", "ideal", "a", "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query",
-            "code", "story")
+            "code", "story", "generation", "generated_text", "bot_message", "agent_message")
 """Columns that hold the answer."""
 REPLIES = frozenset({"answer", "answers", "best_answer", "response", "responses", "reply", "resolution"})
 """Columns with the answer to a question, not with another form of a text."""
 WORKED = ("solution", "generated_solution", "r1_solution_1")
 """Columns with an answer and the steps that lead to it."""
-WEAK_ANSWERS = frozenset({"code", "story", "model", "agent", "doctor", "a", "bot", "gpt", "assistant", "reference",
-                          "references", "expected", "ideal"})
+WEAK_ANSWERS = frozenset({"code", "generation", "story", "model", "agent", "doctor", "a", "bot", "gpt", "assistant",
+                          "reference", "references", "expected", "ideal"})
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "premise", "background", "reference_text",
          "document", "article", "story", "flores_passage", "support", "retrieved_contexts", "sql_context", "evidence",
@@ -91,8 +96,9 @@ CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chos
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
 REJECTED = ("rejected", "dispreferred", "non_preferred", "non_preferred_output", "nonpreferred", "unpreferred",
-            "rejected_response", "rejected_answer", "response_rejected", "answer_rejected", "declined", "worse",
-            "worse_response", "losing", "negative", "bad_response", "bad_answer", "response_k", "worst", "neg")
+            "rejected_messages", "rejected_conversations", "rejected_response", "rejected_answer", "response_rejected",
+            "answer_rejected", "declined", "worse", "worse_response", "losing", "negative", "bad_response",
+            "bad_answer", "response_k", "worst", "neg")
 SURE_LABEL = ("label", "labels", "kto_tag", "kto_label", "is_desirable", "desirable", "thumbs", "thumbs_up", "thumb")
 LABEL = (*SURE_LABEL, "is_good", "good", "feedback", "vote", "verdict", "liked", "upvote", "upvoted", "rating",
          "is_correct", "correct", "accepted", "preference", "reaction", "quality", "reward", "score", "is_safe", "safe",
@@ -104,7 +110,8 @@ SCORES = ("score", "scores", "rating", "votes", "upvotes", "winner", "winner_mod
 """What columns with the score of one answer begin with: WebGPT's "score_0" and "score_1"; or with 1 for the winner."""
 RATINGS = frozenset({"helpfulness", "correctness", "quality", "rating", "score", "overall_score", "reward"})
 """Columns that may say how good the answer of their row is."""
-TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function")
+TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function_description",
+         "toolconfig", "function")
 HISTORY = ("history", "past", "previous_turns", "chat_history")
 WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "better_response", "choice", "chosen",
           "label",
@@ -136,10 +143,18 @@ _CHANGES = """
     complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments context
     input passage document evidence table code final_decision class sentiment emotion stars is_safe is_helpful
     is_acceptable is_correct correct toxic is_toxic harmful preference_strength overall_preference response_2
-    response_b answer_2 answer_b output_2 output_b questions spans entities ner_tags
+    response_b answer_2 answer_b output_2 output_b questions spans entities ner_tags responses generations corrected
+    train_detail chat_template_kwargs documents passages knowledge retrieved_docs
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: people must know when one of them isn't used."""
+_THOUGHTS = frozenset({"reasoning", "thinking", "thought", "thoughts", "think", "cot", "rationale", "rationales"})
+_JUDGES = frozenset({"feedback", "vote", "verdict", "reaction", "thumbs", "accepted", "helpful", "correct", "right",
+                     "useful", "liked", "satisfied", "desirable", "acceptable", "accurate", "सही", "उपयोगी", "अच्छा",
+                     "সঠিক", "சரியான", "సరైన", "સાચો", "ಸರಿಯಾದ", "ਸਹੀ", "صحیح"})
+"""Words in a longer name of a column that may say whether an answer is good: "Was it helpful?", "सही/गलत"."""
+SHORT = 2
+"""Letters of words that mean many things, as "no" does."""
 _PICTURES = """
     image images picture pictures photo audio audios video videos image_url image_path
 """
@@ -179,6 +194,7 @@ def column(name: str) -> str:
 
 def _plain(name: str) -> str:
     text = plain_digits(unicodedata.normalize("NFC", name).casefold())
+    text = text.replace("\u200c", "").replace("\u200d", "")  # words are written with joiners and without
     return _BETWEEN.sub("_", text).strip("_") or name.strip()
 
 
@@ -215,6 +231,37 @@ def ask_and_answer(names: Sequence[str]) -> tuple[int, int] | None:
     asked, answered = (next((at for at, words in enumerate(found) if words & wanted), None)
                        for wanted in (QUESTIONS, REPLIES_TO))
     return None if asked is None or answered in (None, asked) else (asked, answered)
+
+
+def rates(name: str) -> bool:
+    """Whether a column may say how good the answer of its row is."""
+    return column(name) in RATINGS or column(name).endswith("_rating")
+
+
+def judges(name: str) -> bool:
+    """Whether a column may say of an answer that it is good or bad."""
+    return not _JUDGES.isdisjoint(_plain(name).split("_"))
+
+
+def holds_thoughts(name: str) -> bool:
+    """Whether a column has what a model thought before it answered, as "deepseek_reasoning"."""
+    words = set(_plain(name).split("_"))
+    return bool(words & _THOUGHTS) and not words & _ABOUT
+
+
+def other_forms(names: Iterable[str], used: Iterable[str]) -> set[str]:
+    """Those of the names that hold the same as the used ones in another form or language: "tamil_instruction" and
+    "tamil_output" beside "instruction" and "output", "hi_messages" beside "en_messages"."""
+    names, used = list(names), list(used)
+    wanted = set().union(*map(words_in, used))
+    whole = {_plain(each).split("_")[-1] for each in used} & {"messages", "conversations"}
+    forms: dict[frozenset[str], list[str]] = {}
+    for name in names:
+        if words := words_in(name) & wanted:
+            forms.setdefault(frozenset(_plain(name).split("_")) - words, []).append(name)
+    alike = {name for form, alike in forms.items() if form and len(alike) > 1 for name in alike}
+    return alike | {name for name in names if (words := _plain(name).split("_"))[-1] in whole and not (
+        {"num", "n"} & set(words))}
 
 
 def is_sure(name: str) -> bool:

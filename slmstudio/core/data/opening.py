@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from slmstudio.core.data import quick_rows
-from slmstudio.core.data.mapping import threads
+from slmstudio.core.data.mapping import chats, threads
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
@@ -253,10 +253,10 @@ class DataFile:
                         notes=notes)
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
-        if self.choices.text_by is None and threads.is_whatsapp(begin):
-            people = len(threads.whatsapp_speakers(begin))
+        if self.choices.text_by is None and chats.is_whatsapp(begin):
+            people = len(chats.whatsapp_speakers(begin))
             if people == 2:
-                return Part(name, "text", threads.of_whatsapp(everything, notes), source.encoding, notes=notes)
+                return Part(name, "text", chats.of_whatsapp(everything, notes), source.encoding, notes=notes)
             notes.append(ntr("This WhatsApp chat of {n:,} person is read as text: in a conversation, one person asks "
                              "and another answers.",
                              "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "

@@ -88,12 +88,15 @@ class Dataset:
 
     @property
     def unused_that_matter(self) -> tuple[str, ...]:
-        """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do; questions and
-        answers beside text; and those of another language where each column's name has its language."""
+        """Those of `unused` that change what is learned elsewhere, as labels, weights, masks and thoughts do; questions
+        and answers beside text; and those that hold the same in another language or form."""
+        forms = column_names.other_forms(self.unused, self.mapping.values())
         twice = set().union(*(words for used in self.mapping.values() if column_names.column(used) not in (
             words := column_names.words_in(used))))
         return tuple(name for name in self.unused
                      if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES
+                     or name in forms or column_names.holds_thoughts(name.rpartition(".")[2])
+                     or (column_names.rates(name) and layouts.kind(self.layout) == "chat")
                      or twice & column_names.words_in(name)
                      or (self.layout == "text" and name in self.columns and column_names.is_sure(name)
                          and column_names.words_in(name)))
@@ -199,7 +202,7 @@ def _by_look(mapper: Mapper) -> list[str]:
 
 def _ratings(found: Dataset) -> list[str]:
     """What to know of columns that rate the answers."""
-    names = [f'"{name}"' for name in found.unused if column_names.column(name) in column_names.RATINGS]
+    names = [f'"{name}"' for name in found.unused if column_names.rates(name)]
     if not names or layouts.kind(found.layout) != "chat":
         return []
     return [tr("The ratings in {columns} aren't used: all answers are learned equally. Remove the rows with low "
@@ -231,7 +234,8 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
     sample = [raw.value for raw in _within(json_rows.block_rows(first.kept, first.line), SAMPLE_BYTES)]
     mapper = Mapper(sample, given)
     # A small file is read before pyarrow is loaded.
-    shape = quick_rows.shape_of(mapper.main, sample) if first.size >= quick_rows.BLOCK else None
+    is_quick = first.size >= quick_rows.BLOCK and not mapper.has_templates
+    shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
     for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)

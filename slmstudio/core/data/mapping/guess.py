@@ -10,7 +10,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices, pairs, unclear, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, needed
-from slmstudio.core.data.mapping.nested import are_pairs, by_turns
+from slmstudio.core.data.mapping.nested import are_pairs, are_texts, by_turns
 from slmstudio.core.data.mapping.turns import is_conversation
 
 _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
@@ -102,6 +102,11 @@ class _Guess(Look):
 
     def _is_conversation(self, column: str, is_named: bool) -> bool:
         values = self.values(column)
+        if names.column(column) == "turns" and "question_id" in self.by_name:  # as MT-Bench's, which are all questions
+            return False
+        if names.column(column) in names.ANSWERED and self.first(names.ASKED, (column,)) and all(
+                isinstance(value, str) and value[:1] not in ("[", "{", "\n") for value in values):
+            return False  # a play, or how people talk
         if is_named and values and all(isinstance(value, list) and value and all(isinstance(each, str) or (
                 isinstance(each, list) and len(each) == 2) for each in value) for value in values):
             return True
@@ -113,7 +118,7 @@ class _Guess(Look):
     def _asked(self) -> ColumnMap | None:
         if self._are_tickets():
             return None
-        answer = self._query() or self.first(names.ANSWERED)
+        answer = self._query() or self.first(names.ANSWERED) or self._thought_out()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
         asked = [word for word in names.ASKED if word not in sources]
@@ -145,7 +150,8 @@ class _Guess(Look):
         question = question or may_name
         if not question and is_sure:
             others = self._texts((answer,), 1)
-            question = others[0] if len(others) == 1 else ""
+            before = self.first(names.HISTORY, (answer,))
+            question = others[0] if len(others) == 1 else before if before and self._is_list(before) else ""
         if not question and is_reply and (head := self.first(names.HEADS, without)) and (
                 unclear.are_words(self.values(head)) and not unclear.are_classes(self.values(head))):
             question = head
@@ -167,6 +173,11 @@ class _Guess(Look):
         return query if query and "question" in self.by_name and self.is_text(query) and all(
             map(_SQL.match, self.values(query))) else ""
 
+    def _thought_out(self) -> str:
+        """A text beside the thoughts that led to it, as the messages of DeepSeek's have."""
+        is_asked = bool(self.first(("input", *names.ASKED)))
+        return self.first(("content", "text")) if is_asked and any(map(names.holds_thoughts, self.columns)) else ""
+
     def _worked(self, answer: str) -> str:
         """The column with the way to the answer, where there is one beside it that holds the result alone, as the sets
         LIMO and OpenMathInstruct have both."""
@@ -183,11 +194,19 @@ class _Guess(Look):
         if len(others) != 1 or others[0] in self._names() or names.column(others[0]) in (
                 *names.BELOW, *names.TEXT, "source") or (unclear.hold_more(self.columns, others, self.values)):
             return None
+        if self._is_title(others[0], question):
+            return None
         return self._answered(question, others[0])
+
+    def _is_title(self, text: str, question: str) -> bool:
+        """Whether a text in front of a question is its title, as the roles of a collection of prompts are."""
+        return names.column(question) in names.ASKED and (
+            self.columns.index(text) < self.columns.index(question)) and unclear.are_heads(
+                self.values(text), self.values(question))
 
     def _answered(self, question: str, answer: str, below: str = "") -> ColumnMap:
         label = "" if names.column(answer) in KINDS else self.label((question, answer))  # the number of a class, then
-        below = below or self.first(names.BELOW, (question, answer))
+        below = below or self._same_form(question) or self.first(names.BELOW, (question, answer))
         if below and not all(isinstance(values.passage(value), str) for value in self.values(below)):
             below = ""
         frame = self.first(names.FRAMES, (question, answer))
@@ -198,6 +217,13 @@ class _Guess(Look):
         history = self.first(names.HISTORY, (question, answer))
         return self.map("instruction", instruction=question, input=below, output=answer,
                         history=history if history and self._is_list(history) else "")
+
+    def _same_form(self, question: str) -> str:
+        """The column with what a question is about that is called as the question's is but for one word, as
+        "hindi_input" beside "hindi_instruction"; "" where there is none."""
+        name = names.column(question)
+        words = [word for word in names.words_in(question) if word != name and word in name]
+        return self.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
 
     def _is_list(self, column: str) -> bool:
         return all(isinstance(value, list) for value in self.values(column))
@@ -257,7 +283,9 @@ class _Guess(Look):
 
     def _is_class(self, column: str) -> bool:
         values = self.values(column)
-        return bool(values) and all(isinstance(value, str) and len(value) <= 60 for value in values)
+        return bool(values) and all(
+            (isinstance(value, str) and len(value) <= 60) or (are_texts(value) and len(value) == 1)  # as doccano's
+            for value in values)
 
     def _by_look(self) -> ColumnMap | None:
         texts, every = self._texts(most=2), self._texts()
@@ -268,7 +296,7 @@ class _Guess(Look):
             return None  # what a form asks: below it are answers
         if len(texts) == 2:
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
-            is_same = any(unclear.are_same(self.values(text)) for text in texts)
+            is_same = any(unclear.are_same(self.values(text)) for text in texts) or self._is_title(*texts)
             if len(every) > 2:  # told by their sentences, unless another column changes what is learned
                 others = set(map(names.column, set(self.columns) - found.used))
                 is_unclear |= self._are_tickets() or bool(others & names.CHANGES)

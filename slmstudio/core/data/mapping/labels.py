@@ -15,7 +15,7 @@ GOOD = frozenset(_GOOD.split()) | {"thumbs up", "very good"}
 _BAD = """
     false f no n bad 0 0.0 -1 negative neg undesirable undesired rejected reject declined disapproved incorrect
     wrong dislike disliked down downvote downvoted thumbs_down thumbsdown thumbs-down 👎 ❌ ✗ ✘ ✖ unhelpful unsafe
-    fail failed lose loss dissatisfied बुरा गलत नहीं ग़लत খারাপ கெட்ட చెడ్డ ಕೆಟ್ಟ മോശം ખરાબ ਮਾੜਾ ଖରାପ برا
+    fail failed lose loss dissatisfied बुरा खराब ख़राब गलत नहीं ग़लत খারাপ கெட்ட చెడ్డ ಕೆಟ್ಟ മോശം ખરાબ ਮਾੜਾ ଖରାପ برا
 """
 BAD = frozenset(_BAD.split()) | {"thumbs down", "very bad"}
 MOST_NUMBERS = 0.1

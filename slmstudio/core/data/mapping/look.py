@@ -110,7 +110,8 @@ class Look:
 
     def label(self, without: tuple[str, ...]) -> str:
         """The column that says whether an answer is good; "" where none does."""
-        found = (self.by_name[word] for word in names.LABEL if word in self.by_name)
+        found = [self.by_name[word] for word in names.LABEL if word in self.by_name]
+        found += [column for column in self.columns if names.judges(column)]
         return next((column for column in found if column not in without and labels.are_labels(
             self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
 

@@ -11,8 +11,9 @@ from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, v
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.nested import by_turns, is_tree
+from slmstudio.core.data.mapping.nested import are_texts, by_speakers, by_turns, is_tree
 from slmstudio.core.data.mapping.opened import is_refused, rows_of
+from slmstudio.core.data.mapping.templated import without_end
 from slmstudio.core.data.mapping.turns import (
     NotText,
     is_asked,
@@ -40,6 +41,7 @@ class Mapper:
     Attributes:
         main: what the columns of most rows hold; None where they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
+        has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
@@ -50,6 +52,7 @@ class Mapper:
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
+        self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None
         self._readers: dict[tuple[str, ...], _Reader | None] = {}
 
@@ -94,7 +97,7 @@ class Mapper:
         found = self.main
         if not self._is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
-        reader = _Reader(found, keys, self._first) if found is not None else None
+        reader = _Reader(found, keys, self._first, self.has_templates) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader
         return reader
@@ -118,15 +121,22 @@ def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int 
         (choices.offered(row, columns.choices), row.get(columns.columns["output"])) for row in rows)
 
 
+def _has_templates(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> bool:
+    asked = columns.columns.get("instruction", columns.columns.get("prompt"))
+    return asked is not None and any(isinstance(row.get(asked), str) and is_asked(row[asked]) for row in rows[:20])
+
+
 class _Reader:
     """Reads rows with one set of columns.
 
     Args:
         first: as `choices.first_place` finds it.
+        has_templates: as of `Mapper`.
     """
 
-    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None):
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None, has_templates: bool):
         self._map = columns
+        self._has_templates = has_templates
         self._first = first
         self._columns = columns.columns
         self._needed = columns.needed
@@ -134,7 +144,7 @@ class _Reader:
         self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
             "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
             "labelled": self._labelled, "text": self._text}[columns.layout]
-        self._is_plain = columns.layout == "instruction" and not columns.series and (
+        self._is_plain = columns.layout == "instruction" and not columns.series and not has_templates and (
             set(self._columns) <= {"instruction", "input", "output"})
 
     def fits(self, value: Mapping[str, Any]) -> bool:
@@ -199,6 +209,19 @@ class _Reader:
         column = self._columns.get(target)
         return value.get(column) if column is not None else None
 
+    def _asked(self, value: Mapping[str, Any], target: str) -> Any:
+        """What is asked; of several texts, what was said in turn, the user last, or one text of all its parts."""
+        asked = self._of(value, target)
+        if not isinstance(asked, list) or len(asked) < 2 or not are_texts(asked):
+            return asked
+        name = names.column(self._columns[target])
+        if name == "questions":  # each of them in other words
+            return asked[0]
+        if by_speakers(asked) or name not in (*names.DIALOGUE, *names.CONVERSATION, *names.HISTORY, "context"):
+            return asked if by_speakers(asked) else "\n\n".join(asked)
+        return without_greeting([{"role": ("user", "assistant")[(len(asked) - at) % 2 == 0], "content": text}
+                                 for at, text in enumerate(asked)])
+
     def _about(self, value: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
         """System message and tools."""
         column = self._columns.get("tools", "")
@@ -231,7 +254,7 @@ class _Reader:
 
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
-        question, answer = self._of(value, "instruction"), self._of(value, "output")
+        question, answer = self._asked(value, "instruction"), self._of(value, "output")
         below = values.passage(self._of(value, "input"))
         if self._map.choices:
             said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
@@ -243,6 +266,11 @@ class _Reader:
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
+        asked = self._of(value, "instruction")
+        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
+            yield {"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
+                                for role, text in zip(("user", "assistant"), pair, strict=True)], **about}
+            return
         if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
@@ -251,7 +279,8 @@ class _Reader:
         if is_asked(question) or history:
             turns = [*self._turns(history or [], "history", findings, unused, about),
                      *(self._turns(question, "instruction", findings, unused, about) if is_asked(question)
-                       else [{"role": "user", "content": values.below(values.as_text(question), below)}])]
+                       else [{"role": "user", "content": values.as_text(question)}])]
+            turns = values.below_last(turns, below)
             answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
             yield {"prompt": turns, "completion": answer, **about}
         elif isinstance(answer, list):
@@ -266,13 +295,16 @@ class _Reader:
             return [{"role": "assistant", "content": "", "tool_calls": calls}]
         if isinstance(value, dict) and is_message(value):
             value = [value]
-        if is_conversation(value):
+        # A text that answers a question may be a play, or tell how people talk.
+        is_plain = isinstance(value, str) and self._map.layout == "instruction" and value[:1] not in ("[", "{", "\n")
+        if not is_plain and is_conversation(value):
             return self._turns(value, target, findings, unused, about)
-        return values.as_text(ranked.best(value))
+        said = values.as_text(ranked.best(value))
+        return without_end(said) if self._has_templates and isinstance(said, str) else said
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
-        prompt = self._of(value, "prompt")
+        prompt = self._asked(value, "prompt")
         if isinstance(prompt, dict) and "tools" in prompt:  # OpenAI's {"input": {"messages": […], "tools": […]}}
             about["tools"] = [*about["tools"], *tools.schemas(prompt["tools"], "tools", findings)]
         row: dict[str, Any] = dict(about)
@@ -280,8 +312,12 @@ class _Reader:
             row["chosen"], row["rejected"] = ranked.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
         else:
             row |= self._sides(value, findings, unused, about)
+            chosen = row["chosen"]
+            if prompt is None and isinstance(chosen, list) and isinstance(row["rejected"], str):  # as ms-swift's
+                row["prompt"], row["chosen"] = chosen[:-1], chosen[-1:]
         if is_asked(prompt):
-            row["prompt"] = self._turns(prompt, "prompt", findings, unused, about)
+            row["prompt"] = values.below_last(self._turns(prompt, "prompt", findings, unused, about),
+                                              self._of(value, "input"))
             row["tools"] = about["tools"]
         elif prompt is not None and prompt != "":
             row["prompt"] = values.below(values.as_text(prompt), self._of(value, "input"))
@@ -309,14 +345,14 @@ class _Reader:
         said = self._of(value, "label")
         label = labels.is_good(said)
         completion = self._answer(self._of(value, "completion"), "completion", findings, unused, about)
-        prompt = self._of(value, "prompt")
+        prompt = self._asked(value, "prompt")
         if "prompt" not in self._columns and isinstance(completion, list):
             prompt, completion = completion[:-1], completion[-1:]
             first = prompt[0] if prompt and isinstance(prompt[0], dict) else {}
             if first.get("role") == "system" and about.get("system") is None:
                 about.pop("system", None)
         elif is_asked(prompt):
-            prompt = self._turns(prompt, "prompt", findings, unused, about)
+            prompt = values.below_last(self._turns(prompt, "prompt", findings, unused, about), self._of(value, "input"))
         else:
             prompt = values.below(values.as_text(prompt), self._of(value, "input"))
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}

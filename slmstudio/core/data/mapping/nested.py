@@ -77,6 +77,18 @@ def by_turns(value: Any) -> list[dict[str, Any]]:
             for at, each in enumerate(value)]
 
 
+def by_speakers(value: list[Any]) -> list[dict[str, Any]]:
+    """The messages of a list of texts that begin with who speaks, as MedDialog's "patient: …" and "doctor: …"; else
+    none."""
+    if not value or not isinstance(value[0], str) or not are_texts(value):
+        return []
+    said = [each.partition(":") for each in value]
+    roles = [role_of(who) for who, _, _ in said]
+    if None in roles or not {"user", "assistant"} <= set(roles):
+        return []
+    return [{"role": role, "content": text.strip()} for role, (_, _, text) in zip(roles, said, strict=True)]
+
+
 def are_texts(value: Any) -> bool:
     """Whether a value is a list of texts, of one or more."""
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from slmstudio.core.data import column_names as names
@@ -21,6 +21,10 @@ _PICKED = frozenset({"choice", "winner", "preference", "better", "preferred"})
 """Columns that say which of two answers is better."""
 _SAID = {"choices": "label", "taxonomy": "label", "rating": "label", "textarea": "answer"}
 """Kinds of annotations in Label Studio, by what they are."""
+_IN_AND_OUT = (("inputs", "outputs"), ("input", "output"), ("request", "response"), ("input", "expectedOutput"))
+"""Columns with objects that hold what was asked and what was answered."""
+_RATINGS = ("ratings", "scores", "rewards")
+_OF_ANSWER = ("role", "content", "tool_calls", "reasoning_content")
 _HIDDEN = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "model_editable_context", "code",
                      "execution_output", "tether_browsing_display", "tether_quote", "system_error"})
 """What ChatGPT's export holds beside what was said."""
@@ -64,8 +68,9 @@ def is_refused(value: Any) -> bool:
 
 def opened(value: Any) -> Any:
     """A row as an object with its columns. Opened are {"translation": {"en": …, "hi": …}}, a list of messages, lists of
-    questions and answers as CoQA has them, PersonaChat's candidates, two answers in a list, a conversation of ChatGPT's
-    export, and the tasks of Label Studio, Prodigy and Argilla; others stay as they are."""
+    questions and answers as CoQA has them, PersonaChat's candidates, two answers in a list, several with their ratings,
+    a conversation of ChatGPT's export, a request with its response, inputs with their outputs, and the tasks of Label
+    Studio, Prodigy and Argilla; others stay as they are."""
     if isinstance(value, list):
         return {"messages": value} if value and isinstance(value[0], dict) and is_message(value[0]) else value
     if not isinstance(value, dict):
@@ -88,13 +93,59 @@ def opened(value: Any) -> Any:
     if "_task_hash" in value:
         return _of_prodigy(value)
     if isinstance(value.get("annotations"), list) and isinstance(value.get("data"), dict) and (
-            annotated := _of_label_studio(value["annotations"])):
-        return value["data"] | annotated
+            annotated := _of_label_studio(value["annotations"], value["data"])):
+        return annotated
     if "long_answer_candidates" in value and "annotations" in value:
         return _of_natural_questions(value)
     if isinstance(value.get("prompt"), str) and value["prompt"].startswith('["'):
         return _of_arena(value)
-    return _of_argilla(value) if any(name.endswith(".responses") for name in value) else value
+    for way in _ways(tuple(value)):
+        value = way(value)
+    return value
+
+
+@lru_cache(maxsize=256)
+def _ways(columns: tuple[str, ...]) -> tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]:
+    """How rows with these columns are opened, if what is in them fits."""
+    return (*([_of_record] if "fields" in columns else ()),
+            *(partial(_of_ratings, name) for name in _RATINGS if name in columns),
+            *(partial(_of_request, pair) for pair in _IN_AND_OUT if set(pair) <= set(columns)),
+            *([_of_argilla] if any(name.endswith(".responses") for name in columns) else ()))
+
+
+def _of_request(columns: tuple[str, str], value: dict[str, Any]) -> dict[str, Any]:
+    """A row of a log with what a model was sent and what it said, as a conversation; or one with columns in both."""
+    sent, said = (value[name] for name in columns)
+    if not isinstance(sent, dict) or not isinstance(said, dict):
+        return value
+    rest = _without(value, *columns)
+    if not isinstance(sent.get("messages"), list):
+        return rest | sent | said if sent.keys().isdisjoint(said) else value
+    choices = said.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        said = choices[0].get("message")
+    if not isinstance(said, dict) or not is_message(said):
+        return value
+    return {**rest, **{key: sent[key] for key in ("system", *names.TOOLS) if key in sent},
+            "messages": [*sent["messages"], {key: said[key] for key in _OF_ANSWER if said.get(key)}]}
+
+
+def _of_ratings(ratings: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A row with answers and a rating for each, in two lists, as one with a list of both."""
+    name = next((name for name in ("generations", "responses", "completions") if are_texts(value.get(name))), "")
+    if not name or not isinstance(value[ratings], list) or len(value[name]) != len(value[ratings]):
+        return value
+    return _without(value, ratings) | {name: [{"text": text, "rating": rating} for text, rating in zip(
+        value[name], value[ratings], strict=True)]}
+
+
+def _of_record(value: dict[str, Any]) -> dict[str, Any]:
+    """A record of Argilla's own files with the first of what people said to each question about it."""
+    if not isinstance(value["fields"], dict):
+        return value
+    said = value["responses"] if isinstance(value.get("responses"), dict) else {}
+    return value["fields"] | {name: each[0].get("value") for name, each in said.items()
+                              if isinstance(each, list) and each and isinstance(each[0], dict)}
 
 
 def _of_candidates(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,20 +185,25 @@ def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def _of_label_studio(annotations: list[Any]) -> dict[str, str]:
-    """What the first annotator said of a task of Label Studio's: its class as "label", a written text as "answer",
-    unless it has a name that columns have."""
+def _of_label_studio(annotations: list[Any], data: dict[str, Any]) -> dict[str, Any]:
+    """A task of Label Studio's with what the first annotator said of it: its class as "label", a written text as
+    "answer", unless it has a name that columns have, and of two texts the better one as "chosen". Nothing where nobody
+    said anything."""
     results: list[dict[str, Any]] = next((
         each["result"] for each in annotations if isinstance(each, dict) and each.get("result")
         and not each.get("was_cancelled")), [])
     said: dict[str, str] = {}
     for each in results:
+        pair = str(each.get("to_name")).split(",")
+        if each.get("type") == "pairwise" and len(pair) == 2 and set(pair) <= data.keys() and (
+                side := {"left": 0, "right": 1}.get(str(each.get("value", {}).get("selected")))) is not None:
+            return _without(data, *pair) | {"chosen": data[pair[side]], "rejected": data[pair[1 - side]]}
         name, kind, value = each.get("from_name", ""), each.get("type"), each.get("value")
         if kind in _SAID and isinstance(value, dict):
             texts = value.get("text" if kind == "textarea" else kind)
             said[name if names.is_known(name) else _SAID[kind]] = ", ".join(
                 map(str, texts if isinstance(texts, list) else [texts]))
-    return said
+    return data | said if said else {}
 
 
 def _of_natural_questions(value: dict[str, Any]) -> dict[str, Any]:

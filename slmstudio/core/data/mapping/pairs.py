@@ -24,9 +24,25 @@ def look_at(look: Look) -> ColumnMap | None:
 def _named(look: Look) -> ColumnMap | None:
     rejected = look.first(names.REJECTED)
     chosen = look.first(names.CHOSEN, (rejected,))
+    if rejected and not chosen:
+        whole = look.first(names.CONVERSATION, (rejected,))
+        chosen = whole if whole and _are_whole(look, whole) and not look.is_prompt(whole) else ""
+    if not rejected:
+        chosen, rejected = _judged(look)
     if not chosen or not rejected or not all(_is_answer(look, column) for column in (chosen, rejected)):
         return None
     return _compared(look, chosen, rejected)
+
+
+def _judged(look: Look) -> tuple[str, str]:
+    """The columns with a good and a bad answer by the words in their names, as "अच्छा उत्तर" and "खराब उत्तर"."""
+    sides: dict[bool, list[str]] = {True: [], False: []}
+    for column in look.columns:
+        words = names.column(column).split("_")
+        said = {labels.is_good(word) for word in words if len(word) > names.SHORT} - {None}
+        if said and names.words_in(column) & unclear.ANSWERS:
+            sides[False not in said].append(column)
+    return (sides[True][0], sides[False][0]) if len(sides[True]) == len(sides[False]) == 1 else ("", "")
 
 
 def _is_answer(look: Look, column: str) -> bool:
@@ -117,7 +133,7 @@ def _ranked(look: Look) -> ColumnMap | None:
     for column in look.columns:
         values = look.values(column)
         if 2 * sum(map(ranked.are_ranked, values)) > len(values) and (
-                prompt := look.first((*_ASKED, *names.HEADS), (column,))):
+                prompt := look.first((*_ASKED, *names.HEADS), (column,)) or look.first(names.CONVERSATION, (column,))):
             return look.map("preference", prompt=prompt, ranked=column,
                             input=look.first(names.DETAILS if names.column(prompt) in names.HEADS else names.BELOW,
                                              (column, prompt)))

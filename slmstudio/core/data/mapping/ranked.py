@@ -7,6 +7,8 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import labels
+from slmstudio.core.data.mapping.speakers import content_of
+from slmstudio.core.data.mapping.turns import text_of
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import tr
@@ -73,8 +75,8 @@ def _listed(value: Any) -> list[dict[str, Any]]:
         lists = {key: each for key in ("rank", *_SCORES, *_TEXTS) if isinstance(each := value.get(key), list)}
         fit = len(lists) > 1 and len({*map(len, lists.values())}) == 1
         value = [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)] if fit else []
-    fit = isinstance(value, list) and all(isinstance(each, dict) and _order(each) is not None and any(
-        isinstance(each.get(key), str) for key in _TEXTS) for each in value)
+    fit = isinstance(value, list) and all(
+        isinstance(each, dict) and _order(each) is not None and _text(each) is not None for each in value)
     return value if fit else []
 
 
@@ -89,8 +91,13 @@ def best(value: Any) -> Any:
     return _text(min(found, key=lambda each: _order(each) or 0.0)) if found else value
 
 
-def _text(answer: Mapping[str, Any]) -> str:
-    return next(text for key in _TEXTS if isinstance(text := answer.get(key), str))
+def _text(answer: Mapping[str, Any]) -> str | None:
+    """The text of an answer; of one that is a message, as Gemini's, what it says."""
+    for key in _TEXTS:
+        said = answer.get(key)
+        if isinstance(text := text_of(content_of(said)) if isinstance(said, dict) else said, str):
+            return text
+    return None
 
 
 def best_and_worst(value: Any, column: str) -> tuple[str, str]:
@@ -106,4 +113,4 @@ def best_and_worst(value: Any, column: str) -> tuple[str, str]:
     order = sorted(_listed(value), key=lambda each: _order(each) or 0.0)
     if _order(order[0]) == _order(order[-1]):
         raise RowError([(column, tr("all answers have the same rank, so there is nothing to compare."))])
-    return _text(order[0]), _text(order[-1])
+    return _text(order[0]) or "", _text(order[-1]) or ""

@@ -9,10 +9,11 @@ ROLE_KEYS = ("role", "from", "speaker", "sender", "author", "user_type", "type")
 CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body", "parts")
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer", "client", "person", "question", "usr", "query", "student",
-                     "patient", "caller", "citizen", "instruction", "requester", "input", "prompt", "q"), "user"),
+                     "patient", "caller", "citizen", "instruction", "requester", "input", "prompt", "q", "उपयोगकर्ता",
+                     "प्रयोगकर्ता", "ग्राहक", "नागरिक", "ব্যবহারকারী", "பயனர்", "వినియోగదారు"), "user"),
     **dict.fromkeys(("assistant", "gpt", "bot", "chatbot", "model", "ai", "bing", "chatgpt", "agent", "answer", "bard",
                      "claude", "llm", "response", "doctor", "teacher", "operator", "support", "output", "completion",
-                     "reply", "a", "moss"), "assistant"),
+                     "reply", "a", "moss", "सहायक", "बॉट", "সহকারী", "உதவியாளர்", "సహాయకుడు"), "assistant"),
     **dict.fromkeys(("system", "developer", "context"), "system"),
     **dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response", "function_response", "tool_result",
                      "function-response", "tool-response", "function_result", "environment",
@@ -30,6 +31,19 @@ def role_of(speaker: Any) -> str | None:
 
 def role_key(message: Mapping[str, Any]) -> str:
     return next((key for key in ROLE_KEYS if key in message), "")
+
+
+_IS_USER = ("is_human", "is_user", "isuser", "from_user")
+
+
+def with_role(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of which no key names who speaks in small letters, with such keys, and with a role where it says
+    whether a person speaks, as PIPPA's do."""
+    found = {key.casefold(): value for key, value in message.items()}
+    mark = next((key for key in _IS_USER if isinstance(found.get(key), bool)), "")
+    if mark and not role_key(found):
+        found["role"] = "user" if found.pop(mark) else "assistant"
+    return found
 
 
 def content_key(message: Mapping[str, Any]) -> str:

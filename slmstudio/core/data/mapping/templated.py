@@ -5,50 +5,111 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_HEADERS = re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*(.*?)\s*(?:<\|eot_id\|>|<\|end_of_text\|>|$)",
-                      re.DOTALL)
-_TURNS = re.compile(r"<start_of_turn>(user|model)\n(.*?)\s*<end_of_turn>", re.DOTALL)
-_BARS = re.compile(r"<\|(system|user|assistant)\|>\s*(.*?)\s*(?:<\|end\|>|</s>|<\|endoftext\|>|"
-                   r"(?=<\|(?:user|assistant)\|>)|$)", re.DOTALL)
-_CHATML = re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
+from slmstudio.core.data import column_names as names
+
+_HEADERS = re.compile(r"<\|(?:start_header_id|header_start|start_of_role)\|>(\w+)"
+                      r"<\|(?:end_header_id|header_end|end_of_role)\|>\s*(.*?)\s*"
+                      r"(?:<\|(?:eot_id|eom_id|eot|end_of_text)\|>\s*|$)", re.DOTALL)
+_TURNS = re.compile(r"<start_of_turn>(user|model)\n(.*?)\s*(?:<end_of_turn>|$)", re.DOTALL)
+_BARS = re.compile(r"<\|(system|user|assistant|model)\|>\s*(.*?)\s*(?:<\|end\|>|</s>|<\|endoftext\|>|"
+                   r"(?=<\|(?:user|assistant|model)\|>)|$)", re.DOTALL)
+_CHATML = re.compile(r"<\|im_start\|>(system|user|assistant|tool)(?:\n|<\|im_sep\|>|$)(.*?)(?:<\|im_end\|>|$)\s*",
+                     re.DOTALL)
 _INST = re.compile(r"\s*(?:<s>)?\s*\[INST\]\s*(.*?)\s*\[/INST\]\s*", re.DOTALL)
 _SYS = re.compile(r"<<SYS>>\s*(.*?)\s*<</SYS>>\s*", re.DOTALL)
-_ALPACA = re.compile(r"(?:Below is an instruction.*?)?### Instruction:\s*(.*?)\s*(?:### Input:\s*(.*?)\s*)?"
-                     r"### Response:\s*(.*?)\s*", re.DOTALL)
+_HEADINGS = re.compile(r"(?<!#)### *([^\n:#]{2,30}):\s*")
+_DEEPSEEK = re.compile("<｜(User|Assistant)｜>")
+_VICUNA = re.compile(r"(?:^|\s|(?<=</s>))(USER|ASSISTANT): *")
 _BAIZE = re.compile(r"\[\|(Human|AI)\|\]")
 _MOSS = re.compile(r"(?:<eo[a-z]>\s*)?\[(Human|MOSS)\]:")
-_ENDS = re.compile(r"\s*(?:</s>|<\|endoftext\|>|<\|end_of_text\|>|<eo[a-z]>)\s*$")
-_BEGINS = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>)\s*")
-_NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "MOSS": "assistant", "ipython": "tool"}
+_ENDS = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eoh>", "<eoa>", "<eom>", "<eot>", "<｜end▁of▁sentence｜>",
+         "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "### End")
+_BEGINS = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>|<｜begin▁of▁sentence｜>)\s*")
+_NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "MOSS": "assistant", "ipython": "tool",
+          "User": "user", "Assistant": "assistant", "USER": "user", "ASSISTANT": "assistant"}
 
 
 def messages(text: str) -> list[dict[str, Any]]:
-    """The messages of a text in the form of Llama 2 and 3, Mistral, Gemma, Phi 3, Zephyr, ChatML, Alpaca, Baize or
-    MOSS; empty for any other text, and for one of which a part is outside of all messages.
+    """The messages of a text in the form of Llama 2 to 4, Mistral, Gemma, Phi 3 and 4, Granite, Zephyr, ChatML,
+    DeepSeek, Vicuna, Alpaca, Baize or MOSS; empty for any other text, and for one of which a part is outside of all
+    messages.
 
     >>> messages("<s>[INST] Hi [/INST] Hello </s>")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
     """
+    head = text[:400]
+    if "<" not in head and "[" not in head and "### " not in head and "USER:" not in head:
+        return []
     begin = _BEGINS.match(text)
     plain = text[begin.end():] if begin else text
     head = plain[:400].lstrip()
     if head.startswith("[INST]"):
         return _instructed(plain)
-    for mark, pattern in (("<|start_header_id|>", _HEADERS), ("<start_of_turn>", _TURNS), ("<|im_start|>", _CHATML),
-                          ("<|user|>", _BARS), ("<|system|>", _BARS)):
+    for mark, pattern in _BY_MARK:
         if head.startswith(mark):
-            rest = pattern.sub("", _ENDS.sub("", plain)).strip()
-            return [] if rest else [_message(role, content) for role, content in pattern.findall(_ENDS.sub("", plain))
-                                    if content]
-    if "### Instruction:" in head and (found := _ALPACA.fullmatch(_ENDS.sub("", plain))):
-        asked = f"{found[1]}\n\n{found[2]}" if found[2] else found[1]
-        return [_message("user", asked), _message("assistant", found[3])]
-    if (marks := _BAIZE if "[|Human|]" in head else _MOSS if "[Human]:" in head and "<eoh>" in plain else None):
-        before, *parts = marks.split(_ENDS.sub("", plain))
-        found_ = [_message(role, content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)
-                  if content.strip()]
-        return [*([_message("system", before.strip())] if before.strip() else []), *found_]
-    return []
+            plain = without_end(plain)
+            found = [_message(role, content) for role, content in pattern.findall(plain) if content]
+            # What is left over, or has a mark in it, is outside of all messages.
+            return [] if pattern.sub("", plain).strip() or any(mark in each["content"] for each in found) else found
+    if (first := _HEADINGS.search(head)) and names.column(first[1]) in names.ASKED:
+        return _headed(without_end(plain))
+    marks = (_BAIZE if "[|Human|]" in head else _MOSS if "[Human]:" in head and "<eoh>" in plain else
+             _DEEPSEEK if "<｜User｜>" in plain else
+             _VICUNA if head.startswith(("A chat between", "USER:")) and "\nASSISTANT:" not in plain else None)
+    return _in_turns(marks, plain) if marks else []
+
+
+_BY_MARK = (("<|start_header_id|>", _HEADERS), ("<|header_start|>", _HEADERS), ("<|start_of_role|>", _HEADERS),
+            ("<start_of_turn>", _TURNS), ("<|im_start|>", _CHATML), ("<|user|>", _BARS), ("<|system|>", _BARS))
+
+
+def without_end(text: str) -> str:
+    """A text without the mark that a template puts behind it, and without the blanks around that."""
+    shown = text.rstrip()
+    mark = next((mark for mark in _ENDS if shown.endswith(mark)), "")
+    return shown[:-len(mark)].rstrip() if mark else text
+
+
+def _in_turns(marks: re.Pattern[str], text: str) -> list[dict[str, Any]]:
+    """The messages of a text in which each begins with a mark, and what is before them as the system message."""
+    before, *parts = marks.split(without_end(text))
+    found = [_message(role, without_end(content).strip()) for role, content in zip(parts[::2], parts[1::2],
+                                                                                      strict=True)]
+    found = [each for each in found if each["content"]]
+    return [_message("system", before.strip()), *found] if before.strip() and found else found
+
+
+def _headed(text: str) -> list[dict[str, Any]]:
+    """Questions and answers below headings, as Alpaca's "### Instruction:", "### Input:" and "### Response:", in any
+    language; else nothing. Sentences before them are the system message, except Alpaca's, which say nothing."""
+    cuts: list[tuple[str, int, int]] = []
+    asks = says = ""
+    for mark in _HEADINGS.finditer(text):
+        title, last = names.column(mark[1]), cuts[-1][0] if cuts else ""
+        if not cuts:
+            if title in ("human", "user"):
+                return []  # people who speak may do so in the middle of a line, too
+            asks, kind = title, "user"
+        elif last != "assistant" and title in names.ANSWERED and says in ("", title):
+            says, kind = title, "assistant"
+        elif last == "user" and title in names.BELOW:
+            kind = "below"
+        elif last == "assistant" and title == asks:
+            kind = "user"
+        else:
+            continue  # a heading within what is said
+        cuts.append((kind, mark.start(), mark.end()))
+    if not says:
+        return []
+    found: list[dict[str, Any]] = []
+    for (kind, _, begin), (_, end, _) in zip(cuts, [*cuts[1:], ("", len(text), 0)], strict=True):
+        said = text[begin:end].strip()
+        if kind == "below":
+            found[-1]["content"] += f"\n\n{said}" if said else ""
+        else:
+            found.append({"role": kind, "content": said})
+    head, found = text[:cuts[0][1]].strip(), [each for each in found if each["content"]]  # a prompt has no answer
+    return found if not head or head.startswith("Below is an instruction") else [_message("system", head), *found]
 
 
 def _instructed(text: str) -> list[dict[str, Any]]:
@@ -60,8 +121,8 @@ def _instructed(text: str) -> list[dict[str, Any]]:
         if system := _SYS.match(asked):
             found.append(_message("system", system[1]))
             asked = asked[system.end():]
-        found += [_message("user", asked), _message("assistant", _ENDS.sub("", answer).strip())]
-    return found
+        found += [_message("user", asked), _message("assistant", without_end(answer).strip())]
+    return found if found[-1]["content"] else found[:-1]  # a prompt has no answer
 
 
 def _message(role: str, content: str) -> dict[str, Any]:

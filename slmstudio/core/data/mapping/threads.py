@@ -1,42 +1,27 @@
 """Files with one message a row, joined into conversations: OASST's trees, tables with an id for each conversation, and
-chats as Telegram, Slack, Discord and WhatsApp export them."""
+chats as programs export them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from slmstudio.core.data.mapping import chats
 from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import tr
 
 LOOKED_AT = 40
 LINKS = ("message_tree_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id",
          "dialogue_id", "ticket_id")
-"""Columns by which rows with one message each belong together."""
+"""Columns by which rows with one message each belong together, in whatever way their words are joined."""
 _ROLES, _TEXTS = ("role", "sender", "speaker", "from"), ("text", "content", "message", "utterance", "value")
 _SPEAKERS = (*_ROLES, "speaker_idx", "speaker_id", "sender_id", "author_id", "author")
 """Columns with who speaks, where names or numbers tell two people apart."""
 _PLACES = ("turn", "turn_id", "turn_index", "turn_idx", "message_index", "message_idx", "utterance_idx", "seq",
-           "position")
-_LINE = re.compile(
-    r"[\u200e\u200f\ufeff]?\[?(?P<day>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}),?\s+\d{1,2}[:.]\d{2}(?:[:.]\d{2})?"
-    r"(?:\s*[AaPp]\.?\s?[Mm]\.?)?\]?(?:\s+[-\u2013])?\s(?P<said>.*)", re.DOTALL)
-"""How WhatsApp begins a message, on Android and on iPhones: "12/03/24, 9:41 am - Asha: Hello"."""
-_LEFT_OUT = re.compile(
-    r"[\u200e\u200f]*(?:<.*(?:omitted|attached).*>|.*\bomitted|.*\(file attached\)|this message was deleted\.?|"
-    r"you deleted this message\.?|missed (?:voice|video) call.*|null)", re.IGNORECASE)
-
-
-class Said(NamedTuple):
-    """One message of a chat: who said it, on which day, and where it begins in the file."""
-
-    who: str
-    text: str
-    day: str
-    line: int
+           "position", "timestamp", "created_at", "date", "ts")
 
 
 def are_messages(values: list[Any]) -> bool:
@@ -61,17 +46,21 @@ def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterat
     values = [each for each in found if isinstance(each, dict)]
     if not values or len(values) < len(found):
         return None
-    if all(map(_is_chat, values)):
-        return lambda rows: _chats(rows, notes)
-    if len(values) > 1 and all(map(_is_post, values)):
-        return lambda rows: _people(_posts(rows), notes, tr("This chat"))
-    text = next((name for name in _TEXTS if all(isinstance(each.get(name), str) for each in values)), "")
+    if all(map(chats.is_chat, values)):
+        return lambda rows: chats.of_chats(rows, notes)
+    if len(values) > 1 and all(map(chats.is_post, values)):
+        return lambda rows: chats.people(chats.posts(rows), notes, tr("This chat"))
+    if len(values) > 1 and all("mes" in each and "is_user" in each for each in values[1:]):
+        return _of_tavern
+    text = next((name for name in _TEXTS if all(isinstance(_text(each.get(name)), str) for each in values)), "")
     role = next((name for name in _ROLES if name != text and all(role_of(each.get(name)) for each in values)), "")
     if role and text and all("message_id" in each and "parent_id" in each for each in values):
         notes.append(tr("Each row is one message. The best-ranked path through each tree of replies is read as one "
                         "conversation."))
         return lambda rows: _trees(rows, role, text)
-    link = next((name for name in LINKS if all(each.get(name) is not None for each in values)), "")
+    known = {name.replace("_", "").casefold(): name for name in values[0]}
+    link = next((name for word in LINKS if (name := known.get(word.replace("_", ""), ""))
+                 and all(each.get(name) is not None for each in values)), "")
     is_ordered = link and any(name in values[0] for name in _PLACES)
     are_whole = is_ordered and all(
         "personality" in each and isinstance(each.get("history"), list) for each in values)
@@ -128,7 +117,7 @@ def _trees(rows: Iterator[Raw], role: str, text: str) -> Iterator[Raw]:
     for root in sorted(roots, key=lambda raw: raw.line):
         way, here = [root], root
         while found := replies.pop(str(here.value.get("message_id")), []):
-            here = min(found, key=lambda raw: _number(raw.value.get("rank")))
+            here = min(found, key=lambda raw: chats.number(raw.value.get("rank")))
             way.append(here)
         yield _conversation(way, role, text, ("message_id", "parent_id", "message_tree_id"))
 
@@ -141,6 +130,8 @@ def _linked(rows: Iterator[Raw], who: str, text: str, link: str, is_role: bool) 
     """
     threads: dict[str, list[Raw]] = {}
     for raw in rows:
+        if isinstance(raw.value, dict) and isinstance(raw.value.get(text), list):
+            raw = raw._replace(value={**raw.value, text: _text(raw.value[text])})
         if _is_message(raw.value, who, text):
             threads.setdefault(str(raw.value.get(link)), []).append(raw)
         else:
@@ -148,15 +139,37 @@ def _linked(rows: Iterator[Raw], who: str, text: str, link: str, is_role: bool) 
     for found in threads.values():
         place = next((name for name in _PLACES if name in found[0].value), "")
         if place:
-            found.sort(key=lambda raw: _number(raw.value.get(place)))
+            found.sort(key=lambda raw: _place(raw.value.get(place)))
         if not is_role:
             people = list(dict.fromkeys(raw.value[who] for raw in found))
             if len(people) != 2:
-                yield _not_two(tr("This chat"), len(people), found[0].line)
+                yield chats.not_two(tr("This chat"), len(people), found[0].line)
                 continue
             found = [raw._replace(value={**raw.value, who: ("user", "assistant")[people.index(raw.value[who])]})
                      for raw in found]
         yield _conversation(found, who, text, (link, place))
+
+
+def _text(value: Any) -> Any:
+    """What a message says, also where it is in parts; those that aren't text stay as they are."""
+    try:
+        return text_of(value) if isinstance(value, list) else value
+    except NotText:
+        return value
+
+
+def _place(value: Any) -> tuple[float, str]:
+    """Where a message comes, by its number or by a date that begins with the year."""
+    return chats.number(value), value if isinstance(value, str) and re.match(r"\d{4}-", value) else ""
+
+
+def _of_tavern(rows: Iterator[Raw]) -> Iterator[Raw]:
+    """A chat as SillyTavern keeps it, below a row that names the two."""
+    said = [raw._replace(value={"role": "user" if raw.value["is_user"] else "assistant", "content": raw.value["mes"]})
+            for raw in rows if isinstance(raw.value, dict) and isinstance(raw.value.get("mes"), str)
+            and "is_user" in raw.value and not raw.value.get("is_system")]
+    if said:
+        yield _conversation(said, "role", "content", ())
 
 
 def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
@@ -173,145 +186,3 @@ def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
 
 def _is_message(value: Any, who: str, text: str) -> bool:
     return isinstance(value, dict) and value.get(who) is not None and isinstance(value.get(text), str)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("inf")
-
-
-# -- chats of people -------------------------------------------------------------------------------------------------
-
-
-def _is_chat(value: Mapping[str, Any]) -> bool:
-    """Whether a row is a chat as Telegram, Discord, or Facebook and Instagram export it."""
-    said = value.get("messages")
-    if not isinstance(said, list) or not said or not all(isinstance(each, dict) for each in said):
-        return False
-    telegram = all(each.get("type") in ("message", "service") and "date" in each for each in said)
-    return telegram or ("channel" in value and all("author" in each and "timestamp" in each for each in said)) or all(
-        "sender_name" in each and "timestamp_ms" in each for each in said)
-
-
-def _chats(rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
-    for raw in rows:
-        if not isinstance(raw.value, dict) or not _is_chat(raw.value):
-            yield raw
-            continue
-        said = []
-        # Facebook's begin with the last one.
-        for each in sorted(raw.value["messages"], key=lambda each: _number(each.get("timestamp_ms", 0))):
-            author = each.get("author")
-            who = author.get("name") if isinstance(author, dict) else each.get("from", each.get("sender_name"))
-            text = _flat(each.get("text", each.get("content")))
-            if "timestamp_ms" in each:
-                who, text = _mended(who), _mended(text)
-            if isinstance(who, str) and text.strip() and each.get("type") != "service":
-                day = str(each.get("date", each.get("timestamp")))[:10] if "timestamp_ms" not in each else str(
-                    int(_number(each["timestamp_ms"]) // 86_400_000))
-                said.append(Said(who, text, day, raw.line))
-        name = raw.value.get("name", _mended(raw.value.get("title")))
-        yield from _people(said, notes, f"“{name}”" if isinstance(name, str) else tr("This chat"))
-
-
-def _mended(text: Any) -> Any:
-    """A text whose bytes in UTF-8 were written as letters, as Facebook's export does; any other as it is."""
-    try:
-        return text.encode("latin-1").decode("utf-8") if isinstance(text, str) else text
-    except UnicodeError:
-        return text
-
-
-def _flat(value: Any) -> str:
-    """Telegram's text: a string, or a list of strings and of links, mentions and the like."""
-    parts = value if isinstance(value, list) else [value]
-    return "".join(part if isinstance(part, str) else str(part.get("text", "")) if isinstance(part, dict) else ""
-                   for part in parts)
-
-
-def _is_post(value: Mapping[str, Any]) -> bool:
-    """Whether a row is a message as Slack exports it."""
-    return value.get("type") == "message" and isinstance(value.get("ts"), str) and "text" in value
-
-
-def _posts(rows: Iterator[Raw]) -> Iterator[Said]:
-    for raw in rows:
-        value = raw.value
-        if isinstance(value, dict) and isinstance(value.get("user"), str) and isinstance(value.get("text"), str) and (
-                value["text"].strip() and "subtype" not in value):
-            day = int(_number(value["ts"]) // 86400) if _number(value.get("ts")) < 1e12 else 0
-            yield Said(value["user"], value["text"], str(day), raw.line)
-
-
-def is_whatsapp(first: str) -> bool:
-    """Whether a text begins as WhatsApp's exports do."""
-    lines = [line for line in first.split("\n")[:60] if line.strip()]
-    return len(lines) > 2 and _LINE.match(lines[0]) is not None and (
-        2 * sum(_LINE.match(line) is not None for line in lines) > len(lines))
-
-
-def whatsapp_speakers(first: str) -> set[str]:
-    """Who speaks at the beginning of a WhatsApp chat."""
-    return {each.who for each in _whatsapp([first.encode()])}
-
-
-def of_whatsapp(chunks: Iterable[bytes], notes: list[str]) -> Iterator[Raw]:
-    """The conversations of a chat that WhatsApp has exported, in UTF-8."""
-    return _people(_whatsapp(chunks), notes, tr("This WhatsApp chat"))
-
-
-def _whatsapp(chunks: Iterable[bytes]) -> Iterator[Said]:
-    begun: Said | None = None
-    for number, line in enumerate(b"".join(chunks).decode("utf-8", "replace").splitlines(), 1):
-        found = _LINE.match(line)
-        if found is None:
-            begun = begun._replace(text=f"{begun.text}\n{line}") if begun is not None else None
-            continue
-        if begun is not None and not _LEFT_OUT.fullmatch(begun.text.strip()):
-            yield begun
-        who, colon, text = found["said"].partition(": ")
-        begun = Said(who.strip("\u200e\u200f ~"), text, found["day"], number) if colon else None
-    if begun is not None and not _LEFT_OUT.fullmatch(begun.text.strip()):
-        yield begun
-
-
-def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
-    """The conversations of two people, one a day: who begins most days asks, the other answers."""
-    days: dict[str, list[Said]] = {}
-    for each in said:
-        days.setdefault(each.day, []).append(each)
-    first = [found[0] for found in days.values()]
-    people = list(dict.fromkeys(each.who for found in days.values() for each in found))
-    if len(people) != 2:
-        line = first[0].line if first else 1
-        yield _not_two(name, len(people), line)
-        return
-    begun = {who: sum(each.who == who for each in first) for who in people}
-    asks = max(people, key=lambda who: begun[who])
-    answers = next(who for who in people if who != asks)
-    notes.append(tr("{chat} is read as one conversation per day. “{asking}” asks, and “{answering}” answers; the model "
-                    "learns these answers.", chat=name, asking=asks, answering=answers))
-    for found in days.values():
-        turns: list[dict[str, str]] = []
-        for each in found:
-            role = "user" if each.who == asks else "assistant"
-            if turns and turns[-1]["role"] == role:
-                turns[-1]["content"] += f"\n{each.text}"
-            else:
-                turns.append({"role": role, "content": each.text})
-        if turns[0]["role"] == "assistant":
-            del turns[0]
-        if turns and turns[-1]["role"] == "user":
-            del turns[-1]
-        if turns:
-            yield Raw({"messages": turns}, found[0].line)
-
-
-def _not_two(name: str, people: int, line: int) -> Raw:
-    """In place of a chat that isn't one of two people."""
-    return Raw(None, line, Problem(ntr(
-        "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
-        "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
-        "Export a chat of two people.", people, chat=name), line))

@@ -16,14 +16,18 @@ _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</
 _QUOTED = re.compile(r"""("arguments":\s*)'(.*)'\s*\}""", re.DOTALL)
 """Arguments between single quotes, as glaive-function-calling-v2 has them."""
 _OFFERED = re.compile(r"(?:,? with| (?:who|that) has)? access to the following functions[^\n]*\n", re.IGNORECASE)
+_LONGEST = 1 << 20
+"""Characters of a text in Python's quotes, whose parser takes hundreds of bytes for each."""
 _RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
 
 
 def schemas(value: Any, column: str, findings: Findings) -> list[dict[str, Any]]:
     """Tools as {"type": "function", "function": {"name": …, "parameters": …}}, from a list or its JSON text."""
     value = _parsed(value)
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        value = _values(value) or value
     if isinstance(value, dict):
-        value = [value]
+        value = value["tools"] if isinstance(value.get("tools"), list) else [value]
     if value in (None, "", []):
         return []
     if not isinstance(value, list):
@@ -31,15 +35,20 @@ def schemas(value: Any, column: str, findings: Findings) -> list[dict[str, Any]]
                                     kind=kind_of(value))))
         return []
     found = []
+    value = [one for each in map(_parsed, value) for one in (  # Gemini's tools hold several functions
+        each["functionDeclarations"] if isinstance(each, dict) and isinstance(each.get("functionDeclarations"), list)
+        else [each])]
     for number, each in enumerate(value, 1):
-        each = _parsed(each)
-        function = each.get("function") if isinstance(each, dict) and isinstance(each.get("function"), dict) else each
+        function = next((each[key] for key in ("function", "toolSpec") if isinstance(each.get(key), dict)), each) if (
+            isinstance(each, dict)) else each
         if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
             findings.append((column, tr('tool {number} of "{column}" has no name.', number=number, column=column)))
             continue
         function = dict(function)
-        if "parameters" not in function and isinstance(function.get("input_schema"), dict):
-            function["parameters"] = function.pop("input_schema")
+        schema = next((key for key in ("input_schema", "inputSchema") if isinstance(function.get(key), dict)), "")
+        if "parameters" not in function and schema:
+            wanted = function.pop(schema)
+            function["parameters"] = wanted["json"] if isinstance(wanted.get("json"), dict) else wanted
         function = {key: each for key, each in function.items() if key != "type" or each != "function"}
         found.append({"type": "function", "function": function})
     return found
@@ -110,8 +119,9 @@ def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[lis
             if None in calls:
                 return messages, offered
             made.append({**message, "content": _CALL.sub("", text).strip(), "tool_calls": calls})
-        elif message.get("role") == "tool" and _RESPONSE.search(text):
-            made += [{**message, "content": each} for each in _RESPONSE.findall(text)]
+        elif (message.get("role") == "tool" and _RESPONSE.search(text)) or (  # Qwen's template says them as the user
+                message.get("role") == "user" and "<tool_response>" in text and not _RESPONSE.sub("", text)):
+            made += [{**message, "role": "tool", "content": each} for each in _RESPONSE.findall(text)]
         else:
             made.append(message)
     return made, tools
@@ -141,7 +151,7 @@ def _values(text: str) -> list[Any]:
         try:
             value, at = reader.raw_decode(text, at)
         except (ValueError, RecursionError):
-            whole = _as_python(text)
+            whole = as_python(text)
             return [] if found or not isinstance(whole, (list, dict)) else [whole]
         found.append(value)
     return found
@@ -160,15 +170,16 @@ def _parsed(value: Any) -> Any:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            return _as_python(value)
+            return as_python(value)
     return value
 
 
-def _as_python(text: str) -> Any:
-    """The value of a text in Python's quotes, as some rows of Hermes' function calls are; else the text."""
-    if text.lstrip()[:1] not in ("{", "[") or "'" not in text:
+def as_python(text: str) -> Any:
+    """The value of a text in Python's quotes, as some rows of Hermes' function calls are, and lists of objects where a
+    table was written by pandas, with commas between them or, as NumPy's, without; else the text."""
+    if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > _LONGEST:
         return text
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(re.sub(r"\} *\r?\n *\{", "}, {", text.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text

@@ -10,8 +10,16 @@ from typing import Any
 from slmstudio.core.data.conversations import Findings, transcript
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
-from slmstudio.core.data.mapping.nested import are_pairs, best_path, by_turns, is_tree, of_columns, of_turns
-from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_key, content_of, role_key, role_of
+from slmstudio.core.data.mapping.nested import (
+    are_pairs,
+    best_path,
+    by_speakers,
+    by_turns,
+    is_tree,
+    of_columns,
+    of_turns,
+)
+from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_key, content_of, role_key, role_of, with_role
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 
@@ -19,10 +27,13 @@ KEPT = frozenset({"role", "content", "tool_calls", "name", "tool_call_id"})
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _OTHER_PARTS = _THOUGHTS | {"tool_use", "tool_result"}
+_KINDS = {"toolUse": "tool_use", "functionCall": "tool_use", "function_call": "tool_use", "toolResult": "tool_result",
+          "functionResponse": "tool_result", "function_response": "tool_result", "reasoningContent": "thinking"}
+"""The kinds of Bedrock's and Gemini's parts, which are keys, by their names in Anthropic's."""
 
 
-_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *|<)?(USER|HUMAN|ASSISTANT|BOT|SYSTEM|FUNCTION RESPONSE)>? *: *",
-                      re.IGNORECASE)
+_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *|<)?(USER|HUMAN|ASSISTANT|BOT|SYSTEM|FUNCTION RESPONSE|CUSTOMER|CLIENT|AGENT|"
+                      r"SUPPORT|CALLER|OPERATOR|PATIENT|DOCTOR|CHATBOT|AI)>? *: *", re.IGNORECASE)
 """How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
 _HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")
@@ -51,8 +62,9 @@ def is_conversation(value: Any) -> bool:
     if not isinstance(value, list) or not value:
         return False
     first = value[0]
-    return isinstance(first, dict) and ((role_key(first) != "" and content_of(first) is not None)
-                                        or _has_calls(first) or _as_pair(first) is not None)
+    if not isinstance(first, dict):
+        return bool(by_speakers(value))
+    return (role_key(first) != "" and content_of(first) is not None) or _has_calls(first) or _as_pair(first) is not None
 
 
 def is_templated(value: Any) -> bool:
@@ -67,7 +79,7 @@ def is_message(value: Mapping[str, Any]) -> bool:
 
 def is_asked(value: Any) -> bool:
     """Whether a prompt is a conversation: as above, or a text that ends where the answer begins."""
-    return is_conversation(value) or (isinstance(value, str) and bool(_asked(value)))
+    return is_conversation(value) or (isinstance(value, str) and bool(templated.messages(value) or _asked(value)))
 
 
 def messages_of(value: Any, column: str, findings: Findings,
@@ -92,6 +104,7 @@ def messages_of(value: Any, column: str, findings: Findings,
         value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
+    value = by_speakers(value) or value
     found: list[Any] = []
     offered: list[dict[str, Any]] = []
     for each in by_turns(value) or _flat(value):
@@ -145,9 +158,12 @@ def _parsed(value: Any) -> Any:
     """The list that a text holds as JSON, as cells of tables do; else the value itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
-            return json.loads(value)
+            value = json.loads(value)
         except (ValueError, RecursionError):
-            return value
+            value = tool_forms.as_python(value)
+    if isinstance(value, list) and value and isinstance(value[0], dict) and not role_key(value[0]) and (
+            role_key(with_role(value[0]))):
+        return [with_role(each) if isinstance(each, dict) else each for each in value]
     return value
 
 
@@ -158,6 +174,11 @@ def _spoken(text: str) -> list[dict[str, Any]]:
     before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
     if before.strip() or len(set(map(str.casefold, parts[::2]))) < 2 or _asked(text):
         return []
+    return _messages(parts)
+
+
+def _messages(parts: Sequence[str]) -> list[dict[str, Any]]:
+    """Messages of speakers and what they say, in turn."""
     names = {"function response": "tool"}
     return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}
             for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
@@ -165,9 +186,13 @@ def _spoken(text: str) -> list[dict[str, Any]]:
 
 def _asked(text: str) -> list[dict[str, Any]]:
     """The messages of a prompt that ends where the answer begins: "\\n\\nHuman: Hi\\n\\nAssistant:"; else empty."""
-    if not text.startswith("\n\nHuman:") or not text.rstrip().endswith("\n\nAssistant:"):
+    begun = text.rstrip()
+    if not begun[-12:].casefold().endswith("\nassistant:"):
         return []
-    return transcript(text)[:-1]
+    if text.startswith("\n\nHuman:") and begun.endswith("\n\nAssistant:"):
+        return transcript(text)[:-1]
+    before, *parts = _SPEAKER.split(begun)  # as in BELLE's, with a line for each turn
+    return [] if before.strip() else _messages(parts)[:-1]
 
 
 def without_greeting(messages: Any) -> Any:
@@ -185,23 +210,44 @@ def without_greeting(messages: Any) -> Any:
 
 
 def _of_parts(message: Any, column: str, unused: set[str]) -> list[Any]:
-    """A message that has uses of tools or their results among its parts, as those of Anthropic's interface, as messages
-    that have them beside their texts."""
-    parts = message.get("content") if isinstance(message, dict) else None
+    """A message that has uses of tools or their results among its parts, as those of Anthropic's, Bedrock's and
+    Gemini's interfaces, as messages that have them beside their texts."""
+    parts = message.get("content", message.get("parts")) if isinstance(message, dict) else None
     if not isinstance(parts, list):
         return [message]
-    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    by_kind = list(map(_kind_of, parts))
+    kinds = [kind for kind, _ in by_kind]
     if not _OTHER_PARTS.intersection(kinds):
         return [message]
-    by_kind = list(zip(kinds, parts, strict=True))
-    results = [{"role": "tool", "content": part.get("content", ""), "tool_call_id": part.get("tool_use_id")}
+    results = [{"role": "tool", "content": _result(part),
+                "tool_call_id": part.get("tool_use_id", part.get("toolUseId"))}
                for kind, part in by_kind if kind == "tool_result"]
     uses = [part for kind, part in by_kind if kind == "tool_use"]
     rest = [part for kind, part in by_kind if kind not in _OTHER_PARTS]
     if _THOUGHTS.intersection(kinds):
         unused.add(f"{column}.thinking")
-    said = {**message, "content": rest, **({"tool_calls": uses} if uses else {})}
+    said = {name: each for name, each in message.items() if name != "parts"} | {"content": rest} | (
+        {"tool_calls": uses} if uses else {})
     return [*results, said] if rest or uses or not results else results
+
+
+def _kind_of(part: Any) -> tuple[Any, Any]:
+    """The kind of a part, and what is in it."""
+    if not isinstance(part, dict):
+        return None, part
+    key = next((key for key in part if key in _KINDS), None)
+    if key is not None and isinstance(part[key], dict):
+        return _KINDS[key], part[key]
+    return "thinking" if part.get("thought") is True else part.get("type"), part
+
+
+def _result(part: Mapping[str, Any]) -> Any:
+    """What a tool has returned; objects as JSON."""
+    found = part.get("content", part.get("response", ""))
+    if isinstance(found, dict) and "text" not in found:
+        return json.dumps(found, ensure_ascii=False)
+    return [json.dumps(each["json"], ensure_ascii=False) if isinstance(each, dict) and "json" in each else each
+            for each in found] if isinstance(found, list) else found
 
 
 def _has_calls(message: Mapping[str, Any]) -> bool:
@@ -249,8 +295,13 @@ def text_of(content: Any) -> Any:
         if not isinstance(part, dict):
             return content
         kind = part.get("type")
-        if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
-            texts.append(part["text"])
+        text = part.get("text")
+        if isinstance(text, dict):  # as in the threads of OpenAI's assistants
+            text = text.get("value")
+        if kind is None and "text" not in part and part:
+            kind = next(iter(part))  # as Bedrock's and Gemini's
+        if kind in _TEXT_PARTS and isinstance(text, str):
+            texts.append(text)
         elif isinstance(kind, str) and kind not in _TEXT_PARTS:
             raise NotText(printable(kind))
         else:

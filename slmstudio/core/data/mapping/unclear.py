@@ -112,6 +112,11 @@ def are_words(values: Sequence[Any]) -> bool:
         value) for value in values)
 
 
+def are_heads(texts: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether texts are titles of those that stand beside them: much shorter, and none comes again."""
+    return len(set(texts)) == len(texts) and 3 * sum(map(len, texts)) < sum(map(len, below))
+
+
 def are_names(values: Sequence[Any]) -> bool:
     """Whether values may name something: they are the same few again and again, or single words."""
     return are_classes(values) or are_same(values) or are_words(values)

@@ -65,6 +65,14 @@ def below(question: Any, context: Any) -> Any:
     return f"{question}\n\n{context}"
 
 
+def below_last(turns: list[Any], context: Any) -> list[Any]:
+    """A conversation with what its last question is about below that."""
+    last = turns[-1] if turns else None
+    if not isinstance(last, dict) or last.get("role") != "user":
+        return turns
+    return [*turns[:-1], {**last, "content": below(last.get("content"), context)}]
+
+
 _TEXTS = ("text", "full_text", "content", "value", "answer", "spans", "human_readable")
 
 

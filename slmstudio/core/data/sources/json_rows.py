@@ -187,7 +187,7 @@ def _unwrapped(value: Any) -> list[Any] | None:
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW
              and all(isinstance(one, dict) and not ("role" in one or "from" in one) for one in each)}
     if lists and not isinstance(value.get("messages"), list):  # else a chat, with its people beside it
-        rows = max(lists.values(), key=len)
+        rows = lists[max(lists, key=lambda key: (not key.endswith(" Examples"), len(lists[key])))]  # of a task
         rows = [row["row"] if isinstance(row.get("row"), dict) and "row_idx" in row else row for row in rows]
         shared = {key.casefold(): each for key, each in value.items() if key.casefold() in _OF_ALL and (
             isinstance(each, str) or (isinstance(each, list) and all(isinstance(one, str) for one in each)))}
@@ -201,6 +201,10 @@ def _unwrapped(value: Any) -> list[Any] | None:
     if len(value) > 2 and all(isinstance(each, str) for each in value.values()) and (
             sum(_ASKED.search(key) is not None for key in value) * 2 > len(value)):
         return [{"question": asked, "answer": said} for asked, said in value.items()]
+    if len(value) > 2 and not OF_A_ROW & value.keys() and all(
+            isinstance(each, list) and each and isinstance(each[0], dict) for each in value.values()) and (
+            whole := _conversations(list(value.values()))):
+        return whole  # each under a key of its own
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
         return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
                 if isinstance(row, list)]
@@ -216,7 +220,8 @@ def _unwrapped(value: Any) -> list[Any] | None:
             is_known(key) for key, each in value.items() if not isinstance(each, dict)):
         return None
     inner = [found for each in deeper if (found := _unwrapped(each))]
-    return inner[0] if len(inner) == 1 else None
+    chats = [each for each in inner if isinstance(each[0].get("messages"), list)]  # beside Telegram's contacts
+    return inner[0] if len(inner) == 1 else chats[0] if len(chats) == 1 else None
 
 
 def _tables(value: dict[str, Any]) -> list[Any]:

@@ -204,6 +204,7 @@ def test_seed_tasks_have_a_row_for_each_instance(tmp_path):
         {"train": [{"question": Q, "answer": A}]},
         {"question": [Q], "answer": [A]},
         {"question": {"0": Q}, "answer": {"0": A}},
+        {"id": ["1", "2"], "question": [Q, Q], "answer": [A, A]},
         {"columns": ["question", "answer"], "index": [0], "data": [[Q, A]]},
         {"rows": [{"row_idx": 0, "row": {"question": Q, "answer": A}}]},
         {
@@ -224,7 +225,7 @@ def test_seed_tasks_have_a_row_for_each_instance(tmp_path):
         {"nlu": {"common_examples": [{"question": Q, "answer": A}], "regex_features": []}},
         {"train": [[Q, A], [Q, A]], "test": [[Q, A], [Q, A]]},
     ],
-    ids=["list", "train", "columns", "pandas", "split", "rows", "squad", "keys", "deeper", "pairs"],
+    ids=["list", "train", "columns", "pandas", "three columns", "split", "rows", "squad", "keys", "deeper", "pairs"],
 )
 def test_rows_within_one_object(tmp_path, wrapped):
     found = read(tmp_path, wrapped, name="whole.json")
@@ -241,6 +242,8 @@ def test_rows_within_one_object(tmp_path, wrapped):
         {"id": 3, "title": "t", "text": Q},
         {"body": Q, "author": "someone"},
         {"text": Q, "model": "gpt-4", "source": "web"},
+        {"text": Q, "reasoning": "It is short.", "score": 3},
+        {"name": "Pikachu", "generation": 1, "description": Q},
     ],
 )
 def test_plain_text(tmp_path, row):

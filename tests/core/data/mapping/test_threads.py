@@ -50,6 +50,30 @@ def test_a_table_of_messages_is_joined_by_its_conversations(tmp_path):
         'Each row is one message. Those with the same "conversation_id" are read as one conversation.',)
 
 
+@pytest.mark.parametrize(("link", "place"), [("dialogueID", "date"), ("thread_id", "created_at")])
+def test_people_in_a_table_with_dates_take_turns(tmp_path, link, place):
+    """As in the table of Ubuntu's dialogues."""
+    rows = [{link: f"{at // 2}.tsv", place: f"2008-04-23T14:{59 - at}:00Z", "from": f"p{at % 2}", "text": text}
+            for at, text in enumerate([A, Q] * 3)]
+    assert conversations(read(tmp_path, rows)) == [[ASK, GOOD]] * 3
+
+
+def test_messages_of_openais_assistants(tmp_path):
+    rows = [{"id": f"m{at}", "object": "thread.message", "created_at": 9 - at, "thread_id": "t", "role": each["role"],
+             "content": [{"type": "text", "text": {"value": each["content"], "annotations": []}}]}
+            for at, each in enumerate([GOOD, ASK])]
+    assert conversations(read(tmp_path, rows)) == [[ASK, GOOD]]
+
+
+def test_a_chat_of_sillytavern(tmp_path):
+    said = [("Mira", "Welcome!"), ("You", Q), ("Mira", A)]
+    rows = [{"user_name": "You", "character_name": "Mira"}, *(
+        {"name": who, "is_user": who == "You", "send_date": "x", "mes": text} for who, text in said)]
+    dataset = read(tmp_path, rows)
+    assert conversations(dataset) == [[ASK, GOOD]]
+    assert dataset.notes[-1] == "What the assistant says before the first question is left out (1 row)."
+
+
 ANDROID = """12/03/24, 9:41\u202fam - Messages and calls are end-to-end encrypted. Tap to learn more.
 12/03/24, 9:42\u202fam - Asha: What is the
 capital of Goa?
