@@ -79,6 +79,7 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("mixtral", {"num_local_experts": 4}),
     "qwen3-moe": ("qwen3_moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
                                 "head_dim": 64, "norm_topk_prob": True}),
+    "qwen3.5": ("qwen3_5_text", {"num_hidden_layers": 4, "head_dim": 64, "tie_word_embeddings": True}),
     "olmoe": ("olmoe", {"num_key_value_heads": 4, "num_experts": 4, "num_experts_per_tok": 2,
                         "intermediate_size": 256}),
     "granite-moe": ("granitemoe", {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 256}),

@@ -125,7 +125,7 @@ def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], 
         it works.
     """
     import torch
-    from conversion import LazyTorchTensor
+    from conversion import LazyTorchTensor, ModelBase
 
     plain: dict[str, str] = {}
     origins: dict[str, str] = {}
@@ -150,7 +150,8 @@ def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], 
                     plain[new_name] = base_name
             yield new_name, tensor
 
-    model_class.index_tensors = index_tensors
+    ModelBase.index_tensors = index_tensors  # some families' own, as Qwen 3.5's, do more around it
+    ModelBase.no_mtp = True  # layers that draft several tokens at once: nothing trains them here
     model_class.modify_tensors = modify_tensors
     return plain, origins
 
