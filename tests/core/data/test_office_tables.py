@@ -149,6 +149,13 @@ def test_a_title_above_a_table(tmp_path, above):
     assert read_dataset(write(tmp_path, ["Sl.", "Customer query", "Reply"], rows, above)).count == 6
 
 
+def test_a_name_above_texts_with_commas_is_no_title(tmp_path):
+    rows = "".join(f"Well, I think, {'so, ' * (at % 3)}it is {at}\n" for at in range(8))
+    (tmp_path / "rows.csv").write_text(f"text\n{rows}")
+    with pytest.raises(NoUsableRow, match="must be in quotation marks"):
+        read_dataset(tmp_path / "rows.csv")
+
+
 def test_the_first_row_above_numbers_holds_names(tmp_path):
     words = [["1", "Abandon", "परित्याग"], ["2", "Budget", "आयव्ययक"], ["3", "Circular", "परिपत्र"]]
     assert read_dataset(write(tmp_path, ["क्र.सं.", "अंग्रेज़ी शब्द", "पर्याय"], words)).count == 3
