@@ -292,7 +292,8 @@ def test_questions_with_answers_in_a_list_are_rows(tmp_path, rows):
     assert [message["content"].strip() for message in dataset.records[1].messages] == [Q, A]
 
 
-@pytest.mark.parametrize("pairs", [[[Q, A], [B, A]], [{"question": Q, "answer": A}, {"question": B, "answer": A}]])
+@pytest.mark.parametrize("pairs", [[[Q, A], [B, A]], [{"question": Q, "answer": A}, {"question": B, "answer": A}], [
+    {"id": "1", "question": Q, "answers": [{"text": A}]}, {"id": "2", "question": B, "answers": [{"text": A}]}]])
 def test_questions_that_are_not_asked_in_turn_are_rows(tmp_path, pairs):
     dataset = read(tmp_path, [{"topic": "Goa", "qas": pairs}] * 2)
     assert [list(each.messages) for each in dataset.records] == [[ASK, GOOD], [user(B), GOOD]] * 2
