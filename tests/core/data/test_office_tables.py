@@ -112,6 +112,7 @@ REGISTERS = {
     "Urdu": ["نمبر شمار", "تاریخ", "نام", "شکایت", "کارروائی", "حیثیت"],
     "RTI": ["RTI No.", "Date of Receipt", "Applicant", "Information Sought", "Reply", "Status of Reply"],
     "words that no one knows": ["Ref", "On", "By", "Vinanti", "Javaab diya", "Stage"],
+    "words that no one knows, and wards": ["Ref", "On", "By", "Vinanti", "Javaab diya", "Stage", "Ward"],
 }
 
 
@@ -121,7 +122,8 @@ def test_a_register_of_complaints(tmp_path, name):
     header = REGISTERS[name]
     rows = [[f"PG/{at}" if "RTI" in name or "ticket" in name else str(at + 1), f"2025-04-1{at}", NAMES[at % 5],
              f"{NAMES[at % 5]} has had no water in ward {at} for days.",
-             f"The pipe in ward {at} was mended, and it runs.", STATES[at % 2]] for at in range(8)]
+             f"The pipe in ward {at} was mended, and it runs.", STATES[at % 2], str(at % 3)][:len(header)]
+            for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
     assert any(f'"{header[3]}" is read as what is asked' in note for note in found.notes) == ("no one" in name)

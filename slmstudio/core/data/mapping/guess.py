@@ -263,7 +263,7 @@ class _Guess(Look):
     def _by_look(self) -> ColumnMap | None:
         every = self._texts()
         texts = self._told(every, 2)
-        is_unclear = unclear.hold_more(self.columns, texts, self.values)
+        is_unclear = unclear.hold_more(self.columns, texts, self.values, of_register=len(every) > 2)
         if len(texts) == 1 and (found := self._sorted(texts[0])) is not None:
             return found
         if len(texts) == 2 and all(text.rstrip().endswith(("?", "？", "؟")) for text in texts):

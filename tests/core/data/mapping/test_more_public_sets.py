@@ -284,6 +284,7 @@ def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):
 
 @pytest.mark.parametrize("rows", [
     {"faqs": [[Q, A], [Q, A]]}, {"name": "Goa", "faqs": [[Q, A], [Q, A]]},
+    {"range": "A1:B3", "values": [["Question", "Answer"], [Q, A], [Q, A]]},
     {"version": 2, "questions": [[Q, A], [Q, A]]}, {Q: A, f" {Q}": A, f"{Q} ": A},
     {"url": "x", "faqs": [{"question": Q, "answer": A}] * 2}])
 def test_questions_with_answers_in_a_list_are_rows(tmp_path, rows):
