@@ -229,7 +229,7 @@ def ask_and_answer(names: Sequence[str]) -> tuple[int, int] | None:
     """
     found = [words_in(name) | {column(name)} for name in names]
     asked, answered = (next((at for at, words in enumerate(found) if words & wanted), None)
-                       for wanted in (QUESTIONS, REPLIES_TO))
+                       for wanted in (QUESTIONS | {"questions", "faq"}, REPLIES_TO | {"answers"}))
     return None if asked is None or answered in (None, asked) else (asked, answered)
 
 

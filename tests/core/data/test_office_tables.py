@@ -112,6 +112,7 @@ REGISTERS = {
     "Urdu": ["نمبر شمار", "تاریخ", "نام", "شکایت", "کارروائی", "حیثیت"],
     "RTI": ["RTI No.", "Date of Receipt", "Applicant", "Information Sought", "Reply", "Status of Reply"],
     "words that no one knows": ["Ref", "On", "By", "Vinanti", "Javaab diya", "Stage"],
+    "words that no one knows, and wards": ["Ref", "On", "By", "Vinanti", "Javaab diya", "Stage", "Ward"],
 }
 
 
@@ -121,7 +122,8 @@ def test_a_register_of_complaints(tmp_path, name):
     header = REGISTERS[name]
     rows = [[f"PG/{at}" if "RTI" in name or "ticket" in name else str(at + 1), f"2025-04-1{at}", NAMES[at % 5],
              f"{NAMES[at % 5]} has had no water in ward {at} for days.",
-             f"The pipe in ward {at} was mended, and it runs.", STATES[at % 2]] for at in range(8)]
+             f"The pipe in ward {at} was mended, and it runs.", STATES[at % 2], str(at % 3)][:len(header)]
+            for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
     assert any(f'"{header[3]}" is read as what is asked' in note for note in found.notes) == ("no one" in name)
@@ -147,6 +149,13 @@ def test_sentences_are_not_guessed_beside(tmp_path, name):
 def test_a_title_above_a_table(tmp_path, above):
     rows = [[str(at), f"What is form {at}?", f"Form {at} is for water."] for at in range(6)]
     assert read_dataset(write(tmp_path, ["Sl.", "Customer query", "Reply"], rows, above)).count == 6
+
+
+def test_a_name_above_texts_with_commas_is_no_title(tmp_path):
+    rows = "".join(f"Well, I think, {'so, ' * (at % 3)}it is {at}\n" for at in range(8))
+    (tmp_path / "rows.csv").write_text(f"text\n{rows}")
+    with pytest.raises(NoUsableRow, match="must be in quotation marks"):
+        read_dataset(tmp_path / "rows.csv")
 
 
 def test_the_first_row_above_numbers_holds_names(tmp_path):

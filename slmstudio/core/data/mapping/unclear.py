@@ -77,9 +77,13 @@ def _twos(columns: Sequence[str]) -> dict[str, set[str]]:
     return {base: set(each.values()) for base, each in marked(columns).items() if len(each) == 2}
 
 
-def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values) -> bool:
+def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values, *, of_register: bool = False) -> bool:
     """Whether a column beside some texts of unknown names holds objects, or numbers of classes: it may be what is to be
-    learned."""
+    learned.
+
+    Args:
+        of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
+    """
     for column in columns:
         name, here = names.column(column), values(column)
         if column in texts or name in _SAID_OF_ROW or not here:
@@ -90,7 +94,8 @@ def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values) -> b
         if any(isinstance(each, dict) or (isinstance(each, list) and any(isinstance(part, dict) for part in each))
                for each in here):
             return True
-        if all(map(_is_number, here)) and are_classes(here) and (len(texts) > 1 or set(map(str, here)) == {"0", "1"}):
+        if all(map(_is_number, here)) and are_classes(here) and (
+                (len(texts) > 1 and not of_register) or set(map(str, here)) == {"0", "1"}):
             return True
     return False
 

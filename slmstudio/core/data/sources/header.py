@@ -159,7 +159,7 @@ def below_title(rows: Iterator[TableRow]) -> Iterator[TableRow]:
     named = next((at for at, row in enumerate(begin[:MOST_TITLES]) if names_both(row.cells)), 0)
     if named and max(filled[:named]) < filled[named]:
         return chain(begin[named:], rows)
-    if filled and max(filled) > 1 and filled.count(1) * 2 < len(begin):
-        while begin and begin[0].trouble is None and sum(1 for cell in begin[0].cells if cell.strip()) < 2:
-            begin.pop(0)
+    first = next((at for at, cells in enumerate(filled) if cells > 1), 0)
+    if filled.count(1) * 2 < len(begin) and len({len(row.cells) for row in begin[first:]}) == 1:
+        return chain(begin[first:], rows)
     return chain(begin, rows)

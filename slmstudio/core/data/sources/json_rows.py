@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, is_known
+from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_known
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, parse, printable
@@ -231,7 +231,9 @@ def _tables(value: dict[str, Any]) -> list[Any]:
               and not LANGUAGE.fullmatch(key)
               and isinstance(each, list) and len(each) > 1 and all(
                   isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row) for row in each)]
-    return [{"question": one, "answer": other} for one, other in max(tables, key=len)] if tables else []
+    rows = max(tables, key=len, default=[])
+    has_names = bool(rows) and ask_and_answer(rows[0]) is not None  # as Google's sheets
+    return [{"question": one, "answer": other} for one, other in rows[has_names:]]
 
 
 def _left_aside(value: dict[str, Any]) -> list[str]:

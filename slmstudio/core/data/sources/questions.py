@@ -92,15 +92,19 @@ class _Reader:
         self._answered: list[Line] = []
         self._into: list[Line] | None = None
         self._held: Line | None = None
+        self._is_numbered = False
         self.inside = self.outside = 0
 
     def read(self, line: Line) -> Iterator[Raw]:
         """The rows that end before this line, or are in it."""
         role, text = _role(line, self._way)
+        if role == "bold" and self._is_numbered and (number := _NUMBERED.match(line.text)):
+            role, text = "question", line.text[number.end():]  # as the others, though it doesn't ask
         if self._way == "choices" and not role and self._into is not self._asked and _NUMBERED.match(line.text):
             role, text = "question", _NUMBERED.sub("", line.text, count=1)
         if role in ("question", "style", "pair"):
             yield from self.rest()
+            self._is_numbered = role == "question" and line.heading == "bold" and bool(_NUMBERED.match(line.text))
             self._into = self._asked if role == "question" else None
         elif role == "answer" and self._asked:
             self._into = self._answered

@@ -284,6 +284,7 @@ def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):
 
 @pytest.mark.parametrize("rows", [
     {"faqs": [[Q, A], [Q, A]]}, {"name": "Goa", "faqs": [[Q, A], [Q, A]]},
+    {"range": "A1:B3", "values": [["Question", "Answer"], [Q, A], [Q, A]]},
     {"version": 2, "questions": [[Q, A], [Q, A]]}, {Q: A, f" {Q}": A, f"{Q} ": A},
     {"url": "x", "faqs": [{"question": Q, "answer": A}] * 2}])
 def test_questions_with_answers_in_a_list_are_rows(tmp_path, rows):
@@ -292,7 +293,8 @@ def test_questions_with_answers_in_a_list_are_rows(tmp_path, rows):
     assert [message["content"].strip() for message in dataset.records[1].messages] == [Q, A]
 
 
-@pytest.mark.parametrize("pairs", [[[Q, A], [B, A]], [{"question": Q, "answer": A}, {"question": B, "answer": A}]])
+@pytest.mark.parametrize("pairs", [[[Q, A], [B, A]], [{"question": Q, "answer": A}, {"question": B, "answer": A}], [
+    {"id": "1", "question": Q, "answers": [{"text": A}]}, {"id": "2", "question": B, "answers": [{"text": A}]}]])
 def test_questions_that_are_not_asked_in_turn_are_rows(tmp_path, pairs):
     dataset = read(tmp_path, [{"topic": "Goa", "qas": pairs}] * 2)
     assert [list(each.messages) for each in dataset.records] == [[ASK, GOOD], [user(B), GOOD]] * 2
