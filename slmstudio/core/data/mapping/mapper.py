@@ -11,7 +11,7 @@ from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, v
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.nested import are_texts, by_turns, is_tree
+from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
 from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.templated import without_end
 from slmstudio.core.data.mapping.turns import (
@@ -234,7 +234,8 @@ class _Reader:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else None
+        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else (
+            notes.OF_PEOPLE if by_people(whole) else None)
         if len(by_turns(whole)) % 2 and len(found) > 1:  # the last one asks
             found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:
