@@ -259,9 +259,9 @@ def other_forms(names: Iterable[str], used: Iterable[str]) -> set[str]:
     for name in names:
         if words := words_in(name) & wanted:
             forms.setdefault(frozenset(_plain(name).split("_")) - words, []).append(name)
-    alike = {name for form, alike in forms.items() if form and len(alike) > 1 for name in alike}
-    return alike | {name for name in names if (words := _plain(name).split("_"))[-1] in whole and not (
-        {"num", "n"} & set(words))}
+    found = {name for form, alike in forms.items() if form and len(alike) > 1 for name in alike}
+    return found | {name for name in names if (parts := _plain(name).split("_"))[-1] in whole
+                    and {"num", "n"}.isdisjoint(parts)}
 
 
 def is_sure(name: str) -> bool:

@@ -11,7 +11,7 @@ from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, v
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.nested import are_texts, by_speakers, by_turns, is_tree
+from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
 from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.templated import without_end
 from slmstudio.core.data.mapping.turns import (
@@ -210,17 +210,9 @@ class _Reader:
         return value.get(column) if column is not None else None
 
     def _asked(self, value: Mapping[str, Any], target: str) -> Any:
-        """What is asked; of several texts, what was said in turn, the user last, or one text of all its parts."""
         asked = self._of(value, target)
-        if not isinstance(asked, list) or len(asked) < 2 or not are_texts(asked):
-            return asked
-        name = names.column(self._columns[target])
-        if name == "questions":  # each of them in other words
-            return asked[0]
-        if by_speakers(asked) or name not in (*names.DIALOGUE, *names.CONVERSATION, *names.HISTORY, "context"):
-            return asked if by_speakers(asked) else "\n\n".join(asked)
-        return without_greeting([{"role": ("user", "assistant")[(len(asked) - at) % 2 == 0], "content": text}
-                                 for at, text in enumerate(asked)])
+        is_list = isinstance(asked, list) and len(asked) > 1
+        return values.asked_of(asked, names.column(self._columns[target])) if is_list else asked
 
     def _about(self, value: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
         """System message and tools."""
@@ -245,7 +237,8 @@ class _Reader:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else None
+        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else (
+            notes.OF_PEOPLE if by_people(whole) else None)
         if len(by_turns(whole)) % 2 and len(found) > 1:  # the last one asks
             found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:

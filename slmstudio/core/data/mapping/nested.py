@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
+from slmstudio.core.data.mapping.speakers import content_key, content_of, role_key, role_of
 
 _TURN = re.compile(r"(?:turn|round)[ _]?\d+", re.IGNORECASE)
 _MOSS = re.compile(r"^\s*<\|[^|<>]+\|>:|<eo[a-z]>\s*$")
@@ -87,6 +87,29 @@ def by_speakers(value: list[Any]) -> list[dict[str, Any]]:
     if None in roles or not {"user", "assistant"} <= set(roles):
         return []
     return [{"role": role, "content": text.strip()} for role, (_, _, text) in zip(roles, said, strict=True)]
+
+
+def by_people(value: Any) -> list[dict[str, Any]]:
+    """The messages of two people with names of their own, of whom the first one asks and the other one answers, up to
+    the last answer; else none. Under "role", another name is a mistake."""
+    first = value[0] if isinstance(value, list) and len(value) > 1 else None
+    key = role_key(first) if isinstance(first, dict) else ""
+    if key in ("", "role") or (role_of(first[key]) is not None and first[key] not in ("A", "a")):
+        return []
+    who = [each.get(key) if isinstance(each, dict) else None for each in value]
+    people = list(dict.fromkeys(who)) if are_texts(who) else []
+    if len(people) != 2 or (any(map(role_of, people)) and {*map(str.casefold, people)} != {"a", "b"}):
+        return []
+    found: list[dict[str, Any]] = []
+    for each in value:
+        made = {**{name: said for name, said in each.items() if name != key},
+                "role": ("user", "assistant")[people.index(each[key])]}
+        where = content_key(made)
+        if found and found[-1]["role"] == made["role"] and where in found[-1]:
+            found[-1][where] = f"{found[-1][where]}\n{made[where]}"
+        else:
+            found.append(made)
+    return found[:-1] if found[-1]["role"] == "user" else found
 
 
 def are_texts(value: Any) -> bool:

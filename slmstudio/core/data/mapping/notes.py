@@ -12,6 +12,8 @@ TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; th
                   "again ({n:,} row).",
                   "Texts that a chat template wrote are read as conversations; the chosen model's template writes them "
                   "again ({n:,} rows).")
+OF_PEOPLE = nnoop("In a conversation of two people, the first one asks and the other one answers ({n:,} row).",
+                  "In a conversation of two people, the first one asks and the other one answers ({n:,} rows).")
 UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
                    "Last messages without an answer are left out ({n:,} rows).")
 IN_LANGUAGES = nnoop('What a row holds in several languages is read as a row for each ({n:,} row). To read one alone, '

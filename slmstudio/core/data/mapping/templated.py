@@ -73,9 +73,8 @@ def without_end(text: str) -> str:
 def _in_turns(marks: re.Pattern[str], text: str) -> list[dict[str, Any]]:
     """The messages of a text in which each begins with a mark, and what is before them as the system message."""
     before, *parts = marks.split(without_end(text))
-    found = [_message(role, without_end(content).strip()) for role, content in zip(parts[::2], parts[1::2],
-                                                                                      strict=True)]
-    found = [each for each in found if each["content"]]
+    found = [_message(role, said) for role, content in zip(parts[::2], parts[1::2], strict=True)
+             if (said := without_end(content).strip())]
     return [_message("system", before.strip()), *found] if before.strip() and found else found
 
 

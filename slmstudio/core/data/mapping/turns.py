@@ -13,6 +13,7 @@ from slmstudio.core.data.mapping import tools as tool_forms
 from slmstudio.core.data.mapping.nested import (
     are_pairs,
     best_path,
+    by_people,
     by_speakers,
     by_turns,
     is_tree,
@@ -104,7 +105,7 @@ def messages_of(value: Any, column: str, findings: Findings,
         value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
-    value = by_speakers(value) or value
+    value = by_speakers(value) or by_people(value) or value
     found: list[Any] = []
     offered: list[dict[str, Any]] = []
     for each in by_turns(value) or _flat(value):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.nested import are_texts, by_speakers
+from slmstudio.core.data.mapping.turns import without_greeting
 from slmstudio.core.data.sources.row import number_text
 
 
@@ -63,6 +66,23 @@ def below(question: Any, context: Any) -> Any:
     if not isinstance(question, str) or not isinstance(context, str) or not context.strip():
         return question
     return f"{question}\n\n{context}"
+
+
+def asked_of(texts: list[Any], column: str) -> Any:
+    """What a list of texts asks: what was said in turn, the user last, or one text of all its parts; a list of another
+    kind stays as it is.
+
+    Args:
+        column: what the column is called, by `column_names.column`.
+    """
+    if not are_texts(texts) or by_speakers(texts):
+        return texts
+    if column == "questions":  # each of them in other words
+        return texts[0]
+    if column not in (*names.DIALOGUE, *names.CONVERSATION, *names.HISTORY, "context"):
+        return "\n\n".join(texts)
+    return without_greeting([{"role": ("user", "assistant")[(len(texts) - at) % 2 == 0], "content": text}
+                             for at, text in enumerate(texts)])
 
 
 def below_last(turns: list[Any], context: Any) -> list[Any]:

@@ -99,6 +99,22 @@ def test_messages_without_a_role_are_at_fault(tmp_path):
         read(tmp_path, [{"messages": [{"content": Q}, {"content": A}]}] * 2)
 
 
+@pytest.mark.parametrize(("key", "people"), [
+    ("speaker", ("Asha", "Ravi")), ("sender", ("participant2", "participant1")), ("from", ("A", "B"))])
+def test_of_two_people_the_first_one_asks(tmp_path, key, people):
+    """As in ConvAI2."""
+    said = [{key: people[at % 2 if at < 3 else 0], "text": text} for at, text in enumerate((Q, A, B, "Thanks"))]
+    dataset = read(tmp_path, [{"dialogue": said}, {"dialogue": said[:2]}])
+    assert conversations(dataset) == [[user(Q), says(A)]] * 2
+    assert dataset.notes == ("In a conversation of two people, the first one asks and the other one answers (2 rows).",)
+
+
+@pytest.mark.parametrize("people", [("Asha", "Ravi", "Mira"), ("user", "asistant", "user")])
+def test_other_names_of_speakers_are_at_fault(tmp_path, people):
+    with pytest.raises(NoUsableRow, match="has the role"):
+        read(tmp_path, [{"dialogue": [{"speaker": who, "text": Q} for who in people]}] * 2)
+
+
 # -- MOSS ------------------------------------------------------------------------------------------------------------
 
 
