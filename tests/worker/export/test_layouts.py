@@ -25,8 +25,8 @@ from slmstudio.worker.export import export
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, train
 
-EXPORTED = ("gemma-3-vision", "qwen3.5", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "lfm2", "phi", "pythia", "ernie-4.5",
-            "mixtral", "qwen3-moe", "granite-4-h", "falcon-h1")
+EXPORTED = ("gemma-3-vision", "qwen3.5", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "lfm2", "phi", "pythia",
+            "ernie-4.5", "mixtral", "qwen3-moe", "granite-4-h", "falcon-h1")
 
 
 def trained(layout: str, parent: Path, **settings: Any) -> tuple[Path, Path]:
