@@ -225,10 +225,10 @@ if os.name != "nt":
 VOCABULARY = {"[UNK]": 0, "office": 1}
 VET: dict[str, tuple[Build, str]] = {
     "regular expression without end": (lambda f: split(f, r"a*a*(?:\d\d|ß)"),
-                                       "asked for more time than any model needs, while it turned ordinary text"),
+                                       "ordinary text into tokens. It asked for more time than any model needs."),
     "text without end": (lambda f: tokenizer(f, normalizer={"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}] * 12}),
-        "more memory than any model needs, while it turned ordinary text"),
+        "ordinary text into tokens. It asked for more memory than any model needs."),
     "template without end": (lambda f: honest(f, template=(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")),
         "stopped"),  # by whichever limit comes first
