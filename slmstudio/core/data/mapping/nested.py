@@ -92,11 +92,11 @@ def by_speakers(value: list[Any]) -> list[dict[str, Any]]:
 def by_people(value: Any) -> list[dict[str, Any]]:
     """The messages of two people with names of their own, of whom the first one asks and the other one answers, up to
     the last answer; else none. Under "role", another name is a mistake."""
-    first = value[0] if isinstance(value, list) and len(value) > 1 else None
+    first: Any = value[0] if isinstance(value, list) and len(value) > 1 else None
     key = role_key(first) if isinstance(first, dict) else ""
     if key in ("", "role") or (role_of(first[key]) is not None and first[key] not in ("A", "a")):
         return []
-    who = [each.get(key) if isinstance(each, dict) else None for each in value]
+    who: list[Any] = [each.get(key) if isinstance(each, dict) else None for each in value]
     people = list(dict.fromkeys(who)) if are_texts(who) else []
     if len(people) != 2 or (any(map(role_of, people)) and {*map(str.casefold, people)} != {"a", "b"}):
         return []
