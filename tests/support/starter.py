@@ -47,7 +47,7 @@ def use_few_rows(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
 
 
 def use_first_rows(monkeypatch: pytest.MonkeyPatch, place: Path, learned: int, asked: int) -> None:
-    """Let this process take so many of the starter data's rows, in their order, for all of them."""
+    """Let this process see only the first rows of the starter data, `learned` to train on and `asked` to test with."""
     _cut_rows(monkeypatch, place, learned, asked, lambda row: 0)
 
 

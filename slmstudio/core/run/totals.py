@@ -40,7 +40,7 @@ class Totals:
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         energy: what it drew so far; None where it isn't known.
         locks: `lock` events.
-        rests: seconds that the guard let it rest, by cause, in so many `pauses`.
+        rests: seconds that the guard let it rest, by cause; `pauses` counts them.
         peak_c: the highest temperature, or None.
     """
 

@@ -3,7 +3,7 @@
     {"kind": "fetch_benchmark", "name": a task or group of lm_eval}
 
 An evaluation whose benchmark says `"fetch": true` does the same before it begins. The network is used by a child
-process alone (`fetch_data`): this one stays offline, and Cancel ends that one in the middle of a download.
+process alone (`fetch_child`): this one stays offline, and Cancel ends that one in the middle of a download.
 """
 
 from __future__ import annotations

@@ -320,7 +320,7 @@ class _Guess(Look):
         return None
 
     def _told(self, texts: list[str], wanted: int) -> list[str]:
-        """Columns of text; where there are more than wanted, and just so many of them hold sentences, these."""
+        """Columns of text; if there are more than wanted, those with sentences, provided that their number is right."""
         said = (column for column in texts if not names.is_about(column)
                 and unclear.are_sentences(self.values(column), len(self.rows)))
         found = list(islice(said, wanted + 1)) if len(texts) > wanted else []
