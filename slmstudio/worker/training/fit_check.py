@@ -26,6 +26,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import settings_of
 from slmstudio.core.run.memory import fit_result, measured, outlook
 from slmstudio.core.run.rows import kept_rows
+from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import cooled
 from slmstudio.worker.runtime.peak import PeakMemory
@@ -59,7 +60,8 @@ def run(job: JobContext) -> dict[str, Any]:
     # Somebody waits for it, so it rests for heat only.
     guarded = replace(settings_of(config), pause_on_battery=False, hours=None)
     try:
-        with contextlib.closing(Sensors(job, cards)) as sensors, cooled(job, "fit_check", guarded, cards is None):
+        with (contextlib.closing(Sensors(job, cards)) as sensors, threads.GivingWay(),
+              cooled(job, "fit_check", guarded, cards is None)):
             sensors.warns = config.heat_guard == "off"
             return _Trial(job, config, machine).run()
     finally:
