@@ -1,12 +1,13 @@
 """Frozen linear layers that read the same input, as one, with their LoRA matrices laid together.
 
 Queries, keys and values read the same vectors, gate and up too. Their weights are one below the other in one matrix,
-so that one product serves them, forwards and backwards; the matrices A are below one another and the matrices B
-along the diagonal of one matrix, so that their adapters are one adapter too. Formulae: fast_lora.py.
+so that one product serves them, forwards and backwards, and so are the matrices A. Each matrix B has a product of its
+own, of its columns alone. Formulae: fast_lora.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +29,8 @@ def scale_rows(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
 
 
 class Saved(NamedTuple):
-    """What the backward pass needs beside the input: A [rank, inputs], scaled B [outputs, rank], A x [tokens, rank].
+    """What the backward pass needs beside the input: all A [ranks, inputs], the elements of all scaled B one after
+    another, and A x [tokens, ranks].
 
     Without an adapter they are empty.
     """
@@ -92,13 +94,21 @@ class JoinedLinear:
         if not adapter:
             return out, Saved(*(x.new_empty(0) for _ in Saved._fields))
         a = torch.cat(adapter[::2]).to(x.dtype)
-        b, column = x.new_zeros(out.shape[1], len(a)), 0
-        for (layer, start, end), matrix in zip(self.adapted, adapter[1::2], strict=True):
-            rank = matrix.shape[1]
-            b[start:end, column : column + rank] = matrix * layer.scaling[layer.active_adapters[0]]
-            column += rank
+        b = torch.cat([(matrix * layer.scaling[layer.active_adapters[0]]).flatten()
+                       for (layer, _, _), matrix in zip(self.adapted, adapter[1::2], strict=True)]).to(x.dtype)
         projected = x @ a.T
-        return out.addmm_(projected, b.T), Saved(a, b, projected)
+        for _, matrix, outputs, ranks in self._parts(b):
+            out[:, outputs].addmm_(projected[:, ranks], matrix.T)
+        return out, Saved(a, b, projected)
+
+    def _parts(self, b: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor, slice, slice]]:
+        """Each adapted layer, its B [outputs, rank] out of `b`, and its columns of the outputs and of A x."""
+        begin = column = 0
+        for layer, start, end in self.adapted:
+            rank = layer.lora_A[layer.active_adapters[0]].weight.shape[0]
+            size = (end - start) * rank
+            yield layer, b[begin : begin + size].view(-1, rank), slice(start, end), slice(column, column + rank)
+            begin, column = begin + size, column + rank
 
     def backward(self, grad: torch.Tensor, x: torch.Tensor, saved: Saved,
                  wants_x: bool) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
@@ -106,18 +116,16 @@ class JoinedLinear:
         grad_x = grad @ self.weight if wants_x else None
         if not self.adapted:
             return grad_x, []
-        grad_projected = grad @ saved.b
+        parts = list(self._parts(saved.b))
+        grad_projected = torch.cat([grad[:, outputs] @ matrix for _, matrix, outputs, _ in parts], dim=1)
         # The narrow matrix on the left: the other way round this product takes twice as long.
-        grad_a, grad_b = (grad_projected.T @ x).float(), saved.projected.T @ grad
+        grad_a = (grad_projected.T @ x).float()
         if grad_x is not None:
             grad_x.addmm_(grad_projected, saved.a)
-        grads, column = [], 0
-        for layer, start, end in self.adapted:
-            name = layer.active_adapters[0]
-            rank = layer.lora_A[name].weight.shape[0]
-            part = slice(column, column + rank)
-            grads += [grad_a[part], grad_b[part, start:end].T.float() * layer.scaling[name]]
-            column += rank
+        grads = []
+        for layer, _, outputs, ranks in parts:
+            grad_b = (saved.projected[:, ranks].T @ grad[:, outputs]).T.float()
+            grads += [grad_a[ranks], grad_b * layer.scaling[layer.active_adapters[0]]]
         return grad_x, grads
 
 

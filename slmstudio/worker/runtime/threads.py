@@ -36,7 +36,7 @@ class GivingWay:
     """Within, waiting threads sleep at once while other programs compute.
 
     GNU's OpenMP reads once, when it's loaded, how long to spin (`GOMP_SPINCOUNT`). But with more threads than cores it
-    doesn't spin (`do_spin` in libgomp's config/linux/wait.h, with `OMP_WAIT_POLICY=PASSIVE`). So threads that do nothing
+    doesn't spin (`do_spin` in its config/linux/wait.h, with `OMP_WAIT_POLICY=PASSIVE`). So threads that do nothing
     are kept beside the others as long as these are to sleep. Where OpenMP is another one, nothing changes.
     """
 
