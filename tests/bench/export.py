@@ -43,6 +43,15 @@ PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(out
 for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
     shutil.copy(Path(base) / name, out)
 """
+CONVERT = """
+import runpy, sys
+from pathlib import Path
+from conversion.base import TextModel
+# The converter knows vocabularies by their hashes, and not this one, which has Qwen 2's way to split texts.
+TextModel.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
+converter, *sys.argv[1:] = sys.argv[1:]
+runpy.run_path(str(Path(converter) / "convert_hf_to_gguf.py"), run_name="__main__")
+"""
 QUANTIZE = """
 import ctypes, os, sys, llama_cpp
 parameters = llama_cpp.llama_model_quantize_default_params()
@@ -171,8 +180,8 @@ def by_hand(base: Path, adapter: Path, work: Path) -> Meter:
     merged, wide, small = work / "merged", work / "f16.gguf", work / "q4_k_m.gguf"
     with Meter(work, "hand") as meter:
         run("hand", sys.executable, "-c", MERGE, str(base), str(adapter), str(merged))
-        run("hand", sys.executable, str(converter / "convert_hf_to_gguf.py"), str(merged), "--outtype", "f16",
-            "--outfile", str(wide), env={"PYTHONPATH": str(converter)})
+        run("hand", sys.executable, "-c", CONVERT, str(converter), str(merged), "--outtype", "f16", "--outfile",
+            str(wide), env={"PYTHONPATH": str(converter)})
         run("hand", sys.executable, "-c", QUANTIZE, str(wide), str(small))
     return meter
 
