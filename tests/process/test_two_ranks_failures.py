@@ -49,12 +49,14 @@ def test_without_the_first_rank_the_others_end(zygote, tiny_model, tmp_path):
     assert jobs.Job(run).outcome().state == "crashed"
 
 
-def test_killed_at_random_moments_a_run_ends_as_one_untouched(zygote, tiny_model, tmp_path):
-    whole, cut = (make(tiny_model, tmp_path, save_steps=1, max_steps=20, lora_dropout=0.1, processes=2)
-                  for _ in range(2))
+@pytest.mark.parametrize(("parallelism", "kills"), [
+    ("ddp", 4), *(pytest.param(each, 10, marks=pytest.mark.full) for each in ("ddp", "fsdp"))])
+def test_killed_at_random_moments_a_run_ends_as_one_untouched(zygote, tiny_model, tmp_path, parallelism, kills):
+    whole, cut = (make(tiny_model, tmp_path, save_steps=1, max_steps=5 * kills, lora_dropout=0.1, processes=2,
+                       parallelism=parallelism) for _ in range(2))
     assert zygote.run(whole, 2) == [0, 0]
     chance = random.Random(17)
-    for _ in range(4):
+    for _ in range(kills):
         outcome = jobs.Job(cut).outcome()
         if outcome is not None and outcome.state == "finished":
             break
