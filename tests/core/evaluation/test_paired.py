@@ -57,7 +57,7 @@ def test_equal_runs_are_not_told_apart(tmp_path: Path) -> None:
     assert same.sentences() == ["b against a: The answers are the same."]
     alike = compare_rows([side("c", tmp_path, items, 0.5, 5), side("d", tmp_path, items, 0.5, 6)])
     (main,) = main_of(alike.comparisons)
-    assert main["verdict"] == "unknown" and "No difference that 20 rows can show" in main["sentence"]
+    assert main["verdict"] == "unknown" and "20 rows aren't enough to show a difference" in main["sentence"]
 
 
 def test_p_is_corrected_for_the_number_of_runs(tmp_path: Path) -> None:

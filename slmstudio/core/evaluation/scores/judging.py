@@ -126,10 +126,10 @@ def _sentence(pair: Mapping[str, Any]) -> str:
                        "are ties, {p}.", better=pair[better], wins=pair[f"wins_{better}"], rows=rows,
                        worse=pair[worse], losses=pair[f"wins_{worse}"], ties=pair["ties"], p=p_text(pair["p"])))
     elif rows:
-        said.append(ntr("The judge sees no difference that {n:,} row can show: {first} {wins:,}, {second} {losses:,}, "
-                        "ties {ties:,}, {p}.",
-                        "The judge sees no difference that {n:,} rows can show: {first} {wins:,}, {second} {losses:,}, "
-                        "ties {ties:,}, {p}.", rows, first=pair["a"], wins=pair["wins_a"], second=pair["b"],
+        said.append(ntr("For the judge, {n:,} row isn't enough to show a difference: {first} {wins:,}, {second} "
+                        "{losses:,}, ties {ties:,}, {p}.",
+                        "For the judge, {n:,} rows aren't enough to show a difference: {first} {wins:,}, {second} "
+                        "{losses:,}, ties {ties:,}, {p}.", rows, first=pair["a"], wins=pair["wins_a"], second=pair["b"],
                         losses=pair["wins_b"], ties=pair["ties"], p=p_text(pair["p"])))
     if pair["changed_with_order"]:
         said.append(ntr("In {n:,} row it changed its mind with the order of the answers; it counts as a tie.",

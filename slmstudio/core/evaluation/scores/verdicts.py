@@ -84,9 +84,10 @@ def sentence(comparison: Mapping[str, Any]) -> str:
 
 def _undecided(rows: int, needed: int | None) -> str:
     if needed is not None:
-        return ntr("No difference that {n:,} row can show; about {needed:,} would.",
-                   "No difference that {n:,} rows can show; about {needed:,} would.", rows, needed=rounded_up(needed))
-    return ntr("No difference that {n:,} row can show.", "No difference that {n:,} rows can show.", rows)
+        return ntr("{n:,} row isn't enough to show a difference; about {needed:,} would be.",
+                   "{n:,} rows aren't enough to show a difference; about {needed:,} would be.", rows,
+                   needed=rounded_up(needed))
+    return ntr("{n:,} row isn't enough to show a difference.", "{n:,} rows aren't enough to show a difference.", rows)
 
 
 def kept(title: str, comparison: Mapping[str, Any]) -> str:
@@ -109,8 +110,8 @@ def kept(title: str, comparison: Mapping[str, Any]) -> str:
     if high < 0:
         return tr("General knowledge lost: {figures}.", figures=figures)
     if half > KEPT_WITHIN:
-        return ntr("No change that {n:,} question can show: {figures}.",
-                   "No change that {n:,} questions can show: {figures}.", comparison["rows"], figures=figures)
+        return ntr("{n:,} question isn't enough to show a change: {figures}.",
+                   "{n:,} questions aren't enough to show a change: {figures}.", comparison["rows"], figures=figures)
     return tr("General knowledge kept: {figures}.", figures=figures)
 
 

@@ -23,8 +23,8 @@ def test_both_orders_must_agree() -> None:
     pair = found["pairs"][0]
     assert (pair["wins_a"], pair["wins_b"], pair["ties"], pair["rows"]) == (0, 1, 3, 4)
     assert pair["changed_with_order"] == 2 and pair["first_shown"] == 80.0
-    assert found["sentence"] == ("The judge sees no difference that 4 rows can show: base 0, tuned 1, ties 3, p = 1. "
-                                 "In 2 rows it changed its mind with the order of the answers; they count as ties.")
+    assert found["sentence"] == ("For the judge, 4 rows aren't enough to show a difference: base 0, tuned 1, ties 3, "
+                                 "p = 1. In 2 rows it changed its mind with the order of the answers; they count as ties.")
 
 
 def test_a_clear_winner() -> None:
@@ -51,7 +51,7 @@ def test_rows_without_a_verdict_are_told_beside_the_others() -> None:
     found = judge_summary([*both(0, "b", "b"), *both(1, "b", "b"), *both(2, None, "b")])
     assert found["pairs"][0]["without_verdict"] == 1
     assert found["sentence"].startswith("The judge gave no usable verdict for 1 of 3 rows; they aren't counted. "
-                                        "The judge sees no difference that 2 rows can show")
+                                        "For the judge, 2 rows aren't enough to show a difference")
 
 
 def test_rows_too_long_for_the_judge_are_no_fault_of_its_answers() -> None:

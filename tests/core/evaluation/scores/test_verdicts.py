@@ -37,15 +37,15 @@ def test_of_losses_less_is_better() -> None:
 def test_unknown_says_how_many_rows_would_do() -> None:
     found = Difference(2.0, -1.5, 5.5, 0.27, 40, 183)
     assert sentence(ACCURACY, 52.0, 50.0, found, found.p) == (
-        "No difference that 40 rows can show; about 190 would. 52.0 against 50.0 percent accuracy, p = 0.27.")
+        "40 rows aren't enough to show a difference; about 190 would be. 52.0 against 50.0 percent accuracy, p = 0.27.")
     alone = Difference(0.0, -1.5, 1.5, 1.0, 1, None)
-    assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("No difference that 1 row can show. 50.0 against")
+    assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("1 row isn't enough to show a difference. 50.0")
 
 
 def test_where_test_and_interval_disagree_both_are_said() -> None:
     found = Difference(1.0, -0.593, 2.597, 0.0001, 100, 510)
     assert sentence(METRICS["bleu"], 2.0, 1.0, found, found.p) == (
-        "No difference that 100 rows can show; about 510 would. 2.0 against 1.0 BLEU, p < 0.001, "
+        "100 rows aren't enough to show a difference; about 510 would be. 2.0 against 1.0 BLEU, p < 0.001, "
         "but the difference may be anything from −0.6 to 2.6.")
 
 
@@ -76,7 +76,7 @@ def test_a_benchmark_claims_no_more_than_its_questions_show() -> None:
     assert said(-0.7, 1.1) == "General knowledge kept: MMLU −0.7 ± 1.1."
     assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."
     assert said(3.0, 1.0) == "General knowledge gained: MMLU +3.0 ± 1.0."
-    assert said(-0.7, 9.0, 40) == "No change that 40 questions can show: MMLU −0.7 ± 9.0."
+    assert said(-0.7, 9.0, 40) == "40 questions aren't enough to show a change: MMLU −0.7 ± 9.0."
     assert said(0.0, None, 1) == "One question of MMLU isn't enough to say anything."
 
 
