@@ -52,7 +52,8 @@ class InteractiveWorker:
             with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as log:
                 self._process = subprocess.Popen(  # detached: Ctrl-C in a terminal is for the caller alone
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **processes.detached())
+                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(self.kind),
+                    **processes.detached())
         except OSError as error:
             raise UserError(tr("The worker process ({kind}) couldn't be started.", kind=self.kind),
                             tr("The system says: {error}.", error=error),

@@ -16,11 +16,13 @@ KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glib
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
 STARTED = "SLMSTUDIO_STARTED"
 """When a worker was started, in its environment, by the clock that commands are stamped with."""
-SPINS = "10000"
-"""Rounds that a waiting thread of a training job looks whether it may continue before it sleeps, which is some ten
-microseconds (GOMP_SPINCOUNT in GNU libgomp's manual). Beside other work it doesn't: worker/runtime/threads.py."""
 TRAINS = ("train", "fit_check", "join")
 """Kinds of job that make training steps."""
+SPINS = "10000"
+"""Rounds that a waiting thread of PyTorch looks whether it may continue before it sleeps, which is some ten
+microseconds (GOMP_SPINCOUNT in GNU libgomp's manual). Beside other work it doesn't: worker/runtime/threads.py."""
+SPINNING = (*TRAINS, "evaluate", "talk")
+"""Kinds of job, and of interactive worker, that see to it that it doesn't."""
 
 
 def worker_command() -> list[str]:
@@ -35,7 +37,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     """The environment of a worker: offline, silent, and able to find this package from any folder.
 
     Args:
-        kind: of its job, where it does one.
+        kind: of its job, or of the interactive worker.
     """
     # Large tensors come and go with every step. glibc gives each back to the system, which clears its pages when they
     # are asked for again: 6 to 13% of a step on the processor, by the model. A chat or a server lives too long to keep
@@ -51,7 +53,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "PYTHONUTF8": "1",
         # Threads that wait must not spin: on a machine that does other work too, spinning costs most of the speed.
         "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPINS if kind in TRAINS else "0"),
+        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPINS if kind in SPINNING else "0"),
         "KMP_BLOCKTIME": "0",
         **memory,
         **threads,

@@ -21,6 +21,7 @@ The request and the files of the job folder:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -34,6 +35,7 @@ from slmstudio.worker.answering.kept import Kept
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
 from slmstudio.worker.evaluation.items import read_items
+from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 MAX_NEW_TOKENS = 256
@@ -50,7 +52,8 @@ def run(job: JobContext) -> dict[str, Any]:
     """
     try:
         disk_space.keep_reserve(job.folder)
-        return _run(job)
+        with contextlib.closing(threads.GivingWay()):
+            return _run(job)
     except Cancelled:
         raise
     except Exception as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from types import TracebackType
 
 import psutil
 import torch
@@ -33,26 +32,23 @@ def use(count: int) -> None:
 
 
 class GivingWay:
-    """Within, waiting threads sleep at once while other programs compute.
+    """Until it's closed, waiting threads sleep at once while other programs compute.
 
     GNU's OpenMP reads once, when it's loaded, how long to spin (`GOMP_SPINCOUNT`). But with more threads than cores it
-    doesn't spin (`do_spin` in its config/linux/wait.h, with `OMP_WAIT_POLICY=PASSIVE`). So threads that do nothing
-    are kept beside the others as long as these are to sleep. Where OpenMP is another one, nothing changes.
+    doesn't spin (`do_spin` in its config/linux/wait.h, with `OMP_WAIT_POLICY=PASSIVE`). So threads that do nothing are
+    kept beside the others as long as these are to sleep. Where OpenMP is another one, nothing changes.
     """
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._threads = torch.get_num_threads()
         self._closing, self._enough = threading.Event(), threading.Event()
         self._idle: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._watch, name="giving-way", daemon=True)
-
-    def __enter__(self) -> GivingWay:
-        if os.environ.get("GOMP_SPINCOUNT", "0") != "0" and torch.get_num_threads() > 1:
+        if os.environ.get("GOMP_SPINCOUNT", "0") != "0" and self._threads > 1:
             self._thread.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 where: TracebackType | None) -> None:
+    def close(self) -> None:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -63,9 +59,8 @@ class GivingWay:
         if self._idle:
             return
         self._enough = threading.Event()
-        threads = torch.get_num_threads()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        pools = max(1, -(-(cores - threads + 1) // (threads - 1)))
+        pools = max(1, -(-(cores - self._threads + 1) // (self._threads - 1)))
         self._idle = [threading.Thread(target=self._keep, args=(self._enough,), name="idle", daemon=True)
                       for _ in range(pools)]
         for thread in self._idle:

@@ -83,10 +83,12 @@ class FolderModel:
     def __init__(self, model: TorchModel, context_length: int, template: ChatTemplate | None):
         self._model, self.context_length = model, context_length
         self.vocab = FolderVocab(model, template)
+        self._giving_way = threads.GivingWay()
         self.forget()
 
     def close(self) -> None:
         self.forget()
+        self._giving_way.close()
         self._model.close()
 
     def share_processor(self, busy: bool) -> None:

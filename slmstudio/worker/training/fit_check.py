@@ -60,7 +60,7 @@ def run(job: JobContext) -> dict[str, Any]:
     # Somebody waits for it, so it rests for heat only.
     guarded = replace(settings_of(config), pause_on_battery=False, hours=None)
     try:
-        with (contextlib.closing(Sensors(job, cards)) as sensors, threads.GivingWay(),
+        with (contextlib.closing(Sensors(job, cards)) as sensors, contextlib.closing(threads.GivingWay()),
               cooled(job, "fit_check", guarded, cards is None)):
             sensors.warns = config.heat_guard == "off"
             return _Trial(job, config, machine).run()

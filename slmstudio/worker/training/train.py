@@ -54,7 +54,7 @@ def run(job: JobContext) -> dict[str, Any]:
     if ranks.world_size() == 1 and out_of_memory.killed_for_memory(job):
         return out_of_memory.pull_lever(job, config)
     try:
-        with contextlib.closing(Sensors(job, cards)) as sensors, threads.GivingWay():
+        with contextlib.closing(Sensors(job, cards)) as sensors, contextlib.closing(threads.GivingWay()):
             return _train(job, config, sensors, machine)
     except Exception as error:
         if not out_of_memory.ran_out(error):

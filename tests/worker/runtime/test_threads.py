@@ -26,7 +26,7 @@ def run(program: str, spins: str) -> None:
 
 def test_idle_threads_are_there_while_other_programs_compute() -> None:
     run("""
-import os, time
+import contextlib, os, time
 import psutil, torch
 from slmstudio.worker.runtime import threads
 
@@ -48,7 +48,7 @@ def count_is(expected):
 torch.set_num_threads(2)
 torch.zeros(1 << 20).add_(1)
 before = psutil.Process().num_threads()
-with Simulated():
+with contextlib.closing(Simulated()):
     watched = before + 1
     pools = max(1, len(os.sched_getaffinity(0)) - 1)
     for others, expected in ((0.0, watched), (1.0, watched + 2 * pools), (0.2, watched + 2 * pools), (0.0, watched),
@@ -64,22 +64,24 @@ def test_nobody_watches_where_threads_never_spin_or_there_is_one() -> None:
 import threading, torch
 from slmstudio.worker.runtime import threads
 torch.set_num_threads(2)
-with threads.GivingWay() as first:
-    assert threading.active_count() == 1
+giving_way = threads.GivingWay()
+assert threading.active_count() == 1
+giving_way.close()
 """, spins="0")
     run("""
 import threading, torch
 from slmstudio.worker.runtime import threads
 torch.set_num_threads(1)
-with threads.GivingWay() as first:
-    assert threading.active_count() == 1
+giving_way = threads.GivingWay()
+assert threading.active_count() == 1
+giving_way.close()
 """, spins="10000")
 
 
-def test_only_training_spins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_gives_way_spins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert processes.worker_environment("train")["GOMP_SPINCOUNT"] == processes.SPINS
-    assert {processes.worker_environment(kind)["GOMP_SPINCOUNT"] for kind in ("", "evaluate", "export")} == {"0"}
+    for kinds, spins in ((("train", "fit_check", "evaluate", "talk"), processes.SPINS), (("", "export", "chat"), "0")):
+        assert {processes.worker_environment(kind)["GOMP_SPINCOUNT"] for kind in kinds} == {spins}
     assert {processes.worker_environment(kind)["OMP_WAIT_POLICY"] for kind in ("", "train")} == {"PASSIVE"}
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")  # the user's own, or what this worker was started with
     assert processes.worker_environment()["GOMP_SPINCOUNT"] == "5"
