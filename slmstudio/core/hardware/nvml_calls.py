@@ -60,5 +60,5 @@ def reason(error: Any) -> str:
     }.get(error.value)
     if known is not None:
         return tr(known)
-    return tr("The NVIDIA driver doesn't answer questions; it says: {message}. Update the driver.",
+    return tr("The NVIDIA driver can't be queried: {message}. Update the driver.",
               message=str(error).rstrip("."))

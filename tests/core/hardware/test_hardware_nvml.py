@@ -145,9 +145,9 @@ def test_a_reading_travels_as_an_event(monitor, fake_nvml):
     ({"count": 0}, nvml.NO_GPU),
     ({"count": "GPU_IS_LOST"}, nvml.LOST),
     ({"every_query": "GPU_IS_LOST"}, nvml.LOST),
-    ({"init": "OPERATING_SYSTEM"}, "The NVIDIA driver doesn't answer questions; it says: The operating system has "
+    ({"init": "OPERATING_SYSTEM"}, "The NVIDIA driver can't be queried: The operating system has "
                                    "blocked the request. Update the driver."),
-    ({"init": "error 777"}, "The NVIDIA driver doesn't answer questions; it says: Fake error 777. Update the driver."),
+    ({"init": "error 777"}, "The NVIDIA driver can't be queried: Fake error 777. Update the driver."),
 ])
 def test_why_there_is_no_monitor(fake_nvml, values, sentence):
     fake_nvml.set(**values)
