@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from slmstudio.core.data import quick_rows
+from slmstudio.core.data import file_kinds, quick_rows
 from slmstudio.core.data.mapping import chats, threads
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source, suffix_of
+from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
@@ -131,7 +130,7 @@ class DataFile:
         source = Source(self.path, self._progress, self._cancelled, whole=self._whole)
         if source.head(4) == packed.ZIP:
             members = {member.name: member for member in packed.members(self.path)}
-            if not _zip_format(members):
+            if not file_kinds.zip_format(members):
                 yield from self._zip_parts(members)
                 return
         yield from self._file_part(source, "")
@@ -201,7 +200,7 @@ class DataFile:
 
     def _file_part(self, source: Source, name: str) -> Iterator[Part]:
         head = source.head()
-        kind = _binary_format(source, head)
+        kind = file_kinds.binary_format(source, head)
         if kind in ("xlsx", "xlsb", "xls", "ods"):
             yield self._sheet_part(source, name, kind)
         elif kind:
@@ -236,12 +235,12 @@ class DataFile:
                                "plain text."), tr(CHOOSE))
         by_tabs = suffix in (".tsv", ".tab") or (suffix in (".txt", ".text") and tables.is_by_tabs(first))
         table = not is_json and (by_tabs or suffix in TABLE_SUFFIXES or (
-            suffix not in (".md", ".markdown") and _is_table(first, suffix in TEXT_SUFFIXES)))
+            suffix not in (".md", ".markdown") and file_kinds.is_table(first, suffix in TEXT_SUFFIXES)))
         notes = [tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
                     encoding=source.encoding)] if source.assumed else []
         if is_json:
             kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
-                suffix == ".json" and _has_lines(first)) else "json"
+                suffix == ".json" and file_kinds.has_lines(first)) else "json"
             if kind == "jsonl":
                 return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
             return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
@@ -314,64 +313,3 @@ def has_rows(name: str) -> bool:
 def _is_held_out(name: str) -> bool:
     words = Path(name).name.lower().replace("_", "-").replace(".", "-").split("-")
     return words[0] in _HELD_OUT or Path(name).parent.name.lower() in _HELD_OUT  # "test/data-00000-of-00001.arrow"
-
-
-def _zip_format(names: Collection[str]) -> str:
-    """What a ZIP archive is, by what is in it: "" for one that just holds files."""
-    if "xl/workbook.xml" in names:
-        return "xlsx"
-    if "xl/workbook.bin" in names:
-        return "xlsb"
-    if "word/document.xml" in names:
-        return "docx"
-    if "content.xml" in names and "mimetype" in names:
-        return "ods"
-    return "pkl" if any(name.endswith("data.pkl") for name in names) else ""
-
-
-def _binary_format(source: Source, head: bytes) -> str:
-    """The format of a file that isn't text, "" for text.
-
-    Raises:
-        UserError: it is a program's own file that can't be read here.
-    """
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-        return "arrow"
-    if head.startswith(b"%PDF-"):
-        return "pdf"
-    if head.startswith(OLD_OFFICE) and source.suffix in (".xls", ".xlsx", ".xlsm"):
-        return "xls"
-    if not head.startswith(packed.ZIP):
-        return ""
-    with zipfile.ZipFile(source.seekable()) as opened:
-        names = opened.namelist()
-    found = _zip_format(names)
-    if found == "pkl":
-        raise UserError(tr("{name} isn't a dataset: it's a PyTorch file.", name=source.name), "", tr(IN_MODEL_TAB))
-    if not found:
-        raise UserError(tr("{name} is an archive within an archive.", name=source.name), "",
-                        tr(packed.UNPACK))
-    if found == "ods" and source.suffix == ".odt":
-        raise UserError(tr("{name} is an OpenDocument text.", name=source.name),
-                        tr("Text is read from Word and PDF files."), tr("Save it as .docx, and open that file."))
-    return found
-
-
-def _has_lines(first: bytes) -> bool:
-    return is_lines(first) and b"\n" in first.strip()
-
-
-def _is_table(first: bytes, is_text: bool) -> bool:
-    """Whether a text is a table by another name: all its first rows have the same number of columns.
-
-    Args:
-        is_text: whether it is called a text: then its columns must be called as questions and answers are.
-    """
-    delimiter = tables.delimiter_of(first)
-    rows = [row.cells for row, _ in zip(tables.table_rows(iter([first[:1 << 16].rpartition(b"\n")[0] or first]),
-                                                          delimiter), range(20), strict=False)
-            if row.trouble is None]
-    return len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (
-        header.names_both(rows[0]) if is_text else header.is_header(rows))

@@ -1,0 +1,73 @@
+"""What a file is, by its first bytes and what an archive holds, whatever its name says."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection
+
+from slmstudio.core.data.row_texts import is_lines
+from slmstudio.core.data.source import IN_MODEL_TAB, OLD_OFFICE, Source
+from slmstudio.core.data.sources import header, packed, tables
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
+
+
+def zip_format(names: Collection[str]) -> str:
+    """What a ZIP archive is, by what is in it: "" for one that just holds files."""
+    if "xl/workbook.xml" in names:
+        return "xlsx"
+    if "xl/workbook.bin" in names:
+        return "xlsb"
+    if "word/document.xml" in names:
+        return "docx"
+    if "content.xml" in names and "mimetype" in names:
+        return "ods"
+    return "pkl" if any(name.endswith("data.pkl") for name in names) else ""
+
+
+def binary_format(source: Source, head: bytes) -> str:
+    """The format of a file that isn't text, "" for text.
+
+    Raises:
+        UserError: it is a program's own file that can't be read here.
+    """
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow"
+    if head.startswith(b"%PDF-"):
+        return "pdf"
+    if head.startswith(OLD_OFFICE) and source.suffix in (".xls", ".xlsx", ".xlsm"):
+        return "xls"
+    if not head.startswith(packed.ZIP):
+        return ""
+    with zipfile.ZipFile(source.seekable()) as opened:
+        names = opened.namelist()
+    found = zip_format(names)
+    if found == "pkl":
+        raise UserError(tr("{name} isn't a dataset: it's a PyTorch file.", name=source.name), "", tr(IN_MODEL_TAB))
+    if not found:
+        raise UserError(tr("{name} is an archive within an archive.", name=source.name), "",
+                        tr(packed.UNPACK))
+    if found == "ods" and source.suffix == ".odt":
+        raise UserError(tr("{name} is an OpenDocument text.", name=source.name),
+                        tr("Text is read from Word and PDF files."), tr("Save it as .docx, and open that file."))
+    return found
+
+
+def has_lines(first: bytes) -> bool:
+    return is_lines(first) and b"\n" in first.strip()
+
+
+def is_table(first: bytes, is_text: bool) -> bool:
+    """Whether a text is a table by another name: all its first rows have the same number of columns.
+
+    Args:
+        is_text: whether it is called a text: then its columns must be called as questions and answers are.
+    """
+    delimiter = tables.delimiter_of(first)
+    rows = [row.cells for row, _ in zip(tables.table_rows(iter([first[:1 << 16].rpartition(b"\n")[0] or first]),
+                                                          delimiter), range(20), strict=False)
+            if row.trouble is None]
+    return len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (
+        header.names_both(rows[0]) if is_text else header.is_header(rows))

@@ -1,0 +1,262 @@
+"""Reads rows with one set of columns, whose meaning is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.conversations import Findings
+from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, values
+from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
+from slmstudio.core.data.mapping.templated import without_end
+from slmstudio.core.data.mapping.turns import (
+    NotText,
+    is_asked,
+    is_conversation,
+    is_message,
+    is_templated,
+    messages_of,
+    text_of,
+    without_greeting,
+)
+from slmstudio.core.data.rows import Row, RowError, read_row
+from slmstudio.core.data.strict_json import printable
+from slmstudio.core.i18n import tr
+
+
+class RowReader:
+    """Reads rows with one set of columns.
+
+    Args:
+        first: as `choices.first_place` finds it.
+        has_templates: as of `Mapper`.
+    """
+
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None, has_templates: bool):
+        self._map = columns
+        self._has_templates = has_templates
+        self._first = first
+        self._columns = columns.columns
+        self._needed = columns.needed
+        self._beside = tuple(name for name in keys if name not in columns.used)
+        self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
+            "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
+            "labelled": self._labelled, "text": self._text}[columns.layout]
+        self._is_plain = columns.layout == "instruction" and not columns.series and not has_templates and (
+            set(self._columns) <= {"instruction", "input", "output"})
+
+    def fits(self, value: Mapping[str, Any]) -> bool:
+        """Whether a row has something in one of the columns that are needed."""
+        return any(value.get(name) is not None for name in self._needed)
+
+    def read(self, value: dict[str, Any]) -> list[Row]:
+        unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
+        for name in unused:
+            if names.column(name) in names.PICTURES:
+                raise RowError([(name, tr("the row has a picture, a sound or a video; a model learns text only."))])
+        if self._is_plain and (row := self._pair(value)) is not None:
+            return [row._replace(unused=unused) if unused else row]
+        findings: Findings = []
+        try:
+            canonical = list(self._canonical(value, findings, unused))
+        except NotText as error:
+            raise RowError([("content", tr('the row has a part of the type "{type}"; a model learns text only.',
+                                           type=error.what))]) from error
+        if findings:
+            raise RowError(findings)
+        found = []
+        for each in canonical:
+            offered, note = each.pop("tools", ()), each.pop("note", None)
+            try:
+                read = read_row(each)
+            except RowError as error:
+                raise RowError([self._renamed(*finding) for finding in error.findings]) from error
+            found.append(read._replace(unused=unused, tools=tuple(offered), note=note))
+        return found
+
+    def _renamed(self, key: str, sentence: str) -> tuple[str, str]:
+        """What is wrong, by the names that the file's columns have."""
+        for target, column in self._columns.items():
+            for marks in ('"{}"', "“{}”"):  # a translation may have quotation marks of its own
+                if column != target and (named := marks.format(target)) in sentence:
+                    return (column if key == target else key,
+                            sentence.replace(named, marks.format(printable(column))))
+        return key, sentence
+
+    def _pair(self, value: Mapping[str, Any]) -> Row | None:
+        """A plain question with its answer, which most rows of most files are; None where it takes a closer look."""
+        columns = self._columns
+        question, answer = value.get(columns["instruction"]), value.get(columns["output"])
+        if type(question) is not str or type(answer) is not str or not question.strip() or not answer.strip() or (
+                answer[:1] in "[{" or question.startswith("\n\nHuman:")):
+            return None
+        if "input" in columns and (below := value.get(columns["input"])):
+            if type(below) is not str:
+                return None
+            if below.strip():
+                question = f"{question}\n\n{below}"
+        try:
+            question.encode(), answer.encode()
+        except UnicodeEncodeError:
+            return None
+        return Row("instruction", ({"role": "user", "content": question}, {"role": "assistant", "content": answer}))
+
+    # -- each layout in the columns that `read_row` knows ------------------------------------------------------
+
+    def _of(self, value: Mapping[str, Any], target: str) -> Any:
+        column = self._columns.get(target)
+        return value.get(column) if column is not None else None
+
+    def _asked(self, value: Mapping[str, Any], target: str) -> Any:
+        asked = self._of(value, target)
+        is_list = isinstance(asked, list) and len(asked) > 1
+        return values.asked_of(asked, names.column(self._columns[target])) if is_list else asked
+
+    def _about(self, value: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+        """System message and tools."""
+        column = self._columns.get("tools", "")
+        about: dict[str, Any] = {"tools": tools.schemas(self._of(value, "tools"), column, findings)}
+        system = self._of(value, "system")
+        if isinstance(system, (dict, list)):  # Gemini's {"parts": [{"text": …}]}, Anthropic's list of parts
+            system = text_of(system.get("parts", system) if isinstance(system, dict) else system)
+        if isinstance(system, str):
+            system, offered = tools.offered_in(system.removeprefix("SYSTEM: "))
+            about["tools"] = [*about["tools"], *offered]
+        if system is not None:
+            about["system"] = system
+        return about
+
+    def _turns(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> list[Any]:
+        found, offered = messages_of(value, self._columns.get(target, target), findings, unused)
+        about["tools"] = [*about["tools"], *(each for each in offered if each not in about["tools"])]
+        return found
+
+    def _messages(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        whole = self._of(value, "messages")
+        found = self._turns(whole, "messages", findings, unused, about)
+        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else (
+            notes.OF_PEOPLE if by_people(whole) else None)
+        if len(by_turns(whole)) % 2 and len(found) > 1:  # the last one asks
+            found, note = found[:-1], notes.UNANSWERED
+        if (asked := without_greeting(found)) is not found:
+            found, note = asked, notes.GREETED
+        yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
+
+    def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        question, answer = self._asked(value, "instruction"), self._of(value, "output")
+        below = values.passage(self._of(value, "input"))
+        if self._map.choices:
+            said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
+            if said is None:
+                raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
+            question, answer = values.below(values.below(values.as_text(question), below), said[0]), said[1]
+            below = None
+        if values.are_instances(answer):
+            for each in answer:
+                yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
+            return
+        asked = self._of(value, "instruction")
+        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
+            yield {"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
+                                for role, text in zip(("user", "assistant"), pair, strict=True)], **about}
+            return
+        if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
+            raise RowError([(self._columns["output"],
+                             tr("the question has no answer, so there is nothing to learn."))])
+        answer = self._answer(answer, "output", findings, unused, about)
+        history = self._of(value, "history")
+        if is_asked(question) or history:
+            turns = [*self._turns(history or [], "history", findings, unused, about),
+                     *(self._turns(question, "instruction", findings, unused, about) if is_asked(question)
+                       else [{"role": "user", "content": values.as_text(question)}])]
+            turns = values.below_last(turns, below)
+            answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
+            yield {"prompt": turns, "completion": answer, **about}
+        elif isinstance(answer, list):
+            yield {"prompt": values.below(values.as_text(question), below), "completion": answer, **about}
+        else:
+            yield {"instruction": values.as_text(question), "input": values.as_text(below), "output": answer, **about}
+
+    def _answer(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> Any:
+        """An answer as text, or as messages where it is more than text."""
+        if about["tools"] and tools.is_calls(value):
+            calls = tools.calls_of({"tool_calls": value}, None, self._columns.get(target, target), findings)
+            return [{"role": "assistant", "content": "", "tool_calls": calls}]
+        if isinstance(value, dict) and is_message(value):
+            value = [value]
+        # A text that answers a question may be a play, or tell how people talk.
+        is_plain = isinstance(value, str) and self._map.layout == "instruction" and value[:1] not in ("[", "{", "\n")
+        if not is_plain and is_conversation(value):
+            return self._turns(value, target, findings, unused, about)
+        said = values.as_text(ranked.best(value))
+        return without_end(said) if self._has_templates and isinstance(said, str) else said
+
+    def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        prompt = self._asked(value, "prompt")
+        if isinstance(prompt, dict) and "tools" in prompt:  # OpenAI's {"input": {"messages": […], "tools": […]}}
+            about["tools"] = [*about["tools"], *tools.schemas(prompt["tools"], "tools", findings)]
+        row: dict[str, Any] = dict(about)
+        if "ranked" in self._columns:
+            row["chosen"], row["rejected"] = ranked.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
+        else:
+            row |= self._sides(value, findings, unused, about)
+            chosen = row["chosen"]
+            if prompt is None and isinstance(chosen, list) and isinstance(row["rejected"], str):  # as ms-swift's
+                row["prompt"], row["chosen"] = chosen[:-1], chosen[-1:]
+        if is_asked(prompt):
+            row["prompt"] = values.below_last(self._turns(prompt, "prompt", findings, unused, about),
+                                              self._of(value, "input"))
+            row["tools"] = about["tools"]
+        elif prompt is not None and prompt != "":
+            row["prompt"] = values.below(values.as_text(prompt), self._of(value, "input"))
+        yield row
+
+    def _sides(self, value: Mapping[str, Any], findings: Findings, unused: set[str],
+               about: dict[str, Any]) -> dict[str, Any]:
+        """The better and the worse answer."""
+        pair = [self._answer(self._of(value, target), target, findings, unused, about)
+                for target in ("chosen", "rejected")]
+        if {"winner", "score_chosen"} & self._columns.keys():
+            one, other = (names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
+            if "winner" in self._columns and self._columns["chosen"].endswith("]"):
+                if self._first is None:
+                    winner = self._columns["winner"]
+                    raise RowError([(winner, tr('"{column}" is always 1, which may be the first answer or the second. '
+                                                "Give each answer a column of its own.", column=printable(winner)))])
+                one, other = str(self._first), str(self._first + 1)
+            if ranked.is_second_better(value, self._columns, (one, other)):
+                pair.reverse()
+        return dict(zip(("chosen", "rejected"), pair, strict=True))
+
+    def _labelled(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        said = self._of(value, "label")
+        label = labels.is_good(said)
+        completion = self._answer(self._of(value, "completion"), "completion", findings, unused, about)
+        prompt = self._asked(value, "prompt")
+        if "prompt" not in self._columns and isinstance(completion, list):
+            prompt, completion = completion[:-1], completion[-1:]
+            first = prompt[0] if prompt and isinstance(prompt[0], dict) else {}
+            if first.get("role") == "system" and about.get("system") is None:
+                about.pop("system", None)
+        elif is_asked(prompt):
+            prompt = values.below_last(self._turns(prompt, "prompt", findings, unused, about), self._of(value, "input"))
+        else:
+            prompt = values.below(values.as_text(prompt), self._of(value, "input"))
+        yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
+
+    def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
+        whole = self._of(value, "text")
+        if values.are_segments(whole):
+            if not all(each["label"] for each in whole):
+                raise RowError([(self._columns["text"],
+                                 tr("the row has parts that shouldn't be learned ({mark}), but text is learned whole; "
+                                    "write it as a conversation, of which only the answers are learned.",
+                                    mark='"label": false'))])
+            whole = "".join(each["text"] for each in whole)
+        yield {"text": values.as_text(whole)}
