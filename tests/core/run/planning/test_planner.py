@@ -65,14 +65,14 @@ def test_every_field_has_a_reason(plan):
     assert not config.problems()
 
 
-@pytest.mark.parametrize(("billions", "rank", "rate"), [(0.135, 64, 1e-3), (0.27, 16, 1e-3), (1.2, 16, 3e-4),
+@pytest.mark.parametrize(("billions", "rank", "rate"), [(0.135, 64, 1.4e-3), (0.27, 16, 1e-3), (1.2, 16, 3e-4),
                                                        (8, 16, 2e-4)])
 def test_rank_and_rate_follow_from_the_size_of_the_model(plan, billions, rank, rate):
     config = plan(billions=billions)
     assert (config.lora_rank, config.lora_alpha, config.learning_rate) == (rank, 2 * rank, rate)
 
 
-@pytest.mark.parametrize(("rank", "rate"), [(16, 2e-3), (64, 1e-3), (8, 2.8e-3)])
+@pytest.mark.parametrize(("rank", "rate"), [(16, 2.8e-3), (64, 1.4e-3), (8, 4e-3)])
 def test_a_chosen_rank_has_a_rate_of_its_own(plan, rank, rate):
     assert plan(billions=0.135, lora_rank=rank).learning_rate == rate
 
