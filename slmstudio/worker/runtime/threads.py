@@ -1,9 +1,9 @@
 """How many threads PyTorch computes with, and whether they spin while they wait for one another.
 
-An optimizer step meets some ten thousand times at a barrier. A thread that sleeps there at once has to be woken by the
-system, which costs a fifth of the step on a virtual machine; one that spins for some ten microseconds first mostly
-needn't be. Beside a program that keeps a core busy it's the other way round: a thread that spins uses up its share of
-the processor, is put aside like any other, and lets the rest wait, so that the step takes twice as long.
+In an optimizer step, threads meet at a barrier some ten thousand times. One that sleeps there at once has to be woken
+by the system, which costs a fifth of the step on a virtual machine; one that spins for some ten microseconds first
+mostly needn't be. Beside a program that keeps a core busy it's the other way round: a thread that spins uses up its
+share of the processor, is put aside like any other, and lets the rest wait, so that the step takes twice as long.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 
 PERIOD_SECONDS = 2.0
 BUSY, QUIET = 0.3, 0.15
-"""Cores that other programs use: threads sleep at once above the first figure, and spin again below the second. Where
-spinning costs as much as it saves was measured at about 0.3 of 2 cores."""
+"""Cores that other programs use: threads sleep at once above the first figure, and spin again below the second.
+Interpolated between a quiet machine and one busy core of 2, spinning costs more than it saves from about 0.3 on."""
 
 
 def use(count: int) -> None:
