@@ -2,14 +2,15 @@
 
     python tests/bench/defaults.py --out sweep.jsonl [--data sample gsm8k xquad-hi NAME=FILE] [--rows 300]
                                    [--model starter NAME=FOLDER] [--rank 16 64] [--rate 1e-3 2e-3] [--batch 2 8]
-                                   [--threads 1] [--print]
+                                   [--seed 42 1 2] [--threads 1] [--print]
 
 Each run trains on the same rows for the same number of passes as the plan, so all take the same time but for the cost
 of a larger adapter; what they are compared by is the lowest loss on the same held-out rows, in nats a token. First come
 the plan and the fixed values that two other programs propose for everything, then every rank with every learning rate
-that is given, then the best so far in other batches. Every run's figures are appended to the file as soon as they are
-there, and runs that are in it already are not repeated, so that a sweep of many hours can be interrupted, and several
-processes with files of their own can share it. `--print` shows the file's table and trains nothing.
+that is given, then the best so far in other batches. All of it is done once with each seed, since two seeds can differ
+by 4%, as much as two rates. Every run's figures are appended to the file as soon as they are there, and runs that are
+in it already are not repeated, so that a sweep of many hours can be interrupted, and several processes with files of
+their own can share it. `--print` shows the file's table, with means over the seeds, and trains nothing.
 
 Exit status 1 when the plan is more than 3% above the best of its table, or not ahead of the others' defaults.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ from slmstudio.core.data import reader  # noqa: E402
 from slmstudio.core.hardware.machine import read_machine  # noqa: E402
 from slmstudio.core.model import facts  # noqa: E402
 from slmstudio.core.run import folder  # noqa: E402
-from slmstudio.core.run.config import RunConfig  # noqa: E402
+from slmstudio.core.run.config import RunConfig, default_of  # noqa: E402
 from slmstudio.core.run.planning import planner  # noqa: E402
 
 DATA = {"sample": paths.starter_train_file(), "gsm8k": ROOT / "tests/data/gsm8k_train.jsonl",
@@ -47,6 +49,8 @@ RIVALS: dict[str, dict[str, Any]] = {
 and 8 rows, trained here in the plan's batches, which favours them."""
 MICRO = 4
 """The largest micro-batch of rows that is tried; a larger batch accumulates."""
+SEED = default_of("seed")
+COMPARED = ("learning_rate", "lora_rank", "lora_alpha", "epochs", "micro_batch_size", "gradient_accumulation_steps")
 QUIET = {"sample_max_tokens": 0, "save_steps": 10**6, "early_stopping_patience": 0}
 """What costs time and changes no loss."""
 
@@ -113,30 +117,48 @@ class Sweep:
         return target
 
 
-def sweep(table: Sweep, row: Row, grid: list[dict[str, Any]], batches: list[int]) -> None:
-    """The plan and the others' defaults, then the grid, then the best of all that in other batches."""
-    plan = table.run(row, "plan", {})
-    same_time = {"epochs": plan["epochs"]}
-    for name, chosen in RIVALS.items():
-        table.run(row, name, {**same_time, **chosen})
-    tried = [plan] + [table.run(row, "grid", {**same_time, **chosen}) for chosen in grid]
-    best = min(tried, key=lambda each: each["eval_loss"])["chosen"]
-    for batch in batches:
-        table.run(row, f"batches of {batch}", {**same_time, **best, "micro_batch_size": min(batch, MICRO),
-                                               "gradient_accumulation_steps": max(1, batch // MICRO)})
+def sweep(table: Sweep, row: Row, grid: list[dict[str, Any]], batches: list[int], seeds: list[int]) -> None:
+    """The plan and the others' defaults, then the grid, then the best of all that in other batches; seed after seed."""
+    for seed in seeds:
+        fixed = {"seed": seed} if seed != SEED else {}
+        plan = table.run(row, "plan", fixed)
+        fixed = {"epochs": plan["epochs"], **fixed}
+        for name, chosen in RIVALS.items():
+            table.run(row, name, {**fixed, **chosen})
+        tried = [plan] + [table.run(row, "grid", {**fixed, **chosen}) for chosen in grid]
+        best = min(tried, key=lambda each: each["eval_loss"])["chosen"]
+        for batch in batches:
+            table.run(row, f"batches of {batch}", {**fixed, **best, "micro_batch_size": min(batch, MICRO),
+                                                   "gradient_accumulation_steps": max(1, batch // MICRO)})
+
+
+def over_seeds(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry for all runs whose values are the same but for the seed, with the mean of their losses; best first."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for each in runs:
+        rival = each["name"] if each["name"] in RIVALS else ""
+        groups.setdefault((rival, *(each[key] for key in COMPARED)), []).append(each)
+    means = []
+    for group in groups.values():
+        losses = [each["eval_loss"] for each in group]
+        names = {each["name"] for each in group}
+        means.append({**group[0], "name": "plan" if "plan" in names else group[0]["name"], "seeds": len(group),
+                      "eval_loss": statistics.mean(losses), "spread": max(losses) - min(losses),
+                      "seconds": statistics.mean(each["seconds"] for each in group)})
+    return sorted(means, key=lambda each: each["eval_loss"])
 
 
 def print_table(done: list[dict[str, Any]]) -> bool:
     """The figures by row, the lowest loss first. Returns whether the plan holds its place everywhere."""
     fine = True
     for key in dict.fromkeys(each["row"] for each in done):
-        rows = sorted((each for each in done if each["row"] == key), key=lambda each: each["eval_loss"])
+        rows = over_seeds([each for each in done if each["row"] == key])
         plan = next((each for each in rows if each["name"] == "plan"), None)
         print(f"\n{key}")
         for each in rows:
-            print(f"  {each['eval_loss']:.4f}  {each['name']:<22} lr {each['learning_rate']:.1e}  rank "
-                  f"{each['lora_rank']:<4} {each['epochs']:g} passes, {each['steps']} steps, {each['tokens']} tokens, "
-                  f"{each['seconds']:.0f} s")
+            print(f"  {each['eval_loss']:.4f} ± {each['spread'] / 2:.4f} ({each['seeds']})  {each['name']:<16} "
+                  f"lr {each['learning_rate']:.1e}  rank {each['lora_rank']:<4} {each['epochs']:g} epochs, "
+                  f"{each['steps']} steps, {each['tokens']} tokens, {each['seconds']:.0f} s")
         if plan is not None:
             behind = plan["eval_loss"] / rows[0]["eval_loss"] - 1
             ahead = all(plan["eval_loss"] < each["eval_loss"] for each in rows if each["name"] in RIVALS)
@@ -154,6 +176,7 @@ def main() -> int:
     parser.add_argument("--rank", type=int, nargs="*", default=[])
     parser.add_argument("--rate", type=float, nargs="*", default=[])
     parser.add_argument("--batch", type=int, nargs="*", default=[])
+    parser.add_argument("--seed", type=int, nargs="*", default=[SEED])
     parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="only_print")
     options = parser.parse_args()
@@ -167,7 +190,8 @@ def main() -> int:
                 for data in options.data:
                     name, _, file = data.partition("=")
                     for rows in options.rows:
-                        sweep(table, Row(name, Path(file) if file else DATA[name], rows, base), grid, options.batch)
+                        sweep(table, Row(name, Path(file) if file else DATA[name], rows, base), grid, options.batch,
+                              options.seed)
     return 0 if print_table(table.done) else 1
 
 
