@@ -41,7 +41,7 @@
   !insertmacro Say RemovingOld "Removing the previous version" "पिछला वर्शन हटाया जा रहा है"
   !insertmacro Say HeldOpen \
     "A program holds $INSTDIR\$0 open. Close it, then press Retry. The previous version still works." \
-    "किसी प्रोग्राम ने $INSTDIR\$0 को खोल रखा है। उसे बंद करें, फिर पुनः प्रयास करें। पिछला वर्शन अब भी काम करता है।"
+    "किसी प्रोग्राम ने $INSTDIR\$0 को खोल रखा है। उसे बंद करें, फिर “पुनः प्रयास करें” दबाएँ। पिछला वर्शन अब भी काम करता है।"
   !insertmacro Say NotReplaced \
     "$INSTDIR\$R9 couldn't be replaced. Restart the computer and install again." \
     "$INSTDIR\$R9 को बदला नहीं जा सका। कंप्यूटर रीस्टार्ट करके फिर से इंस्टॉल करें।"
@@ -49,7 +49,7 @@
     "अपने ही कंप्यूटर पर एक छोटे लैंग्वेज मॉडल को फ़ाइन-ट्यून करें"
   !insertmacro Say Running \
     "${PRODUCT} is running. Close it first, and let a training run finish or stop it. Then press Retry." \
-    "${PRODUCT} चल रहा है। पहले उसे बंद करें; कोई ट्रेनिंग चल रही हो तो उसे पूरा होने दें या रोकें। फिर पुनः प्रयास करें।"
+    "${PRODUCT} चल रहा है। पहले उसे बंद करें; कोई ट्रेनिंग चल रही हो तो उसे पूरा होने दें या रोकें। फिर “पुनः प्रयास करें” दबाएँ।"
 !macroend
 
 !macro SayUninstaller
@@ -74,7 +74,7 @@
     "जो फ़ाइलें ${PRODUCT} की नहीं हैं, वे $INSTDIR में छोड़ दी गईं"
   !insertmacro Say FilesHeldOpen \
     "A program holds files in $INSTDIR open. Close it, then press Retry; or press Cancel and remove ${PRODUCT} later." \
-    "किसी प्रोग्राम ने $INSTDIR की फ़ाइलें खोल रखी हैं। उसे बंद करें, फिर पुनः प्रयास करें; या रद्द करें और ${PRODUCT} को बाद में हटाएँ।"
+    "किसी प्रोग्राम ने $INSTDIR की फ़ाइलें खोल रखी हैं। उसे बंद करें, फिर “पुनः प्रयास करें” दबाएँ; या “रद्द करें” दबाकर ${PRODUCT} को बाद में हटाएँ।"
 !macroend
 
 !macro SayLauncher
@@ -91,14 +91,14 @@
     "$Python शुरू नहीं हो सका। देखें कि कोई एंटीवायरस उसे रोक तो नहीं रहा, या ${PRODUCT} को फिर से इंस्टॉल करें।"
   !insertmacro Say GettingPython "Getting Python" "Python डाउनलोड हो रहा है"
   !insertmacro Say GettingPythonMore "About 25 MB, once. Then ${PRODUCT} sets itself up." \
-    "क़रीब 25 MB, सिर्फ़ एक बार। इसके बाद ${PRODUCT} का सेटअप होगा।"
+    "करीब 25 MB, सिर्फ़ एक बार। इसके बाद ${PRODUCT} का सेटअप होगा।"
   !insertmacro Say LogPlace "Log: ${LOG}" "लॉग: ${LOG}"
   !insertmacro Say Retry "&Retry" "पुनः &प्रयास करें"
   !insertmacro Say Downloading "Python ${PYTHON_WANTED} is being downloaded and unpacked …" \
     "Python ${PYTHON_WANTED} डाउनलोड और अनपैक हो रहा है …"
   !insertmacro Say NoUv "${NO_UV}" \
-    "$INSTDIR\uv.exe शुरू नहीं हो सका। देखें कि कोई एंटीवायरस उसे रोक तो नहीं रहा, फिर पुनः प्रयास करें।"
+    "$INSTDIR\uv.exe शुरू नहीं हो सका। देखें कि कोई एंटीवायरस उसे रोक तो नहीं रहा, फिर “पुनः प्रयास करें” दबाएँ।"
   !insertmacro Say NoPython "${NO_PYTHON}" \
     "Python डाउनलोड नहीं हो सका। देखें कि यह कंप्यूटर इंटरनेट से जुड़ा है (और नेटवर्क में प्रॉक्सी हो तो HTTPS_PROXY में उसका पता है), फिर \
-      पुनः प्रयास करें।"
+      “पुनः प्रयास करें” दबाएँ।"
 !macroend

@@ -87,7 +87,7 @@ def test_what_is_kept_is_the_same_in_every_language(tmp_path):
     i18n.use("hi")
     hindi = read(tmp_path, GOOD, GOOD)
     assert hindi == english and script_shares(hindi.records) == {"Latin": 1.0}
-    assert layouts.sentence(hindi.layout) == "हर पंक्ति एक सवाल और उसका जवाब है।"
+    assert layouts.sentence(hindi.layout) == "हर पंक्ति में एक सवाल और उसका जवाब है।"
 
 
 def test_a_file_without_a_usable_row_is_refused_in_hindi(tmp_path):
