@@ -132,6 +132,8 @@ def main() -> int:
         visit(window, Visitor(window, options.out), few_rows(Path(folder), options.rows),
               planner.parse_settings(options.set))
     window.close()
+    QTimer.singleShot(0, app.quit)
+    app.exec()  # its end ends the threads
     tasks.shut_down()
     return 0
 

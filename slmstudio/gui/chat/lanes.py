@@ -12,7 +12,7 @@ from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.chat.bubble import Action
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.known_models import ModelChoice
+from slmstudio.gui.common.known_models import ModelPicker
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
@@ -27,7 +27,10 @@ class ChatLane(QWidget):
 
     def __init__(self, name: str):
         super().__init__()
-        self.choice, self.pane = ModelChoice(name), ChatPane()
+        self.choice = ModelPicker(name, tr("Choose a model…"), tr(
+            "The model to talk to: a finished run, an export, any GGUF file or model folder. GGUF files can be dropped "
+            "here."))
+        self.pane = ChatPane()
         for name, icon, tooltip in (("correct", "correct", tr("Correct this answer, for the next training")),
                                     ("test", "flask", tr("Add the question to a test set"))):
             self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))

@@ -24,7 +24,7 @@ from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.chat.talk import Talk
 from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.known_models import ModelChoice, chat_models
+from slmstudio.gui.common.known_models import ModelPicker, chat_models
 from slmstudio.gui.common.run_texts import editing_text, starting_text
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
@@ -64,7 +64,7 @@ class ChatTab(TakesFiles, QWidget):
         return [lane.pane for lane in self.lanes.lanes]
 
     @property
-    def choices(self) -> list[ModelChoice]:
+    def choices(self) -> list[ModelPicker]:
         return [lane.choice for lane in self.lanes.lanes]
 
     def _lay_out(self) -> None:
@@ -194,7 +194,7 @@ class ChatTab(TakesFiles, QWidget):
     def choose_files(self) -> None:
         """Open a GGUF file: what Ctrl+O does here."""
         if self._can_open_files():
-            self.choices[0].choose_file()
+            self.choices[0].ask()
 
     def _load(self, number: int, path: Path) -> None:
         self.comparison.end()

@@ -1,7 +1,8 @@
-"""The models that Chat offers, and the box to choose one."""
+"""The models that Chat and evaluations offer, and the box to choose one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -13,7 +14,7 @@ from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
 
-_OPEN = "open"
+_FILE, _FOLDER = "file", "folder"
 
 
 def known_models() -> list[tuple[str, Path]]:
@@ -39,24 +40,27 @@ def chat_models() -> list[tuple[str, Path]]:
     return [*partners.without_export(), *known_models()]
 
 
-class ModelChoice(ComboBox):
-    """A list of GGUF files, with a way to open another.
+class ModelPicker(ComboBox):
+    """A list of models with a way to open any other: a GGUF file, a model's folder or a run's.
 
     Signals:
-        chosen(Path): the user chose this file.
+        chosen(Path): the user chose it.
+
+    Args:
+        keeps: whether the choice stays shown; else the box is ready for the next one.
     """
 
     chosen = Signal(object)
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, placeholder: str, what: str, *, keeps: bool = True):
         super().__init__()
+        self._what, self._keeps = what, keeps
+        self._current: Path | None = None
         self.setAccessibleName(name)
-        self._what = tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped here.")
-        self.setPlaceholderText(tr("Choose a model…"))
+        self.setPlaceholderText(placeholder)
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
-        self._current: Path | None = None
-        self.activated.connect(self._choose)
+        self.activated.connect(self._activate)
         self.currentTextChanged.connect(self._show_name)
         self.set_models([])
         self._show_name("")
@@ -65,45 +69,51 @@ class ModelChoice(ComboBox):
         """The whole name is in the tooltip: beside other models there is room for its beginning only."""
         self.setToolTip(plain_tip("\n".join(filter(None, (name, self._what)))))
 
-    def set_models(self, models: list[tuple[str, Path]]) -> None:
+    def set_models(self, models: Iterable[tuple[str, Path]]) -> None:
         """Offer these; one that is chosen already stays chosen."""
         self.clear()
         for name, path in models:
-            self._add(name, path)
+            self._add(name, path, self.count())
+        if self.count():
+            self.insertSeparator(self.count())
         if llama.trouble() is None:
-            self.addItem(tr("Open a GGUF file…"), _OPEN)
+            self.addItem(tr("Open a GGUF file…"), _FILE)
+        self.addItem(tr("Open a model or run folder…"), _FOLDER)
         self.set_current(self._current)
 
-    def _add(self, name: str, path: Path, at: int | None = None) -> None:
-        index = self.count() if at is None else at
-        self.insertItem(index, name, str(path))
-        self.setItemData(index, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
+    def _add(self, name: str, path: Path, at: int) -> None:
+        self.insertItem(at, name, str(path))
+        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
 
     def models(self) -> list[Path]:
-        return [Path(self.itemData(index)) for index in range(self.count()) if self.itemData(index) != _OPEN]
+        data = (self.itemData(index) for index in range(self.count()))
+        return [Path(each) for each in data if each not in (None, _FILE, _FOLDER)]
+
+    def path(self) -> Path | None:
+        """What is chosen."""
+        return self._current
 
     def set_current(self, path: Path | None) -> None:
-        """Mark a file as chosen, without saying so."""
+        """Mark a model as chosen, without saying so."""
         self._current = path
-        if path is None:
-            self.setCurrentIndex(-1)
-            return
-        if self.findData(str(path)) < 0:
+        if path is not None and self.findData(str(path)) < 0:
             self._add(path.stem if path.suffix.lower() == ".gguf" else path.name, path, 0)
-        self.setCurrentIndex(self.findData(str(path)))
+        self.setCurrentIndex(self.findData(str(path)) if path is not None else -1)
 
-    def _choose(self, index: int) -> None:
-        if self.itemData(index) == _OPEN:
-            self.set_current(self._current)
-            self.choose_file()
-            return
-        self._current = Path(self.itemData(index))
-        self.chosen.emit(self._current)
+    def _activate(self, index: int) -> None:
+        data = self.itemData(index)
+        self.set_current(self._current)
+        if data in (_FILE, _FOLDER):
+            self.ask(folder=data == _FOLDER)
+        elif data:
+            self.pick(Path(data))
 
-    def choose_file(self) -> None:
-        """Let the user choose a GGUF file."""
-        open_path(self, tr("Open a GGUF file"), self._opened, tr("GGUF models (*.gguf)"))
-
-    def _opened(self, path: Path) -> None:
-        self.set_current(path)
+    def pick(self, path: Path) -> None:
+        """Choose it, and say so."""
+        self.set_current(path if self._keeps else None)
         self.chosen.emit(path)
+
+    def ask(self, folder: bool = False) -> None:
+        """Let the user choose a GGUF file, or a folder."""
+        title = tr("Choose the folder of a model or a run") if folder else tr("Open a GGUF file")
+        open_path(self, title, self.pick, "" if folder else tr("GGUF models (*.gguf)"), folder=folder)

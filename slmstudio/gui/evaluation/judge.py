@@ -8,10 +8,10 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.gui.common.known_models import ModelPicker
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.evaluation.models import ModelPicker
 
 RUBRIC_LINES = 4
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
@@ -36,9 +36,9 @@ class JudgeFields(QWidget):
         self.wanted.toggled.connect(self._show_state)
         self.model = ModelPicker(tr("Judge"), tr("Choose the judge…"),
                                  tr("The model that judges: a GGUF file or a model's folder. If you can, take one that "
-                                    "is larger than the tuned model."), keeps=True)
+                                    "is larger than the tuned model."))
         self.model.setObjectName("evaluation_judge")
-        self.model.picked.connect(self._show_state)
+        self.model.chosen.connect(self._show_state)
         self.rubric = named(QPlainTextEdit(), "evaluation_rubric", tr("What the judge looks for"),
                             tr("Say what makes an answer good in your case. The judge reads this."))
         self.rubric.setPlainText(RUBRIC)

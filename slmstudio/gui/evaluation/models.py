@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.dialogs import open_path
-from slmstudio.gui.common.known_models import known_models
-from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.known_models import ModelPicker, known_models
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.evaluation.texts import model_label
@@ -21,7 +20,6 @@ from slmstudio.gui.evaluation.texts import model_label
 BOXES_A_LINE = 3
 WIDEST = 330
 """Pixels of a model's name."""
-_FILE, _FOLDER = "file", "folder"
 
 
 def offered_models(but: Path) -> list[tuple[str, Path]]:
@@ -41,74 +39,6 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     results = [(str(request.get("name") or run.name), run) for run, request in runs]
     bases = [(found.name, found.path) for found in on_disk.found_models() if found.kind == "folder"]
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
-
-
-class ModelPicker(ComboBox):
-    """A list of models with a way to open any other: a GGUF file, a model's folder or a run's.
-
-    Signals:
-        picked(Path): the user chose it.
-
-    Args:
-        keeps: whether the choice stays shown; else the box is ready for the next one.
-    """
-
-    picked = Signal(object)
-
-    def __init__(self, name: str, placeholder: str, tooltip: str, *, keeps: bool):
-        super().__init__()
-        self._keeps = keeps
-        self._path: Path | None = None
-        self.setAccessibleName(name)
-        self.setToolTip(tooltip)
-        self.setPlaceholderText(placeholder)
-        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(22)
-        self.activated.connect(self._activate)
-        self.set_models([])
-
-    def path(self) -> Path | None:
-        """What is chosen."""
-        return self._path
-
-    def set_models(self, models: Iterable[tuple[str, Path]]) -> None:
-        """Offer these; what is chosen already stays so."""
-        self.clear()
-        for name, path in models:
-            self._add(name, path)
-        if self.count():
-            self.insertSeparator(self.count())
-        self.addItem(tr("Open a GGUF file…"), _FILE)
-        self.addItem(tr("Open a model or run folder…"), _FOLDER)
-        self._show()
-
-    def _add(self, name: str, path: Path, at: int | None = None) -> None:
-        at = self.count() if at is None else at
-        self.insertItem(at, name, str(path))
-        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
-
-    def _show(self) -> None:
-        if self._path is not None and self.findData(str(self._path)) < 0:
-            self._add(self._path.stem, self._path, 0)
-        self.setCurrentIndex(self.findData(str(self._path)) if self._path is not None else -1)
-
-    def _activate(self, index: int) -> None:
-        data = self.itemData(index)
-        self._show()
-        if data in (_FILE, _FOLDER):
-            self._ask(folder=data == _FOLDER)
-        elif data:
-            self.pick(Path(data))
-
-    def pick(self, path: Path) -> None:
-        """Choose it, and say so."""
-        self._path = path if self._keeps else None
-        self._show()
-        self.picked.emit(path)
-
-    def _ask(self, folder: bool) -> None:
-        title = tr("Choose the folder of a model or a run") if folder else tr("Open a GGUF file")
-        open_path(self, title, self.pick, "" if folder else tr("GGUF models") + " (*.gguf)", folder=folder)
 
 
 class ModelBoxes(QWidget):
@@ -131,7 +61,7 @@ class ModelBoxes(QWidget):
                                   tr("Let another model answer the same rows: another run's result, a base model, or a "
                                      "GGUF file."), keeps=False)
         self.picker.setObjectName("evaluation_add_model")
-        self.picker.picked.connect(self.wanted)
+        self.picker.chosen.connect(self.wanted)
         self._grid = grid_of(theme.SPACE_M, theme.SPACE_XS, stretch=BOXES_A_LINE)
         self._others = QVBoxLayout()  # their names are long
         self._others.setSpacing(theme.SPACE_XS)

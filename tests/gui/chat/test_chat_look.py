@@ -79,7 +79,7 @@ def test_a_name_that_is_too_long_loses_its_middle(qtbot, chat_tab, session, mode
         start_of_it, _, end_of_it = shown.partition("…")
         assert len(shown) > 8 and len(shown) < len(name)
         assert name.startswith(start_of_it) and name.endswith(end_of_it) and end_of_it
-        assert lane.choice.toolTip().startswith(name)
+        assert name in lane.choice.toolTip()
     session.chat_requested.emit(models[:1])
     chat_tab.choices[0].setMinimumWidth(400)
     qtbot.waitUntil(lambda: chat_tab.choices[0].shown_text() == models[0].stem)

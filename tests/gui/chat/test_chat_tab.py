@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QLineEdit, QPlainTextEdit, QPushButton, QSlider
+from PySide6.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPlainTextEdit, QPushButton, QSlider
 from support import chat_window
 from support.chat_window import ask, ready, said
 from support.window import press
@@ -25,6 +25,19 @@ def below(qtbot, pane, number: int, name: str) -> None:
 def test_it_says_what_to_do_first(tab):
     assert "Choose a model" in tab.panes[0].waiting.text.text()
     assert not tab.findChild(QPushButton, "chat_send").isEnabled()
+
+
+def test_a_folder_is_opened_by_hand_and_keeps_its_whole_name(qtbot, tab, tmp_path):
+    folder = tmp_path / "qwen2.5-0.5b"
+    folder.mkdir()
+    choice = tab.choices[0]
+    choice.activated.emit(choice.findText("Open a model or run folder…"))
+    dialog = tab.findChild(QFileDialog)
+    assert dialog.fileMode() == QFileDialog.FileMode.Directory and choice.path() is None
+    with qtbot.waitSignal(choice.chosen) as opened:
+        dialog.fileSelected.emit(str(folder))
+    assert opened.args == [folder] and choice.currentText() == folder.name and folder in choice.models()
+    dialog.reject()
 
 
 def test_a_question_and_its_streamed_answer(qtbot, tab, first):
