@@ -51,7 +51,8 @@ class Evidence:
         exact: (answers equal to their reference, answers that have one).
         cut, base_cut: answers that reached the limit of new tokens, of `compared.rows`.
         marked, base_marked: answers with marks of a chat template; `mark`: one of them.
-        alike: how often the tuned model gave its most frequent answer; references_alike: the same of the references.
+        alike, base_alike: how often each model gave its most frequent answer; references_alike: the same of the
+            references.
         learned: test rows that were in the training data.
         forgotten: benchmark in which the tuned model is worse, or "".
         benchmark: what the first benchmark showed, in a sentence, or "".
@@ -76,6 +77,7 @@ class Evidence:
     base_marked: int = 0
     mark: str = ""
     alike: int = 0
+    base_alike: int = 0
     references_alike: int = 0
     learned: int = 0
     forgotten: str = ""
@@ -116,7 +118,8 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
     return Evidence(
         compared=compared, exact=_exact(scores), cut=_count(tuned.get("cut")), base_cut=_count(base.get("cut")),
         marked=_count(tuned.get("marked")), base_marked=_count(base.get("marked")), mark=str(tuned.get("mark") or ""),
-        alike=_count(tuned.get("alike")), references_alike=_count(test.get("references_alike")),
+        alike=_count(tuned.get("alike")), base_alike=_count(base.get("alike")),
+        references_alike=_count(test.get("references_alike")),
         learned=_count(test.get("trained_on")), forgotten=_forgotten(scores),
         benchmark=next((str(each.get("sentence") or "") for each in objects(scores.get("benchmarks"))), ""),
         weakest=_weakest(scores), export=_weaker_export(scores, request, compared),

@@ -19,7 +19,7 @@ LITTLE = 3.0
 MARKED = 0.2
 """Share of answers with marks of a template, from which they are no accident."""
 ONE_ANSWER, MANY_ANSWERS, FEWEST = 0.9, 0.75, 10
-"""Share of equal answers from which it answers everything alike, where no reference is that frequent; and how many
+"""Share of equal answers from which it answers everything alike, where no reference is that frequent, and how many
 answers that takes."""
 PERFECT = 95.0
 """Percent of right answers from which a base leaves little to gain."""
@@ -148,8 +148,10 @@ def shows_marks(found: Evidence) -> bool:
 
 
 def answers_all_alike(found: Evidence) -> bool:
+    """Whether the tuned model has a single answer left, where the base has several and should have."""
     rows = found.compared.rows if found.compared else 0
-    return rows >= FEWEST and found.alike >= ONE_ANSWER * rows and found.references_alike < MANY_ANSWERS * rows
+    return (rows >= FEWEST and found.alike >= ONE_ANSWER * rows and found.base_alike < ONE_ANSWER * rows
+            and found.references_alike < MANY_ANSWERS * rows)
 
 
 def nothing_to_gain(found: Evidence) -> bool:

@@ -17,6 +17,8 @@ FEW_ROWS = 100
 """Rows below which a model learns their wording rather than what they have in common."""
 LARGEST = 7_000_000_000
 MOST_TEST_ROWS = 5_000
+FAR_ABOVE = 10
+"""Times the usual learning rate from which a model that isn't better has learned too fast, however smooth its curve."""
 MANY_CUT = 0.1
 """Share of training rows that were cut at their end, from which that is why answers are no better."""
 BY_ROTE = 0.2
@@ -96,7 +98,7 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
         yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
                        tr("It hasn't learned the token that ends an answer: rows may be cut off, or the template lacks "
                           "it."))
-    elif found.max_new_tokens and found.cut and found.cut >= headline.UNENDING * compared.rows:
+    elif found.max_new_tokens and not compared.same and found.cut and found.cut >= headline.UNENDING * compared.rows:
         yield Proposal(EVALUATE, tr("Evaluate with {tokens:,} tokens per answer", tokens=2 * found.max_new_tokens),
                        tr("{cut:,} answers of both models were cut off at {tokens:,} tokens.", cut=found.cut,
                           tokens=found.max_new_tokens), {"max_new_tokens": 2 * found.max_new_tokens})
@@ -133,6 +135,9 @@ def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     yield from _resume(found)
     if verdict != BETTER:
         yield from _longer(found)
+        if found.usual_rate and found.learning_rate >= FAR_ABOVE * found.usual_rate:
+            yield _slower(found, tr("{rate:g} is far above the usual rate for a model of this size, {usual:g}.",
+                                    rate=found.learning_rate, usual=found.usual_rate))
     learned = shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN) or (shape == curve.TURNED and found.used_step)
     if (verdict == WORSE and learned and found.method != "scratch") or headline.none_right(found):
         yield answers

@@ -109,6 +109,12 @@ CASES = {
                                       "It gives the same answer to 98 of 100 questions.", "", "rows"),
     "the same answer, of steps too large": (replace(RUN, compared=WRONG, losses=RISING, alike=98, references_alike=3),
                                             "It gives the same answer to 98", "", "again"),
+    "no rate to speak of, and a base that says one thing only": (
+        replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED, alike=48, base_alike=48,
+                cut=48, base_cut=48), "It answers exactly as it did", "", "again"),
+    "a rate far too high, on a smooth curve": (
+        replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), learning_rate=0.9, usual_rate=1e-3),
+        "It answers exactly as it did", "", "again"),
     "a test with one answer": (replace(RUN, compared=RIGHT, alike=98, references_alike=95), "Right more often", "",
                                "chat"),
     "worse on rows that it learned": (replace(RUN, compared=WRONG, learned=90), "Right less often", "", "answers"),
