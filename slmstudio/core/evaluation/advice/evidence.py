@@ -141,7 +141,10 @@ def _stopped(history: RunHistory) -> tuple[int, int] | None:
 
 
 def _cut_rows(history: RunHistory) -> tuple[int, int]:
-    told: dict[str, Any] = next((each for each in reversed(history.log) if each.get("code") == "rows_cut"), {})
+    """Of the rows that are learned; those of the evaluation, which are fewer, are told in the same way."""
+    learned = _count(history.plan.get("train_rows"))
+    told: dict[str, Any] = next((each for each in reversed(history.log) if each.get("code") == "rows_cut"
+                                 and _count(each.get("rows")) >= learned), {})
     return _count(told.get("cut")), _count(told.get("rows"))
 
 

@@ -19,8 +19,9 @@ LARGEST = 7_000_000_000
 MOST_TEST_ROWS = 5_000
 FAR_ABOVE = 10
 """Times the usual learning rate from which a model that isn't better has learned too fast, however smooth its curve."""
-MANY_CUT = 0.1
-"""Share of training rows that were cut at their end, from which that is why answers are no better."""
+MANY_CUT, MOST_CUT = 0.1, 0.5
+"""Share of training rows that were cut at their end, from which that is why answers are no better; and from which it
+comes first even where they are."""
 BY_ROTE = 0.2
 """Loss on the rows that were learned, as a share of that on others, from which it has learned them by rote."""
 (TRAIN, AGAIN, RESUME, ROWS, MODEL, TEMPLATE, EVALUATE, OTHER_TEST, ANSWERS, STRENGTH, EXPORT, CHAT) = (
@@ -93,8 +94,8 @@ def _uncompared(found: Evidence) -> Iterator[Proposal]:
 
 def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     """What to do about answers that are useless whatever their score."""
+    yield from _longer(found, compared)
     if headline.never_ends(found):
-        yield from _longer(found)
         yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
                        tr("It hasn't learned the token that ends an answer: rows may be cut off, or the template lacks "
                           "it."))
@@ -133,11 +134,9 @@ def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
                        tr("{name} keeps too little of what it learned. Types with more bits keep more.",
                           name=found.export[0]))
     yield from _resume(found)
-    if verdict != BETTER:
-        yield from _longer(found)
-        if found.usual_rate and found.learning_rate >= FAR_ABOVE * found.usual_rate:
-            yield _slower(found, tr("{rate:g} is far above the usual rate for a model of this size, {usual:g}.",
-                                    rate=found.learning_rate, usual=found.usual_rate))
+    if verdict != BETTER and found.usual_rate and found.learning_rate >= FAR_ABOVE * found.usual_rate:
+        yield _slower(found, tr("{rate:g} is far above the usual rate for a model of this size, {usual:g}.",
+                                rate=found.learning_rate, usual=found.usual_rate))
     learned = shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN) or (shape == curve.TURNED and found.used_step)
     if (verdict == WORSE and learned and found.method != "scratch") or headline.none_right(found):
         yield answers
@@ -169,9 +168,9 @@ def _resume(found: Evidence) -> Iterator[Proposal]:
                        tr("It was stopped after {done:,} of {planned:,} steps.", done=done, planned=planned))
 
 
-def _longer(found: Evidence) -> Iterator[Proposal]:
+def _longer(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     cut, rows = found.cut_rows
-    if cut and cut >= MANY_CUT * rows:
+    if cut and cut >= (MOST_CUT if compared.verdict == BETTER and not headline.never_ends(found) else MANY_CUT) * rows:
         yield Proposal(AGAIN, tr("Train again with a sequence length of {tokens:,}", tokens=2 * found.max_length),
                        tr("{cut:,} of {rows:,} rows were cut at {tokens:,} tokens, so it never saw how they end.",
                           cut=cut, rows=rows, tokens=found.max_length), {"max_length": 2 * found.max_length})

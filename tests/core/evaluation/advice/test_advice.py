@@ -101,6 +101,9 @@ CASES = {
                                    "Clearly closer", "", "chat"),
     "rows cut off": (replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512), "48 rows can't show", "",
                      "again"),
+    "better, a few rows cut off": (replace(RUN, cut_rows=(100, 800), max_length=512), "Clearly closer", "", "chat"),
+    "better, most rows cut off": (replace(RUN, cut=40, base_cut=41, cut_rows=(700, 800), max_length=512),
+                                  "Clearly closer", "", "again"),
     "endless, of rows cut off": (replace(RUN, cut=44, cut_rows=(600, 800), max_length=512), "Most answers don't end",
                                  "", "again"),
     "a broken template": (replace(RUN, compared=WORSE, marked=30, mark="<|im_end|>"),
@@ -217,8 +220,9 @@ def test_no_proposal_says_what_nobody_has_seen():
 
 def test_a_run_says_how_it_ended_and_what_it_lost():
     history = RunHistory()
-    for event in ({"type": "plan", "total_steps": 300, "steps_per_epoch": 100, "parameters": 5e8},
-                  {"type": "warning", "code": "rows_cut", "message": "", "cut": 320, "rows": 800},
+    for event in ({"type": "warning", "code": "rows_cut", "message": "", "cut": 320, "rows": 800},
+                  {"type": "warning", "code": "rows_cut", "message": "", "cut": 14, "rows": 80},
+                  {"type": "plan", "total_steps": 300, "steps_per_epoch": 100, "parameters": 5e8, "train_rows": 790},
                   {"type": "step", "global_step": 30, "epoch": 0.3, "train_loss": 2.0},
                   {"type": "job_ended", "state": "stopped"}):
         history.add(event)
