@@ -9,12 +9,12 @@ import typer
 
 from slmstudio.cli.output import Json, print_error, print_json, print_table, print_warning, say
 from slmstudio.cli.progress import Follower
-from slmstudio.core import files, formats, jobs, llama
+from slmstudio.core import files, formats, jobs, llama, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
-    from slmstudio.core.evaluation.advice import Advice
+    from slmstudio.core.evaluation.advice import Advice, Proposal
 
 app = typer.Typer()
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
@@ -171,6 +171,8 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
             say(f"\n{advice.headline} {advice.caveat}".rstrip())
             for each in advice.proposals:
                 say(f"  {each.text}: {each.reason}")
+                if command := prepared(each, job.folder.parent.parent):
+                    say(f"    {command}")
         say("\n" + tr("Saved in {folder}", folder=job.folder))
     return 0
 
@@ -182,6 +184,22 @@ def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:
     request = job.request()
     run = request.get("train_run")
     return advice.of_run(Path(run), scores, request) if run else None
+
+
+def prepared(proposal: Proposal, run: Path) -> str:
+    """The command that does what is proposed for a run; "" where it's a person's to do."""
+    from slmstudio.core.evaluation.advice import proposals
+
+    new = {"max_steps": None, **proposal.changes} if "epochs" in proposal.changes else proposal.changes
+    fields = [word for name, value in new.items() for word in ("--set", f"{name}={value}")]
+    options = [word for name, value in proposal.changes.items() for word in (f"--{name.replace('_', '-')}", value)]
+    words: dict[str, list[object]] = {
+        proposals.TRAIN: ["continue", run, *options, "--out", "next.json"],
+        proposals.AGAIN: ["train", run / jobs.RUN, *fields], proposals.RESUME: ["train", run],
+        proposals.EVALUATE: ["evaluate", run, *options],
+        proposals.OTHER_TEST: ["evaluate", run, *(options or ["--test", "FILE"])],
+        proposals.EXPORT: ["export", run], proposals.CHAT: ["chat", run]}
+    return program.command(*words[proposal.action]) if proposal.action in words else ""
 
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:

@@ -95,7 +95,7 @@ def _judge(folder: Path) -> dict[str, Any] | None:
 def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
     path = rows.request.get("test") or (rows.request.get("benchmark") or {}).get("data")
     return {"path": path, "sha256": rows.sha256, "rows": len(rows), "kinds": dict(table.kinds),
-            "trained_on": table.trained_on, "damaged": rows.damaged,
+            "trained_on": table.trained_on, "references_alike": table.references_alike(), "damaged": rows.damaged,
             "groups": {name: len(table.groups(name)) for name in GROUPED_BY}}
 
 

@@ -14,7 +14,7 @@ _GROUPS = {"*": {"*": SCORE}}
 SCORES = {
     "test": {"path": str, "sha256": str, "rows": NUMBER, "kinds": {"*": NUMBER}, "trained_on": NUMBER},
     "models": [{"name": str, "rows": NUMBER, "skipped": NUMBER, "scores": {"*": SCORE}, "by_category": _GROUPS,
-                "by_language": _GROUPS, "by_training": _GROUPS, "speed": {"*": NUMBER}}],
+                "by_language": _GROUPS, "by_training": _GROUPS, "speed": {"mark": str, "*": NUMBER}}],
     "comparisons": [COMPARISON], "group_comparisons": {"*": {"*": [COMPARISON]}}, "remarks": [str], "judge": TREE,
     "benchmarks": [{"name": str, "title": str, "shots": NUMBER, "limit": NUMBER, "data": str, "sentence": str,
                     "models": [{"name": str, "accuracy": SCORE, "by_subject": {"*": SCORE}}],

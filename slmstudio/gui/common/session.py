@@ -81,7 +81,7 @@ class Session(QObject):
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
         run_chat_requested(Path): open this finished run in Chat, beside its base.
         continue_wanted(Path, dict): plan a run that continues from this finished one, with these fields changed.
-        again_wanted(Path, dict): plan this run once more from its base model, with these fields changed.
+        again_wanted(Path, dict): plan this run once more from where it began, with these fields changed.
         go_to(str): show this tab, one of TABS.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.

@@ -69,6 +69,7 @@ class EvaluationPanel(QFrame):
         self.setProperty("inset", True)
         self._folder: Path | None = None
         self._longest: int | None = None
+        self._limit: int | None = None
         self._offer: Offer | None = None
         self._look: Look | None = None
         self._looking = TaskSlot()
@@ -96,14 +97,14 @@ class EvaluationPanel(QFrame):
         self.choice.download_wanted.connect(lambda: self.download.ask(self.choice.benchmark_name()))
         self.download.fetched.connect(self._look_again)
 
-    def show_run(self, folder: Path, max_new_tokens: int | None = None) -> None:
+    def show_run(self, folder: Path, max_new_tokens: int | None = None, limit: int | None = None) -> None:
         """Offer the evaluation of this run.
 
         Args:
-            max_new_tokens: limit of an answer; None takes the one that is usual.
+            max_new_tokens, limit: of an answer, and how many rows; None takes what is usual.
         """
         self.give_up()
-        self._longest = max_new_tokens
+        self._longest, self._limit = max_new_tokens, limit
         self._folder, self._offer, self._look, self._told = folder, None, None, ()
         self.banner.clear()
         self._show_state()
@@ -117,8 +118,8 @@ class EvaluationPanel(QFrame):
             picker.set_models(offer.others)
         self.choice.judge.set_votes(offer.votes)
         self.choice.offer(folder, [str(model["name"]) for model in offer.request["models"]],
-                          self._longest or int(offer.request["max_new_tokens"]), int(offer.request["limit"] or 0),
-                          held_out=bool(offer.rows))
+                          self._longest or int(offer.request["max_new_tokens"]),
+                          self._limit or int(offer.request["limit"] or 0), held_out=bool(offer.rows))
         self._look_again()
 
     def give_up(self) -> None:

@@ -18,7 +18,6 @@ from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.panel import EvaluationPanel
 from slmstudio.gui.evaluation.run import EvaluationRun
 from slmstudio.gui.evaluation.scores import ScoresView
-from slmstudio.gui.evaluation.tables import main_comparisons, sentence
 from slmstudio.gui.results.run_facts import RunFacts
 
 if TYPE_CHECKING:
@@ -70,25 +69,15 @@ class EvaluationSection(QWidget):
             self.running.follow(facts.summary.config.name, at_work.job)
         self._show_state()
 
-    def verdict(self) -> str:
-        """The sentence of the newest evaluation; "" without one."""
-        scored = self._run.scored if self._run is not None else None
-        found = main_comparisons((scored.scores or {}).get("comparisons") or []) if scored is not None else []
-        return sentence(found[0]) if found else ""
-
     def can_be_opened(self) -> bool:
         """Whether the panel would show something new."""
         return self.panel.isHidden() and not self._at_work_here()
 
-    def open_panel(self, max_new_tokens: int | None = None) -> None:
-        """Offer another evaluation.
-
-        Args:
-            max_new_tokens: limit of an answer; None proposes one.
-        """
+    def open_panel(self, max_new_tokens: int | None = None, limit: int | None = None) -> None:
+        """Offer another evaluation; arguments as of `EvaluationPanel.show_run`."""
         if self._run is None or self._at_work_here():
             return
-        self.panel.show_run(self._run.folder, max_new_tokens)
+        self.panel.show_run(self._run.folder, max_new_tokens, limit)
         self.panel.show()
         self._show_state()
 
@@ -99,7 +88,7 @@ class EvaluationSection(QWidget):
         if proposal.action == proposals.ANSWERS:
             self.rows_wanted.emit(evaluation, LOSSES)
         elif proposal.action in (proposals.EVALUATE, proposals.OTHER_TEST):
-            self.open_panel(proposal.changes.get("max_new_tokens"))
+            self.open_panel(**proposal.changes)
         else:
             self.proposal_wanted.emit(proposal)
 

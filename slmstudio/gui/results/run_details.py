@@ -163,6 +163,7 @@ class RunDetails(Card):
         """Show a run and its finished files; None while these are still being read."""
         run = facts.summary
         if self._run is not None and self._run.folder != run.folder:
+            show_text(self.verdict, "")
             self.export.setVisible(self.export.exports(run))
             self.serve.setVisible(self.serve.serves(run))
         self._run = run
@@ -175,7 +176,8 @@ class RunDetails(Card):
         self.notes.show_notes(run.folder, facts.notes)
         self.report.show_run(run.folder)
         self.evaluation.show_run(facts)
-        show_text(self.verdict, self.evaluation.verdict())
+        run_task(self, lambda task: _verdict(facts),
+                 lambda said: show_text(self.verdict, said) if self.shows(run.folder) else None, self.failed.emit)
         self.overview.show_run(run, tariff(self._session.settings))
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
@@ -208,17 +210,26 @@ class RunDetails(Card):
         """Open the tab where it is done, prepared as far as that goes."""
         from slmstudio.core.evaluation.advice import proposals
 
-        if self._run is not None and proposal.action == proposals.STRENGTH:
-            self._open_base(self._run.folder)
+        run, session, action = self._run, self._session, proposal.action
+        if run is None:
+            return
+        here = {proposals.STRENGTH: lambda: self._open_base(run.folder), proposals.EXPORT: self.open_export,
+                proposals.RESUME: lambda: self.resume.emit(run)}
+        if action in here:
+            here[action]()
             return
         tabs = {proposals.TRAIN: "training", proposals.AGAIN: "training", proposals.MODEL: "model",
                 proposals.CHAT: "chat"}
-        self._session.go_to.emit(tabs.get(proposal.action, "data"))  # first, as in _learn_more
-        if self._run is not None and proposal.action == proposals.CHAT:
-            self._session.run_chat_requested.emit(self._run.folder)
-        signals = {proposals.TRAIN: self._session.continue_wanted, proposals.AGAIN: self._session.again_wanted}
-        if self._run is not None and proposal.action in signals:
-            signals[proposal.action].emit(self._run.folder, proposal.changes)
+        session.go_to.emit(tabs.get(action, "data"))  # first, as in _learn_more
+        if action == proposals.CHAT:
+            session.run_chat_requested.emit(run.folder)
+        elif action in (proposals.ROWS, proposals.TEMPLATE):
+            rows = Path(run.config.train_file).absolute()
+            if rows.is_file() and (session.dataset is None or session.dataset.path != rows):
+                session.data_requested.emit([rows], 0)
+        elif action in (proposals.TRAIN, proposals.AGAIN):
+            wanted = session.continue_wanted if action == proposals.TRAIN else session.again_wanted
+            wanted.emit(run.folder, proposal.changes)
 
     def _open_base(self, run: Path) -> None:
         """Open the base in Chat, where the adapter's strength is set; or say what that needs."""
@@ -284,3 +295,14 @@ def _base_for_strength(run: Path) -> Path:
     from slmstudio.core.chat.origin import base_for_strength
 
     return base_for_strength(run)
+
+
+def _verdict(facts: RunFacts) -> str:
+    """What came of a run in plain words, by the evaluation that it's judged by; "" before it has a result."""
+    from slmstudio.core.evaluation import advice
+
+    if result_folder(facts.folder) is None or facts.summary.at_work:
+        return ""
+    judged = facts.scored or next((each for each in facts.evaluations if each.scores), None)
+    said = advice.of_run(facts.folder, judged.scores, judged.request) if judged else advice.of_run(facts.folder, None)
+    return f"{said.headline} {said.caveat}".rstrip() if said else ""

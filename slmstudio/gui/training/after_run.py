@@ -198,13 +198,17 @@ class NextRun(QObject):
         self._plan_with(read)
 
     def plan_again(self, run: Path, changes: dict[str, Any]) -> None:
-        """Plan a run once more from its base model: its data, what the user had set of it, and these changes."""
+        """Plan a run once more from where it began: its data, what the user had set of it, and these changes."""
         def read(task: Task) -> _ReadAgain:
             config = RunConfig.from_dict(Job(run).request())
             own = {name: getattr(config, name) for name in config.chosen if name not in NOT_CHANGED}
+            if "epochs" in changes:
+                own.pop("max_steps", None)  # it would decide, whatever the epochs
+            first = Path(config.start_from) if config.start_from else None
+            earlier = Earlier(first, RunConfig.from_dict(Job(first).request()).name, config.model) if first else None
             chosen = self._session.dataset
             other = chosen is None or chosen.path != Path(config.train_file)
-            return _read_again(task, config, None, own | changes, other)
+            return _read_again(task, config, earlier, own | changes, other)
 
         self._plan_with(read)
 

@@ -65,9 +65,9 @@ class JobContext:
     def log(self, message: str, level: str = "info") -> None:
         self.emit("log", level=level, message=message)
 
-    def warn(self, code: str, message: str) -> None:
-        """A warning in words; `code` names its kind for programs."""
-        self.emit("warning", code=code, message=message)
+    def warn(self, code: str, message: str, **figures: int) -> None:
+        """A warning in words; `code` names its kind, and `figures` what it counts, for programs."""
+        self.emit("warning", code=code, message=message, **figures)
 
     def phase(self, phase: str, detail: str = "") -> None:
         self.emit("phase", phase=phase, detail=detail)

@@ -14,6 +14,7 @@ from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.scores.score_table import ScoreTable
 from slmstudio.core.evaluation.scoring import row_scores, score
 
 
@@ -35,7 +36,8 @@ def test_a_better_model_is_found_better(folder: Path) -> None:
     for key in ("accuracy", "numeric", "chrf", "exact"):
         assert base["scores"][key]["high"] < tuned["scores"][key]["low"] and tuned["scores"][key]["rows"] == 50
     assert set(tuned["by_category"]) == {"law", "art"} and tuned["by_language"]["hi"] == tuned["scores"]
-    assert tuned["speed"] == {"seconds": 75.0, "tokens_per_second": 10.0, "answer_tokens": 5.0, "cut": 0}
+    assert tuned["speed"] == {"seconds": 75.0, "tokens_per_second": 10.0, "answer_tokens": 5.0, "cut": 0,
+                              "marked": 0, "mark": "", "alike": 2}
     said = {each["metric"]: each for each in scores["comparisons"]}
     assert all(said[key]["verdict"] == "better" and said[key]["p"] < 0.001 for key in ("accuracy", "numeric", "chrf"))
     assert said["chrf"]["sentence"].startswith("Better: ") and said["chrf"]["difference"] > 30
@@ -274,3 +276,17 @@ def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -
     found = score(write(tmp_path / "more", items, answers_of(items, 0.2, 1)))
     kept = found["models"][0]["by_category"]
     assert len(kept) <= 100 and "topic 000" in kept and list(kept) == sorted(kept)
+
+
+def test_answers_that_are_all_alike_or_have_marks_of_a_template_are_counted():
+    table = ScoreTable(2, intl=False)
+    for number, reference in enumerate(("Yes.", "yes", "No", "<|im_end|> ends a turn")):
+        item = {"id": number, "kind": "free", "references": [reference], "messages": []}
+        table.add(item, [{"answer": f"Answer {number} [/INST]" if number else "Fine."},
+                         {"answer": " YES. " if number != 3 else "<|im_end|> ends it"}])
+    table.add({"id": 4, "kind": "choice", "references": ["Yes."], "choices": ["Yes.", "No"], "answer": 0},
+              [{"answer": ""}, {"answer": ""}])
+    base, tuned = (speed.to_dict() for speed in table.speeds)
+    assert (base["marked"], base["mark"], base["alike"]) == (2, "[/INST]", 1)
+    assert (tuned["marked"], tuned["mark"], tuned["alike"]) == (0, "", 3)
+    assert table.references_alike() == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
@@ -12,6 +13,7 @@ from support.results_window import show
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import notes
 from slmstudio.core.settings import Settings
 from slmstudio.core.settings import load as load_settings
@@ -233,10 +235,11 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     evaluated_runs.write(run, count=60, models=("base", "tuned", "Q4_K_M"))
     show(qtbot, tab, 1)
     details = tab.details
-    assert details.verdict.text().startswith("Better: ") and "p\xa0<\xa00.001" in details.verdict.text()
+    qtbot.waitUntil(lambda: details.verdict.text().startswith("Clearly closer to your answers than before."))
     details.tabs.set_current(SCORES)
     scores = details.evaluation.scores
-    assert scores.verdict.sentence.text() == details.verdict.text() and scores.verdict.frame.property("banner") == "ok"
+    assert scores.verdict.sentence.text().startswith("Better: ") and scores.verdict.frame.property("banner") == "ok"
+    assert "p\xa0<\xa00.001" in scores.verdict.sentence.text()
     kept = files.read_json(run / "jobs" / "evaluate-1" / "scores.json")
     chrf = scores.table.figures.rows[0]
     want = kept["models"][1]["scores"]["chrf"]
@@ -262,6 +265,7 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
     qtbot.waitUntil(lambda: verdict.headline.text() == "Clearly closer to your answers than before.")
     assert verdict.caveat.text().startswith("Closer doesn't mean correct")
     assert verdict.sentence.text().startswith("Better: ") and verdict.title.isVisible()
+    qtbot.waitUntil(lambda: tab.details.verdict.text() == f"{verdict.headline.text()} {verdict.caveat.text()}")
     first = verdict.findChild(QPushButton, "proposal_0")
     assert first.text() == "Train 1 more epoch" and "still falling" in first.toolTip()
     told = []
@@ -269,6 +273,33 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
     session.continue_wanted.connect(lambda *wanted: told.append(wanted))
     qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
     assert told == ["training", (run, {"epochs": 1.0})]
+
+
+def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp_path):
+    run = make_run("helpdesk")
+    evaluated_runs.write(run, count=60, train_run=str(run))
+    show(qtbot, tab, 1)
+    rows = tmp_path / "rows.jsonl"
+    rows.touch()
+    tab.details._run = replace(tab.details._run, config=replace(tab.details._run.config, train_file=str(rows)))
+    told = []
+    for signal in (session.go_to, session.data_requested, session.again_wanted, tab.details.resume):
+        signal.connect(lambda *wanted: told.append(wanted))
+
+    def follow(action, changes=None):
+        told.clear()
+        proposal = proposals.Proposal(action, "Do it", "Because.", changes or {})
+        section = tab.details.evaluation
+        section._follow_proposal(section.scores.current(), proposal)
+        return told
+
+    assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data",), ([rows], 0)]
+    assert follow(proposals.AGAIN, {"max_length": 512}) == [("training",), (run, {"max_length": 512})]
+    assert [each.folder for [each] in follow(proposals.RESUME)] == [run]
+    follow(proposals.EXPORT)
+    assert not tab.details.export.isHidden()
+    follow(proposals.OTHER_TEST, {"limit": 730})
+    qtbot.waitUntil(lambda: tab.details.evaluation.panel.choice.limit.value() == 730, timeout=15_000)
 
 
 def test_better_figures_on_rows_that_were_learned_are_not_green(qtbot, tab, make_run):
@@ -332,7 +363,7 @@ def test_a_run_that_was_not_evaluated_says_what_to_do(qtbot, tab, make_run):
     show(qtbot, tab, 1)
     tab.details.tabs.set_current(SCORES)
     assert tab.details.evaluation.scores.empty.isVisible() and tab.details.evaluate_button.isEnabled()
-    assert tab.details.verdict.isHidden()
+    qtbot.waitUntil(lambda: tab.details.verdict.text().startswith("Nothing has been compared yet."))
 
 
 def test_an_evaluation_that_was_ended_says_so(qtbot, tab, make_run):

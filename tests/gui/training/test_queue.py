@@ -12,6 +12,7 @@ from support.window import press
 from slmstudio.core.data import reader
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning.follow_up import follow_up
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 
@@ -207,6 +208,21 @@ def test_proposals_of_a_verdict_fill_in_the_plan(qtbot, planned, session, play):
     config = planned.planning.config
     assert (config.learning_rate, config.lora_rank) == (7e-5, 4)
     assert config.train_file == RunConfig.from_dict(planned.followed.job.request()).train_file
+
+
+def test_a_run_that_continued_another_is_planned_again_from_there(qtbot, planned, session, play):
+    """And by the epochs that are proposed, though the run was limited by its steps."""
+    play("start no_gpu load plan:40 steps:40 finish")
+    planned.planning.decide("max_steps", "40")
+    qtbot.waitUntil(lambda: planned.planning.config.max_steps == 40, timeout=15_000)
+    press(qtbot, planned, "start")
+    qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
+    first = planned.followed.job.folder
+    following = folder.create(follow_up(first, overrides={"max_steps": 30})).folder
+    session.again_wanted.emit(following, {"epochs": 1.5})
+    qtbot.waitUntil(lambda: planned.planning.config.epochs == 1.5, timeout=15_000)
+    config = planned.planning.config
+    assert (config.start_from, config.max_steps) == (str(first), None)
 
 
 def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):

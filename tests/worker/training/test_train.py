@@ -232,7 +232,8 @@ def test_rows_too_long_are_cut_and_said(make_job, rows_file):
         file.write(json.dumps(row) + "\n")
     job = make_job(max_steps=1)
     train.run(job)
-    assert any(event["code"] == "rows_cut" for event in events(job, "warning"))
+    told = next(event for event in events(job, "warning") if event["code"] == "rows_cut")
+    assert told["cut"] == 1 and told["rows"] > 1
 
 
 def test_test_rows_that_are_learned_are_said(make_job, rows_file):

@@ -18,16 +18,19 @@ BREAK = 1.5
 FEWEST = 3
 
 
-def shape(losses: Sequence[tuple[int, float]]) -> str:
+def shape(losses: Sequence[tuple[int, float]], train_loss: float | None = None) -> str:
     """One of the words above.
 
     Args:
         losses: (step, eval loss) with rising steps, the first before the training.
+        train_loss: at the end. Where it is below every eval loss, the weights learned: they only overfitted.
     """
     values = [loss for _, loss in losses]
     if not values:
         return UNKNOWN
-    if not math.isfinite(values[-1]) or (math.isfinite(values[0]) and values[-1] > BREAK * values[0]):
+    learned = train_loss is not None and train_loss < min(filter(math.isfinite, values), default=-math.inf)
+    if not math.isfinite(values[-1]) or (
+            math.isfinite(values[0]) and values[-1] > BREAK * values[0] and not learned):
         return BROKEN
     finite = [(step, loss) for step, loss in losses if math.isfinite(loss)]
     if len(finite) < 2 or finite[0][0] != 0:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slmstudio.core.evaluation.advice import curve
+from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.verdicts import SAME_ANSWERS
 from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import EXPORTS
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.planning.rates import usual_rate
 
 BASE, TUNED = "base", "tuned"
 
@@ -22,7 +26,8 @@ class Compared:
 
     Attributes:
         verdict: of `scores.verdicts`.
-        rows: that both models answered.
+        tuned, base: their scores in `rows`, which both answered.
+        low, high: 95% interval of the difference; None where nobody knows, or without a bound.
         rows_needed: how many would show the difference; None where these do, or where nobody can say.
         same: every answer is the same.
     """
@@ -34,6 +39,8 @@ class Compared:
     rows: int
     rows_needed: int | None = None
     same: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,22 @@ class Evidence:
         compared: None without an evaluation that has a base and a tuned model.
         exact: (answers equal to their reference, answers that have one).
         cut, base_cut: answers that reached the limit of new tokens, of `compared.rows`.
+        marked, base_marked: answers with marks of a chat template; `mark`: one of them.
+        alike, base_alike: how often each model gave its most frequent answer; references_alike: the same of the
+            references.
         learned: test rows that were in the training data.
         forgotten: benchmark in which the tuned model is worse, or "".
+        benchmark: what the first benchmark showed, in a sentence, or "".
         weakest: category or language in which it is worse than the base, or "".
+        export: (name, score) of a file of this run that is certainly less good than the tuned model.
         train_rows: rows that it learned; 0 where nobody knows.
+        cut_rows: (rows that were cut at their end, of how many) in training; max_length: at so many tokens.
         losses: (step, eval loss) in their order.
         train_loss: of the last steps; None where nobody knows.
+        used_step: whose weights are the result, as the best; 0 where they are the last step's.
+        stopped: (steps made, steps planned) where the user stopped it.
         best_epoch: at which the eval loss was lowest.
-        learning_rate: the highest of the run.
+        learning_rate: the highest of the run; usual_rate: what would be proposed, 0 where nobody knows.
         parameters: of the base; 0 where nobody knows.
     """
 
@@ -58,53 +73,115 @@ class Evidence:
     exact: tuple[int, int] | None = None
     cut: int = 0
     base_cut: int = 0
+    marked: int = 0
+    base_marked: int = 0
+    mark: str = ""
+    alike: int = 0
+    base_alike: int = 0
+    references_alike: int = 0
     learned: int = 0
     forgotten: str = ""
+    benchmark: str = ""
     weakest: str = ""
+    export: tuple[str, float] | None = None
+    method: str = "lora"
+    objective: str = "sft"
     train_rows: int = 0
+    cut_rows: tuple[int, int] = (0, 0)
+    max_length: int = 0
     epochs: float = 0.0
     losses: tuple[tuple[int, float], ...] = ()
     train_loss: float | None = None
+    used_step: int = 0
+    stopped: tuple[int, int] | None = None
     best_epoch: float = 0.0
     learning_rate: float = 0.0
+    usual_rate: float = 0.0
     parameters: int = 0
     max_new_tokens: int = 0
 
     @property
     def shape(self) -> str:
-        return curve.shape(self.losses)
+        return curve.shape(self.losses, self.train_loss)
 
 
 def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | None,
            request: Mapping[str, Any] | None = None) -> Evidence:
     """Take together what a run's events and one evaluation say; what is missing or damaged is left out."""
+    scores, request, plan = scores or {}, request or {}, history.plan
     losses, steps = history.series["eval_loss"], history.series["train_loss"]
     tail = [loss for loss in list(steps.y)[-max(1, len(steps) // 10):] if math.isfinite(loss)]
-    plan, per_epoch = history.plan, finite(history.plan.get("steps_per_epoch")) or 0.0
-    compared = _compared(scores or {})
-    speeds = {name: an_object(model.get("speed")) for name, model in _models(scores or {}).items()}
+    per_epoch, parameters = finite(plan.get("steps_per_epoch")) or 0.0, _count(plan.get("parameters"))
+    said = {name: an_object(model.get("speed")) for name, model in _models(scores).items()}
+    tuned, base, test = said.get(TUNED, {}), said.get(BASE, {}), an_object(scores.get("test"))
+    compared = _compared(scores)
     return Evidence(
-        compared=compared, exact=_exact(scores or {}), cut=_count(speeds.get(TUNED, {}).get("cut")),
-        base_cut=_count(speeds.get(BASE, {}).get("cut")),
-        learned=_count(an_object((scores or {}).get("test")).get("trained_on")), forgotten=_forgotten(scores or {}),
-        weakest=_weakest(scores or {}), train_rows=_count(plan.get("train_rows")), epochs=history.epoch,
-        losses=tuple((int(step), loss) for step, loss in zip(losses.x, losses.y, strict=True)),
+        compared=compared, exact=_exact(scores), cut=_count(tuned.get("cut")), base_cut=_count(base.get("cut")),
+        marked=_count(tuned.get("marked")), base_marked=_count(base.get("marked")), mark=str(tuned.get("mark") or ""),
+        alike=_count(tuned.get("alike")), base_alike=_count(base.get("alike")),
+        references_alike=_count(test.get("references_alike")),
+        learned=_count(test.get("trained_on")), forgotten=_forgotten(scores),
+        benchmark=next((str(each.get("sentence") or "") for each in objects(scores.get("benchmarks"))), ""),
+        weakest=_weakest(scores), export=_weaker_export(scores, request, compared),
+        method=config.method, objective=config.objective,
+        train_rows=_count(plan.get("train_rows")), cut_rows=_cut_rows(history), max_length=config.max_length,
+        epochs=history.epoch, losses=tuple((int(step), loss) for step, loss in zip(losses.x, losses.y, strict=True)),
         train_loss=sum(tail) / len(tail) if tail else None,
-        best_epoch=(history.best_step or 0) / per_epoch if per_epoch else 0.0,
-        learning_rate=config.learning_rate, parameters=_count(plan.get("parameters")),
-        max_new_tokens=_count((request or {}).get("max_new_tokens")))
+        used_step=history.used_step if history.used_step and history.used_step != history.step else 0,
+        stopped=_stopped(history), best_epoch=(history.best_step or 0) / per_epoch if per_epoch else 0.0,
+        learning_rate=config.learning_rate, parameters=parameters,
+        usual_rate=usual_rate(config.method, config.objective, parameters, config.lora_rank) if parameters else 0.0,
+        max_new_tokens=_count(request.get("max_new_tokens")))
+
+
+def _stopped(history: RunHistory) -> tuple[int, int] | None:
+    ended: dict[str, Any] = next((each for each in reversed(history.told) if each.get("type") == "job_ended"), {})
+    return (history.step, history.total_steps) if ended.get("state") == "stopped" and (
+        history.step < history.total_steps) else None
+
+
+def _cut_rows(history: RunHistory) -> tuple[int, int]:
+    """Of the rows that are learned; those of the evaluation, which are fewer, are told in the same way."""
+    learned = _count(history.plan.get("train_rows"))
+    told: dict[str, Any] = next((each for each in reversed(history.log) if each.get("code") == "rows_cut"
+                                 and _count(each.get("rows")) >= learned), {})
+    return _count(told.get("cut")), _count(told.get("rows"))
 
 
 def _compared(scores: Mapping[str, Any]) -> Compared | None:
     for each in objects(scores.get("comparisons")):
-        metric, values = str(each.get("metric")), [
-            finite(an_object(an_object(_models(scores).get(name, {}).get("scores")).get(str(each.get("metric"))))
-                    .get("value")) for name in (TUNED, BASE)]
-        if each.get("main") and (each.get("of"), each.get("with")) == (TUNED, BASE) and None not in values:
+        if not each.get("main") or (each.get("of"), each.get("with")) != (TUNED, BASE):
+            continue
+        metric, values = str(each.get("metric")), []
+        for name, key in ((TUNED, "score"), (BASE, "other")):  # older files have the scores of all rows only
+            own = finite(each.get(key))
+            values.append(finite(_score(scores, name, metric).get("value")) if own is None else own)
+        if None not in values:
             return Compared(metric, float(values[0] or 0), float(values[1] or 0), str(each.get("verdict")),
                             _count(each.get("rows")), _count(each.get("rows_needed")) or None,
                             # Older files lack "same"; their sentences are English.
-                            each.get("same") is True or str(each.get("sentence")).startswith(SAME_ANSWERS))
+                            each.get("same") is True or str(each.get("sentence")).startswith(SAME_ANSWERS),
+                            finite(each.get("low")), finite(each.get("high")))
+    return None
+
+
+def _score(scores: Mapping[str, Any], model: str, metric: str) -> dict[str, Any]:
+    return an_object(an_object(_models(scores).get(model, {}).get("scores")).get(metric))
+
+
+def _weaker_export(scores: Mapping[str, Any], request: Mapping[str, Any],
+                   compared: Compared | None) -> tuple[str, float] | None:
+    """The first file of this run whose interval is below the tuned model's."""
+    if compared is None or compared.metric not in METRICS or not METRICS[compared.metric].higher_is_better:
+        return None
+    least = finite(_score(scores, TUNED, compared.metric).get("low"))
+    own = Path(str(request.get("train_run"))) / EXPORTS
+    for model in objects(request.get("models")):
+        found = _score(scores, str(model.get("name")), compared.metric)
+        value, most = finite(found.get("value")), finite(found.get("high"))
+        ours = model.get("gguf") and Path(str(model["gguf"])).parent == own
+        if ours and None not in (least, value, most) and most < least:  # type: ignore[operator]
+            return str(model["name"]), float(value or 0)
     return None
 
 

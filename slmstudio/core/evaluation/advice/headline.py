@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from slmstudio.core.evaluation.advice import curve
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE
+from slmstudio.core.evaluation.scores.verdicts import BETTER, KEPT_WITHIN, WORSE
 from slmstudio.core.i18n import ntr, tr
 
 KNOWN_BEFORE = 0.2
@@ -13,7 +15,14 @@ KNOWN_BEFORE = 0.2
 UNENDING = 0.4
 """Share of answers that were cut off, from which the model hasn't learned where an answer ends."""
 LITTLE = 3.0
-"""Points of a score that shares of letters are measured in, below which an improvement is a small one."""
+"""Points of a score that shares of letters are measured in, below which a difference is a small one."""
+MARKED = 0.2
+"""Share of answers with marks of a template, from which they are no accident."""
+ONE_ANSWER, MANY_ANSWERS, FEWEST = 0.9, 0.75, 10
+"""Share of equal answers from which it answers everything alike, where no reference is that frequent, and how many
+answers that takes."""
+PERFECT = 95.0
+"""Percent of right answers from which a base leaves little to gain."""
 
 
 OK, BAD, WARN = "ok", "bad", "warn"
@@ -23,51 +32,145 @@ OK, BAD, WARN = "ok", "bad", "warn"
 def headline(found: Evidence) -> tuple[str, str]:
     """The verdict for somebody who has never read a score, and its colour."""
     compared = found.compared
-    if found.shape == curve.BROKEN:
-        return tr("Training broke the model: its loss rose far above where it started."), BAD
+    if is_broken(found):
+        return (tr("Training broke the model: its loss rose far above where it started.")
+                if math.isfinite(found.losses[-1][1]) else
+                tr("Training broke the model: its loss is no longer a number.")), BAD
     if compared is None:
-        return tr("Nothing has been compared yet. Evaluate it to see whether it's better than its base model."), ""
+        return _uncompared(found)
+    if fault := _fault(found, compared):
+        return fault
+    if compared.verdict == BETTER:
+        return _better(compared), OK
+    if compared.verdict == WORSE:
+        return _worse(compared), BAD
+    return _undecided(found, compared), WARN
+
+
+def _uncompared(found: Evidence) -> tuple[str, str]:
+    """What a benchmark alone says, or of continued text the loss, which is all that it is measured by."""
+    if found.forgotten:
+        return tr("It got worse at general questions ({benchmark}).", benchmark=found.forgotten), BAD
+    if found.benchmark:
+        return found.benchmark, ""
+    if found.objective == "text" and (change := loss_change(found)) is not None:
+        before, after = change
+        if after < before * (1 - curve.MOVED):
+            return tr("It continues text like yours better than before: the loss on held-out rows fell from "
+                      "{before:.2f} to {after:.2f}.", before=before, after=after), OK
+    return tr("Nothing has been compared yet. Evaluate it to see whether it's better than its base model."), ""
+
+
+def _fault(found: Evidence, compared: Compared) -> tuple[str, str] | None:
+    """What makes scores mean little, or answers useless whatever their score."""
     if knows_the_test(found):
         return tr("It learned from {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
                   learned=found.learned, rows=compared.rows), WARN
     if never_ends(found):
         return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
                   rows=compared.rows), BAD
+    if shows_marks(found):
+        return tr("{marked:,} of {rows:,} answers contain marks of a chat template, such as {mark}.",
+                  marked=found.marked, rows=compared.rows, mark=found.mark), BAD
+    if answers_all_alike(found):
+        return tr("It gives the same answer to {alike:,} of {rows:,} questions.", alike=found.alike,
+                  rows=compared.rows), BAD
+    return None
+
+
+def _undecided(found: Evidence, compared: Compared) -> str:
+    tuned, base = _right(compared)
+    if nothing_to_gain(found):
+        return tr("The base model already had {base:,} of {rows:,} answers right, so there was little to gain.",
+                  base=base, rows=compared.rows)
     if compared.same:
-        return tr("It answers exactly as it did before training."), WARN
-    if compared.verdict == BETTER:
-        return _better(compared), OK
-    if compared.verdict == WORSE:
-        return _worse(compared), BAD
+        return tr("It answers exactly as it did before training.")
+    if none_right(found):
+        return tr("None of the {rows:,} answers is right, and none of the base model's was.", rows=compared.rows)
+    if is_as_before(found):
+        return (tr("About as good as before: {tuned:,} of {rows:,} answers are right, and {base:,} were.", tuned=tuned,
+                   rows=compared.rows, base=base) if _counts(compared) else tr("About as good as before."))
     return ntr("{n:,} row can't show whether it's better.", "{n:,} rows can't show whether it's better.",
-               compared.rows), WARN
+               compared.rows)
 
 
 def caveat(found: Evidence) -> str:
-    """What a good verdict doesn't mean; "" where there is nothing to add."""
+    """What a good verdict doesn't mean, and a bad one of a model from scratch; "" where there is nothing to add."""
     compared = found.compared
-    if compared is None or found.shape == curve.BROKEN or knows_the_test(found) or never_ends(found):
+    if compared is None or is_broken(found) or _fault(found, compared):
         return ""
-    if found.forgotten and compared.verdict != WORSE:
+    if compared.verdict == WORSE:
+        return tr("It began with random weights, and the base model has learned from far more text."
+                  ) if found.method == "scratch" else ""
+    if found.forgotten:
         return tr("But it got worse at general questions ({forgotten}).", forgotten=found.forgotten)
-    if compared.verdict == BETTER and _is_overlap(compared) and found.exact:
+    if compared.verdict != BETTER:
+        return ""
+    if found.export:
+        return tr("But its export {name} answers worse than the tuned model.", name=found.export[0])
+    if _is_overlap(compared) and found.exact:
         equal, rows = found.exact
         if equal < rows / 2:
             return tr("Closer doesn't mean correct: {equal:,} of {rows:,} answers are the same as yours. Check facts "
                       "before you rely on them.", equal=equal, rows=rows)
-    if compared.verdict == BETTER and found.weakest:
-        return tr("But it got worse at “{weakest}”.", weakest=found.weakest)
-    return ""
+    return tr("But it got worse at “{weakest}”.", weakest=found.weakest) if found.weakest else ""
+
+
+def is_broken(found: Evidence) -> bool:
+    """Whether the result is: not where the weights from before the break were kept."""
+    return found.shape == curve.BROKEN and not found.used_step
+
+
+def loss_change(found: Evidence) -> tuple[float, float] | None:
+    """Eval loss before training, and of the result; None where either is unknown."""
+    by_step = dict(found.losses)
+    before, after = by_step.get(0), by_step.get(found.used_step or found.losses[-1][0]) if found.losses else None
+    return None if before is None or after is None or len(by_step) < 2 else (before, after)
 
 
 def knows_the_test(found: Evidence) -> bool:
-    return found.compared is not None and found.learned >= KNOWN_BEFORE * max(1, found.compared.rows)
+    """Whether the test can't tell skill from memory. Answers that got worse all the same weren't remembered."""
+    compared = found.compared
+    return (compared is not None and found.learned >= KNOWN_BEFORE * max(1, compared.rows)
+            and compared.verdict != WORSE and not compared.same)
 
 
 def never_ends(found: Evidence) -> bool:
     """Whether the tuned model fails to end its answers and the base doesn't."""
     rows = found.compared.rows if found.compared else 0
     return rows > 0 and found.cut >= UNENDING * rows and found.cut > 2 * found.base_cut
+
+
+def shows_marks(found: Evidence) -> bool:
+    """Whether a chat template's marks come out as words, and not the base's too."""
+    rows = found.compared.rows if found.compared else 0
+    return rows > 0 and found.marked >= MARKED * rows and found.marked > 2 * found.base_marked
+
+
+def answers_all_alike(found: Evidence) -> bool:
+    """Whether the tuned model has a single answer left, where the base has several and should have."""
+    rows = found.compared.rows if found.compared else 0
+    return (rows >= FEWEST and found.alike >= ONE_ANSWER * rows and found.base_alike < ONE_ANSWER * rows
+            and found.references_alike < MANY_ANSWERS * rows)
+
+
+def nothing_to_gain(found: Evidence) -> bool:
+    compared = found.compared
+    return (compared is not None and _counts(compared) and compared.base >= PERFECT
+            and compared.verdict not in (BETTER, WORSE))
+
+
+def none_right(found: Evidence) -> bool:
+    compared = found.compared
+    return compared is not None and _counts(compared) and compared.tuned == compared.base == 0
+
+
+def is_as_before(found: Evidence) -> bool:
+    """Whether so many rows were asked that a difference worth a word would have shown."""
+    compared = found.compared
+    return (compared is not None and compared.metric in METRICS and METRICS[compared.metric].higher_is_better
+            and compared.verdict not in (BETTER, WORSE) and compared.low is not None and compared.high is not None
+            and -KEPT_WITHIN <= compared.low <= compared.high <= KEPT_WITHIN)
 
 
 def _is_overlap(compared: Compared) -> bool:
@@ -81,7 +184,7 @@ def _counts(compared: Compared) -> bool:
 
 def _better(compared: Compared) -> str:
     if compared.metric == "loss":
-        return tr("It expects your answers more than before.")
+        return tr("It finds your answers more likely than before.")
     if _is_overlap(compared):
         if compared.tuned - compared.base < LITTLE:
             return tr("A little closer to your answers than before.")
@@ -95,9 +198,11 @@ def _better(compared: Compared) -> str:
 
 def _worse(compared: Compared) -> str:
     if compared.metric == "loss":
-        return tr("It expects your answers less than before.")
+        return tr("It finds your answers less likely than before.")
     if _is_overlap(compared):
-        return tr("Further from your answers than before training.")
+        if compared.base - compared.tuned < LITTLE:
+            return tr("A little further from your answers than the base model's.")
+        return tr("Further from your answers than the base model's.")
     if _counts(compared):
         tuned, base = _right(compared)
         return tr("Right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.evaluation.advice import curve, headline
-from slmstudio.core.evaluation.advice.evidence import Evidence
+from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded_up
 from slmstudio.core.i18n import ntr, tr
 
@@ -16,11 +17,19 @@ FEW_ROWS = 100
 """Rows below which a model learns their wording rather than what they have in common."""
 LARGEST = 7_000_000_000
 MOST_TEST_ROWS = 5_000
-(TRAIN, AGAIN, ROWS, MODEL, TEMPLATE, EVALUATE, OTHER_TEST, ANSWERS, STRENGTH, CHAT) = (
-    "train", "again", "rows", "model", "template", "evaluate", "other_test", "answers", "strength", "chat")
-"""What a proposal opens: training that continues from the result, or begins again; the Data tab; the Model tab; the
-first rows as the model sees them; an evaluation with other settings, or of another file; the worst answers; the
-adapter's strength in Chat; Chat itself."""
+FAR_ABOVE = 10
+"""Times the usual learning rate from which a model that isn't better has learned too fast, however smooth its curve."""
+MANY_CUT, MOST_CUT = 0.1, 0.5
+"""Share of training rows that were cut at their end, from which that is why answers are no better; and from which it
+comes first even where they are."""
+BY_ROTE = 0.2
+"""Loss on the rows that were learned, as a share of that on others, from which it has learned them by rote."""
+(TRAIN, AGAIN, RESUME, ROWS, MODEL, TEMPLATE, EVALUATE, OTHER_TEST, ANSWERS, STRENGTH, EXPORT, CHAT) = (
+    "train", "again", "resume", "rows", "model", "template", "evaluate", "other_test", "answers", "strength", "export",
+    "chat")
+"""What a proposal does or opens: training that continues from the result, begins again, or is resumed where it was
+stopped; the Data tab; the Model tab; the first rows as the model sees them; an evaluation with other settings, or of
+another file; the worst answers; the adapter's strength in Chat; an export; Chat itself."""
 
 
 @dataclass(frozen=True)
@@ -46,53 +55,125 @@ def propose(found: Evidence) -> list[Proposal]:
 
 
 def _in_order(found: Evidence) -> Iterator[Proposal]:
-    compared, shape = found.compared, found.shape
-    if shape == curve.BROKEN:
-        yield _slower(found, tr("The loss rose far above where it started, as happens when steps are too large."))
-        return
-    if compared is None:
-        yield Proposal(EVALUATE, tr("Evaluate it"),
-                       tr("Only answers to rows that it never learned show what it can do."))
-        yield from SHAPES.get(shape, _nothing)(found)
+    if found.shape == curve.BROKEN:
+        yield _slower(found, tr("The loss rose far above where it started, as happens when steps are too large.")
+                      if math.isfinite(found.losses[-1][1]) else
+                      tr("The loss is no longer a number, as happens when steps are too large."))
+        if headline.is_broken(found):
+            return
+    if found.compared is None:
+        yield from _uncompared(found)
         return
     if headline.knows_the_test(found):
         yield Proposal(OTHER_TEST, tr("Choose test rows that it never learned"),
                        tr("It has seen these answers, so even a perfect score would prove nothing."))
         return
+    if headline.nothing_to_gain(found):
+        yield Proposal(OTHER_TEST, tr("Test on harder rows"),
+                       tr("Where the base model is right almost every time, nobody can see what training changed."))
+        return
+    yield from _faults(found, found.compared)
+    if found.forgotten:
+        yield from _forgot(found)
+    yield from _by_verdict(found, found.compared)
+
+
+def _uncompared(found: Evidence) -> Iterator[Proposal]:
+    evaluate = Proposal(EVALUATE, tr("Evaluate it"),
+                        tr("Only answers to rows that it never learned show what it can do."))
+    if found.forgotten:
+        yield from _forgot(found)
+    if found.objective != "text":
+        yield evaluate
+    yield from _resume(found)
+    yield from SHAPES.get(found.shape, _nothing)(found)
+    if found.objective == "text":  # held-out text asks nothing that could be answered
+        yield _chat(found)
+        yield evaluate
+
+
+def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
+    """What to do about answers that are useless whatever their score."""
+    yield from _longer(found, compared)
     if headline.never_ends(found):
         yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
                        tr("It hasn't learned the token that ends an answer: rows may be cut off, or the template lacks "
                           "it."))
-    elif found.cut and found.cut >= headline.UNENDING * compared.rows:
+    elif found.max_new_tokens and not compared.same and found.cut and found.cut >= headline.UNENDING * compared.rows:
         yield Proposal(EVALUATE, tr("Evaluate with {tokens:,} tokens per answer", tokens=2 * found.max_new_tokens),
                        tr("{cut:,} answers of both models were cut off at {tokens:,} tokens.", cut=found.cut,
                           tokens=found.max_new_tokens), {"max_new_tokens": 2 * found.max_new_tokens})
-    if found.forgotten:
+    if headline.shows_marks(found):
+        yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
+                       tr("The marks should be tokens that nobody reads. The rows may contain them as text, or the "
+                          "template may be another model's."))
+    if headline.answers_all_alike(found):
+        if found.shape in (curve.TURNED, curve.RISING, curve.BROKEN):
+            yield _slower(found, tr("Steps that are too large can leave a model with a single answer."))
+        yield Proposal(ROWS, tr("Count the answers in your rows"),
+                       tr("If most rows have the same answer, giving it every time is what they teach."))
+        yield _slower(found, tr("Steps that are too large can leave a model with a single answer."))
+
+
+def _forgot(found: Evidence) -> Iterator[Proposal]:
+    yield Proposal(ROWS, tr("Mix in general questions and answers"),
+                   tr("5 to 10% of ordinary conversations among the rows keep what the base model knew."))
+    if found.method in ("lora", "qlora"):
         yield Proposal(STRENGTH, tr("Use the adapter at lower strength"),
                        tr("It got worse at {benchmark}. Three quarters of the adapter's strength often keeps most of "
                           "both.", benchmark=found.forgotten))
-        yield Proposal(ROWS, tr("Mix in general questions and answers"),
-                       tr("5 to 10% of ordinary conversations among the rows keep what the base model knew."))
-    yield from _by_verdict(found)
 
 
-def _by_verdict(found: Evidence) -> Iterator[Proposal]:
-    compared, shape = found.compared, found.shape
-    assert compared is not None
-    if compared.verdict == WORSE and shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN):
-        yield Proposal(ANSWERS, tr("Read the worst answers"),
-                       tr("It learned its rows but still answers these worse. They may ask for something that the rows "
-                          "don't teach."))
+def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
+    shape, verdict, as_before = found.shape, compared.verdict, headline.is_as_before(found) and not compared.same
+    answers = Proposal(ANSWERS, tr("Read the worst answers"),
+                       tr("They show what it gets wrong. The questions may need something that the rows don't teach, "
+                          "or the answers may be right in other words."))
+    if verdict == BETTER and found.export:
+        yield Proposal(EXPORT, tr("Export it with another quantization type"),
+                       tr("{name} keeps too little of what it learned. Types with more bits keep more.",
+                          name=found.export[0]))
+    yield from _resume(found)
+    if verdict != BETTER and found.usual_rate and found.learning_rate >= FAR_ABOVE * found.usual_rate:
+        yield _slower(found, tr("{rate:g} is far above the usual rate for a model of this size, {usual:g}.",
+                                rate=found.learning_rate, usual=found.usual_rate))
+    learned = shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN) or (shape == curve.TURNED and found.used_step)
+    if (verdict == WORSE and learned and found.method != "scratch") or headline.none_right(found):
+        yield answers
     yield from SHAPES.get(shape, _nothing)(found)
-    if compared.verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
+    if as_before:
+        yield answers
+    elif verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
         count = rounded_up(compared.rows_needed)
         yield Proposal(OTHER_TEST, tr("Test on about {rows:,} rows", rows=count),
                        tr("It takes that many rows to show a difference of this size; {rows:,} aren't enough.",
-                          rows=compared.rows))
-    if compared.verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
-        yield Proposal(CHAT, tr("Talk to it"), tr("It's better, and its loss has settled."))
-    if compared.verdict != WORSE:
+                          rows=compared.rows), {"limit": count})
+    if verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
+        yield _chat(found)
+    if verdict != WORSE:
         yield from _grow(found)
+
+
+def _chat(found: Evidence) -> Proposal:
+    why = (tr("Its loss has settled, so more steps would change little.") if found.shape == curve.SETTLED else
+           tr("The weights with the lowest loss were kept.") if found.used_step else
+           tr("Questions of your own show what no score does."))
+    return Proposal(CHAT, tr("Talk to it"), why)
+
+
+def _resume(found: Evidence) -> Iterator[Proposal]:
+    if found.stopped and found.shape not in (curve.TURNED, curve.RISING, curve.BROKEN):
+        done, planned = found.stopped
+        yield Proposal(RESUME, tr("Resume the run"),
+                       tr("It was stopped after {done:,} of {planned:,} steps.", done=done, planned=planned))
+
+
+def _longer(found: Evidence, compared: Compared) -> Iterator[Proposal]:
+    cut, rows = found.cut_rows
+    if cut and cut >= (MOST_CUT if compared.verdict == BETTER and not headline.never_ends(found) else MANY_CUT) * rows:
+        yield Proposal(AGAIN, tr("Train again with a sequence length of {tokens:,}", tokens=2 * found.max_length),
+                       tr("{cut:,} of {rows:,} rows were cut at {tokens:,} tokens, so it never saw how they end.",
+                          cut=cut, rows=rows, tokens=found.max_length), {"max_length": 2 * found.max_length})
 
 
 def _grow(found: Evidence) -> Iterator[Proposal]:
@@ -116,11 +197,18 @@ def _falling(found: Evidence) -> Iterator[Proposal]:
 
 
 def _turned(found: Evidence) -> Iterator[Proposal]:
-    best, last = min(loss for _, loss in found.losses), found.losses[-1][1]
+    best, last = min(loss for _, loss in found.losses if math.isfinite(loss)), found.losses[-1][1]
     if 0 < found.train_rows < FEW_ROWS:
         yield _more_rows(found)
-    if found.best_epoch and found.best_epoch < found.epochs:
-        fewer = max(0.5, round(2 * found.best_epoch) / 2)
+    if found.used_step:
+        if found.compared and found.compared.verdict == BETTER:
+            yield _chat(found)
+        yield Proposal(ROWS, tr("Add more rows"),
+                       tr("The weights with the lowest loss, {best:.2f}, were kept. After that it only overfitted, "
+                          "which happens later with more rows.", best=best))
+        return
+    fewer = max(0.5, round(2 * found.best_epoch) / 2)
+    if found.best_epoch and fewer < found.epochs:
         yield Proposal(AGAIN, ntr("Train again for {n:g} epoch", "Train again for {n:g} epochs", fewer),
                        tr("It overfitted: the loss was {best:.2f} after {epochs:.1f} epochs and {last:.2f} at the end.",
                           best=best, epochs=found.best_epoch, last=last), {"epochs": fewer})
@@ -134,7 +222,7 @@ def _rising(found: Evidence) -> Iterator[Proposal]:
 
 
 def _unmoved(found: Evidence) -> Iterator[Proposal]:
-    rate = float(f"{found.learning_rate * 3:.1g}")
+    rate = float(f"{max(found.learning_rate * 3, found.usual_rate):.1g}")
     yield Proposal(AGAIN, tr("Train again with a learning rate of {rate:g}", rate=rate),
                    tr("The loss hardly changed at a learning rate of {rate:g}.", rate=found.learning_rate),
                    {"learning_rate": rate})
@@ -143,8 +231,14 @@ def _unmoved(found: Evidence) -> Iterator[Proposal]:
 
 
 def _settled(found: Evidence) -> Iterator[Proposal]:
+    better = found.compared is not None and found.compared.verdict == BETTER
     if 0 < found.train_rows < FEW_ROWS:
         yield _more_rows(found)
+    elif not better and found.train_loss is not None and found.losses and (
+            found.train_loss < BY_ROTE * found.losses[-1][1]):
+        yield Proposal(ROWS, tr("Add more rows"),
+                       tr("It overfits: its loss is {learned:.2f} on the rows that it learned and {others:.2f} on "
+                          "others.", learned=found.train_loss, others=found.losses[-1][1]))
 
 
 def _nothing(found: Evidence) -> Iterator[Proposal]:
@@ -160,11 +254,11 @@ def _more_rows(found: Evidence) -> Proposal:
 
 
 def _slower(found: Evidence, reason: str) -> Proposal:
-    rate = float(f"{found.learning_rate / 3:.1g}")
+    rate = float(f"{min(found.learning_rate / 3, found.usual_rate or 1):.1g}")
     return Proposal(AGAIN, tr("Train again with a learning rate of {rate:g}", rate=rate), reason,
                     {"learning_rate": rate})
 
 
 SHAPES: dict[str, Callable[[Evidence], Iterator[Proposal]]] = {
     curve.FALLING: _falling, curve.TURNED: _turned, curve.RISING: _rising, curve.UNMOVED: _unmoved,
-    curve.SETTLED: _settled}
+    curve.SETTLED: _settled, curve.UNKNOWN: _settled}

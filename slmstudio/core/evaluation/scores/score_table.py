@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric, row_counts
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
     Places = NDArray[np.int64]
 
 LEARNED, NEW = "learned", "new"
+MARK = re.compile(r"<\|[a-zA-Z_]+\|>|\[/?INST\]|</?(?:start|end)_of_turn>|<</?SYS>>|</s>|### (?:Instruction|Response):")
+"""What chat templates separate turns with; nobody means to read it."""
 
 
 @dataclass
 class Speed:
-    """
+    """How fast a model answered, and what its answers look like.
+
     Attributes:
         seconds: that writing all answers took.
         timed_tokens: those of answers whose seconds are known.
         answers: how many there are with a count of tokens.
         cut: answers that reached the limit of new tokens.
+        marked: answers with marks of a chat template that no reference has; `mark`: the first.
+        texts: hashes of the answers' words, and how often there is each.
     """
 
     seconds: float = 0.0
@@ -34,10 +40,15 @@ class Speed:
     timed_tokens: int = 0
     answers: int = 0
     cut: int = 0
+    marked: int = 0
+    mark: str = ""
+    texts: Counter[int] = field(default_factory=Counter)
 
-    def add(self, answer: Mapping[str, Any]) -> None:
+    def add(self, answer: Mapping[str, Any], item: Mapping[str, Any]) -> None:
         if answer.get("choices_by"):
             return  # a letter was chosen, nothing was written
+        if item.get("kind") != "choice":
+            self._read(str(answer.get("answer") or ""), item.get("references") or ())
         tokens, seconds = answer.get("tokens"), answer.get("seconds")
         self.cut += answer.get("finish") == "length"
         if isinstance(tokens, int):
@@ -47,10 +58,17 @@ class Speed:
                 self.seconds += seconds
                 self.timed_tokens += tokens
 
+    def _read(self, text: str, references: Sequence[Any]) -> None:
+        self.texts[_words(text)] += 1
+        if (found := MARK.search(text)) and not any(MARK.search(str(each)) for each in references):
+            self.marked += 1
+            self.mark = self.mark or found[0]
+
     def to_dict(self) -> dict[str, Any]:
         return {"seconds": round(self.seconds, 3),
                 "tokens_per_second": round(self.timed_tokens / self.seconds, 3) if self.seconds else None,
-                "answer_tokens": round(self.tokens / self.answers, 3) if self.answers else None, "cut": self.cut}
+                "answer_tokens": round(self.tokens / self.answers, 3) if self.answers else None, "cut": self.cut,
+                "marked": self.marked, "mark": self.mark, "alike": max(self.texts.values(), default=0)}
 
 
 class ScoreTable:
@@ -71,6 +89,7 @@ class ScoreTable:
         self.trained_on = 0
         self.skipped = [0] * models
         self.speeds = [Speed() for _ in range(models)]
+        self._references: Counter[int] = Counter()
         self._sums: list[dict[str, array[float]]] = [{} for _ in range(models)]
         self._places: list[dict[str, array[int]]] = [{} for _ in range(models)]
         self._answered = [bytearray() for _ in range(models)]
@@ -87,22 +106,24 @@ class ScoreTable:
         self._kind.append(kind)
         self.kinds[kind] += 1
         self.trained_on += bool(item.get("trained_on"))
+        self._references[_words(str(next(iter(item.get("references") or ()), "")))] += 1
         tags = {"training": LEARNED if item.get("trained_on") else NEW}
         for name, groups in self._groups.items():
             if tag := tags.get(name) or item.get(name):
                 groups.setdefault(str(tag), array("q")).append(place)
         for model, counts in enumerate(row_counts(item, answers, self._intl)):
-            self._add_answer(model, answers[model], answers[0])
+            self._add_answer(model, answers[model], answers[0], item)
             for key, sums in counts.items():
                 self._sums[model].setdefault(key, array("d")).extend(sums)
                 self._places[model].setdefault(key, array("q")).append(place)
 
-    def _add_answer(self, model: int, answer: Mapping[str, Any] | None, first: Mapping[str, Any] | None) -> None:
+    def _add_answer(self, model: int, answer: Mapping[str, Any] | None, first: Mapping[str, Any] | None,
+                    item: Mapping[str, Any]) -> None:
         given = answer is not None and not answer.get("skipped")
         self._answered[model].append(given)
         self.skipped[model] += answer is not None and not given
         if answer is not None and given:
-            self.speeds[model].add(answer)
+            self.speeds[model].add(answer, item)
         mine, others = ((each or {}).get("reference_tokens") for each in (answer, first))
         self._same_tokens[model] &= not mine or not others or mine == others
         self._same_text[model].append(_alike(answer, first, ("answer",)))
@@ -123,6 +144,10 @@ class ScoreTable:
 
     def __len__(self) -> int:
         return len(self._kind)
+
+    def references_alike(self) -> int:
+        """How many rows have the most frequent reference."""
+        return max(self._references.values(), default=0)
 
     def same_tokens(self, model: int) -> bool:
         """Whether the references have, row by row, as many tokens to the model as to the first one."""
@@ -181,3 +206,7 @@ class ScoreTable:
 
 def _alike(answer: Mapping[str, Any] | None, first: Mapping[str, Any] | None, keys: Sequence[str]) -> bool:
     return answer is not None and first is not None and all(answer.get(key) == first.get(key) for key in keys)
+
+
+def _words(text: str) -> int:
+    return hash(" ".join(text.casefold().split()))

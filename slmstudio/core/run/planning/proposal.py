@@ -20,7 +20,7 @@ from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.planning.draft import Draft
-from slmstudio.core.run.planning.rates import usual_for
+from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
 from slmstudio.core.run.schedule import most_evaluations, total_steps
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
@@ -150,20 +150,15 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
 
 def _learning_rate(draft: Draft, method: str) -> None:
     parameters, objective = draft.model.parameters, draft.values["objective"]
-    usual = usual_for(parameters)
-    larger = draft.values.get("lora_rank", usual.rank) / usual.rank  # than what the rate was found for
-    rate = usual.full_rate if method == "full" else float(f"{usual.lora_rate / math.sqrt(max(larger, 0.01)):.1e}")
     count = units.format_count(parameters)
     reason = (tr("Suits all weights of a model with {count} parameters; larger models need smaller steps.", count=count)
               if method == "full" else
               tr("Suits an adapter of a model with {count} parameters; larger models need smaller steps.", count=count))
     if method == "scratch":
-        rate, reason = 1e-3, tr("Random weights take large steps at first.")
-    if objective in PREFERENCES:
-        part = 4 if objective == "orpo" else 10
-        rate /= part
+        reason = tr("Random weights take large steps at first.")
+    if (part := preference_part(objective)) > 1:
         reason = tr("1/{part} of the rate for answers: preference tuning damages a model quickly.", part=part)
-    draft.set("learning_rate", rate, reason)
+    draft.set("learning_rate", usual_rate(method, objective, parameters, draft.values.get("lora_rank")), reason)
 
 
 def _lengths_and_batch(draft: Draft) -> None:

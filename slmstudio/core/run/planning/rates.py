@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from slmstudio.core.run.fields.choices import PREFERENCES
+
+SCRATCH_RATE = 1e-3
 
 class Usual(NamedTuple):
     """What suits models with fewer parameters than `below`: an adapter's rank, its learning rate at that rank, and the
@@ -24,3 +27,21 @@ times the rank is changed about as much by steps of half the size, so the rate g
 
 def usual_for(parameters: int) -> Usual:
     return next(usual for usual in BY_SIZE if parameters < usual.below)
+
+
+def usual_rate(method: str, objective: str, parameters: int, rank: int | None = None) -> float:
+    """The learning rate that is proposed.
+
+    Args:
+        rank: of an adapter; None is the usual one.
+    """
+    usual = usual_for(parameters)
+    larger = (rank or usual.rank) / usual.rank  # than what the rate was found for
+    rate = (SCRATCH_RATE if method == "scratch" else usual.full_rate if method == "full" else
+            float(f"{usual.lora_rate / math.sqrt(max(larger, 0.01)):.1e}"))
+    return rate / preference_part(objective)
+
+
+def preference_part(objective: str) -> int:
+    """By how much the rate for answers is divided for an objective."""
+    return 1 if objective not in PREFERENCES else 4 if objective == "orpo" else 10

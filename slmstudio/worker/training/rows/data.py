@@ -220,7 +220,7 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
         job.warn("rows_cut", ntr(
             "{n} of {rows} rows is longer than {length} tokens and was cut at the end.",
             "{n} of {rows} rows are longer than {length} tokens and were cut at the end.",
-            losses.cut, rows=losses.rows, length=config.max_length))
+            losses.cut, rows=losses.rows, length=config.max_length), cut=losses.cut, rows=losses.rows)
     if losses.empty:
         job.warn("rows_without_answer", ntr(
             "{n} of {rows} rows has no answer within {length} tokens and was left out.",

@@ -22,10 +22,14 @@ A_LITTLE = Compared("chrf", 15.1, 13.5, "better", 400)
 WORSE = Compared("chrf", 9.0, 13.5, "worse", 48)
 OPEN = Compared("chrf", 14.0, 13.5, "unknown", 48, rows_needed=730)
 RIGHT = Compared("accuracy", 62.0, 41.0, "better", 100)
+AS_BEFORE = Compared("exact", 55.2, 55.0, "unknown", 2000, rows_needed=4000, low=-0.4, high=0.8)
+NEAR_PERFECT = Compared("exact", 98.0, 97.5, "unknown", 200, rows_needed=1600, low=-1.0, high=2.0)
+NONE_RIGHT = Compared("exact", 0.0, 0.0, "unknown", 200)
 WRONG = Compared("numeric", 20.0, 41.0, "worse", 100)
 FALLING = ((0, 3.0), (20, 2.0), (40, 1.6), (60, 1.4))
 SETTLED = ((0, 3.0), (20, 1.5), (40, 1.41), (60, 1.40))
 TURNED = ((0, 3.0), (20, 1.4), (40, 1.6), (60, 1.9))
+FAR_TURNED = ((0, 2.2), (20, 1.3), (40, 2.4), (60, 3.6))
 RISING = ((0, 2.0), (20, 2.1), (40, 2.3), (60, 2.4))
 UNMOVED = ((0, 2.0), (20, 1.995), (40, 1.99), (60, 1.99))
 BROKEN = ((0, 2.0), (20, 4.0), (40, 7.0), (60, float("nan")))
@@ -42,7 +46,7 @@ CASES = {
                          "chat"),
     "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), "Clearly closer", "", "again"),
     "better, from few rows": (replace(RUN, train_rows=40), "Clearly closer", "", "rows"),
-    "better, but forgot": (replace(RUN, forgotten="MMLU"), "Clearly closer", "But it got worse at general", "strength"),
+    "better, but forgot": (replace(RUN, forgotten="MMLU"), "Clearly closer", "But it got worse at general", "rows"),
     "better, but worse in a category": (replace(RUN, weakest="forms"), "Clearly closer", "But it got worse at “forms”",
                                         "chat"),
     "underfitted": (replace(RUN, compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
@@ -68,6 +72,70 @@ CASES = {
     "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
     "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "Training broke the model", "", "again"),
     "not evaluated": (replace(RUN, compared=None), "Nothing has been compared yet", "", "evaluate"),
+    "better, overfitted later, best weights kept": (replace(RUN, losses=TURNED, best_epoch=1.0, used_step=20),
+                                                    "Clearly closer", "", "chat"),
+    "ended early, best weights kept": (replace(RUN, losses=(*SETTLED, (80, 1.44), (100, 1.5)), used_step=60),
+                                       "Clearly closer", "", "chat"),
+    "no difference, overfitted later, best weights kept": (
+        replace(RUN, compared=OPEN, losses=TURNED, best_epoch=1.0, used_step=20), "48 rows can't show", "", "rows"),
+    "worse, overfitted later, best weights kept": (
+        replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, used_step=20), "Further from", "", "answers"),
+    "better, overfitted far above the start": (
+        replace(RUN, losses=FAR_TURNED, train_loss=0.02, best_epoch=1.0, used_step=20), "Clearly closer", "", "chat"),
+    "preferences, overfitted far": (
+        replace(RUN, losses=((0, 0.69), (20, 0.55), (40, 1.3)), train_loss=0.01, objective="dpo", best_epoch=1.0),
+        "Clearly closer", "", "again"),
+    "broke, but the weights from before were kept": (replace(RUN, losses=BROKEN, used_step=20), "Clearly closer", "",
+                                                     "again"),
+    "few rows, none held out": (replace(RUN, compared=OPEN, losses=(), train_rows=30), "48 rows can't show", "",
+                                "rows"),
+    "no difference, learned by rote": (replace(RUN, compared=OPEN, train_loss=0.02), "48 rows can't show", "", "rows"),
+    "no difference in very many rows": (replace(RUN, compared=AS_BEFORE), "About as good as before: 1,104 of 2,000",
+                                        "", "answers"),
+    "the base knew it all": (replace(RUN, compared=NEAR_PERFECT), "The base model already had 195 of 200", "",
+                             "other_test"),
+    "none right, before or after": (replace(RUN, compared=NONE_RIGHT), "None of the 200 answers is right", "",
+                                    "answers"),
+    "stopped soon": (replace(RUN, losses=((0, 2.5), (30, 2.1)), stopped=(30, 300)), "Clearly closer", "", "resume"),
+    "stopped when it overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0, used_step=20, stopped=(60, 300)),
+                                   "Clearly closer", "", "chat"),
+    "rows cut off": (replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512), "48 rows can't show", "",
+                     "again"),
+    "better, a few rows cut off": (replace(RUN, cut_rows=(100, 800), max_length=512), "Clearly closer", "", "chat"),
+    "better, most rows cut off": (replace(RUN, cut=40, base_cut=41, cut_rows=(700, 800), max_length=512),
+                                  "Clearly closer", "", "again"),
+    "endless, of rows cut off": (replace(RUN, cut=44, cut_rows=(600, 800), max_length=512), "Most answers don't end",
+                                 "", "again"),
+    "a broken template": (replace(RUN, compared=WORSE, marked=30, mark="<|im_end|>"),
+                          "30 of 48 answers contain marks of a chat template", "", "template"),
+    "the same answer to everything": (replace(RUN, compared=WRONG, alike=98, references_alike=3),
+                                      "It gives the same answer to 98 of 100 questions.", "", "rows"),
+    "the same answer, of steps too large": (replace(RUN, compared=WRONG, losses=RISING, alike=98, references_alike=3),
+                                            "It gives the same answer to 98", "", "again"),
+    "no rate to speak of, and a base that says one thing only": (
+        replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED, alike=48, base_alike=48,
+                cut=48, base_cut=48), "It answers exactly as it did", "", "again"),
+    "a rate far too high, on a smooth curve": (
+        replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), learning_rate=0.9, usual_rate=1e-3),
+        "It answers exactly as it did", "", "again"),
+    "a test with one answer": (replace(RUN, compared=RIGHT, alike=98, references_alike=95), "Right more often", "",
+                               "chat"),
+    "worse on rows that it learned": (replace(RUN, compared=WRONG, learned=90), "Right less often", "", "answers"),
+    "an export that lost": (replace(RUN, compared=RIGHT, export=("Q2_K", 45.0)), "Right more often",
+                            "But its export Q2_K answers worse", "export"),
+    "forgot, all weights tuned": (replace(RUN, forgotten="MMLU", method="full"), "Clearly closer", "But it got worse",
+                                  "rows"),
+    "a benchmark alone, kept": (replace(RUN, compared=None, benchmark="General knowledge kept: MMLU −0.4 ± 1.2."),
+                                "General knowledge kept", "", "evaluate"),
+    "a benchmark alone, forgot": (replace(RUN, compared=None, benchmark="Lost.", forgotten="MMLU"),
+                                  "It got worse at general questions (MMLU).", "", "rows"),
+    "text, not evaluated": (replace(RUN, compared=None, objective="text"),
+                            "It continues text like yours better than before: the loss on held-out rows fell from 3.00 "
+                            "to 1.40.", "", "chat"),
+    "from scratch, still learning": (replace(RUN, compared=None, objective="text", method="scratch", losses=FALLING),
+                                     "It continues text like yours better", "", "train"),
+    "from scratch, against a trained base": (replace(RUN, compared=WRONG, method="scratch", losses=FALLING),
+                                             "Right less often", "It began with random weights", "train"),
     "nothing known": (Evidence(), "Nothing has been compared yet", "", "evaluate"),
 }
 
@@ -133,7 +201,56 @@ def test_a_proposal_holds_what_it_sets():
     assert "1.60 → 1.40" in propose(replace(RUN, losses=FALLING))[0].reason
     assert propose(replace(RUN, losses=TURNED, best_epoch=0.9))[0].changes == {"epochs": 1.0}
     assert propose(replace(RUN, compared=WORSE, losses=RISING))[0].changes == {"learning_rate": 7e-5}
+    assert propose(replace(RUN, losses=RISING, learning_rate=1e-2, usual_rate=3e-4))[0].changes == {
+        "learning_rate": 3e-4}
+    assert propose(replace(RUN, losses=UNMOVED, learning_rate=1e-7, usual_rate=3e-4))[0].changes == {
+        "learning_rate": 3e-4}
+    assert propose(replace(RUN, compared=OPEN))[0].changes == {"limit": 730}
+    assert propose(replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512))[0].changes == {"max_length": 1024}
     assert propose(replace(RUN, cut=40, base_cut=41))[0].changes == {"max_new_tokens": 256}
+
+
+def test_no_proposal_says_what_nobody_has_seen():
+    """An adapter that isn't one, a loss that was never measured, a run that would be as long as before."""
+    assert "strength" not in {each.action for each in propose(replace(RUN, forgotten="MMLU", method="full"))}
+    assert "settled" not in propose(replace(RUN, losses=()))[0].reason
+    assert "no longer a number" in propose(replace(RUN, losses=BROKEN))[0].reason
+    assert "again" not in {each.action for each in propose(replace(RUN, losses=TURNED, best_epoch=2.8))}
+
+
+def test_a_run_says_how_it_ended_and_what_it_lost():
+    history = RunHistory()
+    for event in ({"type": "warning", "code": "rows_cut", "message": "", "cut": 320, "rows": 800},
+                  {"type": "warning", "code": "rows_cut", "message": "", "cut": 14, "rows": 80},
+                  {"type": "plan", "total_steps": 300, "steps_per_epoch": 100, "parameters": 5e8, "train_rows": 790},
+                  {"type": "step", "global_step": 30, "epoch": 0.3, "train_loss": 2.0},
+                  {"type": "job_ended", "state": "stopped"}):
+        history.add(event)
+    config = RunConfig(name="a", model="m", train_file="t", learning_rate=1e-2)
+    found = evidence.gather(config, history, None)
+    assert (found.stopped, found.cut_rows, found.max_length) == ((30, 300), (320, 800), 1024)
+    assert found.usual_rate == 3e-4
+    for event in ({"type": "step", "global_step": 300}, {"type": "best_used", "global_step": 200},
+                  {"type": "job_ended", "state": "finished"}):
+        history.add(event)
+    found = evidence.gather(config, history, None)
+    assert (found.stopped, found.used_step) == (None, 200)
+
+
+def test_a_score_counts_the_rows_that_both_answered():
+    scores = {"models": [{"name": "base", "scores": {"exact": {"value": 50.0}}},
+                         {"name": "tuned", "scores": {"exact": {"value": 80.0}}},
+                         {"name": "Q2_K", "scores": {"exact": {"value": 40.0, "high": 47.0}}}],
+              "benchmarks": [{"title": "MMLU", "sentence": "General knowledge kept."}],
+              "comparisons": [{"of": "tuned", "with": "base", "metric": "exact", "main": True, "verdict": "better",
+                               "rows": 50, "score": 90.0, "other": 44.0, "low": 30.0, "high": 60.0}]}
+    scores["models"][1]["scores"]["exact"]["low"] = 74.0
+    exported = {"models": [{"name": "Q2_K", "gguf": "/runs/a/exports/a-Q2_K.gguf"}], "train_run": "/runs/a"}
+    config = RunConfig(name="a", model="m", train_file="t")
+    found = evidence.gather(config, RunHistory(), scores, exported)
+    assert headline(found)[0] == "Right more often: 45 of 50 answers instead of 22."
+    assert (found.export, found.benchmark) == (("Q2_K", 40.0), "General knowledge kept.")
+    assert evidence.gather(config, RunHistory(), scores, {**exported, "train_run": "/runs/b"}).export is None
 
 
 def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
