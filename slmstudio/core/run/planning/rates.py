@@ -9,6 +9,7 @@ from slmstudio.core.run.fields.choices import PREFERENCES
 
 SCRATCH_RATE = 1e-3
 
+
 class Usual(NamedTuple):
     """What suits models with fewer parameters than `below`: an adapter's rank, its learning rate at that rank, and the
     learning rate for all weights."""
