@@ -256,4 +256,4 @@ class SetUp:
         if os.name == "nt":  # started without a console
             python = str(Path(python).with_name("python.exe"))
         if not self.console.run([python, "-I", "-m", "venv", str(self.venv)], self.packages.environment):
-            raise self.console.failure(tr("The Python environment couldn't be made."))
+            raise self.console.failure(tr("The Python environment couldn't be created."))

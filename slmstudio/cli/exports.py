@@ -26,11 +26,13 @@ def export(
     types: Annotated[
         list[str] | None,
         typer.Option("--type", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M or Q2_K; MERGED, a "
-                     "folder for vLLM; ADAPTER; LORA, the adapter as GGUF. May be given several times."),
+                                    "folder for vLLM; ADAPTER; LORA, the adapter as GGUF. Can be given several times."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default exports in the run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default, exports in the run's "
+                                                  "folder.")] = None,
     importance: Annotated[
-        bool, typer.Option(help="Let the training rows weigh the columns of types below Q4_K_M.")
+        bool, typer.Option(help="Measure on the training rows which weights matter most, and round those less in "
+                                "types below Q4_K_M.")
     ] = new.IMPORTANCE,
     as_json: Json = False,
 ) -> int:

@@ -42,7 +42,7 @@ class Follower:
         from slmstudio.core.run.energy.meter import EnergyMeter
 
         self._since, self._told, self._command = since, told, command
-        self._stopping = stopping or tr("Stopping: the step is finished and saved.")
+        self._stopping = stopping or tr("Stopping once this step is finished and saved.")
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
@@ -226,9 +226,9 @@ def machines_text(event: Mapping[str, Any]) -> str:
     there = [str(each["host"]) for each in event["machines"] if each["state"] == "joined"]
     names = (tr("this one") if not there else tr("this one and {host}", host=there[0]) if len(there) == 1 else
              tr("this one, {hosts}", hosts=", ".join(there)))
-    said = [ntr("{n} of {wanted} machines is there: {names}.", "{n} of {wanted} machines are there: {names}.",
+    said = [ntr("{n} of {wanted} machines has joined: {names}.", "{n} of {wanted} machines have joined: {names}.",
                 event["joined"], wanted=event["wanted"], names=names)]
     said += [" ".join((tr("{host} can't take part.", host=each["host"]), each["message"])) for each in event["machines"]
              if each["state"] == "refused"]
-    said += [tr("{host} left again.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
+    said += [tr("{host} has left.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
     return " ".join(said)

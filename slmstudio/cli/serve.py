@@ -26,7 +26,8 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default 8765, or the next free one.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = serving.LOOPBACK,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach it.")] = False,
-    context: Annotated[int | None, typer.Option(min=256, help="Tokens of a prompt and its answer together.")] = None,
+    context: Annotated[int | None, typer.Option(min=256, help="Context length: the tokens of a prompt and its answer "
+                                                              "together.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Answers written at the same time.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make a new API key; the old one is refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,

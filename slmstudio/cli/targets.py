@@ -34,7 +34,7 @@ Run = Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name 
 RunOrFile = Annotated[Path, typer.Argument(parser=run_or_file, help="A run configuration, or a run by its name or "
                                                                     "folder.")]
 Set = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="FIELD=VALUE", help="Override a field, as listed by `fields`; may be given several times.")]
+    "--set", metavar="FIELD=VALUE", help="Override a field that `fields` lists. Can be given several times.")]
 
 
 def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:

@@ -45,7 +45,7 @@ def missing() -> UserError | None:
         return None
     there = os.path.isdir(folder)
     return UserError(tr("The folder with your runs and models ({folder}) is missing.", folder=folder),
-                     tr("It's there, but it has no runs or models; its disk may not be connected.") if there
+                     tr("It exists but contains no runs or models; its disk may not be connected.") if there
                      else tr("It is missing; its disk may not be connected."),
                      tr("Connect the disk and start again, or choose another folder: {command} ({usual_command} for "
                         "the usual one).", command=program.command("place", "FOLDER"),
@@ -224,7 +224,7 @@ def _refuse_own(folder: Path) -> None:
                (Path(sys.prefix), tr("{folder} is inside the program's Python environment.", folder=folder)))
     for own, sentence in insides:
         if folder.is_relative_to(own.resolve()):
-            raise UserError(sentence, tr("An update or a removal would delete your work."),
+            raise UserError(sentence, tr("Updating or removing SLM Studio would delete your work."),
                             tr("Choose a folder elsewhere, for example in your home folder."))
 
 

@@ -63,7 +63,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
                       noop("Too high, and the loss jumps or rises; too low, and nothing is learned in the time "
                            "available.")),
     "gradient_norm": (noop("Gradient norm"), noop("How strongly a batch wants to change the weights."),
-                      noop("Single peaks are normal; if it keeps rising, lower the learning rate.")),
+                      noop("Occasional peaks are normal; if it keeps rising, lower the learning rate.")),
     "tokens_per_second": (noop("Tokens per second"),
                           noop("How much text is processed each second, not counting padding."),
                           noop("It shows how long the rest will take; it says nothing about quality.")),
@@ -95,7 +95,7 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
     "token_f1": ("Token F1", noop("How many words the answer and the reference have in common, from 0 to 100."),
                  noop("It forgives word order; it doesn't see whether the sentence says the opposite.")),
     "accuracy": (noop("Accuracy"), noop("The share of questions whose right choice the model prefers."),
-                 noop("Compare it with guessing: with four choices that alone gives 25%.")),
+                 noop("Compare it with guessing: with four choices, guessing alone gives 25%.")),
     "interval": (noop("Interval"), noop("The range in which the true value lies in 95 of 100 such tests."),
                  noop("If two intervals overlap widely, the test set is too small to tell the models apart.")),
     "p_value": ("p",

@@ -44,7 +44,7 @@ def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
     monkeypatch.setattr(tariff, "country_here", lambda: "")
     assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
     said = capsys.readouterr().err
-    for words in ("-2 isn't a number of 0 or more", "nan isn't a number of 0 or more", "rupee isn't a currency"):
+    for words in ("-2 isn't allowed; it must be 0", "nan isn't allowed", "rupee isn't a three-letter"):
         assert words in said
     assert commands.main(["energy", "--price", "8"]) == 2
     assert "Give the currency, too." in capsys.readouterr().err

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import Badge
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
-Fits = Annotated[bool, typer.Option("--fits", help="Only those that fit in memory here with some method.")]
+Fits = Annotated[bool, typer.Option("--fits", help="Only models that fit in this machine's memory with some method.")]
 Language = Annotated[str | None, typer.Option(
     help="Code or English name, such as hi or Hindi. Models that list it come first, then those that don't list all "
          "their languages.")]
@@ -116,6 +116,6 @@ def _disk_advice() -> str:
     from slmstudio.core.hardware import guidance
 
     folder = paths.runs_dir()
-    with os_errors_as(tr("Could not read how much space is free on the disk.")):
+    with os_errors_as(tr("Could not find out how much disk space is free.")):
         folder.mkdir(parents=True, exist_ok=True)
         return guidance.disk_advice(guidance.write_speed(folder))

@@ -27,11 +27,12 @@ app = typer.Typer()
 
 @app.command()
 def plan(
-    model: Annotated[str, typer.Option(help="Folder of the base model, its name on the hub where it is on "
-                                             "this machine, or \"starter\".")],
-    data: Annotated[Path, typer.Option(help="File or folder with the rows to learn.")],
+    model: Annotated[str, typer.Option(help='Folder of the base model, its hub name if it is on this machine, or '
+                                            '"starter".')],
+    data: Annotated[Path, typer.Option(help="File or folder with the training rows.")],
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
-    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
+    test: Annotated[Path | None, typer.Option(help="File with evaluation rows, which are never used for "
+                                                   "training.")] = None,
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,
@@ -61,7 +62,7 @@ def plan(
     found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
     config_file.write(config, out)
     for line in problems.first(dataset.problems, data):
-        print_warning(tr("{file}, a row is left out: {problem}", file=data, problem=line))
+        print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
         print_warning(sentence)
@@ -155,7 +156,7 @@ def fields(
     text: Annotated[str, typer.Argument(metavar="[TEXT]", help="Only fields with this in their name.")] = "",
     as_json: Json = False,
 ) -> int:
-    """List the fields of a run, which --set changes: what each does, and its value where no plan decides it."""
+    """List the fields of a run that --set can change: what each one does, and its value if no plan decides it."""
     from dataclasses import asdict
 
     from slmstudio.core.run.config import FIELDS, RunConfig, in_groups

@@ -44,7 +44,7 @@ def add(run: RunOrFile, as_json: Json = False) -> int:
 
 @app.command("list")
 def list_(as_json: Json = False) -> int:
-    """Show the queue in its order."""
+    """Show the queue in order."""
     from slmstudio.core.run import queue
 
     found = queue.entries()
@@ -64,7 +64,7 @@ def _show(runs: list[tuple[str, str]], heading: str) -> None:
 
 
 @app.command("move")
-def move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
+def move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new position, starting from 1.")],
          as_json: Json = False) -> int:
     """Move a run to another place in the queue."""
     from slmstudio.core.run import queue

@@ -25,8 +25,8 @@ app = typer.Typer()
 Processes = Annotated[int | None, typer.Option(
     help="How many cards of this machine train together, each in a process of its own.")]
 Parallelism = Annotated[str | None, typer.Option(
-    help="\"faster\" (each card holds the whole model and trains on its share of each batch) or \"bigger\" (the cards "
-         "share the model, so that one fits that is too big for one card).")]
+    help='"faster" (each card holds the whole model and trains on its share of each batch) or "bigger" (the cards '
+         'share a model that is too big for one card).')]
 
 
 def _chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def train(
     parallelism: Parallelism = None,
     as_json: Json = False,
 ) -> int:
-    """Train as a run configuration says; given a run, resume from its checkpoint. Ctrl-C stops and saves."""
+    """Train a run from its configuration, or resume a run from its last checkpoint. Ctrl-C stops and saves."""
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder

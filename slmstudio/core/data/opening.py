@@ -191,7 +191,7 @@ class DataFile:
             self.left_out = held_out
             fit = [name for name in fit if name not in held_out]
         if not fit:
-            raise UserError(tr("{name} holds no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
+            raise UserError(tr("{name} contains no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
         if len(fit) > MOST_FILES:
             raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(fit), name=self.path.name),
                             tr("At most {most:,} are read at once.", most=MOST_FILES),

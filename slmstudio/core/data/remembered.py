@@ -125,5 +125,5 @@ def trouble(path: Path) -> Missing | None:
                        tr("It was moved, renamed or deleted."),
                        tr("Open it from its new place, or remove it from the recent files."), whole_folder=False)
     return Missing(tr("{name} can't be reached.", name=path.name),
-                   tr("Its folder {folder} isn't there; the disk may be unplugged.", folder=path.parent),
+                   tr("Its folder {folder} is missing; the disk may be unplugged.", folder=path.parent),
                    tr("Plug it in, or remove the file from the recent files."), whole_folder=True)

@@ -201,7 +201,7 @@ class Source:
                              tr("It may have been moved, renamed or deleted."),
                              tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):
-            return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was refused."),
+            return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was denied."),
                              tr("Change the permissions of the file, or copy it to a folder of your own."))
         return from_os_error(error, tr("Could not read {file}.", file=self.path))
 
@@ -240,8 +240,8 @@ def _no_text(first: bytes) -> tuple[str, str] | None:
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return (noop("{name} isn't a dataset: it holds zero bytes where text should be. It's damaged, or was never "
-                     "written."), noop("Copy or download it again."))
+        return (noop("{name} isn't a dataset: it contains null bytes where text should be. It's damaged, or was "
+                     "never completely written."), noop("Copy or download it again."))
     return noop("{name} isn't a dataset: it's binary data, not text."), CHOOSE
 
 

@@ -42,7 +42,8 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     tokens = read_tokens(gguf)
     if tokens.template is None:
         raise UserError(tr("{file} has no chat template.", file=gguf.name),
-                        tr("Without one, nobody can know how it was taught to chat."), tr("Export an instruct model."))
+                        tr("Without one, there's no telling how it was trained to chat."), tr("Export an instruct "
+                                                                                              "model."))
     found = ollama_template.take_apart(tokens.template)
     notes = list(found.notes)
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
@@ -52,8 +53,8 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     path = str(gguf.absolute())
     if not path.isprintable() or path.startswith('"'):
         raise UserError(tr("The path of {file} can't be written in a Modelfile.", file=gguf.name),
-                        tr("It holds characters that Ollama drops when it reads one, such as joiners in Indian "
-                           "scripts."), tr("Rename the run, or copy the file."))
+                        tr("It contains characters that Ollama drops when it reads a Modelfile, such as joiners in "
+                           "Indian scripts."), tr("Rename the run, or copy the file."))
     lines = [f"FROM {path}", f'TEMPLATE """{found.go_template()}"""']
     lines += [f'PARAMETER stop "{end}"' for end in stop_texts(found, tokens)]
     lines.append(f"PARAMETER num_ctx {context}")

@@ -171,7 +171,7 @@ def _rank(adapter: Path) -> int:
     fitting = next((choice for choice in VLLM_RANKS if choice >= rank), None)
     if fitting is None:
         raise UserError(tr("vLLM can't serve this adapter by itself."),
-                        tr("Its rank is {rank}, and vLLM goes up to {most}.", rank=rank, most=VLLM_RANKS[-1]),
+                        tr("Its rank is {rank}, and vLLM supports ranks up to {most}.", rank=rank, most=VLLM_RANKS[-1]),
                         tr("Export the run as {merged}.", merged=MERGED.name))
     return fitting
 

@@ -123,7 +123,7 @@ class InteractiveWorker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(1)
         if code == -9:
-            why = tr("It was killed, perhaps for lack of memory.")
+            why = tr("It was killed, perhaps because memory ran out.")
         elif code is not None and code == -getattr(signal, "SIGBUS", 0):
             why = tr("A file that it was reading, most likely the model, was cut short, or its disk was removed.")
         elif code is not None and code < 0:

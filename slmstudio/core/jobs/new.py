@@ -50,7 +50,7 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
         OSError: the folder can't be made.
     """
     if out is not None and paths.is_too_wide(out.absolute()):
-        raise UserError(tr("{folder} can't take the files.", folder=out),
+        raise UserError(tr("The files can't be exported to {folder}.", folder=out),
                         tr("An export may write anywhere in the folder it is given, and this one holds all your "
                            "files."), tr("Choose a folder inside it."))
     return make(_parent(run), "export", run=str(run.absolute()), types=list(types),

@@ -20,8 +20,8 @@ from slmstudio.core.lock import syscalls
 from slmstudio.core.lock.worker_lock import LockState
 
 SECONDS = 60.0
-NOT_LINUX = noop("This system offers no lock that a program can put on itself without special rights. It works only on "
-                 "Linux.")
+NOT_LINUX = noop("This system has no lock that a program can apply to itself without special rights. The network "
+                 "lock works only on Linux.")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def prove(locked: bool = True) -> Proof:
     try:
         return _prove(locked)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = tr("It couldn't be tried: {reason}", reason=error)
+        reason = tr("The lock couldn't be tested: {reason}", reason=error)
         return Proof(False, False, LockState(reason=reason), reason=reason)
 
 
@@ -105,6 +105,7 @@ def _prove(locked: bool) -> Proof:
     attempts = tuple(Attempt(**each) for each in said["attempts"])
     through = [each.what for each in attempts if each.network and not each.blocked]
     enforced = state.enforced and not through and not arrived
-    reason = "" if enforced else state.reason or tr("Not refused: {attempts}.", attempts=", ".join(through or arrived))
+    reason = "" if enforced else state.reason or tr("These attempts weren't blocked: {attempts}.",
+                                                    attempts=", ".join(through or arrived))
     return Proof(enforced, all(each.blocked for each in attempts if not each.network) and not wrote, state, attempts,
                  (*arrived, *([tr("a file")] if wrote else [])), tuple(done.stderr.splitlines()), reason)

@@ -90,7 +90,7 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
 def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> LockState:
     processor = syscalls.here()
     if processor is None:
-        return LockState(reason=tr("This system offers no such lock. It works only on Linux."))
+        return LockState(reason=tr("This system has no such lock. The network lock works only on Linux."))
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
     others = peers.allowed() if ranks else frozenset()

@@ -198,7 +198,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     sizes = _sizes(folder, config, model_type, embedding)
     missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
     if missing:
-        problems += [Problem(tr("config.json gives no possible value for {key}.", key=_SIZES[key][0]),
+        problems += [Problem(tr("config.json has no usable value for {key}.", key=_SIZES[key][0]),
                              field=_SIZES[key][0])
                      for key in missing]
         return None

@@ -203,7 +203,7 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 
 def half_a_character() -> UserError:
-    return UserError(tr("A text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
+    return UserError(tr("The text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
                      tr("Remove the broken character."))
 
 

@@ -128,7 +128,7 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
         _compare_with_index(listed, held, problems)
     tensors = {name: tensor for each in held.values() for name, tensor in each.items()}
     if len(problems) == count and not tensors:
-        problems.append(Problem(tr("The weight files hold no tensor.")))
+        problems.append(Problem(tr("The weight files contain no tensors.")))
     return Weights(tensors, tuple(folder / name for name in names), size) if len(problems) == count else None
 
 
@@ -203,4 +203,4 @@ def _why_no_weights(folder: Path) -> str:
     for endings, sentence in _INSTEAD.items():
         if found := [name for name in present if name.lower().endswith(endings)]:
             return tr(sentence, files=and_more(found, 3), single=SINGLE, index=INDEX)
-    return tr("There are no weights: neither {single} nor {index} is there.", single=SINGLE, index=INDEX)
+    return tr("There are no weights: both {single} and {index} are missing.", single=SINGLE, index=INDEX)

@@ -61,4 +61,4 @@ def sentence(file: str, lost: list[str]) -> str:
     names = ", ".join(lost[:MOST_NAMED])
     if len(lost) > MOST_NAMED:
         names = ntr("{names} and {n:,} more", "{names} and {n:,} more", len(lost) - MOST_NAMED, names=names)
-    return tr("{file} is damaged; what made no sense is left out here: {names}.", file=file, names=names)
+    return tr("{file} is damaged. Entries that made no sense are left out here: {names}.", file=file, names=names)

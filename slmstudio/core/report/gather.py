@@ -144,9 +144,9 @@ def gather(run: Path) -> Facts:
         found.add(i18n.spoken(event))
     found.damaged = reader.damaged
     if found.history.last_time is None and summary.state != "new":
-        gaps.insert(0, tr("{file} has nothing that can be read, so steps, curves, heat and what happened on the way "
-                          "aren't known.", file=jobs.EVENTS) if reader.path.exists() else
-                    tr("{file} is missing, so steps, curves, heat and what happened on the way aren't known.",
+        gaps.insert(0, tr("Nothing in {file} can be read, so the steps, curves, temperatures and events aren't "
+                          "known.", file=jobs.EVENTS) if reader.path.exists() else
+                    tr("{file} is missing, so the steps, curves, temperatures and events aren't known.",
                        file=jobs.EVENTS))
     return found
 

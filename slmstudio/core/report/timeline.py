@@ -93,8 +93,8 @@ def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]
               lines=len(lines) - len(kept))
     if len(kept) > most:
         half = most // 2
-        note = tr("{lines:,} lines are too many for a page: the first and the last {half} that are neither "
-                  "evaluations, checkpoints nor rests are shown; events.jsonl has them all.", lines=len(lines),
+        note = tr("{lines:,} lines are too many for a page. Apart from evaluations, checkpoints and rests, only the "
+                  "first and last {half} are shown; events.jsonl has them all.", lines=len(lines),
                   half=half)
         kept = [*kept[:half], *kept[-half:]]
     return kept, note

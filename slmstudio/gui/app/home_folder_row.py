@@ -89,7 +89,7 @@ class PlaceChanger(QObject):
         if session.job is not None:
             name = session.job.name
         return UserError(tr("The folder can't be changed while something is running."),
-                         tr("At work: {name}.", name=name),
+                         tr("In progress: {name}.", name=name),
                          tr("Wait until it is done, or stop it, and change the folder then."))
 
     def _checked(self, warnings: list[UserError]) -> None:

@@ -94,8 +94,9 @@ class Welcome(TakesFiles, QWidget):
 
     def _buttons(self) -> QHBoxLayout:
         self.sample = PrimaryButton(tr("Try the sample"),
-                                    tr("Opens questions and answers of a city's help desk, in English and Hindi. They "
-                                       "come with the program."), name="welcome_sample", clicked=self.sample_wanted)
+                                    tr("Opens questions and answers from a city's help desk, in English and Hindi. "
+                                       "They come with the program."),
+                                    name="welcome_sample", clicked=self.sample_wanted)
         own = SecondaryButton(tr("Use my own data"), tr("Goes to the Data tab, where you choose your files."),
                               name="welcome_own", clicked=self.own_wanted)
         return row_of(self.sample, own, theme.SPACE_XS,

@@ -93,7 +93,7 @@ class MappingPanel(QWidget):
         self.layout_cell = _Cell(tr("Type of rows"),
                                  tr("Decides which columns are needed, and what can be trained."), self)
         self.layout_cell.box.setObjectName("mapping_layout")
-        self.sheet_cell = _Cell(tr("Sheet"), tr("The sheet of the workbook that is read."), self)
+        self.sheet_cell = _Cell(tr("Sheet"), tr("The sheet of the workbook to read."), self)
         self.sheet_cell.box.setObjectName("mapping_sheet")
         self.cut_cell = _Cell(tr("How the text is split"), tr("How much of the text becomes one row."), self)
         self.cut_cell.box.setObjectName("mapping_cut")

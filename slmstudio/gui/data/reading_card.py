@@ -103,8 +103,7 @@ class ReadingCard(Card):
         self.change.setChecked(True)
         if isinstance(error, UserError):
             error = UserError(error.what, error.why,
-                              tr("The rows below are still as they were before. Choose something else, or press "
-                                 "Reset."))
+                              tr("The rows below haven't changed yet. Choose something else, or press Reset."))
         self.error.show_error(error)
         self.reset.show()
 

@@ -227,8 +227,8 @@ def _trouble(name: str, evaluations: list[Evaluation]) -> str:
     """Why the scores of a test set or of a benchmark don't compare, or ""."""
     if name == TESTS:
         return {comparability.ROWS: tr("Tested on different rows, so these scores can't be compared."),
-                comparability.HOW: tr("The same rows, but not asked in the same way: answers of another length, or "
-                                      "another system prompt.")
+                comparability.HOW: tr("The rows are the same, but they were asked with a different answer length or "
+                                      "system prompt.")
                 }.get(comparability.difference(evaluations), "")
     words = {"limit": tr("number of questions"), "shots": tr("examples before a question"),
              "data": tr("source of the questions"), "seed": tr("questions that were drawn")}

@@ -203,7 +203,7 @@ class _Stock:
         metric = next((each for each in METRICS if all(each in found for found in metrics)), None)
         if metric is None:
             raise UserError(tr("The benchmark {benchmark} doesn't count right answers.", benchmark=self.name),
-                            tr("Only benchmarks by accuracy or exact match can be shown here."),
+                            tr("Only benchmarks that measure accuracy or exact match can be shown here."),
                             tr("Choose another one."))
         filters = next(iter(configs.values())).get("filter_list") or []
         title, subjects = TITLES.get(self.name, self.name), {name: name for name in configs}

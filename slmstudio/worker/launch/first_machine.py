@@ -144,12 +144,12 @@ class FirstMachine:
         try:
             return words.checked_address(said["address"], self._invitation.host), problem
         except ValueError:
-            return "", problem or tr("It names an address that isn't one of another machine.")
+            return "", problem or tr("It names an address that doesn't belong to another machine.")
 
     def _tell(self, states: list[dict[str, Any]], there: int) -> None:
         if states != self._told:
             self._told = states
             self._job.emit("machines", address=self._invitation.address, machines=states,
                            joined=there + 1, wanted=self._config.nodes)
-            self._job.phase("waiting for machines", tr("{count} of {wanted} are there", count=there + 1,
+            self._job.phase("waiting for machines", tr("{count} of {wanted} have joined", count=there + 1,
                                                          wanted=self._config.nodes))

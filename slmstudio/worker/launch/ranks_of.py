@@ -106,7 +106,7 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
             return {rank: failure.exitcode for rank, failure in error.failures.items()}
         except DistError as error:
             raise UserError(tr("The machines didn't find each other within {seconds} seconds.", seconds=SECONDS),
-                            tr("One that had joined is gone, or the network between them broke."),
+                            tr("A machine that had joined is gone, or the network between them broke."),
                             tr("Look at the other machines, and start again on all of them.")) from error
     return {}
 

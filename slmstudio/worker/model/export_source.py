@@ -42,7 +42,7 @@ class Source:
         result = run_folder.result_folder(folder)
         if result is None:
             raise UserError(tr("{folder} has nothing to export yet.", folder=folder.name),
-                            tr("The run has left neither an adapter nor a model."), tr("Let it finish, or resume it."))
+                            tr("The run produced neither an adapter nor a model."), tr("Let it finish, or resume it."))
         run_folder.need_own_result(result)
         rows = tuple(Path(path) for path in (config.eval_file, config.train_file) if path)
         name = run_folder.slug(config.name)

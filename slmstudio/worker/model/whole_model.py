@@ -67,7 +67,7 @@ def need_numbers(model: Any, name: str) -> None:
                   and tensor.device.type != "meta" and not torch.isfinite(tensor.sum(dtype=torch.float32))]
     if broken:
         raise UserError(tr("{name} can't be used: some of its weights aren't numbers.", name=name),
-                        tr("NaN or infinity is in {names}.", names=summed_up(broken)),
+                        tr("NaN or infinity was found in {names}.", names=summed_up(broken)),
                         tr("Download the model again."))
 
 

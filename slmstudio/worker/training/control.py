@@ -305,7 +305,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
             if not step < total <= MOST_STEPS:
                 reason = (tr("Step {step:,} is already done; Stop ends the run now.", step=step) if total <= step
-                          else tr("A run has at most {count:,} steps.", count=MOST_STEPS))
+                          else tr("A run can have at most {count:,} steps.", count=MOST_STEPS))
             elif rate is not None and not 0 < rate <= 1:
                 reason = tr("{rate!r} isn't a learning rate; it must be above 0 and at most 1.", rate=rate)
             else:

@@ -31,8 +31,8 @@ LONG = ("battery", "hours")
 FIRST_READING_SECONDS = 3.0
 NO_READING_SECONDS = 10.0
 """Where no temperature was read for this long from the start on, none will be."""
-NO_TEMPERATURE = noop("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
-                      "yourself.")
+NO_TEMPERATURE = noop("This machine doesn't report its temperature, so the heat guard can't protect it. Keep an eye "
+                      "on it yourself.")
 
 
 def local_time() -> datetime:

@@ -31,7 +31,7 @@ def written(run: Path, pattern: str, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-EVENTS = "so steps, curves, heat and what happened on the way aren't known."
+EVENTS = "so the steps, curves, temperatures and events aren't known."
 
 
 def test_a_whole_run_has_no_gaps(run, page):
@@ -62,7 +62,7 @@ def test_a_crashed_run_is_told_as_one(run, page, process):
 
 
 @pytest.mark.parametrize(("pattern", "text", "words"), [
-    ("jobs/*/scores.json", '{"models": 3}', "is damaged; what made no sense is left out here: models."),
+    ("jobs/*/scores.json", '{"models": 3}', "is damaged. Entries that made no sense are left out here: models."),
     ("jobs/*/scores.json", "[]", "is damaged"),
     ("jobs/*/scores.json", '{"models": [{"name": null, "scores": [1]}], "comparisons": [{"x": 1}], "judge": 3}',
      "left out here: models.0.scores, judge."),

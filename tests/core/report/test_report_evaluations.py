@@ -40,7 +40,8 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
 
 
 @pytest.mark.parametrize(("learned", "tone", "words"), [
-    (0, "ok", "Clearly closer to your answers than before."), (101, "warn", "this shows memory, not skill.")])
+    (0, "ok", "Its answers are clearly closer to yours than before training."), (101, "warn", "this shows memory, not "
+                                                                                              "skill.")])
 def test_the_colour_of_the_plain_sentence_is_its_own(tmp_path, learned, tone, words):
     run = finished(tmp_path)
     found = scores()

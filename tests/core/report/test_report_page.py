@@ -78,7 +78,7 @@ def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
     run.evaluate(scores=scores())
     text = page(run.folder).text
     begin = text[: text.index("What wasn't checked")]
-    for words in ("Tiny-Instruct was tuned with LoRA: an adapter was trained, and the base model stayed as it was.",
+    for words in ("Tiny-Instruct was tuned with LoRA: an adapter was trained, and the base model didn't change.",
                   "It learned to answer as its rows do: 312 rows of rows.jsonl.",
                   "48 rows of held_out.jsonl were held out: they were never learned",
                   "The run finished. It made 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
@@ -149,7 +149,7 @@ def test_a_failed_run_shows_its_error_and_the_end_of_its_log(tmp_path, page):
     jobs.write_outcome(run.folder, jobs.Outcome("failed", error, "Traceback (most recent call last): boom"))
     text = page(run.folder).text
     assert "Memory ran out. The card is full. Close other programs." in text and "boom" in text
-    assert "No step was made, so there are no curves." in text
+    assert "No step was completed, so there are no curves." in text
 
 
 def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):

@@ -120,7 +120,7 @@ class TestHeat:
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
         run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
         text = page(run.folder).text
-        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So a GPU's heat and energy "
+        assert ("There are no readings from an NVIDIA GPU. No NVIDIA driver was found on this machine. So the GPU's temperature and energy "
                 "aren't known.") in text
         assert not re.search(r"\d (Wh|°C)", text)
         assert "Main memory of the worker 1 GB 1 GB 1 GB" in text

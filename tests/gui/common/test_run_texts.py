@@ -13,4 +13,4 @@ def test_a_job_that_rests_for_heat_says_so_and_then_what_it_does_again():
     history.add({"type": "guard_rest", "time": 2.0, "why": "heat", "message": "Hot."})
     assert work_text(history, history.detail) == "Resting until the machine has cooled"
     history.add({"type": "guard_resume", "time": 62.0, "why": "heat", "seconds": 60.0})
-    assert work_text(history) == "Weighing"
+    assert work_text(history) == "Measuring which weights matter"

@@ -155,7 +155,7 @@ def test_no_number_stops_before_the_step_and_names_the_row(make_job, monkeypatch
     poison(monkeypatch, line=3, value=value)
     with pytest.raises(UserError) as error:
         train.run(job)
-    assert "isn't a number" in error.value.what and "the weights are as they were" in error.value.why
+    assert "isn't a number" in error.value.what and "the weights are unchanged" in error.value.why
     assert [problem.line for problem in error.value.problems] == [3]
     for checkpoint in checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS):
         weights = load_file(checkpoint.path / "adapter_model.safetensors")

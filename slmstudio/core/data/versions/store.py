@@ -205,7 +205,7 @@ def remove(path: Path) -> bool:
                 send2trash(str(each))
     except TrashPermissionError as error:
         raise UserError(tr("{name} couldn't be moved to the trash.", name=path.name),
-                        tr("This disk has none: {error}.", error=error),
+                        tr("This disk has no trash: {error}.", error=error),
                         tr("Delete the file yourself: {file}", file=path)) from error
     except OSError as error:
         raise from_os_error(error, tr("Could not move {file} to the trash.", file=path.name)) from error

@@ -26,9 +26,9 @@ def headline(found: Evidence) -> tuple[str, str]:
     if found.shape == curve.BROKEN:
         return tr("Training broke the model: its loss rose far above where it started."), BAD
     if compared is None:
-        return tr("Nothing has been compared yet. Evaluate it to see whether it's better than its base model."), ""
+        return tr("Nothing has been compared yet. Evaluate the run to see whether it's better than its base model."), ""
     if knows_the_test(found):
-        return tr("It learned from {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
+        return tr("It was trained on {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
                   learned=found.learned, rows=compared.rows), WARN
     if never_ends(found):
         return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
@@ -81,28 +81,28 @@ def _counts(compared: Compared) -> bool:
 
 def _better(compared: Compared) -> str:
     if compared.metric == "loss":
-        return tr("It expects your answers more than before.")
+        return tr("It finds your answers more likely than before training.")
     if _is_overlap(compared):
         if compared.tuned - compared.base < LITTLE:
-            return tr("A little closer to your answers than before.")
-        return tr("Clearly closer to your answers than before.")
+            return tr("Its answers are a little closer to yours than before training.")
+        return tr("Its answers are clearly closer to yours than before training.")
     if _counts(compared):
         tuned, base = _right(compared)
-        return tr("Right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
+        return tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
                   rows=compared.rows, base=base)
-    return tr("Better by {score}.", score=_named(compared))
+    return tr("It's better by {score}.", score=_named(compared))
 
 
 def _worse(compared: Compared) -> str:
     if compared.metric == "loss":
-        return tr("It expects your answers less than before.")
+        return tr("It finds your answers less likely than before training.")
     if _is_overlap(compared):
-        return tr("Further from your answers than before training.")
+        return tr("Its answers are further from yours than before training.")
     if _counts(compared):
         tuned, base = _right(compared)
-        return tr("Right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
+        return tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
                   rows=compared.rows, base=base)
-    return tr("Worse by {score}.", score=_named(compared))
+    return tr("It's worse by {score}.", score=_named(compared))
 
 
 def _right(compared: Compared) -> tuple[int, int]:

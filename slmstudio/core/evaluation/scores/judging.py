@@ -132,8 +132,8 @@ def _sentence(pair: Mapping[str, Any]) -> str:
                         "{losses:,}, ties {ties:,}, {p}.", rows, first=pair["a"], wins=pair["wins_a"], second=pair["b"],
                         losses=pair["wins_b"], ties=pair["ties"], p=p_text(pair["p"])))
     if pair["changed_with_order"]:
-        said.append(ntr("In {n:,} row it changed its mind with the order of the answers; it counts as a tie.",
-                        "In {n:,} rows it changed its mind with the order of the answers; they count as ties.",
+        said.append(ntr("In {n:,} row, it changed its mind when the answers swapped places; it counts as a tie.",
+                        "In {n:,} rows, it changed its mind when the answers swapped places; they count as ties.",
                         pair["changed_with_order"]))
     return " ".join(said)
 

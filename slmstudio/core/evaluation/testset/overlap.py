@@ -86,8 +86,9 @@ class Overlap:
             return ""
         parts = ([tr("{count:,} word for word", count=exact)] * bool(exact)
                  + [tr("{count:,} almost the same", count=near)] * bool(near))
-        return ntr("{n:,} of {rows:,} test rows was trained on ({parts}). Scores are shown without it, too.",
-                   "{n:,} of {rows:,} test rows were trained on ({parts}). Scores are shown without them, too.",
+        return ntr("The model was trained on {n:,} of {rows:,} test rows ({parts}). Scores are shown without it, too.",
+                   "The model was trained on {n:,} of {rows:,} test rows ({parts}). Scores are shown without them, "
+                   "too.",
                    len(self.hits), rows=self.items, parts=", ".join(parts))
 
 

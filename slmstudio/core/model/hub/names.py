@@ -117,7 +117,7 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
         raise _refusal(repo, here)
     if TOKENIZER not in here:
         raise UserError(tr("{repo} has no {file}.", repo=repo, file=TOKENIZER),
-                        tr("Its tokenizer is in another form, or missing."),
+                        tr("Its tokenizer is in a different format, or missing."),
                         tr("Choose a version of the model that has one."))
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
         raise UserError(tr("{repo} is incomplete on the hub: {file} is missing.", repo=repo,

@@ -75,7 +75,7 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
             return []
         return [Problem(tr("{file} is a link to a file that isn't there. Put the file itself into the folder.",
                            file=shown) if target else
-                        tr("{file} is a file that can't be looked at. Put the file itself into the folder.",
+                        tr("{file} can't be accessed. Put the file itself into the folder.",
                            file=shown))]
     if stat.S_ISDIR(status.st_mode):
         return [Problem(tr("{file} is a folder where a file belongs. Put the model's own file in its place.",
@@ -84,7 +84,7 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
     if not stat.S_ISREG(status.st_mode):
         return [Problem(tr(_no_file(status.st_mode), file=shown))]
     if is_read(entry.name) and not os.access(entry.path, os.R_OK):
-        return [Problem(tr("{file} can't be read: permission was refused. Change its permissions.", file=shown))]
+        return [Problem(tr("{file} can't be read: permission was denied. Change its permissions.", file=shown))]
     if _DISTRIBUTED.fullmatch(entry.name):
         return [Problem(tr("{file} is part of a distributed checkpoint, and would be loaded instead of the weights "
                            "that were checked. Move it out of the folder.", file=shown))]

@@ -32,7 +32,7 @@ _FOLLOWED = {
     TOKENIZER: {
         "fast_tokenizer_files": noop("{key} in {file} leads to another tokenizer, which would be loaded instead of "
                                      "tokenizer.json."),
-        "init_inputs": noop("{key} in {file} gives the tokenizer's class values that can't be checked."),
+        "init_inputs": noop("{key} in {file} passes values to the tokenizer's class that can't be checked."),
         "tokenizer_object": noop("{key} in {file} replaces the tokenizer with something else."),
     },
 }

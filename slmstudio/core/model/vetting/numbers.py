@@ -52,8 +52,8 @@ def look(found: Weights, problems: list[Problem]) -> float:
                         broken.append(name)
                         break
     if broken:
-        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity is in {names}. Download the "
-                                   "model again.", names=and_more(list(map(printable, broken)), NAMED))))
+        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity was found in {names}. "
+                                   "Download the model again.", names=and_more(list(map(printable, broken)), NAMED))))
     return seen / total if total else 1.0
 
 

@@ -123,9 +123,9 @@ def judge_ids(report: Report, rows: int | None, ids: dict[str, list[int]], probl
             warnings.append(tr("{kind} is {token}, which tokenizer.json doesn't have. It becomes token {id:,}, which "
                                "the model has never learned.", kind=kind, token=shown, id=special["id"]))
         elif known and special["id"] not in known and kind in ("BOS", "EOS"):
-            said = tr("{kind} is {token} (token {id:,}) for the tokenizer, but token {ids} for config.json.", kind=kind,
+            said = tr("{kind} is {token} (token {id:,}) in the tokenizer, but token {ids} in config.json.", kind=kind,
                       token=shown, id=special["id"], ids=", ".join(map(number_text, dict.fromkeys(known))))
-            warnings.append(f"{said} {tr('Answers may not end where they should.')}" if kind == "EOS" else said)
+            warnings.append(f"{said} {tr('Answers might not end where they should.')}" if kind == "EOS" else said)
 
 
 def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: list[Problem],

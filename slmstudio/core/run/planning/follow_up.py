@@ -84,7 +84,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
             problems.append(Problem(tr("{path} doesn't exist.", path=path), field=name))
     if problems:
         raise UserError(tr("{run} can't be continued like this.", run=earlier.name), "",
-                        tr("Correct these points."), problems)
+                        tr("Fix these problems."), problems)
     is_other = chosen.get("train_file") or chosen.get("eval_file")
     return _for_other_rows(config, {*earlier.chosen, *chosen}, records, eval_rows) if is_other else config
 
@@ -134,8 +134,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
     reasons |= {
         "name": tr("It follows {earlier}.", earlier=earlier.name),
         "start_from": tr("The weights that {earlier} learned.", earlier=earlier.name),
-        "learning_rate": tr("Half of the earlier run's {learning_rate:g}: the weights have learned already, and large "
-                            "steps would undo it.", learning_rate=earlier.learning_rate),
+        "learning_rate": tr("Half of the earlier run's {learning_rate:g}: the weights are already trained, and large "
+                            "steps would undo that.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
         reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights are "

@@ -48,7 +48,8 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
                    "Only {n} distinct rows are held back, so eval loss is a rough sign of overfitting at best; more "
                    "rows or a test file would show it better.", distinct)
     if of == 1:
-        return tr("The only row is learned, so overfitting can't be seen: add other rows, or choose a test file.")
+        return tr("The only row is used for training, so overfitting can't be seen: add other rows, or choose a test "
+                  "file.")
     return tr("The rows are too similar to hold some back, so overfitting can't be seen: add other rows, or choose a "
               "test file.")
 

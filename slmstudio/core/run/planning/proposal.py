@@ -40,7 +40,7 @@ def propose(draft: Draft) -> RunConfig:
         draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said about the file.")
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)
-        draft.reasons["eval_file"] = tr("The test rows that you chose; they are never learned.")
+        draft.reasons["eval_file"] = tr("The test rows that you chose; they are never used for training.")
         if draft.eval_map and "eval_map" not in draft.chosen:
             draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said about the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):

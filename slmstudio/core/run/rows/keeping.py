@@ -153,7 +153,7 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
     same = manifest is None or found.sides == manifest.sides or \
         _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
     if other or not same:
-        why = (tr("{file} was changed since.", file=other[0]) if other else
+        why = (tr("{file} has changed since then.", file=other[0]) if other else
                tr("The file would be split into different rows now."))
         raise _still_damaged(damage, why)
     return rows, found

@@ -60,7 +60,7 @@ class Glossary(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.search = named(QLineEdit(placeholderText=tr("Find a word")), "glossary_search", tr("Find a word"),
-                            tr("Shows the words that have this in their name or meaning."))
+                            tr("Shows the words whose name or meaning contains this."))
         self.search.textChanged.connect(self._narrow)
         self._none = text_label(tr("No matches."), "muted")
         page = QWidget()

@@ -93,7 +93,8 @@ class SettingsDialog(QDialog):
     def _close_row(self) -> QHBoxLayout:
         close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."), name="settings_close",
                               clicked=self.accept)
-        welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."),
+        welcome = SecondaryButton(tr("Welcome page"), tr("Show the welcome page again: what this machine has, and "
+                                                         "how to begin."),
                                   name="settings_welcome", clicked=self.accept)
         welcome.clicked.connect(self.welcome_wanted)
         doctor = SecondaryButton(tr("Check this machine"),

@@ -36,7 +36,8 @@ class LanguageChoice(ComboBox):
         self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
         self.note.hide()
         named(self, "settings_language", tr("Language"),
-              tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps running."))
+              tr("Language of the window, the terminal and the reports. It changes at once, and running jobs "
+                 "continue."))
         names = i18n.available()
         system = i18n.system_language()
         self.addItem(tr("Same as the system ({language})", language=names.get(system, system)), "")

@@ -66,7 +66,7 @@ class ErrorBanner(QFrame):
         self._list = named(QListView(), "banner_list", tr("Problems"))
         self._list.setModel(self._model)
         self._list.setUniformItemSizes(True)
-        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide every single problem."), "small",
+        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide the individual problems."), "small",
                                        name="banner_problems",
                                        clicked=lambda: self._list.setVisible(self._list.isHidden()))
         self._copy = SecondaryButton(tr("Copy details"),

@@ -103,7 +103,7 @@ def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFi
                 file.problems, file=file.name))
         if known.get(name) not in (None, file.sha256):
             job.warn("data_changed", tr(
-                "{file} was changed since this run was created, so the run doesn't repeat exactly. To learn from new "
+                "{file} has changed since this run was created, so the run doesn't repeat exactly. To learn from new "
                 "rows, continue from the finished run instead.", file=file.name))
 
 

@@ -33,17 +33,17 @@ RUN = Evidence(compared=BETTER, exact=(30, 48), train_rows=800, epochs=3.0, best
                learning_rate=2e-4, parameters=500_000_000, max_new_tokens=128)
 
 CASES = {
-    "better, nothing left to gain from steps": (RUN, "Clearly closer", "", "chat"),
-    "better, but no answer is right": (replace(RUN, exact=(0, 48)), "Clearly closer",
+    "better, nothing left to gain from steps": (RUN, "clearly closer", "", "chat"),
+    "better, but no answer is right": (replace(RUN, exact=(0, 48)), "clearly closer",
                                        "Closer doesn't mean correct: 0 of 48", "chat"),
-    "better, and still learning": (replace(RUN, losses=FALLING), "Clearly closer", "", "train"),
-    "a little better": (replace(RUN, compared=A_LITTLE), "A little closer", "", "chat"),
-    "right more often": (replace(RUN, compared=RIGHT), "Right more often: 62 of 100 answers instead of 41.", "",
+    "better, and still learning": (replace(RUN, losses=FALLING), "clearly closer", "", "train"),
+    "a little better": (replace(RUN, compared=A_LITTLE), "a little closer", "", "chat"),
+    "right more often": (replace(RUN, compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "",
                          "chat"),
-    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), "Clearly closer", "", "again"),
-    "better, from few rows": (replace(RUN, train_rows=40), "Clearly closer", "", "rows"),
-    "better, but forgot": (replace(RUN, forgotten="MMLU"), "Clearly closer", "But it got worse at general", "strength"),
-    "better, but worse in a category": (replace(RUN, weakest="forms"), "Clearly closer", "But it got worse at “forms”",
+    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), "clearly closer", "", "again"),
+    "better, from few rows": (replace(RUN, train_rows=40), "clearly closer", "", "rows"),
+    "better, but forgot": (replace(RUN, forgotten="MMLU"), "clearly closer", "But it got worse at general", "strength"),
+    "better, but worse in a category": (replace(RUN, weakest="forms"), "clearly closer", "But it got worse at “forms”",
                                         "chat"),
     "underfitted": (replace(RUN, compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
     "too small a test set": (replace(RUN, compared=OPEN), "48 rows can't show", "", "other_test"),
@@ -53,18 +53,18 @@ CASES = {
                          "It answers exactly as it did", "", "again"),
     "no difference, all settled": (replace(RUN, compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "",
                                    "model"),
-    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), "Further from your answers",
+    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), "further from yours",
                               "", "again"),
     "worse, overfitted on few rows": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, train_rows=30),
-                                      "Further from your answers", "", "rows"),
-    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), "Further from your answers", "",
+                                      "further from yours", "", "rows"),
+    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), "further from yours", "",
                                   "again"),
-    "worse though it learned": (replace(RUN, compared=WORSE), "Further from your answers", "", "answers"),
-    "right less often": (replace(RUN, compared=WRONG), "Right less often: 20 of 100 answers instead of 41.", "",
+    "worse though it learned": (replace(RUN, compared=WORSE), "further from yours", "", "answers"),
+    "right less often": (replace(RUN, compared=WRONG), "It's right less often: 20 of 100 answers instead of 41.", "",
                          "answers"),
-    "a leaking test set": (replace(RUN, learned=40), "It learned from 40 of the 48 test rows", "", "other_test"),
+    "a leaking test set": (replace(RUN, learned=40), "It was trained on 40 of the 48 test rows", "", "other_test"),
     "an end that isn't learned": (replace(RUN, cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
-    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), "Clearly closer", "", "evaluate"),
+    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), "clearly closer", "", "evaluate"),
     "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
     "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "Training broke the model", "", "again"),
     "not evaluated": (replace(RUN, compared=None), "Nothing has been compared yet", "", "evaluate"),
@@ -146,7 +146,7 @@ def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
     assert (found.compared.metric, found.compared.verdict, found.compared.rows) == ("chrf", "better", 24)
     assert found.losses == ((0, 2.0), (20, 1.5), (40, 1.2))
     assert found.exact is not None and found.exact[1] == 24
-    assert said.headline == "Clearly closer to your answers than before."
+    assert said.headline == "Its answers are clearly closer to yours than before training."
     assert said.proposals[0].action == "train"
     assert advice.of_run(tmp_path, {}, {}) is None
 

@@ -120,8 +120,8 @@ def test_a_model_without_a_template(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("config", "template", "words"), [
     ({"eos_token_id": 7}, model_files.CHATML,
-     "EOS is <|im_end|> (token 258) for the tokenizer, but token 7 for config.json"),
-    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) for the tokenizer, but token 7"),
+     "EOS is <|im_end|> (token 258) in the tokenizer, but token 7 in config.json"),
+    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) in the tokenizer, but token 7"),
     ({}, "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
          "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
      "doesn't end each answer with a token of its own"),

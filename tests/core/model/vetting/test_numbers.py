@@ -49,7 +49,7 @@ def test_a_single_value_that_is_none_refuses_the_model(tmp_path: Path) -> None:
     assert check.passed and check.sentence.endswith("All of them are numbers.")
     name = spoil(folder, NAN)
     [problem] = vet(folder).problems
-    assert problem.message == (f"Some of the weights aren't numbers: NaN or infinity is in {name}. Download the model "
+    assert problem.message == (f"Some of the weights aren't numbers: NaN or infinity was found in {name}. Download the model "
                                "again.")
 
 

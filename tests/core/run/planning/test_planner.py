@@ -120,7 +120,7 @@ def test_the_device_decides_number_format_and_attention(plan):
 
 
 @pytest.mark.parametrize(("capability", "said"), [
-    ((8, 6), "can attend to packed rows of any length at once"), ((7, 5), "is older than Ampere"),
+    ((8, 6), "support variable-length attention for packed rows"), ((7, 5), "is older than Ampere"),
     ((6, 1), "too old for FlexAttention")])
 def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capability, said):
     monkeypatch.setattr(gpu_path.Installed, "here", lambda: gpu_path.Installed((2, 13), True, True))
@@ -189,7 +189,7 @@ OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) 
 
 
 @pytest.mark.parametrize(("rows", "held", "said"), [
-    (ROWS["sft"][:1], 0, f"The only row is learned, {UNSEEN}"),
+    (ROWS["sft"][:1], 0, f"The only row is used for training, {UNSEEN}"),
     (ROWS["sft"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
     (ROWS["text"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
     (ROWS["sft"][:2] * 32, 32, f"Only 1 distinct row is held back, {ROUGH}"),
