@@ -63,7 +63,7 @@ class Llama:
         # One that doesn't load would be taken for one that does, until a chat begins.
         self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.note.write_text(reason + "\n", encoding="utf-8")
-        return f"{tr('Left out: chat and GGUF files are switched off.')} {reason}"
+        return f"{tr('It was left out, so chat and GGUF files are switched off.')} {reason}"
 
     def has_wheel(self) -> bool:
         """Whether it is there, or a wheel of it: then no compiler is needed."""

@@ -54,7 +54,7 @@ def chat(
     tuned, *others = map(Voice, partners.of_text(model))
     if gpu_layers is not None and not tuned.is_file:
         raise UserError(tr("--gpu-layers is for GGUF files, and {model} isn't one.", model=model), "",
-                        tr("Leave it out, or export the model first: {command}",
+                        tr("Leave out --gpu-layers, or export the model first: {command}",
                            command=program.command("export", tuned.lane.model)))
     if base and not others:
         raise UserError(tr("There's no base model that can answer too."),

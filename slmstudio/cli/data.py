@@ -274,9 +274,10 @@ def split(
 
 @app.command()
 def mix(
-    parts: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with rows of the same kind. 0.5 "
-                                                                              "takes every other row, 2 takes each "
-                                                                              "row twice; without a weight, it is 1.")],
+    parts: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with rows of the same kind, "
+                                                                              "each with a weight. 0.5 takes every "
+                                                                              "other row, 2 takes each row twice; "
+                                                                              "the default is 1.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
     seed: Annotated[int, typer.Option(help="A different seed takes different rows.")] = 0,
     as_json: Json = False,

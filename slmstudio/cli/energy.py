@@ -126,7 +126,7 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
-        say(tr("How much energy this run used isn't known."))
+        say(tr("It isn't known how much energy this run used."))
         return
     print_table(tr("Energy"), [(part.label, format_energy(part.joules), part.basis) for part in use.parts],
                 (tr("Part"), tr("Energy"), tr("How it's known")))

@@ -36,9 +36,9 @@ def export(
     ] = new.IMPORTANCE,
     as_json: Json = False,
 ) -> int:
-    """Turn a finished run into files in one pass, and prove each GGUF file against the trained model.
+    """Turn a finished run into files in one pass, and compare each GGUF file with the trained model.
 
-    Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
+    Exit status 1 if a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
     from slmstudio.core.export.types import DEFAULT_TYPES, choose
 
@@ -83,7 +83,7 @@ def parity(
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
     as_json: Json = False,
 ) -> int:
-    """Prove that a GGUF file gives the same answers as the trained model. Exit status 1 when it doesn't.
+    """Check that a GGUF file gives the same answers as the trained model. Exit status 1 if it doesn't.
 
     The result is saved beside the file, as NAME.parity.json.
     """

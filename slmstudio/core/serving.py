@@ -67,7 +67,7 @@ def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserEr
     if error.errno in (errno.EACCES, errno.EPERM):
         return UserError(tr("Port {port} can't be used.", port=port), tr("Ports below 1024 belong to the system."),
                          tr("Choose port 1024 or higher, for example {port}.", port=DEFAULT_PORT))
-    return UserError(tr("The server can't listen at {host}, port {port}.", host=host, port=port),
+    return UserError(tr("The server can't listen on {host}, port {port}.", host=host, port=port),
                      tr("The system says: {strerror}.", strerror=error.strerror or error),
                      tr("Use {host}.", host=LOOPBACK))
 

@@ -176,6 +176,6 @@ def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
     try:
         aside = files.put_aside(path, trait)
     except OSError as trouble:
-        return from_os_error(trouble, tr("Could not put the old settings aside."))
+        return from_os_error(trouble, tr("Could not set the old settings aside."))
     return UserError(error.what, error.why,
                      " ".join(filter(None, (tr("The old file is kept as {file}.", file=aside.name), error.remedy))))

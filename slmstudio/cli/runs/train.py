@@ -74,7 +74,7 @@ def show_invitation(invited: Invitation) -> None:
 @app.command()
 def train(
     run: RunOrFile,
-    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run's folder is created.")] = None,
     set_: Set = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
@@ -119,10 +119,11 @@ def launch(
     run: RunOrFile,
     nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, including this one.")] = 2,
     address: Annotated[str | None, typer.Option(help="The address at which the other machines reach this one.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port on which it waits for them.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port on which this machine waits for the "
+                                                                    "others.")] = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
-    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run's folder is created.")] = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> int:
@@ -157,7 +158,7 @@ def launch(
 
 @app.command()
 def join(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the first machine waits.")],
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address at which the first machine waits.")],
     id_: Annotated[str, typer.Option("--id", help="The id that the first machine shows.")],
     model: Annotated[Path | None, typer.Option(help="Folder of the same base model on this machine; by default, it "
                                                     "is searched for.")] = None,

@@ -36,7 +36,7 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
         found[target.strip()] = column
     sheet, text_by = found.pop(SHEET, None), found.pop(TEXT_BY, None)
     if text_by is not None and text_by not in CUTS:
-        raise UserError(tr('Text can\'t be cut by "{text_by}".', text_by=text_by), "",
+        raise UserError(tr('Text can\'t be split by "{text_by}".', text_by=text_by), "",
                         tr("Choose one of {ways}.", ways=", ".join(CUTS)))
     return found, Choices(sheet, text_by)
 

@@ -127,4 +127,4 @@ def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> st
                 process.kill()
                 process.communicate()
                 raise UserError(tr("Ollama was stopped."), tr("You cancelled it."),
-                                tr("Press the button again.")) from None
+                                tr("Press “Create in Ollama” again.")) from None

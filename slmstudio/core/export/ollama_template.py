@@ -163,7 +163,7 @@ def _notes(template: ChatTemplate) -> list[str]:
     if _MARKS[0] not in template.render(thinking, add_generation_prompt=True):
         notes.append(tr("The template leaves out the reasoning of earlier answers. Ollama keeps it."))
     if "strftime_now" in template.source:
-        notes.append(tr("The template writes the current date. In Ollama it always stays today's date."))
+        notes.append(tr("The template writes the current date. In Ollama, it would always stay today's date."))
     if "tools" in template.source:
         notes.append(tr("Tool calls are left out."))
     return notes

@@ -78,5 +78,5 @@ def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
                          library="Triton" if installed.liger else "Liger")
     if capability < VOLTA:
         return False, tr("This card is older than Volta, which Triton's kernels need.")
-    return True, tr("Installed: it takes less memory and makes norms, rotations and the loss faster.")
+    return True, tr("It's installed. It takes less memory, and makes norms, rotations and the loss faster.")
 

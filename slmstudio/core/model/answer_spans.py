@@ -44,7 +44,7 @@ def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, 
         elif last or names:
             raise UserError(tr("The answer to be learned can't be found in the rendered conversation."),
                             tr("The chat template changes the assistant's text."),
-                            tr("Switch completion-only loss off, or choose a model with another chat template."))
+                            tr("Switch completion-only loss off, or choose a model with a different chat template."))
     return spans
 
 

@@ -16,7 +16,7 @@ from slmstudio.core.model.json_files import printable, read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""
-_CHOOSE = noop("Choose a model with another chat template.")
+_CHOOSE = noop("Choose a model with a different chat template.")
 TAKE_TOOLS = noop("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, or remove the rows "
                   "with tools.")
 _PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")

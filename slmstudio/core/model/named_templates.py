@@ -136,8 +136,8 @@ def fitting(folder: Path) -> list[Fitting]:
         if end not in special or not all(token in special for token in about.own):
             continue
         said = (tr("Its vocabulary has the tokens {tokens}.", tokens=", ".join(about.own)) if about.own else
-                tr("It has no tokens of a chat format, so plain words say who speaks.") if not found else
-                tr("Plain words say who speaks."))
+                tr("It has no tokens of a chat format, so plain words mark who is speaking.") if not found else
+                tr("Plain words mark who is speaking."))
         ends = tr("{token} ends each turn.", token=end)
         found.append(Fitting(name, end, f"{said} {ends}", _never_learned(folder, end)))
     if not found:

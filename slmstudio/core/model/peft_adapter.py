@@ -137,8 +137,8 @@ def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     if config.get("bias") not in (None, "none"):
         found.append(Problem(tr("It also has trained biases."), field="bias"))
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
-        found.append(Problem(tr("It began with {value!r}, which changes the base's own weights, and those aren't in "
-                                "the adapter. PEFT can convert it when it saves.",
+        found.append(Problem(tr("It was initialized with {value!r}, which changes the base's own weights, and those "
+                                "aren't in the adapter. PEFT can convert it when it saves.",
                                 value=printable(str(config["init_lora_weights"]))), field="init_lora_weights"))
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library") if isinstance(mapping, dict) else None

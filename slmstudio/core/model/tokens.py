@@ -203,8 +203,8 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 
 def half_a_character() -> UserError:
-    return UserError(tr("The text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
-                     tr("Remove the broken character."))
+    return UserError(tr("The text can't be turned into tokens."),
+                     tr("It contains half a character (a lone surrogate)."), tr("Remove the broken character."))
 
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large

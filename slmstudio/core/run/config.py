@@ -241,7 +241,7 @@ class RunConfig:
     train_hours: str | None = described(None, DayHours(), HEAT, noop("Only between these hours"),
         noop("The hours in which to train, by this machine's clock, for example 22:00-06:00. If empty, it may always "
              "train."), told=False,
-        reason=noop("It may run all day."))
+        reason=noop("It can run all day."))
     sample_prompts: list[str] = described([], Lines(), WATCHING, noop("Questions to watch, one per line"),
         noop("Questions that are answered at each evaluation, so that you can watch it learn. If empty, questions of "
              "held-out rows are asked."),

@@ -94,20 +94,20 @@ def _card_tip(card: GpuReading) -> str:
         (ptr("how hot it is", "Temperature"), _told(card.temperature_c, "°C")),
         (tr("Slows itself down at"), _told(card.slowdown_c, "°C")),
         (tr("Switches itself off at"), _told(card.shutdown_c, "°C")),
-        (tr("Temperature of its memory"), _told(card.memory_temperature_c, "°C")),
+        (tr("Memory temperature"), _told(card.memory_temperature_c, "°C")),
         (tr("Power"), _told(card.power_w, "W")), (tr("Power limit"), _told(card.power_limit_w, "W")),
         (tr("Memory in use"), _memory(card, tr("not reported"))),
-        (tr("Busy"), _told(card.utilisation, "%")),
-        (tr("Its memory busy"), _told(card.memory_utilisation, "%")),
+        (tr("Load"), _told(card.utilisation, "%")),
+        (tr("Memory load"), _told(card.memory_utilisation, "%")),
         (tr("Clock"), _told(card.clock_mhz, "MHz")),
-        (tr("Clock of its memory"), _told(card.memory_clock_mhz, "MHz")),
-        (tr("Fan"), _told(card.fan_percent, "%")), (tr("Held back by"), held)))])
+        (tr("Memory clock"), _told(card.memory_clock_mhz, "MHz")),
+        (tr("Fan"), _told(card.fan_percent, "%")), (tr("Limited by"), held)))])
 
 
 def _machine_tip(reading: MachineReading) -> str:
     cpu = reading.cpu
     return "\n".join([tr("Processor and memory"), *(f"{label}: {text}" for label, text in (
-        (ptr("how hot it is", "Temperature"), _told(cpu.temperature_c, "°C")), (tr("Busy"), _told(cpu.percent, "%")),
+        (ptr("how hot it is", "Temperature"), _told(cpu.temperature_c, "°C")), (tr("Load"), _told(cpu.percent, "%")),
         (tr("Clock"), _told(cpu.clock_mhz, "MHz")), (tr("Memory in use"), _memory(reading, tr("not reported"))),
         (tr("Free on the disk of the runs"),
          tr("not reported") if reading.disk_free is None else units.format_bytes(reading.disk_free)),

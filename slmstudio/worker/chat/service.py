@@ -276,5 +276,6 @@ def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> l
     tokens = model.vocab.prompt(messages)
     if not tokens:
         raise UserError(tr("The chat template turns this conversation into an empty text."),
-                        tr("The model would have nothing to read."), tr("Choose a model with another chat template."))
+                        tr("The model would have nothing to read."), tr("Choose a model with a different chat "
+                                                                        "template."))
     return tokens

@@ -79,7 +79,7 @@ def _begin(response: Any, have: int, size: int) -> int:
     if response.status_code == 206:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[1]) != have:
-            raise Wrong(tr("The hub sent a different part of it than was asked for."))
+            raise Wrong(tr("The hub sent a different part of the file than the one that was requested."))
         begin, total = have, found[2]
     else:
         begin, total = 0, response.headers.get("Content-Length", "*")

@@ -251,7 +251,7 @@ def failure_of_another(error: Exception) -> UserError:
     try:
         return _what_others_say()
     except RuntimeError:  # what the notes were written in is gone too
-        return UserError(tr("The processes lost each other."), f"{error}".splitlines()[0], tr(_RESUME))
+        return UserError(tr("The processes lost contact with each other."), f"{error}".splitlines()[0], tr(_RESUME))
 
 
 def _what_others_say() -> UserError:
@@ -274,7 +274,7 @@ def _what_others_say() -> UserError:
                              numbers=_numbers(hanging)),
                          together(tr("The others waited {duration}.", duration=format_duration(SECONDS)), _counted()),
                          tr(_RESUME))
-    return UserError(tr("The processes lost each other."),
+    return UserError(tr("The processes lost contact with each other."),
                      together(tr("The network between them broke."), _counted()), tr(_RESUME))
 
 

@@ -34,7 +34,7 @@ def test_packed_rows(card, precision, installed, name, said):
 
 @pytest.mark.parametrize(("card", "installed", "used", "said"), [
     (None, NEW, False, "Only for NVIDIA GPUs."),
-    ((8, 6), NEW, True, "Installed: it takes less memory and makes norms, rotations and the loss faster."),
+    ((8, 6), NEW, True, "It's installed. It takes less memory, and makes norms, rotations and the loss faster."),
     ((8, 6), OLD, False, "Liger isn't installed (the extra “gpu”)."),
     ((8, 6), NO_TRITON, False, "Triton isn't installed (the extra “gpu”)."),
     ((6, 1), NEW, False, "This card is older than Volta, which Triton's kernels need."),

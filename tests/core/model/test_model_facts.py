@@ -180,8 +180,8 @@ def test_everything_wrong_is_said_together(tmp_path: Path) -> None:
         read_model(folder)
     said = [problem.message for problem in caught.value.problems]
     assert len(said) == 4
-    for words in ("config.json isn't JSON. The error is at line 1", "pickle", "tokenizer.model, which must be converted",
-                  "tokenizer_config.json isn't a JSON object"):
+    for words in ("config.json isn't JSON. The error is at line 1", "pickle",
+                  "tokenizer.model, which must be converted", "tokenizer_config.json isn't a JSON object"):
         assert any(words in message for message in said), words
 
 

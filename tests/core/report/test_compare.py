@@ -1,4 +1,4 @@
-"""Runs side by side: what they answered alike is tested, what they were asked with a different answer length is said."""
+"""Runs side by side: what they answered alike is tested, what they were asked differently is said."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_scores_of_other_rows_are_not_compared_in_silence(make_run, capsys):
 
 
 @pytest.mark.parametrize(("request_of_one", "words"), [
-    ({"system": "Be brief."}, "they were asked with a different answer length"), ({"max_new_tokens": 256}, "they were asked with a different answer length"),
+    ({"system": "Be brief."}, "a different answer length"), ({"max_new_tokens": 256}, "a different answer length"),
     ({"limit": 30, "seed": 7}, "different rows"), ({"limit": 99, "seed": 7}, ""), ({"seed": 7}, "")])
 def test_the_same_rows_asked_otherwise_are_said(make_run, request_of_one, words):
     one, two = make_run("one"), make_run("two")

@@ -161,8 +161,8 @@ def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkey
     way = options.keep_rows_apart(job, RunConfig.from_dict(job.request))
     assert way is not None and way.name == name == gpu_attention._way and list(warned(job)) == codes
     for sentence in warned(job).values():
-        assert sentence.endswith("doesn't work here, so a different attention keeps packed rows apart. The library says: "
-                                 "RuntimeError: no kernel image is available.")
+        assert sentence.endswith("doesn't work here, so a different attention keeps packed rows apart. The "
+                                 "library says: RuntimeError: no kernel image is available.")
 
 
 @pytest.mark.parametrize("fields", [{"packing": False}, {"packing": True, "attention": "flash_attention_2"}])

@@ -156,7 +156,7 @@ def members(path: Path) -> list[Member]:
             raise UserError(tr("{name} wasn't read.", name=path.name),
                             tr("The name of a file in it, {filename!r}, leads out of the archive. Malicious archives "
                                "do that.", filename=info.filename[:80]),
-                            tr("Get the data from somewhere else, or unpack it with care."))
+                            tr("Get the data from somewhere else, or be careful when you unpack it."))
         if info.flag_bits & 1:
             raise UserError(tr("{name} has a password.", name=path.name), "", tr(UNPACK))
         check_growth(info.file_size, info.compress_size, info.filename)

@@ -109,7 +109,8 @@ def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) 
     wrong: Findings = []
     found += [ways for name, value in said.items() if (ways := _ways(value, name, options, plain, wrong))]
     if not found:
-        findings += wrong or [("answer", tr('no column says which choice is right; it may be called "answer".'))]
+        findings += wrong or [("answer", tr('no column says which choice is right; such a column may be called '
+                                            '"answer".'))]
         return None
     sure = [ways for ways in found if "number" not in ways]
     numbers = [ways["number"] for ways in found if "number" in ways]

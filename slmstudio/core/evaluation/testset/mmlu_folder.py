@@ -75,7 +75,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         subject, split = (named[1], named[2]) if named else (path.stem, inside)
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
-        raise UserError(tr("{folder} has no table of a subject.", folder=folder.name),
+        raise UserError(tr("{folder} contains no table for any subject.", folder=folder.name),
                         tr("There is no .csv file in it."), tr(LAYOUT))
     incomplete = _incomplete(found)
     return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)

@@ -49,7 +49,7 @@ def driver(facts: Facts) -> Iterator[Line]:
 def _without_driver(facts: Facts, card: Card) -> Line:
     name = card.name or tr("NVIDIA card")
     nouveau = card.driver == "nouveau"
-    why = (tr("It uses nouveau, the system's own driver, which can't compute.") if nouveau else
+    why = (tr("It uses nouveau, the system's own driver, which can't run computations.") if nouveau else
            tr("NVIDIA's driver isn't installed."))
     if facts.system != "Linux":
         remedy, command = tr("Install NVIDIA's driver from NVIDIA's website, then restart the machine."), ""

@@ -177,4 +177,4 @@ def _stopped(sentence: str, name: str, too_late: bool) -> UserError:
     return UserError(tr(sentence, model=printable(name)),
                      tr("It asked for more time than any model needs.") if too_late else
                      tr("It asked for more memory than any model needs."),
-                     tr("Choose another model.") if name else tr("Choose a model with another chat template."))
+                     tr("Choose another model.") if name else tr("Choose a model with a different chat template."))

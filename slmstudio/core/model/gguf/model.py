@@ -121,7 +121,7 @@ def _files(first: Path, header: Header) -> tuple[Path, ...]:
     if count > 99_999 or not found or int(found[2]) != count:
         raise UserError(tr("{file} is the first of {count:,} parts of a model.", file=printable(first.name),
                            count=count), tr("Its name doesn't say what the others are called."),
-                        tr("Give it back the name it had, such as {name}, and put the other parts beside it.",
+                        tr("Give the file its original name again, such as {name}, and put the other parts beside it.",
                            name=f"NAME-00001-of-{count:05d}.gguf"))
     start = first.name[:found.start()]
     files = tuple(first.with_name(f"{start}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1))

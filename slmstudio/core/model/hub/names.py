@@ -99,7 +99,7 @@ def _is_part(part: str) -> bool:
 
 def _no_name(text: str) -> UserError:
     return UserError(tr("“{name}” isn't the name of a model.", name=printable(text.strip())),
-                     tr("A model is named by its owner and its name, with a slash between them."), tr(_EXAMPLE))
+                     tr("A model's full name is its owner and its name, with a slash between them."), tr(_EXAMPLE))
 
 
 def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> list[str]:

@@ -124,7 +124,7 @@ def resolve(text: str) -> Path:
                            name=text),
                         tr("It is in the hub's cache.") if matching[0].source == HUB_CACHE else
                         tr("It is in {program}'s folder.", program=matching[0].source),
-                        tr("Get its trainable form: {command}", command=get) if named.owner else
+                        tr("Get the version that can be trained: {command}", command=get) if named.owner else
                         tr("Import it: {command}", command=program.command("models", "import", matching[0].path)))
     remedy = tr("Get it with: {command}", command=get)
     if not named.owner:

@@ -50,7 +50,8 @@ def need_base_model(folder: Path, name: str, present: frozenset[str]) -> None:
                         _how_to_import(folder / ggufs[0]))
     if "config.json" not in present and "snapshots" in present:
         raise UserError(tr("{name} is the hub cache's folder around the model.", name=name),
-                        tr("The model is deeper inside."), tr("Choose the folder inside its `snapshots` folder."))
+                        tr("The model is in a folder further inside."), tr("Choose the folder inside its `snapshots` "
+                                                                           "folder."))
 
 
 def _how_to_import(gguf: Path | str) -> str:

@@ -175,7 +175,7 @@ def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Pro
         warnings.append(f"{template['error']} {tr('Choose a named chat template.')}")
         return
     if "error" in template:
-        problems.append(Problem(f"{template['error']} {tr('Choose a model with another chat template.')}"))
+        problems.append(Problem(f"{template['error']} {tr('Choose a model with a different chat template.')}"))
         return
     ends = template["ends"]
     if not ends or None in ends:

@@ -112,8 +112,8 @@ class Whole:
         if value is None or self.least <= value <= self.most:
             return ""
         if self.optional:
-            return tr("It must be from {least:,} to {most:,}, or empty.", least=self.least, most=self.most)
-        return tr("It must be from {least:,} to {most:,}.", least=self.least, most=self.most)
+            return tr("It must be between {least:,} and {most:,}, or empty.", least=self.least, most=self.most)
+        return tr("It must be between {least:,} and {most:,}.", least=self.least, most=self.most)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Number:
             return tr("It must be above {least:g} and at most {most:,.10g}.", **limits)
         if self.below:
             return tr("It must be {least:g} or more, and below {most:,.10g}.", **limits)
-        return tr("It must be from {least:g} to {most:,.10g}.", **limits)
+        return tr("It must be between {least:g} and {most:,.10g}.", **limits)
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
     except (DistError, RuntimeError) as error:
         raise UserError(tr("The first machine is gone."),
                         tr("The connection to it broke while the processes were checked."),
-                        tr("Look there for the reason, and start again.")) from error
+                        tr("Look on that machine for the reason, and start again.")) from error
     numbers = ", ".join(str(number + 1) for number in missing)
     raise UserError(ntr("Process {numbers} of {count} didn't report within {seconds:.0f} seconds.",
                         "Processes {numbers} of {count} didn't report within {seconds:.0f} seconds.", len(missing),

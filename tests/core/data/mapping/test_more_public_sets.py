@@ -229,7 +229,7 @@ def test_of_conversations_in_several_languages_each_is_a_row_or_one_is_chosen(tm
     row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]], "tam_Taml": []}
     dataset = read(tmp_path, [row])
     assert [list(each.messages) for each in dataset.records] == [[user(B), says(B)], [ASK, GOOD]]
-    assert "read as a row for each (2 rows)" in dataset.notes[0] and "hin_Deva" in dataset.columns
+    assert "read as one row for each language (2 rows)" in dataset.notes[0] and "hin_Deva" in dataset.columns
     assert list(read_dataset(tmp_path / "rows.jsonl", None, None, {"messages": "hin_Deva"}).records[0].messages) == [
         ASK, GOOD]
 

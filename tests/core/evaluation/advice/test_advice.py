@@ -32,18 +32,19 @@ BROKEN = ((0, 2.0), (20, 4.0), (40, 7.0), (60, float("nan")))
 RUN = Evidence(compared=BETTER, exact=(30, 48), train_rows=800, epochs=3.0, best_epoch=3.0, losses=SETTLED,
                learning_rate=2e-4, parameters=500_000_000, max_new_tokens=128)
 
+CLOSER, FURTHER = "Its answers are clearly closer", "Its answers are further from yours"
 CASES = {
-    "better, nothing left to gain from steps": (RUN, "clearly closer", "", "chat"),
-    "better, but no answer is right": (replace(RUN, exact=(0, 48)), "clearly closer",
+    "better, nothing left to gain from steps": (RUN, CLOSER, "", "chat"),
+    "better, but no answer is right": (replace(RUN, exact=(0, 48)), CLOSER,
                                        "Closer doesn't mean correct: 0 of 48", "chat"),
-    "better, and still learning": (replace(RUN, losses=FALLING), "clearly closer", "", "train"),
-    "a little better": (replace(RUN, compared=A_LITTLE), "a little closer", "", "chat"),
+    "better, and still learning": (replace(RUN, losses=FALLING), CLOSER, "", "train"),
+    "a little better": (replace(RUN, compared=A_LITTLE), "Its answers are a little closer", "", "chat"),
     "right more often": (replace(RUN, compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "",
                          "chat"),
-    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), "clearly closer", "", "again"),
-    "better, from few rows": (replace(RUN, train_rows=40), "clearly closer", "", "rows"),
-    "better, but forgot": (replace(RUN, forgotten="MMLU"), "clearly closer", "But it got worse at general", "strength"),
-    "better, but worse in a category": (replace(RUN, weakest="forms"), "clearly closer", "But it got worse at “forms”",
+    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), CLOSER, "", "again"),
+    "better, from few rows": (replace(RUN, train_rows=40), CLOSER, "", "rows"),
+    "better, but forgot": (replace(RUN, forgotten="MMLU"), CLOSER, "But it got worse at general", "strength"),
+    "better, but worse in a category": (replace(RUN, weakest="forms"), CLOSER, "But it got worse at “forms”",
                                         "chat"),
     "underfitted": (replace(RUN, compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
     "too small a test set": (replace(RUN, compared=OPEN), "48 rows can't show", "", "other_test"),
@@ -53,18 +54,18 @@ CASES = {
                          "It answers exactly as it did", "", "again"),
     "no difference, all settled": (replace(RUN, compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "",
                                    "model"),
-    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), "further from yours",
+    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), FURTHER,
                               "", "again"),
     "worse, overfitted on few rows": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, train_rows=30),
-                                      "further from yours", "", "rows"),
-    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), "further from yours", "",
+                                      FURTHER, "", "rows"),
+    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), FURTHER, "",
                                   "again"),
-    "worse though it learned": (replace(RUN, compared=WORSE), "further from yours", "", "answers"),
+    "worse though it learned": (replace(RUN, compared=WORSE), FURTHER, "", "answers"),
     "right less often": (replace(RUN, compared=WRONG), "It's right less often: 20 of 100 answers instead of 41.", "",
                          "answers"),
     "a leaking test set": (replace(RUN, learned=40), "It was trained on 40 of the 48 test rows", "", "other_test"),
     "an end that isn't learned": (replace(RUN, cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
-    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), "clearly closer", "", "evaluate"),
+    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), CLOSER, "", "evaluate"),
     "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
     "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "Training broke the model", "", "again"),
     "not evaluated": (replace(RUN, compared=None), "Nothing has been compared yet", "", "evaluate"),
@@ -92,8 +93,8 @@ def test_the_colour_is_that_of_the_sentence_and_not_of_the_score(found, tone):
 
 
 @pytest.mark.parametrize(("metric", "verdict", "sentence"), [
-    ("perplexity", "better", "Better by perplexity."), ("perplexity", "worse", "Worse by perplexity."),
-    ("meteor", "better", "Better by meteor."), ("meteor", "worse", "Worse by meteor.")])
+    ("perplexity", "better", "It's better by perplexity."), ("perplexity", "worse", "It's worse by perplexity."),
+    ("meteor", "better", "It's better by meteor."), ("meteor", "worse", "It's worse by meteor.")])
 def test_a_score_that_counts_no_answers_or_that_nobody_knows_is_named(metric, verdict, sentence):
     scores = {"models": [{"name": name, "scores": {metric: {"value": value}}} for name, value in
                          (("base", 9.0), ("tuned", 7.0))],

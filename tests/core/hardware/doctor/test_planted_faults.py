@@ -200,7 +200,8 @@ def test_of_several_faults_each_is_found():
 def test_a_driver_too_old_for_any_pytorch_is_updated_first():
     facts = replace(desktop(), driver="390.157", kernel_driver="390.157", driver_cuda=(9, 1), torch=Torch("2.13.0+cpu"))
     (found,) = [line for line in examine(facts) if line.state != "fine"]
-    assert found.remedy.startswith("The driver is too old for any build of PyTorch: update it first. Then run setup again")
+    assert found.remedy.startswith("The driver is too old for any build of PyTorch: update it first. "
+                                   "Then run setup again")
 
 
 def test_the_driver_that_is_needed_is_named():

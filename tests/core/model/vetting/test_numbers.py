@@ -49,8 +49,8 @@ def test_a_single_value_that_is_none_refuses_the_model(tmp_path: Path) -> None:
     assert check.passed and check.sentence.endswith("All of them are numbers.")
     name = spoil(folder, NAN)
     [problem] = vet(folder).problems
-    assert problem.message == (f"Some of the weights aren't numbers: NaN or infinity was found in {name}. Download the model "
-                               "again.")
+    assert problem.message == (f"Some of the weights aren't numbers: NaN or infinity was found in {name}. Download the "
+                               "model again.")
 
 
 def test_infinity_is_no_number_and_the_largest_one_is(tmp_path: Path) -> None:
