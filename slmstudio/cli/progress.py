@@ -25,7 +25,7 @@ class Follower:
     """A progress bar on stderr that is fed with a job's events.
 
     Args:
-        since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
+        since: events from before this time (seconds since 1970) are of an earlier start of the job, and are not told.
         told: codes of warnings that are not told here, since they are elsewhere.
         stopping: a sentence on what the first Ctrl-C does.
         command: that the first Ctrl-C sends.

@@ -41,7 +41,7 @@ def require(folder: Path, needed: int = 0) -> None:
         needed: bytes that will be written, as far as they are known.
 
     Raises:
-        UserError: there is no room to speak of, or less than what is needed.
+        UserError: there is hardly any room, or less than what is needed.
     """
     try:
         left = free(folder)

@@ -1,4 +1,4 @@
-"""Commands about a run that is there: show it as code, continue it, protect the machine from its heat."""
+"""Commands about an existing run: show it as code, continue it, protect the machine from its heat."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Rows:
             for at, (question, answer) in enumerate(zip(asked, texts["output"], strict=True), line))
 
     def _open(self, layout: str) -> str:
-        """The kind of a layout, of which there are rows now."""
+        """The kind of a layout that now has rows."""
         kind = layouts.kind(layout)
         if kind not in self._counts:
             self._counts[kind], self._lines[kind] = 0, []

@@ -170,7 +170,7 @@ SURE_LENGTH = 5
 _CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 QUESTIONS = frozenset({"question", "prompt", "query", "complaint", "instruction"})
-"""Words of which one, in the name of a column, tells that it holds questions."""
+"""Words that, in the name of a column, say that it holds questions."""
 REPLIES_TO = frozenset({"answer", "reply", "response", "resolution", "solution", "output", "completion"})
 """The same for answers."""
 _PLAIN_WORDS = QUESTIONS | REPLIES_TO | {"translation"}
@@ -180,7 +180,7 @@ _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer
 
 @lru_cache(maxsize=4096)  # all rows of a file have the same columns, or few different ones
 def column(name: str) -> str:
-    """The name by which a column is known: in small letters and English, "_" between its words.
+    """The name by which a column is known: in lower case and English, "_" between its words.
 
     >>> column(" Reference Answer"), column("प्रश्न"), column("Réponse:"), column("विकल्प (२)")
     ('reference_answer', 'question', 'answer', 'choice_2')

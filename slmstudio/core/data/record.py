@@ -15,7 +15,7 @@ GROUP = "split_group"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row: a conversation, perhaps with what is said of its last answer, or plain text.
+    """One row: a conversation, perhaps with what is said about its last answer, or plain text.
 
     Attributes:
         messages: each {"role": "system" | "user" | "assistant" | "tool", "content": text}; an optional system message,

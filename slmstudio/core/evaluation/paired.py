@@ -48,7 +48,7 @@ class Paired:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Names of which no two are the same.
+    """Names made unique.
 
     >>> unique(["help", "desk", "help"])
     ['help', 'desk', 'help (2)']

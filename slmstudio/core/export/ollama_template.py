@@ -58,8 +58,8 @@ class Turns:
         return replace(self, opening=self.opening.removeprefix(bos), system_before=before)
 
     def go_template(self) -> str:
-        """The same in Go's template language, as Ollama runs it: `.Messages`, of which equal roles in a row are put
-        together, and `.System`, which holds the system messages."""
+        """The same in Go's template language, as Ollama runs it: `.Messages`, in which consecutive messages with the
+        same role are joined, and `.System`, which holds the system messages."""
         begin = _literal(self.opening)
         if self.system_before is not None:
             begin = (f"{{{{ if $.System }}}}{_literal(self.system_before)}{{{{ $.System }}}}"

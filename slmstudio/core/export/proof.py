@@ -181,8 +181,8 @@ def weight_checks(found: dict[str, Any]) -> list[Check]:
 
 
 def _adapter_check(strength: float, error: float, change: float, rounding: float) -> Check:
-    """Where rounding hides a tenth of what was learned, four standard errors are allowed; where it hides half, nothing
-    is said of it.
+    """If rounding hides a tenth of what was learned, four standard errors are allowed; if it hides half, nothing
+    is said about it.
 
     A change smaller than the type's steps is rounded back to what the base had, above all where the base itself was
     unpacked from that type. So little of it is in the file then that it looks like another adapter's.

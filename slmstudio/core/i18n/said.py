@@ -1,11 +1,12 @@
-"""Sentences that know how they were made: whoever reads them in a file later gets them in the language spoken then."""
+"""Sentences that know how they were made, so that they can be read from a file later in the language that is chosen
+then."""
 
 from __future__ import annotations
 
 from typing import Any
 
 KEY = "msgids"
-"""Under this name a JSON object says, by key, how its sentences were made."""
+"""The key under which a JSON object says how its sentences were made."""
 
 
 class Said(str):
@@ -56,7 +57,7 @@ def kept(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def recalled(record: dict[str, Any]) -> dict[str, Any]:
-    """The object of which `kept` made this one; its sentences are still in the language of the writer."""
+    """The object from which `kept` made this one; its sentences are still in the language of the writer."""
     how = record.get(KEY)
     if not isinstance(how, dict):
         return record

@@ -25,7 +25,7 @@ _INSTEAD = {
     (".incomplete", ".part", ".partial", ".crdownload", ".aria2"): noop(
         "The download is incomplete ({files}). Complete it, or choose another model."),
 }
-"""By the endings of what is there instead of weights: what is said of it."""
+"""By the endings of what is there instead of weights: what is said about it."""
 # What quantised layers and old checkpoints store beside the parameters: scales, lookup tables, masks.
 _NOT_PARAMETERS = re.compile(
     r"\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*|SCB|weight_format|inv_freq|masked_bias)$")

@@ -57,7 +57,7 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
 
 
 def sentence(file: str, lost: list[str]) -> str:
-    """What is said of a file of which something was left out."""
+    """What is said about a file from which something was left out."""
     names = ", ".join(lost[:MOST_NAMED])
     if len(lost) > MOST_NAMED:
         names = ntr("{names} and {n:,} more", "{names} and {n:,} more", len(lost) - MOST_NAMED, names=names)

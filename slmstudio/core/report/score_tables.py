@@ -15,7 +15,7 @@ VERDICTS = {"better": noop("better"), "worse": noop("worse"), "unknown": noop("n
 
 
 def benchmark_table(result: dict[str, Any]) -> Table:
-    """A benchmark's accuracy, all in all and by subject, a column a model, each with its 95% interval."""
+    """A benchmark's accuracy, overall and by subject, with one column per model, each with its 95% interval."""
     models = [each for each in result.get("models") or [] if isinstance(each, dict)]
     lines = [(tr("All"), [model.get("accuracy") for model in models])]
     lines += [(subject, [(model.get("by_subject") or {}).get(subject) for model in models])

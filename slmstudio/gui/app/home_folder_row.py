@@ -114,7 +114,7 @@ class PlaceChanger(QObject):
         self.changed.emit(stays)
 
     def _adopt(self, session: Session) -> None:
-        """Go on with the settings of the place that is in force now; where it has none, with those of before."""
+        """Continue with the settings of the current folder, or with the earlier ones if it has none."""
         if paths.settings_file().exists():
             session.settings, trouble = settings.load()
             if trouble is not None:

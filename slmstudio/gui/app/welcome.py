@@ -40,8 +40,8 @@ class Welcome(TakesFiles, QWidget):
     Signals:
         sample_wanted: open the sample in the Data tab.
         own_wanted: go to the Data tab.
-        dropped(list[Path]): files were let go over the page.
-        left: close the page; nothing else.
+        dropped(list[Path]): files were dropped on the page.
+        left: close the page, without doing anything else.
         found(Found): the machine was read.
     """
 
@@ -104,7 +104,7 @@ class Welcome(TakesFiles, QWidget):
                                   wrap=True), 1))
 
     def show_preparation(self, preparation: StarterPreparation) -> None:
-        """Show how far the starter model is, and let the user cancel it."""
+        """Show how far the preparation of the starter model is, and let the user cancel it."""
         def progressed(text: str, done: int, total: int) -> None:
             if self.starter.isHidden():
                 self.starter.start(tr("Preparing the starter model"))
@@ -149,7 +149,7 @@ class FactsGrid(QWidget):
         self.show_facts([Fact(name, "", tr("Looking…")) for name in names()])
 
     def show_facts(self, lines: list[Fact]) -> None:
-        """Show these lines in the place of those before."""
+        """Show these lines in place of the earlier ones."""
         self.setVisible(bool(lines))
         before, self._lines = self._lines, QWidget(self)
         grid = grid_in(self._lines, theme.SPACE_M, theme.SPACE_S, stretch=2)

@@ -48,7 +48,7 @@ class Fact:
 
     Attributes:
         kind: "ok", "plain" (neither good nor bad) or "warn".
-        note: the reason or the remedy, in small letters; may be "".
+        note: the reason or the remedy, in lower case; may be "".
     """
 
     name: str

@@ -35,7 +35,7 @@ def score_text(tally: Tally) -> str:
 
 
 class VoteBar(QFrame):
-    """The question which answer is better, and after the vote who it was and how it stands.
+    """Asks which answer is better, and after the vote shows which model gave it, and the score.
 
     Signals:
         voted(str, object): the verdict, and of `BEST` the place that is better, else None.

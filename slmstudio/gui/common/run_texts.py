@@ -18,7 +18,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.plan_fields import label, variant_label, write
 
 MOST_PARTS = 3
-"""Parts of a path that are told of one beside another."""
+"""Parts of a path by which one is told from another."""
 
 
 def steps_text(count: int) -> str:

@@ -1,4 +1,4 @@
-"""A warning before data is used: columns that change what is learned, of which nothing is made."""
+"""A warning before data is used: columns that would change what is learned, but aren't used."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A child of `fetch_benchmark`, and the only process of an evaluation that may use the network.
 
-Each data set is loaded as lm_eval's task would load it, by `datasets`, and kept as Parquet, a file a split: beside its
-place first, renamed when whole.
+Each dataset is loaded as lm_eval's task would load it, by `datasets`, and kept as Parquet, one file per split: under
+another name first, and renamed when complete.
 """
 
 from __future__ import annotations

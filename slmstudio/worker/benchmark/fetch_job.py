@@ -36,8 +36,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def fetch(job: JobContext, name: str) -> store.Fetched:
-    """Fetch what isn't here yet, or no longer complete. A data set that is whole stays, whatever becomes of the
-    others.
+    """Fetch what isn't here yet, or no longer complete. A complete dataset stays, whatever happens to the others.
 
     Raises:
         UserError: the benchmark isn't known, or the hub can't be reached, or doesn't have it.

@@ -250,7 +250,7 @@ class _Stock:
         return {split: [path] for split, path in data_set.splits.items()}, "parquet"
 
     def _find(self, part: str | None) -> tuple[dict[str, list[Path]], str]:
-        """The files of each split, of the part of the data set that a task takes where the folder has parts."""
+        """The files of each split, of the part of the dataset that a task uses, if the folder has parts."""
         assert self.data is not None
         roots = [self.data / part] if part and (self.data / part).is_dir() else [self.data]
         found: dict[str, dict[str, list[Path]]] = {}

@@ -1,4 +1,4 @@
-"""One file's bytes, from the hub to the disk: what is there already isn't asked for again.
+"""One file's bytes, from the hub to the disk: what is already there isn't requested again.
 
 The hub's library itself starts a file over in each process (2.4: `hf_hub_download` gives its temporary file a random
 name and removes it), so only its connection, its headers and its errors are used here.

@@ -257,7 +257,8 @@ class _Place:
 
 @contextmanager
 def _leaves_when_asked(job: JobContext) -> Iterator[None]:
-    """Ends this process's work as SIGTERM does as soon as the user asks for it: torchrun's agent knows no other way."""
+    """Ends this process's work as SIGTERM does as soon as the user asks for it: torchrun's agent offers no other
+    way."""
     done = threading.Event()
 
     def look() -> None:

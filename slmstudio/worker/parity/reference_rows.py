@@ -24,7 +24,7 @@ Messages = list[dict[str, str]]
 BEFORE, AFTER = 96, 96
 """Tokens of a long row that are kept in front of its last answer, and of the answer."""
 LEAST_POSITIONS = 100
-"""So that one of them is no more than a hundredth."""
+"""So that one of them is at most a hundredth."""
 HEAD_BYTES = 4 * 2**20
 """The proof takes its rows from the first part of a dataset; a large one isn't read whole."""
 

@@ -1,7 +1,7 @@
 """Who this process is among those that train one run together, and what they say to each other.
 
 torchrun starts them and numbers them in the environment. Tensors go between cards by NCCL; between processors, and for
-all that is said here, by gloo. Nothing waits for ever: see `SECONDS`.
+all that is said here, by gloo. Nothing waits forever: see `SECONDS`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One thread owns llama.cpp's context, which has a few slots, each with a cache of its own. A step takes one token of each
 answer that is being written, and as many tokens of new prompts as are read in about half a second; a free slot takes
-the prompt that has waited longest. So a short question doesn't wait for a long answer, and nobody waits for ever.
+the prompt that has waited longest. So a short question doesn't wait for a long answer, and nobody waits forever.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fit check: a short, real training on a run's longest micro-batch, of which only the figures are kept.
+"""The fit check: a short, real training on a run's longest micro-batch; only the figures are kept.
 
 Two steps learn the longest micro-batch, so that weights, gradients, the optimizer's state and the activations are in
 memory together; then a few usual micro-batches are timed, and an evaluation is made. It all goes through the trainer of

@@ -113,7 +113,7 @@ def killed_for_memory(job: JobContext) -> bool:
 
 
 def start_anew(job: JobContext) -> None:
-    """Put a fresh process in the place of this one. Does not return where the system can do that.
+    """Replace this process with a fresh one. Does not return where the system can do that.
 
     The same command as the first start; on POSIX systems pid and creation time stay, so whoever watches sees one
     living process. Windows has no such thing: a new process is started, and this one waits until it has signed.

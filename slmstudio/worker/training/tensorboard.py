@@ -15,7 +15,7 @@ class TensorBoardLog:
     """Writes numbers over steps. The package is imported, and the file made, with the first number.
 
     Each life of a run adds a file. In this process, not by tensorboardX's writer with its thread: when the disk is full
-    that thread dies, and the next numbers would wait for it for ever.
+    that thread dies, and the next numbers would wait for it forever.
 
     Args:
         folder: TensorBoard's log folder of this run.

@@ -42,7 +42,7 @@ class Kind:
         return None if self.repair is None else tr(self.repair, mask=self.mask)
 
     def sentence(self, count: int, **figures: Any) -> str:
-        """What is said of `count` rows."""
+        """What is said about `count` rows."""
         one, many = self.rows
         return ntr(one, many, count, **figures)
 

@@ -155,7 +155,7 @@ def _pans(text: str) -> Iterator[tuple[int, int]]:
     from stdnum.in_ import pan
 
     for found in _PAN.finditer(text):
-        # Names of users look so in small letters.
+        # In lower case, names of users look like this.
         meant = found[0].isupper() or "pan" in text[max(0, found.start() - 30):found.start()].lower()
         if meant and pan.is_valid(found[0]) and role_before(text, found.start()) != "thing":
             yield found.span()

@@ -37,7 +37,7 @@ _IS_USER = ("is_human", "is_user", "isuser", "from_user")
 
 
 def with_role(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of which no key names who speaks in small letters, with such keys, and with a role where it says
+    """A message of which no key names who speaks in lower case, with such keys, and with a role where it says
     whether a person speaks, as PIPPA's do."""
     found = {key.casefold(): value for key, value in message.items()}
     mark = next((key for key in _IS_USER if isinstance(found.get(key), bool)), "")

@@ -237,7 +237,7 @@ def _tables(value: dict[str, Any]) -> list[Any]:
 
 
 def _left_aside(value: dict[str, Any]) -> list[str]:
-    """What is said of a file with rows under several keys, as "train" and "test"."""
+    """What is said about a file with rows under several keys, as "train" and "test"."""
     lists = {key: len(each) for key, each in value.items() if key not in OF_A_ROW and isinstance(each, list) and each
              and all(isinstance(one, dict) for one in each)}
     read = max(lists, key=lambda key: lists[key], default="")

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"-?\d{1,6}")
 
 
 class Choice(NamedTuple):
-    """The choices of a row and what is said of the right one.
+    """The choices of a row and what is said about the right one.
 
     Attributes:
         choices: different texts, two or more.

@@ -21,10 +21,10 @@ ASSUMED_CPU_C = 95
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """One temperature beside its limit.
+    """One temperature with its limit.
 
     Attributes:
-        what: the part that it is of.
+        what: the part that it belongs to.
         limit_c: where work must pause.
         index: the driver's number of the card; None for the processor.
     """

@@ -24,7 +24,7 @@ _NONE = 2**32 - 1
 """-1 without a sign: no token."""
 _NO_LIST = {STRING: noop("{key} isn't a list of texts."), 4: noop("{key} isn't a list of whole numbers."),
             6: noop("{key} isn't a list of numbers.")}
-"""What is said of a list with items other than these, by ggml's number of the kind."""
+"""What is said about a list with items other than these, by ggml's number of the kind."""
 
 
 def read_sound_gguf(path: Path | str) -> GgufFacts:

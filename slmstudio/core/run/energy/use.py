@@ -70,7 +70,7 @@ class EnergyUse:
 
     @property
     def watts(self) -> float | None:
-        """Mean of the time in which something was read; None where that was no time."""
+        """Mean over the time with readings; None if there were none."""
         return (self.joules - self.bridged) / self.seconds if self.seconds > 0 else None
 
     def of(self, name: str) -> float | None:

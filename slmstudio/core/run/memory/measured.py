@@ -140,7 +140,7 @@ def measure(facts: ModelFacts, config: RunConfig, machine: Machine, source: str,
 
 
 def record(measurement: Measurement) -> None:
-    """Keep a measurement in the place of an older one of the same run. A damaged file is put aside.
+    """Keep a measurement in place of an older one of the same run. A damaged file is put aside.
 
     Raises:
         UserError: a newer program wrote the file.

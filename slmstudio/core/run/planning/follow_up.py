@@ -218,7 +218,7 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
 def _kept(reason: str) -> str:
     """Why a value is kept, with the earlier reason; said once, however many runs follow each other.
 
-    Earlier runs may have been planned in English, and those of before there were languages have a colon.
+    Earlier runs may have been planned in English, and those from before there were translations have a colon.
     """
     reason = i18n.again(reason)
     said = "|".join(map(re.escape, (tr(KEPT), KEPT, KEPT.replace(".", ":"))))

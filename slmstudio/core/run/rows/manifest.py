@@ -1,4 +1,4 @@
-"""What a run's folder says of the rows that it keeps: how many, of which files, and what their bytes come to."""
+"""What a run's folder says about the rows that it keeps: how many, from which files, and their checksums."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ class SourceFile:
 
     Attributes:
         sha256: of its bytes, in hexadecimal.
-        problems: how many there were with rows, which were left out.
-        named: the first of them.
-        mapping: which columns were read as what, where somebody chose that.
+        problems: how many rows had problems and were left out. named: the first of these.
+        mapping: which columns were read as what, if the user chose that.
     """
 
     path: str

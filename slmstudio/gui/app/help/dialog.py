@@ -24,7 +24,7 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, grid_
 
 
 class HelpDialog(QDialog):
-    """Three pages, of which the first is the glossary.
+    """Three pages, the first of which is the glossary.
 
     Signals:
         welcome_wanted: show the welcome page.
