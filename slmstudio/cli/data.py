@@ -35,7 +35,7 @@ Model = Annotated[str | None, typer.Option(
 
 
 def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
-    """What the options say of a file, as `given.parse` reads it."""
+    """What the options say about a file, as `given.parse` reads it."""
     parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
     return ",".join(parts) or None
 
@@ -127,7 +127,7 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
 
 
 def _model_folder(model: str | None, follower: Follower) -> Path | None:
-    """The folder of the model whose tokens are counted; None where none was named and the starter isn't there."""
+    """The folder of the model whose tokens are counted; None if none was named and the starter isn't there."""
     from slmstudio.core import starter
     from slmstudio.core.model import library
     from slmstudio.core.model.hub import on_disk

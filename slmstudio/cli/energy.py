@@ -89,7 +89,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
 
 
 def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
-    """What a run drew, for its outcome: in figures, or in words. None where it isn't known."""
+    """What a run drew, for its outcome: in figures, or in words. None if it isn't known."""
     from slmstudio.core.run.energy import told
     from slmstudio.core.run.energy.tariff import tariff
 

@@ -84,7 +84,7 @@ def evaluate(
         request["seed"] = seed
         if test is not None:
             request["test"], request["limit"] = str(test.absolute()), None
-            request["test_columns"] = columns  # what is known of the run's own file says nothing of another
+            request["test_columns"] = columns  # what is known about the run's own file says nothing of another
         elif benchmark:
             request["test"] = request["limit"] = None
         if limit is not None and not benchmark:
@@ -178,7 +178,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
 
 
 def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:
-    """What a run's evaluation comes to; None where it isn't a run's."""
+    """What a run's evaluation comes to; None if it isn't a run's."""
     from slmstudio.core.evaluation import advice
 
     request = job.request()

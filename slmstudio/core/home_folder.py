@@ -215,7 +215,7 @@ def absolute(folder: Path) -> Path:
 
 
 def _has(folder: Path, names: Iterable[str]) -> bool:
-    # os.path answers False where pathlib raises: a disk that gives errors counts as missing.
+    # os.path answers False if pathlib raises: a disk that gives errors counts as missing.
     return any(os.path.exists(folder / name) for name in names)
 
 

@@ -45,7 +45,7 @@ def check_host(host: str, allow_network: bool) -> None:
 
 
 def free_port(host: str, first: int) -> int | None:
-    """The first port from `first` on that nobody listens at; None where fifty in a row are taken."""
+    """The first port from `first` on that nobody listens at; None if fifty in a row are taken."""
     import socket
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -29,7 +29,7 @@ class Message:
         id: its number in the tree; a message has a larger one than the message before it.
         parent: the message before it; None for the first.
         role: "user" or "assistant".
-        figures: of an answer: its speed, why it ended, and what else is known of it.
+        figures: of an answer: its speed, why it ended, and what else is known about it.
     """
 
     id: int

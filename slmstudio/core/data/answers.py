@@ -40,7 +40,7 @@ def asked(row: Mapping[str, Any], findings: Findings, names: tuple[str, ...] = P
     A "prompt" may be a list of messages; the others are text. With several names, there may be none.
 
     Returns:
-        None where something is wrong with it.
+        None if something is wrong with it.
     """
     before = len(findings)
     name = names[0] if len(names) == 1 else next((name for name in names if row.get(name) is not None), "")
@@ -130,7 +130,7 @@ def preference(row: Mapping[str, Any], prompt: Asked | None, findings: Findings)
 
 
 def is_good(row: Mapping[str, Any], findings: Findings) -> bool:
-    """What "label" says of the answer."""
+    """What "label" says about the answer."""
     label = row["label"]
     if isinstance(label, (bool, int, float)) and label in (0, 1):
         return bool(label)

@@ -222,7 +222,7 @@ def is_about(name: str) -> bool:
 
 
 def ask_and_answer(names: Sequence[str]) -> tuple[int, int] | None:
-    """The places of the names of questions and of answers among those of a table; None where one of them is missing.
+    """The places of the names of questions and of answers among those of a table; None if one of them is missing.
 
     >>> ask_and_answer(["Sl. No.", "Query of the customer", "Our reply"]), ask_and_answer(["Date of reply", "Query"])
     ((1, 2), None)
@@ -239,7 +239,7 @@ def rates(name: str) -> bool:
 
 
 def judges(name: str) -> bool:
-    """Whether a column may say of an answer that it is good or bad."""
+    """Whether a column may say about an answer that it is good or bad."""
     return not _JUDGES.isdisjoint(_plain(name).split("_"))
 
 

@@ -1,4 +1,4 @@
-"""What a user says of a file, as one line of text: which column holds what, which sheet, how a text is cut.
+"""What a user says about a file, as one line of text: which column holds what, which sheet, how a text is cut.
 
     instruction=Question,output=Answer,sheet=2024
 """
@@ -42,13 +42,13 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
 
 
 def written(columns: Mapping[str, str], choices: Choices) -> str | None:
-    """As text; None where nothing was said."""
+    """As text; None if nothing was said."""
     said = {**columns, SHEET: choices.sheet, TEXT_BY: choices.text_by}
     return ",".join(f"{target}={value}" for target, value in said.items() if value) or None
 
 
 def of(dataset: Dataset) -> str | None:
-    """What was said of a dataset when it was read."""
+    """What was said about a dataset when it was read."""
     return written(dataset.given, dataset.choices)
 
 

@@ -55,7 +55,7 @@ class Dataset:
         rows_left_out: how many rows can't be used.
         count: usable rows, also where `records` weren't kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
-        choices, given: what a user said of the file, and of its columns.
+        choices, given: what a user said about the file, and of its columns.
         assumed: whether the encoding was guessed.
         examples: the first value of each column, as one line of text.
     """

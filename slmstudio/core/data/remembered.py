@@ -23,10 +23,10 @@ class Remembered:
     """One dataset.
 
     Attributes:
-        eval_path: the file with its evaluation rows; None where they are split off.
+        eval_path: the file with its evaluation rows; None if they are split off.
         eval_said: as `said`, of that file.
         eval_fraction, split_seed, split_by: how they are split off; a share of None is the usual one.
-        sha256: of the file when it was read last; "" where nobody has.
+        sha256: of the file when it was read last; "" if nobody has.
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
         used: whether it was the one to train on.

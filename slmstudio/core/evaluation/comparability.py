@@ -63,7 +63,7 @@ def unlike(asked: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def difference(evaluations: Sequence[Evaluated]) -> str:
-    """In what these evaluations of test sets differ: `ROWS`, `HOW`, or "" where they asked the same."""
+    """In what these evaluations of test sets differ: `ROWS`, `HOW`, or "" if they asked the same."""
     if len({test_set(each.request, each.scores) for each in evaluations}) > 1:
         return ROWS
     return HOW if len({asked_how(each.request) for each in evaluations}) > 1 else ""

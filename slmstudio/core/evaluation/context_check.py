@@ -39,7 +39,7 @@ class Reader:
         return template_of(self.folder, self.named, self.adapter)
 
     def template_text(self) -> str:
-        """Its jinja text; empty where it can't be used."""
+        """Its jinja text; empty if it can't be used."""
         try:
             return self.template().source
         except UserError:

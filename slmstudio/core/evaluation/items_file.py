@@ -1,4 +1,4 @@
-"""What is known of an evaluation's items beside themselves: items.json, written before items.jsonl.
+"""What is known about an evaluation's items beside themselves: items.json, written before items.jsonl.
 
     {"sha256": of the test file that they were read from, "thinks": whether the models are to think before they answer}
 

@@ -219,7 +219,7 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
 
 
 def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
-    """Why a benchmark can't show this many examples before each question, and what can be done; None where it can.
+    """Why a benchmark can't show this many examples before each question, and what can be done; None if it can.
 
     Args:
         examples: how many a subject has, besides its questions: with its own questions as examples, a model would be

@@ -69,7 +69,7 @@ def _result_of(run: Path, unfinished: bool) -> dict[str, Any]:
 
 
 def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
-    """What a model of a request says of its weights and its chat template, so that it is held and asked as while the
+    """What a model of a request says about its weights and its chat template, so that it is held and asked as while the
     run learned.
 
     Args:

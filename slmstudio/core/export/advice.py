@@ -61,7 +61,7 @@ TARGETS = (
 @dataclass(frozen=True)
 class Proposal:
     """Attributes:
-        type: None where nothing fits.
+        type: None if nothing fits.
         reason: in a sentence or two.
     """
 

@@ -34,7 +34,7 @@ _REQUIRED = {
 
 
 def required(check: Mapping[str, Any]) -> str:
-    """What a check has to find, as a sentence without its subject; "" where nothing was required.
+    """What a check has to find, as a sentence without its subject; "" if nothing was required.
 
     >>> required({"limit": "under 0.0001"}), required({"limit": "all"}), required({"limit": ""})
     ('must be under 0.0001', 'must be equal in all', '')

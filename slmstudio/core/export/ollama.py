@@ -72,7 +72,7 @@ def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, .
 
 
 def program() -> str | None:
-    """Where Ollama is installed; None where it isn't."""
+    """Where Ollama is installed; None if it isn't."""
     return shutil.which("ollama")
 
 

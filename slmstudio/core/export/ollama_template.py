@@ -27,7 +27,7 @@ class Turns:
 
     Attributes:
         opening: before the first user message where there is no system message.
-        system_before, system_after: around the system message, up to the first user message; None where the template
+        system_before, system_after: around the system message, up to the first user message; None if the template
             takes no system message.
         to_assistant: behind a user message that was answered.
         between: behind an answer, up to the next user message.

@@ -25,7 +25,7 @@ class Check:
     Attributes:
         name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl" or
             "perplexity".
-        passed: None where it wasn't measured.
+        passed: None if it wasn't measured.
         figure: what was found, as people read it.
         limit: what is right, as people read it.
         remedy: a sentence or two when it failed: what is wrong and what to do; empty otherwise.
@@ -67,7 +67,7 @@ OTHER_RUN = noop("Choose the run that this file was made of, or export it again.
 
 
 def read(export: Path) -> dict[str, Any]:
-    """What NAME.parity.json says of a file, in the language that is spoken now; empty when it was never proven.
+    """What NAME.parity.json says about a file, in the language that is spoken now; empty when it was never proven.
 
     What an older program wrote without the figures for it, or would have decided differently, stays as it is.
 

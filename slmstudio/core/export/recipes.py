@@ -30,7 +30,7 @@ class Recipe:
 
     Attributes:
         program: "ollama", "vllm", "llama.cpp" or "lm-studio".
-        text: what is copied into a terminal or a file; empty where it can't be done.
+        text: what is copied into a terminal or a file; empty if it can't be done.
         command: what then starts it, where `text` is a file; empty otherwise.
     """
 

@@ -36,7 +36,7 @@ def read() -> tuple[float | None, float | None]:
 
 
 def why_not() -> str:
-    """Why `read` gives nothing, as a sentence for a user; "" where it does give something."""
+    """Why `read` gives nothing, as a sentence for a user; "" if it does give something."""
     if read()[0] is not None:
         return ""
     return tr(UNREADABLE) if _packages() else tr(MISSING)

@@ -13,7 +13,7 @@ class Said(str):
     """A message as it was said.
 
     Attributes:
-        how: JSON values; None where it isn't known. "msgid" is the English message where that isn't the text itself,
+        how: JSON values; None if it isn't known. "msgid" is the English message where that isn't the text itself,
             "many" its plural, "values" what its placeholders stand for: numbers, texts, and messages, which are
             {"text": …, **how}.
     """
@@ -35,7 +35,7 @@ class Said(str):
 
 
 def remembered(text: str, message: str, values: dict[str, Any], many: str = "") -> Said:
-    """What was said of a message, with how. Values that JSON doesn't have are kept as texts."""
+    """What was said about a message, with how. Values that JSON doesn't have are kept as texts."""
     how: dict[str, Any] = {} if message == text else {"msgid": message}
     if many:
         how["many"] = many

@@ -36,7 +36,7 @@ def available() -> dict[str, str]:
 
 
 def locale(code: str) -> Locale | None:
-    """What Babel knows of a language: None where it doesn't know it, or isn't installed."""
+    """What Babel knows of a language: None if it doesn't know it, or isn't installed."""
     if not _has_babel():
         return None
     from babel import Locale, UnknownLocaleError

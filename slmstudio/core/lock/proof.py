@@ -47,10 +47,10 @@ class Proof:
     Attributes:
         enforced: whether the lock is on and every way to the network was refused.
         files: whether every way to files outside was refused, too.
-        state: what the child said of its lock.
+        state: what the child said about its lock.
         arrived: what reached this process's own sockets: nothing, where it is enforced.
         log: how the attempts are named in a worker's log.
-        reason: why it isn't enforced; "" where it is.
+        reason: why it isn't enforced; "" if it is.
     """
 
     enforced: bool

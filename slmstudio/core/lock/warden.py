@@ -54,7 +54,7 @@ class Warden:
         of this process stays with it.
 
         Args:
-            temporary: a folder that is deleted when this process has ended; None where there is none.
+            temporary: a folder that is deleted when this process has ended; None if there is none.
             peers: addresses to which it connects for this process.
 
         Raises:

@@ -61,7 +61,7 @@ class ChatTemplate:
         return replace(self, thinks=False)
 
     def check(self) -> None:
-        """See that jinja can read the template.
+        """Check that jinja can read the template.
 
         Raises:
             UserError: it can't.
@@ -75,7 +75,7 @@ class ChatTemplate:
 
         try:
             sandbox.compiled(self.source)
-        except Exception as error:  # jinja's own errors, and what Python's compiler says of absurd nesting
+        except Exception as error:  # jinja's own errors, and what Python's compiler says about absurd nesting
             raise _broken(error) from error
 
     def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False,
@@ -115,7 +115,7 @@ class ChatTemplate:
         return _takes_tools(self.source, tuple(self.special_tokens.items()))
 
     def check_tools(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> None:
-        """See that no tool of a conversation would be left out without a word.
+        """Check that no tool of a conversation would be left out without a word.
 
         Raises:
             UserError: there are some, and the template takes none.
@@ -201,7 +201,7 @@ def _broken(error: Exception) -> UserError:
 
 
 def find_template(folder: Path) -> str | None:
-    """The template of a model folder, as transformers 5 looks for it; None where there is none.
+    """The template of a model folder, as transformers 5 looks for it; None if there is none.
 
     A file chat_template.jinja comes before tokenizer_config.json's `chat_template`, which is a text, or a list of named
     ones of which "default" is taken.

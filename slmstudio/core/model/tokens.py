@@ -209,14 +209,14 @@ def half_a_character() -> UserError:
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
 def added_tokens(tokenizer: Encoder) -> tuple[str, ...]:
-    """The tokens that are taken whole from a text, longest first. Empty where the tokenizer doesn't say."""
+    """The tokens that are taken whole from a text, longest first. Empty if the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(sorted((token.content for token in read().values()), key=len, reverse=True))
 
 
 @lru_cache(maxsize=2)
 def special_texts(tokenizer: Encoder) -> tuple[str, ...]:
-    """The texts of the tokens that control a conversation. Empty where the tokenizer doesn't say."""
+    """The texts of the tokens that control a conversation. Empty if the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(token.content for token in read().values() if token.special)
 
@@ -258,7 +258,7 @@ def answer_shown(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, temp
 
 
 def end_of_turn(template: ChatTemplate, tokenizer: Tokenizer) -> str | None:
-    """The special token that ends an answer, and is learned with it; None where what follows an answer is ordinary text
+    """The special token that ends an answer, and is learned with it; None if what follows an answer is ordinary text
     or nothing, so that training teaches no end."""
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     mark = turn_end_of(template.source, tuple(template.special_tokens.items()), added_tokens(tokenizer)).mark.strip()

@@ -88,7 +88,7 @@ class Weights:
         return next((name for name in self.tensors if name.endswith(("lm_head.weight", "embed_out.weight"))), None)
 
     def layers(self) -> int | None:
-        """How many decoder layers have weights; None where the names don't tell."""
+        """How many decoder layers have weights; None if the names don't tell."""
         found = {int(match[1]) for name in self.tensors
                  if "vision" not in name and "audio" not in name and (match := _LAYER.search(name))}
         return len(found) or None
@@ -100,7 +100,7 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
     As transformers does, the one file `model.safetensors` is taken before the shards that an index names.
 
     Returns:
-        None where a file is missing or wrong.
+        None if a file is missing or wrong.
     """
     count = len(problems)
     listed = None if (folder / SINGLE).is_file() else _index(folder, problems)

@@ -28,7 +28,7 @@ class Comparison:
     """Runs as they are compared.
 
     Attributes:
-        runs: what `slmstudio compare --json` says of each; by its "label" no two are the same.
+        runs: what `slmstudio compare --json` says about each; by its "label" no two are the same.
         differences: (field, its value in each run), of the values that were used.
         warnings: why their scores don't compare, in sentences.
         paired: each run's tuned model against that of the first run, on the rows and questions that both answered.

@@ -38,7 +38,7 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
         where: path of the value.
 
     Returns:
-        The value; None where it doesn't fit as a whole.
+        The value; None if it doesn't fit as a whole.
     """
     if value is None:
         return None

@@ -40,7 +40,7 @@ class BaseModel:
     """The base model, as far as its folder still exists.
 
     Attributes:
-        licence: its name; "" where nothing states it.
+        licence: its name; "" if nothing states it.
         missing: why the folder couldn't be read, or "".
         facts: (name, value), for people.
     """
@@ -60,8 +60,8 @@ class Facts:
         steps, evals: the `step` and `eval` events that count, by rising step; what a resumed attempt repeated is in
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
-        outcome: outcome.json, or what is known of a run that died; empty while it has none.
-        rows: what is said about the rows that the run keeps; None where it keeps none.
+        outcome: outcome.json, or what is known about a run that died; empty while it has none.
+        rows: what is said about the rows that the run keeps; None if it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that couldn't be read.
         gaps: sentences on files that are missing or damaged, and so about what this report can't show.

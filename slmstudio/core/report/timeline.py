@@ -32,7 +32,7 @@ class Line:
     """One line of the timeline.
 
     Attributes:
-        time: seconds since 1970, or None where the event has no time.
+        time: seconds since 1970, or None if the event has no time.
         work: seconds of work at that moment.
         tone: "warn" for what an approver should notice, "bad" for a failure, else "".
         everyday: left out first when there are too many lines.

@@ -40,7 +40,7 @@ from slmstudio.core.run.fields.kinds import (
 )
 
 SET = noop("You set this.")
-"""What a plan says of a value that a user decided; `chosen` says which those are."""
+"""What a plan says about a value that a user decided; `chosen` says which those are."""
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
     noop("Run"), noop("Method"), noop("Length"), noop("Batch"), noop("Learning"), noop("Machine"),

@@ -105,7 +105,7 @@ class RunHistory:
             result: of the outcome; empty while there is none.
 
         Returns:
-            None where nothing was measured after the first evaluation, which is of the model as it came; NaN where the
+            None if nothing was measured after the first evaluation, which is of the model as it came; NaN where the
             newest isn't a number.
         """
         told, losses = number(result, "eval_loss_after"), self.series["eval_loss"].y

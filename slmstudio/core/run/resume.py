@@ -49,7 +49,7 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
 
 
 def nothing_to_resume(run: Path, events: Iterable[dict[str, Any]]) -> str | None:
-    """What to say of a run that has no usable checkpoint and starts at step 0; None where it never made a step.
+    """What to say about a run that has no usable checkpoint and starts at step 0; None if it never made a step.
 
     Raises:
         UserError: checkpoints had been saved, and none of them is left: starting over would hide that they are lost.

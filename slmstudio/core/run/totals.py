@@ -40,7 +40,7 @@ class Totals:
         eval_loss_before: of the model as it came.
         eval_loss_so_far: as `RunHistory.eval_loss_after` says without a result.
         seconds: of work, from first event to last; the time between a crash and Resume doesn't count.
-        energy: what it has used so far; None where it isn't known.
+        energy: what it has used so far; None if it isn't known.
         locks: `lock` events.
         rests: seconds that the guard made it rest, by cause; `pauses` counts them.
         peak_c: the highest temperature, or None.

@@ -1,4 +1,4 @@
-"""What the welcome page says of this machine: read off the UI thread, then put in words."""
+"""What the welcome page says about this machine: read off the UI thread, then put in words."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class OpenChat(QObject):
         self.begun.emit()
 
     def open(self, path: Path) -> Conversation | None:
-        """A conversation that was kept; None where it is open already or can't be read."""
+        """A conversation that was kept; None if it is open already or can't be read."""
         if path == self.file:
             return None
         try:

@@ -23,7 +23,7 @@ TABS = ("data", "model", "training", "results", "chat")
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What the status bar says of the running job.
+    """What the status bar says about the running job.
 
     Attributes:
         name: as in "Training pune-helpdesk".
@@ -165,7 +165,7 @@ class Session(QObject):
         self.template_changed.emit()
 
     def chat_template_of(self, folder: Path) -> str:
-        """Name of the chat template that was chosen for a model; "" where nobody has chosen one."""
+        """Name of the chat template that was chosen for a model; "" if nobody has chosen one."""
         return self._templates.get(folder, "")
 
     def set_plan(self, plan: RunConfig | None) -> None:

@@ -56,7 +56,7 @@ class _Row(QWidget):
 
 
 class RecentList(QWidget):
-    """The newest of them, a line each.
+    """The newest of them, one per line.
 
     Signals:
         chosen(Path): this one should be opened; a missing one too, because its disk may be back.

@@ -117,7 +117,7 @@ class DataTab(TakesFiles, QWidget):
                              said=self._said_of(path)))
 
     def _said_of(self, path: Path) -> str | None:
-        """What was said of a file that is open."""
+        """What was said about a file that is open."""
         entry = self._workspace.find(path) if self._workspace is not None else None
         return entry.reading[0] if entry is not None else None
 
@@ -152,7 +152,7 @@ class DataTab(TakesFiles, QWidget):
         self.memory.look()
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         from slmstudio.gui.common.run_texts import editing_text
 
         return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""

@@ -128,7 +128,7 @@ class EvaluationPanel(QFrame):
             self._show_state()
 
     def set_busy(self, why: str) -> None:
-        """Say why nothing can be started now; "" where it can."""
+        """Say why nothing can be started now; "" if it can."""
         if why != self._busy:
             self._busy = why
             self._show_state()

@@ -1,4 +1,4 @@
-"""What is known of an evaluation before it starts: its rows, what they can tell, and how long it takes."""
+"""What is known about an evaluation before it starts: its rows, what they can tell, and how long it takes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NAMED_PROBLEMS = 3
 class Look:
     """
     Attributes:
-        rows: that can be asked; None where nobody knows.
+        rows: that can be asked; None if nobody knows.
         text: of which kinds they are.
         warnings: sentences on what a user should know before the start.
-        fetched: where a benchmark's data on this machine came from; "" where they aren't here.
+        fetched: where a benchmark's data on this machine came from; "" if they aren't here.
     """
 
     rows: int | None

@@ -23,7 +23,7 @@ class ModelEntry:
         file_bytes: size of that file.
         facts, error: what reading the folder gave; both None until it has been read.
         known: what the catalogue says about it.
-        repo: its name on the hub, where it would be fetched from; "" where that isn't known.
+        repo: its name on the hub, where it would be fetched from; "" if that isn't known.
         starter: it comes as packages from the package index, once its terms are accepted.
         source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
         typed: what a user typed to name it.

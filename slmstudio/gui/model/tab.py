@@ -170,7 +170,7 @@ class ModelTab(TakesFiles, QWidget):
         self._session.go_to.emit("training")
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         return starting_text() if is_busy(self.work) else ""
 
     def take_over(self, other: ModelTab) -> None:

@@ -27,7 +27,7 @@ class _Found:
     """What a thread has found out about a model.
 
     Attributes:
-        fits: templates that suit it, the best first; empty where it has one of its own.
+        fits: templates that suit it, the best first; empty if it has one of its own.
         texts: of each, the conversation written in it.
         warnings: what is wrong with the model's own template.
     """

@@ -1,4 +1,5 @@
-"""Scores of several runs beside each other: what the paired test says of them, the figures, and the answers behind."""
+"""Scores of several runs beside each other: what the paired test says about them, the figures, and the answers
+behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line above the runs: free text, and conditions on anything that is known of a run.
+"""The line above the runs: free text, and conditions on anything that is known about a run.
 
     helpdesk            the words occur somewhere in run.json, the note or the tags
     "two words"         as one piece, and never as a condition
@@ -106,7 +106,7 @@ def matches(conditions: Iterable[Condition], values: Mapping[str, Any], text: st
     """Whether a run meets all conditions.
 
     Args:
-        values: what is known of the run, by field. "tuned.chrf" is meant before "base.chrf" by "chrf".
+        values: what is known about the run, by field. "tuned.chrf" is meant before "base.chrf" by "chrf".
         text: everything that free text is looked for in, folded.
     """
     return all(each.wanted in text if not each.field else not each.wanted or _holds(each, values)

@@ -65,7 +65,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
 
 
 def _known(name: str) -> store.Fetched | None:
-    """What was fetched of the benchmark; None where a part of it isn't whole: then it is fetched again."""
+    """What was fetched of the benchmark; None if a part of it isn't whole: then it is fetched again."""
     try:
         return store.find(name)
     except NewerFormat:

@@ -243,7 +243,7 @@ def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str
 
     Args:
         tasks: as lm_eval has loaded them, by name; `subjects`: what people call them.
-        shots: None where each task takes its own number.
+        shots: None if each task takes its own number.
 
     Raises:
         UserError: a task has too few.

@@ -34,7 +34,7 @@ class Tasks:
     Attributes:
         subjects: task: what people read.
         metric: the one that counts; `filter`: of several ways to read an answer, the one that counts.
-        notes: what must be said of the data.
+        notes: what must be said about the data.
     """
 
     folder: Path

@@ -56,9 +56,9 @@ class Loaded:
     """A loaded model and its facts.
 
     Attributes:
-        trained_context_length: tokens; None where its file doesn't say.
+        trained_context_length: tokens; None if its file doesn't say.
         device: a sentence on where it computes.
-        adapter: what puts a GGUF LoRA on it; None where none can be put on.
+        adapter: what puts a GGUF LoRA on it; None if none can be put on.
     """
 
     model: Model

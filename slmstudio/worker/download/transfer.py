@@ -89,7 +89,7 @@ def _begin(response: Any, have: int, size: int) -> int:
 
 
 def difference(path: Path, file: RemoteFile) -> str:
-    """How a file that has arrived differs from the hub's, as a sentence; "" where it is the same."""
+    """How a file that has arrived differs from the hub's, as a sentence; "" if it is the same."""
     # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects: a blob's name hashes its length, then its content.
     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with open(path, "rb+") as opened:  # Windows flushes only what may be written

@@ -165,7 +165,7 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
 
 
 def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
-    """What the judge said of a comparison. What it thought before isn't part of its verdict."""
+    """What the judge said about a comparison. What it thought before isn't part of its verdict."""
     if reply.broken:
         return {"winner": None, "said": ""}
     said = model.decode(reply.ids).strip()

@@ -37,7 +37,7 @@ def measure(job: JobContext, source: Any, target: Path) -> int:
     The file is safetensors: under each base tensor's name the mean squares of its inputs, float32 (in,).
 
     Returns:
-        How many tokens were run; 0 where there are no rows, or the model can't be run, and then no file.
+        How many tokens were run; 0 if there are no rows, or the model can't be run, and then no file.
     """
     import torch
     from safetensors.numpy import save_file

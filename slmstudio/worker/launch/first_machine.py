@@ -78,7 +78,7 @@ class FirstMachine:
                                 peers=tuple(hosts))
 
     def who_left(self) -> jobs.Outcome | None:
-        """How another machine says that it ended; None where all are silent."""
+        """How another machine says that it ended; None if all are silent."""
         deadline = time.monotonic() + GOODBYE_SECONDS
         while time.monotonic() < deadline:
             for machine in self._joined:
@@ -139,7 +139,7 @@ class FirstMachine:
         return found
 
     def _address_of(self, said: dict[str, Any]) -> tuple[str, str]:
-        """A machine's address, and why it can't take part; "" where it can."""
+        """A machine's address, and why it can't take part; "" if it can."""
         problem = str(said["problem"])[:500]
         try:
             return words.checked_address(said["address"], self._invitation.host), problem

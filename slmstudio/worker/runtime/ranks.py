@@ -41,7 +41,7 @@ class FirstFailed(Exception):
 
 
 def rank() -> int:
-    """This process's number among those of one job, 0 where it runs alone."""
+    """This process's number among those of one job, 0 if it runs alone."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 

@@ -180,7 +180,7 @@ class Sensors:
 
 
 class _Card:
-    """What is known of a card from one reading to the next.
+    """What is known about a card from one reading to the next.
 
     Attributes:
         lost_since: when it stopped answering; None while it does. `message` is what its driver said then.

@@ -100,7 +100,7 @@ class ServeService:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a thread; it tells of requests as they come."""
+    """uvicorn in a thread; it reports requests as they come."""
 
     def __init__(self, api: Api, key: str, host: str, listener: socket.socket, emit: Callable[..., None]):
         limits = connections.Limits()

@@ -40,7 +40,7 @@ class FolderVocab:
     """A model's tokens and its chat template.
 
     Attributes:
-        template: None where it has none: the model continues a text then.
+        template: None if it has none: the model continues a text then.
     """
 
     is_sentencepiece = False  # its decoder takes off the space at the start by itself

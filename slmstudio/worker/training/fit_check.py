@@ -119,7 +119,7 @@ class _Trial:
                 "tokens_per_second": statistics.fmean(watch.tokens) * accumulated / step}
 
     def _evaluate(self, trainer: Any, samples: Any) -> float | None:
-        """Seconds of a whole evaluation, from that of its longest micro-batch; None where nothing is evaluated."""
+        """Seconds of a whole evaluation, from that of its longest micro-batch; None if nothing is evaluated."""
         rows = trainer.eval_dataset
         if rows is None:
             return None

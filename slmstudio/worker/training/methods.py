@@ -111,7 +111,7 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
         attention: implementation by transformers' name; None takes the configuration's.
 
     Returns:
-        The model; and the new adapter's configuration, or None where nothing new is to be added.
+        The model; and the new adapter's configuration, or None if nothing new is to be added.
     """
     attention = attention or config.attention
     if config.method == "scratch":

@@ -34,7 +34,7 @@ class Option:
     Attributes:
         code: of the warning.
         wanted: whether a configuration asks for it.
-        why_not: what is in the way of it here, in a sentence; None where it starts.
+        why_not: what is in the way of it here, in a sentence; None if it starts.
         instead: fields that take its place.
         sentence: of the warning; the reason follows it.
     """
@@ -64,7 +64,7 @@ def capability(config: RunConfig) -> gpu_path.Capability:
 
 
 def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
-    """Choose how packed rows are kept apart, and say what had to be passed over; None where nothing is packed."""
+    """Choose how packed rows are kept apart, and say what had to be passed over; None if nothing is packed."""
     gpu_attention.use(PER_ROW)
     if not config.packing or config.attention != "sdpa":
         return None

@@ -265,7 +265,7 @@ class Exact(Checkpointing):
         return (spoiling, True) if spoiling and len(spoiling) < len(everyone) else (everyone, False)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
-        """Mean loss of each row of a micro-batch; empty where a trainer can't say."""
+        """Mean loss of each row of a micro-batch; empty if a trainer can't say."""
         return []
 
     # -- what the ranks put together ----------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def fix(self) -> str | None:
-        """What the fix does; None where there is none."""
+        """What the fix does; None if there is none."""
         return KINDS[self.kind].fix
 
     @property

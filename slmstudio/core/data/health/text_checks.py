@@ -48,7 +48,7 @@ class TextCheck:
         kind: id of the kind.
         may: whether a row may have it: quick, and never wrong when it says no.
         find: the faulty piece of a text, or None.
-        fix: the text without the fault, or None where it can't be removed; None for kinds that nothing fixes.
+        fix: the text without the fault, or None if it can't be removed; None for kinds that nothing fixes.
         tools: whether it is looked for in what tools are called with and return, too.
     """
 

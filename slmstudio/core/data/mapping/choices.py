@@ -139,7 +139,7 @@ def _of_cell(text: str) -> list[str]:
 
 
 def right(texts: list[str], marks: list[str], answer: Any, first: int | None = None) -> int | None:
-    """Which choice an answer names, by what it is called, by its words, or by its place; None where none is.
+    """Which choice an answer names, by what it is called, by its words, or by its place; None if none is.
 
     Args:
         first: as `first_place` finds it.
@@ -160,7 +160,7 @@ def right(texts: list[str], marks: list[str], answer: Any, first: int | None = N
 
 
 def first_place(rows: Iterable[tuple[Any, Any]]) -> int | None:
-    """What number the answers of a file give to the first choice, 0 or 1; None where they aren't such numbers, or don't
+    """What number the answers of a file give to the first choice, 0 or 1; None if they aren't such numbers, or don't
     show it.
 
     Args:
@@ -183,7 +183,7 @@ def _is_place(said: str) -> bool:
 
 
 def written(value: Any, answer: Any, first: int | None = None) -> tuple[str, str] | None:
-    """The choices as lines below their question, and the right one; None where it isn't known.
+    """The choices as lines below their question, and the right one; None if it isn't known.
 
     Args:
         first: as `first_place` finds it.

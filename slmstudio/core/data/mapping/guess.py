@@ -24,7 +24,7 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
 """Columns with the class of a text."""
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic", "rating"}
 _REMARKS = ("comment", "comments", "review", "reviews", "review_text")
-"""Columns that may be said of a row, or be the text that is sorted."""
+"""Columns that may be said about a row, or be the text that is sorted."""
 _OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
 _IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
-    """What the columns hold; None where that isn't clear.
+    """What the columns hold; None if that isn't clear.
 
     Args:
         columns: their names, in order.
@@ -221,7 +221,7 @@ class _Guess(Look):
 
     def _same_form(self, question: str) -> str:
         """The column with what a question is about that is called as the question's is but for one word, as
-        "hindi_input" beside "hindi_instruction"; "" where there is none."""
+        "hindi_input" beside "hindi_instruction"; "" if there is none."""
         name = names.column(question)
         words = [word for word in names.words_in(question) if word != name and word in name]
         return self.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
@@ -251,7 +251,7 @@ class _Guess(Look):
                        for column in self.columns)
 
     def _sorted(self, text: str) -> ColumnMap | None:
-        """A text with its class, in words or numbers; None where there is none."""
+        """A text with its class, in words or numbers; None if there is none."""
         kind = self.first(KINDS, (text,)) or self._kind_by_last_word(text)
         is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in _REMARKS
         if not kind or not (
@@ -271,7 +271,7 @@ class _Guess(Look):
 
     def _kind_by_last_word(self, text: str) -> str:
         """The column of classes under a longer name, as "airline_sentiment". Beside others than an id and how sure it
-        is, it may be said of the text, as its quality is, and what to learn is the text alone."""
+        is, it may be said about the text, as its quality is, and what to learn is the text alone."""
         for column in self.columns:
             name = names.column(column)
             words = name.removesuffix("_index").split("_")

@@ -78,7 +78,7 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
 
 
 def _begin_of_list(first: bytes) -> int:
-    """Where the list of rows begins that a large object holds; 0 where the text isn't such an object.
+    """Where the list of rows begins that a large object holds; 0 if the text isn't such an object.
 
     Small ones are read whole, which shows more surely what they are.
     """
@@ -181,7 +181,7 @@ def _keys(value: Any) -> int:
 
 
 def _unwrapped(value: Any) -> list[Any] | None:
-    """The rows that the only value of a file holds; None where it is a row itself."""
+    """The rows that the only value of a file holds; None if it is a row itself."""
     if not isinstance(value, dict) or not value:
         return None
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW

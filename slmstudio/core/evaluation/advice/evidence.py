@@ -1,4 +1,4 @@
-"""What is known of a run and of the evaluation by which it is judged, as far as files of either sort say it."""
+"""What is known about a run and of the evaluation by which it is judged, as far as files of either sort say it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Compared:
     Attributes:
         verdict: of `scores.verdicts`.
         rows: that both models answered.
-        rows_needed: how many would show the difference; None where these do, or where nobody can say.
+        rows_needed: how many would show the difference; None if these do, or where nobody can say.
         same: every answer is the same.
     """
 
@@ -46,12 +46,12 @@ class Evidence:
         learned: test rows that were in the training data.
         forgotten: benchmark in which the tuned model is worse, or "".
         weakest: category or language in which it is worse than the base, or "".
-        train_rows: rows that it learned; 0 where nobody knows.
+        train_rows: rows that it learned; 0 if nobody knows.
         losses: (step, eval loss) in their order.
-        train_loss: of the last steps; None where nobody knows.
+        train_loss: of the last steps; None if nobody knows.
         best_epoch: at which the eval loss was lowest.
         learning_rate: the highest of the run.
-        parameters: of the base; 0 where nobody knows.
+        parameters: of the base; 0 if nobody knows.
     """
 
     compared: Compared | None = None

@@ -44,7 +44,7 @@ def headline(found: Evidence) -> tuple[str, str]:
 
 
 def caveat(found: Evidence) -> str:
-    """What a good verdict doesn't mean; "" where there is nothing to add."""
+    """What a good verdict doesn't mean; "" if there is nothing to add."""
     compared = found.compared
     if compared is None or found.shape == curve.BROKEN or knows_the_test(found) or never_ends(found):
         return ""
@@ -111,6 +111,6 @@ def _right(compared: Compared) -> tuple[int, int]:
 
 
 def _named(compared: Compared) -> str:
-    """Another score's name; of one that a newer or a damaged file tells of, its key."""
+    """Another score's name; of one that a newer or a damaged file tells about, its key."""
     metric = METRICS.get(compared.metric)
     return tr(metric.name) if metric else compared.metric

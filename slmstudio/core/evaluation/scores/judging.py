@@ -1,4 +1,4 @@
-"""What a judge model said of two models' answers, and whether it can be believed."""
+"""What a judge model said about two models' answers, and whether it can be believed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER = {"a": "b", "b": "a", TIE: TIE}
 
 @dataclass
 class _Pair:
-    """What was said of two models: rows by their id, for each order who won, in the pair's own a and b.
+    """What was said about two models: rows by their id, for each order who won, in the pair's own a and b.
 
     Attributes:
         too_long: rows that the judge wasn't asked about, in one order at least.
@@ -200,7 +200,7 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
 
     Returns:
         {"votes": judged in both orders, "agreed", "share", "low", "high" (percent, 95%), "by_chance" (percent that
-        would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None where it has no meaning),
+        would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None if it has no meaning),
         "sentence"}.
     """
     found = _agreement(pairs, lines)

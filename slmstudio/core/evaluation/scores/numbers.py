@@ -100,7 +100,7 @@ def same_number(answer: str, references: Sequence[str]) -> bool:
 
 
 def _read(match: re.Match[str]) -> Number | None:
-    """The value of a match of `_NUMBER`, or None where it is too long to be meant."""
+    """The value of a match of `_NUMBER`, or None if it is too long to be meant."""
     if len(match[0]) > MOST_DIGITS:
         return None
     if match["bare"]:

@@ -95,7 +95,7 @@ def _benchmarks(scores: State) -> list[State]:
 
 
 def benchmark_sentence(title: str, compared: list[State]) -> str:
-    """What a benchmark says of each model against the first; "" of one that is alone."""
+    """What a benchmark says about each model against the first; "" of one that is alone."""
     several = len(compared) > 1
     return " ".join((f"{each['of']}: " if several else "") + verdicts.kept(title, each) for each in compared)
 

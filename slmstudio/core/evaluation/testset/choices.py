@@ -24,7 +24,7 @@ class Choice(NamedTuple):
         choices: different texts, two or more.
         ways: each way in which what is there names a choice: "letter" (or the choice's own label) and "text" with
             an index from 0, "number" with the number itself. Of several, the file's other rows tell which is meant.
-        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they don't tell.
+        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 if they don't tell.
     """
 
     choices: tuple[str, ...]
@@ -83,7 +83,7 @@ def of_list(value: Any, name: str, findings: Findings) -> _Options:
 
 
 def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) -> Choice | None:
-    """The choices of a row, or None where something is wrong, which goes to `findings`.
+    """The choices of a row, or None if something is wrong, which goes to `findings`.
 
     Args:
         said: what is in the columns that may say which choice is right, where there is something. One that names
@@ -164,7 +164,7 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
 class Counting:
     """How a file's answers name its choices, decided once by all of its rows.
 
-    Letters and texts say themselves which choice they mean. Numbers count from 0 where one of them is 0, from 1 where
+    Letters and texts say themselves which choice they mean. Numbers count from 0 if one of them is 0, from 1 where
     one is the number of all choices of its row and none is 0; a file with both has mistakes in it. Where there is
     neither, they count as the columns do (option1, option2 ...), else from 0. What is one choice's text and another's
     letter or number is read like the rows in which it can be only one of these.

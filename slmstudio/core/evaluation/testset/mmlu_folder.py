@@ -47,7 +47,7 @@ class MmluFolder:
         return tuple(sorted(subject for subject, files in self.files.items() if "test" in files))
 
     def sentence(self) -> str:
-        """All that is missing, for people; empty where nothing is."""
+        """All that is missing, for people; empty if nothing is."""
         return " ".join(self.missing)
 
 
@@ -84,7 +84,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
 def examples(folder: MmluFolder) -> dict[str, int]:
     """How many few-shot examples each subject has that has questions: the rows of its dev file.
 
-    A file that can't be read is left out; who reads the folder is told of it.
+    A file that can't be read is left out; who reads the folder is told about it.
     """
     found = {}
     for subject in folder.subjects:

@@ -37,7 +37,7 @@ class Hit:
     Attributes:
         line: of the test file.
         train_line: of the training file.
-        similarity: 1.0 where the questions are the same apart from case, punctuation and spaces.
+        similarity: 1.0 if the questions are the same apart from case, punctuation and spaces.
     """
 
     item: int
@@ -73,7 +73,7 @@ class Overlap:
         return self.same_file or (self.items > 0 and len(self.hits) >= WHOLE_FILE * self.items)
 
     def sentence(self) -> str:
-        """For people; empty where nothing was found."""
+        """For people; empty if nothing was found."""
         exact = sum(hit.is_exact for hit in self.hits)
         near = len(self.hits) - exact
         if self.same_file:

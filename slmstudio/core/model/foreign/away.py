@@ -112,7 +112,7 @@ class _Child:
         self.process.kill()
 
     def ask(self, line: bytes) -> dict[str, Any] | None:
-        """The answer to a request; None where the child died of it."""
+        """The answer to a request; None if the child died of it."""
         assert self.process.stdin is not None and self.process.stdout is not None
         guard = threading.Timer(PATIENCE, self._end)
         guard.daemon = True

@@ -74,7 +74,7 @@ def compiled(source: str) -> jinja2.Template:
 
     Raises:
         LimitReached: it is too long.
-        Exception: jinja2's TemplateSyntaxError, or what Python's compiler says of absurd nesting.
+        Exception: jinja2's TemplateSyntaxError, or what Python's compiler says about absurd nesting.
     """
     if len(source) > MAX_SOURCE:
         raise LimitReached(tr("It is longer than {count:,} characters.", count=MAX_SOURCE))

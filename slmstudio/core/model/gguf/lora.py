@@ -23,7 +23,7 @@ class LoraFacts:
     Attributes:
         name: as the file says, else its stem.
         architecture: llama.cpp's name of the base model's.
-        alpha: what the update is multiplied with, over the rank; 0 where the file doesn't say.
+        alpha: what the update is multiplied with, over the rank; 0 if the file doesn't say.
         rank: the largest of all its pairs.
         shapes: inputs and outputs of the weights that it changes, by the weight's name.
     """

@@ -41,8 +41,8 @@ class GgufFacts:
         name: as the file says, else its stem.
         architecture: llama.cpp's name of it.
         parameters: values of all tensors of this file, and of the other parts of a split model.
-        context_length: tokens the model was trained for; 0 where the file doesn't say.
-        layers: decoder layers; 0 where the file doesn't say.
+        context_length: tokens the model was trained for; 0 if the file doesn't say.
+        layers: decoder layers; 0 if the file doesn't say.
         quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file doesn't say.
         file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.

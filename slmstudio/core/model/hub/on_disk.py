@@ -253,7 +253,7 @@ def _ollama() -> Iterator[Found]:
 
 
 def _blob(root: Path, manifest: Path) -> Path | None:
-    """The GGUF file of a model of Ollama's; None where its manifest makes no sense or names another kind of file."""
+    """The GGUF file of a model of Ollama's; None if its manifest makes no sense or names another kind of file."""
     layers = _json(manifest).get("layers")
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, dict) and layer.get("mediaType") == _MODEL_LAYER:

@@ -53,12 +53,12 @@ def partial_of(folder: Path) -> Path:
 
 
 def read_source(folder: Path) -> dict[str, Any] | None:
-    """What source.json says; None where the model isn't from the hub, or that can't be read."""
+    """What source.json says; None if the model isn't from the hub, or that can't be read."""
     return _read("model source", folder / SOURCE)
 
 
 def read_record(partial: Path) -> dict[str, Any] | None:
-    """What download.json says of a model that hasn't arrived yet."""
+    """What download.json says about a model that hasn't arrived yet."""
     return _read("download", partial / RECORD)
 
 
@@ -105,9 +105,9 @@ class Unfinished:
 
     Attributes:
         revision: None for the newest.
-        done, total: bytes; total 0 where the hub's list hasn't been read yet.
+        done, total: bytes; total 0 if the hub's list hasn't been read yet.
         partial: its hidden folder. Removing that gives the download up.
-        endpoint: the hub's address; None where it isn't known.
+        endpoint: the hub's address; None if it isn't known.
     """
 
     repo: str

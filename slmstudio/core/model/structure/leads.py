@@ -94,7 +94,7 @@ def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iter
 
 
 def _followed(file: str, parents: tuple[str, ...], key: str, value: Any) -> str:
-    """What a setting does although no code of a model is ever trusted, in a sentence; "" where it does nothing."""
+    """What a setting does although no code of a model is ever trusted, in a sentence; "" if it does nothing."""
     shown = printable(key)
     if sentence := _FOLLOWED.get(file, {}).get(key):
         return tr(sentence, key=shown, file=file)

@@ -31,7 +31,7 @@ _MEMORY = 64 * 2**20
 _FIRST = frozenset(bytes([code]) for code in b"(]}cIFLVSNUTX")
 """What a pickle of protocol 0 or 1 begins with."""
 _NONSENSE = ("unknown", "pop", "MARK", "memo", "stack not empty", "invalid", "could not convert")
-"""What pickletools says of bytes that aren't a pickle, and doesn't say of one that is cut off."""
+"""What pickletools says about bytes that aren't a pickle, and doesn't say about one that is cut off."""
 _PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".bat", ".cmd", ".ps1", ".sh")
 
 
@@ -124,7 +124,7 @@ def is_pickle(file: io.BufferedReader) -> bool:
 
 
 def _unpacked(head: bytes) -> bytes | None:
-    """The beginning of what a compressed file holds; None where it isn't one."""
+    """The beginning of what a compressed file holds; None if it isn't one."""
     try:
         if head.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")):
             return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(head, HEAD)

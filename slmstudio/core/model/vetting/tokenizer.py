@@ -41,7 +41,7 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
     """Let a child process read the tokenizer and render the template.
 
     Args:
-        rows: of the embedding table; None where they aren't known.
+        rows: of the embedding table; None if they aren't known.
         ends: ids of the tokens that end an answer, by config.json and generation_config.json.
 
     Raises:
@@ -89,7 +89,7 @@ def _stopped(lines: list[dict[str, Any]], too_late: bool) -> str:
 
 
 def rows_of(examined: Examined) -> int | None:
-    """Rows of the embedding table; None where they can't be told."""
+    """Rows of the embedding table; None if they can't be told."""
     if examined.facts is None:
         return None
     embedding = None if examined.facts.quantization or not examined.weights else examined.weights.embedding()

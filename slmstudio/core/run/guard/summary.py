@@ -155,7 +155,7 @@ class GuardSummary:
 
 
 def sentence(seconds: dict[str, float], pauses: int, peak_c: float | None) -> str:
-    """What the guard did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" where there is nothing to say.
+    """What the guard did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" if there is nothing to say.
 
     Args:
         seconds: rested, by cause.

@@ -1,4 +1,4 @@
-"""What a plan says of the rows: what those held back are good for, and whether an answer is within reach."""
+"""What a plan says about the rows: what those held back are good for, and whether an answer is within reach."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
 
 
 def in_test_file(path: Path | str, columns: str | None) -> int:
-    """How many rows a test file has; 0 where it can't be read, which whoever needs its rows tells.
+    """How many rows a test file has; 0 if it can't be read, which whoever needs its rows tells.
 
     Args:
-        columns: what was said of them, as `given.of` has it.
+        columns: what was said about them, as `given.of` has it.
     """
     try:
         return len(given.read(Path(path), columns).records)
@@ -113,7 +113,7 @@ def template_warnings(config: RunConfig) -> list[str]:
 
 
 def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = "") -> None:
-    """See that the model can learn the tools of the rows.
+    """Check that the model can learn the tools of the rows.
 
     Args:
         chat_template: name of the run's; "" for the model's own.

@@ -180,7 +180,7 @@ def _lengths_and_batch(draft: Draft) -> None:
 
 
 def _held_back(draft: Draft) -> int:
-    """How many rows are split off for evaluation; without any, some fields mean nothing, which is said of them."""
+    """How many rows are split off for evaluation; without any, some fields mean nothing, which is said about them."""
     share = split.usual_share(len(draft.dataset.records))
     if _test_file(draft):
         draft.set("eval_fraction", share, tr("Not used: the rows of the test file are evaluated."))

@@ -86,7 +86,7 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
 
 def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None,
                dump: Dump = lines.dump) -> Manifest:
-    """What is to be said of the rows; they are written on the way, where there is a folder for them."""
+    """What is to be said about the rows; they are written on the way, where there is a folder for them."""
     # Where a user said what the columns hold, they tell nobody else.
     has_columns = rows.evaluation and not rows.evaluated.given
     columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
@@ -136,7 +136,7 @@ def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = Non
 
 def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, cancelled: Cancelled,
            store: Callable[[], Spool] | None) -> tuple[SourceRows, Manifest]:
-    """The rows that were kept, from their files, and what is to be said of them."""
+    """The rows that were kept, from their files, and what is to be said about them."""
     manifest = None
     with contextlib.suppress(Damaged):
         manifest = kept_rows.read_manifest(run)

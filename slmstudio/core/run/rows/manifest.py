@@ -103,7 +103,7 @@ class Manifest:
 
 
 def split_of(config: RunConfig) -> dict[str, Any]:
-    """How the configuration splits rows off; empty where they have a file of their own."""
+    """How the configuration splits rows off; empty if they have a file of their own."""
     if config.eval_file:
         return {}
     return {"eval_fraction": config.eval_fraction, "split_seed": config.split_seed, "split_by": config.split_by}

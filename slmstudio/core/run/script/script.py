@@ -40,7 +40,7 @@ class Script:
     """What was written.
 
     Attributes:
-        train_file, eval_file: its rows, beside it; the second is empty where the run has no evaluation rows.
+        train_file, eval_file: its rows, beside it; the second is empty if the run has no evaluation rows.
         rows_are_ids: whether the rows are token ids, because the script's own encoding would differ from the run's.
     """
 

@@ -104,7 +104,7 @@ class _Encoding:
         return encoded.ids[:length], labels[:length]
 
     def by_script(self, row: Record) -> tuple[list[int], list[int]] | None:
-        """The same by resources/script/rows_messages.py; None where the template refuses what it asks for."""
+        """The same by resources/script/rows_messages.py; None if the template refuses what it asks for."""
         messages, length = list(row.messages), self.config.max_length
         try:
             text = self.template.render(messages, tools=row.tools)

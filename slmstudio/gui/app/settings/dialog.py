@@ -49,7 +49,7 @@ class SettingsDialog(QDialog):
                  why_no_language_now: Callable[[], str] = lambda: ""):
         """
         Args:
-            why_no_language_now: why the language can't be changed now; "" where it can.
+            why_no_language_now: why the language can't be changed now; "" if it can.
         """
         super().__init__(parent)
         self._session = session

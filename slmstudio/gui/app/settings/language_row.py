@@ -29,7 +29,7 @@ class LanguageChoice(ComboBox):
     def __init__(self, session: Session, why_not_now: Callable[[], str]):
         """
         Args:
-            why_not_now: why the language can't be changed now; "" where it can.
+            why_not_now: why the language can't be changed now; "" if it can.
         """
         super().__init__()
         self._session, self._why_not_now = session, why_not_now

@@ -52,7 +52,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
     They are on the disk and are mapped into memory; in memory where they can't be kept.
 
     Args:
-        sha256: of the rows as the run keeps them; None where it keeps none, and nothing is looked up then.
+        sha256: of the rows as the run keeps them; None if it keeps none, and nothing is looked up then.
 
     Raises:
         NothingLearned: no row is left.

@@ -40,7 +40,7 @@ Report = dict[str, Any]
 
 
 def check(job: JobContext, config: RunConfig) -> None:
-    """See that all processes can train this run together; each of them calls it before it connects to the others.
+    """Check that all processes can train this run together; each of them calls it before it connects to the others.
 
     Raises:
         UserError: something is in the way. It names the process at fault, and is the same in all of them.
