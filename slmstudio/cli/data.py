@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="data", cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Mapped = Annotated[list[str] | None, typer.Option(
-    "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, for example instruction=Question,output=Answer. "
-    "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
-    "choices (one column, or several with commas between).")]
+    "--map", metavar="TARGET=COLUMN,…", help="What the columns contain, for example "
+                                             "instruction=Question,output=Answer. Targets: instruction, input, "
+                                             "output, system, messages, tools, prompt, chosen, rejected, completion, "
+                                             "label, text, choices (one column, or several with commas between).")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of the workbook to read.")]
 TextBy = Annotated[str | None, typer.Option(help="How text is split into rows: by paragraph, line, document, length "
                                                  "or question (with its answer).")]

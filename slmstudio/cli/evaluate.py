@@ -35,9 +35,9 @@ def evaluate(
                                                    "run's held-out rows.")]
     = None,
     columns: Annotated[str | None, typer.Option(
-        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test hold, for example "
-                                                 "question=Ask,choices=One,Two,"
-                                                 "answer=Right; references, category and language too.")] = None,
+        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test contain, for example "
+                                                 "question=Ask,choices=One,Two,answer=Right; references, category "
+                                                 "and language too.")] = None,
     limit: Annotated[int | None, typer.Option(help="Number of rows to draw or, with --benchmark, of questions per "
                                                    "subject.")]
     = None,

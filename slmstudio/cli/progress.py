@@ -75,7 +75,7 @@ class Follower:
                 if asked:
                     job.kill()
                 else:
-                    self._say(f"{self._stopping} {tr('Press Ctrl-C again to end it at once.')}", always=True)
+                    self._say(f"{self._stopping} {tr('Press Ctrl-C again to end it immediately.')}", always=True)
                     asked = True
                     try:
                         job.send(self._command)

@@ -48,12 +48,12 @@ def require(folder: Path, needed: int = 0) -> None:
     except OSError:
         return  # what is wrong there shows when it is written to
     if LEAST <= left < LEAST + needed:
-        raise UserError(tr("There isn't enough disk space: {size} is left where {folder} is.",
+        raise UserError(tr("There isn't enough disk space: {size} is left on the disk with {folder}.",
                            size=units.format_bytes(left), folder=folder),
                         tr("About {size} is needed.", size=units.format_bytes(needed)),
                         tr("Free some space and start again."))
     if left < LEAST:
-        raise UserError(tr("The disk is full: {size} is left where {folder} is.", size=units.format_bytes(left),
+        raise UserError(tr("The disk is full: {size} is left on the disk with {folder}.", size=units.format_bytes(left),
                            folder=folder), tr("Nothing could be saved there."),
                         tr("Free some space and start again."))
 

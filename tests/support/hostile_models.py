@@ -60,7 +60,7 @@ READ: dict[str, tuple[Build, str]] = {
     "index without a tensor": (lambda f: shards(f, lambda h, i: i["weight_map"].pop(first(i))),
                                "tensor that model.safetensors.index.json doesn't know: model.embed_tokens.weight"),
     "index with one more": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
-        {"model.more": "model-00001-of-00002.safetensors"})), "tensor that no weight file holds: model.more"),
+        {"model.more": "model-00001-of-00002.safetensors"})), "tensor that no weight file contains: model.more"),
     "index with the wrong file": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
         {first(i): "model-00002-of-00002.safetensors"})), "names the wrong file for 1 tensor:"),
     "index of impossible size": (lambda f: shards(f, lambda h, i: i["metadata"].update(total_size=-1)),
@@ -157,7 +157,7 @@ READ: dict[str, tuple[Build, str]] = {
                               "promises layers of 16,000,128 parameters"),
     "settings by the million": (lambda f: with_file(f, "generation_config.json",
                                                     b'{"a": [' + b"[0]," * 1_000_000 + b"0]}"),
-                                "generation_config.json holds more than 300,000 values"),
+                                "generation_config.json contains more than 300,000 values"),
     "foreign quantization": (lambda f: honest(f, {"quantization_config": {"quant_method": "aqlm"}}),
                              "quantized with aqlm"),
     "200 MB of config": (lambda f: sparse(f, "config.json", 200_000_000, b'{"a": "', b'"}'),
@@ -166,11 +166,11 @@ READ: dict[str, tuple[Build, str]] = {
                           "no head to write text"),
     # What transformers would break down at.
     "unknown activation": (lambda f: honest(f, {"hidden_act": "swish_magic"}),
-                           "hidden_act in config.json is 'swish_magic', which isn't an activation function"),
+                           "hidden_act in config.json is 'swish_magic', which isn't a supported activation function"),
     "a number for an activation": (lambda f: honest(f, {"hidden_act": 7}), "hidden_act in config.json is 7, which"),
     "heads of a billion": (lambda f: honest(f, {"head_dim": 10**9}), "head_dim in config.json is 1,000,000,000"),
     "unknown positions": (lambda f: honest(f, {"rope_scaling": {"rope_type": "magic", "factor": 2.0}}),
-                          "has the kind 'magic', which isn't known here"),
+                          "has the kind 'magic', which isn't supported"),
     "positions without a factor": (lambda f: honest(f, {"rope_scaling": {"type": "linear"}}),
                                    "doesn't say factor, which its kind linear needs"),
     "positions of Llama 3 in part": (lambda f: honest(f, {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}),
@@ -188,7 +188,7 @@ READ: dict[str, tuple[Build, str]] = {
         "quant_method": "bitsandbytes", "load_in_4bit": True}}), "packed by bitsandbytes, but they are plain numbers"),
     "whole numbers for weights": (lambda f: honest(f, weights=safetensors({
         name: ("I16", shape) for name, (_, shape) in llama_tensors(vocabulary=ROWS).items()})),
-        "hold whole numbers (I16) where weights belong"),
+        "contain whole numbers (I16) where weights belong"),
     "padding on no side": (lambda f: honest(f) and edit(f, "tokenizer_config.json", padding_side="up"),
                            "padding_side in tokenizer_config.json is 'up'"),
     "length as a text": (lambda f: honest(f) and edit(f, "tokenizer_config.json", model_max_length="x"),
@@ -212,7 +212,7 @@ if os.name != "nt":
         "licence leads outside": (lambda f: with_file(f, "other", b"") or (f / "LICENSE").symlink_to("/etc/passwd"),
                                   "LICENSE is a link that leads out of the folder, to /etc/passwd"),
         "link to a device": (lambda f: linked(f, "tokenizer.json", Path("/dev/zero")), "to /dev/zero"),
-        "link to nothing": (lambda f: linked(f, "tokenizer.json", f / "gone"), "a link to a file that isn't there"),
+        "link to nothing": (lambda f: linked(f, "tokenizer.json", f / "gone"), "a link to a missing file"),
         "link to itself": (lambda f: linked(f, "chat_template.jinja", f / "chat_template.jinja"),
                            "chat_template.jinja is a link"),
         "template leads to a pipe": (template_link, "tool.jinja is a link that leads out"),
@@ -255,7 +255,7 @@ VET: dict[str, tuple[Build, str]] = {
     "values by the million": (lambda f: with_file(f, "tokenizer.json", b'{"a": [' + b"0," * 2_500_001 + b"0]}"),
                               "more than 2,500,000 values"),
     "no tokenizer at all": (lambda f: with_file(f, "tokenizer.json", b'{"model": {}}'),
-                            "of a kind that isn't known here"),
+                            "of an unsupported kind"),
     "unknown token that isn't": (lambda f: tokenizer(f, model={
         "type": "WordPiece", "vocab": {"a": 0}, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
         "max_input_chars_per_word": 100}), "WordPiece error: Missing [UNK] token"),

@@ -26,7 +26,7 @@ app = typer.Typer(name="queue", cls=Group, no_args_is_help=True, help="Runs that
 
 @app.command("add")
 def add(run: RunOrFile, as_json: Json = False) -> int:
-    """Put a run at the end of the queue. A configuration is made into a run folder first."""
+    """Put a run at the end of the queue. From a configuration, a run folder is created first."""
     from slmstudio.core.run import config_file, folder, queue
 
     config = config_file.load(run)

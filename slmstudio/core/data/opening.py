@@ -194,7 +194,7 @@ class DataFile:
             raise UserError(tr("{name} contains no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
         if len(fit) > MOST_FILES:
             raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(fit), name=self.path.name),
-                            tr("At most {most:,} are read at once.", most=MOST_FILES),
+                            tr("At most {most:,} can be read together.", most=MOST_FILES),
                             tr("Join them into fewer files."))
         return fit
 

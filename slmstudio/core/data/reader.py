@@ -26,8 +26,8 @@ from slmstudio.core.i18n import noop, ntr, tr
 __all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
-REMEDY = noop("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), "
-              "or write each row on a line of its own, like this: {example}")
+REMEDY = noop("Say which columns contain the question and the answer (--map instruction=…,output=…, or in the Data "
+              "tab), or write each row on a line of its own, like this: {example}")
 SAMPLE_BYTES = 8 << 20
 """About how much of a file is kept, at most, to guess its columns."""
 KRUTI_DEV = frozenset({"gS", "gSa", "dk", "dh", "ds", "esa", "ls", "dks", "vkSj", "ij", "ugha", "fd;k", "Hkh", "fy,"})

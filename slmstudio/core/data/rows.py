@@ -67,10 +67,10 @@ class ColumnsMissing(Exception):
                       example='{"messages": [{"role": …, "content": …}, …]}')
         languages = list(filter(LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
-            return ntr("the columns hold the same in {n:,} language; choose what is asked and what is answered, for "
-                       "example {option}.",
-                       "the columns hold the same in {n:,} languages; choose what is asked and what is answered, for "
-                       "example {option}.", len(languages),
+            return ntr("the columns contain the same in {n:,} language; choose what is asked and what is answered, "
+                       "for example {option}.",
+                       "the columns contain the same in {n:,} languages; choose what is asked and what is answered, "
+                       "for example {option}.", len(languages),
                        option=f"--map instruction={languages[0]},output={languages[1]}")
         if marks := [column for column in self.columns if column in MARKS]:
             return tr('"{column}" marks single words of a text, for a tagger. A model that answers in text learns from '

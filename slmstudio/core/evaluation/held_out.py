@@ -109,8 +109,8 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     source = Path(config.train_file)
     dataset = given.read(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
-        raise UserError(tr("{file} has changed since this run learned from it.", file=source.name),
-                        tr("So the rows that were held out can't be told apart from those that were learned."),
+        raise UserError(tr("{file} has changed since this run was trained on it.", file=source.name),
+                        tr("So the held-out rows can't be told apart from the training rows."),
                         tr(OTHER_FILE))
     held_out = split.held_out(_single(dataset.records), config.eval_fraction, config.split_seed, config.split_by)
     _refuse(source.name, dataset.layout, int(held_out.sum()))
@@ -129,7 +129,8 @@ def _refuse(name: str, layout: str, rows: int) -> None:
         raise UserError(tr("{file} is plain text.", file=name),
                         tr("It asks nothing, so there is nothing to answer."), tr(OTHER_FILE))
     if not rows:
-        raise UserError(tr("This run held out no rows."), tr("It learned all rows of {file}.", file=name),
+        raise UserError(tr("No rows were held out in this run."), tr("It was trained on all rows of "
+                                                                     "{file}.", file=name),
                         tr(OTHER_FILE))
 
 

@@ -63,7 +63,7 @@ QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None
 bits come to 0.3, a model that has nothing to do with the file to 2."""
 SHOWN = "shown only"
 EXPORT = noop("Export it again; if that fails too, please report it.")
-OTHER_RUN = noop("Choose the run that this file was made of, or export it again.")
+OTHER_RUN = noop("Choose the run that this file was made from, or export it again.")
 
 
 def read(export: Path) -> dict[str, Any]:

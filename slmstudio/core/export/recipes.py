@@ -133,7 +133,7 @@ def _vllm(export: Export) -> Recipe:
         if (export.adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
             words += ["--generation-config", str(export.adapter)]
         if not export.base.is_dir():
-            notes.append(tr("The base model isn't where it was when the run was made."))
+            notes.append(tr("The base model isn't where it was when the run was created."))
     else:
         raise UserError(tr("vLLM needs safetensors."), tr("Its support for GGUF files is experimental and slow."),
                         tr("Export the run as {merged} or {adapter} too.", merged=MERGED.name, adapter=ADAPTER.name))

@@ -111,7 +111,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary,
                                                             network and not others, scoped)
     if threads > 1:
-        found, files_open = 0, tr("{threads} threads ran before the lock, and Landlock holds only one of them",
+        found, files_open = 0, tr("{threads} threads ran before the lock, and Landlock restricts only one of them",
                                   threads=threads)
     if not network:
         reason = (tr("This job downloads something that you asked for.") if online else

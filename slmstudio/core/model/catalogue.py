@@ -47,7 +47,7 @@ class Licence:
     @property
     def use(self) -> str:
         if not self.id:
-            return tr("Its licence isn't known here. Read it on the model's page before you use the model.")
+            return tr("Its licence isn't known. Read it on the model's page before you use the model.")
         return " ".join(tr(sentence) for sentence in (self.allows, self.duties) if sentence)
 
 

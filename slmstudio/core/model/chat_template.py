@@ -49,8 +49,8 @@ class ChatTemplate:
         source = find_template(folder)
         if source is None:
             raise UserError(tr("{folder} has no chat template.", folder=folder.name),
-                            tr("Neither chat_template.jinja nor tokenizer_config.json holds one. Models that were "
-                               "never taught to chat have none."),
+                            tr("Neither chat_template.jinja nor tokenizer_config.json contains one. Models that were "
+                               "never trained to chat have none."),
                             tr("Choose a chat template for it, or the instruct version of the model."))
         template = cls(source, special_tokens(folder))
         template.check()

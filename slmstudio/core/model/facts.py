@@ -210,7 +210,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
                                 field="hidden_size"))
     held = found.layers()
     if held is not None and held < sizes["layers"]:
-        problems.append(Problem(tr("config.json promises {layers} layers, but the weights hold {held}.",
+        problems.append(Problem(tr("config.json promises {layers} layers, but the weights contain {held}.",
                                    layers=sizes["layers"], held=held), field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))

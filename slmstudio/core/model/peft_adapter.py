@@ -132,7 +132,7 @@ def _patterns(value: Any) -> list[str]:
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     """What adapter_config.json asks for and isn't done here."""
     known = {*_KEPT, *_OF_THE_TENSORS, *_WITHOUT_EFFECT}
-    found = [Problem(tr("{key} isn't known here.", key=printable(str(key))), field=printable(str(key)))
+    found = [Problem(tr("{key} isn't supported.", key=printable(str(key))), field=printable(str(key)))
              for key, value in config.items() if key not in known and value]
     if config.get("bias") not in (None, "none"):
         found.append(Problem(tr("It also has trained biases."), field="bias"))

@@ -88,7 +88,7 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
             raise
         said = printable(str(error).rstrip("."), 200)
         raise UserError(tr("The tokenizer of {folder} can't be used.", folder=path.parent.name),
-                        tr("tokenizer.json is damaged, or of a kind that isn't known here: {said}.", said=said),
+                        tr("tokenizer.json is damaged, or of an unsupported kind: {said}.", said=said),
                         tr("Put the model's own tokenizer.json in its place, or choose another model.")) from error
     return tokenizer
 
@@ -116,7 +116,7 @@ def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(
             tr("The tokenizer of {folder} can't be used.", folder=folder.name),
-            tr("tokenizer_config.json describes its added tokens in a way that isn't known here."),
+            tr("tokenizer_config.json describes its added tokens in an unsupported way."),
             tr("Put the model's own tokenizer_config.json in its place, or choose another model.")) from error
     return [token for content, token in wanted.items() if content not in known]
 

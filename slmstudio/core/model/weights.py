@@ -20,8 +20,8 @@ _INSTEAD = {
     PICKLES: noop("The weights are pickle files ({files}). A pickle can run code when it is opened, so this program "
                   "opens none. Choose a version of the model with safetensors files, or convert it to safetensors."),
     (".safetensors",): noop("There is neither {single} nor {index}, only {files}. Shards need their index."),
-    (".gguf",): noop("The folder holds GGUF files ({files}) and no safetensors. GGUF is for running a model: import "
-                     "it, or choose the folder it was made from."),
+    (".gguf",): noop("The folder contains GGUF files ({files}) and no safetensors. GGUF is for running a model: "
+                     "import it, or choose the folder it was made from."),
     (".incomplete", ".part", ".partial", ".crdownload", ".aria2"): noop(
         "The download is incomplete ({files}). Complete it, or choose another model."),
 }
@@ -144,7 +144,7 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
         return None
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
-        problems.append(Problem(tr("{index} doesn't say which file holds which tensor.", index=INDEX)))
+        problems.append(Problem(tr("{index} doesn't say which file contains which tensor.", index=INDEX)))
         return None
     names = sorted(set(listed.values()))
     # An index may name files of its own folder only, and nothing that a library would unpickle.
@@ -181,14 +181,14 @@ def _compare_with_index(listed: dict[str, str], held: dict[str, dict[str, Tensor
     for found, sentence in (
         (twice, ntr("{n:,} tensor is in two weight files at once: {names}.",
                     "{n:,} tensors are in two weight files at once: {names}.", len(twice), names=shown(twice))),
-        (absent, ntr("{index} names {n:,} tensor that no weight file holds: {names}.",
-                     "{index} names {n:,} tensors that no weight file holds: {names}.", len(absent), index=INDEX,
+        (absent, ntr("{index} names {n:,} tensor that no weight file contains: {names}.",
+                     "{index} names {n:,} tensors that no weight file contains: {names}.", len(absent), index=INDEX,
                      names=shown(absent))),
         (moved, ntr("{index} names the wrong file for {n:,} tensor: {names}.",
                     "{index} names the wrong file for {n:,} tensors: {names}.", len(moved), index=INDEX,
                     names=shown(moved))),
-        (unknown, ntr("The weight files hold {n:,} tensor that {index} doesn't know: {names}.",
-                      "The weight files hold {n:,} tensors that {index} doesn't know: {names}.", len(unknown),
+        (unknown, ntr("The weight files contain {n:,} tensor that {index} doesn't list: {names}.",
+                      "The weight files contain {n:,} tensors that {index} doesn't list: {names}.", len(unknown),
                       index=INDEX, names=shown(unknown))),
     ):
         if found:

@@ -77,11 +77,11 @@ class RunConfig:
              "are held out."),
         reason=noop("No test file was chosen, so rows are split off."))
     train_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the training rows"),
-        noop("What the columns of the training rows hold, for example instruction=Question,output=Answer; sheet=… and "
-             "text_by=… can be added. If empty, the rows themselves show it."),
+        noop("What the columns of the training rows contain, for example instruction=Question,output=Answer; sheet=… "
+             "and text_by=… can be added. If empty, the rows themselves show it."),
         reason=noop("The columns' names and contents show it."))
     eval_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the held-out rows"),
-        noop("What the columns of the held-out rows hold, written as for the training rows."),
+        noop("What the columns of the held-out rows contain, written as for the training rows."),
         reason=noop("The columns' names and contents show it."), applies=lambda config: config.eval_file is not None)
     eval_fraction: float = described(split.USUAL_SHARE, Number(0, 0.5), RUN, noop("Share of rows held out"),
         noop("How many of the training rows are held out for evaluation when there is no test file: 0.1 is one in "

@@ -78,7 +78,7 @@ class PlaceChanger(QObject):
             self.banner.show_error(busy)
             return
         self._folder = folder
-        self._begin(tr("Looking at {folder}", folder=folder))
+        self._begin(tr("Checking {folder}", folder=folder))
         run_task(self, lambda task: home_folder.check(folder), self._checked, self._failed)
 
     def _what_runs(self) -> UserError | None:

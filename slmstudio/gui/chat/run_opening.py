@@ -50,7 +50,7 @@ class RunOpening(ProgressStrip):
         requested last is opened."""
         if self._exporting is not None:
             self.failed.emit(UserError(
-                tr("A GGUF file of {name} is still being made.", name=self._name), "",
+                tr("A GGUF file of {name} is still being created.", name=self._name), "",
                 tr("Wait until it is done, or cancel it.")))
             return
         self._wanted = run

@@ -210,15 +210,15 @@ def _measured(event: dict[str, Any], at: str) -> str:
     peak, step, low, high = (number(event, name) for name in ("peak_bytes", "seconds_per_step", "low", "high"))
     if peak is None or step is None or low is None or high is None:
         return ""
-    return tr("the longest rows take {peak} (estimated: {span}), a step takes {time}", peak=units.format_bytes(peak),
-              span=units.format_span(low, high), time=units.format_duration(step))
+    return tr("the longest rows take {peak} (estimated: {span}), and a step takes {time}",
+              peak=units.format_bytes(peak), span=units.format_span(low, high), time=units.format_duration(step))
 
 
 def _best_used(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
     if not isinstance(loss, int | float):
-        return tr("the result holds the weights of step {step}", step=at)
-    return tr("the result holds the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
+        return tr("the result contains the weights of step {step}", step=at)
+    return tr("the result contains the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
 
 
 _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {

@@ -188,7 +188,7 @@ class MappingPanel(QWidget):
             self.targets[focused].box.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _target(self, target: str, name: str, column: str, needed: bool) -> _Cell:
-        cell = _Cell(name, tr("The column that holds this. Each one shows a value from the file."), self)
+        cell = _Cell(name, tr("The column that contains this. Each one shows a value from the file."), self)
         cell.box.setObjectName(f"mapping_{target}")
         if not needed:
             cell.box.addItem(ptr("no column", "None"), "")

@@ -227,7 +227,7 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
             raise missing
         evaluation = mapped(wanted, mappings, task, dataset.given)
         if isinstance(evaluation, Unmapped):
-            raise UserError(tr("The columns of {name} don't say what they hold.", name=wanted.path.name))
+            raise UserError(tr("The columns of {name} don't say what they contain.", name=wanted.path.name))
         if (other := other_kind(evaluation.dataset, dataset)) is not None:
             raise other
     except ReadingCancelled:

@@ -102,7 +102,7 @@ class EvaluationChoice(TakesFiles, QWidget):
 
     def _make_rows_line(self) -> None:
         self.limit = spin_box("evaluation_limit", tr("Maximum rows"),
-                              tr("This many rows are drawn at random. Fewer rows are faster but tell less: to see a "
+                              tr("This many rows are drawn at random. Fewer rows are faster but say less: to see a "
                                  "difference of a few points, you need hundreds."), 0, MOST_ROWS)
         self.limit.setSpecialValueText(ptr("rows", "all"))
         self.limit.valueChanged.connect(lambda: self.changed.emit())

@@ -112,7 +112,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
             folder, gguf_file=gguf_file, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
             local_files_only=True, trust_remote_code=False, **whole_model.REPORT)
     except (ValueError, NotImplementedError, KeyError) as error:
-        raise UserError(tr("{file} can't be made trainable.", file=source.name),
+        raise UserError(tr("{file} can't be converted into a model that can be trained.", file=source.name),
                         tr("transformers says: {message}", message=error),
                         tr("Use the model's original folder with safetensors files.")) from error
     whole_model.need_all(report, source.name)
@@ -239,7 +239,7 @@ def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
         return backend
     name = metadata.get("tokenizer.ggml.pre", "default")
     if name not in PRE_TOKENIZERS:
-        raise UserError(tr("The tokenizer of {file} is of a kind that isn't known here.", file=file_name),
+        raise UserError(tr("The tokenizer of {file} is of an unsupported kind.", file=file_name),
                         tr("Its pre-tokenizer is {name!r}. This program knows {names}.", name=name,
                            names=", ".join(PRE_TOKENIZERS)),
                         tr("Use the model's original folder with its tokenizer.json."))

@@ -57,7 +57,7 @@ def run(job: JobContext) -> jobs.Outcome:
         except SignalException as error:
             if not job.cancelled():
                 ranks_of.end_by(error)
-            place.say_left(UserError(tr("The machine {host} left: somebody stopped it there.",
+            place.say_left(UserError(tr("The machine {host} left: somebody stopped the run on it.",
                                         host=socket.gethostname()), "",
                                      tr("The run can be resumed, with or without it.")), "")
             raise Cancelled from error

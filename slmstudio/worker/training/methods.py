@@ -63,7 +63,7 @@ def check(config: RunConfig) -> None:
                  "precision": (config.precision == "fp16", tr("fp16 needs an NVIDIA GPU; choose bf16 or fp32 here."))}
     found = [Problem(sentence, field=field) for field, (asked, sentence) in needs_gpu.items() if asked]
     if found and not on_gpu(config):
-        raise UserError(tr("This run can't be trained here."), "", tr("Correct these fields."), found)
+        raise UserError(tr("This run can't be trained on this machine."), "", tr("Correct these fields."), found)
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:

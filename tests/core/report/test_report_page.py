@@ -247,7 +247,7 @@ def test_best_and_worst_rows(tmp_path, page):
     score(place)
     text = page(run.folder).text
     best, worst = text.index("Best: 10"), text.index("Worst: 10")
-    questions = [int(n) for n in re.findall(r"Question question (\d+)", text[best: text.index("What it learned from",
+    questions = [int(n) for n in re.findall(r"Question question (\d+)", text[best: text.index("What it was trained on",
                                                                                               worst)])]
     assert len(questions) == 20
     assert all(n < 12 for n in questions[:10]) and all(n >= 13 for n in questions[10:])

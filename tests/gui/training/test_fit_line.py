@@ -160,5 +160,5 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
 
 def test_the_feed_has_a_line_of_it():
     event = {"type": "fit_measured", "peak_bytes": 8 * GB, "low": 7 * GB, "high": 9 * GB, "seconds_per_step": 3.4}
-    assert event_text(event) == "the longest rows take 8 GB (estimated: 7–9 GB), a step takes 3 s"
+    assert event_text(event) == "the longest rows take 8 GB (estimated: 7–9 GB), and a step takes 3 s"
     assert event_text({**event, "low": None}) == ""

@@ -63,7 +63,7 @@ def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = ()) 
         _check_names(names)
         begin.remove(next(row for row in begin if row.trouble is None))
     else:
-        notes.append(tr("The first row was read as data, as it holds no column names. The columns were read as "
+        notes.append(tr("The first row was read as data, as it contains no column names. The columns were read as "
                         "{names}.", names=", ".join(names[:12])))
     header = whole[0] if has_header else None
     return Named(tuple(name for name in names if name), _rows(chain(begin, rows), names, header))

@@ -95,7 +95,7 @@ def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
     yield from _opened(takewhile(lambda raw: raw.problem is not None or isinstance(raw.value, dict), _values(pieces)))
     # All of it, because the checksum is that of the whole file.
     if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
-        notes.append(tr("The file holds several lists of rows; the first one is read."))
+        notes.append(tr("The file contains several lists of rows; the first one is read."))
 
 
 def _is_keyed(first: bytes) -> bool:

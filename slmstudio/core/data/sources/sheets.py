@@ -161,5 +161,5 @@ def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[st
                          "{n:,} of {formulas:,} formulas have no value, as they were never calculated. Open the file "
                          "in your spreadsheet program and save it.", empty, formulas=formulas))
     elif formulas:
-        notes.append(ntr("{n:,} cell holds a formula; its last calculated value was read.",
-                         "{n:,} cells hold formulas; their last calculated values were read.", formulas))
+        notes.append(ntr("{n:,} cell contains a formula; its last calculated value was read.",
+                         "{n:,} cells contain formulas; their last calculated values were read.", formulas))

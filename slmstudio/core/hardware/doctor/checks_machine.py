@@ -39,7 +39,7 @@ def memory_limit(facts: Facts) -> Iterator[Line]:
     machine = facts.machine
     if machine is None or facts.memory_limit is None or facts.memory_limit >= machine.ram_total:
         return
-    yield Line("memory_limit", MACHINE, tr("Only {limit} of {total} of memory may be used here.",
+    yield Line("memory_limit", MACHINE, tr("Only {limit} of {total} of memory can be used on this machine.",
                                            limit=format_bytes(facts.memory_limit),
                                            total=format_bytes(machine.ram_total)), "warning",
                tr("A container or a service limits it. A program that takes more is killed without a message."),

@@ -223,7 +223,7 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
             raise Damaged(tr("The value of {key} has the type {kind:,}, which doesn't exist.", key=printable(key),
                              kind=kind))
         else:
-            raise _Unknown(tr("The value of {key} has the type {kind}, which isn't known here.", key=printable(key),
+            raise _Unknown(tr("The value of {key} has the type {kind}, which isn't supported.", key=printable(key),
                               kind=kind))
     return values, lengths, kinds
 
@@ -276,7 +276,7 @@ def _read_tensors(reader: _Reader, count: int, alignment: int
             raise Damaged(tr("The tensor {tensor} has the type {kind:,}, which doesn't exist.", tensor=printable(name),
                              kind=kind))
         if kind not in TENSOR_TYPES:
-            raise _Unknown(tr("The tensor {tensor} has the type {kind}, which isn't known here.",
+            raise _Unknown(tr("The tensor {tensor} has the type {kind}, which isn't supported.",
                               tensor=printable(name), kind=kind))
         label, block, block_bytes = TENSOR_TYPES[kind]
         number = math.prod(shape)

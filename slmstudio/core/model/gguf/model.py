@@ -141,7 +141,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
         raise UserError(tr("{name} is an adapter, not a model.", name=name),
                         tr("It changes a base model and can't run by itself."), tr("Choose the model's GGUF file."))
     if kind in ("mmproj", "imatrix") or values.get("general.architecture") == "clip":
-        why = (tr("It holds measurements for quantizing a model.") if kind == "imatrix" else
+        why = (tr("It contains measurements for quantizing a model.") if kind == "imatrix" else
                tr("It is the part of a model that handles images or sound."))
         raise UserError(tr("{name} isn't a language model.", name=name), why, tr("Choose the model's own GGUF file."))
     number, parts = values.get("split.no", 0), values.get("split.count", 1)
@@ -150,9 +150,9 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
                         "", tr("Choose the first part. The others must be beside it."))
     if tensors == 0 and parts in (0, 1):  # the first part of several may have none
         if "tokenizer.ggml.tokens" in lengths:
-            raise UserError(tr("{name} holds only a vocabulary.", name=name), tr("There are no weights in it."),
+            raise UserError(tr("{name} contains only a vocabulary.", name=name), tr("There are no weights in it."),
                             tr("Choose the model's GGUF file."))
-        raise UserError(tr("{name} holds no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
+        raise UserError(tr("{name} contains no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
     if not isinstance(values.get("general.architecture"), str):
         raise Damaged(tr("Its header doesn't name the architecture."))
 

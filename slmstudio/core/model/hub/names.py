@@ -143,7 +143,7 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
     if not names or wrong is not None or len({name.lower() for name in names}) < len(names):
         why = (tr("{index} names {file}, which isn't a safetensors file beside it.", index=INDEX,
                   file=printable(wrong)) if wrong is not None
-               else tr("{index} doesn't say which file holds which tensor.", index=INDEX))
+               else tr("{index} doesn't say which file contains which tensor.", index=INDEX))
         raise UserError(tr("{repo} can't be used as a base model.", repo=repo), why,
                         tr("Choose another version of the model."))
     return sorted(names)
@@ -156,22 +156,22 @@ def _refusal(repo: str, here: set[str]) -> UserError:
     what = tr("{repo} can't be used as a base model.", repo=repo)
     if "adapter_config.json" in here:
         return UserError(what, tr("It is an adapter, which changes a base model and does nothing without it."),
-                         tr("Get the base model that it was trained on: its page says which one."))
+                         tr("Get the base model that it was trained on. Its page says which one that is."))
     if "config.json" in here and (found := listed(*PICKLES)):
         return UserError(what,
                          tr("Its weights are Python pickles ({found}), which can run code when they are opened.",
                             found=found), tr("Choose a version of the model with safetensors files."))
     if found := listed(".gguf"):
-        return UserError(what, tr("It holds GGUF files ({found}), which are for running a model.", found=found),
+        return UserError(what, tr("It contains GGUF files ({found}), which are for running a model.", found=found),
                          tr("Get the model that they were made from; its page says which one. Or download one of the "
                             "files yourself and import it: {command}",
                             command=program.command("models", "import", "FILE.gguf")))
     if found := listed(".safetensors"):
-        why = (tr("It holds weights ({found}), but no {file}. It is part of a model, or in a format that transformers "
-                  "doesn't use.", found=found, file="config.json") if "config.json" not in here else
-               tr("It holds weights ({found}), but no {single} or {index}. It is part of a model, or in a format that "
-                  "transformers doesn't use.", found=found, single=SINGLE, index=INDEX))
+        why = (tr("It contains weights ({found}), but no {file}. It is part of a model, or in a format that "
+                  "transformers doesn't use.", found=found, file="config.json") if "config.json" not in here else
+               tr("It contains weights ({found}), but no {single} or {index}. It is part of a model, or in a format "
+                  "that transformers doesn't use.", found=found, single=SINGLE, index=INDEX))
         return UserError(what, why, tr("Choose the version that transformers can load."))
-    why = (tr("It holds no weights in safetensors files.") if "config.json" in here else
+    why = (tr("It contains no weights in safetensors files.") if "config.json" in here else
            tr("It has neither a config.json nor weights."))
     return UserError(what, why, tr("Check the name. Its page says what it contains."))

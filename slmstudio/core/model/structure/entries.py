@@ -40,8 +40,9 @@ def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozense
     with os.scandir(folder) as entries:
         for entry in entries:
             if len(names) == MOST:
-                problems.append(Problem(tr("The folder holds more than {most:,} files and folders, so there's more in "
-                                           "it than a model. Choose the folder that holds the model and nothing else.",
+                problems.append(Problem(tr("The folder contains more than {most:,} files and folders, so there's "
+                                           "more in it than a model. Choose the folder that contains the model and "
+                                           "nothing else.",
                                            most=MOST)))
                 return frozenset(names)
             names.add(entry.name)
@@ -73,7 +74,7 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
     except OSError:
         if not is_read(entry.name):
             return []
-        return [Problem(tr("{file} is a link to a file that isn't there. Put the file itself into the folder.",
+        return [Problem(tr("{file} is a link to a missing file. Put the file itself into the folder.",
                            file=shown) if target else
                         tr("{file} can't be accessed. Put the file itself into the folder.",
                            file=shown))]
@@ -109,5 +110,5 @@ def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) 
                                        names=", ".join(map(printable, twins)))))
     odd = [printable(name) for name in sorted(names) if not name.isprintable()]
     if odd:
-        warnings.append(tr("Some names in the folder hold characters that can't be shown: {names}.",
+        warnings.append(tr("Some names in the folder contain characters that can't be shown: {names}.",
                            names=", ".join(odd[:3])))

@@ -76,7 +76,7 @@ def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iter
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
     for count, (parents, key, value) in enumerate(walk(settings)):
         if count == MAX_VALUES:
-            said = tr("{file} holds more than {most:,} values, which no model needs.", file=file, most=MAX_VALUES)
+            said = tr("{file} contains more than {most:,} values, which no model needs.", file=file, most=MAX_VALUES)
             problems.append(Problem(f"{said} {put_own(file)}"))
             return
         if len(parents) > MAX_DEPTH:

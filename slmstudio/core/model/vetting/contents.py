@@ -100,14 +100,14 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
                                        file=printable(name))))
     beside = [name for name in found.pickles if not is_read(name)]
     for names, sentence in (
-        (beside, noop("The folder also holds Python pickles, which this program never opens: {files}.")),
-        (found.programs, noop("The folder also holds programs, which this program never runs: {files}.")),
+        (beside, noop("The folder also contains Python pickles, which this program never opens: {files}.")),
+        (found.programs, noop("The folder also contains programs, which this program never runs: {files}.")),
     ):
         if names:
             warnings.append(tr(sentence, files=and_more([printable(name) for name in sorted(names)], 5)))
     if not found.whole:
-        warnings.append(tr("The folder and its subfolders hold more than {most:,} files. The others weren't looked "
-                           "at.", most=MOST))
+        warnings.append(tr("The folder and its subfolders contain more than {most:,} files. The others weren't "
+                           "checked.", most=MOST))
 
 
 def is_pickle(file: io.BufferedReader) -> bool:

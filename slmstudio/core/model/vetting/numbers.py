@@ -69,5 +69,5 @@ def sentence(share: float) -> str:
     """What is said where nothing was found."""
     if share >= 1:
         return tr("All of them are numbers.")
-    return tr("{share:.0%} of them were looked at, and all of those are numbers. The others are looked at when "
-              "training starts.", share=share)
+    return tr("{share:.0%} of them were checked, and all of those are numbers. The others are checked when training "
+              "starts.", share=share)

@@ -138,8 +138,8 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
                   "embeddings have {rows:,} rows.", highest=report["highest"], rows=rows)
         problems.append(Problem(f"{said} {tr(OWN)}"))
     elif report["beyond_added"]:
-        warnings.append(tr("Some added tokens have no row in the embeddings: {tokens}. A row of data that holds one of "
-                           "them can't be learned.",
+        warnings.append(tr("Some added tokens have no row in the embeddings: {tokens}. A row of data that contains "
+                           "one of them can't be learned.",
                            tokens=", ".join(printable(token, 40) for token in report["beyond_added"])))
     for name, numbers in ids.items():
         outside = [number for number in numbers if number >= rows or (number < 0 and name != "pad_token")]

@@ -53,7 +53,7 @@ class DayHours(Text):
         try:
             Hours.parse(value or EXAMPLE)
         except ValueError:
-            return tr("It must be two times of the day, such as {example}, or empty.", example=EXAMPLE)
+            return tr("It must be two clock times, such as {example}, or empty.", example=EXAMPLE)
         return ""
 
 

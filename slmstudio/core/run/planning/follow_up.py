@@ -32,7 +32,7 @@ FIXED = {
     "use_dora": noop("The adapter is of that type."),
     "use_rslora": noop("The adapter was trained with that scale."),
     "scratch_size": noop("The model has that size."),
-    "chat_template": noop("The earlier run's answers were learned in it."),
+    "chat_template": noop("The earlier run was trained with it."),
     "start_from": noop("It is the earlier run's result."),
 }
 """Fields that the earlier run's result decides, and why."""
@@ -76,8 +76,8 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     if not problems:
         config = _with_lost_rows(config, run_folder, earlier)
     if IMPORTED in state and not chosen.get("train_file"):
-        problems.append(Problem(tr("The adapter came from elsewhere, without the rows that it learned: choose the rows "
-                                   "to learn."), field="train_file"))
+        problems.append(Problem(tr("The adapter came from elsewhere, without its training rows: choose the rows to "
+                                   "train on."), field="train_file"))
     for name in ("model", "train_file", "eval_file"):
         path = getattr(config, name)
         if path and not (name == "train_file" and IMPORTED in state and name not in chosen) and not Path(path).exists():

@@ -25,7 +25,7 @@ NOT_EVALUATED = {
     "save_steps": noop("At most that much is redone after a power cut."),
     "early_stopping_patience": noop("No rows are held back, so nothing can end the run early."),
     "use_best_checkpoint": noop("No rows are held back to find the best weights with, so the last ones are kept."),
-    "sample_prompts": noop("No rows are held back whose questions could be asked."),
+    "sample_prompts": noop("No rows with questions to ask are held back."),
 }
 """Fields that mean nothing without evaluation rows, and what the plan says about them then."""
 
@@ -41,7 +41,7 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
         return tr("{held:,} of {rows:,} rows are enough to see overfitting; more would only make each evaluation take "
                   "longer.", held=len(rows), rows=of)
     if distinct >= ENOUGH:
-        return tr("Enough rows to see overfitting, and most rows are left to learn.")
+        return tr("Enough rows to see overfitting, and most rows are left for training.")
     if rows:
         return ntr("Only {n} distinct row is held back, so eval loss is a rough sign of overfitting at best; more rows "
                    "or a test file would show it better.",

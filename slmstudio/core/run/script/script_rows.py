@@ -73,7 +73,7 @@ def _answers(row: Record, objective: str) -> dict[str, Any]:
         return {"prompt": prompt, "completion": answer, "label": row.desirable}
     if objective != "kto" and row.rejected is not None:
         return {"prompt": prompt, "chosen": answer, "rejected": [{"role": "assistant", "content": row.rejected}]}
-    raise UserError(tr("Line {line} can't be learned with {objective}.", line=row.line, objective=objective),
+    raise UserError(tr("Line {line} can't be used with {objective}.", line=row.line, objective=objective),
                     tr("The objective needs answers marked good or bad.") if objective == "kto" else
                     tr("The objective needs pairs of answers."),
                     tr("Choose another dataset, or the objective sft."))

@@ -102,7 +102,7 @@ class SettingsDialog(QDialog):
                                  name="settings_doctor", clicked=self.accept)
         doctor.clicked.connect(self.doctor_wanted)
         about = SecondaryButton(tr("Help and about"),
-                                tr("Shows what words mean, which keys there are, and which version this is (F1)."),
+                                tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1)."),
                                 name="settings_help", clicked=self.accept)
         about.clicked.connect(self.help_wanted)
         for button in (close, welcome, doctor, about):

@@ -83,8 +83,8 @@ def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
     _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
     if config.eval_file and (seen := _seen(rows)):
         job.warn("test_rows_learned", ntr(
-            "{n} of {rows} test rows is among the rows to learn: eval loss will look better than it is.",
-            "{n} of {rows} test rows are among the rows to learn: eval loss will look better than it is.",
+            "{n} of {rows} test rows is among the training rows: eval loss will look better than it is.",
+            "{n} of {rows} test rows are among the training rows: eval loss will look better than it is.",
             seen, rows=len(rows.evaluation)))
     if not keeps:
         return rows
@@ -227,6 +227,6 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
             "{n} of {rows} rows have no answer within {length} tokens and were left out.",
             losses.empty, rows=losses.rows, length=config.max_length))
     if not any_left:
-        raise NothingLearned(tr("No row is left to learn from."),
+        raise NothingLearned(tr("No row is left to train on."),
                              tr("No answer starts within {count:,} tokens.", count=config.max_length),
                              tr("Raise the sequence length."))

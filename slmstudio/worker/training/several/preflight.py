@@ -183,10 +183,10 @@ def _compare_cards(reports: Sequence[Report]) -> None:
         if card["free"] < FREE * card["total"] and others:
             name, memory = max(others, key=lambda found: found[1])
             values = {"number": number + 1, "host": each["host"], "name": card["name"], "size": format_bytes(memory)}
-            raise UserError(tr("The card of process {number}, on {host} ({name}), is used by another program: "
-                               "{program} holds {size} of it.", **values, program=name) if name else
-                            tr("The card of process {number}, on {host} ({name}), is used by another program, which "
-                               "holds {size} of it.", **values), "", tr("Close that program first."))
+            raise UserError(tr("The card of process {number}, on {host} ({name}), is in use by another program: "
+                               "{program} takes {size} of its memory.", **values, program=name) if name else
+                            tr("The card of process {number}, on {host} ({name}), is in use by another program, "
+                               "which takes {size} of its memory.", **values), "", tr("Close that program first."))
 
 
 def knock(reports: Sequence[Report], rank: int,

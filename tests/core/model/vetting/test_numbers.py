@@ -68,6 +68,6 @@ def test_of_large_weights_blocks_are_looked_at_and_that_is_said(
     folder = crafted_models.honest(tmp_path / "model")
     share, problems = found(folder)
     assert 0 < share < 0.5 and problems == []
-    assert "were looked at, and all of those are numbers. The others are looked at when" in numbers.sentence(share)
+    assert "were checked, and all of those are numbers. The others are checked when" in numbers.sentence(share)
     spoil(folder, NAN, at=0)
     assert len(found(folder)[1]) == 1

@@ -194,7 +194,7 @@ OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) 
     (ROWS["text"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
     (ROWS["sft"][:2] * 32, 32, f"Only 1 distinct row is held back, {ROUGH}"),
     (ROWS["sft"], 4, f"Only 4 distinct rows are held back, {ROUGH}"),
-    (OTHERS, 12, "Enough rows to see overfitting, and most rows are left to learn."),
+    (OTHERS, 12, "Enough rows to see overfitting, and most rows are left for training."),
 ], ids=["one row", "equal rows", "equal texts", "two rows", "few rows", "enough rows"])
 def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_model, rows, held, said):
     config = planned(tmp_path, tiny_model, rows)
