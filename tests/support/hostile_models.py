@@ -58,7 +58,7 @@ READ: dict[str, tuple[Build, str]] = {
     "index names many files": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
         {f"t{n}": f"{n}.safetensors" for n in range(501)})), "names 503 files"),
     "index without a tensor": (lambda f: shards(f, lambda h, i: i["weight_map"].pop(first(i))),
-                               "tensor that model.safetensors.index.json doesn't know: model.embed_tokens.weight"),
+                               "tensor that model.safetensors.index.json doesn't list: model.embed_tokens.weight"),
     "index with one more": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
         {"model.more": "model-00001-of-00002.safetensors"})), "tensor that no weight file contains: model.more"),
     "index with the wrong file": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
@@ -268,7 +268,7 @@ VET: dict[str, tuple[Build, str]] = {
                                  "tokenizer_config.json describes"),
     "broken template": (lambda f: honest(f, template="{% for %}"), "The chat template is broken at line 1"),
     "template that reaches out": (lambda f: honest(f, template="{{ messages.__class__.__mro__ }}"),
-                                  "does what no chat template needs"),
+                                  "does something that no chat template needs"),
     "template that grows": (lambda f: honest(f, template="{% for a in range(9999) %}{{ 'x' * 9999 }}{% endfor %}"),
                             "The chat template was stopped"),
     "template that isn't text": (lambda f: with_file(f, "chat_template.jinja", b"\xff\xfe{{"), "isn't UTF-8 text"),

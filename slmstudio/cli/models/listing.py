@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import Badge
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
-Fits = Annotated[bool, typer.Option("--fits", help="Only models that fit in this machine's memory with some method.")]
+Fits = Annotated[bool, typer.Option("--fits", help="Only models that fit in this machine's memory with at least one "
+                                                   "method.")]
 Language = Annotated[str | None, typer.Option(
     help="Code or English name, such as hi or Hindi. Models that list it come first, then those that don't list all "
          "their languages.")]

@@ -135,12 +135,13 @@ def told(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
-        return tr("When it was tried here, memory ran out at {size}.", size=format_bytes(best.measured.peak_bytes))
+        return tr("When it was tried on this machine, memory ran out at {size}.",
+                  size=format_bytes(best.measured.peak_bytes))
     if best.measured is not None:
-        said = [tr("Needs {size} (measured here).", size=format_bytes(best.measured.peak_bytes))]
+        said = [tr("Needs {size} (measured on this machine).", size=format_bytes(best.measured.peak_bytes))]
     else:
         size = format_span(best.estimate.low, best.estimate.high)
-        said = [tr("Needs {size} (estimated, and corrected by what was measured here).", size=size)
+        said = [tr("Needs {size} (estimated, and corrected by measurements on this machine).", size=size)
                 if best.corrected_by else tr("Needs {size} (estimated).", size=size)]
     if outlook.free is not None:
         said.append(tr("{size} is free.", size=format_bytes(outlook.free)))

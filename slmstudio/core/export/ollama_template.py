@@ -95,7 +95,7 @@ def take_apart(template: ChatTemplate) -> Turns:
     before: str | None = None
     after = ""
     if not _takes_system(template):
-        notes.append(tr("The template takes no system message. Ollama leaves it out."))
+        notes.append(tr("The template has no place for a system message, so Ollama leaves it out."))
     else:
         before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
         if rest != [to_assistant, between, generation]:

@@ -17,8 +17,8 @@ from slmstudio.core.model.json_files import printable, read_json_object
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""
 _CHOOSE = noop("Choose a model with a different chat template.")
-TAKE_TOOLS = noop("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, or remove the rows "
-                  "with tools.")
+TAKE_TOOLS = noop("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama 3.1, or remove the "
+                  "rows with tools.")
 _PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")
 """A tool's name, what it is called with, and what it returns: words that no template writes by itself."""
 
@@ -121,7 +121,7 @@ class ChatTemplate:
             UserError: there are some, and the template takes none.
         """
         if (tools or any(map(_of_tools, messages))) and not self.takes_tools():
-            raise UserError(tr("This model's chat template takes no tools."),
+            raise UserError(tr("This model's chat template doesn't support tools."),
                             tr("The model was trained without them, but the row has some."), tr(TAKE_TOOLS))
 
     def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
@@ -192,7 +192,7 @@ def _broken(error: Exception) -> UserError:
         return UserError(tr("The chat template was stopped."), printable(str(error), 300), tr(_CHOOSE))
     if isinstance(error, jinja2.exceptions.SecurityError):
         return UserError(tr("The chat template was stopped."),
-                         tr("It does what no chat template needs: {said}.", said=said), tr(_CHOOSE))
+                         tr("It does something that no chat template needs: {said}.", said=said), tr(_CHOOSE))
     if isinstance(error, jinja2.TemplateSyntaxError):
         return UserError(tr("The chat template is broken at line {line}.", line=error.lineno), f"{said}.",
                          tr(_CHOOSE))

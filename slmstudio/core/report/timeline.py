@@ -165,7 +165,7 @@ def _sleep(event: dict[str, Any]) -> str:
 
 
 def _suspended(event: dict[str, Any]) -> str:
-    return tr("Suspended for {duration} ({seconds} s) while the machine slept; not counted as work",
+    return tr("Suspended for {duration} ({seconds} s) while the machine was asleep; not counted as work",
               duration=units.format_duration(_number(event, "seconds")), seconds=exact(event.get("seconds")) or "?")
 
 

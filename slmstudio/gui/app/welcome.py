@@ -87,7 +87,7 @@ class Welcome(TakesFiles, QWidget):
                       (close, 0, Qt.AlignmentFlag.AlignTop), spacing=theme.SPACE_M)
 
     def _trouble(self) -> QHBoxLayout:
-        self.again = SecondaryButton(tr("Look again"), tr("Read this machine again."), "small", name="welcome_again",
+        self.again = SecondaryButton(tr("Check again"), tr("Read this machine again."), "small", name="welcome_again",
                                      clicked=self.look)
         self.again.hide()
         return row_of((self.banner, 1), (self.again, 0, Qt.AlignmentFlag.AlignTop), spacing=None)
@@ -146,7 +146,7 @@ class FactsGrid(QWidget):
 
     def show_working(self) -> None:
         """The usual lines, still empty."""
-        self.show_facts([Fact(name, "", tr("Looking…")) for name in names()])
+        self.show_facts([Fact(name, "", tr("Checking…")) for name in names()])
 
     def show_facts(self, lines: list[Fact]) -> None:
         """Show these lines in place of the earlier ones."""

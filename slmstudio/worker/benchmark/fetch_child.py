@@ -87,7 +87,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
                          together(tr("Try again later."), tr(ELSEWHERE)))
     said = str(chain[-1]).strip().splitlines()
     return UserError(what,
-                     tr("What arrived is damaged, or isn't a dataset that can be read ({reason}).",
+                     tr("The downloaded data is damaged, or isn't a dataset that can be read ({reason}).",
                         reason=f"{type(chain[-1]).__name__}: {said[0][:200].rstrip('.') if said else ''}"),
                      together(tr("Try again."), tr(ELSEWHERE)))
 

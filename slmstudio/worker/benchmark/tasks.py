@@ -150,7 +150,7 @@ def sources_of(name: str) -> dict[str, Source]:
         whole = load_yaml(entry.yaml_path, resolve_func=False)
         if not whole.get("dataset_path") or whole.get("custom_dataset"):
             raise UserError(tr("The data of {task} can't be downloaded.", task=task),
-                            tr("The benchmark creates it with its own program."),
+                            tr("The benchmark generates its data with a program of its own."),
                             tr("Choose another benchmark, or a folder that has its data."))
         found[task] = Source(whole["dataset_path"], str(whole.get("dataset_name") or ""),
                              dict(whole.get("dataset_kwargs") or {}))

@@ -89,7 +89,8 @@ def start(gpu: bool) -> None:
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
         missing = _without("here") if _store is not None else [0]
-        raise UserError(ntr("No word from process {numbers}.", "No word from processes {numbers}.", len(missing),
+        raise UserError(ntr("There is no word from process {numbers}.", "There is no word from processes "
+                                                                        "{numbers}.", len(missing),
                             numbers=_numbers(missing)),
                         together(tr("The others waited {duration}.", duration=format_duration(MEET_SECONDS)),
                                  _counted()),

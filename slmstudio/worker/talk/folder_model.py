@@ -141,7 +141,7 @@ class FolderModel:
         self._logits = found.logits[:, -1].float()
         self.tokens += tokens
         if not bool(self._logits.isfinite().any()) or bool(self._logits.isnan().any()):
-            raise UserError(tr(BROKEN), tr("Its weights may be damaged."),
+            raise UserError(tr(BROKEN), tr("The model's weights may be damaged."),
                             tr("Train it again with a lower learning rate."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:

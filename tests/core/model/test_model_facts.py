@@ -274,7 +274,8 @@ def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
     text = tmp_path / "notes.gguf"
     text.write_text("shopping list")
     said = refused(text)
-    assert said.startswith("notes.gguf is a single file, not a base model. A base model is a folder that contains config.")
+    assert said.startswith("notes.gguf is a single file, not a base model. "
+                           "A base model is a folder that contains config.")
     assert "this file doesn't" in said and "Choose the model's folder, or a GGUF file with" in said
     folder = model_files.write_model(tmp_path / "model")
     assert f"Choose the folder it is in: {folder}" in refused(folder / "tokenizer.json")

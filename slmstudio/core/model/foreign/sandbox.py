@@ -114,7 +114,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
         """Reaching for Python's insides ends the rendering at once, even if nothing is done with it."""
         if attribute.startswith("_"):
-            raise jinja2.exceptions.SecurityError(tr("it reaches for {name!r}", name=attribute))
+            raise jinja2.exceptions.SecurityError(tr("it tries to access {name!r}", name=attribute))
         return super().unsafe_undefined(obj, attribute)
 
     def call(__self, __context: jinja2.runtime.Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:

@@ -98,7 +98,7 @@ def read_header(path: Path, check: Check) -> Header:
     except OSError as error:
         raise from_os_error(error, tr("Could not read the GGUF file.")) from error
     if end > size:
-        raise UserError(truncated(name, size, end), tr("Its end is missing."), tr(DOWNLOAD))
+        raise UserError(truncated(name, size, end), tr("The end of the file is missing."), tr(DOWNLOAD))
     return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)
 
 

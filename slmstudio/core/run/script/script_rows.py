@@ -66,7 +66,7 @@ def _answers(row: Record, objective: str) -> dict[str, Any]:
     """
     prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
     if row.has_tools:  # TRL's trainer for ORPO passes over them, and a table of calls has every call's arguments
-        raise UserError(tr("Line {line} has tools.", line=row.line),
+        raise UserError(tr("Line {line} contains tools.", line=row.line),
                         tr("A script for preference tuning can't use tools."),
                         tr("Train in SLM Studio, or remove the rows with tools."))
     if objective == "kto" and row.desirable is not None:

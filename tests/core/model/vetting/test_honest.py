@@ -98,7 +98,8 @@ def test_what_lies_beside_a_model_is_never_opened(tmp_path: Path) -> None:
     (folder / "runs" / "optimizer.pt").write_bytes(crafted_models.torch_zip(folder))
     (folder / "modeling_small.py").write_text("raise SystemExit")
     assert passes(folder) == (
-        "The folder also contains Python pickles, which this program never opens: runs/optimizer.pt, training_args.bin.",
+        "The folder also contains Python pickles, which this program never opens: runs/optimizer.pt, "
+        "training_args.bin.",
         "The folder also contains programs, which this program never runs: modeling_small.py.")
     assert not (tmp_path / crafted_models.CANARY).exists()
 

@@ -307,8 +307,8 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
         with pytest.raises(UserError) as caught:
             planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
         assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
-        assert caught.value.remedy == ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, "
-                                       "or remove the rows with tools.")
+        assert caught.value.remedy == ("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama "
+                                       "3.1, or remove the rows with tools.")
     folder = shutil.copytree(tiny_model, tmp_path / "with tools")
     (folder / "chat_template.jinja").write_text(tool_rows.template("qwen2_5"), encoding="utf-8")
     able = facts.read_model(folder)
