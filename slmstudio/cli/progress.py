@@ -89,7 +89,7 @@ class Follower:
         self._show(tr("checking"), done, total, tr("rows"), self._reading.update(done, total, time.monotonic()))
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
-        """Show one event of a job. One that makes no sense is passed over, and that is said once."""
+        """Show one event of a job. One that makes no sense is skipped, which is reported once."""
         self.energy.add(event)
         when = number(event, "time")
         if when is not None and when < self._since:

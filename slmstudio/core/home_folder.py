@@ -137,7 +137,7 @@ def check(folder: Path) -> list[UserError]:
     import tempfile
 
     if is_fixed():
-        raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is {home}.", home=paths.home()),
+        raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is set to {home}.", home=paths.home()),
                         tr("Unset SLMSTUDIO_HOME and start again to choose a folder here."))
     folder = absolute(folder)
     _refuse_own(folder)

@@ -124,7 +124,7 @@ def run_all(as_json: Json = False) -> int:
 
 
 def _next_job() -> jobs.Job | None:
-    """The queue's running run, or the next one as soon as no other runs; None when none waits."""
+    """The queue's running run, or the next one as soon as no other is running; None if none is waiting."""
     from slmstudio.core.run import queue
 
     said = None

@@ -67,7 +67,7 @@ NAMES = frozenset({"task", "goal", "post", "ticket", "user", "customer", "source
 FRAMES = ("definition", "task_definition", "task_description")
 """Columns that say what is to be done with an input, as in Natural Instructions."""
 HEADS = ("title", "subject")
-"""Columns with the question where an answer is beside them, in full or in short with more below."""
+"""Columns with the question if there is an answer beside them, in full, or in short with more below."""
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "doctor", "resolution", "target", "targets",
             "target_text", "tgt", "tgt_text", "tgt_txt", "outputs", "output_text", "targets_pretokenized", "responses",
@@ -91,7 +91,7 @@ BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "prem
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
 DIALOGUE = ("dialog", "dialogue", "dialogues", "turns", "conversation", "conversations", "chat", "log", "utterances")
-"""Columns with a conversation also where nobody says who speaks."""
+"""Columns with a conversation even if nothing says who is speaking."""
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
@@ -244,7 +244,7 @@ def judges(name: str) -> bool:
 
 
 def holds_thoughts(name: str) -> bool:
-    """Whether a column has what a model thought before it answered, as "deepseek_reasoning"."""
+    """Whether a column has what a model thought before it answered, such as "deepseek_reasoning"."""
     words = set(_plain(name).split("_"))
     return bool(words & _THOUGHTS) and not words & _ABOUT
 
@@ -282,7 +282,7 @@ _OF_ROW = """
 """
 _OF_ROW_WORDS = frozenset(map(_plain, _OF_ROW.split()))
 _ABOUT = _OF_ROW_WORDS | {"source", "original", "choices", "options", "candidates", "input", "actual", "predicted"}
-"""Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
+"""Words that change the meaning of a name: "question_id", "answer_start", "original_question"."""
 _SURE = frozenset((*ASKED, *ANSWERED, *CONVERSATION, *CHOSEN, *REJECTED, *TOOLS, *_WORDS)) - {
     "language", "context", "q", "a", "story", "code"}
 _ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,

@@ -140,7 +140,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def _place(run: Path, config: RunConfig, sha256: str) -> Path:
-    """Its name says what it was made of: where it is there, it is the right one."""
+    """Its name says what it was made from: if it exists, it is the right one."""
     by = [] if config.split_by == split.ROWS else [config.split_by]
     made_of = json.dumps([sha256, config.eval_fraction, config.split_seed, *by])
     return run / "jobs" / f"held-out-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.jsonl"

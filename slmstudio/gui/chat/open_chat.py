@@ -65,7 +65,7 @@ class OpenChat(QObject):
         return self._now
 
     def conversation(self) -> Conversation:
-        """It, as it is now."""
+        """The chat as it is now."""
         self._now.settings, self._now.lanes = self._settings(), self._lanes()
         return self._now
 

@@ -158,8 +158,8 @@ class DataTab(TakesFiles, QWidget):
         return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""
 
     def take_over(self, other: DataTab) -> None:
-        """Show what another tab shows, in another language: what was found in the files is said again when they
-        are read again."""
+        """Show what another tab shows, in another language. What was found in the files is translated when they are
+        read again."""
         waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
         other.queue.cancel()
         self.memory.take_over(other.memory)

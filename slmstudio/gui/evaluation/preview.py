@@ -84,7 +84,7 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
     if folder is None:
         try:
             known = benchmark_store.find(name) if name else None
-        except UserError as error:  # they were, and are no longer complete
+        except UserError as error:  # it was fetched, but is no longer complete
             return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
         return Look(None, fetched=known.sentence()) if known else Look(
             None, tr("Its data isn't on this machine. Download it once, or choose a folder that contains it."))

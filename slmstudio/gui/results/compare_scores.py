@@ -186,7 +186,7 @@ def run_names(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[list[Figure]]]:
-    """Headings and rows of the tuned models' scores; the base's below each where runs share it."""
+    """Headings and rows of the tuned models' scores; the base's below each if the runs share it."""
     head = ["", *run_names(runs)]
     rows = []
     for benchmark, evaluations in found.items():

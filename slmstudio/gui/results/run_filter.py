@@ -85,7 +85,7 @@ def _condition(match: re.Match[str], known: Collection[str]) -> Condition | None
 
 
 def fields_of(name: str, known: Iterable[str]) -> list[str]:
-    """Which known fields a user means: the one of that name, else those whose name ends with it.
+    """Which known fields a user means: the one of that name, or else those whose names end with it.
 
     >>> fields_of("rank", ["lora_rank", "rank_seed"]), fields_of("chrf", ["tuned.chrf", "base.chrf"])
     (['lora_rank'], ['tuned.chrf', 'base.chrf'])

@@ -99,7 +99,7 @@ class NextRun(QObject):
         return self._wanted is not None or is_busy(self) or is_busy(self.queue)
 
     def start(self) -> None:
-        """Make a run of the plan."""
+        """Make a run from the plan."""
         self._use(self._make)
 
     def _use(self, act: Callable[[RunConfig], object],

@@ -1,4 +1,4 @@
-"""Makes the plan of a run, in a thread of the pool: what it is made from, and what comes of it."""
+"""Makes the plan of a run, in a thread of the pool: what it is made from, and the result."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_leng
 
     Args:
         window: keys that a query sees at most, itself among them.
-        way: another than `use` said.
+        way: overrides what `use` chose.
     """
     lengths = tuple(row_lengths)
     work = _varlen if (way or _way) == VARLEN else _flex

@@ -52,7 +52,7 @@ class Source:
 
 
 def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
-    """Where the base is stored in 4 bits: the same with the weights it was made from, if they are on this machine.
+    """If the base is stored in 4 bits: the same source with the weights it was made from, if they are on this machine.
 
     Returns:
         The source, and a sentence that says into which weights the adapter goes; empty if there is no choice.

@@ -117,7 +117,7 @@ class Engine:
             self._change.notify()
         self._thread.join(seconds)
         if self._thread.is_alive() or self._model.context is None:
-            return  # a step of a large model takes longer; the process takes it along
+            return  # a step of a large model takes longer; it ends with the process
         self._batch.close()
         self._model.close()
 

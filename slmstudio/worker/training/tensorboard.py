@@ -51,7 +51,7 @@ class TensorBoardLog:
         """Write what is waiting, and close the file. May be called twice.
 
         Raises:
-            OSError: the disk is full or gone; the file is closed all the same.
+            OSError: the disk is full or gone; the file is closed anyway.
         """
         records, self._records = self._records, None
         if records is not None:

@@ -175,7 +175,7 @@ class _Guess(Look):
             map(_SQL.match, self.values(query))) else ""
 
     def _thought_out(self) -> str:
-        """A text beside the thoughts that led to it, as the messages of DeepSeek's have."""
+        """A text beside the thoughts that led to it, as in DeepSeek's messages."""
         is_asked = bool(self.first(("input", *names.ASKED)))
         return self.first(("content", "text")) if is_asked and any(map(names.holds_thoughts, self.columns)) else ""
 

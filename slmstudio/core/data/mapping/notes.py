@@ -1,4 +1,4 @@
-"""What is said about rows that were read in a way of their own, of one such row and of several."""
+"""What is said about rows that were read in a special way, for one such row and for several."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _languages(columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _apart(value: Any) -> list[dict[str, Any]]:
-    """Questions with their answers, each a pair or an object with both; none where a value is anything else."""
+    """Questions with their answers, each a pair or an object with both; none if a value is anything else."""
     if are_pairs(value):
         return [{"question": asked, "answer": said} for asked, said in value]
     fit = isinstance(value, list) and all(isinstance(each, dict) and names.ask_and_answer(list(each)) for each in value)

@@ -80,7 +80,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
 
 
 class _Rows:
-    """The rows of a file, of which some things are known by all of them only."""
+    """The rows of a file; some things are only known from all of them together."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []

@@ -51,7 +51,7 @@ def render(source: str, variables: dict[str, Any], input_characters: int) -> str
     """Render a template within the limits.
 
     Raises:
-        Refusal: the template says no.
+        Refusal: the template refuses the conversation.
         LimitReached: it takes too long or grows too large.
         Exception: whatever else a broken template leads to; the caller turns it into a sentence.
     """

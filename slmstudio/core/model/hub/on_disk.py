@@ -97,7 +97,7 @@ def resolve(text: str) -> Path:
     without its owner, or as the catalogue calls it.
 
     Raises:
-        UserError: it isn't here, and the one command that gets it; or several have that name.
+        UserError: it isn't here (with the command that gets it), or several have that name.
     """
     path = Path(text)
     for folder in (path, *([paths.models_dir() / text] if text else [])):

@@ -101,7 +101,7 @@ def arrived(partial: Path, file: RemoteFile) -> int:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A model of which a part has arrived.
+    """A model that has partly arrived.
 
     Attributes:
         revision: None for the newest.

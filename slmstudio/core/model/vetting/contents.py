@@ -75,7 +75,7 @@ def _look_at(entry: os.DirEntry[str], folder: Path, todo: list[Path], found: Con
         todo.append(Path(entry.path))
         return
     try:
-        # In the hub's cache every file is a link; that none leads elsewhere has been seen to.
+        # In the hub's cache every file is a link; it has been checked that none leads elsewhere.
         followed = entry.is_symlink() and Path(entry.path).parent == folder
         if not stat.S_ISREG(os.stat(entry.path, follow_symlinks=followed).st_mode):
             return
@@ -111,7 +111,8 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
 
 
 def is_pickle(file: io.BufferedReader) -> bool:
-    """Whether a file holds a Python pickle: as it is, compressed, in an archive as of PyTorch, or in a NumPy array."""
+    """Whether a file holds a Python pickle: as it is, compressed, in an archive such as PyTorch's, or in a NumPy
+    array."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(HEAD)
     if head.startswith(b"PK\x03\x04") or head[257:262] == b"ustar":

@@ -108,7 +108,7 @@ def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFi
 
 
 def _seen(rows: SourceRows) -> int:
-    """How many rows of the test file are learned too."""
+    """How many rows of the test file are also training rows."""
     test = [(row.prompt, row.contents, row.desirable) for row in rows.evaluation]
     unseen = set(test)
     unseen.difference_update((row.prompt, row.contents, row.desirable) for row in rows.train)
@@ -194,7 +194,8 @@ def told(rows: Sequence[Record], job: JobContext, phase: str) -> Iterator[Record
 
 def _pieces(row: Record, tokenizer: Any, template: ChatTemplate,
             config: RunConfig) -> Iterator[tuple[list[int], list[bool]]]:
-    """A conversation is one piece, whole. A text is as many as its length takes, with nothing lost between them."""
+    """A conversation is one piece. A text is split into as many as its length needs, and nothing is lost between
+    them."""
     backend = tokenizer.backend_tokenizer
     if row.text is None:
         whole = config.objective == "text" or not config.completion_only_loss
