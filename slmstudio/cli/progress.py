@@ -138,7 +138,8 @@ class Follower:
             self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
 
     def _tell_hold(self, event: dict[str, Any]) -> None:
-        """It comes once a minute, all night: told when the share of work has changed, and once an hour."""
+        """It arrives every minute, all night, so it is reported only when the share of work has changed, and once an
+        hour."""
         working, when = float(event["working"]), float(event["time"])
         before, at = self._hold
         if round(abs(working - before), 3) >= HOLD_SHARE or when - at >= HOLD_SECONDS:

@@ -95,7 +95,7 @@ def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[
 
 
 def _languages(entry: CatalogueEntry, wanted: str | None) -> str:
-    """Their names, where they are few; else how many, and whether the one that was asked for is named."""
+    """Their names, where they are few; otherwise how many, and whether the one that was asked for is named."""
     from slmstudio.core.model import catalogue
 
     if not entry.language_count:

@@ -154,7 +154,7 @@ _JUDGES = frozenset({"feedback", "vote", "verdict", "reaction", "thumbs", "accep
                      "সঠিক", "சரியான", "సరైన", "સાચો", "ಸರಿಯಾದ", "ਸਹੀ", "صحیح"})
 """Words in a longer name of a column that may say whether an answer is good: "Was it helpful?", "सही/गलत"."""
 SHORT = 2
-"""Letters of words that mean many things, as "no" does."""
+"""Letters of words that mean many things, such as "no" does."""
 _PICTURES = """
     image images picture pictures photo audio audios video videos image_url image_path
 """
@@ -166,7 +166,7 @@ LANGUAGE = re.compile(r"(?:.*_)?[a-z]{3}_[A-Z][a-z]{3}")
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)(?:[a-z]|[^\W\d_a-z])|\d)")
 SURE_LENGTH = 5
-"""Shorter words in Latin letters mean other things elsewhere, as "que" does."""
+"""Shorter words in Latin letters mean other things elsewhere, such as "que" does."""
 _CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 QUESTIONS = frozenset({"question", "prompt", "query", "complaint", "instruction"})
@@ -265,7 +265,7 @@ def other_forms(names: Iterable[str], used: Iterable[str]) -> set[str]:
 
 
 def is_sure(name: str) -> bool:
-    """Whether a word is a name of what is asked or answered, and hardly that itself, as "story" may be."""
+    """Whether a word is a name of what is asked or answered, and hardly that itself, such as "story" may be."""
     return column(name) in _SURE
 
 

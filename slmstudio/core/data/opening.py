@@ -54,11 +54,11 @@ class Part:
         name: of the file within a folder or an archive; "" of a file that is opened alone.
         format: "jsonl", "json", "csv", "tsv", "xlsx", "xls", "ods", "parquet", "arrow", "text", "markdown", "pdf" or
             "docx".
-        encoding: of a text, as in `Encoding.name`; else "".
+        encoding: of a text, as in `Encoding.name`; otherwise "".
         assumed: whether the encoding was guessed.
         rows: them, once.
         columns: names of a table's columns, in its order.
-        text_by: how a text was cut; else "".
+        text_by: how a text was cut; otherwise "".
         sheets: of a workbook, the sheet that is read and then the others.
         notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
         blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.

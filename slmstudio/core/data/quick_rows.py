@@ -51,7 +51,7 @@ class Block(NamedTuple):
     Attributes:
         line: 1-based number of the first.
         pieces: their text, not copied together, which takes time; a line may go over from one piece into the next.
-        lines: how many, where each begins with a bracket; else 0.
+        lines: how many, where each begins with a bracket; otherwise 0.
         endless: instead of pieces the text of one line, to be read to its end before the next block.
     """
 

@@ -27,7 +27,7 @@ class Record:
         desirable: of a labelled row, whether the last message is a good answer.
         text: of plain text, all of it.
         tools: functions that the assistant may call, each {"type": "function", "function": {"name": …, …}}.
-        file: of several files that were read together, the name of the row's; else "".
+        file: of several files that were read together, the name of the row's; otherwise "".
         group: the same of rows that one row of the file became, or that have the same in the column `GROUP`, and of no
             others; "" of a row that has nothing to do with another.
     """

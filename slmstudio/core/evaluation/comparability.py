@@ -84,7 +84,7 @@ def preferred(evaluations: Sequence[E], eval_file: str | None) -> list[E]:
 
 def choose(of_runs: Sequence[tuple[Sequence[E], str | None]]) -> list[E | None]:
     """One evaluation of each run: of what most of the runs were asked in the same way, where the first run was, too;
-    else that by which the run is judged.
+    otherwise that by which the run is judged.
 
     Args:
         of_runs: each run's evaluations and its `eval_file`.

@@ -43,7 +43,7 @@ def _single(records: Iterable[Record]) -> list[Record]:
 def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[Sequence[Record], str]:
     """What the models of a request have learned, and the SHA-256 of the file that it came from.
 
-    The run's own rows, where it keeps them; else those of the file, as it is now.
+    The run's own rows, where it keeps them; otherwise those of the file, as it is now.
 
     Raises:
         UserError: neither can be read.

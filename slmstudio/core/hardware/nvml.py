@@ -234,7 +234,7 @@ class GpuMonitor:
 
 
 def open_all() -> tuple[list[GpuMonitor], str]:
-    """A monitor for every card, and the reason in a sentence why there is none, or why one is missing; else ""."""
+    """A monitor for every card, and the reason in a sentence why there is none, or why one is missing; otherwise ""."""
     pynvml = binding()
     try:
         pynvml.nvmlInit()

@@ -112,7 +112,7 @@ def is_right_to_left() -> bool:
 
 
 def _system_locales() -> list[str]:
-    """Names of locales, the best first, as "hi_IN.UTF-8" or "hi"."""
+    """Names of locales, the best first, such as "hi_IN.UTF-8" or "hi"."""
     if os.name == "nt":
         import ctypes
         import locale

@@ -57,7 +57,7 @@ def build(processor: Processor, named: bool, network: bool, peers: bool = False)
     """The filter.
 
     Args:
-        named: whether somebody listens who names the attempts (`warden`); else the kernel refuses by itself.
+        named: whether somebody listens who names the attempts (`warden`); otherwise the kernel refuses by itself.
         network: whether sockets are refused. What reaches into other processes and the kernel always is.
         peers: whether TCP sockets can be made all the same, for whoever listens decides on each connection; and those
             that tell the names and addresses of network interfaces.

@@ -29,7 +29,7 @@ class Attempt:
     """One way out that was tried.
 
     Attributes:
-        network: whether it leads to the network or to another program; else to files or into the system.
+        network: whether it leads to the network or to another program; otherwise to files or into the system.
         blocked: whether it was refused.
         gave: the system's answer.
     """

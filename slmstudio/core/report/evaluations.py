@@ -117,7 +117,7 @@ def read_evaluations(run: Path) -> list[Evaluation]:
 
 
 def _created(scores: dict[str, Any], folder: Path) -> float:
-    """When it was scored, as seconds or as ISO 8601; else when it was asked for."""
+    """When it was scored, as seconds or as ISO 8601; otherwise when it was asked for."""
     from datetime import datetime
 
     value = scores.get("created")

@@ -34,7 +34,7 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
 
     Args:
         shape: a type or several; [shape] for a list; {key: shape} for an object, "*" for all other keys.
-        lost: paths of what was left out are added, as "models.0.name".
+        lost: paths of what was left out are added, such as "models.0.name".
         where: path of the value.
 
     Returns:

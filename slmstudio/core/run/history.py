@@ -32,7 +32,7 @@ class RunHistory:
         told: the events that are worth a line, each evaluation with `best` added.
         log: `log` and `warning` events.
         plan: the newest `plan` event, or empty.
-        phase, detail: what it does now, as "loading model" and the model's name.
+        phase, detail: what it does now, such as "loading model" and the model's name.
         phases: phases of this attempt so far, in their order, each once.
         done, total, unit: how far that phase is; total 0 when nobody knows.
         step, epoch, seconds_left: of the newest step.

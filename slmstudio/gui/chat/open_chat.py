@@ -60,7 +60,7 @@ class OpenChat(QObject):
         return self._now
 
     def take_over(self, other: OpenChat) -> Conversation:
-        """The conversation that another one has open, as it is now: its file may be older."""
+        """The conversation that another one has open, in its current state; its file may be older."""
         self._now, self.file = other.conversation(), other.file
         return self._now
 

@@ -97,7 +97,7 @@ class ChatTab(TakesFiles, QWidget):
         self.setAcceptDrops(missing is None)
 
     def _can_open_files(self) -> bool:
-        """Whether GGUF files can be opened; else the tab says why not."""
+        """Whether GGUF files can be opened; otherwise the tab says why not."""
         self._show_page()
         missing = llama.trouble()
         if missing is not None and self._off_page.isHidden():

@@ -131,7 +131,7 @@ def peek(wanted: Wanted) -> FirstRows | None:
 
 def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
            ) -> Read | Unmapped:
-    """Read one file as was said about it, or of others with the same columns; else by guess.
+    """Read one file as was said about it, or of others with the same columns; otherwise by guess.
 
     Args:
         beside: what was said about the columns of the rows that it evaluates.

@@ -50,7 +50,7 @@ class ModelPicker(ComboBox):
         picked(Path): the user chose it.
 
     Args:
-        keeps: whether the choice stays shown; else the box is ready for the next one.
+        keeps: whether the choice stays shown; otherwise the box is ready for the next one.
     """
 
     picked = Signal(object)

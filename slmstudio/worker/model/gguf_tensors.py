@@ -48,7 +48,7 @@ def _library() -> Any:
 class GgufTensors:
     """
     Attributes:
-        types: name of every tensor: its block format, as "Q6_K".
+        types: name of every tensor: its block format, such as "Q6_K".
 
     Raises:
         ValueError: llama.cpp can't read the file's header.

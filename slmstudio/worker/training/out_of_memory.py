@@ -78,7 +78,7 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
 
 
 def held_by_others() -> str:
-    """What other programs hold of the cards, as "ollama is using 5.2 GB of the GPU."; "" if nobody says."""
+    """What other programs hold of the cards, such as "ollama is using 5.2 GB of the GPU."; "" if nobody says."""
     monitors, _ = open_all()
     found = []
     for monitor in monitors:

@@ -251,7 +251,8 @@ class Exact(Checkpointing):
                             "Resume continues from the last checkpoint."), problems)
 
     def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
-        """Lines of the rows whose loss isn't a number; else those of the whole batch. The second says which it is."""
+        """Lines of the rows whose loss isn't a number; otherwise those of the whole batch. The second says which it
+        is."""
         everyone, spoiling = [], []
         for inputs, _ in window:
             rows = inputs["rows"].tolist() if "rows" in inputs else []

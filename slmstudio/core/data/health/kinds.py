@@ -8,7 +8,7 @@ from typing import Any, Literal
 from slmstudio.core.i18n import nnoop, noop, ntr, tr
 
 Severity = Literal["bad", "warn", "note"]
-"""What spoils training or reveals personal data; what a user should look at; what is good to know."""
+"""Severities: spoils training or reveals personal data; worth a look; good to know."""
 
 
 @dataclass(frozen=True, slots=True)

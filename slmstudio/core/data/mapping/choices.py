@@ -31,7 +31,8 @@ LISTED = ("choices", "options", "endings")
 _OF_RIGHT = frozenset({"correct", "right", "answer", "key", "सही"})
 """Words in the names of such columns."""
 _ANSWERS = "answers"
-"""One that may have them too, where a number says which is right, as in ReClor; else they are several right answers."""
+"""One that may have them too, where a number says which is right, as in ReClor; otherwise they are several right
+answers."""
 _NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGNORECASE)
 """How an answer names a choice by its column: "option2"."""
 _MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h]) ?[).:]\s*")
@@ -102,7 +103,7 @@ def offered(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
 
 def listed(value: Any) -> tuple[list[str], list[str]]:
     """The texts of choices and what each is called, of a list, of ARC's {"text": […], "label": […]}, or one of these
-    for each, of MedQA's {"A": …, "B": …}, or of a cell of a table that holds them all; else nothing.
+    for each, of MedQA's {"A": …, "B": …}, or of a cell of a table that holds them all; otherwise nothing.
 
     >>> listed(["Pune", "Goa"]), listed("(a) Pune (b) Goa")
     ((['Pune', 'Goa'], ['A', 'B']), (['Pune', 'Goa'], ['A', 'B']))

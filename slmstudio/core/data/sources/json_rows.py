@@ -226,7 +226,7 @@ def _unwrapped(value: Any) -> list[Any] | None:
 
 def _tables(value: dict[str, Any]) -> list[Any]:
     """The rows of the longest table without names under the keys of a file, as CLINC150's "train" or a page's "faqs";
-    else nothing."""
+    otherwise nothing."""
     tables = [each for key, each in value.items() if key not in (*OF_A_ROW, *CONVERSATION)
               and not LANGUAGE.fullmatch(key)
               and isinstance(each, list) and len(each) > 1 and all(
@@ -237,7 +237,7 @@ def _tables(value: dict[str, Any]) -> list[Any]:
 
 
 def _left_aside(value: dict[str, Any]) -> list[str]:
-    """What is said about a file with rows under several keys, as "train" and "test"."""
+    """What is said about a file with rows under several keys, such as "train" and "test"."""
     lists = {key: len(each) for key, each in value.items() if key not in OF_A_ROW and isinstance(each, list) and each
              and all(isinstance(one, dict) for one in each)}
     read = max(lists, key=lambda key: lists[key], default="")
@@ -247,7 +247,7 @@ def _left_aside(value: dict[str, Any]) -> list[str]:
 
 
 def _conversations(value: Any) -> list[Any]:
-    """A conversation a row, where the list under the file's only key holds several; else nothing."""
+    """A conversation a row, where the list under the file's only key holds several; otherwise nothing."""
     if not isinstance(value, list) or len(value) < 2 or not all(
             isinstance(each, (list, dict)) and each for each in value):
         return []

@@ -38,7 +38,7 @@ class Line(NamedTuple):
     """A line, a paragraph, or a row of a table.
 
     Attributes:
-        heading: "style" of one by its style, "bold" of one that is all in bold; else "".
+        heading: "style" of one by its style, "bold" of one that is all in bold; otherwise "".
         pair: what a table has in its columns of questions and answers; ("", "") of the row with their names.
     """
 

@@ -36,8 +36,8 @@ _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
 
 
 def guess_cut(first: bytes) -> str:
-    """How a text that begins so is cut: at blank lines where there are any; else at line ends, where lines are long or
-    end as sentences do. Lines of a page that end anywhere belong together."""
+    """How a text that begins so is cut: at blank lines where there are any; otherwise at line ends, where lines are
+    long or end as sentences do. Lines of a page that end anywhere belong together."""
     lines = first.decode("utf-8", "replace").split("\n")
     filled = [line for line in lines if line.strip()]
     inner = lines[:-1] if lines and not lines[-1].strip() else lines

@@ -163,7 +163,7 @@ class VotedPair:
     """Two answers that the user has judged blind, for the judge to judge too.
 
     Attributes:
-        id: the number of the vote and of the two answers in it, as "12.0.1".
+        id: the number of the vote and of the two answers in it, such as "12.0.1".
         messages: the conversation that both answer.
         winner: what the user said: "a", "b" or "tie".
     """

@@ -80,7 +80,8 @@ def numbers(text: str) -> list[Number]:
 
 
 def last_number(text: str) -> Number | None:
-    """The number after the last "####", GSM8K's mark of the result, where there is one; else the last of the text."""
+    """The number after the last "####", GSM8K's mark of the result, where there is one; otherwise the last of the
+    text."""
     marked = text.rpartition("####")
     if marked[1] and (found := numbers(marked[2])):
         return found[0]

@@ -72,7 +72,7 @@ class Cache:
     """A folder with files that can be made or fetched again.
 
     Attributes:
-        whole: everything in it was counted; else it is at least so large.
+        whole: everything in it was counted; otherwise it is at least so large.
     """
 
     title: str

@@ -91,7 +91,7 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
 
 
 def check_fits(lora: LoraFacts, base: Path) -> None:
-    """Raises UserError: the base model has another architecture or other shapes, or can't be read."""
+    """Raises UserError: the base model has a different architecture or different shapes, or can't be read."""
     _check_fits(lora, read_header(base, lambda *_: None), printable(base.name))
 
 

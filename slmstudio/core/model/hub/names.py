@@ -34,7 +34,7 @@ class RepoName:
     """A model of the hub.
 
     Attributes:
-        repo: owner and name, as "Qwen/Qwen2.5-1.5B-Instruct"; a few old models have no owner.
+        repo: owner and name, such as "Qwen/Qwen2.5-1.5B-Instruct"; a few old models have no owner.
         revision: a branch, tag or commit; None for the newest.
     """
 

@@ -28,8 +28,8 @@ class RemoteFile:
     """A file of a repository.
 
     Attributes:
-        sha256: of its content, which the hub knows of large files; else "".
-        blob_id: of a small file: the SHA-1 that git gives its content; else "".
+        sha256: of its content, which the hub knows of large files; otherwise "".
+        blob_id: of a small file: the SHA-1 that git gives its content; otherwise "".
     """
 
     name: str

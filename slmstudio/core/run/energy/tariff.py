@@ -104,7 +104,7 @@ def country_here(environ: Mapping[str, str] = os.environ, zone: tuple[int, str] 
 
 
 def _of_windows() -> str:
-    """The name of the user's locale, as "hi-IN"; "" on other systems."""
+    """The name of the user's locale, such as "hi-IN"; "" on other systems."""
     if sys.platform != "win32":
         return ""
     import ctypes

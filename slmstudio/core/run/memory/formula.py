@@ -207,7 +207,7 @@ def _ends(config: RunConfig, device: str, size: int) -> int:
 
 def _temporaries(facts: ModelFacts, config: RunConfig, device: str, learning: int) -> float:
     """What the optimizer makes while it works. PyTorch's default (foreach) AdamW on CUDA makes temporaries as large as
-    what learns (documentation of torch.optim.AdamW, "foreach"); else two of the largest tensor."""
+    what learns (documentation of torch.optim.AdamW, "foreach"); otherwise two of the largest tensor."""
     if device == "cuda" and config.optimizer == "adamw_torch":
         return 4.0 * learning
     largest = max(inputs * outputs for inputs, outputs in layers.linear_layers(facts).values())

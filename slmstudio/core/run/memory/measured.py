@@ -190,7 +190,8 @@ def _covers(measured: dict[str, Any], asked: dict[str, Any]) -> bool:
 
 def drawn(facts: ModelFacts, config: RunConfig, machine: Machine,
           known: Sequence[Measurement]) -> tuple[list[float], bool]:
-    """Mean watts of earlier runs on this machine, and whether these had the same settings; else those of all runs."""
+    """Mean watts of earlier runs on this machine, and whether these had the same settings; otherwise those of all
+    runs."""
     same = [each.watts for each in alike(facts, config, machine, known) if each.watts is not None]
     here = machine_key(config, machine)
     return (same, True) if same else ([each.watts for each in known if each.machine == here and each.watts is not None],

@@ -1,4 +1,4 @@
-"""Rows that are on the disk and are read as they are asked for, so that a million of them take no memory."""
+"""Rows on the disk that are read on demand, so that a million of them take no memory."""
 
 from __future__ import annotations
 

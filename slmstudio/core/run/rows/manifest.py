@@ -68,8 +68,8 @@ class Manifest:
     Attributes:
         sides: "train" and "eval".
         sources: by the field of the configuration that names the file.
-        split: `eval_fraction`, `split_seed` and `split_by` where the evaluation rows were split off; else empty. A run
-            from before `split_by` has none.
+        split: `eval_fraction`, `split_seed` and `split_by` where the evaluation rows were split off; otherwise empty. A
+            run from before `split_by` has none.
     """
 
     sides: dict[str, Side]
