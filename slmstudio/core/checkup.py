@@ -140,7 +140,7 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int]
 
 
 def _answer(text: bytes) -> dict[str, Any] | None:
-    """A line of the child; None for what a library has printed."""
+    """A line from the child; None for what a library has printed."""
     try:
         said = json.loads(text)
     except ValueError:

@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 LEAST = 256 * 1024
-"""Bytes without which no job begins: its events and its outcome would find no place."""
+"""Bytes without which no job begins: there would be no room for its events and its outcome."""
 RESERVE = "reserve"
 RESERVE_BYTES = 64 * 1024
 NOTHING = 16 * 1024

@@ -71,7 +71,7 @@ def keep_private(home: Path) -> None:
     """
     if os.name == "nt":
         return
-    with contextlib.suppress(OSError):  # a folder that can't be written to says so where something is written
+    with contextlib.suppress(OSError):  # a folder that can't be written to is reported when something is written
         home.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             home.mkdir(mode=0o700)

@@ -172,7 +172,7 @@ def preferred_language() -> str:
 
 
 def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
-    """Rename the file, so that saving doesn't write over it. Returns what a user should know."""
+    """Rename the file, so that saving doesn't overwrite it. Returns what a user should know."""
     try:
         aside = files.put_aside(path, trait)
     except OSError as trouble:

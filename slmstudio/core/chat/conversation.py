@@ -67,7 +67,7 @@ class Tree:
         return message
 
     def rewind(self, message: Message) -> None:
-        """Show nothing from `message` on: what is added next becomes its sibling."""
+        """Hide `message` and what follows it: what is added next becomes its sibling."""
         self._shown.pop(message.parent, None)
 
     def siblings(self, message: Message) -> list[Message]:

@@ -63,7 +63,7 @@ ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "p
 """Columns with the question; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text", "src_text", "src_txt")
 NAMES = frozenset({"task", "goal", "post", "ticket", "user", "customer", "source", "src"})
-"""Those that may name something instead: the kind of task, who asked."""
+"""Those that may name something else instead: the kind of task, or who asked."""
 FRAMES = ("definition", "task_definition", "task_description")
 """Columns that say what is to be done with an input, as in Natural Instructions."""
 HEADS = ("title", "subject")

@@ -65,7 +65,7 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
 
 
 def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, ...]:
-    """What ends a turn: the token that the template puts behind an answer, and those that the file names."""
+    """What ends a turn: the token that the template puts after an answer, and those that the file names."""
     behind = _FIRST_TOKEN.match(found.between)
     texts = [behind[1]] if behind else []
     return tuple(text for text in dict.fromkeys([*texts, *tokens.ends]) if text and '"' not in text)

@@ -1,4 +1,4 @@
-"""The evaluations of a run, and by which of them it is judged."""
+"""The evaluations of a run, and the one by which it is judged."""
 
 from __future__ import annotations
 

@@ -179,10 +179,8 @@ class Session(QObject):
         self.machine_changed.emit()
 
     def set_reading(self, reading: MachineReading) -> None:
-        """Take a new look at the machine.
-
-        While a job is at work `machine` keeps the memory that it had: the job's own share is free again when it ends,
-        and the next run is planned for that.
+        """Read the machine again. While a job is running, `machine` keeps its earlier memory figures: the job's own
+        share is free again when it ends, and the next run is planned for that.
         """
         from slmstudio.core.hardware.reader import with_memory
 

@@ -100,7 +100,7 @@ class EvaluationPanel(QFrame):
         """Offer the evaluation of this run.
 
         Args:
-            max_new_tokens: limit of an answer; None takes the one that is usual.
+            max_new_tokens: limit of an answer; None takes the usual one.
         """
         self.give_up()
         self._longest = max_new_tokens

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class ModelTab(TakesFiles, QWidget):
-    """The list of base models, and the one that is looked at.
+    """The list of base models, and the one that is shown.
 
     Signals:
         refreshed: the list shows what is on disk, and the catalogue.
-        opened(ModelEntry): a folder was read, well or not.
+        opened(ModelEntry): a folder was read, successfully or not.
     """
 
     refreshed = Signal()

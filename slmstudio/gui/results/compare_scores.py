@@ -239,7 +239,7 @@ def _trouble(name: str, evaluations: list[Evaluation]) -> str:
 
 
 def _unpaired(name: str, evaluations: Sequence[Evaluation | None]) -> bool:
-    """Whether it is a benchmark whose questions were put in different ways, or come from different places."""
+    """Whether it is a benchmark whose questions were asked in different ways, or come from different places."""
     return name != TESTS and not {"shots", "data"}.isdisjoint(
         comparability.unlike([_asked(each) for each in evaluations if each]))
 

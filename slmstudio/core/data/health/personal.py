@@ -196,4 +196,4 @@ FINDERS: tuple[tuple[str, _Finder], ...] = (
     ("email", _emails), ("upi", _upi_ids), ("gstin", _gstins), ("pan", _pans), ("epic", _epics), ("card", _cards),
     ("aadhaar", _aadhaars), ("phone", phones),
 )
-"""By the end of the kind's id. What one has found is hidden from those after it."""
+"""By the end of the kind's id. What one finds is hidden from the later ones."""

@@ -87,7 +87,7 @@ class RowReader:
         return key, sentence
 
     def _pair(self, value: Mapping[str, Any]) -> Row | None:
-        """A plain question with its answer, which most rows of most files are; None if it takes a closer look."""
+        """A plain question with its answer, which most rows of most files are; None if it needs a closer look."""
         columns = self._columns
         question, answer = value.get(columns["instruction"]), value.get(columns["output"])
         if type(question) is not str or type(answer) is not str or not question.strip() or not answer.strip() or (

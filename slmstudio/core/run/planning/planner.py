@@ -22,7 +22,7 @@ from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.proposal import propose
 
 SAMPLED_ROWS = 2000
-"""Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""
+"""Rows that are tokenized to find out the lengths; more would tell a plan nothing new."""
 
 
 @dataclass(frozen=True)

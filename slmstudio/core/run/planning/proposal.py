@@ -236,7 +236,7 @@ def _speed(draft: Draft) -> None:
               tr("FlashAttention is installed, and this GPU is new enough for it.") if flash
               else tr("PyTorch's fused attention doesn't support {family}.", family=draft.base.family) if eager
               else tr("PyTorch's own fused attention works on every device."))
-    eager = draft.values["attention"] == "eager"  # also where the user said so
+    eager = draft.values["attention"] == "eager"  # even if the user said so
     card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None
     installed = gpu_path.Installed.here()
     way = gpu_path.packed_attention(card, draft.values["precision"], installed) if not flash else None
