@@ -79,7 +79,7 @@ def phase_text(phase: str) -> str:
         "tokenizer": tr("Rebuilding the tokenizer"), "writing": tr("Writing the model"),
         "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
         "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"),
-        "weighing": tr("Measuring which weights matter"), "checking": tr("Checking"),
+        "weighing": tr("Measuring"), "checking": tr("Checking"),
         "waiting for machines": tr("Waiting for other machines"),
         "checking the processes": tr("Checking that all processes match"),
         "resting": tr("Resting until the machine has cooled"),

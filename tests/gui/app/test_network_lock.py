@@ -31,5 +31,5 @@ def test_one_way_that_is_open_is_enough_to_say_so(qtbot, monkeypatch, window: Ma
     lock = NetworkLock(window.header, window)
     qtbot.waitUntil(lambda: lock.proof is not None)
     assert (window.header.network.text(), window.header.network.kind) == ("Not enforced", "warn")
-    assert "These attempts weren't blocked: TCP." in window.header.network.toolTip()
+    assert "blocked: TCP." in window.header.network.toolTip()
     assert "unplug the cable" in window.header.network.toolTip()
