@@ -267,7 +267,7 @@ def test_rows_longer_than_the_context_are_told(run, tmp_path):
     test.write_text(lines([short, long, fits]), encoding="utf-8")
     warnings = request.check({**asked, "test": str(test)}).warnings
     assert {warning.line for warning in warnings} == {2}
-    assert "more than the 512 of base, so the answer gets " in warnings[0].message
+    assert "more than the 512 that base can read, so the answer gets " in warnings[0].message
     test.write_text(lines([short, {"question": "x" * 600, "answer": "A."}, {"question": "x" * 99, "answer": "y" * 600},
                            long]), encoding="utf-8")
     skipped = [warning for warning in request.check({**asked, "test": str(test)}).warnings

@@ -34,7 +34,7 @@ def test_pause_sleep_and_changes_by_hand(run):
     run.tell("somebody_elses_event", text="x")
     assert told(run)[2:] == [
         ("", "Paused at step 2"), ("", "Resumed at step 2"),
-        ("warn", "Suspended for 1 h (3600.5 s) while the machine slept; not counted as work"),
+        ("warn", "Suspended for 1 h (3600.5 s) while the machine was asleep; not counted as work"),
         ("warn", "Changed by the user at step 2: learning rate 0.0001, 90 steps in all"),
         ("warn", "The machine may have gone to sleep: no inhibitor")]
 

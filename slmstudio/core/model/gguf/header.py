@@ -281,7 +281,7 @@ def _read_tensors(reader: _Reader, count: int, alignment: int
         label, block, block_bytes = TENSOR_TYPES[kind]
         number = math.prod(shape)
         if number > 2**48 or offset > 2**56 or offset % alignment or (shape and shape[0] % block):
-            raise Damaged(tr("The entry for the tensor {tensor} makes no sense.", tensor=printable(name)))
+            raise Damaged(tr("The entry for the tensor {tensor} is impossible.", tensor=printable(name)))
         if not number:
             raise Damaged(tr("The tensor {tensor} is empty.", tensor=printable(name)))
         size = number // block * block_bytes

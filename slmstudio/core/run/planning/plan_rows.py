@@ -25,7 +25,7 @@ NOT_EVALUATED = {
     "save_steps": noop("At most that much is redone after a power cut."),
     "early_stopping_patience": noop("No rows are held back, so nothing can end the run early."),
     "use_best_checkpoint": noop("No rows are held back to find the best weights with, so the last ones are kept."),
-    "sample_prompts": noop("No rows with questions to ask are held back."),
+    "sample_prompts": noop("No rows are held back that have questions to ask."),
 }
 """Fields that mean nothing without evaluation rows, and what the plan says about them then."""
 
