@@ -60,7 +60,7 @@ def test_a_run_by_part(tmp_path, capsys):
     assert found["co2_grams"] == pytest.approx(727 * found["kwh"])
     assert commands.main(["energy", str(run)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "Together: 0.254 Wh (0.167 Wh measured, the rest estimated), measured over 4 s" in said
+    assert "Total: 0.254 Wh (0.167 Wh measured, the rest estimated), measured over 4 s" in said
     assert "Cost: ₹0.0018 at ₹7.12 per kWh" in said and "CO2: 0.185 g at 727 g" in said
 
 

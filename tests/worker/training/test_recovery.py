@@ -108,7 +108,7 @@ def test_consent_is_checked(make_job):
     assert {problem.field for problem in error.value.problems} == {"nonsense"}
     with pytest.raises(UserError) as error:
         adjust.consent(job.folder, {"max_length": 3})
-    assert "from 8" in str(error.value)
+    assert "between 8" in str(error.value)
 
 
 def test_a_kill_for_want_of_memory_pulls_the_lever_at_the_next_start(make_job):

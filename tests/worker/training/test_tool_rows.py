@@ -169,5 +169,5 @@ def test_held_out_rows_are_asked_with_their_tools(qwen):
 
 
 def test_compared_answers_with_tools_have_no_script():
-    with pytest.raises(UserError, match="Line 1 has tools"):
+    with pytest.raises(UserError, match="Line 1 contains tools"):
         _answers(dataclasses.replace(RECORDS[0], rejected="No."), "dpo")
