@@ -179,7 +179,7 @@ READ: dict[str, tuple[Build, str]] = {
     "positions as a list": (lambda f: honest(f, {"rope_parameters": [1]}), "rope_parameters in config.json is [1]"),
     "a whole number for a fraction": (lambda f: honest(f, {"rms_norm_eps": 0}), "must be written as a fraction"),
     "lists of ends in a list": (lambda f: honest(f, {"eos_token_id": [[1]]}), "eos_token_id in config.json is [[1]]"),
-    "unknown kinds of layers": (lambda f: honest(f, {"layer_types": ["magic", "magic"]}), "layers that aren't supported"),
+    "unknown kinds of layers": (lambda f: honest(f, {"layer_types": ["magic", "magic"]}), "that aren't supported"),
     "kinds of fewer layers": (lambda f: honest(f, {"layer_types": ["full_attention"]}), "names 1 layers"),
     "labels that aren't a number": (lambda f: honest(f, {"num_labels": "x"}), "num_labels in config.json is 'x'"),
     "labels that aren't a table": (lambda f: honest(f, {"id2label": "x"}), "id2label in config.json is 'x'"),
